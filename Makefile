@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+# A thin door to Meson and to the test runner: everything here can also be called by hand.
+#
+#   make            release build in build/release
+#   make demo       show the dump of a small image with two bitmaps, and what else to try
+#   make test       everything that has to hold; the last line is "N passed, N failed"
+#   make lint       layout and house rules only
+#   make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each
+#   make bench      measure against qemu-img
+#   make install    install the release build (PREFIX, DESTDIR)
+#   make clean      remove build/
+#
+# Missing packages are installed by scripts/deps; NODEPS=1 skips that.
+
+PREFIX ?= /usr/local
+RELEASE = build/release
+RELEASE_OPTIONS = --buildtype=release -Db_ndebug=false --prefix=$(PREFIX)
+
+ifdef NODEPS
+deps = :
+else
+deps = scripts/deps
+endif
+
+.PHONY: all build demo test lint fuzz bench install clean help
+
+all:
+	@$(deps) build
+	@$(MAKE) --no-print-directory build
+
+build:
+	@scripts/configure $(RELEASE) $(RELEASE_OPTIONS)
+	@ninja -C $(RELEASE)
+
+demo:
+	@$(deps) build
+	@scripts/demo
+
+test:
+	@$(deps) build test
+	@tests/run
+
+lint:
+	@$(deps) build test
+	@tests/run lint arrows
+
+fuzz:
+	@$(deps) build test
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run fuzz
+
+bench:
+	@$(deps) build bench
+	@$(MAKE) --no-print-directory build
+	@bench/run
+
+install: all
+	DESTDIR="$(DESTDIR)" meson install -C $(RELEASE) --no-rebuild
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n 's/^#   //p' Makefile
