@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The library's only way to the heap. Thin on purpose: tests make the n-th allocation fail by
+ * wrapping malloc, calloc and realloc in the linker, so nothing here counts or remembers.
+ *
+ * All return NULL if memory is short or the size overflows; a size of 0 still gives a pointer that
+ * is not NULL. Bounding the size by what the file could hold is the caller's duty.
+ */
+#ifndef QCOW2_BASE_ALLOC_H
+#define QCOW2_BASE_ALLOC_H
+
+#include <stddef.h>
+
+/* Zeroed; for structs. */
+void *qcow2_alloc(size_t size);
+
+/* Not zeroed; for buffers that a read fills. */
+void *qcow2_alloc_buffer(size_t size);
+
+/* count elements, zeroed. */
+void *qcow2_alloc_array(size_t count, size_t element_size);
+
+/*
+ * Resizes an array from qcow2_alloc_array(), or NULL. New elements are not zeroed. On failure the
+ * old array is untouched.
+ */
+void *qcow2_realloc_array(void *array, size_t count, size_t element_size);
+
+/* NULL is fine. */
+void qcow2_free(void *memory);
+
+#endif

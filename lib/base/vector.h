@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A growable array of elements of one size that never holds more than its cap. Use an element size
+ * of 1 for bytes. Pointers to elements are valid until the next push or append.
+ */
+#ifndef QCOW2_BASE_VECTOR_H
+#define QCOW2_BASE_VECTOR_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+
+struct qcow2_vector {
+	uint8_t *data;
+	size_t count;
+	size_t capacity;
+	size_t max_count;
+	size_t element_size;
+};
+
+/* Allocates nothing; qcow2_vector_release() on a vector just initialised is fine. */
+static inline void qcow2_vector_init(struct qcow2_vector *vector, size_t element_size,
+				     size_t max_count)
+{
+	*vector = (struct qcow2_vector){.element_size = element_size, .max_count = max_count};
+}
+
+/* Frees the elements; the vector may be used again, with the same cap. */
+void qcow2_vector_release(struct qcow2_vector *vector);
+
+/*
+ * Copies count elements to the end; elements NULL appends zeros. Returns QCOW2_ERROR_NONE, or with
+ * the vector unchanged QCOW2_ERROR_LIMIT (the cap) or QCOW2_ERROR_MEMORY.
+ */
+enum qcow2_error_code qcow2_vector_append(struct qcow2_vector *vector, const void *elements,
+					  size_t count);
+
+/* Appends one element. */
+static inline enum qcow2_error_code qcow2_vector_push(struct qcow2_vector *vector,
+						      const void *element)
+{
+	return qcow2_vector_append(vector, element, 1);
+}
+
+/* The element at index, or NULL past the end. */
+static inline void *qcow2_vector_at(const struct qcow2_vector *vector, size_t index)
+{
+	return index < vector->count ? vector->data + index * vector->element_size : NULL;
+}
+
+/* Forgets all elements and keeps the memory. */
+static inline void qcow2_vector_clear(struct qcow2_vector *vector)
+{
+	vector->count = 0;
+}
+
+#endif
