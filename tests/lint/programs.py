@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+# Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
+"""The checks `unit`, `cli` and `fuzz`."""
+import glob
+import os
+import shutil
+import xml.etree.ElementTree as tree
+
+from . import report
+
+RESULTS = report.path("build/results")
+
+
+def parse(out, file, prefix):
+    """Adds the cases of a JUnit file. Returns how many it held; a skipped case has failed."""
+    try:
+        cases = list(tree.parse(file).iter("testcase"))
+    except (OSError, tree.ParseError) as error:
+        out.bad(f"{prefix} reports", repr(error))
+        return 0
+    for case in cases:
+        name = f"{prefix}{case.get('classname') or ''} {case.get('name')}"
+        wrong = [e for kind in ("failure", "error", "skipped") for e in case.findall(kind)]
+        out.case(name, "\n".join(f"{e.tag}: {e.get('message') or ''}\n{e.text or ''}"
+                                 for e in wrong))
+    return len(cases)
+
+
+def unit_program(out, build, name):
+    file = os.path.join(RESULTS, f"{build}-{name}.xml")
+    if os.path.exists(file):
+        os.unlink(file)
+    env = dict(report.SANITIZERS, CMOCKA_MESSAGE_OUTPUT="XML", CMOCKA_XML_FILE=file)
+    status, text = report.run([report.path("build", build, "tests", name)], env=env)
+    failed = out.failed
+    if not os.path.exists(file):
+        out.bad(f"{build} {name}", f"exit status {status}, no report\n{text}")
+        return
+    if parse(out, file, f"{build} {name}") == 0:
+        out.bad(f"{build} {name}", f"ran no test\n{text}")
+    elif status != 0 and out.failed == failed:
+        out.bad(f"{build} {name} ends well", f"exit status {status}\n{text}")
+
+
+def check_unit(out):
+    os.makedirs(RESULTS, exist_ok=True)
+    names = [os.path.basename(s)[:-2] for s in sorted(glob.glob(report.path("tests/unit/test_*.c")))]
+    for build in ("gcc-asan", "clang-asan"):
+        for name in names:
+            unit_program(out, build, name)
+
+
+def check_cli(out):
+    os.makedirs(RESULTS, exist_ok=True)
+    file = os.path.join(RESULTS, "cli.xml")
+    if os.path.exists(file):
+        os.unlink(file)
+    folders = [f for f in ("tests/forge", "tests/cli", "tests/golden", "tests/oracle")
+               if glob.glob(report.path(f, "**", "test_*.py"), recursive=True)]
+    if not folders:
+        return
+    env = dict(report.SANITIZERS, PYTHONDONTWRITEBYTECODE="1",
+               QCOW2=report.path("build/gcc-asan/cmd/qcow2"),
+               QCOW2_RELEASE=report.path("build/release/cmd/qcow2"))
+    status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                               f"--junitxml={file}", *folders], env=env, timeout=3600)
+    failed = out.failed
+    parse(out, file, "")
+    if status != 0 and out.failed == failed:
+        out.bad("pytest ends well", f"exit status {status}\n{text}")
+
+
+def fuzz_target(out, target, seconds):
+    name = target[len("fuzz_"):]
+    program = report.path("build/clang-asan/tests", target)
+    work = report.path("build/fuzz", name)
+    shutil.rmtree(os.path.join(work, "found"), ignore_errors=True)
+    os.makedirs(os.path.join(work, "corpus"), exist_ok=True)
+    os.makedirs(os.path.join(work, "found"))
+    corpus = report.path("tests/fuzz/corpus", name)
+    seeds = sorted(glob.glob(os.path.join(corpus, "*")))
+    out.case(f"{name} has a corpus", "" if seeds else f"{corpus} is empty")
+    limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={work}/found/"]
+    dictionary = [f"-dict={d}" for d in (report.path("tests/fuzz/qcow2.dict"),) if os.path.exists(d)]
+    if seeds:
+        status, text = report.run([program, *limits, *seeds], env=report.SANITIZERS)
+        out.case(f"{name} over its corpus of {len(seeds)}", text or "failed" if status else "")
+    command = [program, *limits, *dictionary, f"-max_total_time={seconds}", "-print_final_stats=1",
+               os.path.join(work, "corpus")] + ([corpus] if seeds else [])
+    status, text = report.run(command, env=report.SANITIZERS, timeout=seconds + 120)
+    out.case(f"{name} for {seconds} s", text or "failed" if status else "")
+    runs = [line for line in text.splitlines() if "number_of_executed_units" in line]
+    if runs:
+        out.note(f"{name}: {runs[-1].split()[-1]} executions")
+
+
+def check_fuzz(out):
+    seconds = int(os.environ.get("FUZZ_SECONDS", "5"))
+    for source in sorted(glob.glob(report.path("tests/fuzz/fuzz_*.c"))):
+        fuzz_target(out, os.path.basename(source)[:-2], seconds)
