@@ -39,7 +39,7 @@ QCOW2_API bool qcow2_text_is_printable(uint32_t codepoint);
 /*
  * Writes text as one line of printable UTF-8. Printable characters stay; a backslash becomes \\;
  * tab, newline and carriage return become \t, \n and \r; a byte that is not UTF-8 becomes \xNN, and
- * any other character \u{N}, hexadecimal with lower-case digits. No two texts look the same.
+ * any other character \u{N}, hexadecimal with lower-case digits. No two texts give the same result.
  *
  * buffer: size bytes for the result, always NUL terminated if size > 0. A result that does not fit
  * is cut, never within a character or an escape. May be NULL if size is 0.

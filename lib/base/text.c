@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public face of utf8.h, and the one way in which text from an image is made fit for a line of
+ * output.
+ */
+#include <qcow2/text.h>
+
+#include "base/utf8.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+bool qcow2_text_is_utf8(struct qcow2_bytes text)
+{
+	return qcow2_utf8_valid(text);
+}
+
+size_t qcow2_text_next(struct qcow2_bytes text, uint32_t *codepoint, bool *valid)
+{
+	return qcow2_utf8_next(text.data, text.size, codepoint, valid);
+}
+
+bool qcow2_text_is_printable(uint32_t codepoint)
+{
+	return qcow2_codepoint_printable(codepoint);
+}
+
+/* A buffer that takes whole pieces until the first that does not fit. */
+struct pieces {
+	char *buffer;
+	size_t size;
+	size_t used;
+	size_t wanted;
+	bool full;
+};
+
+static void put(struct pieces *pieces, const void *piece, size_t length)
+{
+	pieces->wanted += length;
+	if (pieces->full || length >= pieces->size - pieces->used) {
+		pieces->full = true;
+		return;
+	}
+	memcpy(pieces->buffer + pieces->used, piece, length);
+	pieces->used += length;
+}
+
+static void put_escape(struct pieces *pieces, uint32_t codepoint)
+{
+	char escape[16];
+	int length;
+
+	switch (codepoint) {
+	case '\\':
+		put(pieces, "\\\\", 2);
+		return;
+	case '\t':
+		put(pieces, "\\t", 2);
+		return;
+	case '\n':
+		put(pieces, "\\n", 2);
+		return;
+	case '\r':
+		put(pieces, "\\r", 2);
+		return;
+	default:
+		length = snprintf(escape, sizeof(escape), "\\u{%" PRIx32 "}", codepoint);
+		put(pieces, escape, (size_t)length);
+	}
+}
+
+static void put_byte(struct pieces *pieces, uint8_t byte)
+{
+	char escape[8];
+	int length = snprintf(escape, sizeof(escape), "\\x%02x", byte);
+
+	put(pieces, escape, (size_t)length);
+}
+
+size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
+{
+	struct pieces pieces = {.buffer = buffer, .size = size, .full = size == 0};
+	size_t at = 0;
+
+	while (at < text.size) {
+		const uint8_t *here = text.data + at;
+		uint32_t codepoint;
+		bool valid;
+		size_t length = qcow2_utf8_next(here, text.size - at, &codepoint, &valid);
+
+		if (!valid)
+			put_byte(&pieces, *here);
+		else if (codepoint != '\\' && qcow2_codepoint_printable(codepoint))
+			put(&pieces, here, length);
+		else
+			put_escape(&pieces, codepoint);
+		at += length;
+	}
+	if (size > 0)
+		buffer[pieces.used] = '\0';
+	return pieces.wanted;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The well-formed byte sequences of UTF-8 (Unicode 15, table 3-7), and the characters that must not
+ * reach a terminal.
+ */
+#include "base/utf8.h"
+
+struct range {
+	uint32_t first;
+	uint32_t last;
+};
+
+/* Rising. Noncharacters at the end of each plane are found by arithmetic. */
+static const struct range unsafe[] = {
+	{0x0000, 0x001f},       /* C0 */
+	{0x007f, 0x009f},       /* DEL, C1: a terminal may take U+009B for ESC [ */
+	{0x00ad, 0x00ad},       /* soft hyphen */
+	{0x061c, 0x061c},       /* Arabic letter mark */
+	{0x180e, 0x180e},       /* Mongolian vowel separator */
+	{0x200b, 0x200f},       /* zero width, direction marks */
+	{0x2028, 0x202e},       /* line and paragraph separators, embeddings and overrides */
+	{0x2060, 0x206f},       /* word joiner, invisible operators, isolates */
+	{0xd800, 0xdfff},       /* surrogates */
+	{0xfdd0, 0xfdef},       /* noncharacters */
+	{0xfeff, 0xfeff},       /* byte order mark */
+	{0xfff9, 0xfffb},       /* interlinear annotations */
+	{0xe0000, 0xe007f},     /* tags */
+	{0x110000, UINT32_MAX}, /* nothing */
+};
+
+bool qcow2_codepoint_printable(uint32_t codepoint)
+{
+	if (codepoint >= 0x20 && codepoint < 0x7f)
+		return true;
+	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
+		if (codepoint <= unsafe[i].last)
+			return codepoint < unsafe[i].first && (codepoint & 0xfffe) != 0xfffe;
+	return false;
+}
+
+/*
+ * The length of the sequence that lead begins, 0 if it begins none, and the range that the second
+ * byte must be in: that alone rules out overlong forms, surrogates and what is above U+10FFFF.
+ */
+static size_t sequence_length(uint8_t lead, uint8_t *low, uint8_t *high)
+{
+	*low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+	*high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+	if (lead < 0x80)
+		return 1;
+	if (lead < 0xc2)
+		return 0;
+	if (lead < 0xe0)
+		return 2;
+	if (lead < 0xf0)
+		return 3;
+	return lead < 0xf5 ? 4 : 0;
+}
+
+size_t qcow2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid)
+{
+	uint8_t low, high;
+	uint32_t value;
+	size_t length;
+
+	*codepoint = QCOW2_CODEPOINT_INVALID;
+	*valid = false;
+	if (size == 0)
+		return 0;
+	length = sequence_length(data[0], &low, &high);
+	if (length == 0 || length > size)
+		return 1;
+
+	value = length == 1 ? data[0] : data[0] & (0x7fu >> length);
+	for (size_t i = 1; i < length; i++) {
+		if (data[i] < low || data[i] > high)
+			return 1;
+		value = value << 6 | (data[i] & 0x3fu);
+		low = 0x80;
+		high = 0xbf;
+	}
+	*codepoint = value;
+	*valid = true;
+	return length;
+}
+
+bool qcow2_utf8_valid(struct qcow2_bytes bytes)
+{
+	size_t at = 0;
+
+	while (at < bytes.size) {
+		uint32_t codepoint;
+		bool valid;
+
+		at += qcow2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
+		if (!valid)
+			return false;
+	}
+	return true;
+}
