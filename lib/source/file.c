@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source over a regular file or a block device, read-only. Bytes come by pread(), never through
+ * a mapping: a file that is cut short under us must be an error, not a signal.
+ */
+#include "source/source.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#endif
+
+/* One system call reads at most this; more than SSIZE_MAX at once is undefined. */
+#define MAX_READ_BYTES ((size_t)1 << 30)
+
+/* The unit of st_blocks on Linux and the BSDs, whatever st_blksize says. */
+#define STAT_BLOCK_BYTES 512
+
+static int file_read(const struct qcow2_source *source, uint64_t offset_bytes, uint8_t *buffer,
+		     size_t size)
+{
+	while (size > 0) {
+		size_t want = size < MAX_READ_BYTES ? size : MAX_READ_BYTES;
+		ssize_t got = pread(source->fd, buffer, want, (off_t)offset_bytes);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			return QCOW2_SOURCE_BECAME_SHORTER;
+		buffer += got;
+		offset_bytes += (uint64_t)got;
+		size -= (size_t)got;
+	}
+	return 0;
+}
+
+/*
+ * Seeking moves the descriptor's position, which nobody uses, so that threads do not disturb each
+ * other.
+ */
+static uint64_t file_hole_end(const struct qcow2_source *source, uint64_t offset_bytes)
+{
+#ifdef SEEK_DATA
+	off_t data = lseek(source->fd, (off_t)offset_bytes, SEEK_DATA);
+	struct stat st;
+
+	if (data >= 0)
+		return (uint64_t)data < source->size_bytes ? (uint64_t)data : source->size_bytes;
+	/* ENXIO: no data up to the end. But of a file that became shorter nothing is known. */
+	if (errno == ENXIO && fstat(source->fd, &st) == 0 && st.st_size >= 0 &&
+	    (uint64_t)st.st_size >= source->size_bytes)
+		return source->size_bytes;
+#else
+	(void)source;
+#endif
+	return offset_bytes;
+}
+
+static void file_close(struct qcow2_source *source)
+{
+	/* Nothing was written, so that there is nothing to lose. */
+	(void)close(source->fd);
+}
+
+static const struct qcow2_source_backend file_backend = {
+	.read = file_read,
+	.hole_end = file_hole_end,
+	.close = file_close,
+};
+
+/* A device's holes are not known, and its size does not change. */
+static const struct qcow2_source_backend device_backend = {
+	.read = file_read,
+	.close = file_close,
+};
+
+/* A word for what cannot be an image, or NULL for what can. */
+static const char *wrong_kind(mode_t mode)
+{
+	if (S_ISREG(mode) || S_ISBLK(mode))
+		return NULL;
+	if (S_ISDIR(mode))
+		return "a directory";
+	if (S_ISFIFO(mode))
+		return "a FIFO";
+	if (S_ISSOCK(mode))
+		return "a socket";
+	if (S_ISCHR(mode))
+		return "a character device";
+	return "a special file";
+}
+
+static int fail_kind(struct qcow2_error *err, const char *kind)
+{
+	return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, QCOW2_NO_OFFSET,
+			  "%s, not a regular file or block device", kind);
+}
+
+/* A socket cannot be opened at all; say what it is rather than "No such device or address". */
+static int fail_open(const char *path, int errnum, struct qcow2_error *err)
+{
+	struct stat st;
+	const char *kind = NULL;
+
+	if (errnum == ENXIO && stat(path, &st) == 0)
+		kind = wrong_kind(st.st_mode);
+	if (kind)
+		return fail_kind(err, kind);
+	return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
+}
+
+/* 0, or an errno value. */
+static int device_size(int fd, uint64_t *size_bytes)
+{
+#ifdef BLKGETSIZE64
+	return ioctl(fd, BLKGETSIZE64, size_bytes) == 0 ? 0 : errno;
+#else
+	off_t end = lseek(fd, 0, SEEK_END);
+
+	if (end < 0)
+		return errno;
+	*size_bytes = (uint64_t)end;
+	return 0;
+#endif
+}
+
+/* On success the source owns fd. */
+static int source_from_fd(int fd, struct qcow2_source **out, struct qcow2_error *err)
+{
+	uint64_t size_bytes, allocated_bytes;
+	struct qcow2_source *source;
+	struct stat st;
+	int errnum;
+
+	if (fstat(fd, &st) < 0)
+		return qcow2_fail_errno(err, errno, QCOW2_NO_OFFSET, "cannot learn the size");
+	if (wrong_kind(st.st_mode))
+		return fail_kind(err, wrong_kind(st.st_mode));
+	size_bytes = (uint64_t)st.st_size;
+	allocated_bytes = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES;
+	if (S_ISBLK(st.st_mode)) {
+		errnum = device_size(fd, &size_bytes);
+		if (errnum)
+			return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET,
+						"cannot learn the size");
+		allocated_bytes = size_bytes;
+	}
+
+	source = qcow2_source_new(S_ISBLK(st.st_mode) ? &device_backend : &file_backend, size_bytes,
+				  allocated_bytes, err);
+	if (!source)
+		return -1;
+	source->fd = fd;
+	*out = source;
+	return 0;
+}
+
+int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+{
+	int fd;
+
+	if (!path || !*path)
+		return qcow2_fail_errno(err, ENOENT, QCOW2_NO_OFFSET, "the path is empty");
+	/* O_NONBLOCK so that a FIFO nobody writes to opens at once; it changes nothing for files.
+	 */
+	do {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	} while (fd < 0 && errno == EINTR);
+	if (fd < 0)
+		return fail_open(path, errno, err);
+	if (source_from_fd(fd, out, err) < 0) {
+		(void)close(fd);
+		return -1;
+	}
+	return 0;
+}
