@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Problems: rules of the format that an image breaks. A problem is data; the work that found it
+ * goes on. The table of all kinds is def/problems.def; ids are stable and never reused.
+ */
+#ifndef QCOW2_PROBLEM_H
+#define QCOW2_PROBLEM_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+
+QCOW2_BEGIN_DECLS
+
+enum qcow2_severity {
+	QCOW2_WARNING,    /* unusual, stale, or refused by QEMU only; the image is well formed */
+	QCOW2_LEAK,       /* space is lost, data is not */
+	QCOW2_CORRUPTION, /* the image breaks the specification */
+};
+
+/* A kind of problem, a row of def/problems.def. */
+struct qcow2_problem_kind {
+	const char *id;      /* "header-cluster-bits" */
+	const char *text;    /* what is wrong, one sentence without a value */
+	const char *section; /* section of the specification, or "QEMU" for its limits */
+	enum qcow2_severity severity;
+	bool repairable; /* whether a repair without loss of data is possible in principle */
+};
+
+/* How the value found relates to the value that would be right. */
+enum qcow2_expectation {
+	QCOW2_EXPECT_NOTHING,     /* there is no number to compare with */
+	QCOW2_EXPECT_VALUE,       /* exactly expected */
+	QCOW2_EXPECT_AT_MOST,     /* at most expected */
+	QCOW2_EXPECT_AT_LEAST,    /* at least expected */
+	QCOW2_EXPECT_MULTIPLE_OF, /* a multiple of expected */
+};
+
+#define QCOW2_PROBLEM_WHERE_MAX 256
+
+/* One problem found. Valid during the callback only. */
+struct qcow2_problem {
+	const struct qcow2_problem_kind *kind;
+	/* Path of what is wrong as a selector would spell it ("bitmaps/0/table/3"). ASCII. */
+	char where[QCOW2_PROBLEM_WHERE_MAX];
+	uint64_t offset_bytes; /* host offset of the bytes at fault, or QCOW2_NO_OFFSET */
+	bool has_found;        /* whether found is meant */
+	uint64_t found;
+	enum qcow2_expectation expectation;
+	uint64_t expected;
+};
+
+/* Identifies a row: QCOW2_PROBLEM_HEADER_CLUSTER_BITS, … */
+enum qcow2_problem_id {
+#define QCOW2_PROBLEM(ID, id, severity, repairable, section, text) QCOW2_PROBLEM_##ID,
+#include <qcow2/def/problems.def>
+#undef QCOW2_PROBLEM
+	QCOW2_PROBLEM_COUNT
+};
+
+/* The table of all kinds, indexed by enum qcow2_problem_id; *count is set. Thread safe. */
+QCOW2_API const struct qcow2_problem_kind *qcow2_problem_kinds(size_t *count);
+
+/* The kind with that id, or NULL. Thread safe. */
+QCOW2_API const struct qcow2_problem_kind *qcow2_problem_find(const char *id);
+
+/* "warning", "leak" or "corruption". Thread safe. */
+QCOW2_API const char *qcow2_severity_name(enum qcow2_severity severity);
+
+QCOW2_END_DECLS
+
+#endif

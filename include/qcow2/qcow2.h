@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* All of libqcow2. */
+#ifndef QCOW2_QCOW2_H
+#define QCOW2_QCOW2_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+#include <qcow2/format.h>
+#include <qcow2/image.h>
+#include <qcow2/problem.h>
+#include <qcow2/source.h>
+#include <qcow2/text.h>
+#include <qcow2/version.h>
+#include <qcow2/walk.h>
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sources: where the bytes of an image come from. A file, a block device, a buffer in memory and a
+ * caller's own backend behave alike. All reads of the library go through qcow2_source_read().
+ */
+#ifndef QCOW2_SOURCE_H
+#define QCOW2_SOURCE_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+
+QCOW2_BEGIN_DECLS
+
+struct qcow2_source;
+
+/* What a caller's own backend provides. */
+struct qcow2_source_ops {
+	/*
+	 * Reads exactly size bytes at offset_bytes into buffer; never asked to pass the end that
+	 * the source was made with. Returns 0, or an errno value (> 0) when it cannot.
+	 * Must be callable from several threads if the source is shared between threads.
+	 */
+	int (*read)(void *opaque, uint64_t offset_bytes, void *buffer, size_t size);
+	/* Called once by qcow2_source_close(); may be NULL. */
+	void (*close)(void *opaque);
+};
+
+/*
+ * Opens a regular file or a block device, read-only.
+ *
+ * path: a path of the host's file system; never interpreted as a URL or a "json:" name.
+ * *out: set on success; the caller closes it with qcow2_source_close().
+ *
+ * Returns 0, or -1 with *err filled:
+ *   QCOW2_ERROR_IO         it cannot be opened or its size not be learned (errnum set)
+ *   QCOW2_ERROR_NOT_QCOW2  it is a directory, FIFO, socket or character device. A FIFO is never
+ *                          waited for.
+ *   QCOW2_ERROR_MEMORY
+ * May be called from several threads.
+ */
+QCOW2_API int qcow2_source_open(const char *path, struct qcow2_source **out,
+				struct qcow2_error *err);
+
+/*
+ * A source over size bytes at data, which the caller keeps alive and unchanged until the source is
+ * closed. data may be NULL if size is 0. Errors: QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_source_from_memory(const void *data, size_t size, struct qcow2_source **out,
+				       struct qcow2_error *err);
+
+/*
+ * A source over the caller's own backend of size_bytes bytes. ops is copied; opaque is handed back
+ * to it. On error ops->close is not called. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_ARGUMENT
+ * (no read function, or a size over INT64_MAX).
+ */
+QCOW2_API int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque,
+				    uint64_t size_bytes, struct qcow2_source **out,
+				    struct qcow2_error *err);
+
+/* Closes and frees a source. NULL is fine. No image made from it may be in use any more. */
+QCOW2_API void qcow2_source_close(struct qcow2_source *source);
+
+/* The size of the source in bytes, learned when it was opened. Thread safe. */
+QCOW2_API uint64_t qcow2_source_size_bytes(const struct qcow2_source *source);
+
+/*
+ * The bytes that the source occupies on the medium (st_blocks × 512 for a file, its size for
+ * memory, a device and a caller's backend). Thread safe.
+ */
+QCOW2_API uint64_t qcow2_source_allocated_bytes(const struct qcow2_source *source);
+
+/*
+ * The end of the hole that covers offset_bytes: everything in [offset_bytes, result) is known to
+ * read as zeros without being stored. Returns offset_bytes itself if there is data there or the
+ * system cannot tell, and the size of the source if only a hole follows. Never fails. Thread safe.
+ */
+QCOW2_API uint64_t qcow2_source_hole_end(const struct qcow2_source *source, uint64_t offset_bytes);
+
+/*
+ * Limits how many bytes may be read from now on; further reads fail with QCOW2_ERROR_LIMIT.
+ * UINT64_MAX (the default) means no limit. Not thread safe against reads under way.
+ */
+QCOW2_API void qcow2_source_set_budget(struct qcow2_source *source, uint64_t budget_bytes);
+
+/* How many bytes have been read through this source so far. Thread safe. */
+QCOW2_API uint64_t qcow2_source_read_bytes(const struct qcow2_source *source);
+
+/*
+ * Reads exactly size bytes at offset_bytes. Short reads and interruptions of the system are
+ * resumed. buffer is undefined after an error.
+ *
+ * Returns 0, or -1 with *err filled (offset_bytes set):
+ *   QCOW2_ERROR_BROKEN  the range passes the end of the source
+ *   QCOW2_ERROR_IO      the system could not read, or the file became shorter meanwhile
+ *   QCOW2_ERROR_LIMIT   the budget is used up
+ * Thread safe.
+ */
+QCOW2_API int qcow2_source_read(struct qcow2_source *source, uint64_t offset_bytes, void *buffer,
+				size_t size, struct qcow2_error *err);
+
+QCOW2_END_DECLS
+
+#endif
