@@ -16,13 +16,13 @@ LOUD = {"printf", "fprintf", "vprintf", "vfprintf", "puts", "putchar", "perror",
 
 
 def declared():
-    """Names of the functions that the public headers mark QCOW2_API."""
+    """Names of the functions and tables that the public headers mark QCOW2_API."""
     names = set()
     for name in glob.glob(report.path("include/qcow2/*.h")):
         text = report.without_comments(report.read(name))
         text = re.sub(r"^[ \t]*#.*?(?<!\\)$", "", text, flags=re.M | re.S)
-        for match in re.finditer(r"\bQCOW2_API\b([^;]*?)\b(\w+)\s*\(", text):
-            names.add(match.group(2))
+        for match in re.finditer(r"\bQCOW2_API\b[^;(]*?\b(\w+)\s*(?:\[[^\]]*\]\s*)?[;(]", text):
+            names.add(match.group(1))
     return names
 
 
