@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* See report.h. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "check/report.h"
+
+void qcow2_report(const struct qcow2_reporter *reporter, const struct qcow2_finding *finding,
+		  const char *where, ...)
+{
+	size_t count;
+	struct qcow2_problem problem = {
+		.kind = &qcow2_problem_kinds(&count)[finding->id],
+		.offset_bytes = finding->offset_bytes,
+		.has_found = finding->has_found,
+		.found = finding->found,
+		.expectation = finding->expectation,
+		.expected = finding->expected,
+	};
+	va_list arguments;
+
+	va_start(arguments, where);
+	vsnprintf(problem.where, sizeof(problem.where), where, arguments);
+	va_end(arguments);
+	reporter->problem(reporter->opaque, &problem);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* How rules report: a problem is filled in, given its place, and handed to whoever listens. */
+#ifndef QCOW2_CHECK_REPORT_H
+#define QCOW2_CHECK_REPORT_H
+
+#include <qcow2/problem.h>
+
+/* Who listens. problem is called once per problem; opaque is handed back to it. */
+struct qcow2_reporter {
+	void (*problem)(void *opaque, const struct qcow2_problem *problem);
+	void *opaque;
+};
+
+/* What is wrong, without its place's name. Members left out mean: nothing found or expected. */
+struct qcow2_finding {
+	enum qcow2_problem_id id;
+	uint64_t offset_bytes;
+	bool has_found;
+	uint64_t found;
+	enum qcow2_expectation expectation;
+	uint64_t expected;
+};
+
+/* Reports a finding; where is a printf format for the place's path. */
+void qcow2_report(const struct qcow2_reporter *reporter, const struct qcow2_finding *finding,
+		  const char *where, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Follows the selectors down the tree. Names match with * for any run of bytes; a backslash takes
+ * the next byte as it is. Matching is linear per star, so no pattern can make it slow.
+ */
+#include <string.h>
+
+#include "walk/select.h"
+
+/* Matches one name against a pattern; remembers the last star instead of recursing. */
+static bool name_matches(const char *pattern, struct qcow2_bytes name)
+{
+	const char *star = NULL;
+	size_t star_at = 0, at = 0;
+
+	while (at < name.size) {
+		if (*pattern == '*') {
+			star = ++pattern;
+			star_at = at;
+			continue;
+		}
+		if (*pattern != '\0') {
+			const char *literal =
+				*pattern == '\\' && pattern[1] ? pattern + 1 : pattern;
+
+			if ((uint8_t)*literal == name.data[at]) {
+				pattern = literal + 1;
+				at++;
+				continue;
+			}
+		}
+		if (!star)
+			return false;
+		pattern = star;
+		at = ++star_at;
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}
+
+static bool key_matches(const char *pattern, const char *key)
+{
+	struct qcow2_bytes name = {(const uint8_t *)key, strlen(key)};
+
+	return name_matches(pattern, name);
+}
+
+static bool step_matches(const struct qcow2_segment *segment, const struct qcow2_step *step)
+{
+	if (segment->deep)
+		return true;
+	if (segment->numeric && step->index != QCOW2_NO_INDEX && step->index >= segment->first &&
+	    step->index <= segment->last)
+		return true;
+	if (step->key && key_matches(segment->pattern, step->key))
+		return true;
+	if (step->index != QCOW2_NO_INDEX && strcmp(segment->pattern, "*") == 0)
+		return true;
+	return step->name.size > 0 && name_matches(segment->pattern, step->name);
+}
+
+void qcow2_selection_start(struct qcow2_selection *selection)
+{
+	struct qcow2_select_level *root = &selection->levels[0];
+
+	selection->depth = 0;
+	root->alive = selection->count >= 64 ? UINT64_MAX : (UINT64_C(1) << selection->count) - 1;
+	root->inside = selection->everything;
+	root->deep = false;
+}
+
+/* Follows selector s one step further; updates the child's level and what matched. */
+static void follow(struct qcow2_selection *selection, size_t s, const struct qcow2_step *step,
+		   struct qcow2_select_level *child)
+{
+	struct qcow2_selector *selector = &selection->selectors[s];
+	size_t depth = selection->depth;
+	const struct qcow2_segment *segment;
+
+	if (depth >= selector->count)
+		return;
+	segment = &selector->segments[depth];
+	if (!step_matches(segment, step))
+		return;
+	if (selector->best <= depth)
+		selector->best = depth + 1;
+	child->alive |= UINT64_C(1) << s;
+	if (segment->deep)
+		child->deep = true;
+	if (depth + 1 == selector->count) {
+		child->inside = true;
+		selection->matched |= UINT64_C(1) << s;
+	}
+}
+
+bool qcow2_selection_enter(struct qcow2_selection *selection, const struct qcow2_step *step)
+{
+	const struct qcow2_select_level *here = &selection->levels[selection->depth];
+	struct qcow2_select_level child = {0, false, here->deep};
+
+	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
+		follow(selection, (size_t)__builtin_ctzll(rest), step, &child);
+	if (here->inside && (!step->bulk || here->deep))
+		child.inside = true;
+	if (!child.inside && child.alive == 0)
+		return false;
+	selection->levels[++selection->depth] = child;
+	return true;
+}
+
+void qcow2_selection_leave(struct qcow2_selection *selection)
+{
+	selection->depth--;
+}
+
+bool qcow2_selection_wants_field(struct qcow2_selection *selection, const char *name)
+{
+	const struct qcow2_select_level *here = &selection->levels[selection->depth];
+	struct qcow2_select_level child = {0, false, false};
+	struct qcow2_step step = {.key = name, .index = QCOW2_NO_INDEX};
+
+	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
+		follow(selection, (size_t)__builtin_ctzll(rest), &step, &child);
+	return here->inside || child.inside;
+}
+
+void qcow2_selection_narrow(const struct qcow2_selection *selection, uint64_t *first,
+			    uint64_t *last)
+{
+	const struct qcow2_select_level *here = &selection->levels[selection->depth];
+	uint64_t low = UINT64_MAX, high = 0;
+
+	if (here->inside)
+		return;
+	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1) {
+		const struct qcow2_selector *selector =
+			&selection->selectors[__builtin_ctzll(rest)];
+		const struct qcow2_segment *segment;
+
+		if (selection->depth >= selector->count)
+			continue;
+		segment = &selector->segments[selection->depth];
+		if (!segment->numeric)
+			return; /* a name or a wildcard: any entry may match */
+		low = segment->first < low ? segment->first : low;
+		high = segment->last > high ? segment->last : high;
+	}
+	if (low > *first)
+		*first = low;
+	if (high < *last)
+		*last = high + 1;
+}
+
+bool qcow2_selection_satisfied(const struct qcow2_selection *selection)
+{
+	return (uint64_t)__builtin_popcountll(selection->matched) == selection->count;
+}
+
+bool qcow2_selection_at_edge(const struct qcow2_selection *selection, size_t s)
+{
+	return (selection->levels[selection->depth].alive >> s & 1) != 0 &&
+	       selection->depth == selection->selectors[s].best;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compiles selectors: splits paths into segments, reads numbers and ranges, and turns the short
+ * forms that people write (bitmaps/b0/table/3, l2/5/17) into the full paths of the tree.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "walk/select.h"
+
+static int bad(struct qcow2_error *err, const char *text, const char *why)
+{
+	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "selector '%s': %s", text,
+			  why);
+}
+
+/* A whole number, decimal or 0x hexadecimal, that ends where end points. */
+static bool read_number(const char *text, size_t size, uint64_t *out)
+{
+	char digits[24];
+	char *end;
+
+	if (size == 0 || size >= sizeof(digits) || text[0] < '0' || text[0] > '9')
+		return false;
+	memcpy(digits, text, size);
+	digits[size] = '\0';
+	errno = 0;
+	*out = strtoull(digits, &end, strncmp(digits, "0x", 2) == 0 ? 16 : 10);
+	return *end == '\0' && errno == 0;
+}
+
+/* N, A..B, A.. and ..B are numbers; everything else is a pattern for names. */
+static void read_range(struct qcow2_segment *segment)
+{
+	const char *text = segment->pattern;
+	size_t size = strlen(text);
+	const char *dots = strstr(text, "..");
+	uint64_t first = 0, last = UINT64_MAX;
+
+	if (!dots) {
+		segment->numeric = read_number(text, size, &segment->first);
+		segment->last = segment->first;
+		return;
+	}
+	if (size == 2)
+		return;
+	if (dots != text && !read_number(text, (size_t)(dots - text), &first))
+		return;
+	if (dots[2] != '\0' && !read_number(dots + 2, strlen(dots + 2), &last))
+		return;
+	segment->numeric = true;
+	segment->first = first;
+	segment->last = last;
+}
+
+static int add_segment(struct qcow2_selector *selector, const char *text, size_t size,
+		       struct qcow2_error *err)
+{
+	struct qcow2_segment *segment;
+
+	if (selector->count == QCOW2_SEGMENTS_MAX)
+		return bad(err, selector->text, "too many segments");
+	segment = &selector->segments[selector->count];
+	memset(segment, 0, sizeof(*segment));
+	if (size > 0 && text[0] == '=') {
+		segment->name_only = true;
+		text++;
+		size--;
+	}
+	if (size == 0)
+		return bad(err, selector->text, "a segment is empty");
+	segment->pattern = qcow2_alloc(size + 1);
+	if (!segment->pattern)
+		return qcow2_fail_memory(err);
+	memcpy(segment->pattern, text, size);
+	selector->count++;
+	segment->deep = !segment->name_only && strcmp(segment->pattern, "**") == 0;
+	if (!segment->name_only)
+		read_range(segment);
+	if (segment->numeric && segment->first > segment->last)
+		return bad(err, selector->text, "a range ends before it begins");
+	return 0;
+}
+
+static int add_word(struct qcow2_selector *selector, const char *word, struct qcow2_error *err)
+{
+	return add_segment(selector, word, strlen(word), err);
+}
+
+/* Where a segment ends: at the next slash that no backslash precedes. */
+static size_t segment_size(const char *text)
+{
+	size_t size = 0;
+
+	while (text[size] != '\0' && text[size] != '/') {
+		if (text[size] == '\\' && text[size + 1] != '\0')
+			size++;
+		size++;
+	}
+	return size;
+}
+
+static bool is_word(const char *text, size_t size, const char *word)
+{
+	return size == strlen(word) && memcmp(text, word, size) == 0;
+}
+
+/*
+ * Bitmaps live below their extension in the tree, and the entries of L2 tables and refcount blocks
+ * in a list of that name; nobody wants to type that.
+ */
+static int add_user_segment(struct qcow2_selector *selector, size_t position, const char *text,
+			    size_t size, struct qcow2_error *err)
+{
+	const char *first = selector->count > 0 ? selector->segments[0].pattern : "";
+	bool below_list = strcmp(first, "l2") == 0 || strcmp(first, "refcounts") == 0;
+	bool below_bitmap = selector->count == 5 &&
+			    strcmp(selector->segments[3].pattern, "bitmap_directory") == 0;
+
+	if (position == 0 && is_word(text, size, "bitmaps")) {
+		if (add_word(selector, "extensions", err) || add_word(selector, "bitmaps", err) ||
+		    add_word(selector, "data", err))
+			return -1;
+		return add_word(selector, "bitmap_directory", err);
+	}
+	if (below_bitmap && is_word(text, size, "table"))
+		return add_word(selector, "bitmap_table", err);
+	if (below_list && position == 2 && !is_word(text, size, "entries") &&
+	    !is_word(text, size, "**") && !is_word(text, size, "same_as") &&
+	    add_word(selector, "entries", err))
+		return -1;
+	return add_segment(selector, text, size, err);
+}
+
+static int compile(struct qcow2_selector *selector, const char *text, struct qcow2_error *err)
+{
+	const char *rest = text;
+
+	selector->text = qcow2_alloc(strlen(text) + 1);
+	if (!selector->text)
+		return qcow2_fail_memory(err);
+	memcpy(selector->text, text, strlen(text));
+	if (strcmp(text, "all") == 0)
+		return add_word(selector, "**", err);
+	if (*rest == '/')
+		rest++;
+	for (size_t position = 0;; position++) {
+		size_t size = segment_size(rest);
+
+		if (position > 0 && size == 0 && rest[size] == '\0')
+			return 0; /* a slash at the end is fine */
+		if (selector->count > 0 && selector->segments[selector->count - 1].deep)
+			return bad(err, text, "nothing can follow '**'");
+		if (add_user_segment(selector, position, rest, size, err))
+			return -1;
+		if (rest[size] == '\0')
+			return 0;
+		rest += size + 1;
+	}
+}
+
+int qcow2_selection_new(const char *const *selectors, size_t count, struct qcow2_selection **out,
+			struct qcow2_error *err)
+{
+	struct qcow2_selection *selection;
+
+	if (count > QCOW2_SELECTORS_MAX)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "more than %d selectors", QCOW2_SELECTORS_MAX);
+	selection = qcow2_alloc(sizeof(*selection));
+	if (!selection)
+		return qcow2_fail_memory(err);
+	selection->everything = count == 0;
+	selection->selectors = qcow2_alloc_array(count, sizeof(*selection->selectors));
+	if (!selection->selectors) {
+		qcow2_selection_free(selection);
+		return qcow2_fail_memory(err);
+	}
+	selection->count = count;
+	for (size_t i = 0; i < count; i++) {
+		if (compile(&selection->selectors[i], selectors[i], err)) {
+			qcow2_selection_free(selection);
+			return -1;
+		}
+	}
+	qcow2_selection_start(selection);
+	*out = selection;
+	return 0;
+}
+
+void qcow2_selection_free(struct qcow2_selection *selection)
+{
+	if (!selection)
+		return;
+	for (size_t i = 0; i < selection->count; i++) {
+		struct qcow2_selector *selector = &selection->selectors[i];
+
+		for (size_t j = 0; j < selector->count; j++)
+			qcow2_free(selector->segments[j].pattern);
+		qcow2_free(selector->text);
+	}
+	qcow2_free(selection->selectors);
+	qcow2_free(selection);
+}
