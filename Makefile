@@ -7,14 +7,16 @@
 #   make lint       layout and house rules only
 #   make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each
 #   make bench      measure against qemu-img
-#   make install    install the release build (PREFIX, DESTDIR)
+#   make install    install the release build (PREFIX, LIBDIR, DESTDIR)
 #   make clean      remove build/
 #
 # Missing packages are installed by scripts/deps; NODEPS=1 skips that.
 
 PREFIX ?= /usr/local
+# Not what Meson guesses: without dpkg-dev that is lib64, where Debian's linker does not look.
+LIBDIR ?= lib
 RELEASE = build/release
-RELEASE_OPTIONS = --buildtype=release -Db_ndebug=false --prefix=$(PREFIX)
+RELEASE_OPTIONS = --buildtype=release -Db_ndebug=false --prefix=$(PREFIX) --libdir=$(LIBDIR)
 
 ifdef NODEPS
 deps = :
