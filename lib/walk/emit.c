@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* Tells the visitor: the calls that all parts of the walk use. See internal.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "walk/internal.h"
+
+void qcow2_walk_fail(struct qcow2_walk_state *w)
+{
+	w->failed = true;
+}
+
+struct qcow2_table *qcow2_walk_table(struct qcow2_walk_state *w)
+{
+	if (!w->table && qcow2_table_new(w->image, &w->table, w->err))
+		qcow2_walk_fail(w);
+	return w->table;
+}
+
+/* What the visitor answered: anything but 0 ends the walk. */
+static void answer(struct qcow2_walk_state *w, int result)
+{
+	if (result == 0)
+		return;
+	qcow2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	qcow2_walk_fail(w);
+}
+
+/* Remembers a name as one that the lost selector could have had. */
+static void offer(struct qcow2_walk_state *w, const char *name, size_t size)
+{
+	size_t room = sizeof(w->choices) - w->choices_size;
+	const char *comma = w->choices_size > 0 ? ", " : "";
+
+	if (w->lost_selector == SIZE_MAX || size == 0 ||
+	    !qcow2_selection_at_edge(w->selection, w->lost_selector))
+		return;
+	if (size + 8 > room) { /* room for ", …" is kept until then */
+		w->choices_size += (size_t)snprintf(w->choices + w->choices_size, room, ", …");
+		w->done = true;
+		return;
+	}
+	w->choices_size += (size_t)snprintf(w->choices + w->choices_size, room, "%s%.*s", comma,
+					    (int)size, name);
+}
+
+static void offer_step(struct qcow2_walk_state *w, const struct qcow2_step *step)
+{
+	char number[24];
+
+	if (w->lost_selector == SIZE_MAX)
+		return;
+	if (step->key)
+		offer(w, step->key, strlen(step->key));
+	else if (step->name.size > 0)
+		offer(w, (const char *)step->name.data, step->name.size);
+	else
+		offer(w, number, (size_t)snprintf(number, sizeof(number), "%" PRIu64, step->index));
+}
+
+bool qcow2_walk_enter(struct qcow2_walk_state *w, const struct qcow2_step *step)
+{
+	bool wanted;
+
+	if (qcow2_walk_over(w))
+		return false;
+	offer_step(w, step);
+	wanted = qcow2_selection_enter(w->selection, step);
+	if (w->probe && w->lost_selector == SIZE_MAX && qcow2_selection_satisfied(w->selection)) {
+		w->done = true;
+		if (wanted)
+			qcow2_selection_leave(w->selection);
+		return false;
+	}
+	return wanted;
+}
+
+bool qcow2_walk_enter_key(struct qcow2_walk_state *w, const char *key)
+{
+	return qcow2_walk_enter(w, &(struct qcow2_step){.key = key, .index = QCOW2_NO_INDEX});
+}
+
+bool qcow2_walk_enter_bulk(struct qcow2_walk_state *w, const char *key)
+{
+	return qcow2_walk_enter(
+		w, &(struct qcow2_step){.key = key, .index = QCOW2_NO_INDEX, .bulk = true});
+}
+
+bool qcow2_walk_enter_index(struct qcow2_walk_state *w, uint64_t index)
+{
+	return qcow2_walk_enter(w, &(struct qcow2_step){.index = index});
+}
+
+void qcow2_walk_leave(struct qcow2_walk_state *w)
+{
+	qcow2_selection_leave(w->selection);
+}
+
+struct qcow2_node qcow2_walk_node(const char *key, const char *title)
+{
+	return (struct qcow2_node){.key = key,
+				   .title = title,
+				   .offset_bytes = QCOW2_NO_OFFSET,
+				   .index = QCOW2_NO_INDEX,
+				   .layout = QCOW2_LAYOUT_BLOCK};
+}
+
+struct qcow2_node qcow2_walk_row(const struct qcow2_structure *structure, uint64_t index,
+				 uint64_t offset_bytes)
+{
+	return (struct qcow2_node){.structure = structure,
+				   .offset_bytes = offset_bytes,
+				   .index = index,
+				   .layout = QCOW2_LAYOUT_ROW};
+}
+
+void qcow2_walk_begin(struct qcow2_walk_state *w, const struct qcow2_node *node)
+{
+	if (!w->probe && !w->failed)
+		answer(w, w->visitor->begin_struct ? w->visitor->begin_struct(w->opaque, node) : 0);
+}
+
+void qcow2_walk_end(struct qcow2_walk_state *w, const struct qcow2_node *node)
+{
+	if (!w->probe && !w->failed)
+		answer(w, w->visitor->end_struct ? w->visitor->end_struct(w->opaque, node) : 0);
+}
+
+void qcow2_walk_begin_list(struct qcow2_walk_state *w, const struct qcow2_node *node)
+{
+	if (!w->probe && !w->failed)
+		answer(w, w->visitor->begin_list ? w->visitor->begin_list(w->opaque, node) : 0);
+}
+
+void qcow2_walk_end_list(struct qcow2_walk_state *w, const struct qcow2_node *node)
+{
+	if (!w->probe && !w->failed)
+		answer(w, w->visitor->end_list ? w->visitor->end_list(w->opaque, node) : 0);
+}
+
+void qcow2_walk_value_always(struct qcow2_walk_state *w, const struct qcow2_value *value)
+{
+	if (!w->probe && !qcow2_walk_over(w) && w->visitor->field)
+		answer(w, w->visitor->field(w->opaque, value));
+}
+
+void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *value)
+{
+	if (qcow2_walk_over(w))
+		return;
+	if (w->probe)
+		offer(w, value->name, strlen(value->name));
+	if (!qcow2_selection_wants_field(w->selection, value->name))
+		return;
+	if (w->probe) {
+		w->done = w->lost_selector == SIZE_MAX && qcow2_selection_satisfied(w->selection);
+		return;
+	}
+	qcow2_walk_value_always(w, value);
+}
+
+void qcow2_walk_number(struct qcow2_walk_state *w, const char *name, enum qcow2_style style,
+		       uint64_t number)
+{
+	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .style = style,
+						  .number = number,
+						  .offset_bytes = QCOW2_NO_OFFSET});
+}
+
+void qcow2_walk_bool(struct qcow2_walk_state *w, const char *name, bool truth)
+{
+	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
+						  .kind = QCOW2_VALUE_BOOL,
+						  .style = QCOW2_STYLE_BOOL,
+						  .number = truth,
+						  .offset_bytes = QCOW2_NO_OFFSET});
+}
+
+void qcow2_walk_null(struct qcow2_walk_state *w, const char *name)
+{
+	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
+						  .kind = QCOW2_VALUE_NULL,
+						  .offset_bytes = QCOW2_NO_OFFSET});
+}
+
+void qcow2_walk_text(struct qcow2_walk_state *w, const char *name, const char *text)
+{
+	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
+						  .kind = QCOW2_VALUE_TEXT,
+						  .style = QCOW2_STYLE_TEXT,
+						  .bytes = {(const uint8_t *)text, strlen(text)},
+						  .offset_bytes = QCOW2_NO_OFFSET});
+}
+
+void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
+		      struct qcow2_bytes bytes, uint64_t offset_bytes)
+{
+	qcow2_walk_value(w,
+			 &(struct qcow2_value){.name = name,
+					       .kind = text ? QCOW2_VALUE_TEXT : QCOW2_VALUE_BYTES,
+					       .style = text ? QCOW2_STYLE_TEXT : QCOW2_STYLE_BYTES,
+					       .bytes = bytes,
+					       .raw = bytes,
+					       .offset_bytes = offset_bytes});
+}
+
+/* A text field of fixed length ends at its first NUL. */
+static struct qcow2_bytes up_to_nul(struct qcow2_bytes bytes)
+{
+	const uint8_t *nul = bytes.size > 0 ? memchr(bytes.data, 0, bytes.size) : NULL;
+
+	if (nul)
+		bytes.size = (size_t)(nul - bytes.data);
+	return bytes;
+}
+
+static void walk_field(struct qcow2_walk_state *w, const struct qcow2_field *field,
+		       const struct qcow2_placed *placed)
+{
+	struct qcow2_bytes raw = {placed->bytes.data + field->offset_bytes, field->width_bytes};
+	struct qcow2_value value = {
+		.name = field->name,
+		.kind = QCOW2_VALUE_NUMBER,
+		.style = field->style,
+		.names = field->names,
+		.raw = raw,
+		.offset_bytes = placed->offset_bytes + field->offset_bytes,
+	};
+
+	if (field->style == QCOW2_STYLE_TEXT || field->style == QCOW2_STYLE_BYTES) {
+		bool text = field->style == QCOW2_STYLE_TEXT;
+
+		value.kind = text ? QCOW2_VALUE_TEXT : QCOW2_VALUE_BYTES;
+		value.bytes = text ? up_to_nul(raw) : raw;
+	} else {
+		value.number = qcow2_field_load(field, placed->bytes.data, placed->bytes.size,
+						w->geometry ? w->geometry->cluster_bits : 16);
+	}
+	/* Either name will do, the alias is only good for asking. */
+	if (w->probe && field->alias && !qcow2_walk_over(w))
+		(void)qcow2_selection_wants_field(w->selection, field->alias);
+	if (field->alias && !w->probe && qcow2_selection_wants_field(w->selection, field->alias))
+		qcow2_walk_value_always(w, &value);
+	else
+		qcow2_walk_value(w, &value);
+}
+
+void qcow2_walk_fields(struct qcow2_walk_state *w, const struct qcow2_structure *structure,
+		       const struct qcow2_placed *placed)
+{
+	for (size_t i = 0; i < structure->field_count && !qcow2_walk_over(w); i++) {
+		const struct qcow2_field *field = &structure->fields[i];
+
+		if ((size_t)field->offset_bytes + field->width_bytes <= placed->bytes.size)
+			walk_field(w, field, placed);
+	}
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the walk share: the state of one walk, and the few calls with which a part goes
+ * down the tree and tells the visitor what it finds.
+ *
+ * Failure is sticky: once the visitor wants to stop or a read fails, the calls below do nothing and
+ * enter() answers false, so that the parts need no error paths of their own beyond leaving loops.
+ */
+#ifndef QCOW2_WALK_INTERNAL_H
+#define QCOW2_WALK_INTERNAL_H
+
+#include "check/rules.h"
+#include "walk/select.h"
+
+struct qcow2_walk_state {
+	const struct qcow2_image *image;
+	const struct qcow2_header *header;
+	const struct qcow2_geometry *geometry; /* NULL if insane */
+	struct qcow2_selection *selection;
+	const struct qcow2_visitor *visitor;
+	void *opaque;
+	struct qcow2_error *err;
+	struct qcow2_reporter reporter; /* leads to the visitor */
+	struct qcow2_hash_key hash_key;
+	struct qcow2_table *table; /* see qcow2_walk_table() */
+	uint64_t entries_left;     /* bitmap table entries that may still be listed unasked */
+	uint64_t data_left;        /* bytes of bitmap data that may still be counted unasked */
+	unsigned flags;
+	bool probe;  /* only finds out what the selectors name; tells the visitor nothing */
+	bool failed; /* err is filled */
+	bool done;   /* the probe has found everything */
+	/* For the error about a selector that names nothing: what there is where it got lost. */
+	size_t lost_selector; /* its index, or SIZE_MAX */
+	char choices[160];
+	size_t choices_size;
+};
+
+/* Whether the parts should leave their loops. */
+static inline bool qcow2_walk_over(const struct qcow2_walk_state *w)
+{
+	return w->failed || w->done;
+}
+
+/* Notes that a call on the library failed; w->err is filled already. */
+void qcow2_walk_fail(struct qcow2_walk_state *w);
+
+/* Goes down one step if anything there is wanted. */
+bool qcow2_walk_enter(struct qcow2_walk_state *w, const struct qcow2_step *step);
+bool qcow2_walk_enter_key(struct qcow2_walk_state *w, const char *key);
+bool qcow2_walk_enter_bulk(struct qcow2_walk_state *w, const char *key);
+bool qcow2_walk_enter_index(struct qcow2_walk_state *w, uint64_t index);
+void qcow2_walk_leave(struct qcow2_walk_state *w);
+
+void qcow2_walk_begin(struct qcow2_walk_state *w, const struct qcow2_node *node);
+void qcow2_walk_end(struct qcow2_walk_state *w, const struct qcow2_node *node);
+void qcow2_walk_begin_list(struct qcow2_walk_state *w, const struct qcow2_node *node);
+void qcow2_walk_end_list(struct qcow2_walk_state *w, const struct qcow2_node *node);
+
+/* A node with nothing but a key and a heading; members can be changed before it is used. */
+struct qcow2_node qcow2_walk_node(const char *key, const char *title);
+/* A row of the list that is walked. */
+struct qcow2_node qcow2_walk_row(const struct qcow2_structure *structure, uint64_t index,
+				 uint64_t offset_bytes);
+
+/* Tells of a value if it is wanted. */
+void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *value);
+/* The same, wanted or not: what tells one element of a list from another. */
+void qcow2_walk_value_always(struct qcow2_walk_state *w, const struct qcow2_value *value);
+
+/* Derived values: they are not stored anywhere. */
+void qcow2_walk_number(struct qcow2_walk_state *w, const char *name, enum qcow2_style style,
+		       uint64_t number);
+void qcow2_walk_bool(struct qcow2_walk_state *w, const char *name, bool truth);
+void qcow2_walk_null(struct qcow2_walk_state *w, const char *name);
+void qcow2_walk_text(struct qcow2_walk_state *w, const char *name, const char *text);
+/* Bytes of the image at a place; text says that they should be text. */
+void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
+		      struct qcow2_bytes bytes, uint64_t offset_bytes);
+
+/* The bytes of a structure and where they are. */
+struct qcow2_placed {
+	struct qcow2_bytes bytes;
+	uint64_t offset_bytes;
+};
+
+/* All fields of a structure that its bytes hold whole. */
+void qcow2_walk_fields(struct qcow2_walk_state *w, const struct qcow2_structure *structure,
+		       const struct qcow2_placed *placed);
+
+/*
+ * A reader for one table at a time, made when first asked for and freed with the walk: images may
+ * have tens of thousands of tables. NULL after a failure, which is noted.
+ */
+struct qcow2_table *qcow2_walk_table(struct qcow2_walk_state *w);
+
+/* The parts, in the order in which they are walked. Each enters its own step. */
+void qcow2_walk_header(struct qcow2_walk_state *w);
+void qcow2_walk_features(struct qcow2_walk_state *w);
+void qcow2_walk_extensions(struct qcow2_walk_state *w);
+void qcow2_walk_backing(struct qcow2_walk_state *w);
+void qcow2_walk_luks(struct qcow2_walk_state *w);
+void qcow2_walk_snapshots(struct qcow2_walk_state *w);
+void qcow2_walk_l1(struct qcow2_walk_state *w);
+void qcow2_walk_l2(struct qcow2_walk_state *w);
+void qcow2_walk_refcount_table(struct qcow2_walk_state *w);
+void qcow2_walk_refcounts(struct qcow2_walk_state *w);
+
+/* Parts of parts. */
+void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w);
+void qcow2_walk_bitmap_table(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
+void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
+void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
+/* The rows of an L1 table; owner is its path, for problems. */
+void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
+			uint64_t entries);
+
+#endif

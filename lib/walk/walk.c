@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Drives a walk: first, if there are selectors, a probe that tells nobody anything and ends as soon
+ * as each selector has named something; then the walk itself.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/error.h"
+#include "walk/internal.h"
+
+static void walk_image(struct qcow2_walk_state *w)
+{
+	struct qcow2_node root = qcow2_walk_node(NULL, NULL);
+	void (*const parts[])(struct qcow2_walk_state *) = {
+		qcow2_walk_header,    qcow2_walk_features, qcow2_walk_extensions,
+		qcow2_walk_backing,   qcow2_walk_luks,     qcow2_walk_snapshots,
+		qcow2_walk_l1,        qcow2_walk_l2,       qcow2_walk_refcount_table,
+		qcow2_walk_refcounts,
+	};
+
+	qcow2_selection_start(w->selection);
+	if (!w->probe) {
+		qcow2_rules_header(w->image, &w->reporter);
+		qcow2_rules_extensions(w->image, &w->reporter);
+	}
+	qcow2_walk_begin(w, &root);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !qcow2_walk_over(w); i++)
+		parts[i](w);
+	qcow2_walk_end(w, &root);
+}
+
+static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	struct qcow2_walk_state *w = opaque;
+
+	if (qcow2_walk_over(w) || w->probe || !w->visitor->problem)
+		return;
+	if (w->visitor->problem(w->opaque, problem)) {
+		qcow2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+		qcow2_walk_fail(w);
+	}
+}
+
+/* The part of a selector that matched, as the user may have written it. */
+static int fail_not_found(struct qcow2_walk_state *w)
+{
+	const struct qcow2_selector *selector = &w->selection->selectors[w->lost_selector];
+	const char *missing = selector->segments[selector->best].pattern;
+
+	if (w->choices_size == 0)
+		return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "selector '%.60s' names nothing: '%.40s' has no parts here",
+				  selector->text, missing);
+	return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			  "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
+			  missing, w->choices);
+}
+
+/* Walks silently; fails if a selector names nothing, with what there is instead. */
+static int probe(struct qcow2_walk_state *w)
+{
+	w->probe = true;
+	walk_image(w);
+	if (w->failed)
+		return -1;
+	w->done = false;
+	if (qcow2_selection_satisfied(w->selection)) {
+		w->probe = false;
+		return 0;
+	}
+	for (size_t s = 0; s < w->selection->count; s++) {
+		if (w->selection->matched >> s & 1)
+			continue;
+		w->lost_selector = s;
+		break;
+	}
+	walk_image(w);
+	return w->failed ? -1 : fail_not_found(w);
+}
+
+/* More than a file holds is not listed unasked, however many structures claim to share it. */
+static void set_budgets(struct qcow2_walk_state *w)
+{
+	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(w->image));
+
+	w->entries_left = stored / 8 + 65536;
+	w->data_left = stored + (UINT64_C(1) << 20);
+}
+
+int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selection, unsigned flags,
+	       const struct qcow2_visitor *visitor, void *opaque, struct qcow2_error *err)
+{
+	struct qcow2_selection *own = NULL;
+	struct qcow2_error ignored;
+	struct qcow2_walk_state w = {
+		.image = image,
+		.header = qcow2_image_header(image),
+		.geometry = qcow2_image_geometry(image),
+		.visitor = visitor,
+		.opaque = opaque,
+		.err = err ? err : &ignored,
+		.flags = flags,
+		.lost_selector = SIZE_MAX,
+	};
+
+	if (!selection && qcow2_selection_new(NULL, 0, &own, err))
+		return -1;
+	w.selection = selection ? selection : own;
+	w.selection->matched = 0;
+	w.reporter = (struct qcow2_reporter){hear_problem, &w};
+	/* Only collisions that an image aims for matter; without randomness there is still a hash.
+	 */
+	if (getrandom(&w.hash_key, sizeof(w.hash_key), GRND_NONBLOCK) < 0)
+		w.hash_key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)&w, 1};
+	set_budgets(&w);
+	if (w.selection->count == 0 || probe(&w) == 0) {
+		set_budgets(&w);
+		walk_image(&w);
+	} else {
+		w.failed = true;
+	}
+	qcow2_table_free(w.table);
+	qcow2_selection_free(own);
+	return w.failed ? -1 : 0;
+}

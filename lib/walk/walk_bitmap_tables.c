@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* Walks what lies below a bitmap directory entry: totals, table and data. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/bitset.h"
+#include "walk/internal.h"
+
+#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
+#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
+/* Bitmap data is shown in pieces of so many bytes. */
+#define PIECE_BYTES 4096
+
+/* The names that qcow2.py gives the kinds of entries. */
+static const char *kind_of(uint64_t entry)
+{
+	if (entry & ENTRY_OFFSET)
+		return entry & 1 ? "invalid" : "serialized";
+	return entry & 1 ? "all-ones" : "all-zeroes";
+}
+
+static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
+			   uint64_t entry, const struct qcow2_bytes *raw)
+{
+	struct qcow2_node row = qcow2_walk_row(&qcow2_bitmap_table_entry_structure, place->index,
+					       place->offset_bytes);
+	uint64_t offset = entry & ENTRY_OFFSET;
+	struct qcow2_value reserved = {.name = "reserved",
+				       .kind = QCOW2_VALUE_NUMBER,
+				       .audience = QCOW2_FOR_PROGRAMS,
+				       .style = QCOW2_STYLE_HEX,
+				       .number = entry & ENTRY_RESERVED,
+				       .offset_bytes = QCOW2_NO_OFFSET};
+	struct qcow2_value size = {.name = "size",
+				   .kind = QCOW2_VALUE_NUMBER,
+				   .audience = QCOW2_FOR_PEOPLE,
+				   .style = QCOW2_STYLE_DECIMAL,
+				   .number = offset ? w->geometry->cluster_size_bytes : 0,
+				   .offset_bytes = QCOW2_NO_OFFSET};
+
+	if (!qcow2_walk_enter_index(w, place->index))
+		return;
+	qcow2_walk_begin(w, &row);
+	qcow2_walk_text(w, "type", kind_of(entry));
+	qcow2_walk_value(w, &size);
+	qcow2_walk_value(w, &(struct qcow2_value){.name = "offset",
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .style = QCOW2_STYLE_HEX,
+						  .number = offset,
+						  .raw = *raw,
+						  .offset_bytes = place->offset_bytes});
+	qcow2_walk_value(w, &reserved);
+	qcow2_walk_end(w, &row);
+	qcow2_walk_leave(w);
+}
+
+/* Big-endian bytes of an entry, for whoever wants to see them. */
+static struct qcow2_bytes entry_bytes(uint64_t entry, uint8_t out[8])
+{
+	for (unsigned i = 0; i < 8; i++)
+		out[i] = (uint8_t)(entry >> (56 - 8 * i));
+	return (struct qcow2_bytes){out, 8};
+}
+
+static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
+		      const struct qcow2_bitmap *bitmap, uint64_t count)
+{
+	char owner[48];
+	uint64_t first = 0, last = count;
+	struct qcow2_entry_place place = {.owner = owner};
+
+	snprintf(owner, sizeof(owner), "bitmaps/%" PRIu64 "/table", bitmap->index);
+	qcow2_selection_narrow(w->selection, &first, &last);
+	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+		uint8_t bytes[8];
+		uint64_t entry = 0;
+		struct qcow2_bytes raw;
+
+		if (qcow2_table_entry(table, i, &entry, w->err)) {
+			qcow2_walk_fail(w);
+			return;
+		}
+		place.index = i;
+		place.offset_bytes = bitmap->entry.bitmap_table_offset + i * 8;
+		raw = entry_bytes(entry, bytes);
+		if (!w->probe)
+			qcow2_rules_bitmap_table_entry(w->geometry, &place, entry, &w->reporter);
+		walk_table_row(w, &place, entry, &raw);
+	}
+}
+
+void qcow2_walk_bitmap_table(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	struct qcow2_node list = qcow2_walk_node("bitmap_table", NULL);
+	struct qcow2_table *table = qcow2_walk_table(w);
+	uint64_t there, count;
+
+	if (!table || !qcow2_walk_enter_key(w, "bitmap_table"))
+		return;
+	qcow2_walk_begin_list(w, &list);
+	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
+				  bitmap->entry.bitmap_table_size);
+	count = there < w->entries_left ? there : w->entries_left;
+	if (!w->probe)
+		w->entries_left -= count;
+	walk_rows(w, table, bitmap, count);
+	qcow2_walk_end_list(w, &list);
+	qcow2_walk_leave(w);
+}
+
+static void report_tail(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
+			const struct qcow2_bitmap_totals *totals)
+{
+	if (totals->tail_set && !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) && !w->probe)
+		qcow2_report(&w->reporter,
+			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+						     .offset_bytes = totals->tail_offset_bytes},
+			     "bitmaps/%" PRIu64 "/data", bitmap->index);
+}
+
+static void tell_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap_totals *totals)
+{
+	qcow2_walk_number(w, "serialized_entries", QCOW2_STYLE_DECIMAL, totals->serialized_entries);
+	qcow2_walk_number(w, "all_zeroes_entries", QCOW2_STYLE_DECIMAL, totals->all_zeroes_entries);
+	qcow2_walk_number(w, "all_ones_entries", QCOW2_STYLE_DECIMAL, totals->all_ones_entries);
+	qcow2_walk_number(w, "disk_bytes", QCOW2_STYLE_SIZE, totals->disk_bytes);
+	qcow2_walk_number(w, "bits", QCOW2_STYLE_DECIMAL, totals->bits);
+	qcow2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, totals->bits_set);
+	qcow2_walk_number(w, "dirty_bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
+}
+
+/* Why nothing could be added up; only a failure of the system ends the walk. */
+static void tell_no_totals(struct qcow2_walk_state *w, const struct qcow2_error *reason)
+{
+	if (reason->code == QCOW2_ERROR_IO || reason->code == QCOW2_ERROR_MEMORY) {
+		*w->err = *reason;
+		qcow2_walk_fail(w);
+		return;
+	}
+	qcow2_walk_null(w, "bits_set");
+	qcow2_walk_null(w, "dirty_bytes");
+	qcow2_walk_text(w, "not_counted", reason->text);
+}
+
+void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	struct qcow2_node node = qcow2_walk_node("totals", NULL);
+	struct qcow2_bitmap_totals totals = {0};
+	struct qcow2_error reason;
+
+	if (!qcow2_walk_enter_key(w, "totals"))
+		return;
+	qcow2_walk_begin(w, &node);
+	if (w->probe) {
+		tell_totals(w, &totals);
+	} else if (qcow2_bitmap_count(w->image, &bitmap->entry, w->data_left, &totals, &reason) ==
+		   0) {
+		uint64_t used = totals.disk_bytes;
+
+		w->data_left -= used < w->data_left ? used : w->data_left;
+		tell_totals(w, &totals);
+		report_tail(w, bitmap, &totals);
+	} else {
+		tell_no_totals(w, &reason);
+	}
+	qcow2_walk_end(w, &node);
+	qcow2_walk_leave(w);
+}
+
+/* One piece of a data cluster: which bits it holds and its bytes. */
+static void walk_piece(struct qcow2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
+		       uint64_t index)
+{
+	struct qcow2_node row = qcow2_walk_row(NULL, index, offset);
+
+	row.offset_key = "offset";
+	row.layout = QCOW2_LAYOUT_BLOCK;
+	if (!qcow2_walk_enter_index(w, index))
+		return;
+	qcow2_walk_begin(w, &row);
+	qcow2_walk_number(w, "first_bit", QCOW2_STYLE_DECIMAL, index * PIECE_BYTES * 8);
+	qcow2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL,
+			  qcow2_count_ones(bytes.data, bytes.size));
+	qcow2_walk_bytes(w, "bytes", false, bytes, offset);
+	qcow2_walk_end(w, &row);
+	qcow2_walk_leave(w);
+}
+
+/* The pieces of one data cluster, as far as the file has them. */
+static void walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t index,
+			 uint8_t *buffer)
+{
+	uint64_t start = entry & ENTRY_OFFSET;
+	uint64_t file_size = w->geometry->file_size_bytes;
+	uint64_t cluster = w->geometry->cluster_size_bytes;
+	uint64_t piece = cluster < PIECE_BYTES ? cluster : PIECE_BYTES;
+	uint64_t first = index * (cluster / piece), last = first + cluster / piece;
+	uint64_t low = first, high = last;
+
+	qcow2_selection_narrow(w->selection, &low, &high);
+	for (uint64_t i = low; i < high && !qcow2_walk_over(w); i++) {
+		uint64_t at = start + (i - first) * piece;
+		uint64_t size = piece;
+
+		if (start == 0 || at >= file_size)
+			return;
+		if (size > file_size - at)
+			size = file_size - at;
+		if (!w->probe && qcow2_source_read(qcow2_image_source(w->image), at, buffer,
+						   (size_t)size, w->err)) {
+			qcow2_walk_fail(w);
+			return;
+		}
+		walk_piece(w, (struct qcow2_bytes){buffer, (size_t)size}, at, i);
+	}
+}
+
+void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	struct qcow2_node list = qcow2_walk_node("data", NULL);
+	struct qcow2_table *table = qcow2_walk_table(w);
+	uint8_t buffer[PIECE_BYTES] = {0};
+	uint64_t count;
+
+	if (!table || !qcow2_walk_enter_bulk(w, "data"))
+		return;
+	qcow2_walk_begin_list(w, &list);
+	count = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
+				  bitmap->entry.bitmap_table_size);
+	for (uint64_t i = 0; i < count && !qcow2_walk_over(w); i++) {
+		uint64_t entry = 0;
+
+		if (qcow2_table_entry(table, i, &entry, w->err))
+			qcow2_walk_fail(w);
+		else if (entry & ENTRY_OFFSET)
+			walk_cluster(w, entry, i, buffer);
+	}
+	qcow2_walk_end_list(w, &list);
+	qcow2_walk_leave(w);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* Walks the bitmap directory: each entry with its extra data, name, table, totals and data. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "walk/internal.h"
+
+/* How many different names duplicates are looked for among: QEMU's limit, with room to spare. */
+#define NAMES_MAX 1000000
+
+static void walk_name(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	uint64_t at = bitmap->offset_bytes + 24 + bitmap->entry.extra_data_size;
+
+	qcow2_walk_value_always(w, &(struct qcow2_value){.name = "name",
+							 .kind = QCOW2_VALUE_TEXT,
+							 .style = QCOW2_STYLE_TEXT,
+							 .bytes = bitmap->name,
+							 .raw = bitmap->name,
+							 .offset_bytes = at});
+}
+
+static void walk_extra_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	if (bitmap->extra_data.size > 0)
+		qcow2_walk_bytes(w, "extra_data", false, bitmap->extra_data,
+				 bitmap->offset_bytes + 24);
+	if (bitmap->padding.size > 0 && !qcow2_walk_over(w)) {
+		static const uint8_t zeros[8];
+
+		if (memcmp(bitmap->padding.data, zeros, bitmap->padding.size) != 0)
+			qcow2_walk_bytes(w, "padding", false, bitmap->padding,
+					 bitmap->offset_bytes + bitmap->size_bytes -
+						 bitmap->padding.size);
+	}
+}
+
+static void walk_bitmap(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+{
+	struct qcow2_placed placed = {bitmap->raw, bitmap->offset_bytes};
+	struct qcow2_node node = qcow2_walk_node(NULL, "Bitmap");
+
+	node.structure = &qcow2_bitmap_dir_entry_structure;
+	node.offset_bytes = bitmap->offset_bytes;
+	node.offset_key = "offset";
+	node.index = bitmap->index;
+	qcow2_walk_begin(w, &node);
+	walk_name(w, bitmap);
+	qcow2_walk_fields(w, &qcow2_bitmap_dir_entry_structure, &placed);
+	walk_extra_data(w, bitmap);
+	if (bitmap->raw.size == 24 && w->geometry && !(w->flags & QCOW2_WALK_NO_TABLES)) {
+		qcow2_walk_bitmap_totals(w, bitmap);
+		qcow2_walk_bitmap_table(w, bitmap);
+		qcow2_walk_bitmap_data(w, bitmap);
+	}
+	qcow2_walk_end(w, &node);
+}
+
+/* One entry: its rules, then itself if it is wanted. */
+static void visit(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
+		  struct qcow2_names_seen *seen)
+{
+	struct qcow2_step step = {.name = bitmap->name, .index = bitmap->index};
+
+	if (!w->probe)
+		qcow2_rules_bitmap(w->image, bitmap, seen, &w->reporter);
+	if (!qcow2_walk_enter(w, &step))
+		return;
+	walk_bitmap(w, bitmap);
+	qcow2_walk_leave(w);
+}
+
+static void walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitmaps)
+{
+	struct qcow2_names_seen seen = {.key = w->hash_key};
+	struct qcow2_bitmap bitmap;
+	int more = 1;
+
+	qcow2_name_set_init(&seen.set, NAMES_MAX);
+	while (!qcow2_walk_over(w)) {
+		more = qcow2_bitmaps_next(bitmaps, &bitmap, w->err);
+		if (more <= 0)
+			break;
+		visit(w, &bitmap, &seen);
+	}
+	if (more < 0)
+		qcow2_walk_fail(w);
+	if (more == 0 && !w->probe)
+		qcow2_rules_bitmap_directory(w->image, qcow2_bitmaps_header(bitmaps),
+					     qcow2_bitmaps_used_bytes(bitmaps), &w->reporter);
+	qcow2_name_set_release(&seen.set);
+}
+
+void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w)
+{
+	struct qcow2_node list = qcow2_walk_node("bitmap_directory", NULL);
+	struct qcow2_bitmaps *bitmaps = NULL;
+	struct qcow2_error reason;
+
+	if (!qcow2_walk_enter_key(w, "bitmap_directory"))
+		return;
+	qcow2_walk_begin_list(w, &list);
+	if (qcow2_bitmaps_open(w->image, &bitmaps, &reason) == 0) {
+		walk_entries(w, bitmaps);
+	} else if (reason.code == QCOW2_ERROR_MEMORY) {
+		*w->err = reason;
+		qcow2_walk_fail(w);
+	} /* else the rules of the extension have said why there is nothing */
+	qcow2_bitmaps_close(bitmaps);
+	qcow2_walk_end_list(w, &list);
+	qcow2_walk_leave(w);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Walks the refcount table and the refcount blocks, of every width. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "walk/internal.h"
+
+#define OFFSET_MASK (~UINT64_C(0x1ff))
+
+static uint64_t table_entries(const struct qcow2_walk_state *w)
+{
+	return (uint64_t)w->header->refcount_table_clusters << (w->geometry->cluster_bits - 3);
+}
+
+static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
+			   uint64_t entry)
+{
+	struct qcow2_node row = qcow2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
+					       place->offset_bytes);
+	uint8_t bytes[8];
+
+	if (!qcow2_walk_enter_index(w, place->index))
+		return;
+	for (unsigned i = 0; i < 8; i++)
+		bytes[i] = (uint8_t)(entry >> (56 - 8 * i));
+	qcow2_walk_begin(w, &row);
+	qcow2_walk_value(w, &(struct qcow2_value){.name = "entry",
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .style = QCOW2_STYLE_HEX,
+						  .number = entry,
+						  .raw = {bytes, sizeof(bytes)},
+						  .offset_bytes = place->offset_bytes});
+	qcow2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
+	qcow2_walk_end(w, &row);
+	qcow2_walk_leave(w);
+}
+
+void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
+{
+	struct qcow2_node list = qcow2_walk_node("refcount_table", "Refcount table");
+	struct qcow2_entry_place place = {.owner = "refcount_table"};
+	struct qcow2_table *table = qcow2_walk_table(w);
+	uint64_t first = 0, last;
+
+	if (!w->geometry || !table || !qcow2_walk_enter_bulk(w, "refcount_table"))
+		return;
+	list.offset_bytes = w->header->refcount_table_offset;
+	qcow2_walk_begin_list(w, &list);
+	last = qcow2_table_begin(table, list.offset_bytes, table_entries(w));
+	qcow2_selection_narrow(w->selection, &first, &last);
+	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+		uint64_t entry = 0;
+
+		if (qcow2_table_entry(table, i, &entry, w->err)) {
+			qcow2_walk_fail(w);
+			break;
+		}
+		place.index = i;
+		place.offset_bytes = list.offset_bytes + i * 8;
+		if (!w->probe)
+			qcow2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
+		walk_table_row(w, &place, entry);
+	}
+	qcow2_walk_end_list(w, &list);
+	qcow2_walk_leave(w);
+}
+
+/* One refcount: of which host cluster, and how many. */
+static void walk_count(struct qcow2_walk_state *w, uint64_t index, uint64_t host, uint64_t count)
+{
+	struct qcow2_node row = qcow2_walk_row(NULL, index, QCOW2_NO_OFFSET);
+
+	if (!qcow2_walk_enter_index(w, index))
+		return;
+	qcow2_walk_begin(w, &row);
+	qcow2_walk_number(w, "host", QCOW2_STYLE_HEX, host);
+	qcow2_walk_number(w, "refcount", QCOW2_STYLE_DECIMAL, count);
+	qcow2_walk_end(w, &row);
+	qcow2_walk_leave(w);
+}
+
+static void walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
+			uint64_t offset)
+{
+	const struct qcow2_geometry *geometry = w->geometry;
+	uint64_t words = qcow2_table_begin(block, offset, geometry->cluster_size_bytes / 8);
+	uint64_t first = 0, last = words * 64 / geometry->refcount_bits;
+
+	qcow2_selection_narrow(w->selection, &first, &last);
+	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+		uint64_t cluster = index * geometry->refcount_block_entries + i;
+		uint64_t count = 0;
+
+		if (!w->probe && qcow2_table_refcount(block, i, &count, w->err)) {
+			qcow2_walk_fail(w);
+			return;
+		}
+		walk_count(w, i, cluster << geometry->cluster_bits, count);
+	}
+}
+
+static void walk_block(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
+		       uint64_t offset)
+{
+	char title[64];
+	struct qcow2_node node, list = qcow2_walk_node("entries", NULL);
+
+	snprintf(title, sizeof(title), "Refcount block %" PRIu64, index);
+	node = qcow2_walk_node(NULL, title);
+	node.index = index;
+	node.offset_bytes = offset;
+	node.offset_key = "offset";
+	if (!qcow2_walk_enter_index(w, index))
+		return;
+	qcow2_walk_begin(w, &node);
+	if (qcow2_walk_enter_key(w, "entries")) {
+		qcow2_walk_begin_list(w, &list);
+		walk_counts(w, block, index, offset);
+		qcow2_walk_end_list(w, &list);
+		qcow2_walk_leave(w);
+	}
+	qcow2_walk_end(w, &node);
+	qcow2_walk_leave(w);
+}
+
+void qcow2_walk_refcounts(struct qcow2_walk_state *w)
+{
+	struct qcow2_node list = qcow2_walk_node("refcounts", NULL);
+	struct qcow2_table *table = NULL, *block = NULL;
+	uint64_t first = 0, last = 0;
+
+	if (!w->geometry || !qcow2_walk_enter_bulk(w, "refcounts"))
+		return;
+	qcow2_walk_begin_list(w, &list);
+	if (qcow2_table_new(w->image, &table, w->err) || qcow2_table_new(w->image, &block, w->err))
+		qcow2_walk_fail(w);
+	else
+		last = qcow2_table_begin(table, w->header->refcount_table_offset, table_entries(w));
+	qcow2_selection_narrow(w->selection, &first, &last);
+	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+		uint64_t entry = 0;
+
+		if (qcow2_table_entry(table, i, &entry, w->err))
+			qcow2_walk_fail(w);
+		else if (entry & OFFSET_MASK)
+			walk_block(w, block, i, entry & OFFSET_MASK);
+	}
+	qcow2_table_free(table);
+	qcow2_table_free(block);
+	qcow2_walk_end_list(w, &list);
+	qcow2_walk_leave(w);
+}
