@@ -2,6 +2,7 @@
 # Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
 """The checks `unit`, `cli` and `fuzz`."""
 import glob
+import hashlib
 import os
 import shutil
 import xml.etree.ElementTree as tree
@@ -9,6 +10,7 @@ import xml.etree.ElementTree as tree
 from . import report
 
 RESULTS = report.path("build/results")
+SEED_BYTES = 256 * 1024
 
 
 def parse(out, file, prefix):
@@ -70,6 +72,39 @@ def check_cli(out):
         out.bad("pytest ends well", f"exit status {status}\n{text}")
 
 
+def forge_stamp():
+    """Changes whenever a recipe or the forge does."""
+    digest = hashlib.sha256()
+    for name in report.tracked():
+        if name.startswith("tests/forge/"):
+            digest.update(name.encode() + b"\0" + report.read(name).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def forged():
+    """The small ones of the forged images: seeds for targets whose input is an image."""
+    folder = report.path("build/fuzz/forged")
+    stamp = folder + ".stamp"
+    now = forge_stamp()
+    if not os.path.exists(stamp) or report.read(stamp) != now:
+        shutil.rmtree(folder, ignore_errors=True)
+        status, text = report.run(["/usr/bin/python3", "-B", "tests/forge/forge.py", "--all", folder])
+        if status != 0:
+            raise RuntimeError(text)
+        with open(stamp, "w", encoding="utf-8") as stream:
+            stream.write(now)
+    for name in glob.glob(os.path.join(folder, "*")):
+        if os.path.getsize(name) > SEED_BYTES:
+            os.unlink(name)
+    return folder
+
+
+def corpus_of(name):
+    """A folder of seeds: the one checked in, or for targets without one the forged images."""
+    folder = report.path("tests/fuzz/corpus", name)
+    return folder if os.path.isdir(folder) else forged()
+
+
 def fuzz_target(out, target, seconds):
     name = target[len("fuzz_"):]
     program = report.path("build/clang-asan/tests", target)
@@ -77,7 +112,7 @@ def fuzz_target(out, target, seconds):
     shutil.rmtree(os.path.join(work, "found"), ignore_errors=True)
     os.makedirs(os.path.join(work, "corpus"), exist_ok=True)
     os.makedirs(os.path.join(work, "found"))
-    corpus = report.path("tests/fuzz/corpus", name)
+    corpus = corpus_of(name)
     seeds = sorted(glob.glob(os.path.join(corpus, "*")))
     out.case(f"{name} has a corpus", "" if seeds else f"{corpus} is empty")
     limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={work}/found/"]
@@ -85,7 +120,8 @@ def fuzz_target(out, target, seconds):
     if seeds:
         status, text = report.run([program, *limits, *seeds], env=report.SANITIZERS)
         out.case(f"{name} over its corpus of {len(seeds)}", text or "failed" if status else "")
-    command = [program, *limits, *dictionary, f"-max_total_time={seconds}", "-print_final_stats=1",
+    command = [program, *limits, *dictionary, f"-max_total_time={seconds}",
+               f"-max_len={SEED_BYTES}", "-print_final_stats=1",
                os.path.join(work, "corpus")] + ([corpus] if seeds else [])
     status, text = report.run(command, env=report.SANITIZERS, timeout=seconds + 120)
     out.case(f"{name} for {seconds} s", text or "failed" if status else "")
