@@ -6,6 +6,7 @@ defaults (table size, offsets, sizes) are worked out to be right.
 """
 
 import struct
+from collections import Counter
 
 from .errors import ForgeError
 from .values import indices, number, to_bytes
@@ -61,20 +62,22 @@ class Bitmap:
             inside = bit % (layout.cluster_size * 8)
             self.entries[slot][inside // 8] |= 1 << inside % 8
         self.offset = 0
-        self.data = {}
+        self.data = {}                # table index: offset of its data
+        self.uses = {}                # offset: how many entries lead there
 
     @staticmethod
     def _tokens(text):
-        """zeroes,ones*3,data,data:FF00 as a list of words and bytearrays."""
+        """zeroes,ones*3,data:FF00,same as words and bytearrays (same: the data before)."""
         if text is None:
             return None
         out = []
         for token in filter(None, text.split(",")):
             word, _, times = token.partition("*")
-            if word not in ("zeroes", "ones") and not word.startswith("data"):
-                raise ForgeError(f"a bitmap table entry is zeroes, ones or data[:HEX], not {word}")
-            item = bytearray.fromhex(word[5:]) if word.startswith("data") else word
-            out += [item] * number(times or "1")
+            if word not in ("zeroes", "ones", "same") and not word.startswith("data"):
+                raise ForgeError(f"a bitmap table entry is zeroes, ones, data[:HEX] or same, "
+                                 f"not {word}")
+            for _ in range(number(times or "1")):
+                out.append(bytearray.fromhex(word[5:]) if word.startswith("data") else word)
         return out
 
     def allocate(self, others):
@@ -82,17 +85,21 @@ class Bitmap:
         layout = self.layout
         if self.like is not None:
             twin = others[self.like]
-            self.entries, self.offset, self.data = twin.entries, twin.offset, twin.data
+            self.entries, self.offset = twin.entries, twin.offset
+            self.data, self.uses = twin.data, twin.uses
         else:
             for slot, item in enumerate(self.entries):
                 if isinstance(item, bytearray):
                     self.data[slot] = layout.allocate(layout.cluster_size)
                     layout.store.write(self.data[slot], bytes(item))
+                elif item == "same":
+                    self.data[slot] = self.data[slot - 1]
             self.offset = layout.allocate(max(8, len(self.entries) * 8))
             layout.store.write(self.offset, self._words())
+            self.uses = Counter(self.data.values())
         layout.refer(self.offset, len(self.entries) * 8 or 1)
-        for offset in self.data.values():
-            layout.refer(offset, layout.cluster_size)
+        for offset, times in self.uses.items():
+            layout.refer(offset, layout.cluster_size, times)
 
     def _words(self):
         words = []
@@ -136,6 +143,8 @@ def _register(layout, index, bitmap, name, at):
     layout.text(f"{path}/name", at + 24 + len(bitmap.extra), len(bitmap.name))
     layout.text(f"{path}/padding", at + tail, -tail % 8)
     layout.table(f"{path}/table", bitmap.offset, len(bitmap.entries))
+    if bitmap.like is not None:
+        return                        # its data has names already
     for slot, offset in bitmap.data.items():
         layout.offsets[f"{path}/data/{slot}"] = offset
         layout.table(f"{path}/data/{slot}", offset, layout.cluster_size, bits=8)

@@ -34,6 +34,7 @@ def options(tokens):
 class Recipe:
     def __init__(self, text):
         self.text, self.name, self.sentence, self.qemu = text, None, "", None
+        self.shows = []
         for key in NUMBERS:
             setattr(self, key, None)
         for key in SWITCHES:
@@ -54,6 +55,8 @@ class Recipe:
         if line.startswith("#"):
             if not self.sentence:
                 self.sentence = line.lstrip("# ")
+            elif line.startswith("# shows:"):
+                self.shows += line[8:].split()
             elif line.startswith("# qemu:"):
                 self.qemu = line[7:].strip()
             return

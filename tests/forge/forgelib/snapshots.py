@@ -32,7 +32,8 @@ class Snapshot:
         if self.vmstate:
             behind = self.disk.tables_needed() * self.disk.per_table * self.disk.cluster
             self.disk.write(behind, self.vmstate, 0x56)
-        self.l1_size = max(len(self.disk.l1), disk.tables_needed(), disk.recipe.l1_size or 0)
+        self.l1_size = max(len(self.disk.l1), disk.tables_needed(), disk.recipe.l1_size or 0,
+                           number(options.get("l1_size", "0")))
         self.l1_offset = 0
 
     def allocate(self, layout):
