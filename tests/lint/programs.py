@@ -64,7 +64,10 @@ def check_cli(out):
     env = dict(report.SANITIZERS, PYTHONDONTWRITEBYTECODE="1",
                QCOW2=report.path("build/gcc-asan/cmd/qcow2"),
                QCOW2_RELEASE=report.path("build/release/cmd/qcow2"))
+    # As many at a time as there are cores, where xdist is there to do that.
+    _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
     status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                               *([] if spread else ["-n", "auto"]),
                                f"--junitxml={file}", *folders], env=env, timeout=3600)
     failed = out.failed
     parse(out, file, "")
