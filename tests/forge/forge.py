@@ -21,8 +21,10 @@ from forgelib.builder import build  # noqa: E402
 from forgelib.errors import ForgeError  # noqa: E402
 from forgelib.layout import Layout, Place  # noqa: E402
 from forgelib.recipe import Recipe  # noqa: E402
+from forgelib.sweep import everything, sweep  # noqa: E402
 
-__all__ = ["build", "build_named", "recipes", "load", "Recipe", "Layout", "Place", "ForgeError"]
+__all__ = ["build", "build_named", "recipes", "load", "sweep", "everything", "Recipe", "Layout",
+           "Place", "ForgeError"]
 RECIPES = os.path.join(HERE, "recipes")
 
 

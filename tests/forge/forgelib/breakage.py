@@ -35,10 +35,10 @@ def strip_comment(text):
 
 
 def data_of(text):
-    """Bytes for poke and append: hex digits, "string", zeros:N."""
-    token = "".join(words(text)) if '"' not in text else words(text)[0]
-    plain = re.fullmatch(r"[0-9a-fA-F]+", token) and '"' not in text
-    return to_bytes("hex:" + token if plain else token)
+    """Bytes for poke and append: hex digits (blanks between are fine), "string", zeros:N."""
+    if text.startswith(('"', "hex:", "zeros:")):
+        return to_bytes(words(text)[0])
+    return to_bytes("hex:" + "".join(text.split()))
 
 
 def apply(layout, word, rest):

@@ -119,7 +119,8 @@ class Layout:
             return self.fields[path]
         match = re.fullmatch(r"refcount_of/(.+)", path)
         if match:
-            cluster = int(match[1], 0) >> self.cluster_bits
+            at = int(match[1], 0) if match[1][0].isdigit() else self.where(match[1])
+            cluster = at >> self.cluster_bits
             per_block = self.cluster_size * 8 >> self.recipe.refcount_order
             path = f"refcounts/{cluster // per_block}/{cluster % per_block}"
         base, _, last = path.rpartition("/")

@@ -121,10 +121,15 @@ class Disk:
         offset = self.layout.allocate(self.cluster, at)
         return offset, (offset, self.cluster)
 
+    def _name(self, guest, offset):
+        if not self.recipe.data_file:
+            self.layout.offsets[f"data/{guest}"] = offset
+
     def place(self, guest, data, at=None):
         offset, host = self._home(guest, at)
         target = self.layout.data_file if self.recipe.data_file else self.layout.store
         target.write(offset, data)
+        self._name(guest, offset)
         self.put(guest, Entry(offset, data, host=host, alloc=ALL, offset=offset))
 
     def zero(self, offset, length, allocated=False):
@@ -153,6 +158,7 @@ class Disk:
         if alloc:
             store = self.layout.data_file if self.recipe.data_file else self.layout.store
             store.write(home, bytes(stored))
+            self._name(guest, home)
         self.put(guest, Entry(home, bytes(seen), host=host, alloc=alloc, zero=zero,
                               offset=home if alloc else None))
 
@@ -167,6 +173,7 @@ class Disk:
             blob = compress.zstd(data, frames) if method == "zstd" else compress.deflate(data)
             start = self._pack(len(blob))
             self.layout.store.write(start, blob)
+            self._name(guest, start)
             sectors = (start + len(blob) - 1 >> 9) - (start >> 9)
             shift = 62 - (self.layout.cluster_bits - 8)
             if sectors >= 1 << self.layout.cluster_bits - 8:
