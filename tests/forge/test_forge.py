@@ -7,6 +7,7 @@ what the recipe wrote, over every cluster size, refcount width and entry format.
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -67,6 +68,38 @@ def test_sweep(tmp_path, bits, order, extended, version):
     assert ("snapshots" in info) == (order != 0)
     if bits <= 16:
         assert read_back(path) == layout.guest_bytes()
+
+
+def random_disk(seed):
+    """A disk with a random history of writes, snapshots and holes."""
+    dice = random.Random(seed)
+    bits = dice.choice([9, 10, 12, 14, 16, 17])
+    size, extended = 1 << bits, bits >= 14 and dice.random() < 0.5
+    method = dice.choice(["deflate", "zstd"])
+    lines = ["# random", f"cluster_bits {bits}", f"size {size * 400}",
+             f"refcount_order {dice.randrange(3, 7)}", "extended_l2" if extended else "",
+             dice.choice(["", "refcounts_first"]),
+             dice.choice(["", f"backing random-base.raw raw make={size * 100}"])]
+    for turn in range(25):
+        at, length = dice.randrange(380) * size, dice.randrange(1, 5) * size
+        alloc, zero = dice.getrandbits(32), dice.getrandbits(32)
+        pattern = "mixed" if bits > 10 else 3
+        lines.append(dice.choice([
+            f"write {at} {length}", f"write {at} {length}", f"zero {at} {length}",
+            f"zero {at} {length} allocated", f"unmap {at} {length}", "gap 2",
+            f"compressed {at} {length} {method} pattern={dice.choice([pattern, 5])}",
+            f"snapshot {turn} name=s{turn} vmstate={dice.randrange(3) * 700}" if turn < 20 else "",
+            f"subclusters {at} alloc={alloc:#x} zero={zero & ~alloc:#x}" if extended else ""]))
+    return "\n".join(lines)
+
+
+@needs_qemu
+@pytest.mark.parametrize("seed", range(24))
+def test_random_disks(tmp_path, seed):
+    path = tmp_path / "random.qcow2"
+    layout = forge.build(random_disk(seed), str(path))
+    check(path)
+    assert read_back(path) == layout.guest_bytes()
 
 
 # the collection
