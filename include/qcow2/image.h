@@ -147,7 +147,7 @@ struct qcow2_bitmap {
 	uint64_t offset_bytes;         /* host offset of the entry */
 	uint64_t size_bytes;           /* of the entry as it claims to be, padding included */
 	struct qcow2_bytes raw;        /* the fixed 24 bytes, fewer if cut */
-	struct qcow2_bytes extra_data; /* the first 4096 bytes at most */
+	struct qcow2_bytes extra_data; /* empty if over 4096 bytes */
 	struct qcow2_bytes name;       /* not NUL terminated, maybe not text */
 	struct qcow2_bytes padding;
 	bool cut; /* passes the end of the directory or of the file; nothing can follow */
@@ -227,7 +227,7 @@ struct qcow2_snapshot {
 	uint64_t offset_bytes;
 	uint64_t size_bytes;           /* of the entry as it claims to be, padding included */
 	struct qcow2_bytes raw;        /* the fixed 40 bytes, fewer if cut */
-	struct qcow2_bytes extra_data; /* the first 4096 bytes at most */
+	struct qcow2_bytes extra_data; /* empty if over 4096 bytes */
 	struct qcow2_bytes id;
 	struct qcow2_bytes name;
 	uint64_t vm_state_size_bytes; /* whichever field holds */

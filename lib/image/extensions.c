@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* Iterates over header extensions inside the first cluster; needs no I/O. */
+#include "image/internal.h"
+
+void qcow2_extensions_begin(const struct qcow2_image *image, struct qcow2_extensions *it)
+{
+	uint64_t backing = image->header.backing_file_offset;
+	uint64_t end = image->first_size;
+
+	if (backing != 0 && backing < end)
+		end = backing;
+	*it = (struct qcow2_extensions){
+		.image = image, .at_bytes = image->header.header_length, .end_bytes = end};
+}
+
+/* The part of size bytes at offset that lies before the area's end. */
+static struct qcow2_bytes within(const struct qcow2_extensions *it, uint64_t offset, uint64_t size)
+{
+	uint64_t left = offset < it->end_bytes ? it->end_bytes - offset : 0;
+
+	if (left == 0)
+		return (struct qcow2_bytes){NULL, 0};
+	return (struct qcow2_bytes){it->image->first + offset, (size_t)(size < left ? size : left)};
+}
+
+bool qcow2_extensions_next(struct qcow2_extensions *it, struct qcow2_extension *out)
+{
+	uint64_t data_at, padded;
+
+	if (it->ended || it->end_bytes < 8 || it->at_bytes > it->end_bytes - 8) {
+		it->ended = true;
+		return false;
+	}
+	*out = (struct qcow2_extension){.offset_bytes = it->at_bytes, .index = it->next_index};
+	out->raw = within(it, it->at_bytes, 8);
+	qcow2_extension_header_decode(&out->header, out->raw.data, out->raw.size);
+	if (out->header.magic == QCOW2_EXTENSION_END) {
+		it->ended = true;
+		it->terminated = true;
+		return false;
+	}
+	data_at = it->at_bytes + 8;
+	padded = ((uint64_t)out->header.length + 7) & ~UINT64_C(7);
+	out->data = within(it, data_at, out->header.length);
+	out->padding = within(it, data_at + out->header.length, padded - out->header.length);
+	out->cut = out->data.size < out->header.length;
+	it->at_bytes = data_at + padded;
+	it->ended = out->cut;
+	it->next_index++;
+	return true;
+}
+
+bool qcow2_image_find_extension(const struct qcow2_image *image, uint32_t magic,
+				struct qcow2_extension *out)
+{
+	struct qcow2_extensions it;
+
+	qcow2_extensions_begin(image, &it);
+	while (qcow2_extensions_next(&it, out))
+		if (out->header.magic == magic)
+			return true;
+	return false;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* The image as the files of this room see it, and the window through which they read. */
+#ifndef QCOW2_IMAGE_INTERNAL_H
+#define QCOW2_IMAGE_INTERNAL_H
+
+#include <qcow2/image.h>
+
+struct qcow2_image {
+	struct qcow2_source *source;
+	struct qcow2_header header;
+	struct qcow2_geometry geometry;
+	bool sane; /* geometry may be used */
+	uint8_t *first;
+	size_t first_size;
+};
+
+/* The file's end with its short last cluster filled up: what lies between reads as zeros. */
+uint64_t qcow2_image_readable_end(const struct qcow2_image *image);
+
+/* Reads size bytes at offset; bytes past the end of the file are zeros. */
+int qcow2_image_read_padded(const struct qcow2_image *image, uint64_t offset, void *buffer,
+			    size_t size, struct qcow2_error *err);
+
+/*
+ * A window onto [.., end) that slides forward: bytes asked for are there in one piece. It reads in
+ * pieces, each byte once as long as offsets rise, and never past end.
+ */
+struct qcow2_window {
+	const struct qcow2_image *image;
+	uint8_t *buffer;
+	size_t capacity;
+	uint64_t start; /* host offset of buffer[0] */
+	size_t filled;
+	uint64_t end; /* nothing is read from here on */
+};
+
+#define QCOW2_WINDOW_BYTES (128 * 1024)
+
+/* False if memory is short. */
+bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image);
+void qcow2_window_release(struct qcow2_window *window);
+
+/* Starts anew: the window may show [offset, end) now. */
+void qcow2_window_begin(struct qcow2_window *window, uint64_t offset, uint64_t end);
+
+/*
+ * Makes size bytes (at most the capacity) at offset visible; *view gets those that lie before end,
+ * maybe fewer. Returns 0, or -1 with *err filled.
+ */
+int qcow2_window_view(struct qcow2_window *window, uint64_t offset, size_t size,
+		      struct qcow2_bytes *view, struct qcow2_error *err);
+
+#endif

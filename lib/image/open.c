@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Opens an image: tells ours from others, reads the first cluster, works out the geometry. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "image/internal.h"
+
+#define MAGIC         0x514649fbU
+#define V2_BYTES      72
+#define V3_BYTES      104
+#define UNKNOWN_BYTES 65536 /* read if the cluster size is insane */
+#define FIRST_MAX     (UINT64_C(2) << 20)
+#define BACKING_MAX   1023
+
+static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
+{
+	uint32_t version;
+
+	if (size == 0)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0, "the file is empty");
+	if (size < 4 || qcow2_load_be32(raw) != MAGIC)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
+				  "not a qcow2 image: no magic number QFI\\xfb");
+	if (size < 8)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, size,
+				  "truncated: the file ends inside the header, after %zu bytes",
+				  size);
+	version = qcow2_load_be32(raw + 4);
+	if (version == 1)
+		return qcow2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+				  "version 1 (qcow, not qcow2) is not supported");
+	if (version != 2 && version != 3)
+		return qcow2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+				  "version %u is not supported: versions 2 and 3 are", version);
+	if (size < (version == 2 ? V2_BYTES : V3_BYTES))
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, size,
+				  "truncated: the file ends inside the header, after %zu bytes",
+				  size);
+	return 0;
+}
+
+/* Fills the geometry if the header's numbers allow one. */
+static void derive_geometry(struct qcow2_image *image)
+{
+	const struct qcow2_header *h = &image->header;
+	struct qcow2_geometry *g = &image->geometry;
+	bool extended = (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0;
+
+	if (h->cluster_bits < (extended ? 14 : QCOW2_CLUSTER_BITS_MIN) ||
+	    h->cluster_bits > QCOW2_CLUSTER_BITS_MAX || h->refcount_order > 6)
+		return;
+	g->cluster_bits = h->cluster_bits;
+	g->cluster_size_bytes = UINT64_C(1) << h->cluster_bits;
+	g->virtual_size_bytes = h->size;
+	g->file_size_bytes = qcow2_source_size_bytes(image->source);
+	g->extended_l2 = extended;
+	g->data_file = (h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+	g->l2_entry_bytes = extended ? 16 : 8;
+	g->l2_entries = g->cluster_size_bytes / g->l2_entry_bytes;
+	g->l1_entries_needed = qcow2_div_ceil_u64(
+		qcow2_div_ceil_u64(h->size, g->cluster_size_bytes), g->l2_entries);
+	g->refcount_bits = 1U << h->refcount_order;
+	g->refcount_block_entries = g->cluster_size_bytes * 8 / g->refcount_bits;
+	g->compressed_offset_bits = 62 - (h->cluster_bits - 8);
+	image->sane = true;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The first cluster, as far as the file has it; reuses what was read to identify. */
+static int read_first(struct qcow2_image *image, const uint8_t *start, size_t start_size,
+		      struct qcow2_error *err)
+{
+	uint64_t size = smaller(image->sane ? image->geometry.cluster_size_bytes : UNKNOWN_BYTES,
+				smaller(qcow2_source_size_bytes(image->source), FIRST_MAX));
+
+	image->first_size = size < start_size ? start_size : (size_t)size;
+	image->first = qcow2_alloc_buffer(image->first_size);
+	if (!image->first)
+		return qcow2_fail_memory(err);
+	memcpy(image->first, start, start_size);
+	if (image->first_size > start_size &&
+	    qcow2_source_read(image->source, start_size, image->first + start_size,
+			      image->first_size - start_size, err))
+		return -1;
+	if (size < image->first_size)
+		image->first_size = (size_t)size;
+	return 0;
+}
+
+int qcow2_image_open(struct qcow2_source *source, struct qcow2_image **out, struct qcow2_error *err)
+{
+	uint8_t start[512];
+	size_t start_size = (size_t)smaller(qcow2_source_size_bytes(source), sizeof(start));
+	struct qcow2_image *image;
+
+	if (qcow2_source_read(source, 0, start, start_size, err) ||
+	    identify(start, start_size, err))
+		return -1;
+	image = qcow2_alloc(sizeof(*image));
+	if (!image)
+		return qcow2_fail_memory(err);
+	image->source = source;
+	qcow2_header_decode(&image->header, start, start_size);
+	derive_geometry(image);
+	if (read_first(image, start, start_size, err)) {
+		qcow2_image_close(image);
+		return -1;
+	}
+	*out = image;
+	return 0;
+}
+
+void qcow2_image_close(struct qcow2_image *image)
+{
+	if (!image)
+		return;
+	qcow2_free(image->first);
+	qcow2_free(image);
+}
+
+const struct qcow2_header *qcow2_image_header(const struct qcow2_image *image)
+{
+	return &image->header;
+}
+
+struct qcow2_bytes qcow2_image_first_cluster(const struct qcow2_image *image)
+{
+	return (struct qcow2_bytes){image->first, image->first_size};
+}
+
+const struct qcow2_geometry *qcow2_image_geometry(const struct qcow2_image *image)
+{
+	return image->sane ? &image->geometry : NULL;
+}
+
+struct qcow2_source *qcow2_image_source(const struct qcow2_image *image)
+{
+	return image->source;
+}
+
+struct qcow2_bytes qcow2_image_backing_name(const struct qcow2_image *image)
+{
+	uint64_t offset = image->header.backing_file_offset;
+	struct qcow2_bytes name = {NULL, 0};
+
+	if (offset == 0 || offset >= image->first_size)
+		return name;
+	name.data = image->first + offset;
+	name.size = (size_t)smaller(image->first_size - offset,
+				    smaller(image->header.backing_file_size, BACKING_MAX));
+	return name;
+}

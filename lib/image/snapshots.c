@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* Iterates over the snapshot table through a window; memory does not depend on the image. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "image/internal.h"
+
+#define FIXED_BYTES 40
+#define EXTRA_SHOWN 4096
+
+struct qcow2_snapshots {
+	struct qcow2_window window;
+	const struct qcow2_image *image;
+	uint64_t at; /* host offset of the next entry */
+	uint64_t next_index;
+	bool ended;
+	uint8_t fixed[FIXED_BYTES]; /* of the entry that is looked at: the window may slide on */
+};
+
+int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots **out,
+			 struct qcow2_error *err)
+{
+	struct qcow2_snapshots *snapshots;
+
+	if (image->header.nb_snapshots == 0)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "there are no snapshots");
+	if (!image->sane)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+				  "the cluster size is not known");
+	if (image->header.snapshot_offset >= image->geometry.file_size_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, image->header.snapshot_offset,
+				  "the snapshot table lies beyond the end of the file");
+	snapshots = qcow2_alloc(sizeof(*snapshots));
+	if (!snapshots || !qcow2_window_init(&snapshots->window, image)) {
+		qcow2_free(snapshots);
+		return qcow2_fail_memory(err);
+	}
+	snapshots->image = image;
+	snapshots->at = image->header.snapshot_offset;
+	qcow2_window_begin(&snapshots->window, snapshots->at, qcow2_image_readable_end(image));
+	*out = snapshots;
+	return 0;
+}
+
+/* ID and name follow the extra data, which is shown up to a limit. */
+static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
+		      struct qcow2_error *err)
+{
+	const struct qcow2_snapshot_header *h = &out->header;
+	size_t extra = h->extra_data_size < EXTRA_SHOWN ? h->extra_data_size : EXTRA_SHOWN;
+	size_t names = (size_t)h->id_str_size + h->name_size;
+	struct qcow2_bytes view;
+
+	if (qcow2_window_view(&snapshots->window, out->offset_bytes, FIXED_BYTES + extra, &view,
+			      err))
+		return -1;
+	if (view.size < FIXED_BYTES + extra)
+		extra = view.size - FIXED_BYTES;
+	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra);
+	if (h->extra_data_size <= EXTRA_SHOWN) {
+		if (qcow2_window_view(&snapshots->window, out->offset_bytes,
+				      FIXED_BYTES + extra + names, &view, err))
+			return -1;
+		out->extra_data = (struct qcow2_bytes){view.data + FIXED_BYTES, extra};
+		view.data += FIXED_BYTES + extra;
+		view.size -= FIXED_BYTES + extra;
+	} else if (qcow2_window_view(&snapshots->window,
+				     out->offset_bytes + FIXED_BYTES + h->extra_data_size, names,
+				     &view, err)) {
+		return -1;
+	}
+	out->id = (struct qcow2_bytes){view.data,
+				       view.size < h->id_str_size ? view.size : h->id_str_size};
+	if (view.size > h->id_str_size)
+		out->name = (struct qcow2_bytes){view.data + h->id_str_size,
+						 view.size - h->id_str_size};
+	return 0;
+}
+
+/* Which of two fields holds, and what an absent one means. */
+static void derive(const struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out)
+{
+	uint32_t extra = out->header.extra_data_size;
+
+	out->vm_state_size_bytes =
+		extra >= 8 ? out->extra.vm_state_size_large : out->header.vm_state_size;
+	out->has_disk_size = extra >= 16;
+	out->disk_size_bytes =
+		out->has_disk_size ? out->extra.disk_size : snapshots->image->header.size;
+	out->has_icount = extra >= 24 && out->extra.icount != UINT64_MAX;
+}
+
+int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
+			 struct qcow2_error *err)
+{
+	struct qcow2_bytes view;
+	uint64_t size;
+
+	if (snapshots->ended || snapshots->next_index >= snapshots->image->header.nb_snapshots ||
+	    snapshots->at >= snapshots->window.end)
+		return 0;
+	*out = (struct qcow2_snapshot){.index = snapshots->next_index++,
+				       .offset_bytes = snapshots->at};
+	if (qcow2_window_view(&snapshots->window, snapshots->at, FIXED_BYTES, &view, err))
+		return -1;
+	qcow2_snapshot_header_decode(&out->header, view.data, view.size);
+	memcpy(snapshots->fixed, view.data, view.size);
+	out->raw = (struct qcow2_bytes){snapshots->fixed, view.size};
+	size = UINT64_C(40) + out->header.extra_data_size + out->header.id_str_size +
+	       out->header.name_size;
+	out->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
+	/* Padding after the last entry need not be in the file. */
+	out->cut = view.size < FIXED_BYTES || size > snapshots->window.end - snapshots->at;
+	snapshots->ended = out->cut;
+	if (view.size == FIXED_BYTES && view_entry(snapshots, out, err))
+		return -1;
+	derive(snapshots, out);
+	snapshots->at += out->size_bytes;
+	return 1;
+}
+
+void qcow2_snapshots_close(struct qcow2_snapshots *snapshots)
+{
+	if (!snapshots)
+		return;
+	qcow2_window_release(&snapshots->window);
+	qcow2_free(snapshots);
+}

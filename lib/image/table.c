@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads tables of 64-bit entries and refcount blocks through a window. */
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "image/internal.h"
+
+struct qcow2_table {
+	struct qcow2_window window;
+	const struct qcow2_image *image;
+	uint64_t offset;
+	uint64_t entries; /* that the file has */
+};
+
+int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
+		    struct qcow2_error *err)
+{
+	struct qcow2_table *table = qcow2_alloc(sizeof(*table));
+
+	if (!table || !qcow2_window_init(&table->window, image)) {
+		qcow2_free(table);
+		return qcow2_fail_memory(err);
+	}
+	table->image = image;
+	*out = table;
+	return 0;
+}
+
+uint64_t qcow2_table_begin(struct qcow2_table *table, uint64_t offset_bytes, uint64_t entries)
+{
+	uint64_t end = table->image->sane ? qcow2_image_readable_end(table->image) : 0;
+	uint64_t there = offset_bytes < end ? (end - offset_bytes) / 8 : 0;
+
+	/* A table that starts past the file's own end is not there at all. */
+	if (offset_bytes >= qcow2_source_size_bytes(table->image->source))
+		there = 0;
+	table->offset = offset_bytes;
+	table->entries = entries < there ? entries : there;
+	qcow2_window_begin(&table->window, offset_bytes, offset_bytes + table->entries * 8);
+	return table->entries;
+}
+
+/* The bytes of one entry, or an error if the table does not reach there. */
+static int view_word(struct qcow2_table *table, uint64_t index, struct qcow2_bytes *view,
+		     struct qcow2_error *err)
+{
+	if (index >= table->entries)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, table->offset,
+				  "the table has only %llu entries in the file",
+				  (unsigned long long)table->entries);
+	return qcow2_window_view(&table->window, table->offset + index * 8, 8, view, err);
+}
+
+int qcow2_table_entry(struct qcow2_table *table, uint64_t index, uint64_t *entry,
+		      struct qcow2_error *err)
+{
+	struct qcow2_bytes view;
+
+	if (view_word(table, index, &view, err))
+		return -1;
+	*entry = qcow2_load_be64(view.data);
+	return 0;
+}
+
+int qcow2_table_refcount(struct qcow2_table *table, uint64_t index, uint64_t *refcount,
+			 struct qcow2_error *err)
+{
+	unsigned bits = table->image->geometry.refcount_bits;
+	unsigned per_word = 64 / (bits ? bits : 16);
+	unsigned at = (unsigned)(index % per_word) * bits; /* bits into the word */
+	struct qcow2_bytes view;
+
+	if (view_word(table, index / per_word, &view, err))
+		return -1;
+	if (bits >= 8)
+		*refcount = qcow2_load_be(view.data + at / 8, bits / 8);
+	else
+		*refcount = (uint64_t)(view.data[at / 8] >> (at % 8)) & ((1U << bits) - 1);
+	return 0;
+}
+
+void qcow2_table_free(struct qcow2_table *table)
+{
+	if (!table)
+		return;
+	qcow2_window_release(&table->window);
+	qcow2_free(table);
+}
