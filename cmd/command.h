@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every subcommand is made of: one description per command and per option, from which parsing,
+ * --help, bash completion and the test of the man pages come.
+ */
+#ifndef CMD_COMMAND_H
+#define CMD_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <qcow2/error.h>
+
+struct spool;
+
+/* Exit codes. */
+enum { EXIT_FINE = 0, EXIT_COULD_NOT = 1, EXIT_MALFORMED = 2 };
+
+struct option_row {
+	const char *name;     /* long name without dashes */
+	char letter;          /* short name, or 0 */
+	const char *argument; /* name of its argument, or NULL */
+	const char *help;     /* one line */
+	const char *values;   /* for completion: words with blanks between, or NULL */
+};
+
+struct command {
+	const char *name;
+	const char *operands; /* "IMAGE [SELECTOR...]" */
+	const char *summary;  /* one line */
+	const char *notes;    /* more lines for --help, or NULL */
+	const struct option_row *options;
+	size_t option_count;
+	bool takes_words; /* parses its operands and options itself */
+	/* argv[0] is the command's name. Returns the exit code. */
+	int (*run)(const struct command *command, int argc, char **argv);
+};
+
+extern const struct command dump_command;
+extern const struct command info_command;
+extern const struct command explain_command;
+extern const struct command compat_command;
+
+/* All commands, in the order in which help shows them. */
+const struct command *const *commands_all(size_t *count);
+
+/* What options_next() returns besides the index of an option's row. */
+enum { OPTIONS_END = -1, OPTIONS_STOP = -2 };
+
+/*
+ * The next option of a command line: its row's index with *value set to its argument; OPTIONS_END
+ * when only operands follow (optind is the first); OPTIONS_STOP with *exit_code set when the
+ * command is done, because help was asked for or the line is wrong.
+ */
+int options_next(const struct command *command, int argc, char **argv, const char **value,
+		 int *exit_code);
+
+/* "human" or "json": false, with a message, for anything else. */
+bool options_output(const struct command *command, const char *value, bool *json);
+
+/* One line of what is wrong and one that points at --help, on stderr. Returns EXIT_COULD_NOT. */
+int usage_error(const struct command *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* One line on stderr: command, file, text, offset. Returns EXIT_COULD_NOT. */
+int report_error(const struct command *command, const char *file, const struct qcow2_error *err);
+
+/* Writes what is spooled; if that fails, says so and returns EXIT_COULD_NOT, else code. */
+int finish_output(const struct command *command, struct spool *spool, int code);
+
+/* Prints the help of a command on standard output. */
+int print_help(const struct command *command);
+
+/* Prints a bash completion script on standard output. */
+int print_completion(void);
+
+#endif

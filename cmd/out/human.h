@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers as people read them. Each function fills the caller's buffer of HUMAN_MAX bytes. */
+#ifndef CMD_OUT_HUMAN_H
+#define CMD_OUT_HUMAN_H
+
+#include <stdint.h>
+
+#define HUMAN_MAX 64
+
+/* "8 MiB", "1.5 GiB", "512 B"; at most three digits unless it is exact. Returns buffer. */
+const char *human_size(uint64_t bytes, char *buffer);
+
+/* "2026-11-23 08:11:54 UTC". Returns buffer. */
+const char *human_time(uint64_t seconds, char *buffer);
+
+/* "1:02:03.004" for nanoseconds. Returns buffer. */
+const char *human_duration(uint64_t nanoseconds, char *buffer);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A streaming JSON writer: commas, indentation and escapes are its business, never a caller's. What
+ * it writes is valid UTF-8 whatever bytes it is given, with control and invisible characters
+ * escaped, so that it is safe on a terminal, too.
+ */
+#ifndef CMD_OUT_JSON_H
+#define CMD_OUT_JSON_H
+
+#include "out/spool.h"
+
+#include <qcow2/base.h>
+
+#define JSON_DEPTH_MAX 32
+
+struct json {
+	struct spool *out;
+	unsigned indent; /* columns per level */
+	bool ascii;      /* everything beyond ASCII as \uXXXX */
+	unsigned depth;
+	bool filled[JSON_DEPTH_MAX]; /* the value at that depth has a member already */
+	bool after_key;
+};
+
+void json_init(struct json *json, struct spool *out, unsigned indent, bool ascii);
+
+void json_begin_object(struct json *json);
+void json_end_object(struct json *json);
+void json_begin_array(struct json *json);
+void json_end_array(struct json *json);
+
+/* The name of the next value; key is ASCII of ours. */
+void json_key(struct json *json, const char *key);
+
+void json_number(struct json *json, uint64_t number);
+void json_bool(struct json *json, bool truth);
+void json_null(struct json *json);
+/* Text of ours. */
+void json_text(struct json *json, const char *text);
+/* Bytes that should be text: those that are not become U+FFFD. */
+void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes);
+/* Bytes as a string of hexadecimal digits. */
+void json_hex(struct json *json, struct qcow2_bytes bytes);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* Shows a walk as one JSON document. Keys come from the walk; problems are its last member. */
+#include "out/emitter.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <qcow2/text.h>
+
+static void begin_value(struct json_emitter *e, const struct qcow2_node *node)
+{
+	if (node->key)
+		json_key(&e->json, node->key);
+}
+
+static int begin_struct(void *opaque, const struct qcow2_node *node)
+{
+	struct json_emitter *e = opaque;
+
+	begin_value(e, node);
+	json_begin_object(&e->json);
+	e->in_row = node->layout == QCOW2_LAYOUT_ROW;
+	if (e->depth++ == 0) {
+		json_key(&e->json, "filename");
+		json_text(&e->json, e->options.file_name);
+	}
+	if (node->index != QCOW2_NO_INDEX) {
+		json_key(&e->json, "index");
+		json_number(&e->json, node->index);
+	}
+	if (node->offset_key && node->offset_bytes != QCOW2_NO_OFFSET) {
+		json_key(&e->json, node->offset_key);
+		json_number(&e->json, node->offset_bytes);
+	}
+	return e->json.out->errnum;
+}
+
+static void write_expected(struct json *json, const struct qcow2_problem *problem)
+{
+	char text[64];
+
+	if (problem->expectation == QCOW2_EXPECT_NOTHING)
+		json_null(json);
+	else if (problem->expectation == QCOW2_EXPECT_VALUE)
+		json_number(json, problem->expected);
+	else
+		json_text(json, problem_expected(problem, text, sizeof(text)));
+}
+
+static void write_number_or_null(struct json *json, bool there, uint64_t number)
+{
+	if (there)
+		json_number(json, number);
+	else
+		json_null(json);
+}
+
+static void write_problem(struct json *json, const struct qcow2_problem *problem)
+{
+	json_begin_object(json);
+	json_key(json, "id");
+	json_text(json, problem->kind->id);
+	json_key(json, "severity");
+	json_text(json, qcow2_severity_name(problem->kind->severity));
+	json_key(json, "where");
+	json_text(json, problem->where);
+	json_key(json, "offset");
+	write_number_or_null(json, problem->offset_bytes != QCOW2_NO_OFFSET, problem->offset_bytes);
+	json_key(json, "found");
+	write_number_or_null(json, problem->has_found, problem->found);
+	json_key(json, "expected");
+	write_expected(json, problem);
+	json_key(json, "text");
+	json_text(json, problem->kind->text);
+	json_key(json, "section");
+	json_text(json, problem->kind->section);
+	json_key(json, "repairable");
+	json_bool(json, problem->kind->repairable);
+	json_end_object(json);
+}
+
+static void write_problems(struct json *json, const struct problem_log *log)
+{
+	size_t kinds;
+	const struct qcow2_problem_kind *kind = qcow2_problem_kinds(&kinds);
+	bool omitted = false;
+
+	json_key(json, "problems");
+	json_begin_array(json);
+	for (size_t i = 0; i < log->count; i++)
+		write_problem(json, &log->kept[i]);
+	json_end_array(json);
+	for (size_t i = 0; i < kinds; i++) {
+		if (log->seen[i] <= PROBLEMS_KEPT)
+			continue;
+		if (!omitted) {
+			json_key(json, "problems_omitted");
+			json_begin_object(json);
+		}
+		omitted = true;
+		json_key(json, kind[i].id);
+		json_number(json, log->seen[i] - PROBLEMS_KEPT);
+	}
+	if (omitted)
+		json_end_object(json);
+}
+
+static int end_struct(void *opaque, const struct qcow2_node *node)
+{
+	struct json_emitter *e = opaque;
+
+	(void)node;
+	if (--e->depth == 0)
+		write_problems(&e->json, e->problems);
+	json_end_object(&e->json);
+	e->in_row = false;
+	return e->json.out->errnum;
+}
+
+static int begin_list(void *opaque, const struct qcow2_node *node)
+{
+	struct json_emitter *e = opaque;
+
+	begin_value(e, node);
+	json_begin_array(&e->json);
+	return e->json.out->errnum;
+}
+
+static int end_list(void *opaque, const struct qcow2_node *node)
+{
+	struct json_emitter *e = opaque;
+
+	(void)node;
+	json_end_array(&e->json);
+	return e->json.out->errnum;
+}
+
+/* The key of a member that belongs to another one: "flags" and "_names" give "flags_names". */
+static void companion(struct json *json, const char *name, const char *suffix)
+{
+	char key[80];
+
+	snprintf(key, sizeof(key), "%s%s", name, suffix);
+	json_key(json, key);
+}
+
+static void write_bit_names(struct json *json, const struct qcow2_value *value)
+{
+	json_begin_array(json);
+	for (uint64_t rest = value->number; rest != 0; rest &= rest - 1) {
+		unsigned bit = (unsigned)__builtin_ctzll(rest);
+		const char *name = qcow2_names_find(value->names, bit);
+		char other[16];
+
+		snprintf(other, sizeof(other), "bit-%u", bit);
+		json_text(json, name ? name : other);
+	}
+	json_end_array(json);
+}
+
+static void write_names(struct json_emitter *e, const struct qcow2_value *value)
+{
+	const char *name;
+
+	if (!value->names || e->in_row)
+		return;
+	if (value->names->bits) {
+		companion(&e->json, value->name, "_names");
+		write_bit_names(&e->json, value);
+		return;
+	}
+	name = qcow2_names_find(value->names, value->number);
+	companion(&e->json, value->name, "_name");
+	json_text(&e->json, name ? name : "unknown");
+}
+
+static void write_value(struct json_emitter *e, const struct qcow2_value *value)
+{
+	json_key(&e->json, value->name);
+	switch (value->kind) {
+	case QCOW2_VALUE_NUMBER:
+		json_number(&e->json, value->number);
+		write_names(e, value);
+		break;
+	case QCOW2_VALUE_BOOL:
+		json_bool(&e->json, value->number != 0);
+		break;
+	case QCOW2_VALUE_NULL:
+		json_null(&e->json);
+		break;
+	case QCOW2_VALUE_TEXT:
+		json_bytes_as_text(&e->json, value->bytes);
+		if (!qcow2_text_is_utf8(value->bytes)) {
+			companion(&e->json, value->name, "_hex");
+			json_hex(&e->json, value->bytes);
+		}
+		break;
+	case QCOW2_VALUE_BYTES:
+		json_hex(&e->json, value->bytes);
+		break;
+	}
+}
+
+static int field(void *opaque, const struct qcow2_value *value)
+{
+	struct json_emitter *e = opaque;
+
+	if (value->audience == QCOW2_FOR_PEOPLE)
+		return 0;
+	write_value(e, value);
+	if (e->options.offsets && value->offset_bytes != QCOW2_NO_OFFSET) {
+		companion(&e->json, value->name, ".offset");
+		json_number(&e->json, value->offset_bytes);
+	}
+	if (e->options.hex && value->raw.size > 0) {
+		companion(&e->json, value->name, ".hex");
+		json_hex(&e->json, value->raw);
+	}
+	return e->json.out->errnum;
+}
+
+static int problem(void *opaque, const struct qcow2_problem *problem)
+{
+	struct json_emitter *e = opaque;
+
+	problem_log_add(e->problems, problem);
+	return 0;
+}
+
+const struct qcow2_visitor json_visitor = {
+	.begin_struct = begin_struct,
+	.end_struct = end_struct,
+	.begin_list = begin_list,
+	.end_list = end_list,
+	.field = field,
+	.problem = problem,
+};

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* See problem_log.h. */
+#include "out/problem_log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The index of a kind in the table of kinds. */
+static size_t index_of(const struct qcow2_problem_kind *kind)
+{
+	size_t count;
+
+	return (size_t)(kind - qcow2_problem_kinds(&count));
+}
+
+void problem_log_add(struct problem_log *log, const struct qcow2_problem *problem)
+{
+	if (problem->kind->severity == QCOW2_CORRUPTION)
+		log->corrupt = true;
+	if (log->seen[index_of(problem->kind)]++ >= PROBLEMS_KEPT)
+		return;
+	if (log->count == log->capacity) {
+		size_t capacity = log->capacity ? log->capacity * 2 : 16;
+		struct qcow2_problem *kept = realloc(log->kept, capacity * sizeof(*kept));
+
+		if (!kept) {
+			log->short_of_memory = true;
+			return;
+		}
+		log->kept = kept;
+		log->capacity = capacity;
+	}
+	log->kept[log->count++] = *problem;
+}
+
+void problem_log_release(struct problem_log *log)
+{
+	free(log->kept);
+	*log = (struct problem_log){0};
+}
+
+uint64_t problem_log_total(const struct problem_log *log)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < QCOW2_PROBLEM_COUNT; i++)
+		total += log->seen[i];
+	return total;
+}
+
+const char *problem_expected(const struct qcow2_problem *problem, char *buffer, size_t size)
+{
+	static const char *const words[] = {
+		[QCOW2_EXPECT_NOTHING] = "",
+		[QCOW2_EXPECT_VALUE] = "",
+		[QCOW2_EXPECT_AT_MOST] = "at most ",
+		[QCOW2_EXPECT_AT_LEAST] = "at least ",
+		[QCOW2_EXPECT_MULTIPLE_OF] = "a multiple of ",
+	};
+
+	if (problem->expectation == QCOW2_EXPECT_NOTHING)
+		buffer[0] = '\0';
+	else
+		snprintf(buffer, size, "%s%" PRIu64, words[problem->expectation],
+			 problem->expected);
+	return buffer;
+}
+
+void problem_print(struct spool *out, const struct qcow2_problem *problem, bool colour)
+{
+	const struct qcow2_problem_kind *kind = problem->kind;
+	const char *on = kind->severity == QCOW2_CORRUPTION ? "\033[31m" : "\033[33m";
+	char expected[64];
+
+	spool_print(out, "%s%s%s %s", colour ? on : "", qcow2_severity_name(kind->severity),
+		    colour ? "\033[0m" : "", kind->id);
+	if (problem->offset_bytes != QCOW2_NO_OFFSET)
+		spool_print(out, " at 0x%" PRIx64, problem->offset_bytes);
+	spool_print(out, " %s:", problem->where);
+	if (problem->has_found)
+		spool_print(out, " found %" PRIu64 " (0x%" PRIx64 ")%s", problem->found,
+			    problem->found,
+			    problem->expectation == QCOW2_EXPECT_NOTHING ? ":" : ",");
+	if (problem->expectation != QCOW2_EXPECT_NOTHING)
+		spool_print(out,
+			    " expected %s:", problem_expected(problem, expected, sizeof(expected)));
+	spool_print(out, " %s", kind->text);
+}

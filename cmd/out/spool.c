@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* See spool.h. */
+#include "out/spool.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 1024
+
+void spool_init(struct spool *spool, int fd)
+{
+	*spool = (struct spool){.fd = fd};
+}
+
+static void write_all(struct spool *spool)
+{
+	size_t done = 0;
+
+	while (done < spool->size && spool->errnum == 0) {
+		ssize_t n = write(spool->fd, spool->kept + done, spool->size - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EINTR)
+			spool->errnum = errno;
+	}
+	spool->size = 0;
+}
+
+/* Room for size more bytes, growing up to SPOOL_KEPT; beyond that, what is kept is written out. */
+static bool make_room(struct spool *spool, size_t size)
+{
+	size_t capacity = spool->capacity ? spool->capacity : 65536;
+	char *kept;
+
+	if (spool->size + size > SPOOL_KEPT) {
+		spool->streaming = true;
+		write_all(spool);
+	}
+	while (capacity < spool->size + size)
+		capacity *= 2;
+	if (capacity == spool->capacity)
+		return true;
+	kept = realloc(spool->kept, capacity);
+	if (!kept) {
+		spool->errnum = ENOMEM;
+		return false;
+	}
+	spool->kept = kept;
+	spool->capacity = capacity;
+	return true;
+}
+
+void spool_write(struct spool *spool, const void *data, size_t size)
+{
+	const char *from = data;
+
+	while (size > 0 && spool->errnum == 0) {
+		size_t piece = size < SPOOL_KEPT ? size : SPOOL_KEPT;
+
+		if (spool->capacity - spool->size < piece && !make_room(spool, piece))
+			return;
+		memcpy(spool->kept + spool->size, from, piece);
+		spool->size += piece;
+		from += piece;
+		size -= piece;
+	}
+}
+
+void spool_text(struct spool *spool, const char *text)
+{
+	spool_write(spool, text, strlen(text));
+}
+
+void spool_print(struct spool *spool, const char *format, ...)
+{
+	char line[LINE_MAX_BYTES];
+	va_list arguments;
+	int size;
+
+	va_start(arguments, format);
+	size = vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	if (size > 0)
+		spool_write(spool, line,
+			    (size_t)size < sizeof(line) ? (size_t)size : sizeof(line) - 1);
+}
+
+bool spool_finish(struct spool *spool)
+{
+	if (spool->errnum == 0)
+		write_all(spool);
+	return spool->errnum == 0;
+}
+
+void spool_release(struct spool *spool)
+{
+	free(spool->kept);
+	*spool = (struct spool){.fd = -1};
+}
