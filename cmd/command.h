@@ -31,7 +31,6 @@ struct command {
 	const char *notes;    /* more lines for --help, or NULL */
 	const struct option_row *options;
 	size_t option_count;
-	bool takes_words; /* parses its operands and options itself */
 	/* argv[0] is the command's name. Returns the exit code. */
 	int (*run)(const struct command *command, int argc, char **argv);
 };

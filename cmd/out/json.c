@@ -184,12 +184,11 @@ static size_t plain_run(struct qcow2_bytes text, size_t at)
 	return size;
 }
 
-void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes)
+/* The inside of a string. */
+static void write_text(struct json *json, struct qcow2_bytes bytes)
 {
 	size_t at = 0;
 
-	separate(json);
-	spool_write(json->out, "\"", 1);
 	while (at < bytes.size) {
 		size_t plain = plain_run(bytes, at);
 		struct qcow2_bytes rest = {bytes.data + at + plain, bytes.size - at - plain};
@@ -210,7 +209,22 @@ void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes)
 			spool_write(json->out, "\xef\xbf\xbd", 3);
 		at += size;
 	}
+}
+
+void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes)
+{
+	separate(json);
 	spool_write(json->out, "\"", 1);
+	write_text(json, bytes);
+	spool_write(json->out, "\"", 1);
+}
+
+void json_bytes_as_quoted_text(struct json *json, struct qcow2_bytes bytes)
+{
+	separate(json);
+	spool_write(json->out, "\"'", 2);
+	write_text(json, bytes);
+	spool_write(json->out, "'\"", 2);
 }
 
 void json_text(struct json *json, const char *text)

@@ -39,6 +39,8 @@ void json_null(struct json *json);
 void json_text(struct json *json, const char *text);
 /* Bytes that should be text: those that are not become U+FFFD. */
 void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes);
+/* The same, between single quotes. */
+void json_bytes_as_quoted_text(struct json *json, struct qcow2_bytes bytes);
 /* Bytes as a string of hexadecimal digits. */
 void json_hex(struct json *json, struct qcow2_bytes bytes);
 
