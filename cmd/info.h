@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* What qcow2 info knows of one image, and the two pages that show it. */
+#ifndef CMD_INFO_H
+#define CMD_INFO_H
+
+#include "out/json.h"
+#include "out/problem_log.h"
+#include "out/spool.h"
+
+#include <qcow2/image.h>
+#include <qcow2/source.h>
+
+/* One image that was opened; a raw one has no image. */
+struct info {
+	const char *file;
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	struct problem_log problems;
+};
+
+/* The image as people want to know it. */
+void info_show_human(struct spool *out, const struct info *info, bool colour);
+
+/* The image as `qemu-img info --output=json` shows it, key for key. */
+void info_show_json(struct json *json, const struct info *info);
+
+/*
+ * The path of a backing file: name as it is if it is absolute or of a protocol, else relative to
+ * the directory of file. The caller frees it; NULL if memory is short.
+ */
+char *info_full_name(const char *file, struct qcow2_bytes name);
+
+/* Whether a name leads through a protocol ("nbd:…", "json:…") instead of to a file. */
+bool info_is_protocol(struct qcow2_bytes name);
+
+/* The data of a string extension, or empty. */
+struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic);
+
+#endif

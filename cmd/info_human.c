@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 info for people: one screen, what is alarming first. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "info.h"
+#include "out/human.h"
+
+#include <qcow2/text.h>
+
+#define ALARMS_SHOWN 8
+#define ROWS_SHOWN   64
+#define NAME_SHOWN   120
+
+/* A page under way. */
+struct page {
+	struct spool *out;
+	const struct info *info;
+	bool colour;
+};
+
+static void line(const struct page *page, const char *name, const char *text)
+{
+	spool_print(page->out, "%-18s %s\n", name, text);
+}
+
+static void line_bytes(const struct page *page, const char *name, struct qcow2_bytes bytes,
+		       const char *after)
+{
+	char text[4096];
+
+	qcow2_text_escape(bytes, text, sizeof(text));
+	spool_print(page->out, "%-18s ", name);
+	spool_text(page->out, text);
+	spool_print(page->out, "%s\n", after);
+}
+
+static void show_alarms(const struct page *page)
+{
+	const struct problem_log *log = &page->info->problems;
+	uint64_t total = problem_log_total(log);
+
+	for (size_t i = 0; i < log->count && i < ALARMS_SHOWN; i++) {
+		spool_text(page->out, "! ");
+		problem_print(page->out, &log->kept[i], page->colour);
+		spool_text(page->out, "\n");
+	}
+	if (total > ALARMS_SHOWN)
+		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
+			    total);
+}
+
+static void show_sizes(const struct page *page)
+{
+	uint64_t size = page->info->image ? qcow2_image_header(page->info->image)->size
+					  : qcow2_source_size_bytes(page->info->source);
+	uint64_t disk = qcow2_source_allocated_bytes(page->info->source);
+	char human[HUMAN_MAX];
+
+	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes)\n", "virtual size",
+		    human_size(size, human), size);
+	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes", "on disk", human_size(disk, human),
+		    disk);
+	if (size > 0)
+		spool_print(page->out, ", %.3g %% of the virtual size",
+			    100.0 * (double)disk / (double)size);
+	spool_text(page->out, ")\n");
+}
+
+static void show_features(const struct page *page)
+{
+	const struct qcow2_header *h = qcow2_image_header(page->info->image);
+	const struct {
+		const struct qcow2_names *names;
+		uint64_t bits;
+	} groups[] = {{&qcow2_incompatible_features, h->incompatible_features},
+		      {&qcow2_compatible_features, h->compatible_features},
+		      {&qcow2_autoclear_features, h->autoclear_features}};
+	const char *between = "";
+
+	spool_print(page->out, "%-18s ", "features");
+	for (size_t g = 0; g < 3; g++) {
+		for (uint64_t rest = groups[g].bits; rest != 0; rest &= rest - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(rest);
+			const char *name = qcow2_names_find(groups[g].names, bit);
+
+			if (name)
+				spool_print(page->out, "%s%s", between, name);
+			else
+				spool_print(page->out, "%sunknown bit %u of %s", between, bit,
+					    groups[g].names->id);
+			between = ", ";
+		}
+	}
+	spool_text(page->out, between[0] ? "\n" : "none\n");
+}
+
+static void show_encryption(const struct page *page)
+{
+	uint32_t method = qcow2_image_header(page->info->image)->crypt_method;
+	const char *name = qcow2_names_find(&qcow2_crypt_methods, method);
+
+	if (method != 0)
+		line(page, "encryption", name ? name : "unknown");
+}
+
+static void show_files(const struct page *page)
+{
+	const struct qcow2_image *image = page->info->image;
+	struct qcow2_bytes backing = qcow2_image_backing_name(image);
+	struct qcow2_bytes format = info_extension_text(image, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool data_file = (qcow2_image_header(image)->incompatible_features &
+			  QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+
+	if (backing.size > 0)
+		line_bytes(page, "backing file", backing, " (not opened)");
+	if (backing.size > 0 && format.size > 0)
+		line_bytes(page, "backing format", format, "");
+	if (data_file)
+		line_bytes(page, "data file", info_extension_text(image, QCOW2_EXTENSION_DATA_FILE),
+			   " (not opened)");
+}
+
+static void name_cell(const struct page *page, struct qcow2_bytes name, const char *after)
+{
+	char text[NAME_SHOWN * 4];
+
+	if (name.size > NAME_SHOWN)
+		name.size = NAME_SHOWN;
+	qcow2_text_escape(name, text, sizeof(text));
+	spool_print(page->out, "%-24s%s", text, after);
+}
+
+static void show_snapshots(const struct page *page)
+{
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_snapshot s;
+	struct qcow2_error err;
+	char size[HUMAN_MAX], date[HUMAN_MAX], clock[HUMAN_MAX];
+	unsigned rows = 0;
+
+	if (qcow2_snapshots_open(page->info->image, &snapshots, &err))
+		return;
+	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-12s %-24s %s\n",
+		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "name", "VM state",
+		    "date", "VM clock");
+	while (rows++ < ROWS_SHOWN && qcow2_snapshots_next(snapshots, &s, &err) > 0) {
+		char id[64];
+
+		qcow2_text_escape(s.id, id, sizeof(id));
+		spool_print(page->out, "%-6s ", id);
+		name_cell(page, s.name, " ");
+		spool_print(page->out, "%-12s %-24s %s\n", human_size(s.vm_state_size_bytes, size),
+			    human_time(s.header.date_sec, date),
+			    human_duration(s.header.vm_clock_nsec, clock));
+	}
+	if (rows > ROWS_SHOWN)
+		spool_text(page->out, "…\n");
+	qcow2_snapshots_close(snapshots);
+}
+
+static const char *state_of(const struct qcow2_bitmap *bitmap, bool consistent)
+{
+	uint32_t flags = bitmap->entry.flags;
+
+	if (!consistent)
+		return "inconsistent: QEMU ignores it";
+	if (flags & QCOW2_BITMAP_IN_USE)
+		return "in use: stale";
+	if (bitmap->entry.extra_data_size > 0 && !(flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
+		return "unusable: unknown extra data";
+	return flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
+}
+
+static void show_bitmaps(const struct page *page)
+{
+	bool consistent = (qcow2_image_header(page->info->image)->autoclear_features &
+			   QCOW2_AUTOCLEAR_BITMAPS) != 0;
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	struct qcow2_error err;
+	char size[HUMAN_MAX];
+	unsigned rows = 0;
+
+	if (qcow2_bitmaps_open(page->info->image, &bitmaps, &err))
+		return;
+	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-24s %-12s %s\n",
+		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "name", "granularity", "state");
+	while (rows++ < ROWS_SHOWN && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0) {
+		unsigned bits = bitmap.entry.granularity_bits;
+
+		name_cell(page, bitmap.name, " ");
+		spool_print(page->out, "%-12s %s\n",
+			    bits < 64 ? human_size(UINT64_C(1) << bits, size) : "impossible",
+			    state_of(&bitmap, consistent));
+	}
+	if (rows > ROWS_SHOWN)
+		spool_text(page->out, "…\n");
+	qcow2_bitmaps_close(bitmaps);
+}
+
+void info_show_human(struct spool *out, const struct info *info, bool colour)
+{
+	struct page page = {out, info, colour};
+	const struct qcow2_geometry *geometry;
+	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};
+	char human[HUMAN_MAX];
+
+	show_alarms(&page);
+	line_bytes(&page, "image", file, "");
+	if (!info->image) {
+		line(&page, "format", "raw");
+		show_sizes(&page);
+		return;
+	}
+	geometry = qcow2_image_geometry(info->image);
+	line(&page, "format",
+	     qcow2_image_header(info->image)->version == 2 ? "qcow2, version 2 (compat 0.10)"
+							   : "qcow2, version 3 (compat 1.1)");
+	show_sizes(&page);
+	line(&page, "cluster size",
+	     geometry ? human_size(geometry->cluster_size_bytes, human) : "impossible");
+	show_features(&page);
+	show_encryption(&page);
+	show_files(&page);
+	show_snapshots(&page);
+	show_bitmaps(&page);
+}
