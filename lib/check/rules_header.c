@@ -18,11 +18,12 @@
 bool qcow2_is_plain_text(struct qcow2_bytes bytes)
 {
 	uint32_t codepoint;
+	bool valid;
 
 	if (!qcow2_utf8_valid(bytes))
 		return false;
 	for (size_t at = 0; at < bytes.size;) {
-		at += qcow2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, NULL);
+		at += qcow2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
 		if (!qcow2_codepoint_printable(codepoint))
 			return false;
 	}
