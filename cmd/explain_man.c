@@ -28,7 +28,7 @@ static void write_line(struct spool *out, const char *before, const char *text, 
 void explain_man_begin(struct spool *out)
 {
 	spool_text(out,
-		   "qcow2-format(5)\n\n; SPDX-License-Identifier: MIT\n\n# NAME\n\n"
+		   "qcow2-format(5) \"qcow2-utils\"\n; SPDX-License-Identifier: MIT\n\n# NAME\n\n"
 		   "qcow2-format - structures and fields of QCOW2 disk images\n\n"
 		   "# DESCRIPTION\n\nEvery on-disk structure that *qcow2*(1) decodes, with each "
 		   "field's place, meaning and legal values, made from the tables that decode "

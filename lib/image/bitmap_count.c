@@ -74,7 +74,7 @@ static void count_bytes(struct counting *c, uint64_t byte, uint64_t host, size_t
 		 bits % 8 == 0 && bits > 0 && byte < whole && byte + size >= whole &&
 			 (c->buffer[whole - 1 - byte] & 0x80));
 	for (size_t i = inside; i < size; i++) {
-		uint8_t mask = byte + i == whole ? (uint8_t)((1U << (bits % 8)) - 1) : 0;
+		uint8_t mask = (uint8_t)(byte + i == whole ? (1U << (bits % 8)) - 1 : 0);
 		uint8_t counted = c->buffer[i] & mask;
 
 		if (c->buffer[i] & (uint8_t)~mask)
