@@ -206,8 +206,7 @@ static int answer(const struct request *request, struct spool *out)
 		return finish_output(&compat_command, out, EXIT_FINE);
 	}
 	if (action->kind == EDIT) {
-		complain(request->words[0],
-			 "commands that change an image come with a later release");
+		complain(action->name, "changing an image comes with a later release");
 		return EXIT_COULD_NOT;
 	}
 	return show_file(request, action->kind == DUMP_ALL, out);

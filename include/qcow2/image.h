@@ -91,7 +91,7 @@ QCOW2_API const struct qcow2_header *qcow2_image_header(const struct qcow2_image
 QCOW2_API struct qcow2_bytes qcow2_image_first_cluster(const struct qcow2_image *image);
 
 /*
- * The geometry, or NULL if the header's cluster_bits (9..30; at least 14 with extended L2 entries)
+ * The geometry, or NULL if the header's cluster_bits (9..30)
  * or refcount_order (0..6) is outside of what the format can express.
  */
 QCOW2_API const struct qcow2_geometry *qcow2_image_geometry(const struct qcow2_image *image);

@@ -15,6 +15,7 @@ struct qcow2_bitmaps {
 	struct qcow2_window window;
 	uint64_t at;   /* host offset of the next entry */
 	uint64_t used; /* bytes that the entries so far claim */
+	uint64_t directory_end;
 	uint64_t next_index;
 	bool ended;
 	uint8_t fixed[FIXED_BYTES]; /* of the entry that is looked at: the window may slide on */
@@ -47,9 +48,11 @@ int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **o
 	qcow2_bitmaps_extension_decode(&bitmaps->extension, extension.data.data,
 				       extension.data.size);
 	bitmaps->at = bitmaps->extension.bitmap_directory_offset;
-	if (qcow2_add_u64(bitmaps->at, bitmaps->extension.bitmap_directory_size, &end) ||
-	    end > qcow2_image_readable_end(image))
-		end = qcow2_image_readable_end(image);
+	if (qcow2_add_u64(bitmaps->at, bitmaps->extension.bitmap_directory_size, &end))
+		end = UINT64_MAX;
+	bitmaps->directory_end = end;
+	if (end > image->geometry.file_size_bytes)
+		end = image->geometry.file_size_bytes;
 	if (bitmaps->at >= image->geometry.file_size_bytes) {
 		uint64_t at = bitmaps->at;
 
@@ -120,7 +123,9 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	out->raw = (struct qcow2_bytes){bitmaps->fixed, view.size};
 	size = UINT64_C(24) + out->entry.extra_data_size + out->entry.name_size;
 	out->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
-	out->cut = out->size_bytes > bitmaps->window.end - bitmaps->at;
+	/* Only the padding may be missing, where the file ends with the directory. */
+	out->cut = view.size < FIXED_BYTES || size > bitmaps->window.end - bitmaps->at ||
+		   out->size_bytes > bitmaps->directory_end - bitmaps->at;
 	bitmaps->ended = out->cut;
 	if (view.size == FIXED_BYTES && view_entry(bitmaps, out, err))
 		return -1;

@@ -49,8 +49,8 @@ static void derive_geometry(struct qcow2_image *image)
 	struct qcow2_geometry *g = &image->geometry;
 	bool extended = (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0;
 
-	if (h->cluster_bits < (extended ? 14 : QCOW2_CLUSTER_BITS_MIN) ||
-	    h->cluster_bits > QCOW2_CLUSTER_BITS_MAX || h->refcount_order > 6)
+	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN || h->cluster_bits > QCOW2_CLUSTER_BITS_MAX ||
+	    h->refcount_order > 6)
 		return;
 	g->cluster_bits = h->cluster_bits;
 	g->cluster_size_bytes = UINT64_C(1) << h->cluster_bits;

@@ -39,7 +39,7 @@ int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots
 	}
 	snapshots->image = image;
 	snapshots->at = image->header.snapshot_offset;
-	qcow2_window_begin(&snapshots->window, snapshots->at, qcow2_image_readable_end(image));
+	qcow2_window_begin(&snapshots->window, snapshots->at, image->geometry.file_size_bytes);
 	*out = snapshots;
 	return 0;
 }

@@ -159,7 +159,7 @@ def test_editing_comes_later(arguments, tmp_path):
     (b"", "empty"), (b"x", ""), (b"#!/bin/sh\n" * 99, ""), (b"QFI\xfb", ""),
     (b"QFI\xfb\0\0\0\1" + bytes(200), "version"), (b"QFI\xfb\0\0\0\4" + bytes(200), "version"),
     (b"QFI\xfb\0\0\0\3" + bytes(95), ""), (b"QFI\xfb\0\0\0\2" + bytes(63), ""),
-    (bytes(65536), "")])
+    (bytes(65536), "")], ids=["empty", "short", "script", "magic", "version-1", "version-4", "cut-3", "cut-2", "zeros"])
 def test_no_image(tmp_path, content, word):
     (tmp_path / "file").write_bytes(content)
     for command in ("dump-header", "dump-header-exts"):
