@@ -120,10 +120,13 @@ static int count_run(struct counting *c, struct qcow2_error *err)
 static void count_ones_entry(struct counting *c, uint64_t index)
 {
 	uint64_t per_entry = c->image->geometry.cluster_size_bytes * 8;
-	uint64_t first = index * per_entry, bits = c->totals->bits;
+	uint64_t bits = c->totals->bits;
+	uint64_t first;
 
-	if (first >= bits)
+	/* checked by division: a table may be long enough for the product to overflow */
+	if (index >= qcow2_div_ceil_u64(bits, per_entry))
 		return;
+	first = index * per_entry;
 	add_bits(c, bits - first < per_entry ? bits - first : per_entry, bits - first <= per_entry);
 }
 

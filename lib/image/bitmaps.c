@@ -18,7 +18,9 @@ struct qcow2_bitmaps {
 	uint64_t directory_end;
 	uint64_t next_index;
 	bool ended;
-	uint8_t fixed[FIXED_BYTES]; /* of the entry that is looked at: the window may slide on */
+	/* Of the entry that is looked at: the window may slide on. */
+	uint8_t fixed[FIXED_BYTES];
+	uint8_t extra_data[EXTRA_SHOWN];
 };
 
 int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **out,
@@ -41,7 +43,7 @@ int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **o
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 				  "the cluster size is not known");
 	bitmaps = qcow2_alloc(sizeof(*bitmaps));
-	if (!bitmaps || !qcow2_window_init(&bitmaps->window, image)) {
+	if (!bitmaps || !qcow2_window_init(&bitmaps->window, image, QCOW2_WINDOW_ENTRY_BYTES)) {
 		qcow2_free(bitmaps);
 		return qcow2_fail_memory(err);
 	}
@@ -95,6 +97,11 @@ static int view_entry(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 		view.data += FIXED_BYTES + extra;
 		view.size -= FIXED_BYTES + extra;
 	} else {
+		if (qcow2_window_view(&bitmaps->window, extra_at, EXTRA_SHOWN, &view, err))
+			return -1;
+		if (view.size > 0)
+			memcpy(bitmaps->extra_data, view.data, view.size);
+		out->extra_data = (struct qcow2_bytes){bitmaps->extra_data, view.size};
 		if (qcow2_window_view(&bitmaps->window, name_at, tail, &view, err))
 			return -1;
 	}
@@ -115,7 +122,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	if (bitmaps->ended || bitmaps->next_index >= bitmaps->extension.nb_bitmaps ||
 	    bitmaps->at >= bitmaps->window.end)
 		return 0;
-	*out = (struct qcow2_bitmap){.index = bitmaps->next_index++, .offset_bytes = bitmaps->at};
+	*out = (struct qcow2_bitmap){.index = bitmaps->next_index, .offset_bytes = bitmaps->at};
 	if (qcow2_window_view(&bitmaps->window, bitmaps->at, FIXED_BYTES, &view, err))
 		return -1;
 	qcow2_bitmap_dir_entry_decode(&out->entry, view.data, view.size);
@@ -129,6 +136,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	bitmaps->ended = out->cut;
 	if (view.size == FIXED_BYTES && view_entry(bitmaps, out, err))
 		return -1;
+	bitmaps->next_index++;
 	bitmaps->at += out->size_bytes;
 	bitmaps->used += out->size_bytes;
 	return 1;

@@ -35,9 +35,12 @@ struct qcow2_window {
 };
 
 #define QCOW2_WINDOW_BYTES (128 * 1024)
+/* Holds the longest entry in one piece: a snapshot of 40 + 4096 + 2 * 65535 bytes. */
+#define QCOW2_WINDOW_ENTRY_BYTES (136 * 1024)
 
 /* False if memory is short. */
-bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image);
+bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image,
+		       size_t capacity);
 void qcow2_window_release(struct qcow2_window *window);
 
 /* Starts anew: the window may show [offset, end) now. */

@@ -77,7 +77,9 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 static int read_first(struct qcow2_image *image, const uint8_t *start, size_t start_size,
 		      struct qcow2_error *err)
 {
-	uint64_t size = smaller(image->sane ? image->geometry.cluster_size_bytes : UNKNOWN_BYTES,
+	uint32_t bits = image->header.cluster_bits;
+	bool known = bits >= QCOW2_CLUSTER_BITS_MIN && bits <= QCOW2_CLUSTER_BITS_MAX;
+	uint64_t size = smaller(known ? UINT64_C(1) << bits : UNKNOWN_BYTES,
 				smaller(qcow2_source_size_bytes(image->source), FIRST_MAX));
 
 	image->first_size = size < start_size ? start_size : (size_t)size;

@@ -15,7 +15,9 @@ struct qcow2_snapshots {
 	uint64_t at; /* host offset of the next entry */
 	uint64_t next_index;
 	bool ended;
-	uint8_t fixed[FIXED_BYTES]; /* of the entry that is looked at: the window may slide on */
+	/* Of the entry that is looked at: the window may slide on. */
+	uint8_t fixed[FIXED_BYTES];
+	uint8_t extra_data[EXTRA_SHOWN];
 };
 
 int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots **out,
@@ -33,7 +35,7 @@ int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, image->header.snapshot_offset,
 				  "the snapshot table lies beyond the end of the file");
 	snapshots = qcow2_alloc(sizeof(*snapshots));
-	if (!snapshots || !qcow2_window_init(&snapshots->window, image)) {
+	if (!snapshots || !qcow2_window_init(&snapshots->window, image, QCOW2_WINDOW_ENTRY_BYTES)) {
 		qcow2_free(snapshots);
 		return qcow2_fail_memory(err);
 	}
@@ -58,7 +60,8 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 		return -1;
 	if (view.size < FIXED_BYTES + extra)
 		extra = view.size - FIXED_BYTES;
-	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra);
+	/* A field that is there in part only is not there. */
+	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra & ~(size_t)7);
 	if (h->extra_data_size <= EXTRA_SHOWN) {
 		if (qcow2_window_view(&snapshots->window, out->offset_bytes,
 				      FIXED_BYTES + extra + names, &view, err))
@@ -66,10 +69,13 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 		out->extra_data = (struct qcow2_bytes){view.data + FIXED_BYTES, extra};
 		view.data += FIXED_BYTES + extra;
 		view.size -= FIXED_BYTES + extra;
-	} else if (qcow2_window_view(&snapshots->window,
-				     out->offset_bytes + FIXED_BYTES + h->extra_data_size, names,
-				     &view, err)) {
-		return -1;
+	} else {
+		memcpy(snapshots->extra_data, view.data + FIXED_BYTES, extra);
+		out->extra_data = (struct qcow2_bytes){snapshots->extra_data, extra};
+		if (qcow2_window_view(&snapshots->window,
+				      out->offset_bytes + FIXED_BYTES + h->extra_data_size, names,
+				      &view, err))
+			return -1;
 	}
 	out->id = (struct qcow2_bytes){view.data,
 				       view.size < h->id_str_size ? view.size : h->id_str_size};
@@ -82,7 +88,7 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 /* Which of two fields holds, and what an absent one means. */
 static void derive(const struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out)
 {
-	uint32_t extra = out->header.extra_data_size;
+	size_t extra = out->extra_data.size;
 
 	out->vm_state_size_bytes =
 		extra >= 8 ? out->extra.vm_state_size_large : out->header.vm_state_size;
@@ -101,7 +107,7 @@ int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapsho
 	if (snapshots->ended || snapshots->next_index >= snapshots->image->header.nb_snapshots ||
 	    snapshots->at >= snapshots->window.end)
 		return 0;
-	*out = (struct qcow2_snapshot){.index = snapshots->next_index++,
+	*out = (struct qcow2_snapshot){.index = snapshots->next_index,
 				       .offset_bytes = snapshots->at};
 	if (qcow2_window_view(&snapshots->window, snapshots->at, FIXED_BYTES, &view, err))
 		return -1;
@@ -117,6 +123,7 @@ int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapsho
 	if (view.size == FIXED_BYTES && view_entry(snapshots, out, err))
 		return -1;
 	derive(snapshots, out);
+	snapshots->next_index++;
 	snapshots->at += out->size_bytes;
 	return 1;
 }

@@ -17,7 +17,7 @@ int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
 {
 	struct qcow2_table *table = qcow2_alloc(sizeof(*table));
 
-	if (!table || !qcow2_window_init(&table->window, image)) {
+	if (!table || !qcow2_window_init(&table->window, image, QCOW2_WINDOW_BYTES)) {
 		qcow2_free(table);
 		return qcow2_fail_memory(err);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reading past the short end of a file, and the window that slides over tables. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -29,9 +30,10 @@ int qcow2_image_read_padded(const struct qcow2_image *image, uint64_t offset, vo
 	return qcow2_source_read(image->source, offset, buffer, there, err);
 }
 
-bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image)
+bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image,
+		       size_t capacity)
 {
-	*window = (struct qcow2_window){.image = image, .capacity = QCOW2_WINDOW_BYTES};
+	*window = (struct qcow2_window){.image = image, .capacity = capacity};
 	window->buffer = qcow2_alloc_buffer(window->capacity);
 	return window->buffer != NULL;
 }
@@ -72,6 +74,7 @@ static int slide(struct qcow2_window *window, uint64_t offset, struct qcow2_erro
 int qcow2_window_view(struct qcow2_window *window, uint64_t offset, size_t size,
 		      struct qcow2_bytes *view, struct qcow2_error *err)
 {
+	assert(size <= window->capacity);
 	*view = (struct qcow2_bytes){NULL, 0};
 	if (offset >= window->end || size == 0)
 		return 0;
