@@ -57,7 +57,7 @@ static int walk_text(struct dump *dump, const struct qcow2_image *image, struct 
 	emitter->problems = &dump->problems;
 	result = qcow2_walk(image, dump->selection, 0, &text_visitor, emitter, err);
 	if (result == 0)
-		text_emitter_problems(emitter);
+		text_emitter_finish(emitter);
 	free(emitter);
 	return result;
 }

@@ -9,8 +9,8 @@
 
 #include <qcow2/walk.h>
 
-#define ROW_COLUMNS_MAX 16
-#define ROW_TEXT_MAX    2048
+#define TEXT_COLUMNS_MAX 16
+#define TEXT_ROW_MAX     2048
 
 /* What both pages can show beside values. */
 struct emitter_options {
@@ -20,20 +20,31 @@ struct emitter_options {
 	bool colour;
 };
 
+/* A table that is being shown: its heading comes from its first row, and runs of rows that repeat
+ * each other become one. */
+struct text_table {
+	bool in_row;
+	bool heading;  /* it was printed */
+	bool pending;  /* a row waits for those that repeat it */
+	bool skipping; /* the row that is told repeats the pending one */
+	size_t columns;
+	char title[32];                   /* of the first column: what rows are counted by */
+	char names[TEXT_COLUMNS_MAX][32]; /* of the others */
+	unsigned widths[TEXT_COLUMNS_MAX];
+	char row[TEXT_ROW_MAX]; /* the cells, one after another */
+	size_t row_size;
+	size_t cells[TEXT_COLUMNS_MAX]; /* where each starts in row */
+	uint64_t first, last;           /* numbers of the pending rows */
+};
+
 /* Lines for people. */
 struct text_emitter {
 	struct emitter_options options;
 	struct spool *out;
 	struct problem_log *problems;
-	bool started; /* something was printed: the next heading wants an empty line before it */
-	bool in_row;
-	bool row_heading; /* the list's heading was printed */
-	size_t columns;
-	char names[ROW_COLUMNS_MAX][32];
-	char row[ROW_TEXT_MAX]; /* the cells of the row, one after another */
-	size_t row_size;
-	size_t cells[ROW_COLUMNS_MAX]; /* where each cell starts in row */
-	uint64_t row_index;
+	bool started;    /* something was printed: the next heading wants an empty line before it */
+	char title[160]; /* heading of what comes next; it is not printed over nothing */
+	struct text_table table;
 };
 
 /* One JSON document. */
@@ -48,7 +59,7 @@ struct json_emitter {
 extern const struct qcow2_visitor text_visitor;
 extern const struct qcow2_visitor json_visitor;
 
-/* Prints the problems that were collected, as the last part of the page. */
-void text_emitter_problems(struct text_emitter *emitter);
+/* Ends the page: with the problems that were collected, or "none" if there was nothing at all. */
+void text_emitter_finish(struct text_emitter *emitter);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shows a walk as text: headed blocks of "name value" lines, and lists of rows as tables whose
- * heading comes from the first row. Bytes of the image are escaped before they get here or here.
+ * Shows a walk as text: headed blocks of "name value" lines, and lists of rows as tables.
  */
 #include "out/emitter.h"
 
@@ -9,209 +8,183 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "out/human.h"
+#include "out/text_value.h"
 
-#include <qcow2/text.h>
+/* Where values end that have their bytes after them. */
+#define VALUE_COLUMNS 40
 
-#define BYTES_SHOWN 64
-#define TEXT_SHOWN  1024
-#define VALUE_MAX   (TEXT_SHOWN * 4 + 256)
-
-static void write_hex(char *out, struct qcow2_bytes bytes, size_t most)
+static void set_title(struct text_emitter *e, const char *title, uint64_t index)
 {
-	static const char digits[] = "0123456789abcdef";
-	size_t size = bytes.size < most ? bytes.size : most;
-
-	for (size_t i = 0; i < size; i++) {
-		*out++ = digits[bytes.data[i] >> 4];
-		*out++ = digits[bytes.data[i] & 15];
-	}
-	*out = '\0';
+	if (index == QCOW2_NO_INDEX)
+		snprintf(e->title, sizeof(e->title), "%s", title);
+	else
+		snprintf(e->title, sizeof(e->title), "%s %" PRIu64, title, index);
 }
 
-/* " (auto, bit 5)": the names of the bits that are set. */
-static void append_bits(char *out, size_t size, const struct qcow2_value *value)
+/* A heading is printed when something comes below it, the innermost one only. */
+static void write_title(struct text_emitter *e)
 {
-	const char *before = " (";
-	size_t at = strlen(out);
+	const char *bold = e->options.colour ? "\033[1m" : "";
+	const char *plain = e->options.colour ? "\033[0m" : "";
 
-	for (uint64_t rest = value->number; rest != 0 && at + 64 < size; rest &= rest - 1) {
-		unsigned bit = (unsigned)__builtin_ctzll(rest);
-		const char *name = qcow2_names_find(value->names, bit);
-
-		at += (size_t)(name ? snprintf(out + at, size - at, "%s%s", before, name)
-				    : snprintf(out + at, size - at, "%sbit %u", before, bit));
-		before = ", ";
-	}
-	if (value->number != 0)
-		snprintf(out + at, size - at, ")");
-}
-
-static void format_number(char *out, size_t size, const struct qcow2_value *value)
-{
-	uint64_t n = value->number;
-	const char *name =
-		value->names && !value->names->bits ? qcow2_names_find(value->names, n) : NULL;
-	char human[HUMAN_MAX];
-
-	switch (value->style) {
-	case QCOW2_STYLE_SIZE:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_size(n, human));
-		break;
-	case QCOW2_STYLE_HEX_SIZE:
-		snprintf(out, size, "0x%" PRIx64 " (%s)", n, human_size(n, human));
-		break;
-	case QCOW2_STYLE_FLAGS:
-		snprintf(out, size, "0x%" PRIx64, n);
-		append_bits(out, size, value);
-		break;
-	case QCOW2_STYLE_ENUM:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, name ? name : "unknown");
-		break;
-	case QCOW2_STYLE_ENUM_HEX:
-		snprintf(out, size, "0x%" PRIx64 " (%s)", n, name ? name : "unknown");
-		break;
-	case QCOW2_STYLE_HEX:
-	case QCOW2_STYLE_MAGIC:
-		snprintf(out, size, "0x%" PRIx64, n);
-		break;
-	case QCOW2_STYLE_GRANULARITY:
-		snprintf(out, size, "%" PRIu64 " (%s)", n,
-			 n < 64 ? human_size(UINT64_C(1) << n, human) : "impossible");
-		break;
-	case QCOW2_STYLE_TIME:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_time(n, human));
-		break;
-	case QCOW2_STYLE_NANOSECONDS:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_duration(n, human));
-		break;
-	default:
-		snprintf(out, size, "%" PRIu64, n);
-		break;
-	}
-}
-
-static void format_text(char *out, size_t size, struct qcow2_bytes bytes)
-{
-	struct qcow2_bytes shown = bytes;
-
-	if (shown.size > TEXT_SHOWN)
-		shown.size = TEXT_SHOWN;
-	qcow2_text_escape(shown, out, size - 64);
-	if (bytes.size > shown.size)
-		snprintf(out + strlen(out), 64, "… (%zu bytes)", bytes.size);
-}
-
-static void format_value(char *out, size_t size, const struct qcow2_value *value)
-{
-	switch (value->kind) {
-	case QCOW2_VALUE_NUMBER:
-		format_number(out, size, value);
-		break;
-	case QCOW2_VALUE_BOOL:
-		snprintf(out, size, "%s", value->number ? "yes" : "no");
-		break;
-	case QCOW2_VALUE_NULL:
-		snprintf(out, size, "not known");
-		break;
-	case QCOW2_VALUE_TEXT:
-		format_text(out, size, value->bytes);
-		break;
-	case QCOW2_VALUE_BYTES:
-		write_hex(out, value->bytes, BYTES_SHOWN);
-		if (value->bytes.size > BYTES_SHOWN)
-			snprintf(out + 2 * BYTES_SHOWN, 64, "… (%zu bytes)", value->bytes.size);
-		break;
-	}
-}
-
-/* Where the value is, and its bytes after it, if that was asked for. */
-static void write_line(struct text_emitter *e, const struct qcow2_value *value, const char *text)
-{
-	char hex[2 * BYTES_SHOWN + 1];
-
-	if (e->options.offsets && value->offset_bytes != QCOW2_NO_OFFSET)
-		spool_print(e->out, "0x%010" PRIx64 "  ", value->offset_bytes);
-	else if (e->options.offsets)
-		spool_print(e->out, "%14s", "");
-	spool_print(e->out, "%-25s ", value->name);
-	spool_text(e->out, text);
-	if (e->options.hex && value->raw.size > 0) {
-		write_hex(hex, value->raw, BYTES_SHOWN);
-		spool_print(e->out, "  [%s%s]", hex, value->raw.size > BYTES_SHOWN ? "…" : "");
-	}
-	spool_text(e->out, "\n");
+	if (e->title[0])
+		spool_print(e->out, "%s%s%s:%s\n", e->started ? "\n" : "", bold, e->title, plain);
+	e->title[0] = '\0';
 	e->started = true;
 }
 
-static void add_cell(struct text_emitter *e, const char *name, const char *text)
+/* Columns that a text of ASCII or UTF-8 takes; escaping left nothing else in it. */
+static unsigned width(const char *text)
+{
+	unsigned columns = 0;
+
+	for (; *text; text++)
+		columns += ((unsigned char)*text & 0xc0) != 0x80;
+	return columns;
+}
+
+static void write_blanks(struct spool *out, unsigned count)
+{
+	while (count-- > 0)
+		spool_write(out, " ", 1);
+}
+
+/* Bytes that were asked for go after the value, or below it if there are many. */
+static void write_bytes(struct text_emitter *e, const struct qcow2_value *value, const char *text)
+{
+	bool bytes = value->kind == QCOW2_VALUE_BYTES;
+	bool wanted = e->options.hex && value->raw.size > 0;
+	char hex[2 * TEXT_HEX_IN_LINE + 1];
+
+	if (wanted && !bytes && value->raw.size <= TEXT_HEX_IN_LINE) {
+		text_hex(hex, value->raw);
+		if (width(text) < VALUE_COLUMNS)
+			write_blanks(e->out, VALUE_COLUMNS - width(text));
+		spool_print(e->out, "  [%s]", hex);
+	}
+	spool_text(e->out, "\n");
+	if (bytes ? value->bytes.size > TEXT_HEX_IN_LINE
+		  : wanted && value->raw.size > TEXT_HEX_IN_LINE)
+		text_hex_rows(e->out, value->offset_bytes, bytes ? value->bytes : value->raw);
+}
+
+/* Where the value is, its name, and what it is. */
+static void write_line(struct text_emitter *e, const struct qcow2_value *value)
+{
+	char text[TEXT_VALUE_MAX];
+
+	text_value(text, sizeof(text), value);
+	write_title(e);
+	if (e->options.offsets && value->offset_bytes != QCOW2_NO_OFFSET)
+		spool_print(e->out, "0x%010" PRIx64 "  ", value->offset_bytes);
+	else if (e->options.offsets)
+		write_blanks(e->out, 14);
+	spool_print(e->out, "%-25s ", value->name);
+	spool_text(e->out, text);
+	write_bytes(e, value, text);
+}
+
+static void add_cell(struct text_table *t, const char *name, const char *text)
 {
 	size_t size = strlen(text) + 1;
 
-	if (e->columns == ROW_COLUMNS_MAX || e->row_size + size > sizeof(e->row))
+	if (t->columns == TEXT_COLUMNS_MAX || t->row_size + size > sizeof(t->row))
 		return;
-	snprintf(e->names[e->columns], sizeof(e->names[0]), "%s", name);
-	e->cells[e->columns] = e->row_size;
-	memcpy(e->row + e->row_size, text, size);
-	e->row_size += size;
-	e->columns++;
+	if (!t->heading) {
+		bool wide = strcmp(name, "entry") == 0 || strcmp(name, "bytes") == 0;
+
+		snprintf(t->names[t->columns], sizeof(t->names[0]), "%s", name);
+		t->widths[t->columns] = wide ? 20 : 16;
+	}
+	t->cells[t->columns] = t->row_size;
+	memcpy(t->row + t->row_size, text, size);
+	t->row_size += size;
+	t->columns++;
 }
 
-/* Cells of a row are plain numbers: names and units would not line up. */
 static void cell(struct text_emitter *e, const struct qcow2_value *value)
 {
-	char text[VALUE_MAX];
-	char extra[2 * BYTES_SHOWN + 24];
+	char text[TEXT_VALUE_MAX];
+	char extra[2 * TEXT_HEX_IN_LINE + 24];
+	bool placed = value->raw.size > 0 && value->raw.size <= TEXT_HEX_IN_LINE;
 
-	format_value(text, sizeof(text), value);
-	if (e->options.offsets && value->offset_bytes != QCOW2_NO_OFFSET && value->raw.size > 0) {
+	if (e->options.offsets && placed && value->offset_bytes != QCOW2_NO_OFFSET) {
 		snprintf(extra, sizeof(extra), "0x%010" PRIx64, value->offset_bytes);
-		add_cell(e, "at", extra);
+		add_cell(&e->table, "at", extra);
 	}
-	add_cell(e, value->name, text);
-	if (e->options.hex && value->raw.size > 0) {
-		write_hex(extra, value->raw, BYTES_SHOWN);
-		add_cell(e, "bytes", extra);
+	if (value->kind == QCOW2_VALUE_NULL)
+		snprintf(text, sizeof(text), "-");
+	else
+		text_value(text, sizeof(text), value);
+	add_cell(&e->table, value->name, text);
+	if (e->options.hex && placed) {
+		text_hex(extra, value->raw);
+		add_cell(&e->table, "bytes", extra);
 	}
-}
-
-static unsigned column_width(const char *name)
-{
-	bool wide = strcmp(name, "entry") == 0 || strcmp(name, "bytes") == 0;
-
-	return wide ? 20 : 16;
 }
 
 static void write_row(struct text_emitter *e, const char *first, bool names)
 {
-	spool_print(e->out, "%-14s", first);
-	for (size_t i = 0; i < e->columns; i++) {
-		const char *text = names ? e->names[i] : e->row + e->cells[i];
+	const struct text_table *t = &e->table;
+	unsigned filled = width(first), column = 15;
 
-		spool_text(e->out, " ");
+	spool_text(e->out, first);
+	for (size_t i = 0; i < t->columns; i++) {
+		const char *text = names ? t->names[i] : t->row + t->cells[i];
+
+		write_blanks(e->out, filled < column ? column - filled : 1);
 		spool_text(e->out, text);
-		for (size_t size = strlen(text);
-		     i + 1 < e->columns && size < column_width(e->names[i]); size++)
-			spool_write(e->out, " ", 1);
+		filled = width(text);
+		column = t->widths[i] + 1;
 	}
 	spool_text(e->out, "\n");
+}
+
+/* Prints the row that waits, once it is known how many rows repeat it. */
+static void flush_rows(struct text_emitter *e)
+{
+	struct text_table *t = &e->table;
+	char numbers[48];
+
+	if (!t->pending)
+		return;
+	write_title(e);
+	if (!t->heading)
+		write_row(e, t->title, true);
+	t->heading = true;
+	t->pending = false;
+	if (t->first == t->last)
+		snprintf(numbers, sizeof(numbers), "%" PRIu64, t->first);
+	else
+		snprintf(numbers, sizeof(numbers), "%" PRIu64 "..%" PRIu64, t->first, t->last);
+	write_row(e, numbers, false);
+}
+
+static void begin_row(struct text_emitter *e, const struct qcow2_node *node)
+{
+	struct text_table *t = &e->table;
+
+	t->in_row = true;
+	t->skipping = node->repeats && t->pending && node->index == t->last + 1;
+	if (t->skipping)
+		return;
+	flush_rows(e);
+	snprintf(t->title, sizeof(t->title), "%s", node->title ? node->title : "index");
+	t->columns = 0;
+	t->row_size = 0;
+	t->first = node->index;
 }
 
 static int begin_struct(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
-	const char *bold = e->options.colour ? "\033[1m" : "";
-	const char *plain = e->options.colour ? "\033[0m" : "";
 
 	if (node->layout == QCOW2_LAYOUT_ROW) {
-		e->in_row = true;
-		e->columns = 0;
-		e->row_size = 0;
-		e->row_index = node->index;
-	} else if (node->title) {
-		spool_print(e->out, "%s%s%s:%s\n", e->started ? "\n" : "", bold, node->title,
-			    plain);
-		e->started = true;
+		begin_row(e, node);
+	} else {
+		flush_rows(e);
+		if (node->title)
+			set_title(e, node->title, node->index);
 	}
 	return e->out->errnum;
 }
@@ -219,53 +192,47 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 static int end_struct(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
-	char index[24];
 
-	if (node->layout != QCOW2_LAYOUT_ROW)
-		return e->out->errnum;
-	e->in_row = false;
-	if (!e->row_heading)
-		write_row(e, "index", true);
-	e->row_heading = true;
-	snprintf(index, sizeof(index), "%" PRIu64, e->row_index);
-	write_row(e, index, false);
-	e->started = true;
+	if (node->layout == QCOW2_LAYOUT_ROW) {
+		e->table.in_row = false;
+		e->table.pending = true;
+		e->table.last = node->index;
+	}
 	return e->out->errnum;
 }
 
 static int begin_list(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
-	struct qcow2_node heading = *node;
 
-	heading.layout = QCOW2_LAYOUT_BLOCK;
-	e->row_heading = false;
-	return begin_struct(opaque, &heading);
+	flush_rows(e);
+	e->table.heading = false;
+	if (node->title)
+		set_title(e, node->title, node->index);
+	return e->out->errnum;
 }
 
+/* A heading over nothing is dropped with its list, lest it get what comes next. */
 static int end_list(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
 
-	if (node->title && !e->row_heading)
-		spool_text(e->out, "none\n");
-	e->row_heading = true;
+	flush_rows(e);
+	if (node->title)
+		e->title[0] = '\0';
 	return e->out->errnum;
 }
 
 static int field(void *opaque, const struct qcow2_value *value)
 {
 	struct text_emitter *e = opaque;
-	char text[VALUE_MAX];
 
 	if (value->audience == QCOW2_FOR_PROGRAMS)
 		return 0;
-	if (e->in_row) {
+	if (!e->table.in_row)
+		write_line(e, value);
+	else if (!e->table.skipping)
 		cell(e, value);
-		return 0;
-	}
-	format_value(text, sizeof(text), value);
-	write_line(e, value, text);
 	return e->out->errnum;
 }
 
@@ -286,16 +253,19 @@ const struct qcow2_visitor text_visitor = {
 	.problem = problem,
 };
 
-void text_emitter_problems(struct text_emitter *e)
+void text_emitter_finish(struct text_emitter *e)
 {
 	const struct problem_log *log = e->problems;
 	size_t kinds;
 	const struct qcow2_problem_kind *kind = qcow2_problem_kinds(&kinds);
 
-	if (log->count == 0)
+	if (log->count == 0) {
+		if (!e->started)
+			spool_text(e->out, "none\n");
 		return;
-	spool_print(e->out, "%s%sProblems:%s\n", e->started ? "\n" : "",
-		    e->options.colour ? "\033[1m" : "", e->options.colour ? "\033[0m" : "");
+	}
+	set_title(e, "Problems", QCOW2_NO_INDEX);
+	write_title(e);
 	for (size_t i = 0; i < log->count; i++) {
 		problem_print(e->out, &log->kept[i], e->options.colour);
 		spool_text(e->out, "\n");

@@ -26,13 +26,16 @@ enum qcow2_layout {
 /* A structure or a list that begins. */
 struct qcow2_node {
 	const char *key;   /* name of the member in the enclosing structure; NULL inside a list */
-	const char *title; /* heading for people, or NULL for none */
+	const char *title; /* heading for people (of rows: of their numbers), or NULL */
 	const struct qcow2_structure *structure; /* NULL for lists and derived groups */
 	uint64_t offset_bytes;                   /* host offset, or QCOW2_NO_OFFSET */
 	const char
 		*offset_key; /* name under which data formats show that offset; NULL: not at all */
 	uint64_t index;      /* in the enclosing list, or QCOW2_NO_INDEX */
 	enum qcow2_layout layout;
+	/* The row says of its place what the row before it said of its own: pages for people may
+	 * show a run of such rows as one. */
+	bool repeats;
 };
 
 enum qcow2_value_kind {

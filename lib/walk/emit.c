@@ -161,6 +161,14 @@ void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *valu
 	qcow2_walk_value_always(w, value);
 }
 
+void qcow2_walk_label(struct qcow2_walk_state *w, const struct qcow2_value *value)
+{
+	if (w->probe)
+		qcow2_walk_value(w, value);
+	else
+		qcow2_walk_value_always(w, value);
+}
+
 void qcow2_walk_number(struct qcow2_walk_state *w, const char *name, enum qcow2_style style,
 		       uint64_t number)
 {

@@ -64,7 +64,9 @@ struct qcow2_node qcow2_walk_row(const struct qcow2_structure *structure, uint64
 
 /* Tells of a value if it is wanted. */
 void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *value);
-/* The same, wanted or not: what tells one element of a list from another. */
+/* Of one that tells an element of a list from another: wanted or not, but it can be asked for. */
+void qcow2_walk_label(struct qcow2_walk_state *w, const struct qcow2_value *value);
+/* Of one that nobody has to ask for. */
 void qcow2_walk_value_always(struct qcow2_walk_state *w, const struct qcow2_value *value);
 
 /* Derived values: they are not stored anywhere. */

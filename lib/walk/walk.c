@@ -47,12 +47,14 @@ static void hear_problem(void *opaque, const struct qcow2_problem *problem)
 static int fail_not_found(struct qcow2_walk_state *w)
 {
 	const struct qcow2_selector *selector = &w->selection->selectors[w->lost_selector];
-	const char *missing = selector->segments[selector->best].pattern;
+	size_t best = selector->best;
+	const char *missing = selector->segments[best].pattern;
+	const char *above = best > 0 ? selector->segments[best - 1].pattern : "the image";
 
 	if (w->choices_size == 0)
 		return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "selector '%.60s' names nothing: '%.40s' has no parts here",
-				  selector->text, missing);
+				  "selector '%.60s' names nothing: there is nothing below '%.40s'",
+				  selector->text, above);
 	return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			  "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
 			  missing, w->choices);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/bitset.h"
+#include "base/bytes.h"
 #include "walk/internal.h"
 
 #define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
@@ -20,11 +21,11 @@ static const char *kind_of(uint64_t entry)
 }
 
 static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
-			   uint64_t entry, const struct qcow2_bytes *raw)
+			   const struct qcow2_bytes *raw, bool repeats)
 {
 	struct qcow2_node row = qcow2_walk_row(&qcow2_bitmap_table_entry_structure, place->index,
 					       place->offset_bytes);
-	uint64_t offset = entry & ENTRY_OFFSET;
+	uint64_t entry = qcow2_load_be64(raw->data), offset = entry & ENTRY_OFFSET;
 	struct qcow2_value reserved = {.name = "reserved",
 				       .kind = QCOW2_VALUE_NUMBER,
 				       .audience = QCOW2_FOR_PROGRAMS,
@@ -38,6 +39,7 @@ static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_
 				   .number = offset ? w->geometry->cluster_size_bytes : 0,
 				   .offset_bytes = QCOW2_NO_OFFSET};
 
+	row.repeats = repeats;
 	if (!qcow2_walk_enter_index(w, place->index))
 		return;
 	qcow2_walk_begin(w, &row);
@@ -66,7 +68,7 @@ static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
 		      const struct qcow2_bitmap *bitmap, uint64_t count)
 {
 	char owner[48];
-	uint64_t first = 0, last = count;
+	uint64_t first = 0, last = count, before = 0;
 	struct qcow2_entry_place place = {.owner = owner};
 
 	snprintf(owner, sizeof(owner), "bitmaps/%" PRIu64 "/table", bitmap->index);
@@ -85,7 +87,8 @@ static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
 		raw = entry_bytes(entry, bytes);
 		if (!w->probe)
 			qcow2_rules_bitmap_table_entry(w->geometry, &place, entry, &w->reporter);
-		walk_table_row(w, &place, entry, &raw);
+		walk_table_row(w, &place, &raw, i > first && entry == before);
+		before = entry;
 	}
 }
 
@@ -174,6 +177,7 @@ static void walk_piece(struct qcow2_walk_state *w, struct qcow2_bytes bytes, uin
 	struct qcow2_node row = qcow2_walk_row(NULL, index, offset);
 
 	row.offset_key = "offset";
+	row.title = "Bitmap data";
 	row.layout = QCOW2_LAYOUT_BLOCK;
 	if (!qcow2_walk_enter_index(w, index))
 		return;

@@ -13,12 +13,12 @@ static void walk_name(struct qcow2_walk_state *w, const struct qcow2_bitmap *bit
 {
 	uint64_t at = bitmap->offset_bytes + 24 + bitmap->entry.extra_data_size;
 
-	qcow2_walk_value_always(w, &(struct qcow2_value){.name = "name",
-							 .kind = QCOW2_VALUE_TEXT,
-							 .style = QCOW2_STYLE_TEXT,
-							 .bytes = bitmap->name,
-							 .raw = bitmap->name,
-							 .offset_bytes = at});
+	qcow2_walk_label(w, &(struct qcow2_value){.name = "name",
+						  .kind = QCOW2_VALUE_TEXT,
+						  .style = QCOW2_STYLE_TEXT,
+						  .bytes = bitmap->name,
+						  .raw = bitmap->name,
+						  .offset_bytes = at});
 }
 
 static void walk_extra_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)

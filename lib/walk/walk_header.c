@@ -76,7 +76,10 @@ void qcow2_walk_header(struct qcow2_walk_state *w)
 	qcow2_walk_leave(w);
 }
 
-/* The name that the image's own feature name table gives a bit, or nothing. */
+/*
+ * The name that the image's own feature name table gives a bit: no bytes at no place if it has no
+ * such table, no bytes somewhere if the table does not name the bit.
+ */
 static struct qcow2_bytes name_in_image(const struct qcow2_walk_state *w, uint8_t type, uint8_t bit)
 {
 	struct qcow2_extension extension;
@@ -94,6 +97,7 @@ static struct qcow2_bytes name_in_image(const struct qcow2_walk_state *w, uint8_
 		nul = memchr(entry + 2, 0, 46);
 		return (struct qcow2_bytes){entry + 2, nul ? (size_t)(nul - entry - 2) : 46};
 	}
+	none.data = extension.data.data;
 	return none;
 }
 
@@ -111,14 +115,21 @@ static void walk_feature(struct qcow2_walk_state *w, const struct feature_group 
 	const char *known = qcow2_names_find(group->names, bit);
 	struct qcow2_bytes own = name_in_image(w, type, bit);
 
+	row.title = "bit";
 	if (!qcow2_walk_enter_index(w, bit))
 		return;
 	qcow2_walk_begin(w, &row);
-	qcow2_walk_number(w, "bit", QCOW2_STYLE_DECIMAL, bit);
+	qcow2_walk_value(w, &(struct qcow2_value){.name = "bit",
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .audience = QCOW2_FOR_PROGRAMS,
+						  .number = bit,
+						  .offset_bytes = QCOW2_NO_OFFSET});
 	qcow2_walk_bool(w, "known", known != NULL);
 	qcow2_walk_text(w, "name", known ? known : "unknown");
 	if (own.size > 0)
 		qcow2_walk_bytes(w, "name_in_image", true, own, QCOW2_NO_OFFSET);
+	else if (own.data)
+		qcow2_walk_null(w, "name_in_image");
 	qcow2_walk_end(w, &row);
 	qcow2_walk_leave(w);
 }

@@ -14,12 +14,13 @@ static uint64_t table_entries(const struct qcow2_walk_state *w)
 }
 
 static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
-			   uint64_t entry)
+			   uint64_t entry, bool repeats)
 {
 	struct qcow2_node row = qcow2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
 					       place->offset_bytes);
 	uint8_t bytes[8];
 
+	row.repeats = repeats;
 	if (!qcow2_walk_enter_index(w, place->index))
 		return;
 	for (unsigned i = 0; i < 8; i++)
@@ -41,7 +42,7 @@ void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
 	struct qcow2_node list = qcow2_walk_node("refcount_table", "Refcount table");
 	struct qcow2_entry_place place = {.owner = "refcount_table"};
 	struct qcow2_table *table = qcow2_walk_table(w);
-	uint64_t first = 0, last;
+	uint64_t first = 0, last, before = 0;
 
 	if (!w->geometry || !table || !qcow2_walk_enter_bulk(w, "refcount_table"))
 		return;
@@ -60,23 +61,23 @@ void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
 		place.offset_bytes = list.offset_bytes + i * 8;
 		if (!w->probe)
 			qcow2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
-		walk_table_row(w, &place, entry);
+		walk_table_row(w, &place, entry, i > first && entry == before);
+		before = entry;
 	}
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
 }
 
 /* One refcount: of which host cluster, and how many. */
-static void walk_count(struct qcow2_walk_state *w, uint64_t index, uint64_t host, uint64_t count)
+static void walk_count(struct qcow2_walk_state *w, const struct qcow2_node *row, uint64_t host,
+		       uint64_t count)
 {
-	struct qcow2_node row = qcow2_walk_row(NULL, index, QCOW2_NO_OFFSET);
-
-	if (!qcow2_walk_enter_index(w, index))
+	if (!qcow2_walk_enter_index(w, row->index))
 		return;
-	qcow2_walk_begin(w, &row);
+	qcow2_walk_begin(w, row);
 	qcow2_walk_number(w, "host", QCOW2_STYLE_HEX, host);
 	qcow2_walk_number(w, "refcount", QCOW2_STYLE_DECIMAL, count);
-	qcow2_walk_end(w, &row);
+	qcow2_walk_end(w, row);
 	qcow2_walk_leave(w);
 }
 
@@ -85,29 +86,30 @@ static void walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, u
 {
 	const struct qcow2_geometry *geometry = w->geometry;
 	uint64_t words = qcow2_table_begin(block, offset, geometry->cluster_size_bytes / 8);
-	uint64_t first = 0, last = words * 64 / geometry->refcount_bits;
+	uint64_t first = 0, last = words * 64 / geometry->refcount_bits, before = 0;
 
 	qcow2_selection_narrow(w->selection, &first, &last);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t cluster = index * geometry->refcount_block_entries + i;
 		uint64_t count = 0;
+		struct qcow2_node row = qcow2_walk_row(NULL, i, QCOW2_NO_OFFSET);
 
 		if (!w->probe && qcow2_table_refcount(block, i, &count, w->err)) {
 			qcow2_walk_fail(w);
 			return;
 		}
-		walk_count(w, i, cluster << geometry->cluster_bits, count);
+		row.repeats = i > first && count == before;
+		walk_count(w, &row, cluster << geometry->cluster_bits, count);
+		before = count;
 	}
 }
 
 static void walk_block(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
 		       uint64_t offset)
 {
-	char title[64];
 	struct qcow2_node node, list = qcow2_walk_node("entries", NULL);
 
-	snprintf(title, sizeof(title), "Refcount block %" PRIu64, index);
-	node = qcow2_walk_node(NULL, title);
+	node = qcow2_walk_node(NULL, "Refcount block");
 	node.index = index;
 	node.offset_bytes = offset;
 	node.offset_key = "offset";

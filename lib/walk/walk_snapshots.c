@@ -21,11 +21,11 @@ static void walk_names(struct qcow2_walk_state *w, const struct qcow2_snapshot *
 				    .raw = snapshot->id,
 				    .offset_bytes = at};
 
-	qcow2_walk_value_always(w, &value);
+	qcow2_walk_label(w, &value);
 	value.name = "name";
 	value.bytes = value.raw = snapshot->name;
 	value.offset_bytes += snapshot->header.id_str_size;
-	qcow2_walk_value_always(w, &value);
+	qcow2_walk_label(w, &value);
 }
 
 /* Known fields that the extra data reaches, then the bytes that nobody knows. */

@@ -30,11 +30,12 @@ static void walk_entry(struct qcow2_walk_state *w, const char *name, uint64_t en
 }
 
 static void walk_l1_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
-			uint64_t entry)
+			uint64_t entry, bool repeats)
 {
 	struct qcow2_node row =
 		qcow2_walk_row(&qcow2_l1_entry_structure, place->index, place->offset_bytes);
 
+	row.repeats = repeats;
 	if (!qcow2_walk_enter_index(w, place->index))
 		return;
 	qcow2_walk_begin(w, &row);
@@ -50,7 +51,7 @@ void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t 
 {
 	struct qcow2_table *table = qcow2_walk_table(w);
 	struct qcow2_entry_place place = {.owner = owner};
-	uint64_t first = 0, last;
+	uint64_t first = 0, last, before = 0;
 
 	if (!table)
 		return;
@@ -67,7 +68,8 @@ void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t 
 		place.offset_bytes = offset_bytes + i * 8;
 		if (!w->probe)
 			qcow2_rules_l1_entry(w->geometry, &place, entry, &w->reporter);
-		walk_l1_row(w, &place, entry);
+		walk_l1_row(w, &place, entry, i > first && entry == before);
+		before = entry;
 	}
 }
 
@@ -102,6 +104,7 @@ struct l2_row {
 	struct qcow2_entry_place place;
 	uint64_t entry;
 	uint64_t subclusters;
+	bool repeats; /* the same as the entry before it */
 };
 
 static void walk_l2_row(struct qcow2_walk_state *w, const struct l2_row *l2)
@@ -113,6 +116,7 @@ static void walk_l2_row(struct qcow2_walk_state *w, const struct l2_row *l2)
 							  : &qcow2_l2_entry_structure,
 					       l2->place.index, l2->place.offset_bytes);
 
+	row.repeats = l2->repeats;
 	if (!qcow2_walk_enter_index(w, l2->place.index))
 		return;
 	qcow2_walk_begin(w, &row);
@@ -140,6 +144,7 @@ static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint6
 		    struct l2_row *l2)
 {
 	unsigned words = w->geometry->l2_entry_bytes / 8;
+	struct l2_row before = *l2;
 
 	l2->subclusters = 0;
 	if (qcow2_table_entry(table, i * words, &l2->entry, w->err) ||
@@ -147,6 +152,7 @@ static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint6
 		qcow2_walk_fail(w);
 		return false;
 	}
+	l2->repeats = l2->entry == before.entry && l2->subclusters == before.subclusters;
 	return true;
 }
 
@@ -164,6 +170,7 @@ static void walk_l2_rows(struct qcow2_walk_state *w, struct qcow2_table *table, 
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		if (!load_l2(w, table, i, &l2))
 			return;
+		l2.repeats = l2.repeats && i > first;
 		l2.place.index = i;
 		l2.place.offset_bytes = offset + i * w->geometry->l2_entry_bytes;
 		l2.place.guest_byte = (l1_index * w->geometry->l2_entries + i)
@@ -198,12 +205,10 @@ static uint64_t shown_before(struct qcow2_walk_state *w, struct l2_walk *l2, uin
 static void walk_l2_table(struct qcow2_walk_state *w, struct l2_walk *l2, uint64_t index,
 			  uint64_t offset)
 {
-	char title[64];
 	struct qcow2_node node, list = qcow2_walk_node("entries", NULL);
 	uint64_t earlier;
 
-	snprintf(title, sizeof(title), "L2 table %" PRIu64, index);
-	node = qcow2_walk_node(NULL, title);
+	node = qcow2_walk_node(NULL, "L2 table");
 	node.index = index;
 	node.offset_bytes = offset;
 	node.offset_key = "offset";

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* How single values read: numbers with their unit or name, texts escaped, bytes as digits. */
+#include "out/text_value.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "out/human.h"
+
+#include <qcow2/text.h>
+
+#define TEXT_SHOWN 1024
+
+void text_hex(char *out, struct qcow2_bytes bytes)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < bytes.size; i++) {
+		*out++ = digits[bytes.data[i] >> 4];
+		*out++ = digits[bytes.data[i] & 15];
+	}
+	*out = '\0';
+}
+
+/* " (auto, bit 5)": the names of the bits that are set. */
+static void append_bits(char *out, size_t size, const struct qcow2_value *value)
+{
+	const char *before = " (";
+	size_t at = strlen(out);
+
+	for (uint64_t rest = value->number; rest != 0 && at + 64 < size; rest &= rest - 1) {
+		unsigned bit = (unsigned)__builtin_ctzll(rest);
+		const char *name = qcow2_names_find(value->names, bit);
+
+		at += (size_t)(name ? snprintf(out + at, size - at, "%s%s", before, name)
+				    : snprintf(out + at, size - at, "%sbit %u", before, bit));
+		before = ", ";
+	}
+	if (value->number != 0)
+		snprintf(out + at, size - at, ")");
+}
+
+static void format_number(char *out, size_t size, const struct qcow2_value *value)
+{
+	uint64_t n = value->number;
+	const char *name =
+		value->names && !value->names->bits ? qcow2_names_find(value->names, n) : NULL;
+	char human[HUMAN_MAX];
+
+	switch (value->style) {
+	case QCOW2_STYLE_SIZE:
+		snprintf(out, size, "%" PRIu64 " (%s)", n, human_size(n, human));
+		break;
+	case QCOW2_STYLE_HEX_SIZE:
+		snprintf(out, size, "0x%" PRIx64 " (%s)", n, human_size(n, human));
+		break;
+	case QCOW2_STYLE_FLAGS:
+		snprintf(out, size, "0x%" PRIx64, n);
+		append_bits(out, size, value);
+		break;
+	case QCOW2_STYLE_ENUM:
+		snprintf(out, size, "%" PRIu64 " (%s)", n, name ? name : "unknown");
+		break;
+	case QCOW2_STYLE_ENUM_HEX:
+		snprintf(out, size, "0x%" PRIx64 " (%s)", n, name ? name : "unknown");
+		break;
+	case QCOW2_STYLE_HEX:
+	case QCOW2_STYLE_MAGIC:
+		snprintf(out, size, "0x%" PRIx64, n);
+		break;
+	case QCOW2_STYLE_GRANULARITY:
+		snprintf(out, size, "%" PRIu64 " (%s)", n,
+			 n < 64 ? human_size(UINT64_C(1) << n, human) : "impossible");
+		break;
+	case QCOW2_STYLE_TIME:
+		snprintf(out, size, "%" PRIu64 " (%s)", n, human_time(n, human));
+		break;
+	case QCOW2_STYLE_NANOSECONDS:
+		snprintf(out, size, "%" PRIu64 " (%s)", n, human_duration(n, human));
+		break;
+	default:
+		snprintf(out, size, "%" PRIu64, n);
+		break;
+	}
+}
+
+static void format_text(char *out, size_t size, struct qcow2_bytes bytes)
+{
+	struct qcow2_bytes shown = bytes;
+
+	if (shown.size > TEXT_SHOWN)
+		shown.size = TEXT_SHOWN;
+	qcow2_text_escape(shown, out, size - 64);
+	if (bytes.size > shown.size)
+		snprintf(out + strlen(out), 64, "… (%zu bytes)", bytes.size);
+}
+
+void text_value(char *out, size_t size, const struct qcow2_value *value)
+{
+	switch (value->kind) {
+	case QCOW2_VALUE_NUMBER:
+		format_number(out, size, value);
+		break;
+	case QCOW2_VALUE_BOOL:
+		snprintf(out, size, "%s", value->number ? "yes" : "no");
+		break;
+	case QCOW2_VALUE_NULL:
+		snprintf(out, size, "not known");
+		break;
+	case QCOW2_VALUE_TEXT:
+		format_text(out, size, value->bytes);
+		break;
+	case QCOW2_VALUE_BYTES:
+		if (value->bytes.size > TEXT_HEX_IN_LINE)
+			snprintf(out, size, "%zu bytes", value->bytes.size);
+		else
+			text_hex(out, value->bytes);
+		break;
+	}
+}
+
+/* Sixteen bytes and the characters that they would be; what is no printable ASCII is a dot. */
+static void hex_row(struct spool *out, uint64_t offset_bytes, struct qcow2_bytes bytes)
+{
+	char hex[2 * 16 + 1], text[17];
+
+	text_hex(hex, bytes);
+	for (size_t i = 0; i < bytes.size; i++)
+		text[i] =
+			(char)(bytes.data[i] >= ' ' && bytes.data[i] <= '~' ? bytes.data[i] : '.');
+	text[bytes.size] = '\0';
+	spool_print(out, "  0x%010" PRIx64 "  %-32s  |%s|\n", offset_bytes, hex, text);
+}
+
+void text_hex_rows(struct spool *out, uint64_t offset_bytes, struct qcow2_bytes bytes)
+{
+	bool skipping = false;
+
+	for (size_t at = 0; at < bytes.size && !out->errnum; at += 16) {
+		size_t rest = bytes.size - at;
+		struct qcow2_bytes row = {bytes.data + at, rest < 16 ? rest : 16};
+
+		if (at > 0 && rest > 16 && memcmp(row.data, row.data - 16, 16) == 0) {
+			if (!skipping)
+				spool_text(out, "  *\n");
+			skipping = true;
+			continue;
+		}
+		skipping = false;
+		hex_row(out, offset_bytes == QCOW2_NO_OFFSET ? at : offset_bytes + at, row);
+	}
+}

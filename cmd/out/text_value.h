@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What one value looks like to people. Nothing here knows a structure of the format. */
+#ifndef CMD_OUT_TEXT_VALUE_H
+#define CMD_OUT_TEXT_VALUE_H
+
+#include "out/spool.h"
+
+#include <qcow2/walk.h>
+
+/* So many bytes of the image fit in a line as digits; more of them become rows. */
+#define TEXT_HEX_IN_LINE 32
+/* Enough for any value, terminated. */
+#define TEXT_VALUE_MAX (1024 * 4 + 256)
+
+/* The value as one line, cut and counted if it is long; bytes beyond a line are only counted. */
+void text_value(char *out, size_t size, const struct qcow2_value *value);
+
+/* All the bytes as digits: out needs two characters a byte and one more. */
+void text_hex(char *out, struct qcow2_bytes bytes);
+
+/* Rows of 16 bytes with their offsets; equal rows are shown once, and a star for the others. */
+void text_hex_rows(struct spool *out, uint64_t offset_bytes, struct qcow2_bytes bytes);
+
+#endif
