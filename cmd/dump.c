@@ -31,6 +31,7 @@ struct dump {
 	struct qcow2_selection *selection;
 	struct problem_log problems;
 	struct spool out;
+	struct progress progress;
 };
 
 /* People see colours on terminals unless they say no. */
@@ -94,9 +95,10 @@ static void warn_unknown(const struct dump *dump, const struct qcow2_image *imag
 static int dump_image(struct dump *dump, const struct qcow2_image *image)
 {
 	struct qcow2_error err;
-	int code;
+	int code, failed = (dump->json ? walk_json : walk_text)(dump, image, &err);
 
-	if ((dump->json ? walk_json : walk_text)(dump, image, &err)) {
+	progress_end(&dump->progress);
+	if (failed) {
 		if (dump->out.errnum)
 			return finish_output(dump->command, &dump->out, EXIT_COULD_NOT);
 		return report_error(dump->command, dump->file, &err);
@@ -156,6 +158,8 @@ static int run(const struct command *command, int argc, char **argv)
 				&dump.selection, &err))
 		return usage_error(command, "%s", err.text);
 	spool_init(&dump.out, STDOUT_FILENO);
+	progress_init(&dump.progress);
+	dump.show.progress = &dump.progress;
 	code = dump_file(&dump);
 	spool_release(&dump.out);
 	problem_log_release(&dump.problems);

@@ -5,6 +5,7 @@
 
 #include "out/json.h"
 #include "out/problem_log.h"
+#include "out/progress.h"
 #include "out/spool.h"
 
 #include <qcow2/walk.h>
@@ -18,6 +19,7 @@ struct emitter_options {
 	bool offsets; /* where each field is */
 	bool hex;     /* its bytes */
 	bool colour;
+	struct progress *progress; /* never NULL */
 };
 
 /* A table that is being shown: its heading comes from its first row, and runs of rows that repeat

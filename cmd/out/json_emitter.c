@@ -16,7 +16,9 @@ static void begin_value(struct json_emitter *e, const struct qcow2_node *node)
 static int begin_struct(void *opaque, const struct qcow2_node *node)
 {
 	struct json_emitter *e = opaque;
+	const struct spool *out = e->json.out;
 
+	progress_step(e->options.progress, out->written + out->size);
 	begin_value(e, node);
 	json_begin_object(&e->json);
 	e->in_row = node->layout == QCOW2_LAYOUT_ROW;

@@ -28,6 +28,7 @@ static void write_all(struct spool *spool)
 		else if (errno != EINTR)
 			spool->errnum = errno;
 	}
+	spool->written += done;
 	spool->size = 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SPOOL_KEPT (4U << 20)
 
@@ -16,6 +17,7 @@ struct spool {
 	size_t size;
 	size_t capacity;
 	int fd;
+	uint64_t written;
 	int errnum; /* why writing failed, or 0 */
 	bool streaming;
 };

@@ -179,6 +179,7 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
 
+	progress_step(e->options.progress, e->out->written + e->out->size);
 	if (node->layout == QCOW2_LAYOUT_ROW) {
 		begin_row(e, node);
 	} else {

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* See progress.h. */
+#include "out/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "out/human.h"
+
+/* The clock is asked once in so many steps. */
+#define STEPS_BETWEEN 4096
+
+static void set_next(struct progress *progress)
+{
+	clock_gettime(CLOCK_MONOTONIC, &progress->next);
+	progress->next.tv_sec++;
+}
+
+void progress_init(struct progress *progress)
+{
+	*progress = (struct progress){0};
+	progress->wanted = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+	if (progress->wanted)
+		set_next(progress);
+}
+
+static bool is_due(const struct progress *progress)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > progress->next.tv_sec ||
+	       (now.tv_sec == progress->next.tv_sec && now.tv_nsec >= progress->next.tv_nsec);
+}
+
+void progress_step(struct progress *progress, uint64_t bytes_out)
+{
+	char human[HUMAN_MAX];
+
+	if (!progress->wanted || ++progress->steps % STEPS_BETWEEN != 0 || !is_due(progress))
+		return;
+	fprintf(stderr, "\r%" PRIu64 " entries shown, %s written\033[K", progress->steps,
+		human_size(bytes_out, human));
+	fflush(stderr);
+	progress->shown = true;
+	set_next(progress);
+}
+
+void progress_end(struct progress *progress)
+{
+	if (progress->shown)
+		fputs("\r\033[K", stderr);
+	progress->shown = false;
+}
