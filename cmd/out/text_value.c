@@ -23,18 +23,27 @@ void text_hex(char *out, struct qcow2_bytes bytes)
 	*out = '\0';
 }
 
-/* " (auto, bit 5)": the names of the bits that are set. */
+/* " (auto, bits 5..7)": the names of the bits that are set. */
 static void append_bits(char *out, size_t size, const struct qcow2_value *value)
 {
 	const char *before = " (";
 	size_t at = strlen(out);
 
-	for (uint64_t rest = value->number; rest != 0 && at + 64 < size; rest &= rest - 1) {
-		unsigned bit = (unsigned)__builtin_ctzll(rest);
+	for (uint64_t rest = value->number; rest != 0 && at + 64 < size;) {
+		unsigned bit = (unsigned)__builtin_ctzll(rest), last = bit;
 		const char *name = qcow2_names_find(value->names, bit);
 
-		at += (size_t)(name ? snprintf(out + at, size - at, "%s%s", before, name)
-				    : snprintf(out + at, size - at, "%sbit %u", before, bit));
+		while (!name && last < 63 && (rest >> (last + 1) & 1) &&
+		       !qcow2_names_find(value->names, last + 1))
+			last++;
+		if (name)
+			at += (size_t)snprintf(out + at, size - at, "%s%s", before, name);
+		else if (bit == last)
+			at += (size_t)snprintf(out + at, size - at, "%sbit %u", before, bit);
+		else
+			at += (size_t)snprintf(out + at, size - at, "%sbits %u..%u", before, bit,
+					       last);
+		rest &= last < 63 ? UINT64_MAX << (last + 1) : 0;
 		before = ", ";
 	}
 	if (value->number != 0)
@@ -73,6 +82,17 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		snprintf(out, size, "%" PRIu64 " (%s)", n,
 			 n < 64 ? human_size(UINT64_C(1) << n, human) : "impossible");
 		break;
+	case QCOW2_STYLE_WIDTH:
+		if (n < 64)
+			snprintf(out, size, "%" PRIu64 " (%" PRIu64 " bit%s)", n, UINT64_C(1) << n,
+				 n == 0 ? "" : "s");
+		else
+			snprintf(out, size, "%" PRIu64 " (impossible)", n);
+		break;
+	case QCOW2_STYLE_SECTORS:
+		snprintf(out, size, "%" PRIu64 " (%s)", n,
+			 n >> 55 ? "impossible" : human_size(n << 9, human));
+		break;
 	case QCOW2_STYLE_TIME:
 		snprintf(out, size, "%" PRIu64 " (%s)", n, human_time(n, human));
 		break;
@@ -89,6 +109,10 @@ static void format_text(char *out, size_t size, struct qcow2_bytes bytes)
 {
 	struct qcow2_bytes shown = bytes;
 
+	if (bytes.size == 0) {
+		snprintf(out, size, "\"\"");
+		return;
+	}
 	if (shown.size > TEXT_SHOWN)
 		shown.size = TEXT_SHOWN;
 	qcow2_text_escape(shown, out, size - 64);

@@ -25,6 +25,8 @@ enum qcow2_style {
 	QCOW2_STYLE_ENUM_HEX,    /* hexadecimal, name beside */
 	QCOW2_STYLE_MAGIC,       /* hexadecimal */
 	QCOW2_STYLE_GRANULARITY, /* a power of two's exponent, bytes beside */
+	QCOW2_STYLE_WIDTH,       /* a power of two's exponent, bits beside */
+	QCOW2_STYLE_SECTORS,     /* sectors of 512 bytes, bytes beside */
 	QCOW2_STYLE_TIME,        /* seconds since the Epoch, date beside */
 	QCOW2_STYLE_NANOSECONDS, /* nanoseconds, duration beside */
 	QCOW2_STYLE_TEXT,        /* bytes that should be text, up to the first NUL */

@@ -105,17 +105,19 @@ struct feature_group {
 	const char *key;
 	const struct qcow2_names *names;
 	uint64_t bits;
-	uint64_t offset_bytes;
+	bool nameless; /* nobody knew the bit before */
 };
 
-static void walk_feature(struct qcow2_walk_state *w, const struct feature_group *group,
-			 uint8_t type, uint8_t bit)
+static void walk_feature(struct qcow2_walk_state *w, struct feature_group *group, uint8_t type,
+			 uint8_t bit)
 {
 	struct qcow2_node row = qcow2_walk_row(NULL, bit, QCOW2_NO_OFFSET);
 	const char *known = qcow2_names_find(group->names, bit);
 	struct qcow2_bytes own = name_in_image(w, type, bit);
 
 	row.title = "bit";
+	row.repeats = group->nameless && !known && own.size == 0;
+	group->nameless = !known && own.size == 0;
 	if (!qcow2_walk_enter_index(w, bit))
 		return;
 	qcow2_walk_begin(w, &row);
@@ -134,7 +136,7 @@ static void walk_feature(struct qcow2_walk_state *w, const struct feature_group 
 	qcow2_walk_leave(w);
 }
 
-static void walk_feature_group(struct qcow2_walk_state *w, const struct feature_group *group,
+static void walk_feature_group(struct qcow2_walk_state *w, struct feature_group *group,
 			       uint8_t type)
 {
 	char title[40];
@@ -153,11 +155,11 @@ static void walk_feature_group(struct qcow2_walk_state *w, const struct feature_
 
 void qcow2_walk_features(struct qcow2_walk_state *w)
 {
-	const struct feature_group groups[] = {
+	struct feature_group groups[] = {
 		{"incompatible", &qcow2_incompatible_features, w->header->incompatible_features,
-		 72},
-		{"compatible", &qcow2_compatible_features, w->header->compatible_features, 80},
-		{"autoclear", &qcow2_autoclear_features, w->header->autoclear_features, 88},
+		 false},
+		{"compatible", &qcow2_compatible_features, w->header->compatible_features, false},
+		{"autoclear", &qcow2_autoclear_features, w->header->autoclear_features, false},
 	};
 	struct qcow2_node node = qcow2_walk_node("features", NULL);
 
