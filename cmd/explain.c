@@ -50,14 +50,16 @@ static bool names_value(const struct qcow2_names *names, const struct qcow2_name
 	return strtoull(name, &end, 16) == value->value && *end == '\0';
 }
 
-static size_t explain_values(const struct explain_page *page, const char *name)
+/* shown: a field of that name was, and with it what its values mean. */
+static size_t explain_values(const struct explain_page *page, const char *name, bool shown)
 {
 	size_t count, found = 0;
 	const struct qcow2_names *const *tables = qcow2_names_tables(&count);
 
 	for (size_t t = 0; t < count; t++) {
 		if (same_name(tables[t]->id, name)) {
-			page->names(page->opaque, tables[t]);
+			if (!shown)
+				page->names(page->opaque, tables[t]);
 			found++;
 		}
 		for (size_t i = 0; i < tables[t]->count; i++) {
@@ -122,7 +124,7 @@ static size_t explain_name(const struct explain_page *page, const char *name)
 	}
 	found = explain_structure(page, name);
 	found += explain_fields(page, NULL, name);
-	return found + explain_values(page, name);
+	return found + explain_values(page, name, found > 0);
 }
 
 static void explain_all(const struct explain_page *page)

@@ -36,10 +36,18 @@ static void show_value(struct spool *out, const struct qcow2_names *names,
 	spool_print(out, "  %-11s %-24s %s\n", number, value->name, value->meaning);
 }
 
+/* An empty line between entries. */
+static void separate(struct spool *out)
+{
+	if (out->written + out->size > 0)
+		spool_text(out, "\n");
+}
+
 static void text_names(void *opaque, const struct qcow2_names *names)
 {
 	struct spool *out = opaque;
 
+	separate(out);
 	spool_print(out, "%s of %s:\n", names->bits ? "Bits" : "Values", names->id);
 	for (size_t i = 0; i < names->count; i++)
 		show_value(out, names, &names->list[i]);
@@ -51,6 +59,7 @@ static void text_field(void *opaque, const struct qcow2_structure *structure,
 	struct spool *out = opaque;
 	char place[80];
 
+	separate(out);
 	spool_print(out, "%s/%s: %s\n", structure->name, field->name,
 		    explain_place(field, place, sizeof(place)));
 	if (field->alias)
@@ -62,7 +71,6 @@ static void text_field(void *opaque, const struct qcow2_structure *structure,
 	spool_print(out, "  specification  \"%s\"\n", structure->section);
 	for (size_t i = 0; field->names && i < field->names->count; i++)
 		show_value(out, field->names, &field->names->list[i]);
-	spool_text(out, "\n");
 }
 
 static void text_structure(void *opaque, const struct qcow2_structure *structure)
@@ -70,6 +78,7 @@ static void text_structure(void *opaque, const struct qcow2_structure *structure
 	struct spool *out = opaque;
 	char place[80];
 
+	separate(out);
 	spool_print(out, "%s: %s, %u bytes\n%s\nSpecification: \"%s\"\n\n", structure->name,
 		    structure->title, structure->size_bytes, structure->meaning,
 		    structure->section);
@@ -80,7 +89,6 @@ static void text_structure(void *opaque, const struct qcow2_structure *structure
 			    explain_place(field, place, sizeof(place)));
 		spool_print(out, "  %-25s %s\n", "", field->meaning);
 	}
-	spool_text(out, "\n");
 }
 
 static void text_value(void *opaque, const struct qcow2_names *names,
@@ -88,6 +96,7 @@ static void text_value(void *opaque, const struct qcow2_names *names,
 {
 	struct spool *out = opaque;
 
+	separate(out);
 	spool_print(out, "%s of %s:\n", names->bits ? "Bit" : "Value", names->id);
 	show_value(out, names, value);
 }
@@ -96,6 +105,7 @@ static void text_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
 	struct spool *out = opaque;
 
+	separate(out);
 	spool_print(out, "%s: a problem\n", problem->id);
 	spool_print(out, "  meaning        %s\n  severity       %s\n  repairable     %s\n",
 		    problem->text, qcow2_severity_name(problem->severity),
