@@ -1,50 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening images: what is one, what its header leads to, and where its header extensions are. */
-#include "image_bytes.h"
+#include "image_fixture.h"
 
-#include <qcow2/image.h>
 #include <qcow2/version.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-/* The image under test; each test fills it anew. */
-static uint8_t bytes[64 * 1024];
-static struct qcow2_source *source;
-static struct qcow2_image *image;
-static struct qcow2_error err;
-
-static int setup(void **state)
-{
-	(void)state;
-	memset(bytes, 0, sizeof(bytes));
-	source = NULL;
-	image = NULL;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	qcow2_image_close(image);
-	qcow2_source_close(source);
-	return 0;
-}
-
-static int open_bytes(size_t size)
-{
-	qcow2_image_close(image);
-	qcow2_source_close(source);
-	image = NULL;
-	assert_int_equal(qcow2_source_from_memory(bytes, size, &source, &err), 0);
-	return qcow2_image_open(source, &image, &err);
-}
 
 static void assert_refused(size_t size, enum qcow2_error_code code)
 {
-	assert_int_equal(open_bytes(size), -1);
+	assert_int_equal(try_bytes(size), -1);
 	assert_int_equal(err.code, code);
 	assert_null(image);
 }
@@ -79,10 +41,10 @@ static void file_that_ends_inside_the_header_is_broken(void **state)
 	put_header(bytes, 0);
 	for (size_t size = 4; size < 104; size++)
 		assert_refused(size, QCOW2_ERROR_BROKEN);
-	assert_int_equal(open_bytes(104), 0);
+	assert_int_equal(try_bytes(104), 0);
 	put_be(bytes + 4, 4, 2);
 	assert_refused(71, QCOW2_ERROR_BROKEN);
-	assert_int_equal(open_bytes(72), 0);
+	assert_int_equal(try_bytes(72), 0);
 	assert_int_equal(qcow2_image_first_cluster(image).size, 72);
 }
 
@@ -92,7 +54,7 @@ static void version_2_has_fixed_values(void **state)
 	put_header(bytes, 0);
 	put_be(bytes + 4, 4, 2);
 	memset(bytes + 72, 0xff, 40);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_int_equal(qcow2_image_header(image)->header_length, 72);
 	assert_int_equal(qcow2_image_header(image)->refcount_order, 4);
 	assert_int_equal(qcow2_image_header(image)->incompatible_features, 0);
@@ -106,7 +68,7 @@ static void geometry_of_small_clusters(void **state)
 	(void)state;
 	put_header(bytes, 32769);
 	put_be(bytes + 96, 4, 0);
-	assert_int_equal(open_bytes(1000), 0);
+	assert_int_equal(try_bytes(1000), 0);
 	g = qcow2_image_geometry(image);
 	assert_non_null(g);
 	assert_int_equal(g->cluster_size_bytes, 512);
@@ -128,7 +90,7 @@ static void geometry_of_extended_l2(void **state)
 	put_header(bytes, UINT64_MAX);
 	put_be(bytes + 72, 8, 0x14);
 	put_be(bytes + 20, 4, 16);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	g = qcow2_image_geometry(image);
 	assert_true(g->extended_l2);
 	assert_true(g->data_file);
@@ -145,7 +107,7 @@ static void assert_sane(uint32_t cluster_bits, uint32_t refcount_order, bool ext
 	put_be(bytes + 20, 4, cluster_bits);
 	put_be(bytes + 96, 4, refcount_order);
 	put_be(bytes + 72, 8, extended ? 0x10 : 0);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_int_equal(qcow2_image_geometry(image) != NULL, sane);
 }
 
@@ -167,24 +129,24 @@ static void backing_name_is_cut(void **state)
 {
 	(void)state;
 	put_header(bytes, 0);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_int_equal(qcow2_image_backing_name(image).size, 0);
 
 	put_be(bytes + 8, 8, 508);
 	put_be(bytes + 16, 4, 9);
 	memcpy(bytes + 508, "abcdefghi", 9);
-	assert_int_equal(open_bytes(4096), 0);
+	assert_int_equal(try_bytes(4096), 0);
 	assert_int_equal(qcow2_image_backing_name(image).size, 4);
 	assert_memory_equal(qcow2_image_backing_name(image).data, "abcd", 4);
-	assert_int_equal(open_bytes(510), 0);
+	assert_int_equal(try_bytes(510), 0);
 	assert_int_equal(qcow2_image_backing_name(image).size, 2);
 
 	put_be(bytes + 20, 4, 16);
 	put_be(bytes + 16, 4, 0xffffffff);
-	assert_int_equal(open_bytes(4096), 0);
+	assert_int_equal(try_bytes(4096), 0);
 	assert_int_equal(qcow2_image_backing_name(image).size, 1023);
 	put_be(bytes + 8, 8, UINT64_MAX);
-	assert_int_equal(open_bytes(4096), 0);
+	assert_int_equal(try_bytes(4096), 0);
 	assert_int_equal(qcow2_image_backing_name(image).size, 0);
 }
 
@@ -198,7 +160,7 @@ static void extensions_in_order(void **state)
 	put_mark(bytes + 104, QCOW2_EXTENSION_BACKING_FORMAT, 5);
 	memcpy(bytes + 112, "qcow2\1\2\3", 8);
 	put_mark(bytes + 120, 0x12345678, 0);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	qcow2_extensions_begin(image, &it);
 	assert_true(qcow2_extensions_next(&it, &e));
 	assert_int_equal(e.offset_bytes, 104);
@@ -230,7 +192,7 @@ static void extensions_of_version_2(void **state)
 	put_header(bytes, 0);
 	put_be(bytes + 4, 4, 2);
 	put_mark(bytes + 72, 0x11111111, 1);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
 	assert_int_equal(e.offset_bytes, 72);
 }
@@ -244,7 +206,7 @@ static void backing_name_ends_the_extensions(void **state)
 	put_header(bytes, 0);
 	put_be(bytes + 8, 8, 124);
 	put_mark(bytes + 104, 0x11111111, 13);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	qcow2_extensions_begin(image, &it);
 	assert_int_equal(it.end_bytes, 124);
 	assert_true(qcow2_extensions_next(&it, &e));
@@ -255,10 +217,10 @@ static void backing_name_ends_the_extensions(void **state)
 	assert_false(it.terminated);
 	/* a name before the extensions leaves no room; one beyond the cluster is nonsense */
 	put_be(bytes + 8, 8, 50);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_false(qcow2_image_find_extension(image, 0x11111111, &e));
 	put_be(bytes + 8, 8, 513);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
 }
 
@@ -269,12 +231,12 @@ static void huge_lengths_are_cut(void **state)
 	(void)state;
 	put_header(bytes, 0);
 	put_mark(bytes + 104, 0x11111111, 0xffffffff);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
 	assert_true(e.cut);
 	assert_int_equal(e.data.size, 512 - 112);
 	put_be(bytes + 100, 4, 0xffffffff);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_false(qcow2_image_find_extension(image, 0x11111111, &e));
 }
 
@@ -288,7 +250,7 @@ static void extensions_that_fill_the_area(void **state)
 	put_header(bytes, 0);
 	for (size_t at = 104; at < 512; at += 8)
 		put_mark(bytes + at, 1, 0);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	qcow2_extensions_begin(image, &it);
 	while (qcow2_extensions_next(&it, &e))
 		count++;
@@ -304,27 +266,27 @@ static void luks_header(void **state)
 
 	(void)state;
 	put_header(bytes, 0);
-	assert_int_equal(open_bytes(1024), 0);
+	assert_int_equal(try_bytes(1024), 0);
 	assert_int_equal(qcow2_image_read_luks(image, raw, 16, &offset, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_NOT_FOUND);
 	put_mark(bytes + 104, QCOW2_EXTENSION_CRYPTO, 15);
-	assert_int_equal(open_bytes(1024), 0);
+	assert_int_equal(try_bytes(1024), 0);
 	assert_int_equal(qcow2_image_read_luks(image, raw, 16, &offset, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_NOT_FOUND);
 
 	put_mark(bytes + 104, QCOW2_EXTENSION_CRYPTO, 16);
 	put_be(bytes + 112, 8, 512);
 	memcpy(bytes + 512, "LUKS\xba\xbe", 6);
-	assert_int_equal(open_bytes(518), 0);
+	assert_int_equal(try_bytes(518), 0);
 	memset(raw, 0xff, sizeof(raw));
 	assert_int_equal(qcow2_image_read_luks(image, raw, 16, &offset, &err), 0);
 	assert_int_equal(offset, 512);
 	assert_memory_equal(raw, "LUKS\xba\xbe\0\0\0\0\0\0\0\0\0\0", 16);
-	assert_int_equal(open_bytes(512), 0);
+	assert_int_equal(try_bytes(512), 0);
 	assert_int_equal(qcow2_image_read_luks(image, raw, 16, &offset, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 	put_be(bytes + 112, 8, UINT64_MAX);
-	assert_int_equal(open_bytes(1024), 0);
+	assert_int_equal(try_bytes(1024), 0);
 	assert_int_equal(qcow2_image_read_luks(image, raw, 16, &offset, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 }

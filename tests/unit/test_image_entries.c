@@ -1,45 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The structures that an image's header leads to: the bitmap directory and the snapshots. */
-#include "image_bytes.h"
-
-#include <qcow2/image.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-/* The image under test; each test fills it anew. */
-static uint8_t bytes[512 * 1024];
-static struct qcow2_source *source;
-static struct qcow2_image *image;
-static struct qcow2_error err;
-
-static int setup(void **state)
-{
-	(void)state;
-	memset(bytes, 0, sizeof(bytes));
-	source = NULL;
-	image = NULL;
-	put_header(bytes, 1 << 20);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	qcow2_image_close(image);
-	qcow2_source_close(source);
-	return 0;
-}
-
-static void open_bytes(size_t size)
-{
-	qcow2_image_close(image);
-	qcow2_source_close(source);
-	assert_int_equal(qcow2_source_from_memory(bytes, size, &source, &err), 0);
-	assert_int_equal(qcow2_image_open(source, &image, &err), 0);
-}
+#include "image_fixture.h"
 
 static void assert_no_bitmaps(enum qcow2_error_code code)
 {
