@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,8 +43,8 @@ int report_error(const struct command *command, const char *file, const struct q
 {
 	char name[4096];
 
-	fprintf(stderr, "qcow2 %s: %s: %s", command->name, safe(file, name, sizeof(name)),
-		err->text);
+	fprintf(stderr, "qcow2 %s: %s: %s", command->name,
+		file[0] ? safe(file, name, sizeof(name)) : "''", err->text);
 	if (err->offset_bytes != QCOW2_NO_OFFSET)
 		fprintf(stderr, " (at offset 0x%" PRIx64 ")", err->offset_bytes);
 	fputc('\n', stderr);
@@ -55,8 +56,8 @@ int finish_output(const struct command *command, struct spool *spool, int code)
 	bool written = spool_finish(spool);
 
 	if (!written) {
-		fprintf(stderr, "qcow2 %s: standard output: %s\n", command->name,
-			strerror(spool->errnum));
+		fprintf(stderr, "qcow2%s%s: standard output: %s\n", command ? " " : "",
+			command ? command->name : "", strerror(spool->errnum));
 		code = EXIT_COULD_NOT;
 	}
 	return code;
@@ -116,6 +117,34 @@ static void make_tables(const struct command *command, struct option *longs, cha
 	shorts[at] = '\0';
 }
 
+/* How many long options begin with what stands before the '=' of word. */
+static size_t count_meant(const struct command *command, const char *word)
+{
+	size_t length = strcspn(word, "="), count = strncmp("help", word, length) == 0;
+
+	for (size_t i = 0; i < command->option_count; i++)
+		count += strncmp(command->options[i].name, word, length) == 0;
+	return count;
+}
+
+/*
+ * Says what getopt_long() did not like. It leaves a letter in optopt, or for a long option 0 if
+ * none or several were meant, else the option's value. A letter above 127 may be negative.
+ */
+static int wrong_option(const struct command *command, int found, const char *word)
+{
+	bool is_long = optopt == 0 || optopt >= 256 || optopt == HELP_LETTER;
+
+	if (found == ':')
+		return usage_error(command, "option '%s' needs an argument", word);
+	if (!is_long)
+		return usage_error(command, "unknown option '-%c'", optopt);
+	if (optopt != 0)
+		return usage_error(command, "option '%s' takes no argument", word);
+	return usage_error(command, "%s option '%s'",
+			   count_meant(command, word + 2) > 1 ? "ambiguous" : "unknown", word);
+}
+
 int options_next(const struct command *command, int argc, char **argv, const char **value,
 		 int *exit_code)
 {
@@ -136,15 +165,17 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 			return (int)i;
 	if (found == HELP_LETTER)
 		*exit_code = print_help(command);
-	else if (found == ':')
-		*exit_code =
-			usage_error(command, "option '%s' needs an argument", argv[optind - 1]);
-	else if (optopt > 0 && optopt < 256)
-		*exit_code = usage_error(command, "unknown option '-%c'", optopt);
 	else
-		*exit_code = usage_error(command, "option '%s' is unknown or takes no argument",
-					 argv[optind - 1]);
+		*exit_code = wrong_option(command, found, argv[optind - 1]);
 	return OPTIONS_STOP;
+}
+
+bool wants_colour(void)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no_color && no_color[0]) && term &&
+	       strcmp(term, "dumb") != 0;
 }
 
 bool options_output(const struct command *command, const char *value, bool *json)

@@ -64,7 +64,13 @@ int usage_error(const struct command *command, const char *format, ...)
 /* One line on stderr: command, file, text, offset. Returns EXIT_COULD_NOT. */
 int report_error(const struct command *command, const char *file, const struct qcow2_error *err);
 
-/* Writes what is spooled; if that fails, says so and returns EXIT_COULD_NOT, else code. */
+/* Whether standard output is a terminal that shows colours, of a person who has not said no. */
+bool wants_colour(void);
+
+/*
+ * Writes what is spooled; if that fails, says so and returns EXIT_COULD_NOT, else code. command is
+ * NULL when no subcommand was asked for.
+ */
 int finish_output(const struct command *command, struct spool *spool, int code);
 
 /* Prints the help of a command on standard output. */

@@ -106,7 +106,7 @@ int print_completion(void)
 		   "\"$cur\")) ;;\n"
 		   "\t*) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n\tesac\n}\n"
 		   "complete -F _qcow2 qcow2\n");
-	code = finish_output(all[0], &out, EXIT_FINE);
+	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);
 	return code;
 }

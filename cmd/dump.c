@@ -34,14 +34,6 @@ struct dump {
 	struct progress progress;
 };
 
-/* People see colours on terminals unless they say no. */
-static bool wants_colour(void)
-{
-	const char *no_color = getenv("NO_COLOR");
-
-	return isatty(STDOUT_FILENO) && !(no_color && no_color[0]);
-}
-
 static int walk_text(struct dump *dump, const struct qcow2_image *image, struct qcow2_error *err)
 {
 	struct text_emitter *emitter = calloc(1, sizeof(*emitter));

@@ -140,24 +140,14 @@ static void explain_all(const struct explain_page *page)
 		page->problem(page->opaque, &problems[i]);
 }
 
-/* Names that hold what was asked for, to help with a slip. */
 static int not_found(const struct command *command, const char *name)
 {
-	char near[256] = "";
-	size_t count, at = 0;
-	const struct qcow2_structure *const *all = qcow2_structures(&count);
+	char near[256];
 
-	for (size_t s = 0; s < count; s++)
-		for (size_t f = 0; f < all[s]->field_count; f++)
-			if (strlen(name) > 1 && strstr(all[s]->fields[f].name, name) &&
-			    at + 96 < sizeof(near))
-				at += (size_t)snprintf(near + at, sizeof(near) - at, "%s%s/%s",
-						       at ? ", " : "", all[s]->name,
-						       all[s]->fields[f].name);
-	if (at > 0)
-		return usage_error(command, "nothing is called '%s'; there is %s", name, near);
-	return usage_error(command, "nothing is called '%s'; 'qcow2 explain' lists what there is",
-			   name);
+	if (explain_near(name, near, sizeof(near)) > 0)
+		return usage_error(command, "nothing is called '%.128s'; there is %s", name, near);
+	return usage_error(command,
+			   "nothing is called '%.128s'; 'qcow2 explain' lists what there is", name);
 }
 
 static int print(const struct command *command, bool json, const char *name)

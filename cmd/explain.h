@@ -3,6 +3,8 @@
 #ifndef CMD_EXPLAIN_H
 #define CMD_EXPLAIN_H
 
+#include <stddef.h>
+
 #include "out/json.h"
 #include "out/spool.h"
 
@@ -33,5 +35,11 @@ void explain_man_end(struct spool *out);
 
 /* "4 bytes at 8", "bits 9 to 55": where a field is in its structure. Returns buffer. */
 const char *explain_place(const struct qcow2_field *field, char *buffer, size_t size);
+
+/*
+ * Names that are like wanted, or hold it, with commas between, as many as list has room for.
+ * Returns how many.
+ */
+size_t explain_near(const char *wanted, char *list, size_t size);
 
 #endif

@@ -214,10 +214,9 @@ static void show_chain(struct run *run, const char *file)
 
 static int run_over(struct run *run, char **files, int count)
 {
-	const char *no_color = getenv("NO_COLOR");
 	int code;
 
-	run->colour = isatty(STDOUT_FILENO) && !(no_color && no_color[0]);
+	run->colour = wants_colour();
 	run->list = count > 1 || run->chain;
 	spool_init(&run->out, STDOUT_FILENO);
 	json_init(&run->json, &run->out, 4, false);

@@ -47,15 +47,21 @@ static int print_main_help(void)
 		   "      --completion           print a completion script for bash and exit\n"
 		   "\n'qcow2 COMMAND --help' says more; so does qcow2-COMMAND(1).\n"
 		   "Exit codes: 0 done, 1 could not, 2 done but the metadata is malformed.\n");
-	code = finish_output(all[0], &out, EXIT_FINE);
+	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);
 	return code;
 }
 
 static int print_version(void)
 {
-	return printf("qcow2 %s\n", qcow2_version()) < 0 || fflush(stdout) != 0 ? EXIT_COULD_NOT
-										: EXIT_FINE;
+	struct spool out;
+	int code;
+
+	spool_init(&out, STDOUT_FILENO);
+	spool_print(&out, "qcow2 %s\n", qcow2_version());
+	code = finish_output(NULL, &out, EXIT_FINE);
+	spool_release(&out);
+	return code;
 }
 
 static int help_on(const char *name)
@@ -67,24 +73,37 @@ static int help_on(const char *name)
 	return command ? print_help(command) : usage_error(NULL, "unknown command '%s'", name);
 }
 
+/* What stands in place of a command: -1 if word is none of these. */
+static int run_word(const char *word, int surplus, const char *topic)
+{
+	bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+	bool version = strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0;
+	bool completion = strcmp(word, "--completion") == 0;
+	bool help_command = strcmp(word, "help") == 0;
+
+	if (!help && !version && !completion && !help_command)
+		return -1;
+	if (surplus > (help_command ? 1 : 0))
+		return usage_error(NULL, "too many arguments for '%s'", word);
+	if (version)
+		return print_version();
+	return completion ? print_completion() : help_on(help_command ? topic : NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *self = slash ? slash + 1 : argc > 0 ? argv[0] : "qcow2";
 	const struct command *command;
+	int code;
 
 	if (strcmp(self, "qcow2.py") == 0)
 		return compat_command.run(&compat_command, argc, argv);
 	if (argc < 2)
 		return usage_error(NULL, "no command given");
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return print_main_help();
-	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
-		return print_version();
-	if (strcmp(argv[1], "--completion") == 0)
-		return print_completion();
-	if (strcmp(argv[1], "help") == 0)
-		return help_on(argc > 2 ? argv[2] : NULL);
+	code = run_word(argv[1], argc - 2, argc > 2 ? argv[2] : NULL);
+	if (code >= 0)
+		return code;
 	command = find(argv[1]);
 	if (!command)
 		return usage_error(NULL, "unknown %s '%s'",

@@ -79,16 +79,24 @@ void spool_text(struct spool *spool, const char *text)
 
 void spool_print(struct spool *spool, const char *format, ...)
 {
-	char line[LINE_MAX_BYTES];
+	char line[LINE_MAX_BYTES], *longer = NULL;
 	va_list arguments;
 	int size;
 
 	va_start(arguments, format);
 	size = vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
-	if (size > 0)
-		spool_write(spool, line,
-			    (size_t)size < sizeof(line) ? (size_t)size : sizeof(line) - 1);
+	if (size > 0 && (size_t)size >= sizeof(line)) {
+		va_start(arguments, format);
+		if (vasprintf(&longer, format, arguments) < 0) {
+			longer = NULL;
+			spool->errnum = ENOMEM;
+		}
+		va_end(arguments);
+	}
+	if (size > 0 && spool->errnum == 0)
+		spool_write(spool, longer ? longer : line, (size_t)size);
+	free(longer);
 }
 
 bool spool_finish(struct spool *spool)
