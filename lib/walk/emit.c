@@ -28,22 +28,28 @@ static void answer(struct qcow2_walk_state *w, int result)
 	qcow2_walk_fail(w);
 }
 
-/* Remembers a name as one that the lost selector could have had. */
+/* Remembers a name as one that the lost selector could have had; ends the walk at the last. */
 static void offer(struct qcow2_walk_state *w, const char *name, size_t size)
 {
 	size_t room = sizeof(w->choices) - w->choices_size;
 	const char *comma = w->choices_size > 0 ? ", " : "";
 
-	if (w->lost_selector == SIZE_MAX || size == 0 ||
+	if (w->lost_selector == SIZE_MAX || size == 0 || w->done ||
 	    !qcow2_selection_at_edge(w->selection, w->lost_selector))
 		return;
 	if (size + 8 > room) { /* room for ", …" is kept until then */
-		w->choices_size += (size_t)snprintf(w->choices + w->choices_size, room, ", …");
+		w->choices_size +=
+			(size_t)snprintf(w->choices + w->choices_size, room, "%s…", comma);
 		w->done = true;
 		return;
 	}
 	w->choices_size += (size_t)snprintf(w->choices + w->choices_size, room, "%s%.*s", comma,
 					    (int)size, name);
+}
+
+void qcow2_walk_offer(struct qcow2_walk_state *w, const char *name)
+{
+	offer(w, name, strlen(name));
 }
 
 static void offer_step(struct qcow2_walk_state *w, const struct qcow2_step *step)
@@ -152,7 +158,7 @@ void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *valu
 		return;
 	if (w->probe)
 		offer(w, value->name, strlen(value->name));
-	if (!qcow2_selection_wants_field(w->selection, value->name))
+	if (qcow2_walk_over(w) || !qcow2_selection_wants_field(w->selection, value->name))
 		return;
 	if (w->probe) {
 		w->done = w->lost_selector == SIZE_MAX && qcow2_selection_satisfied(w->selection);

@@ -44,6 +44,9 @@ static inline bool qcow2_walk_over(const struct qcow2_walk_state *w)
 /* Notes that a call on the library failed; w->err is filled already. */
 void qcow2_walk_fail(struct qcow2_walk_state *w);
 
+/* Remembers a name that a selector which names nothing could have had at this place. */
+void qcow2_walk_offer(struct qcow2_walk_state *w, const char *name);
+
 /* Goes down one step if anything there is wanted. */
 bool qcow2_walk_enter(struct qcow2_walk_state *w, const struct qcow2_step *step);
 bool qcow2_walk_enter_key(struct qcow2_walk_state *w, const char *key);

@@ -201,6 +201,9 @@ void qcow2_walk_extensions(struct qcow2_walk_state *w)
 	struct qcow2_extensions it;
 	struct qcow2_extension extension;
 
+	/* A selector of that name means what is in the extension. */
+	if (qcow2_image_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
+		qcow2_walk_offer(w, "bitmaps");
 	if (!qcow2_walk_enter_key(w, "extensions"))
 		return;
 	qcow2_walk_begin_list(w, &list);
