@@ -215,6 +215,8 @@ static int run(const struct command *command, int argc, char **argv)
 		return code;
 	if (argc - optind > 1)
 		return usage_error(command, "one name at a time");
+	if (man && (json || optind < argc))
+		return usage_error(command, "--man takes no NAME and no JSON");
 	if (man)
 		return print_man(command);
 	return print(command, json, optind < argc ? argv[optind] : NULL);

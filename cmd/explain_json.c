@@ -30,7 +30,16 @@ static void write_values(struct json *json, const struct qcow2_names *names)
 	json_end_array(json);
 }
 
-/* The members of a field, inside an object. */
+static void write_bits(struct json *json, const char *key, uint8_t bits)
+{
+	json_key(json, key);
+	if (bits == QCOW2_BIT_X)
+		json_null(json);
+	else
+		json_number(json, bits);
+}
+
+/* The members of a field, inside an object. Bits that depend on the cluster size are null. */
 static void write_field(struct json *json, const struct qcow2_field *field)
 {
 	char place[80];
@@ -41,6 +50,10 @@ static void write_field(struct json *json, const struct qcow2_field *field)
 	json_number(json, field->offset_bytes);
 	json_key(json, "width");
 	json_number(json, field->width_bytes);
+	if (field->bit_count > 0) {
+		write_bits(json, "first_bit", field->first_bit);
+		write_bits(json, "bit_count", field->bit_count);
+	}
 	member(json, "place", explain_place(field, place, sizeof(place)));
 	member(json, "meaning", field->meaning);
 	member(json, "legal", field->legal);
