@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+# The command line: every command, every option of every command (a new one fails here until it has
+# a row), and what is said of lines that make no sense.
+"""Commands, options and usage errors."""
+import os
+import re
+
+import pytest
+
+from outside import ROOT, SAMPLE, complaint, documents, harmless, run, text_of
+from forge import build
+
+COMMANDS = ["info", "dump", "explain", "compat"]
+
+
+def usage(done, command=""):
+    """What was wrong with a line: two lines on stderr, the second of which points at --help."""
+    assert (done.returncode, done.stdout) == (1, b""), done
+    harmless(done.stderr)
+    name = f"qcow2 {command}".strip()
+    first, second, rest = done.stderr.decode().split("\n")
+    assert first.startswith(name + ": ") and rest == ""
+    assert second == f"Try '{name} --help'."
+    return first[len(name) + 2:]
+
+
+def listed_options(command):
+    """The options that --help lists: {long name: (letter or None, argument or None)}."""
+    found = {}
+    for line in text_of(run(*command, "--help")).splitlines():
+        match = re.match(r"  (?:-(\w), |    )--([\w-]+)(?:=(\w+))?(?:  |$)", line)
+        assert match or not re.match(r"\s+-", line), f"an option that is not understood: {line}"
+        if match:
+            found[match[2]] = (match[1], match[3])
+    return found
+
+
+# Each option: a line without it and one with it, and what must be true of the two outputs.
+def shows_json(before, after):
+    assert not before.lstrip().startswith(("{", "["))
+    assert documents(after)
+
+
+def adds_offsets(before, after):
+    assert not re.search(r"^0x\w{8,} ", before, re.M)
+    for line in ("0x0000000000  magic", "0x0000000018  size"):
+        assert line in after
+
+
+def adds_bytes(before, after):
+    assert "514649fb" in after and "0000000001000000" in after  # the size of 16 MiB
+    assert "0000000001000000" not in before
+
+
+def adds_the_chain(before, after):
+    assert re.findall("^image +(.+)$", before, re.M) == ["overlay"]
+    assert re.findall("^image +(.+)$", after, re.M) == ["overlay", "base"]
+
+
+def is_a_page(before, after):
+    assert after.startswith("qcow2-format(5) ") and not before.startswith("qcow2-format(5) ")
+
+
+def is_layout_v7(before, after):
+    assert "\ntable size  " in after and "\ntable size  " not in before
+    assert "\nflags                     2\n" in after and "\nflags                     2\n" not in before
+
+
+def is_help(before, after):
+    assert after.startswith("Usage: qcow2") and not before.startswith("Usage: qcow2")
+
+
+def is_version(_, after):
+    with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as stream:
+        version = re.search(r"version: '([\d.]+)'", stream.read())[1]
+    assert after == f"qcow2 {version}\n"
+
+
+def is_completion(_, after):
+    assert "complete -F _qcow2 qcow2\n" in after
+
+
+OPTIONS = {
+    ("", "help"): ([], ["--help"], is_help),
+    ("", "version"): ([], ["--version"], is_version),
+    ("", "completion"): ([], ["--completion"], is_completion),
+    ("dump", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("dump", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("dump", "offsets"): ([SAMPLE], ["--offsets"], adds_offsets),
+    ("dump", "hex"): ([SAMPLE], ["--hex"], adds_bytes),
+    ("dump", "help"): ([SAMPLE], ["--help"], is_help),
+    ("info", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("info", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("info", "chain"): (["overlay"], ["--chain"], adds_the_chain),
+    ("info", "help"): ([SAMPLE], ["--help"], is_help),
+    ("explain", "json"): (["l1_size"], ["--json"], shows_json),
+    ("explain", "output"): (["l1_size"], ["--output=json"], shows_json),
+    ("explain", "man"): ([], ["--man"], is_a_page),
+    ("explain", "help"): ([], ["--help"], is_help),
+    ("compat", "json"): ([SAMPLE, "dump-header"], ["--json"], shows_json),
+    ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
+    ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
+}
+
+
+@pytest.fixture(name="folder")
+def fixture_folder(tmp_path):
+    """A folder with an overlay on a base."""
+    build("size 1M\n", str(tmp_path / "base"))
+    build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_option_has_a_row(command):
+    words = command.split()
+    assert set(listed_options(words)) == {o for c, o in OPTIONS if c == command}
+
+
+def test_every_command_has_rows():
+    text = text_of(run("--help"))
+    listed = re.findall(r"^  ([a-z][\w-]*)  ", text, re.M)
+    assert listed == COMMANDS
+
+
+@pytest.mark.parametrize("command, option", sorted(OPTIONS))
+def test_option(command, option, folder):
+    """It does what it says; its letter and, where getopt parses, its beginnings do the same."""
+    words = command.split()
+    operands, given, check = OPTIONS[command, option]
+    before = text_of(run(*words, *operands, cwd=folder)) if words else ""
+    after = text_of(run(*words, *given, *operands, cwd=folder))
+    check(before, after)
+    letter, argument = listed_options(words)[option]
+    value = given[0].partition("=")[2]
+    assert bool(argument) == bool(value)
+    if letter:
+        assert text_of(run(*words, "-" + letter, *operands, cwd=folder)) == after
+    if argument:
+        assert text_of(run(*words, "--" + option, value, *operands, cwd=folder)) == after
+    if command in ("dump", "info", "explain"):
+        assert text_of(run(*words, *operands, *given, cwd=folder)) == after
+        if argument:
+            wrong = usage(run(*words, *operands, "--" + option, cwd=folder), command)
+            assert wrong == f"option '--{option}' needs an argument"
+        if option != "help":
+            wrong = usage(run(*words, *operands, f"--{option}=bogus", cwd=folder), command)
+            assert wrong in ("--output is human or json, not 'bogus'",
+                             f"option '--{option}=bogus' takes no argument")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command):
+    text = text_of(run(command, "--help"))
+    assert text == text_of(run(command, "-h")) == text_of(run("help", command))
+    assert text.startswith(f"Usage: qcow2 {command} [OPTIONS] ")
+    summary = text.splitlines()[1]
+    assert f"  {command:<10} {summary}\n" in text_of(run("--help"))
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_main_help():
+    text = text_of(run("--help"))
+    assert text == text_of(run("-h")) == text_of(run("help"))
+
+
+@pytest.mark.parametrize("line, wrong", [
+    ([], "no command given"),
+    (["dmp"], "unknown command 'dmp'"),
+    (["dump "], "unknown command 'dump '"),
+    (["DUMP"], "unknown command 'DUMP'"),
+    ([""], "unknown command ''"),
+    (["-x"], "unknown option '-x'"),
+    (["--"], "unknown option '--'"),
+    (["--vers"], "unknown option '--vers'"),
+    (["--version=1"], "unknown option '--version=1'"),
+    ([SAMPLE], f"unknown command '{SAMPLE}'"),
+    (["a\x1b[31m\n"], "unknown command 'a\\u{1b}[31m\\n'"),
+    ([b"\xff"], "unknown command '\\xff'"),
+    (["help", "dmp"], "unknown command 'dmp'"),
+    (["help", "dump", "info"], "too many arguments for 'help'"),
+    (["--version", "x"], "too many arguments for '--version'"),
+    (["--help", "dump"], "too many arguments for '--help'"),
+    (["--completion", "x"], "too many arguments for '--completion'"),
+])
+def test_wrong_lines(line, wrong):
+    assert usage(run(*line)) == wrong
+
+
+@pytest.mark.parametrize("line, wrong", [
+    (["dump"], "no image given"),
+    (["dump", "-j"], "no image given"),
+    (["dump", "--"], "no image given"),
+    (["info"], "no image given"),
+    (["info", "--chain"], "no image given"),
+    (["explain", "header", "magic"], "one name at a time"),
+    (["explain", "--man", "header"], "--man takes no NAME and no JSON"),
+    (["explain", "--man", "-j"], "--man takes no NAME and no JSON"),
+    (["dump", "-x", SAMPLE], "unknown option '-x'"),
+    (["dump", "-jx", SAMPLE], "unknown option '-x'"),
+    (["dump", SAMPLE, "-x"], "unknown option '-x'"),
+    (["dump", b"-\xc3\xa9", SAMPLE], "unknown option '-\\xc3'"),
+    (["dump", "-\x1b", SAMPLE], "unknown option '-\\u{1b}'"),
+    (["dump", "--bogus", SAMPLE], "unknown option '--bogus'"),
+    (["dump", "--bogus=1", SAMPLE], "unknown option '--bogus=1'"),
+    (["dump", "--\x1b[31m", SAMPLE], "unknown option '--\\u{1b}[31m'"),
+    (["dump", "--o", SAMPLE], "ambiguous option '--o'"),
+    (["dump", "--h", SAMPLE], "ambiguous option '--h'"),
+    (["dump", "--hex=1", SAMPLE], "option '--hex=1' takes no argument"),
+    (["dump", "--help=1", SAMPLE], "option '--help=1' takes no argument"),
+    (["dump", "--output"], "option '--output' needs an argument"),
+    (["dump", "--output=", SAMPLE], "--output is human or json, not ''"),
+    (["dump", "--output=JSON", SAMPLE], "--output is human or json, not 'JSON'"),
+    (["dump", "--output=xml", "missing"], "--output is human or json, not 'xml'"),
+    (["dump", "-o", "json", SAMPLE], "unknown option '-o'"),
+    (["info", "--offsets", SAMPLE], "unknown option '--offsets'"),
+    (["compat", "--layout=v8", SAMPLE, "dump-header"], "--layout is qemu or v7"),
+    (["compat", "--layout"], "--layout is qemu or v7"),
+    (["compat", "--layout=v7", "-j", SAMPLE, "dump-header"], "--layout=v7 has no JSON"),
+])
+def test_wrong_options(line, wrong):
+    assert usage(run(*line), line[0]) == wrong
+
+
+def test_wrong_lines_read_nothing():
+    """A line that makes no sense is refused before the image is looked at, wherever it is wrong."""
+    for line in (["dump", "missing", "--bogus"], ["info", "missing", "--output=x"],
+                 ["dump", "missing", "a//b"], ["dump", "missing", "header", ""]):
+        text = usage(run(*line), line[0])
+        assert "No such file" not in text
+
+
+def test_beginnings_of_options():
+    """As with every program that uses getopt_long()."""
+    assert text_of(run("dump", "--of", SAMPLE)) == text_of(run("dump", "--offsets", SAMPLE))
+    assert text_of(run("dump", "--out=json", SAMPLE)) == text_of(run("dump", "-j", SAMPLE))
+    assert text_of(run("info", "--he")) == text_of(run("info", "--help"))
+
+
+def test_options_anywhere():
+    expected = text_of(run("dump", "-j", "--hex", "--offsets", SAMPLE, "header"))
+    for line in (["--offsets", SAMPLE, "--json", "header", "--hex"],
+                 [SAMPLE, "header", "--output", "json", "--hex", "--offsets"],
+                 ["-jj", "--hex", "--hex", "--offsets", "--", SAMPLE, "header"],
+                 ["--output=human", "--output=json", "--hex", "--offsets", SAMPLE, "header"]):
+        assert text_of(run("dump", *line)) == expected
+    # The last word about the output counts.
+    assert text_of(run("dump", "-j", "--output=human", SAMPLE)) == text_of(run("dump", SAMPLE))
+
+
+def test_end_of_options(tmp_path):
+    """What follows -- is a name, even if it looks like an option."""
+    for name in ("-j", "--help", "--", "--output=json"):
+        build("size 1M\n", str(tmp_path / name))
+        assert "1048576" in text_of(run("info", "--", name, cwd=tmp_path))
+        assert text_of(run("dump", "--", name, cwd=tmp_path)).startswith("Header:\n")
+        os.unlink(tmp_path / name)
+    told = complaint(run("dump", "--", SAMPLE, "--hex"), "dump", SAMPLE)[0]
+    assert told.startswith("selector '--hex' names nothing")
+    assert "'--json'" in usage(run("explain", "--", "--json"), "explain")
+
+
+def test_selectors_that_name_nothing():
+    """An error that lists what there is, and exit code 1."""
+    for selector, has in (("nonsense", "header, features, bitmaps, extensions"),
+                          ("bitmaps/nope", "nightly, weekly"),
+                          ("header/nope", "magic, version, backing_file_offset"),
+                          ("bitmaps/0/nope", "name, bitmap_table_offset")):
+        told = complaint(run("dump", SAMPLE, selector), "dump", SAMPLE)
+        missing = selector.rpartition("/")[2]
+        assert told[0].startswith(f"selector '{selector}' names nothing: no '{missing}' among {has}")
+        for others in (["header"], ["all"], ["bitmaps/*", "header/size"]):
+            done = run("dump", "-j", SAMPLE, *others, selector)
+            assert told == complaint(done, "dump", SAMPLE)
+
+
+def test_choices_are_cut(tmp_path):
+    """The list of what there is fits in a line, whatever the names are and how many."""
+    image = tmp_path / "image"
+    for length in (1, 7, 50, 145, 146, 150, 151, 152, 153, 160, 1023):
+        names = [f"{i:<{length}}".replace(" ", "n")[:length] for i in range(9)]
+        build("size 1M\n" + "".join(f"bitmap {n}\n" for n in names), str(image))
+        for others in ([], ["bitmaps"], ["header", "all"]):
+            done = run("dump", "image", *others, "bitmaps/zz", cwd=tmp_path)
+            told = complaint(done, "dump", "image")[0].partition(" no 'zz' among ")[2]
+            whole, cut = told.removesuffix("…").removesuffix(", "), told.endswith("…")
+            parts = whole.split(", ") if whole else []
+            assert parts == names[:len(parts)] and cut == (len(parts) < 9) == (length > 7)
+            assert len(told) <= 160
+
+
+def test_name_of_the_program(tmp_path):
+    """Only the name qcow2.py changes what the program does."""
+    for name in ("qcow2", "other", "qcow2.py3"):
+        os.symlink(os.path.abspath(run.__globals__["QCOW2"]), tmp_path / name)
+        assert text_of(run("--version", executable=str(tmp_path / name))).startswith("qcow2 ")
+
+
+def test_exit_codes_of_pages():
+    """Every page of a command says when it exits with 0, 1 and 2, or never does."""
+    for command in COMMANDS:
+        with open(os.path.join(ROOT, "man", f"qcow2-{command}.1.scd"), encoding="utf-8") as stream:
+            status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
+        codes = set(re.findall(r"(?<!\w)\*?([0-9])\*?(?=[\s:])", status))
+        assert codes == ({"0", "1"} if command == "explain" else {"0", "1", "2"}), command
