@@ -127,14 +127,19 @@ static size_t explain_name(const struct explain_page *page, const char *name)
 	return found + explain_values(page, name, found > 0);
 }
 
-static void explain_all(const struct explain_page *page)
+/* with_names: also what values mean, for pages that do not say it with the fields. */
+static void explain_all(const struct explain_page *page, bool with_names)
 {
 	size_t count;
 	const struct qcow2_structure *const *structures = qcow2_structures(&count);
+	const struct qcow2_names *const *tables;
 	const struct qcow2_problem_kind *problems;
 
 	for (size_t i = 0; i < count; i++)
 		page->structure(page->opaque, structures[i]);
+	tables = qcow2_names_tables(&count);
+	for (size_t i = 0; with_names && i < count; i++)
+		page->names(page->opaque, tables[i]);
 	problems = qcow2_problem_kinds(&count);
 	for (size_t i = 0; i < count; i++)
 		page->problem(page->opaque, &problems[i]);
@@ -171,7 +176,7 @@ static int print(const struct command *command, bool json, const char *name)
 	if (name)
 		found = explain_name(&page, name);
 	else
-		explain_all(&page);
+		explain_all(&page, true);
 	if (json) {
 		json_end_array(&writer);
 		spool_text(&out, "\n");
@@ -190,7 +195,7 @@ static int print_man(const struct command *command)
 	spool_init(&out, STDOUT_FILENO);
 	explain_man_begin(&out);
 	explain_man_page(&page, &out);
-	explain_all(&page);
+	explain_all(&page, false);
 	explain_man_end(&out);
 	code = finish_output(command, &out, EXIT_FINE);
 	spool_release(&out);

@@ -128,6 +128,15 @@ static void list_structure(void *opaque, const struct qcow2_structure *structure
 		spool_print(out, "  %s\n", structure->fields[i].name);
 }
 
+static void list_names(void *opaque, const struct qcow2_names *names)
+{
+	struct spool *out = opaque;
+
+	spool_print(out, "%-24s %s\n", names->id, names->bits ? "Bits" : "Values");
+	for (size_t i = 0; i < names->count; i++)
+		spool_print(out, "  %s\n", names->list[i].name);
+}
+
 static void list_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
 	spool_print(opaque, "%-34s %s: %s\n", problem->id, qcow2_severity_name(problem->severity),
@@ -138,5 +147,6 @@ void explain_list_page(struct explain_page *page, struct spool *out)
 {
 	explain_text_page(page, out);
 	page->structure = list_structure;
+	page->names = list_names;
 	page->problem = list_problem;
 }
