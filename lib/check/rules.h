@@ -23,17 +23,25 @@ void qcow2_rules_extensions(const struct qcow2_image *image, const struct qcow2_
 struct qcow2_names_seen {
 	struct qcow2_hash_key key;
 	struct qcow2_name_set set;
+	struct qcow2_name_set tables; /* bitmaps: where their tables are */
 };
 
-/* "Bitmap directory": one entry. seen finds duplicate names. */
+/* "Bitmap directory": one entry. seen finds duplicate names and shared tables. */
 void qcow2_rules_bitmap(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
 			struct qcow2_names_seen *seen, const struct qcow2_reporter *reporter);
 
-/* "Bitmap directory": the whole, once its last entry was seen. entries were read, used_bytes long.
- */
+/* What the entries of a bitmap directory came to. */
+struct qcow2_directory_read {
+	const struct qcow2_bitmaps_extension *extension;
+	uint64_t entries;
+	uint64_t used_bytes; /* that they claim together */
+	bool cut;            /* the last one was cut, which has been said */
+};
+
+/* "Bitmap directory": the whole, once its last entry was seen. */
 void qcow2_rules_bitmap_directory(const struct qcow2_image *image,
-				  const struct qcow2_bitmaps_extension *extension,
-				  uint64_t used_bytes, const struct qcow2_reporter *reporter);
+				  const struct qcow2_directory_read *read,
+				  const struct qcow2_reporter *reporter);
 
 /* A place in a table of entries: whose it is, which entry, where that is in the file. */
 struct qcow2_entry_place {

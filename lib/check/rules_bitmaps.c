@@ -175,6 +175,22 @@ static void rule_table_place(const struct context *c)
 	}
 }
 
+/* A set that is full, or out of memory, finds no more sharing and does no harm. */
+static void rule_table_shared(const struct context *c, struct qcow2_names_seen *seen)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	uint64_t earlier = QCOW2_NAME_SET_NEW;
+
+	if (e->bitmap_table_offset == 0 || e->bitmap_table_size == 0)
+		return;
+	/* The offset is its own hash: no two tables have the same. */
+	(void)qcow2_name_set_insert(&seen->tables, e->bitmap_table_offset, c->bitmap->index,
+				    &earlier);
+	if (earlier != QCOW2_NAME_SET_NEW)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_TABLE_SHARED, AT(bitmap_table_offset),
+			       e->bitmap_table_offset, "bitmap_table_offset");
+}
+
 static void rule_entry_padding(const struct context *c)
 {
 	const struct qcow2_bitmap *bitmap = c->bitmap;
@@ -209,15 +225,26 @@ void qcow2_rules_bitmap(const struct qcow2_image *image, const struct qcow2_bitm
 		rule_table_size(&c);
 		rule_table_place(&c);
 	}
+	rule_table_shared(&c, seen);
 	rule_entry_padding(&c);
 }
 
 void qcow2_rules_bitmap_directory(const struct qcow2_image *image,
-				  const struct qcow2_bitmaps_extension *extension,
-				  uint64_t used_bytes, const struct qcow2_reporter *reporter)
+				  const struct qcow2_directory_read *read,
+				  const struct qcow2_reporter *reporter)
 {
+	const struct qcow2_bitmaps_extension *extension = read->extension;
+	uint64_t used_bytes = read->used_bytes;
 	struct qcow2_extension place;
 
+	if (!read->cut && read->entries < extension->nb_bitmaps)
+		qcow2_report(
+			reporter,
+			&(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT,
+						.offset_bytes = extension->bitmap_directory_offset +
+								used_bytes,
+						.has_found = true},
+			"bitmaps/%llu", (unsigned long long)read->entries);
 	if (used_bytes == extension->bitmap_directory_size ||
 	    !qcow2_image_find_extension(image, QCOW2_EXTENSION_BITMAPS, &place))
 		return;

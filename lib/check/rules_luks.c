@@ -23,6 +23,7 @@ static void rule_slot(const struct qcow2_image *image, const uint8_t *raw, unsig
 		      uint64_t offset_bytes, const struct qcow2_reporter *reporter)
 {
 	struct qcow2_luks1_key_slot slot;
+	struct qcow2_luks1 luks;
 	struct qcow2_crypto_extension crypto = {0, UINT64_MAX};
 	struct qcow2_extension extension;
 	char field[32] = "key_slots/0";
@@ -42,7 +43,22 @@ static void rule_slot(const struct qcow2_image *image, const uint8_t *raw, unsig
 	finding.offset_bytes += 40;
 	finding.expectation = QCOW2_EXPECT_AT_MOST;
 	finding.expected = crypto.length / SECTOR_BYTES;
-	if (slot.active == SLOT_ACTIVE && slot.key_material_offset > finding.expected)
+	if (slot.active != SLOT_ACTIVE)
+		return;
+	if (slot.key_material_offset > finding.expected) {
+		complain(reporter, finding, field);
+		return;
+	}
+	/* Each stripe is as long as the key. */
+	qcow2_luks1_decode(&luks, raw, SLOTS_AT);
+	finding.found = slot.stripes;
+	finding.offset_bytes += 4;
+	finding.expected =
+		luks.key_bytes == 0
+			? UINT64_MAX
+			: (crypto.length - slot.key_material_offset * (uint64_t)SECTOR_BYTES) /
+				  luks.key_bytes;
+	if (finding.found > finding.expected)
 		complain(reporter, finding, field);
 }
 

@@ -8,6 +8,8 @@
 
 /* How many different names duplicates are looked for among: QEMU's limit, with room to spare. */
 #define NAMES_MAX 1000000
+/* And shared tables among so many: more bitmaps than QEMU's limit are rare. */
+#define TABLES_MAX 100000
 
 static void walk_name(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
@@ -74,22 +76,27 @@ static void visit(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
 static void walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitmaps)
 {
 	struct qcow2_names_seen seen = {.key = w->hash_key};
+	struct qcow2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
 	struct qcow2_bitmap bitmap;
 	int more = 1;
 
 	qcow2_name_set_init(&seen.set, NAMES_MAX);
+	qcow2_name_set_init(&seen.tables, TABLES_MAX);
 	while (!qcow2_walk_over(w)) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, w->err);
 		if (more <= 0)
 			break;
 		visit(w, &bitmap, &seen);
+		read.entries++;
+		read.cut = bitmap.cut;
 	}
 	if (more < 0)
 		qcow2_walk_fail(w);
+	read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	if (more == 0 && !w->probe)
-		qcow2_rules_bitmap_directory(w->image, qcow2_bitmaps_header(bitmaps),
-					     qcow2_bitmaps_used_bytes(bitmaps), &w->reporter);
+		qcow2_rules_bitmap_directory(w->image, &read, &w->reporter);
 	qcow2_name_set_release(&seen.set);
+	qcow2_name_set_release(&seen.tables);
 }
 
 void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w)
