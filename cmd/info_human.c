@@ -13,6 +13,7 @@
 #define ALARMS_SHOWN 8
 #define ROWS_SHOWN   64
 #define NAME_SHOWN   120
+#define TEXT_SHOWN   1024
 
 /* A page under way. */
 struct page {
@@ -29,12 +30,11 @@ static void line(const struct page *page, const char *name, const char *text)
 static void line_bytes(const struct page *page, const char *name, struct qcow2_bytes bytes,
 		       const char *after)
 {
-	char text[4096];
+	char text[TEXT_SHOWN * 6 + 1];
 
-	qcow2_text_escape(bytes, text, sizeof(text));
-	spool_print(page->out, "%-18s ", name);
-	spool_text(page->out, text);
-	spool_print(page->out, "%s\n", after);
+	qcow2_text_escape(human_cut(bytes, TEXT_SHOWN), text, sizeof(text));
+	spool_print(page->out, "%-18s %s%s%s\n", name, text, bytes.size > TEXT_SHOWN ? "…" : "",
+		    after);
 }
 
 static void show_alarms(const struct page *page)
@@ -125,11 +125,10 @@ static void show_files(const struct page *page)
 
 static void name_cell(const struct page *page, struct qcow2_bytes name, const char *after)
 {
-	char text[NAME_SHOWN * 4];
+	char text[NAME_SHOWN * 6 + sizeof("…")]; /* a control character takes six */
 
-	if (name.size > NAME_SHOWN)
-		name.size = NAME_SHOWN;
-	qcow2_text_escape(name, text, sizeof(text));
+	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text) - strlen("…"));
+	strcat(text, name.size > NAME_SHOWN ? "…" : "");
 	spool_print(page->out, "%-24s%s", text, after);
 }
 

@@ -49,3 +49,15 @@ const char *human_duration(uint64_t nanoseconds, char *buffer)
 		 (unsigned)(milliseconds % 1000));
 	return buffer;
 }
+
+struct qcow2_bytes human_cut(struct qcow2_bytes text, size_t most)
+{
+	size_t size = most;
+
+	if (text.size <= most)
+		return text;
+	/* A character has up to three bytes after its first. */
+	for (int i = 0; i < 3 && size > 0 && (text.data[size] & 0xc0) == 0x80; i++)
+		size--;
+	return (struct qcow2_bytes){text.data, size};
+}

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers as people read them. Each function fills the caller's buffer of HUMAN_MAX bytes. */
+/* Numbers as people read them, in the caller's buffer of HUMAN_MAX bytes; and cutting text. */
 #ifndef CMD_OUT_HUMAN_H
 #define CMD_OUT_HUMAN_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include <qcow2/text.h>
 
 #define HUMAN_MAX 64
 
@@ -15,5 +18,8 @@ const char *human_time(uint64_t seconds, char *buffer);
 
 /* "1:02:03.004" for nanoseconds. Returns buffer. */
 const char *human_duration(uint64_t nanoseconds, char *buffer);
+
+/* The start of a text, at most so many bytes of it, not ending in the middle of a character. */
+struct qcow2_bytes human_cut(struct qcow2_bytes text, size_t most);
 
 #endif

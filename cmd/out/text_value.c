@@ -107,16 +107,12 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 
 static void format_text(char *out, size_t size, struct qcow2_bytes bytes)
 {
-	struct qcow2_bytes shown = bytes;
-
 	if (bytes.size == 0) {
 		snprintf(out, size, "\"\"");
 		return;
 	}
-	if (shown.size > TEXT_SHOWN)
-		shown.size = TEXT_SHOWN;
-	qcow2_text_escape(shown, out, size - 64);
-	if (bytes.size > shown.size)
+	qcow2_text_escape(human_cut(bytes, TEXT_SHOWN), out, size - 64);
+	if (bytes.size > TEXT_SHOWN)
 		snprintf(out + strlen(out), 64, "… (%zu bytes)", bytes.size);
 }
 

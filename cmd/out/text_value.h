@@ -9,8 +9,8 @@
 
 /* So many bytes of the image fit in a line as digits; more of them become rows. */
 #define TEXT_HEX_IN_LINE 32
-/* Enough for any value, terminated. */
-#define TEXT_VALUE_MAX (1024 * 4 + 256)
+/* Enough for any value, terminated: escaping makes six characters of a byte at most. */
+#define TEXT_VALUE_MAX (1024 * 6 + 256)
 
 /* The value as one line, cut and counted if it is long; bytes beyond a line are only counted. */
 void text_value(char *out, size_t size, const struct qcow2_value *value);

@@ -15,16 +15,24 @@ static const struct range unsafe[] = {
 	{0x0000, 0x001f},       /* C0 */
 	{0x007f, 0x009f},       /* DEL, C1: a terminal may take U+009B for ESC [ */
 	{0x00ad, 0x00ad},       /* soft hyphen */
+	{0x034f, 0x034f},       /* combining grapheme joiner */
 	{0x061c, 0x061c},       /* Arabic letter mark */
-	{0x180e, 0x180e},       /* Mongolian vowel separator */
+	{0x115f, 0x1160},       /* Hangul fillers */
+	{0x17b4, 0x17b5},       /* Khmer inherent vowels, not shown */
+	{0x180b, 0x180f},       /* Mongolian variation selectors, vowel separator */
 	{0x200b, 0x200f},       /* zero width, direction marks */
 	{0x2028, 0x202e},       /* line and paragraph separators, embeddings and overrides */
 	{0x2060, 0x206f},       /* word joiner, invisible operators, isolates */
+	{0x3164, 0x3164},       /* Hangul filler */
 	{0xd800, 0xdfff},       /* surrogates */
 	{0xfdd0, 0xfdef},       /* noncharacters */
 	{0xfeff, 0xfeff},       /* byte order mark */
-	{0xfff9, 0xfffb},       /* interlinear annotations */
-	{0xe0000, 0xe007f},     /* tags */
+	{0xffa0, 0xffa0},       /* halfwidth Hangul filler */
+	{0xfff0, 0xfffb},       /* interlinear annotations */
+	{0x13430, 0x1343f},     /* hieroglyph format controls */
+	{0x1bca0, 0x1bca3},     /* shorthand format controls */
+	{0x1d173, 0x1d17a},     /* beams and slurs, not shown */
+	{0xe0000, 0xe0fff},     /* tags, variation selectors */
 	{0x110000, UINT32_MAX}, /* nothing */
 };
 
