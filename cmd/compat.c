@@ -22,6 +22,7 @@ struct request {
 	bool json;
 	bool v7;
 	bool help;
+	const char *wrong_word; /* what of the line is wrong, if that is one word */
 };
 
 struct action {
@@ -54,9 +55,10 @@ static void print_usage(struct spool *out, const char *program)
 
 static bool set_layout(struct request *request, const char *layout)
 {
-	if (layout && strcmp(layout, "qemu") == 0)
+	request->wrong_word = layout;
+	if (strcmp(layout, "qemu") == 0)
 		request->v7 = false;
-	else if (layout && strcmp(layout, "v7") == 0)
+	else if (strcmp(layout, "v7") == 0)
 		request->v7 = true;
 	else
 		return false;
@@ -67,7 +69,7 @@ static bool set_layout(struct request *request, const char *layout)
  * Takes the line apart. qcow2.py takes the first -j wherever it stands; options of ours come
  * before FILE, and --layout=… anywhere but under qcow2.py's name, whose arguments are its own.
  *
- * Returns NULL, or what is wrong.
+ * Returns NULL, or what is wrong; then wrong_word is the word that is, if the text ends in a blank.
  */
 static const char *parse(struct request *request, int argc, char **argv, bool is_qcow2_py)
 {
@@ -88,12 +90,15 @@ static const char *parse(struct request *request, int argc, char **argv, bool is
 		} else if (options && (leading || !is_qcow2_py) &&
 			   strncmp(word, "--layout=", 9) == 0) {
 			if (!set_layout(request, word + 9))
-				return "--layout is qemu or v7";
+				return "--layout is qemu or v7, not ";
 		} else if (leading && strcmp(word, "--layout") == 0) {
-			if (!set_layout(request, i + 1 < argc ? argv[++i] : NULL))
-				return "--layout is qemu or v7";
+			if (i + 1 == argc)
+				return "option '--layout' needs an argument";
+			if (!set_layout(request, argv[++i]))
+				return "--layout is qemu or v7, not ";
 		} else if (leading && !is_qcow2_py && word[0] == '-' && word[1]) {
-			return "unknown option";
+			request->wrong_word = word;
+			return "unknown option ";
 		} else {
 			if (request->word_count < 2)
 				request->words[request->word_count] = word;
@@ -220,6 +225,8 @@ static int run(const struct command *command, int argc, char **argv)
 	struct spool out;
 	int code;
 
+	if (wrong && wrong[strlen(wrong) - 1] == ' ')
+		return usage_error(command, "%s'%s'", wrong, request.wrong_word);
 	if (wrong)
 		return usage_error(command, "%s", wrong);
 	if (request.help)

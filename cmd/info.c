@@ -194,7 +194,7 @@ static void show_chain(struct run *run, const char *file)
 	if (!chain)
 		fail_text(run, file, "out of memory");
 	while (more && extend_chain(run, chain, file)) {
-		struct info info = {.file = file};
+		struct info info = {.file = file, .chain = run->chain};
 		char *next = NULL;
 
 		if (open_info(run, &info, raw)) {

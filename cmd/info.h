@@ -3,6 +3,8 @@
 #ifndef CMD_INFO_H
 #define CMD_INFO_H
 
+#include <stdbool.h>
+
 #include "out/json.h"
 #include "out/problem_log.h"
 #include "out/spool.h"
@@ -16,6 +18,7 @@ struct info {
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct problem_log problems;
+	bool chain; /* its backing file is shown too, if it can be */
 };
 
 /* The image as people want to know it. */

@@ -115,7 +115,7 @@ static void show_files(const struct page *page)
 			  QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 
 	if (backing.size > 0)
-		line_bytes(page, "backing file", backing, " (not opened)");
+		line_bytes(page, "backing file", backing, page->info->chain ? "" : " (not opened)");
 	if (backing.size > 0 && format.size > 0)
 		line_bytes(page, "backing format", format, "");
 	if (data_file)

@@ -55,6 +55,8 @@ def adds_bytes(before, after):
 def adds_the_chain(before, after):
     assert re.findall("^image +(.+)$", before, re.M) == ["overlay"]
     assert re.findall("^image +(.+)$", after, re.M) == ["overlay", "base"]
+    assert re.findall("^backing file +(.+)$", before, re.M) == ["base (not opened)"]
+    assert re.findall("^backing file +(.+)$", after, re.M) == ["base"]
 
 
 def is_a_page(before, after):
@@ -214,8 +216,12 @@ def test_wrong_lines(line, wrong):
     (["dump", "--output=xml", "missing"], "--output is human or json, not 'xml'"),
     (["dump", "-o", "json", SAMPLE], "unknown option '-o'"),
     (["info", "--offsets", SAMPLE], "unknown option '--offsets'"),
-    (["compat", "--layout=v8", SAMPLE, "dump-header"], "--layout is qemu or v7"),
-    (["compat", "--layout"], "--layout is qemu or v7"),
+    (["compat", "--layout=v8", SAMPLE, "dump-header"], "--layout is qemu or v7, not 'v8'"),
+    (["compat", SAMPLE, "dump-header", "--layout="], "--layout is qemu or v7, not ''"),
+    (["compat", "--layout", "\x1b", SAMPLE], "--layout is qemu or v7, not '\\u{1b}'"),
+    (["compat", "--layout"], "option '--layout' needs an argument"),
+    (["compat", "--bogus", SAMPLE, "dump-header"], "unknown option '--bogus'"),
+    (["compat", "-x", SAMPLE, "dump-header"], "unknown option '-x'"),
     (["compat", "--layout=v7", "-j", SAMPLE, "dump-header"], "--layout=v7 has no JSON"),
 ])
 def test_wrong_options(line, wrong):
