@@ -52,6 +52,18 @@ static void show_alarms(const struct page *page)
 			    total);
 }
 
+/* Three digits, but never an exponent. */
+static void show_percent(const struct page *page, double percent)
+{
+	if (percent > 0 && percent < 0.001)
+		spool_text(page->out, ", below 0.001 % of the virtual size");
+	else
+		spool_print(page->out,
+			    percent < 100 ? ", %.3g %% of the virtual size"
+					  : ", %.0f %% of the virtual size",
+			    percent);
+}
+
 static void show_sizes(const struct page *page)
 {
 	uint64_t size = page->info->image ? qcow2_image_header(page->info->image)->size
@@ -64,8 +76,7 @@ static void show_sizes(const struct page *page)
 	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes", "on disk", human_size(disk, human),
 		    disk);
 	if (size > 0)
-		spool_print(page->out, ", %.3g %% of the virtual size",
-			    100.0 * (double)disk / (double)size);
+		show_percent(page, 100.0 * (double)disk / (double)size);
 	spool_text(page->out, ")\n");
 }
 

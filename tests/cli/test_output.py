@@ -226,6 +226,22 @@ def test_cut_between_characters(folder):
             assert f"\n{'a' * ahead}{character * ((120 - ahead) // length)}\u2026 " in text
 
 
+@pytest.mark.parametrize("size, percent", [
+    (512, "38400 %"), (65536, "300 %"), (196608, "100 %"), (198144, "99.2 %"), (3 << 20, "6.25 %"),
+    (3 << 30, "0.0061 %"), (3 << 40, "below 0.001 %"), (0, None)])
+def test_percent(size, percent, folder):
+    """An image of 192 KiB beside its virtual size: a number that people write."""
+    build(f"size {size}\ncluster_bits 16\nl1_size 8192\n", str(folder / "image"))
+    with open(folder / "image", "r+b") as stream:
+        data = stream.read()
+        stream.truncate(0)
+        stream.seek(0)
+        stream.write((data + bytes(196608))[:196608])  # no holes
+    shown = re.search(r"^on disk +192 KiB \(196608 bytes(?:, (.*) of the virtual size)?\)$",
+                      run("info", "image").stdout.decode(), re.M)
+    assert shown and shown[1] == percent
+
+
 @pytest.mark.parametrize("name", [n for n in recipes() if re.search("name|text|escape|utf8", n) and
                                   not re.search("65535|long|equal|truncated|extension", n)])
 def test_recipes_of_names(name, folder):
