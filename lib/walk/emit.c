@@ -222,6 +222,26 @@ void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
 					       .offset_bytes = offset_bytes});
 }
 
+uint64_t qcow2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64_t size_bytes)
+{
+	uint64_t count = first < last ? last - first : 0;
+	uint64_t most = *left / size_bytes;
+
+	count = count < most ? count : most;
+	*left -= count * size_bytes;
+	return first + count;
+}
+
+void qcow2_walk_omitted(struct qcow2_walk_state *w, const char *name, uint64_t count)
+{
+	if (count > 0)
+		qcow2_walk_value_always(w, &(struct qcow2_value){.name = name,
+								 .kind = QCOW2_VALUE_NUMBER,
+								 .style = QCOW2_STYLE_DECIMAL,
+								 .number = count,
+								 .offset_bytes = QCOW2_NO_OFFSET});
+}
+
 /* A text field of fixed length ends at its first NUL. */
 static struct qcow2_bytes up_to_nul(struct qcow2_bytes bytes)
 {

@@ -23,8 +23,15 @@ struct qcow2_walk_state {
 	struct qcow2_reporter reporter; /* leads to the visitor */
 	struct qcow2_hash_key hash_key;
 	struct qcow2_table *table; /* see qcow2_walk_table() */
-	uint64_t entries_left;     /* bitmap table entries that may still be listed unasked */
-	uint64_t data_left;        /* bytes of bitmap data that may still be counted unasked */
+	struct qcow2_walk_budgets {
+		uint64_t counted;       /* bytes of bitmap data that may still be counted */
+		uint64_t directories;   /* bytes of bitmap directory and snapshot table to list */
+		uint64_t bitmap_tables; /* bytes of bitmap tables to list */
+		uint64_t followed;      /* bytes of bitmap tables to look for data in */
+		uint64_t bitmap_data;   /* bytes of bitmap data to show */
+		uint64_t tables;        /* bytes of L1, L2 and refcount tables to list */
+		uint64_t refcount_bits; /* bits of refcount blocks to list */
+	} left;
 	unsigned flags;
 	bool probe;  /* only finds out what the selectors name; tells the visitor nothing */
 	bool failed; /* err is filled */
@@ -98,6 +105,14 @@ void qcow2_walk_fields(struct qcow2_walk_state *w, const struct qcow2_structure 
  */
 struct qcow2_table *qcow2_walk_table(struct qcow2_walk_state *w);
 
+/*
+ * How far a list of entries that take size_bytes each goes on: to last, or as far as what is left
+ * of a budget lets it. What is granted is taken from the budget.
+ */
+uint64_t qcow2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64_t size_bytes);
+/* Says that a list ended before its end, if it did. */
+void qcow2_walk_omitted(struct qcow2_walk_state *w, const char *name, uint64_t count);
+
 /* The parts, in the order in which they are walked. Each enters its own step. */
 void qcow2_walk_header(struct qcow2_walk_state *w);
 void qcow2_walk_features(struct qcow2_walk_state *w);
@@ -115,8 +130,11 @@ void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w);
 void qcow2_walk_bitmap_table(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap);
-/* The rows of an L1 table; owner is its path, for problems. */
-void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			uint64_t entries);
+/*
+ * The rows of an L1 table; owner is its path, for problems. Returns how many rows there was no
+ * budget for.
+ */
+uint64_t qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
+			    uint64_t entries);
 
 #endif

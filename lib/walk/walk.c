@@ -10,6 +10,27 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
+/*
+ * More than a file stores is not listed, however many structures claim to share it and however
+ * large its holes are. What may well be a hole in a good image gets something on top: tables of
+ * zeros up to the largest L1 table that QEMU takes.
+ */
+static void set_budgets(struct qcow2_walk_state *w)
+{
+	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(w->image));
+	const uint64_t mib = UINT64_C(1) << 20;
+
+	w->left = (struct qcow2_walk_budgets){
+		.counted = stored + mib,
+		.directories = stored + mib,
+		.bitmap_tables = stored + mib / 2,
+		.followed = stored + mib,
+		.bitmap_data = stored + 16 * mib,
+		.tables = stored + 32 * mib,
+		.refcount_bits = (stored + 2 * mib) * 8,
+	};
+}
+
 static void walk_image(struct qcow2_walk_state *w)
 {
 	struct qcow2_node root = qcow2_walk_node(NULL, NULL);
@@ -21,6 +42,7 @@ static void walk_image(struct qcow2_walk_state *w)
 	};
 
 	qcow2_selection_start(w->selection);
+	set_budgets(w);
 	if (!w->probe) {
 		qcow2_rules_header(w->image, &w->reporter);
 		qcow2_rules_extensions(w->image, &w->reporter);
@@ -82,15 +104,6 @@ static int probe(struct qcow2_walk_state *w)
 	return w->failed ? -1 : fail_not_found(w);
 }
 
-/* More than a file holds is not listed unasked, however many structures claim to share it. */
-static void set_budgets(struct qcow2_walk_state *w)
-{
-	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(w->image));
-
-	w->entries_left = stored / 8 + 65536;
-	w->data_left = stored + (UINT64_C(1) << 20);
-}
-
 int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selection, unsigned flags,
 	       const struct qcow2_visitor *visitor, void *opaque, struct qcow2_error *err)
 {
@@ -116,13 +129,10 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	 */
 	if (getrandom(&w.hash_key, sizeof(w.hash_key), GRND_NONBLOCK) < 0)
 		w.hash_key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)&w, 1};
-	set_budgets(&w);
-	if (w.selection->count == 0 || probe(&w) == 0) {
-		set_budgets(&w);
+	if (w.selection->count == 0 || probe(&w) == 0)
 		walk_image(&w);
-	} else {
+	else
 		w.failed = true;
-	}
 	qcow2_table_free(w.table);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;

@@ -64,15 +64,18 @@ static struct qcow2_bytes entry_bytes(uint64_t entry, uint8_t out[8])
 	return (struct qcow2_bytes){out, 8};
 }
 
-static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
-		      const struct qcow2_bitmap *bitmap, uint64_t count)
+/* Returns how many entries there was no budget for. */
+static uint64_t walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
+			  const struct qcow2_bitmap *bitmap, uint64_t count)
 {
 	char owner[48];
-	uint64_t first = 0, last = count, before = 0;
+	uint64_t first = 0, last = count, wanted, before = 0;
 	struct qcow2_entry_place place = {.owner = owner};
 
 	snprintf(owner, sizeof(owner), "bitmaps/%" PRIu64 "/table", bitmap->index);
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.bitmap_tables, first, last, 8);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint8_t bytes[8];
 		uint64_t entry = 0;
@@ -80,7 +83,7 @@ static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
 
 		if (qcow2_table_entry(table, i, &entry, w->err)) {
 			qcow2_walk_fail(w);
-			return;
+			return 0;
 		}
 		place.index = i;
 		place.offset_bytes = bitmap->entry.bitmap_table_offset + i * 8;
@@ -90,25 +93,24 @@ static void walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
 		walk_table_row(w, &place, &raw, i > first && entry == before);
 		before = entry;
 	}
+	return wanted > last ? wanted - last : 0;
 }
 
 void qcow2_walk_bitmap_table(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
 	struct qcow2_node list = qcow2_walk_node("bitmap_table", NULL);
 	struct qcow2_table *table = qcow2_walk_table(w);
-	uint64_t there, count;
+	uint64_t there, omitted;
 
 	if (!table || !qcow2_walk_enter_key(w, "bitmap_table"))
 		return;
 	qcow2_walk_begin_list(w, &list);
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
-	count = there < w->entries_left ? there : w->entries_left;
-	if (!w->probe)
-		w->entries_left -= count;
-	walk_rows(w, table, bitmap, count);
+	omitted = walk_rows(w, table, bitmap, there);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "bitmap_table_omitted", omitted);
 }
 
 static void report_tail(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
@@ -145,6 +147,11 @@ static void tell_no_totals(struct qcow2_walk_state *w, const struct qcow2_error 
 	qcow2_walk_text(w, "not_counted", reason->text);
 }
 
+static void spend(uint64_t *left, uint64_t used)
+{
+	*left -= used < *left ? used : *left;
+}
+
 void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
 	struct qcow2_node node = qcow2_walk_node("totals", NULL);
@@ -156,14 +163,14 @@ void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bit
 	qcow2_walk_begin(w, &node);
 	if (w->probe) {
 		tell_totals(w, &totals);
-	} else if (qcow2_bitmap_count(w->image, &bitmap->entry, w->data_left, &totals, &reason) ==
-		   0) {
-		uint64_t used = totals.disk_bytes;
-
-		w->data_left -= used < w->data_left ? used : w->data_left;
+	} else if (qcow2_bitmap_count(w->image, &bitmap->entry, w->left.counted, &totals,
+				      &reason) == 0) {
+		spend(&w->left.counted, totals.disk_bytes);
 		tell_totals(w, &totals);
 		report_tail(w, bitmap, &totals);
 	} else {
+		if (totals.serialized_entries > 0) /* then there was work in vain */
+			spend(&w->left.counted, totals.disk_bytes);
 		tell_no_totals(w, &reason);
 	}
 	qcow2_walk_end(w, &node);
@@ -190,8 +197,8 @@ static void walk_piece(struct qcow2_walk_state *w, struct qcow2_bytes bytes, uin
 	qcow2_walk_leave(w);
 }
 
-/* The pieces of one data cluster, as far as the file has them. */
-static void walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t index,
+/* The pieces of one data cluster, as far as the file has them. False if the budget is used up. */
+static bool walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t index,
 			 uint8_t *buffer)
 {
 	uint64_t start = entry & ENTRY_OFFSET;
@@ -207,38 +214,65 @@ static void walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t in
 		uint64_t size = piece;
 
 		if (start == 0 || at >= file_size)
-			return;
+			return true;
 		if (size > file_size - at)
 			size = file_size - at;
+		if (size > w->left.bitmap_data)
+			return false;
+		w->left.bitmap_data -= size;
 		if (!w->probe && qcow2_source_read(qcow2_image_source(w->image), at, buffer,
 						   (size_t)size, w->err)) {
 			qcow2_walk_fail(w);
-			return;
+			return true;
 		}
 		walk_piece(w, (struct qcow2_bytes){buffer, (size_t)size}, at, i);
 	}
+	return true;
+}
+
+static uint64_t pieces_per_cluster(const struct qcow2_walk_state *w)
+{
+	uint64_t cluster = w->geometry->cluster_size_bytes;
+
+	return cluster < PIECE_BYTES ? 1 : cluster / PIECE_BYTES;
+}
+
+/* Follows count entries of a table. Returns how many of them there was no budget for. */
+static uint64_t walk_data_clusters(struct qcow2_walk_state *w, struct qcow2_table *table,
+				   uint64_t count)
+{
+	uint64_t pieces = pieces_per_cluster(w), low = 0, high = UINT64_MAX, last;
+	uint8_t buffer[PIECE_BYTES] = {0};
+
+	qcow2_selection_narrow(w->selection, &low, &high);
+	low /= pieces;
+	high = high / pieces + 1;
+	count = high < count ? high : count;
+	last = qcow2_walk_afford(&w->left.followed, low, count, 8);
+	for (uint64_t i = low; i < last && !qcow2_walk_over(w); i++) {
+		uint64_t entry = 0;
+
+		if (qcow2_table_entry(table, i, &entry, w->err))
+			qcow2_walk_fail(w);
+		else if ((entry & ENTRY_OFFSET) && !walk_cluster(w, entry, i, buffer))
+			return count - i;
+	}
+	return last < count ? count - last : 0;
 }
 
 void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
 	struct qcow2_node list = qcow2_walk_node("data", NULL);
 	struct qcow2_table *table = qcow2_walk_table(w);
-	uint8_t buffer[PIECE_BYTES] = {0};
-	uint64_t count;
+	uint64_t count, omitted;
 
 	if (!table || !qcow2_walk_enter_bulk(w, "data"))
 		return;
 	qcow2_walk_begin_list(w, &list);
 	count = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
-	for (uint64_t i = 0; i < count && !qcow2_walk_over(w); i++) {
-		uint64_t entry = 0;
-
-		if (qcow2_table_entry(table, i, &entry, w->err))
-			qcow2_walk_fail(w);
-		else if (entry & ENTRY_OFFSET)
-			walk_cluster(w, entry, i, buffer);
-	}
+	omitted = walk_data_clusters(w, table, count);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "data_omitted", omitted);
 }

@@ -73,7 +73,8 @@ static void visit(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
 	qcow2_walk_leave(w);
 }
 
-static void walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitmaps)
+/* Returns how many entries there was no budget for. */
+static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitmaps)
 {
 	struct qcow2_names_seen seen = {.key = w->hash_key};
 	struct qcow2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
@@ -82,21 +83,22 @@ static void walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitma
 
 	qcow2_name_set_init(&seen.set, NAMES_MAX);
 	qcow2_name_set_init(&seen.tables, TABLES_MAX);
-	while (!qcow2_walk_over(w)) {
+	while (!qcow2_walk_over(w) && read.used_bytes <= w->left.directories) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, w->err);
 		if (more <= 0)
 			break;
 		visit(w, &bitmap, &seen);
 		read.entries++;
 		read.cut = bitmap.cut;
+		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	if (more < 0)
 		qcow2_walk_fail(w);
-	read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	if (more == 0 && !w->probe)
 		qcow2_rules_bitmap_directory(w->image, &read, &w->reporter);
 	qcow2_name_set_release(&seen.set);
 	qcow2_name_set_release(&seen.tables);
+	return more > 0 && !qcow2_walk_over(w) ? read.extension->nb_bitmaps - read.entries : 0;
 }
 
 void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w)
@@ -104,17 +106,19 @@ void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w)
 	struct qcow2_node list = qcow2_walk_node("bitmap_directory", NULL);
 	struct qcow2_bitmaps *bitmaps = NULL;
 	struct qcow2_error reason;
+	uint64_t omitted = 0;
 
 	if (!qcow2_walk_enter_key(w, "bitmap_directory"))
 		return;
 	qcow2_walk_begin_list(w, &list);
 	if (qcow2_bitmaps_open(w->image, &bitmaps, &reason) == 0) {
-		walk_entries(w, bitmaps);
+		omitted = walk_entries(w, bitmaps);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		qcow2_walk_fail(w);
 	} /* else the rules of the extension have said why there is nothing */
 	qcow2_bitmaps_close(bitmaps);
 	qcow2_walk_end_list(w, &list);
+	qcow2_walk_omitted(w, "bitmap_directory_omitted", omitted);
 	qcow2_walk_leave(w);
 }

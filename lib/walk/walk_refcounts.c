@@ -42,7 +42,7 @@ void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
 	struct qcow2_node list = qcow2_walk_node("refcount_table", "Refcount table");
 	struct qcow2_entry_place place = {.owner = "refcount_table"};
 	struct qcow2_table *table = qcow2_walk_table(w);
-	uint64_t first = 0, last, before = 0;
+	uint64_t first = 0, last, wanted, before = 0;
 
 	if (!w->geometry || !table || !qcow2_walk_enter_bulk(w, "refcount_table"))
 		return;
@@ -50,6 +50,8 @@ void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
 	qcow2_walk_begin_list(w, &list);
 	last = qcow2_table_begin(table, list.offset_bytes, table_entries(w));
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
@@ -66,6 +68,7 @@ void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
 	}
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
 }
 
 /* One refcount: of which host cluster, and how many. */
@@ -81,14 +84,18 @@ static void walk_count(struct qcow2_walk_state *w, const struct qcow2_node *row,
 	qcow2_walk_leave(w);
 }
 
-static void walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
-			uint64_t offset)
+/* Returns how many counts there was no budget for. */
+static uint64_t walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
+			    uint64_t offset)
 {
 	const struct qcow2_geometry *geometry = w->geometry;
 	uint64_t words = qcow2_table_begin(block, offset, geometry->cluster_size_bytes / 8);
 	uint64_t first = 0, last = words * 64 / geometry->refcount_bits, before = 0;
+	uint64_t wanted;
 
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t cluster = index * geometry->refcount_block_entries + i;
 		uint64_t count = 0;
@@ -96,18 +103,20 @@ static void walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, u
 
 		if (!w->probe && qcow2_table_refcount(block, i, &count, w->err)) {
 			qcow2_walk_fail(w);
-			return;
+			return 0;
 		}
 		row.repeats = i > first && count == before;
 		walk_count(w, &row, cluster << geometry->cluster_bits, count);
 		before = count;
 	}
+	return wanted > last ? wanted - last : 0;
 }
 
 static void walk_block(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
 		       uint64_t offset)
 {
 	struct qcow2_node node, list = qcow2_walk_node("entries", NULL);
+	uint64_t omitted;
 
 	node = qcow2_walk_node(NULL, "Refcount block");
 	node.index = index;
@@ -118,9 +127,10 @@ static void walk_block(struct qcow2_walk_state *w, struct qcow2_table *block, ui
 	qcow2_walk_begin(w, &node);
 	if (qcow2_walk_enter_key(w, "entries")) {
 		qcow2_walk_begin_list(w, &list);
-		walk_counts(w, block, index, offset);
+		omitted = walk_counts(w, block, index, offset);
 		qcow2_walk_end_list(w, &list);
 		qcow2_walk_leave(w);
+		qcow2_walk_omitted(w, "entries_omitted", omitted);
 	}
 	qcow2_walk_end(w, &node);
 	qcow2_walk_leave(w);
@@ -130,7 +140,7 @@ void qcow2_walk_refcounts(struct qcow2_walk_state *w)
 {
 	struct qcow2_node list = qcow2_walk_node("refcounts", NULL);
 	struct qcow2_table *table = NULL, *block = NULL;
-	uint64_t first = 0, last = 0;
+	uint64_t first = 0, last = 0, wanted;
 
 	if (!w->geometry || !qcow2_walk_enter_bulk(w, "refcounts"))
 		return;
@@ -140,6 +150,8 @@ void qcow2_walk_refcounts(struct qcow2_walk_state *w)
 	else
 		last = qcow2_table_begin(table, w->header->refcount_table_offset, table_entries(w));
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
@@ -152,4 +164,5 @@ void qcow2_walk_refcounts(struct qcow2_walk_state *w)
 	qcow2_table_free(block);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);
 }

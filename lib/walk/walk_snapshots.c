@@ -48,14 +48,17 @@ static void walk_l1(struct qcow2_walk_state *w, const struct qcow2_snapshot *sna
 {
 	struct qcow2_node list = qcow2_walk_node("l1", "L1 table of the snapshot");
 	char owner[48];
+	uint64_t omitted;
 
 	if (!w->geometry || snapshot->raw.size < FIXED_BYTES || !qcow2_walk_enter_bulk(w, "l1"))
 		return;
 	snprintf(owner, sizeof(owner), "snapshots/%" PRIu64 "/l1", snapshot->index);
 	qcow2_walk_begin_list(w, &list);
-	qcow2_walk_l1_rows(w, owner, snapshot->header.l1_table_offset, snapshot->header.l1_size);
+	omitted = qcow2_walk_l1_rows(w, owner, snapshot->header.l1_table_offset,
+				     snapshot->header.l1_size);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "l1_omitted", omitted);
 }
 
 static void walk_snapshot(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot)
@@ -89,22 +92,27 @@ static void visit(struct qcow2_walk_state *w, const struct qcow2_snapshot *snaps
 	qcow2_walk_leave(w);
 }
 
-static void walk_entries(struct qcow2_walk_state *w, struct qcow2_snapshots *snapshots)
+/* Returns how many entries there was no budget for. */
+static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_snapshots *snapshots)
 {
 	struct qcow2_names_seen seen = {.key = w->hash_key};
 	struct qcow2_snapshot snapshot;
+	uint64_t used = 0, entries = 0;
 	int more = 1;
 
 	qcow2_name_set_init(&seen.set, NAMES_MAX);
-	while (!qcow2_walk_over(w)) {
+	while (!qcow2_walk_over(w) && used <= w->left.directories) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, w->err);
 		if (more <= 0)
 			break;
 		visit(w, &snapshot, &seen);
+		used = snapshot.offset_bytes - w->header->snapshot_offset;
+		entries++;
 	}
 	if (more < 0)
 		qcow2_walk_fail(w);
 	qcow2_name_set_release(&seen.set);
+	return more > 0 && !qcow2_walk_over(w) ? w->header->nb_snapshots - entries : 0;
 }
 
 void qcow2_walk_snapshots(struct qcow2_walk_state *w)
@@ -112,12 +120,13 @@ void qcow2_walk_snapshots(struct qcow2_walk_state *w)
 	struct qcow2_node list = qcow2_walk_node("snapshots", NULL);
 	struct qcow2_snapshots *snapshots = NULL;
 	struct qcow2_error reason;
+	uint64_t omitted = 0;
 
 	if (w->header->nb_snapshots == 0 || !qcow2_walk_enter_key(w, "snapshots"))
 		return;
 	qcow2_walk_begin_list(w, &list);
 	if (qcow2_snapshots_open(w->image, &snapshots, &reason) == 0) {
-		walk_entries(w, snapshots);
+		omitted = walk_entries(w, snapshots);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		qcow2_walk_fail(w);
@@ -125,4 +134,5 @@ void qcow2_walk_snapshots(struct qcow2_walk_state *w)
 	qcow2_snapshots_close(snapshots);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "snapshots_omitted", omitted);
 }

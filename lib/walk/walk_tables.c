@@ -46,17 +46,19 @@ static void walk_l1_row(struct qcow2_walk_state *w, const struct qcow2_entry_pla
 	qcow2_walk_leave(w);
 }
 
-void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			uint64_t entries)
+uint64_t qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
+			    uint64_t entries)
 {
 	struct qcow2_table *table = qcow2_walk_table(w);
 	struct qcow2_entry_place place = {.owner = owner};
-	uint64_t first = 0, last, before = 0;
+	uint64_t first = 0, last, wanted, before = 0;
 
 	if (!table)
-		return;
+		return 0;
 	last = qcow2_table_begin(table, offset_bytes, entries);
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
@@ -71,19 +73,22 @@ void qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t 
 		walk_l1_row(w, &place, entry, i > first && entry == before);
 		before = entry;
 	}
+	return wanted > last ? wanted - last : 0;
 }
 
 void qcow2_walk_l1(struct qcow2_walk_state *w)
 {
 	struct qcow2_node list = qcow2_walk_node("l1", "L1 table");
+	uint64_t omitted;
 
 	if (!w->geometry || !qcow2_walk_enter_bulk(w, "l1"))
 		return;
 	list.offset_bytes = w->header->l1_table_offset;
 	qcow2_walk_begin_list(w, &list);
-	qcow2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
+	omitted = qcow2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
 	qcow2_walk_end_list(w, &list);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "l1_omitted", omitted);
 }
 
 /* What an L2 entry means for the guest, in a word. */
@@ -156,20 +161,23 @@ static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint6
 	return true;
 }
 
-static void walk_l2_rows(struct qcow2_walk_state *w, struct qcow2_table *table, uint64_t l1_index,
-			 uint64_t offset)
+/* Returns how many rows there was no budget for. */
+static uint64_t walk_l2_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
+			     uint64_t l1_index, uint64_t offset)
 {
 	unsigned words = w->geometry->l2_entry_bytes / 8;
-	uint64_t first = 0;
+	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(table, offset, w->geometry->l2_entries * words) / words;
 	char owner[32];
 	struct l2_row l2 = {.place = {.owner = owner}};
 
 	snprintf(owner, sizeof(owner), "l2/%" PRIu64, l1_index);
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		if (!load_l2(w, table, i, &l2))
-			return;
+			return 0;
 		l2.repeats = l2.repeats && i > first;
 		l2.place.index = i;
 		l2.place.offset_bytes = offset + i * w->geometry->l2_entry_bytes;
@@ -180,6 +188,7 @@ static void walk_l2_rows(struct qcow2_walk_state *w, struct qcow2_table *table, 
 					     &w->reporter);
 		walk_l2_row(w, &l2);
 	}
+	return wanted > last ? wanted - last : 0;
 }
 
 /* Where the walk over L2 tables is: two readers, and the tables that were shown already. */
@@ -219,21 +228,27 @@ static void walk_l2_table(struct qcow2_walk_state *w, struct l2_walk *l2, uint64
 	if (earlier != QCOW2_NAME_SET_NEW) {
 		qcow2_walk_number(w, "same_as", QCOW2_STYLE_DECIMAL, earlier);
 	} else if (qcow2_walk_enter_key(w, "entries")) {
+		uint64_t omitted;
+
 		qcow2_walk_begin_list(w, &list);
-		walk_l2_rows(w, l2->l2, index, offset);
+		omitted = walk_l2_rows(w, l2->l2, index, offset);
 		qcow2_walk_end_list(w, &list);
 		qcow2_walk_leave(w);
+		qcow2_walk_omitted(w, "entries_omitted", omitted);
 	}
 	qcow2_walk_end(w, &node);
 	qcow2_walk_leave(w);
 }
 
-static void walk_l2_tables(struct qcow2_walk_state *w, struct l2_walk *l2)
+/* Returns how many entries of the L1 table there was no budget to follow. */
+static uint64_t walk_l2_tables(struct qcow2_walk_state *w, struct l2_walk *l2)
 {
-	uint64_t first = 0;
+	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(l2->l1, w->header->l1_table_offset, w->header->l1_size);
 
 	qcow2_selection_narrow(w->selection, &first, &last);
+	wanted = last;
+	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
@@ -242,12 +257,14 @@ static void walk_l2_tables(struct qcow2_walk_state *w, struct l2_walk *l2)
 		else if (entry & OFFSET_MASK)
 			walk_l2_table(w, l2, i, entry & OFFSET_MASK);
 	}
+	return wanted > last ? wanted - last : 0;
 }
 
 void qcow2_walk_l2(struct qcow2_walk_state *w)
 {
 	struct qcow2_node list = qcow2_walk_node("l2", NULL);
 	struct l2_walk l2 = {0};
+	uint64_t omitted = 0;
 
 	if (!w->geometry || !qcow2_walk_enter_bulk(w, "l2"))
 		return;
@@ -256,10 +273,11 @@ void qcow2_walk_l2(struct qcow2_walk_state *w)
 	if (qcow2_table_new(w->image, &l2.l1, w->err) || qcow2_table_new(w->image, &l2.l2, w->err))
 		qcow2_walk_fail(w);
 	else
-		walk_l2_tables(w, &l2);
+		omitted = walk_l2_tables(w, &l2);
 	qcow2_walk_end_list(w, &list);
 	qcow2_table_free(l2.l1);
 	qcow2_table_free(l2.l2);
 	qcow2_name_set_release(&l2.shown);
 	qcow2_walk_leave(w);
+	qcow2_walk_omitted(w, "l2_omitted", omitted);
 }
