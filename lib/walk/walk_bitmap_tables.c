@@ -241,13 +241,12 @@ static uint64_t pieces_per_cluster(const struct qcow2_walk_state *w)
 static uint64_t walk_data_clusters(struct qcow2_walk_state *w, struct qcow2_table *table,
 				   uint64_t count)
 {
-	uint64_t pieces = pieces_per_cluster(w), low = 0, high = UINT64_MAX, last;
+	uint64_t pieces = pieces_per_cluster(w), low = 0, high = count * pieces, last;
 	uint8_t buffer[PIECE_BYTES] = {0};
 
 	qcow2_selection_narrow(w->selection, &low, &high);
 	low /= pieces;
-	high = high / pieces + 1;
-	count = high < count ? high : count;
+	count = (high + pieces - 1) / pieces;
 	last = qcow2_walk_afford(&w->left.followed, low, count, 8);
 	for (uint64_t i = low; i < last && !qcow2_walk_over(w); i++) {
 		uint64_t entry = 0;

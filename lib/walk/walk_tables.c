@@ -199,15 +199,13 @@ struct l2_walk {
 };
 
 /* The index of the L1 entry that led to this table before, or QCOW2_NAME_SET_NEW. */
-static uint64_t shown_before(struct qcow2_walk_state *w, struct l2_walk *l2, uint64_t offset,
-			     uint64_t l1_index)
+static uint64_t shown_before(struct l2_walk *l2, uint64_t offset, uint64_t l1_index)
 {
 	uint64_t earlier = QCOW2_NAME_SET_NEW;
 
 	/* The offset is its own hash: no two tables have the same. A full set shows tables again.
 	 */
-	if (!w->probe)
-		(void)qcow2_name_set_insert(&l2->shown, offset, l1_index, &earlier);
+	(void)qcow2_name_set_insert(&l2->shown, offset, l1_index, &earlier);
 	return earlier;
 }
 
@@ -223,11 +221,12 @@ static void walk_l2_table(struct qcow2_walk_state *w, struct l2_walk *l2, uint64
 	node.offset_key = "offset";
 	if (!qcow2_walk_enter_index(w, index))
 		return;
-	earlier = shown_before(w, l2, offset, index);
+	earlier = shown_before(l2, offset, index);
 	qcow2_walk_begin(w, &node);
-	if (earlier != QCOW2_NAME_SET_NEW) {
+	if (earlier != QCOW2_NAME_SET_NEW)
 		qcow2_walk_number(w, "same_as", QCOW2_STYLE_DECIMAL, earlier);
-	} else if (qcow2_walk_enter_key(w, "entries")) {
+	/* A probe looks at it again: a selector may name what another's table has shown. */
+	if ((earlier == QCOW2_NAME_SET_NEW || w->probe) && qcow2_walk_enter_key(w, "entries")) {
 		uint64_t omitted;
 
 		qcow2_walk_begin_list(w, &list);
