@@ -242,6 +242,20 @@ void qcow2_walk_omitted(struct qcow2_walk_state *w, const char *name, uint64_t c
 								 .offset_bytes = QCOW2_NO_OFFSET});
 }
 
+void qcow2_walk_entry(struct qcow2_walk_state *w, uint64_t entry, uint64_t offset_bytes)
+{
+	uint8_t bytes[8];
+
+	for (unsigned i = 0; i < 8; i++)
+		bytes[i] = (uint8_t)(entry >> (56 - 8 * i));
+	qcow2_walk_value(w, &(struct qcow2_value){.name = "entry",
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .style = QCOW2_STYLE_HEX,
+						  .number = entry,
+						  .raw = {bytes, sizeof(bytes)},
+						  .offset_bytes = offset_bytes});
+}
+
 /* A text field of fixed length ends at its first NUL. */
 static struct qcow2_bytes up_to_nul(struct qcow2_bytes bytes)
 {

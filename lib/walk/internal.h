@@ -9,6 +9,7 @@
 #ifndef QCOW2_WALK_INTERNAL_H
 #define QCOW2_WALK_INTERNAL_H
 
+#include "base/hash.h"
 #include "check/rules.h"
 #include "walk/select.h"
 
@@ -32,6 +33,12 @@ struct qcow2_walk_state {
 		uint64_t tables;        /* bytes of L1, L2 and refcount tables to list */
 		uint64_t refcount_bits; /* bits of refcount blocks to list */
 	} left;
+	/* For all lists of L2 tables: readers made when first needed, and what was shown where. */
+	struct qcow2_walk_l2_state {
+		struct qcow2_table *l1;
+		struct qcow2_table *tables;
+		struct qcow2_name_set shown;
+	} l2;
 	unsigned flags;
 	bool probe;  /* only finds out what the selectors name; tells the visitor nothing */
 	bool failed; /* err is filled */
@@ -89,6 +96,9 @@ void qcow2_walk_text(struct qcow2_walk_state *w, const char *name, const char *t
 void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
 		      struct qcow2_bytes bytes, uint64_t offset_bytes);
 
+/* An entry of a table as it is, with its place and bytes; its parts follow as derived values. */
+void qcow2_walk_entry(struct qcow2_walk_state *w, uint64_t entry, uint64_t offset_bytes);
+
 /* The bytes of a structure and where they are. */
 struct qcow2_placed {
 	struct qcow2_bytes bytes;
@@ -136,5 +146,13 @@ void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitma
  */
 uint64_t qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
 			    uint64_t entries);
+
+/* The L2 tables below an L1 table: that of the active image, or 1 + the index of a snapshot. */
+#define QCOW2_WALK_ACTIVE 0
+void qcow2_walk_l2_tables(struct qcow2_walk_state *w, uint64_t list, uint64_t l1_offset,
+			  uint64_t l1_size);
+/* Starts anew: no table was shown yet. */
+void qcow2_walk_l2_forget(struct qcow2_walk_state *w);
+void qcow2_walk_l2_release(struct qcow2_walk_state *w);
 
 #endif

@@ -108,6 +108,17 @@ static bool is_word(const char *text, size_t size, const char *word)
 	return size == strlen(word) && memcmp(text, word, size) == 0;
 }
 
+/* Whether what was added last is one table of a list of tables. */
+static bool is_list_element(const struct qcow2_selector *selector, size_t position)
+{
+	const struct qcow2_segment *s = selector->segments;
+
+	if (position == 2)
+		return strcmp(s[0].pattern, "l2") == 0 || strcmp(s[0].pattern, "refcounts") == 0;
+	return position == 4 && strcmp(s[0].pattern, "snapshots") == 0 &&
+	       strcmp(s[2].pattern, "l2") == 0;
+}
+
 /*
  * Bitmaps live below their extension in the tree, and the entries of L2 tables and refcount blocks
  * in a list of that name; nobody wants to type that.
@@ -115,8 +126,6 @@ static bool is_word(const char *text, size_t size, const char *word)
 static int add_user_segment(struct qcow2_selector *selector, size_t position, const char *text,
 			    size_t size, struct qcow2_error *err)
 {
-	const char *first = selector->count > 0 ? selector->segments[0].pattern : "";
-	bool below_list = strcmp(first, "l2") == 0 || strcmp(first, "refcounts") == 0;
 	bool below_bitmap = selector->count == 5 &&
 			    strcmp(selector->segments[3].pattern, "bitmap_directory") == 0;
 
@@ -128,7 +137,7 @@ static int add_user_segment(struct qcow2_selector *selector, size_t position, co
 	}
 	if (below_bitmap && is_word(text, size, "table"))
 		return add_word(selector, "bitmap_table", err);
-	if (below_list && position == 2 && !is_word(text, size, "entries") &&
+	if (is_list_element(selector, position) && !is_word(text, size, "entries") &&
 	    !is_word(text, size, "**") && !is_word(text, size, "same_as") &&
 	    add_word(selector, "entries", err))
 		return -1;

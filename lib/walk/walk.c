@@ -35,14 +35,15 @@ static void walk_image(struct qcow2_walk_state *w)
 {
 	struct qcow2_node root = qcow2_walk_node(NULL, NULL);
 	void (*const parts[])(struct qcow2_walk_state *) = {
-		qcow2_walk_header,    qcow2_walk_features, qcow2_walk_extensions,
-		qcow2_walk_backing,   qcow2_walk_luks,     qcow2_walk_snapshots,
-		qcow2_walk_l1,        qcow2_walk_l2,       qcow2_walk_refcount_table,
+		qcow2_walk_header,    qcow2_walk_features,  qcow2_walk_extensions,
+		qcow2_walk_backing,   qcow2_walk_luks,      qcow2_walk_l1,
+		qcow2_walk_l2,        qcow2_walk_snapshots, qcow2_walk_refcount_table,
 		qcow2_walk_refcounts,
 	};
 
 	qcow2_selection_start(w->selection);
 	set_budgets(w);
+	qcow2_walk_l2_forget(w);
 	if (!w->probe) {
 		qcow2_rules_header(w->image, &w->reporter);
 		qcow2_rules_extensions(w->image, &w->reporter);
@@ -134,6 +135,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	else
 		w.failed = true;
 	qcow2_table_free(w.table);
+	qcow2_walk_l2_release(&w);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;
 }

@@ -18,20 +18,12 @@ static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_
 {
 	struct qcow2_node row = qcow2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
 					       place->offset_bytes);
-	uint8_t bytes[8];
 
 	row.repeats = repeats;
 	if (!qcow2_walk_enter_index(w, place->index))
 		return;
-	for (unsigned i = 0; i < 8; i++)
-		bytes[i] = (uint8_t)(entry >> (56 - 8 * i));
 	qcow2_walk_begin(w, &row);
-	qcow2_walk_value(w, &(struct qcow2_value){.name = "entry",
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .style = QCOW2_STYLE_HEX,
-						  .number = entry,
-						  .raw = {bytes, sizeof(bytes)},
-						  .offset_bytes = place->offset_bytes});
+	qcow2_walk_entry(w, entry, place->offset_bytes);
 	qcow2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
 	qcow2_walk_end(w, &row);
 	qcow2_walk_leave(w);

@@ -75,6 +75,9 @@ static void walk_snapshot(struct qcow2_walk_state *w, const struct qcow2_snapsho
 	qcow2_walk_fields(w, &qcow2_snapshot_structure, &placed);
 	walk_extra(w, snapshot);
 	walk_l1(w, snapshot);
+	if (snapshot->raw.size >= FIXED_BYTES)
+		qcow2_walk_l2_tables(w, snapshot->index + 1, snapshot->header.l1_table_offset,
+				     snapshot->header.l1_size);
 	qcow2_walk_end(w, &node);
 }
 

@@ -125,4 +125,4 @@ def test_a_shared_l2_table_is_shown_once():
     tables = document(path, "l2", program=RELEASE)["l2"]
     assert len(tables) == layout.value("header/l1_size")
     assert "same_as" not in tables[0] and len(tables[0]["entries"]) == layout.cluster_size // 8
-    assert all(table["same_as"] == 0 and "entries" not in table for table in tables[1:])
+    assert all(table["same_as"] == "l2/0" and "entries" not in table for table in tables[1:])

@@ -15,8 +15,9 @@ from test_recipes import TOO_LARGE
 with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as stream:
     SCHEMA = json.load(stream)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-BULK = ("extensions/**", "bitmaps/*/data/0..3", "snapshots", "snapshots/*/l1/0..3", "l1/0..3",
-        "l2/0..2/0..20", "l2/0..1/same_as", "refcount_table/0..3", "refcounts/0..1/0..3", "header", "luks")
+BULK = ("extensions/**", "bitmaps/*/data/0..3", "snapshots", "snapshots/*/l1/0..3",
+        "snapshots/*/l2/0..1/0..3", "l1/0..3", "l2/0..2/0..20", "l2/0..1/same_as",
+        "refcount_table/0..3", "refcounts/0..1/0..3", "header", "luks")
 LONG = {"bad-bitmap-table-size-max", "bad-snapshots-count-max"}
 QUICK = [n for n in recipes() if n not in TOO_LARGE | LONG and "hostile" not in n]
 

@@ -206,3 +206,17 @@ def test_the_probe_finds_names_in_images_that_cannot_be_understood():
 def test_sample_has_what_the_manual_page_shows():
     dump = document(SAMPLE, "bitmaps/*/flags", "l1/0..15", "l2/0", program=RELEASE)
     assert [b["flags"] for b in bitmaps(dump)] == [2, 0]
+
+
+def test_l2_tables_of_a_snapshot():
+    """Those that only the snapshot reaches are shown, shared ones are referred to by their path."""
+    path = image("# two snapshots\nsize 1G\nwrite 0 64k\nwrite 600M 64k\nsnapshot 1\nwrite 0 64k\n"
+                 "snapshot 2\n")[0]
+    found = document(path, "l2", "snapshots/*/l2", program=RELEASE)
+    first, second = found["snapshots"]
+    assert indexes(found["l2"]) == [0, 1]
+    assert first["l2"][0]["entries"] and "same_as" not in first["l2"][0]
+    assert first["l2"][1]["same_as"] == "l2/1" and "entries" not in first["l2"][1]
+    assert [table["same_as"] for table in second["l2"]] == ["l2/0", "l2/1"]
+    found = document(path, "snapshots/0/l2/0/0..1", program=RELEASE)
+    assert indexes(found["snapshots"][0]["l2"][0]["entries"]) == [0, 1]
