@@ -13,39 +13,51 @@ void json_init(struct json *json, struct spool *out, unsigned indent, bool ascii
 	*json = (struct json){.out = out, .indent = indent, .ascii = ascii};
 }
 
-static void new_line(struct json *json)
+/* The bytes that a new line takes, and a comma before it. */
+static size_t separator_size(const struct json *json)
 {
-	static const char spaces[] = "                                                        ";
-	size_t columns = (size_t)json->depth * json->indent;
-
-	spool_write(json->out, "\n", 1);
-	while (columns > 0) {
-		size_t piece = columns < sizeof(spaces) - 1 ? columns : sizeof(spaces) - 1;
-
-		spool_write(json->out, spaces, piece);
-		columns -= piece;
-	}
+	return 2 + (size_t)json->depth * json->indent;
 }
 
-/* What has to stand before a value or a key. */
-static void separate(struct json *json)
+static char *put_line(const struct json *json, char *to)
+{
+	size_t columns = (size_t)json->depth * json->indent;
+
+	*to++ = '\n';
+	memset(to, ' ', columns);
+	return to + columns;
+}
+
+/* What has to stand before a value or a key; there is room for it. Returns where it ends. */
+static char *put_separator(struct json *json, char *to)
 {
 	if (json->after_key) {
 		json->after_key = false;
-		return;
+		return to;
 	}
 	if (json->depth == 0)
-		return;
+		return to;
 	if (json->filled[json->depth])
-		spool_write(json->out, ",", 1);
+		*to++ = ',';
 	json->filled[json->depth] = true;
-	new_line(json);
+	return put_line(json, to);
+}
+
+/* A separator and size bytes, which are one of our keys, a number, or less. */
+static void put(struct json *json, const char *bytes, size_t size)
+{
+	char *to = spool_reserve(json->out, separator_size(json) + size);
+
+	if (!to)
+		return;
+	to = put_separator(json, to);
+	memcpy(to, bytes, size);
+	spool_advance(json->out, to + size);
 }
 
 static void begin(struct json *json, const char *bracket)
 {
-	separate(json);
-	spool_write(json->out, bracket, 1);
+	put(json, bracket, 1);
 	json->depth++;
 	assert(json->depth < JSON_DEPTH_MAX);
 	json->filled[json->depth] = false;
@@ -53,12 +65,15 @@ static void begin(struct json *json, const char *bracket)
 
 static void end(struct json *json, const char *bracket)
 {
-	bool filled = json->filled[json->depth];
+	bool filled = json->filled[json->depth--];
+	char *to = spool_reserve(json->out, separator_size(json) + 1);
 
-	json->depth--;
+	if (!to)
+		return;
 	if (filled)
-		new_line(json);
-	spool_write(json->out, bracket, 1);
+		to = put_line(json, to);
+	*to++ = *bracket;
+	spool_advance(json->out, to);
 }
 
 void json_begin_object(struct json *json)
@@ -83,10 +98,17 @@ void json_end_array(struct json *json)
 
 void json_key(struct json *json, const char *key)
 {
-	separate(json);
-	spool_write(json->out, "\"", 1);
-	spool_text(json->out, key);
-	spool_write(json->out, "\": ", 3);
+	size_t size = strlen(key);
+	char *to = spool_reserve(json->out, separator_size(json) + size + 4);
+
+	if (to) {
+		to = put_separator(json, to);
+		*to++ = '"';
+		memcpy(to, key, size);
+		to += size;
+		memcpy(to, "\": ", 3);
+		spool_advance(json->out, to + 3);
+	}
 	json->after_key = true;
 }
 
@@ -95,24 +117,27 @@ void json_number(struct json *json, uint64_t number)
 	char digits[20];
 	size_t at = sizeof(digits);
 
-	separate(json);
-	do {
+	/* Two at a time: most of a bulk table is numbers, and a division is what a digit costs. */
+	for (; number >= 100; number /= 100) {
+		unsigned two = (unsigned)(number % 100);
+
+		digits[--at] = (char)('0' + two % 10);
+		digits[--at] = (char)('0' + two / 10);
+	}
+	if (number >= 10)
 		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	spool_write(json->out, digits + at, sizeof(digits) - at);
+	digits[--at] = (char)('0' + (number >= 10 ? number / 10 : number));
+	put(json, digits + at, sizeof(digits) - at);
 }
 
 void json_bool(struct json *json, bool truth)
 {
-	separate(json);
-	spool_text(json->out, truth ? "true" : "false");
+	put(json, truth ? "true" : "false", truth ? 4 : 5);
 }
 
 void json_null(struct json *json)
 {
-	separate(json);
-	spool_text(json->out, "null");
+	put(json, "null", 4);
 }
 
 static void write_unit(struct json *json, uint32_t unit)
@@ -213,16 +238,14 @@ static void write_text(struct json *json, struct qcow2_bytes bytes)
 
 void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes)
 {
-	separate(json);
-	spool_write(json->out, "\"", 1);
+	put(json, "\"", 1);
 	write_text(json, bytes);
 	spool_write(json->out, "\"", 1);
 }
 
 void json_bytes_as_quoted_text(struct json *json, struct qcow2_bytes bytes)
 {
-	separate(json);
-	spool_write(json->out, "\"'", 2);
+	put(json, "\"'", 2);
 	write_text(json, bytes);
 	spool_write(json->out, "'\"", 2);
 }
@@ -236,8 +259,7 @@ void json_hex(struct json *json, struct qcow2_bytes bytes)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	separate(json);
-	spool_write(json->out, "\"", 1);
+	put(json, "\"", 1);
 	for (size_t i = 0; i < bytes.size; i++) {
 		char two[2] = {digits[bytes.data[i] >> 4], digits[bytes.data[i] & 15]};
 

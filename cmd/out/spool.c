@@ -2,6 +2,7 @@
 /* See spool.h. */
 #include "out/spool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,21 +33,11 @@ static void write_all(struct spool *spool)
 	spool->size = 0;
 }
 
-/* Room for size more bytes, growing up to SPOOL_KEPT; beyond that, what is kept is written out. */
-static bool make_room(struct spool *spool, size_t size)
+/* Makes the buffer larger; false, and what was there stays, if there is no memory. */
+static bool grow(struct spool *spool, size_t capacity)
 {
-	size_t capacity = spool->capacity ? spool->capacity : 65536;
-	char *kept;
+	char *kept = realloc(spool->kept, capacity);
 
-	if (spool->size + size > SPOOL_KEPT) {
-		spool->streaming = true;
-		write_all(spool);
-	}
-	while (capacity < spool->size + size)
-		capacity *= 2;
-	if (capacity == spool->capacity)
-		return true;
-	kept = realloc(spool->kept, capacity);
 	if (!kept) {
 		spool->errnum = ENOMEM;
 		return false;
@@ -56,18 +47,34 @@ static bool make_room(struct spool *spool, size_t size)
 	return true;
 }
 
-void spool_write(struct spool *spool, const void *data, size_t size)
+char *spool_make_room(struct spool *spool, size_t size)
 {
-	const char *from = data;
+	size_t capacity = spool->capacity ? spool->capacity : SPOOL_PIECE;
 
+	assert(size <= SPOOL_PIECE);
+	if (spool->errnum)
+		return NULL;
+	if (spool->size + size > SPOOL_KEPT || spool->streaming) {
+		write_all(spool);
+		/* the rest of the buffer is not used any more */
+		spool->streaming = true;
+		spool->capacity = SPOOL_PIECE;
+		return spool->errnum ? NULL : spool->kept;
+	}
+	while (capacity < spool->size + size)
+		capacity *= 2;
+	if (capacity > spool->capacity && !grow(spool, capacity))
+		return NULL;
+	return spool->kept + spool->size;
+}
+
+void spool_write_pieces(struct spool *spool, const char *data, size_t size)
+{
 	while (size > 0 && spool->errnum == 0) {
-		size_t piece = size < SPOOL_KEPT ? size : SPOOL_KEPT;
+		size_t piece = size < SPOOL_PIECE ? size : SPOOL_PIECE;
 
-		if (spool->capacity - spool->size < piece && !make_room(spool, piece))
-			return;
-		memcpy(spool->kept + spool->size, from, piece);
-		spool->size += piece;
-		from += piece;
+		spool_write(spool, data, piece);
+		data += piece;
 		size -= piece;
 	}
 }

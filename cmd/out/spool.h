@@ -9,8 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SPOOL_KEPT (4U << 20)
+/* The most that can be reserved at once, and how much waits once it streams: it stays in caches. */
+#define SPOOL_PIECE (64U << 10)
 
 struct spool {
 	char *kept;
@@ -24,7 +27,55 @@ struct spool {
 
 void spool_init(struct spool *spool, int fd);
 
-void spool_write(struct spool *spool, const void *data, size_t size);
+/* See spool_reserve(), which calls this when there is no room. */
+char *spool_make_room(struct spool *spool, size_t size);
+
+/*
+ * Room for size bytes, at most SPOOL_PIECE, or NULL after a failure. What is put there counts once
+ * spool_advance() says where it ends. Inline, as is spool_write(): output comes in small bits.
+ */
+static inline char *spool_reserve(struct spool *spool, size_t size)
+{
+	/* not <: the first call has to make room even for nothing */
+	if (spool->capacity - spool->size <= size)
+		return spool_make_room(spool, size);
+	return spool->kept + spool->size;
+}
+
+static inline void spool_advance(struct spool *spool, const char *end)
+{
+	spool->size = (size_t)(end - spool->kept);
+}
+
+/* What is larger than a piece. */
+void spool_write_pieces(struct spool *spool, const char *data, size_t size);
+
+static inline void spool_write(struct spool *spool, const void *data, size_t size)
+{
+	char *room;
+
+	if (size > SPOOL_PIECE) {
+		spool_write_pieces(spool, data, size);
+		return;
+	}
+	room = spool_reserve(spool, size);
+	if (room && size > 0) {
+		memcpy(room, data, size);
+		spool->size += size;
+	}
+}
+
+/* The same byte so many times, at most SPOOL_PIECE. */
+static inline void spool_fill(struct spool *spool, char byte, size_t count)
+{
+	char *room = spool_reserve(spool, count);
+
+	if (room && count > 0) {
+		memset(room, byte, count);
+		spool->size += count;
+	}
+}
+
 void spool_text(struct spool *spool, const char *text);
 void spool_print(struct spool *spool, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
