@@ -45,8 +45,7 @@ static unsigned width(const char *text)
 
 static void write_blanks(struct spool *out, unsigned count)
 {
-	while (count-- > 0)
-		spool_write(out, " ", 1);
+	spool_fill(out, ' ', count);
 }
 
 /* Bytes that were asked for go after the value, or below it if there are many. */
@@ -72,6 +71,7 @@ static void write_bytes(struct text_emitter *e, const struct qcow2_value *value,
 static void write_line(struct text_emitter *e, const struct qcow2_value *value)
 {
 	char text[TEXT_VALUE_MAX];
+	unsigned names = (unsigned)strlen(value->name);
 
 	text_value(text, sizeof(text), value);
 	write_title(e);
@@ -79,7 +79,8 @@ static void write_line(struct text_emitter *e, const struct qcow2_value *value)
 		spool_print(e->out, "0x%010" PRIx64 "  ", value->offset_bytes);
 	else if (e->options.offsets)
 		write_blanks(e->out, 14);
-	spool_print(e->out, "%-25s ", value->name);
+	spool_text(e->out, value->name);
+	write_blanks(e->out, names < 25 ? 26 - names : 1);
 	spool_text(e->out, text);
 	write_bytes(e, value, text);
 }
@@ -153,10 +154,9 @@ static void flush_rows(struct text_emitter *e)
 		write_row(e, t->title, true);
 	t->heading = true;
 	t->pending = false;
-	if (t->first == t->last)
-		snprintf(numbers, sizeof(numbers), "%" PRIu64, t->first);
-	else
-		snprintf(numbers, sizeof(numbers), "%" PRIu64 "..%" PRIu64, t->first, t->last);
+	text_number(numbers, "", 10, t->first);
+	if (t->first != t->last)
+		text_number(numbers + strlen(numbers), "..", 10, t->last);
 	write_row(e, numbers, false);
 }
 
@@ -169,7 +169,8 @@ static void begin_row(struct text_emitter *e, const struct qcow2_node *node)
 	if (t->skipping)
 		return;
 	flush_rows(e);
-	snprintf(t->title, sizeof(t->title), "%s", node->title ? node->title : "index");
+	if (!t->heading)
+		snprintf(t->title, sizeof(t->title), "%s", node->title ? node->title : "index");
 	t->columns = 0;
 	t->row_size = 0;
 	t->first = node->index;

@@ -23,6 +23,24 @@ void text_hex(char *out, struct qcow2_bytes bytes)
 	*out = '\0';
 }
 
+void text_number(char *out, const char *prefix, unsigned base, uint64_t number)
+{
+	static const char digits[] = "0123456789abcdef";
+	char reversed[TEXT_NUMBER_MAX];
+	size_t size = 0;
+
+	while (*prefix)
+		*out++ = *prefix++;
+	do {
+		/* constant divisors: a division by an unknown one costs many times as much */
+		reversed[size++] = digits[base == 16 ? number % 16 : number % 10];
+		number = base == 16 ? number / 16 : number / 10;
+	} while (number > 0);
+	while (size > 0)
+		*out++ = reversed[--size];
+	*out = '\0';
+}
+
 /* " (auto, bits 5..7)": the names of the bits that are set. */
 static void append_bits(char *out, size_t size, const struct qcow2_value *value)
 {
@@ -76,7 +94,7 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		break;
 	case QCOW2_STYLE_HEX:
 	case QCOW2_STYLE_MAGIC:
-		snprintf(out, size, "0x%" PRIx64, n);
+		text_number(out, "0x", 16, n);
 		break;
 	case QCOW2_STYLE_GRANULARITY:
 		snprintf(out, size, "%" PRIu64 " (%s)", n,
@@ -100,7 +118,7 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		snprintf(out, size, "%" PRIu64 " (%s)", n, human_duration(n, human));
 		break;
 	default:
-		snprintf(out, size, "%" PRIu64, n);
+		text_number(out, "", 10, n);
 		break;
 	}
 }

@@ -12,8 +12,14 @@
 /* Enough for any value, terminated: escaping makes six characters of a byte at most. */
 #define TEXT_VALUE_MAX (1024 * 6 + 256)
 
+/* Enough for any number with its prefix, terminated. */
+#define TEXT_NUMBER_MAX 24
+
 /* The value as one line, cut and counted if it is long; bytes beyond a line are only counted. */
 void text_value(char *out, size_t size, const struct qcow2_value *value);
+
+/* A prefix of at most two characters and a number, base 10 or 16; printf is slow in bulk tables. */
+void text_number(char *out, const char *prefix, unsigned base, uint64_t number);
 
 /* All the bytes as digits: out needs two characters a byte and one more. */
 void text_hex(char *out, struct qcow2_bytes bytes);
