@@ -148,7 +148,8 @@ static int run(const struct command *command, int argc, char **argv)
 	dump.show.colour = wants_colour();
 	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
 				&dump.selection, &err))
-		return usage_error(command, "%s", err.text);
+		return err.code == QCOW2_ERROR_ARGUMENT ? usage_error(command, "%s", err.text)
+							: report_error(command, dump.file, &err);
 	spool_init(&dump.out, STDOUT_FILENO);
 	progress_init(&dump.progress);
 	dump.show.progress = &dump.progress;

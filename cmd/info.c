@@ -90,22 +90,43 @@ static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-static void show(struct run *run, const struct info *info)
+void info_note(struct info *info, const struct qcow2_error *err)
 {
-	if (run->as_json)
-		info_show_json(&run->json, info);
-	else {
-		if (run->shown > 0)
-			spool_text(&run->out, "\n");
-		info_show_human(&run->out, info, run->colour);
-	}
-	run->shown++;
-	worsen(run, info->problems.corrupt ? EXIT_MALFORMED : EXIT_FINE);
+	if (info->failed || (err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY))
+		return;
+	info->failed = true;
+	info->failure = *err;
 }
 
 static void fail(struct run *run, const char *file, const struct qcow2_error *err)
 {
 	worsen(run, report_error(run->command, file, err));
+}
+
+/* Half a page is worse than none: it is taken back. */
+static bool show(struct run *run, struct info *info)
+{
+	const struct spool before = run->out;
+	const struct json json_before = run->json;
+
+	if (run->as_json) {
+		info_show_json(&run->json, info);
+	} else {
+		if (run->shown > 0)
+			spool_text(&run->out, "\n");
+		info_show_human(&run->out, info, run->colour);
+	}
+	if (info->failed) {
+		if (run->out.written == before.written) {
+			run->out.size = before.size;
+			run->json = json_before;
+		}
+		fail(run, info->file, &info->failure);
+		return false;
+	}
+	run->shown++;
+	worsen(run, info->problems.corrupt ? EXIT_MALFORMED : EXIT_FINE);
+	return true;
 }
 
 static void fail_text(struct run *run, const char *file, const char *text)
@@ -142,6 +163,7 @@ static bool extend_chain(struct run *run, struct chain *chain, const char *file)
 static char *next_in_chain(struct run *run, const struct info *info, bool *raw)
 {
 	struct qcow2_bytes name, format;
+	char *full;
 
 	if (!info->image)
 		return NULL;
@@ -159,7 +181,10 @@ static char *next_in_chain(struct run *run, const struct info *info, bool *raw)
 		fail_text(run, info->file, "the backing file's name holds a NUL");
 		return NULL;
 	}
-	return info_full_name(info->file, name);
+	full = info_full_name(info->file, name);
+	if (!full)
+		fail_text(run, info->file, "out of memory");
+	return full;
 }
 
 /* Opens what info->file names; a file that the image above calls raw is not looked into. */
@@ -173,6 +198,10 @@ static bool open_info(struct run *run, struct info *info, bool raw)
 		      qcow2_walk(info->image, NULL, QCOW2_WALK_NO_TABLES, &listener,
 				 &info->problems, &err)))) {
 		fail(run, info->file, &err);
+		return false;
+	}
+	if (info->problems.short_of_memory) {
+		fail_text(run, info->file, "out of memory");
 		return false;
 	}
 	return true;
@@ -198,8 +227,7 @@ static void show_chain(struct run *run, const char *file)
 		char *next = NULL;
 
 		if (open_info(run, &info, raw)) {
-			show(run, &info);
-			if (run->chain)
+			if (show(run, &info) && run->chain)
 				next = next_in_chain(run, &info, &raw);
 		}
 		close_info(&info);

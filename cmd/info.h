@@ -18,14 +18,20 @@ struct info {
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct problem_log problems;
-	bool chain; /* its backing file is shown too, if it can be */
+	bool chain;  /* its backing file is shown too, if it can be */
+	bool failed; /* showing it needed a read or memory that it did not get: failure says which
+		      */
+	struct qcow2_error failure;
 };
 
-/* The image as people want to know it. */
-void info_show_human(struct spool *out, const struct info *info, bool colour);
+/* Notes that showing it failed, unless err only says that a structure is broken or not there. */
+void info_note(struct info *info, const struct qcow2_error *err);
 
-/* The image as `qemu-img info --output=json` shows it, key for key. */
-void info_show_json(struct json *json, const struct info *info);
+/* The image as people want to know it. What fails is noted; the page is then not whole. */
+void info_show_human(struct spool *out, struct info *info, bool colour);
+
+/* The image as `qemu-img info --output=json` shows it, key for key; failure likewise. */
+void info_show_json(struct json *json, struct info *info);
 
 /*
  * The path of a backing file: name as it is if it is absolute or of a protocol, else relative to

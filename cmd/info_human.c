@@ -18,7 +18,7 @@
 /* A page under way. */
 struct page {
 	struct spool *out;
-	const struct info *info;
+	struct info *info;
 	bool colour;
 };
 
@@ -150,13 +150,16 @@ static void show_snapshots(const struct page *page)
 	struct qcow2_error err;
 	char size[HUMAN_MAX], date[HUMAN_MAX], clock[HUMAN_MAX];
 	unsigned rows = 0;
+	int more = 0;
 
-	if (qcow2_snapshots_open(page->info->image, &snapshots, &err))
+	if (qcow2_snapshots_open(page->info->image, &snapshots, &err)) {
+		info_note(page->info, &err);
 		return;
+	}
 	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-12s %-24s %s\n",
 		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "name", "VM state",
 		    "date", "VM clock");
-	while (rows++ < ROWS_SHOWN && qcow2_snapshots_next(snapshots, &s, &err) > 0) {
+	while (rows++ < ROWS_SHOWN && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		char id[64];
 
 		qcow2_text_escape(s.id, id, sizeof(id));
@@ -168,6 +171,8 @@ static void show_snapshots(const struct page *page)
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");
+	if (more < 0)
+		info_note(page->info, &err);
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -193,12 +198,15 @@ static void show_bitmaps(const struct page *page)
 	struct qcow2_error err;
 	char size[HUMAN_MAX];
 	unsigned rows = 0;
+	int more = 0;
 
-	if (qcow2_bitmaps_open(page->info->image, &bitmaps, &err))
+	if (qcow2_bitmaps_open(page->info->image, &bitmaps, &err)) {
+		info_note(page->info, &err);
 		return;
+	}
 	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-24s %-12s %s\n",
 		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "name", "granularity", "state");
-	while (rows++ < ROWS_SHOWN && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0) {
+	while (rows++ < ROWS_SHOWN && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
 		unsigned bits = bitmap.entry.granularity_bits;
 
 		name_cell(page, bitmap.name, " ");
@@ -208,10 +216,12 @@ static void show_bitmaps(const struct page *page)
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");
+	if (more < 0)
+		info_note(page->info, &err);
 	qcow2_bitmaps_close(bitmaps);
 }
 
-void info_show_human(struct spool *out, const struct info *info, bool colour)
+void info_show_human(struct spool *out, struct info *info, bool colour)
 {
 	struct page page = {out, info, colour};
 	const struct qcow2_geometry *geometry;

@@ -37,17 +37,20 @@ static void key_bool(struct json *json, const char *key, bool truth)
 	json_bool(json, truth);
 }
 
-static void show_snapshots(struct json *json, const struct qcow2_image *image)
+static void show_snapshots(struct json *json, struct info *info)
 {
 	struct qcow2_snapshots *snapshots;
 	struct qcow2_snapshot s;
 	struct qcow2_error err;
+	int more;
 
-	if (qcow2_snapshots_open(image, &snapshots, &err))
+	if (qcow2_snapshots_open(info->image, &snapshots, &err)) {
+		info_note(info, &err);
 		return;
+	}
 	json_key(json, "snapshots");
 	json_begin_array(json);
-	while (qcow2_snapshots_next(snapshots, &s, &err) > 0) {
+	while ((more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		json_begin_object(json);
 		if (s.has_icount)
 			key_number(json, "icount", s.extra.icount);
@@ -61,6 +64,8 @@ static void show_snapshots(struct json *json, const struct qcow2_image *image)
 		json_end_object(json);
 	}
 	json_end_array(json);
+	if (more < 0)
+		info_note(info, &err);
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -81,20 +86,26 @@ static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
 }
 
 /* Bitmaps that the autoclear bit does not vouch for are not shown by QEMU either. */
-static void show_bitmaps(struct json *json, const struct qcow2_image *image)
+static void show_bitmaps(struct json *json, struct info *info)
 {
 	struct qcow2_bitmaps *bitmaps;
 	struct qcow2_bitmap bitmap;
 	struct qcow2_error err;
+	int more;
 
-	if (!(qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
-	    qcow2_bitmaps_open(image, &bitmaps, &err))
+	if (!(qcow2_image_header(info->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
 		return;
+	if (qcow2_bitmaps_open(info->image, &bitmaps, &err)) {
+		info_note(info, &err);
+		return;
+	}
 	json_key(json, "bitmaps");
 	json_begin_array(json);
-	while (qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0)
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
 		show_bitmap(json, &bitmap);
 	json_end_array(json);
+	if (more < 0)
+		info_note(info, &err);
 	qcow2_bitmaps_close(bitmaps);
 }
 
@@ -158,7 +169,7 @@ static void show_slot(struct json *json, const uint8_t *raw)
 	json_end_object(json);
 }
 
-static void show_luks(struct json *json, const struct qcow2_image *image)
+static void show_luks(struct json *json, struct info *info)
 {
 	uint8_t raw[LUKS1_BYTES];
 	struct qcow2_luks1 luks;
@@ -166,8 +177,10 @@ static void show_luks(struct json *json, const struct qcow2_image *image)
 	uint64_t offset;
 
 	key_text(json, "format", "luks");
-	if (qcow2_image_read_luks(image, raw, sizeof(raw), &offset, &err))
+	if (qcow2_image_read_luks(info->image, raw, sizeof(raw), &offset, &err)) {
+		info_note(info, &err);
 		return;
+	}
 	qcow2_luks1_decode(&luks, raw, sizeof(raw));
 	if (luks.version != 1)
 		return;
@@ -183,16 +196,16 @@ static void show_luks(struct json *json, const struct qcow2_image *image)
 	json_end_array(json);
 }
 
-static void show_encryption(struct json *json, const struct qcow2_image *image)
+static void show_encryption(struct json *json, struct info *info)
 {
-	uint32_t method = qcow2_image_header(image)->crypt_method;
+	uint32_t method = qcow2_image_header(info->image)->crypt_method;
 
 	if (method == 0)
 		return;
 	json_key(json, "encrypt");
 	json_begin_object(json);
 	if (method == 2)
-		show_luks(json, image);
+		show_luks(json, info);
 	else
 		key_text(json, "format", method == 1 ? "aes" : "unknown");
 	json_end_object(json);
@@ -204,8 +217,9 @@ static const char *compression_name(unsigned type)
 	return type == 0 ? "zlib" : type == 1 ? "zstd" : "unknown";
 }
 
-static void show_specific(struct json *json, const struct qcow2_image *image)
+static void show_specific(struct json *json, struct info *info)
 {
+	const struct qcow2_image *image = info->image;
 	const struct qcow2_header *h = qcow2_image_header(image);
 
 	json_key(json, "format-specific");
@@ -218,7 +232,7 @@ static void show_specific(struct json *json, const struct qcow2_image *image)
 	if (h->version >= 3) {
 		key_bool(json, "lazy-refcounts",
 			 (h->compatible_features & QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0);
-		show_bitmaps(json, image);
+		show_bitmaps(json, info);
 	}
 	if (h->refcount_order <= 6)
 		key_number(json, "refcount-bits", UINT64_C(1) << h->refcount_order);
@@ -236,12 +250,12 @@ static void show_specific(struct json *json, const struct qcow2_image *image)
 		key_bool(json, "data-file-raw",
 			 (h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0);
 	}
-	show_encryption(json, image);
+	show_encryption(json, info);
 	json_end_object(json);
 	json_end_object(json);
 }
 
-static void show_backing(struct json *json, const struct info *info)
+static void show_backing(struct json *json, struct info *info)
 {
 	struct qcow2_bytes name = qcow2_image_backing_name(info->image);
 	struct qcow2_bytes format =
@@ -254,29 +268,33 @@ static void show_backing(struct json *json, const struct info *info)
 	full = info_full_name(info->file, name);
 	if (full)
 		key_text(json, "full-backing-filename", full);
+	else
+		info_note(info, &(struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+						      .offset_bytes = QCOW2_NO_OFFSET,
+						      .text = "out of memory"});
 	free(full);
 	if (format.size > 0)
 		key_bytes(json, "backing-filename-format", format);
 }
 
-static void show_qcow2(struct json *json, const struct info *info)
+static void show_qcow2(struct json *json, struct info *info)
 {
 	const struct qcow2_header *h = qcow2_image_header(info->image);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(info->image);
 
-	show_snapshots(json, info->image);
+	show_snapshots(json, info);
 	key_number(json, "virtual-size", h->size & ~UINT64_C(511));
 	if (geometry)
 		key_number(json, "cluster-size", geometry->cluster_size_bytes);
 	key_text(json, "format", "qcow2");
-	show_specific(json, info->image);
+	show_specific(json, info);
 	if (h->crypt_method != 0)
 		key_bool(json, "encrypted", true);
 	show_backing(json, info);
 	key_bool(json, "dirty-flag", (h->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY) != 0);
 }
 
-void info_show_json(struct json *json, const struct info *info)
+void info_show_json(struct json *json, struct info *info)
 {
 	json_begin_object(json);
 	key_text(json, "filename", info->file);
