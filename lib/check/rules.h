@@ -24,7 +24,15 @@ struct qcow2_names_seen {
 	struct qcow2_hash_key key;
 	struct qcow2_name_set set;
 	struct qcow2_name_set tables; /* bitmaps: where their tables are */
+	bool short_of_memory;         /* duplicates may have been missed: the caller has to fail */
 };
+
+/*
+ * The index that came with the hash before, in one of the two sets, or QCOW2_NAME_SET_NEW; then the
+ * hash is remembered with this index.
+ */
+uint64_t qcow2_seen_before(struct qcow2_names_seen *seen, struct qcow2_name_set *set, uint64_t hash,
+			   uint64_t index);
 
 /* "Bitmap directory": one entry. seen finds duplicate names and shared tables. */
 void qcow2_rules_bitmap(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,

@@ -119,10 +119,9 @@ static void rule_name(const struct context *c, struct qcow2_names_seen *seen)
 			 (struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_TEXT,
 						.offset_bytes = name_at},
 			 "name");
-	/* A set that is full, or out of memory, finds no more duplicates and does no harm. */
 	if (bitmap->name.size > 0 && !bitmap->cut)
-		(void)qcow2_name_set_insert(&seen->set, qcow2_hash(&seen->key, bitmap->name),
-					    bitmap->index, &earlier);
+		earlier = qcow2_seen_before(seen, &seen->set, qcow2_hash(&seen->key, bitmap->name),
+					    bitmap->index);
 	if (earlier != QCOW2_NAME_SET_NEW)
 		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE, name_at, earlier, "name");
 }
@@ -175,18 +174,15 @@ static void rule_table_place(const struct context *c)
 	}
 }
 
-/* A set that is full, or out of memory, finds no more sharing and does no harm. */
 static void rule_table_shared(const struct context *c, struct qcow2_names_seen *seen)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
-	uint64_t earlier = QCOW2_NAME_SET_NEW;
 
 	if (e->bitmap_table_offset == 0 || e->bitmap_table_size == 0)
 		return;
 	/* The offset is its own hash: no two tables have the same. */
-	(void)qcow2_name_set_insert(&seen->tables, e->bitmap_table_offset, c->bitmap->index,
-				    &earlier);
-	if (earlier != QCOW2_NAME_SET_NEW)
+	if (qcow2_seen_before(seen, &seen->tables, e->bitmap_table_offset, c->bitmap->index) !=
+	    QCOW2_NAME_SET_NEW)
 		complain_value(c, QCOW2_PROBLEM_BITMAP_TABLE_SHARED, AT(bitmap_table_offset),
 			       e->bitmap_table_offset, "bitmap_table_offset");
 }

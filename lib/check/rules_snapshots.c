@@ -119,10 +119,9 @@ static void rule_names(const struct context *c, struct qcow2_names_seen *seen)
 						.offset_bytes =
 							id_at + snapshot->header.id_str_size},
 			 "name");
-	/* A set that is full, or out of memory, finds no more duplicates and does no harm. */
 	if (!snapshot->cut)
-		(void)qcow2_name_set_insert(&seen->set, qcow2_hash(&seen->key, snapshot->id),
-					    snapshot->index, &earlier);
+		earlier = qcow2_seen_before(seen, &seen->set, qcow2_hash(&seen->key, snapshot->id),
+					    snapshot->index);
 	if (earlier != QCOW2_NAME_SET_NEW)
 		complain(c,
 			 (struct qcow2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_ID_DUPLICATE,

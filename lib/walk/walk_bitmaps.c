@@ -92,6 +92,8 @@ static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *b
 		read.cut = bitmap.cut;
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
+	if (seen.short_of_memory)
+		more = qcow2_fail_memory(w->err);
 	if (more < 0)
 		qcow2_walk_fail(w);
 	if (more == 0 && !w->probe)

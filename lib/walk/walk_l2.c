@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "walk/internal.h"
 
@@ -129,7 +130,10 @@ static bool shown_before(struct qcow2_walk_state *w, uint64_t offset, uint64_t h
 			 uint64_t *earlier)
 {
 	*earlier = QCOW2_NAME_SET_NEW;
-	(void)qcow2_name_set_insert(&w->l2.shown, offset, here, earlier);
+	if (qcow2_name_set_insert(&w->l2.shown, offset, here, earlier) == QCOW2_ERROR_MEMORY) {
+		qcow2_fail_memory(w->err);
+		qcow2_walk_fail(w);
+	}
 	return *earlier != QCOW2_NAME_SET_NEW;
 }
 

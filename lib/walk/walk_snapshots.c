@@ -112,6 +112,8 @@ static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_snapshots 
 		used = snapshot.offset_bytes - w->header->snapshot_offset;
 		entries++;
 	}
+	if (seen.short_of_memory)
+		more = qcow2_fail_memory(w->err);
 	if (more < 0)
 		qcow2_walk_fail(w);
 	qcow2_name_set_release(&seen.set);
