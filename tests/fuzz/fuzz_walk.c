@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fuzzes the walk: the input is an image, walked once as by default and once with everything, and
- * each value is touched. The visitor stops after a bound, so that sharing cannot make it slow.
+ * Fuzzes the walk: the input is an image, walked as by default, with everything, or with selectors,
+ * and each value is touched. The visitor stops after a bound: many inputs are worth more than long
+ * ones.
  */
 #include <stdlib.h>
 
 #include <qcow2/qcow2.h>
 
-#define EVENTS_MAX 200000
+#define EVENTS_MAX 10000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,10 +27,13 @@ static int tick(struct seen *seen)
 	return 0;
 }
 
+/* Both ends, and enough between them: a page that is not there is never missed. */
 static void touch(struct seen *seen, struct qcow2_bytes bytes)
 {
-	for (size_t i = 0; i < bytes.size; i++)
+	for (size_t i = 0; i < bytes.size; i += i < 64 ? 1 : 61)
 		seen->sum = seen->sum * 31 + bytes.data[i];
+	if (bytes.size > 0)
+		seen->sum += bytes.data[bytes.size - 1];
 }
 
 static int begin(void *opaque, const struct qcow2_node *node)
@@ -102,9 +106,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (qcow2_source_from_memory(data, size, &source, &err))
 		return 0;
 	if (qcow2_image_open(source, &image, &err) == 0) {
-		walk(image, NULL, 0);
-		walk(image, everything, 1);
-		walk(image, few, 3);
+		/* one of the bytes that no parser looks at says which walk it is */
+		unsigned which = size > 111 ? data[111] % 3 : 0;
+
+		walk(image,
+		     which == 1   ? few
+		     : which == 0 ? everything
+				  : NULL,
+		     which == 1 ? 3 : which == 0);
 		qcow2_image_close(image);
 	}
 	qcow2_source_close(source);
