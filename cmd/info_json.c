@@ -15,14 +15,12 @@
 
 static void key_text(struct json *json, const char *key, const char *text)
 {
-	json_key(json, key);
-	json_text(json, text);
+	json_text_member(json, key, (struct qcow2_bytes){(const uint8_t *)text, strlen(text)});
 }
 
 static void key_bytes(struct json *json, const char *key, struct qcow2_bytes bytes)
 {
-	json_key(json, key);
-	json_bytes_as_text(json, bytes);
+	json_text_member(json, key, bytes);
 }
 
 static void key_number(struct json *json, const char *key, uint64_t number)

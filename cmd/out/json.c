@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <qcow2/text.h>
@@ -266,4 +267,17 @@ void json_hex(struct json *json, struct qcow2_bytes bytes)
 		spool_write(json->out, two, 2);
 	}
 	spool_write(json->out, "\"", 1);
+}
+
+void json_text_member(struct json *json, const char *key, struct qcow2_bytes bytes)
+{
+	char hex_key[80];
+
+	json_key(json, key);
+	json_bytes_as_text(json, bytes);
+	if (qcow2_text_is_utf8(bytes))
+		return;
+	snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
+	json_key(json, hex_key);
+	json_hex(json, bytes);
 }

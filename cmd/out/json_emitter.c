@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <qcow2/text.h>
 
@@ -23,8 +24,9 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 	json_begin_object(&e->json);
 	e->in_row = node->layout == QCOW2_LAYOUT_ROW;
 	if (e->depth++ == 0) {
-		json_key(&e->json, "filename");
-		json_text(&e->json, e->options.file_name);
+		json_text_member(&e->json, "filename",
+				 (struct qcow2_bytes){(const uint8_t *)e->options.file_name,
+						      strlen(e->options.file_name)});
 	}
 	if (node->index != QCOW2_NO_INDEX) {
 		json_key(&e->json, "index");
@@ -178,6 +180,10 @@ static void write_names(struct json_emitter *e, const struct qcow2_value *value)
 
 static void write_value(struct json_emitter *e, const struct qcow2_value *value)
 {
+	if (value->kind == QCOW2_VALUE_TEXT) {
+		json_text_member(&e->json, value->name, value->bytes);
+		return;
+	}
 	json_key(&e->json, value->name);
 	switch (value->kind) {
 	case QCOW2_VALUE_NUMBER:
@@ -190,12 +196,7 @@ static void write_value(struct json_emitter *e, const struct qcow2_value *value)
 	case QCOW2_VALUE_NULL:
 		json_null(&e->json);
 		break;
-	case QCOW2_VALUE_TEXT:
-		json_bytes_as_text(&e->json, value->bytes);
-		if (!qcow2_text_is_utf8(value->bytes)) {
-			companion(&e->json, value->name, "_hex");
-			json_hex(&e->json, value->bytes);
-		}
+	case QCOW2_VALUE_TEXT: /* done above */
 		break;
 	case QCOW2_VALUE_BYTES:
 		json_hex(&e->json, value->bytes);

@@ -245,6 +245,15 @@ NAMES = {
 }
 
 
+def is_utf8(name):
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+
 @pytest.mark.parametrize("name", sorted(NAMES), ids=repr)
 def test_hostile_names(name, tmp_path):
     """A file's name is somebody else's text wherever it is shown."""
@@ -266,6 +275,8 @@ def test_hostile_names(name, tmp_path):
         document = documents(text)[0]
         if "filename" in document and parsed:
             assert document["filename"] == parsed
+        if "filename" in document:
+            assert document.get("filename_hex") == (None if is_utf8(name) else name.hex())
         assert ("filename" in document) == (reader != "compat -j")
 
 
