@@ -128,13 +128,14 @@ def names_of(document):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_that_are_not_text(name):
-    """qemu-img cuts at a NUL; and makes one U+FFFD of each run of bytes that ours makes some of."""
+    """qemu-img cuts at a NUL, and makes fewer U+FFFD of the bytes of a bad character."""
     path = recipe_image(name)[0]
     theirs, ours = printed("qemu-img", path, "-U"), printed(QCOW2, path)
     pairs = list(zip(names_of(ours), names_of(theirs)))
     assert ours == theirs and pairs
     for one, other in pairs:
-        assert re.sub("\ufffd+", "\ufffd", one.partition("\0")[0]) == other
+        assert re.sub("\ufffd+", "\ufffd", one.partition("\0")[0]) == \
+            re.sub("\ufffd+", "\ufffd", other)
 
 
 def test_chain(tmp_path):
