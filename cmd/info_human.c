@@ -108,6 +108,16 @@ static void show_features(const struct page *page)
 	spool_text(page->out, between[0] ? "\n" : "none\n");
 }
 
+/* Which compression, where it is not the one that all programs know. */
+static void show_compression(const struct page *page)
+{
+	unsigned type = qcow2_image_header(page->info->image)->compression_type;
+	const char *name = qcow2_names_find(&qcow2_compression_types, type);
+
+	if (type != 0)
+		line(page, "compression", name ? name : "unknown");
+}
+
 static void show_encryption(const struct page *page)
 {
 	uint32_t method = qcow2_image_header(page->info->image)->crypt_method;
@@ -134,13 +144,13 @@ static void show_files(const struct page *page)
 			   " (not opened)");
 }
 
-static void name_cell(const struct page *page, struct qcow2_bytes name, const char *after)
+/* A name is the last column: whatever its width, it pushes no other out of line. */
+static void name_cell(const struct page *page, struct qcow2_bytes name)
 {
-	char text[NAME_SHOWN * 6 + sizeof("…")]; /* a control character takes six */
+	char text[NAME_SHOWN * 6 + 1]; /* a control character takes six */
 
-	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text) - strlen("…"));
-	strcat(text, name.size > NAME_SHOWN ? "…" : "");
-	spool_print(page->out, "%-24s%s", text, after);
+	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text));
+	spool_print(page->out, "%s%s\n", text, name.size > NAME_SHOWN ? "…" : "");
 }
 
 static void show_snapshots(const struct page *page)
@@ -156,18 +166,18 @@ static void show_snapshots(const struct page *page)
 		info_note(page->info, &err);
 		return;
 	}
-	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-12s %-24s %s\n",
-		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "name", "VM state",
-		    "date", "VM clock");
+	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-14s %-10s %s\n",
+		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "date", "VM clock",
+		    "VM state", "name");
 	while (rows++ < ROWS_SHOWN && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		char id[64];
 
 		qcow2_text_escape(s.id, id, sizeof(id));
-		spool_print(page->out, "%-6s ", id);
-		name_cell(page, s.name, " ");
-		spool_print(page->out, "%-12s %-24s %s\n", human_size(s.vm_state_size_bytes, size),
+		spool_print(page->out, "%-6s %-24s %-14s %-10s ", id,
 			    human_time(s.header.date_sec, date),
-			    human_duration(s.header.vm_clock_nsec, clock));
+			    human_duration(s.header.vm_clock_nsec, clock),
+			    human_size(s.vm_state_size_bytes, size));
+		name_cell(page, s.name);
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");
@@ -176,16 +186,17 @@ static void show_snapshots(const struct page *page)
 	qcow2_snapshots_close(snapshots);
 }
 
+/* The alarms above say why a bitmap is inconsistent or unusable. */
 static const char *state_of(const struct qcow2_bitmap *bitmap, bool consistent)
 {
 	uint32_t flags = bitmap->entry.flags;
 
 	if (!consistent)
-		return "inconsistent: QEMU ignores it";
+		return "inconsistent";
 	if (flags & QCOW2_BITMAP_IN_USE)
 		return "in use: stale";
 	if (bitmap->entry.extra_data_size > 0 && !(flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
-		return "unusable: unknown extra data";
+		return "unusable";
 	return flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
 }
 
@@ -204,15 +215,15 @@ static void show_bitmaps(const struct page *page)
 		info_note(page->info, &err);
 		return;
 	}
-	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-24s %-12s %s\n",
-		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "name", "granularity", "state");
+	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-12s %-14s %s\n",
+		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "granularity", "state", "name");
 	while (rows++ < ROWS_SHOWN && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
 		unsigned bits = bitmap.entry.granularity_bits;
 
-		name_cell(page, bitmap.name, " ");
-		spool_print(page->out, "%-12s %s\n",
+		spool_print(page->out, "%-12s %-14s ",
 			    bits < 64 ? human_size(UINT64_C(1) << bits, size) : "impossible",
 			    state_of(&bitmap, consistent));
+		name_cell(page, bitmap.name);
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");
@@ -243,6 +254,7 @@ void info_show_human(struct spool *out, struct info *info, bool colour)
 	line(&page, "cluster size",
 	     geometry ? human_size(geometry->cluster_size_bytes, human) : "impossible");
 	show_features(&page);
+	show_compression(&page);
 	show_encryption(&page);
 	show_files(&page);
 	show_snapshots(&page);
