@@ -14,7 +14,7 @@
 struct spool;
 
 /* Exit codes. */
-enum { EXIT_FINE = 0, EXIT_COULD_NOT = 1, EXIT_MALFORMED = 2 };
+enum { EXIT_FINE = 0, EXIT_COULD_NOT = 1, EXIT_MALFORMED = 2, EXIT_LEAKS = 3 };
 
 struct option_row {
 	const char *name;     /* long name without dashes */
@@ -36,6 +36,7 @@ struct command {
 };
 
 extern const struct command dump_command;
+extern const struct command check_command;
 extern const struct command info_command;
 extern const struct command explain_command;
 extern const struct command compat_command;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Shows a walk as one JSON document. Keys come from the walk; problems are its last member. */
 #include "out/emitter.h"
+#include "out/problem_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,50 +40,6 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 	return e->json.out->errnum;
 }
 
-static void write_expected(struct json *json, const struct qcow2_problem *problem)
-{
-	char text[64];
-
-	if (problem->expectation == QCOW2_EXPECT_NOTHING)
-		json_null(json);
-	else if (problem->expectation == QCOW2_EXPECT_VALUE)
-		json_number(json, problem->expected);
-	else
-		json_text(json, problem_expected(problem, text, sizeof(text)));
-}
-
-static void write_number_or_null(struct json *json, bool there, uint64_t number)
-{
-	if (there)
-		json_number(json, number);
-	else
-		json_null(json);
-}
-
-static void write_problem(struct json *json, const struct qcow2_problem *problem)
-{
-	json_begin_object(json);
-	json_key(json, "id");
-	json_text(json, problem->kind->id);
-	json_key(json, "severity");
-	json_text(json, qcow2_severity_name(problem->kind->severity));
-	json_key(json, "where");
-	json_text(json, problem->where);
-	json_key(json, "offset");
-	write_number_or_null(json, problem->offset_bytes != QCOW2_NO_OFFSET, problem->offset_bytes);
-	json_key(json, "found");
-	write_number_or_null(json, problem->has_found, problem->found);
-	json_key(json, "expected");
-	write_expected(json, problem);
-	json_key(json, "text");
-	json_text(json, problem->kind->text);
-	json_key(json, "section");
-	json_text(json, problem->kind->section);
-	json_key(json, "repairable");
-	json_bool(json, problem->kind->repairable);
-	json_end_object(json);
-}
-
 static void write_problems(struct json *json, const struct problem_log *log)
 {
 	size_t kinds;
@@ -91,8 +48,11 @@ static void write_problems(struct json *json, const struct problem_log *log)
 
 	json_key(json, "problems");
 	json_begin_array(json);
-	for (size_t i = 0; i < log->count; i++)
-		write_problem(json, &log->kept[i]);
+	for (size_t i = 0; i < log->count; i++) {
+		json_begin_object(json);
+		problem_json_members(json, &log->kept[i]);
+		json_end_object(json);
+	}
 	json_end_array(json);
 	for (size_t i = 0; i < kinds; i++) {
 		if (log->seen[i] <= PROBLEMS_KEPT)

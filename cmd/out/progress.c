@@ -47,6 +47,25 @@ void progress_step(struct progress *progress, uint64_t bytes_out)
 	set_next(progress);
 }
 
+void progress_force(struct progress *progress)
+{
+	progress->wanted = true;
+	set_next(progress);
+}
+
+void progress_share(struct progress *progress, uint64_t done_bytes, uint64_t total_bytes)
+{
+	char done[HUMAN_MAX], total[HUMAN_MAX];
+
+	if (!progress->wanted || !is_due(progress))
+		return;
+	fprintf(stderr, "\r%s of %s checked\033[K", human_size(done_bytes, done),
+		human_size(total_bytes, total));
+	fflush(stderr);
+	progress->shown = true;
+	set_next(progress);
+}
+
 void progress_end(struct progress *progress)
 {
 	if (progress->shown)

@@ -23,6 +23,12 @@ void progress_init(struct progress *progress);
 /* One more thing was done; bytes_out is what the page has by now. Costs next to nothing. */
 void progress_step(struct progress *progress, uint64_t bytes_out);
 
+/* The line is wanted whatever standard error is: the user said so. */
+void progress_force(struct progress *progress);
+
+/* So much of a whole is done. */
+void progress_share(struct progress *progress, uint64_t done_bytes, uint64_t total_bytes);
+
 /* Wipes the line, so that messages do not mix with it. */
 void progress_end(struct progress *progress);
 

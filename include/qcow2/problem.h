@@ -19,9 +19,10 @@ enum qcow2_severity {
 
 /* A kind of problem, a row of def/problems.def. */
 struct qcow2_problem_kind {
-	const char *id;      /* "header-cluster-bits" */
-	const char *text;    /* what is wrong, one sentence without a value */
-	const char *section; /* section of the specification, or "QEMU" for its limits */
+	const char *id;          /* "header-cluster-bits" */
+	const char *text;        /* what is wrong, one sentence without a value */
+	const char *consequence; /* what it does to the guest, in plain words */
+	const char *section;     /* section of the specification, or "QEMU" for its limits */
 	enum qcow2_severity severity;
 	bool repairable; /* whether a repair without loss of data is possible in principle */
 };
@@ -35,7 +36,17 @@ enum qcow2_expectation {
 	QCOW2_EXPECT_MULTIPLE_OF, /* a multiple of expected */
 };
 
-#define QCOW2_PROBLEM_WHERE_MAX 256
+#define QCOW2_PROBLEM_WHERE_MAX  256
+#define QCOW2_PROBLEM_OWNERS_MAX 4
+#define QCOW2_OWNER_WHERE_MAX    96
+
+/* Something that uses a host cluster. */
+struct qcow2_owner {
+	char where[QCOW2_OWNER_WHERE_MAX]; /* its path, as in struct qcow2_problem */
+	bool has_guest;                    /* it maps a part of the virtual disk */
+	uint64_t guest_byte;
+	uint64_t guest_length_bytes;
+};
 
 /* One problem found. Valid during the callback only. */
 struct qcow2_problem {
@@ -47,11 +58,18 @@ struct qcow2_problem {
 	uint64_t found;
 	enum qcow2_expectation expectation;
 	uint64_t expected;
+	bool has_guest; /* whether a range of the virtual disk is concerned */
+	uint64_t guest_byte;
+	uint64_t guest_length_bytes;
+	/* Of problems of host clusters: who uses it, in the order of the walk. */
+	unsigned owner_count; /* of those that are named */
+	uint64_t owners_total;
+	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX];
 };
 
 /* Identifies a row: QCOW2_PROBLEM_HEADER_CLUSTER_BITS, … */
 enum qcow2_problem_id {
-#define QCOW2_PROBLEM(ID, id, severity, repairable, section, text) QCOW2_PROBLEM_##ID,
+#define QCOW2_PROBLEM(ID, id, severity, repairable, section, text, consequence) QCOW2_PROBLEM_##ID,
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
 	QCOW2_PROBLEM_COUNT

@@ -4,6 +4,7 @@
 #define QCOW2_QCOW2_H
 
 #include <qcow2/base.h>
+#include <qcow2/check.h>
 #include <qcow2/error.h>
 #include <qcow2/format.h>
 #include <qcow2/image.h>

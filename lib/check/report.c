@@ -9,15 +9,22 @@ void qcow2_report(const struct qcow2_reporter *reporter, const struct qcow2_find
 		  const char *where, ...)
 {
 	size_t count;
-	struct qcow2_problem problem = {
+	struct qcow2_problem problem;
+	va_list arguments;
+
+	if (reporter->wanted && !reporter->wanted(reporter->opaque, finding->id))
+		return;
+	problem = (struct qcow2_problem){
 		.kind = &qcow2_problem_kinds(&count)[finding->id],
 		.offset_bytes = finding->offset_bytes,
 		.has_found = finding->has_found,
 		.found = finding->found,
 		.expectation = finding->expectation,
 		.expected = finding->expected,
+		.has_guest = finding->has_guest,
+		.guest_byte = finding->guest_byte,
+		.guest_length_bytes = finding->guest_length_bytes,
 	};
-	va_list arguments;
 
 	va_start(arguments, where);
 	vsnprintf(problem.where, sizeof(problem.where), where, arguments);

@@ -5,10 +5,14 @@
 
 #include <qcow2/problem.h>
 
-/* Who listens. problem is called once per problem; opaque is handed back to it. */
+/*
+ * Who listens. problem is called once per problem; opaque is handed back to it. wanted, which may
+ * be NULL, is asked first: where it says no, the problem's text is not made and problem not called.
+ */
 struct qcow2_reporter {
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
 	void *opaque;
+	bool (*wanted)(void *opaque, enum qcow2_problem_id id);
 };
 
 /* What is wrong, without its place's name. Members left out mean: nothing found or expected. */
@@ -19,6 +23,9 @@ struct qcow2_finding {
 	uint64_t found;
 	enum qcow2_expectation expectation;
 	uint64_t expected;
+	bool has_guest;
+	uint64_t guest_byte;
+	uint64_t guest_length_bytes;
 };
 
 /* Reports a finding; where is a printf format for the place's path. */

@@ -54,6 +54,8 @@ void qcow2_rules_l1_entry(const struct qcow2_geometry *geometry,
 	struct context c = {geometry, place, reporter, entry};
 
 	complain_if(&c, (entry & L1_RESERVED) != 0, QCOW2_PROBLEM_L1_ENTRY_RESERVED);
+	complain_if(&c, entry != 0 && (entry & OFFSET_MASK) == 0,
+		    QCOW2_PROBLEM_L1_ENTRY_OFFSET_ZERO);
 	rule_place(&c, entry & OFFSET_MASK, QCOW2_PROBLEM_L2_TABLE_UNALIGNED,
 		   QCOW2_PROBLEM_L2_TABLE_BEYOND_END);
 }

@@ -5,9 +5,10 @@
 #include <qcow2/problem.h>
 
 static const struct qcow2_problem_kind kinds[] = {
-#define QCOW2_PROBLEM(ID, id_text, level, can_repair, section_text, text_text)                     \
+#define QCOW2_PROBLEM(ID, id_text, level, can_repair, section_text, text_text, consequence_text)   \
 	[QCOW2_PROBLEM_##ID] = {.id = (id_text),                                                   \
 				.text = (text_text),                                               \
+				.consequence = (consequence_text),                                 \
 				.section = (section_text),                                         \
 				.severity = QCOW2_##level,                                         \
 				.repairable = (can_repair)},

@@ -125,7 +125,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		return -1;
 	w.selection = selection ? selection : own;
 	w.selection->matched = 0;
-	w.reporter = (struct qcow2_reporter){hear_problem, &w};
+	w.reporter = (struct qcow2_reporter){.problem = hear_problem, .opaque = &w};
 	/* Only collisions that an image aims for matter; without randomness there is still a hash.
 	 */
 	if (getrandom(&w.hash_key, sizeof(w.hash_key), GRND_NONBLOCK) < 0)

@@ -34,7 +34,7 @@ def options(tokens):
 class Recipe:
     def __init__(self, text):
         self.text, self.name, self.sentence, self.qemu = text, None, "", None
-        self.shows = []
+        self.shows, self.finds = [], []
         for key in NUMBERS:
             setattr(self, key, None)
         for key in SWITCHES:
@@ -57,6 +57,8 @@ class Recipe:
                 self.sentence = line.lstrip("# ")
             elif line.startswith("# shows:"):
                 self.shows += line[8:].split()
+            elif line.startswith("# finds:"):
+                self.finds += line[8:].split()
             elif line.startswith("# qemu:"):
                 self.qemu = line[7:].strip()
             return

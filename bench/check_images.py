@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Makes the large images on which `qcow2 check` is measured: metadata only, the data are holes.
+
+`qemu-img check` must call each of them sound; bench/run sees to that.
+"""
+
+import array
+import os
+import random
+import struct
+import sys
+
+CLUSTER_BITS = 16
+CLUSTER = 1 << CLUSTER_BITS
+TIB, GIB = 1 << 40, 1 << 30
+COPIED = 1 << 63
+SEED = 7919  # the same images in every run
+
+
+def big_endian(values, code="Q"):
+    words = array.array(code, values)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
+
+
+def ceil(value, divisor):
+    return -(-value // divisor)
+
+
+class Image:
+    """Clusters are handed out from the start of the file on; each is counted once."""
+
+    def __init__(self, path, size, extended=False):
+        self.file = open(path, "wb")
+        self.size = size
+        self.extended = extended
+        self.guests = ceil(size, CLUSTER)
+        self.per_table = CLUSTER // (16 if extended else 8)
+        self.next = 1  # the header's
+
+    def take(self, count):
+        first = self.next
+        self.next += count
+        return first
+
+    def put(self, cluster, data):
+        self.file.seek(cluster * CLUSTER)
+        self.file.write(data)
+
+    def tables(self, hosts, flag, first):
+        """Writes L2 tables for the host clusters of all guest clusters (0: none); their entries."""
+        for number in range(ceil(self.guests, self.per_table)):
+            part = hosts[number * self.per_table:(number + 1) * self.per_table]
+            entries = [host << CLUSTER_BITS | flag if host else 0 for host in part]
+            if self.extended:
+                both = [0] * (2 * len(entries))
+                both[::2] = entries
+                both[1::2] = [0xffffffff if entry else 0 for entry in entries]
+                entries = both
+            self.put(first + number, big_endian(entries))
+        return [(first + number) << CLUSTER_BITS | flag
+                for number in range(ceil(self.guests, self.per_table))]
+
+    def finish(self, l1, l1_size, counts, snapshots=(0, 0)):
+        """counts: {first cluster: (clusters, refcount)} of those that are not used just once."""
+        per_block = CLUSTER // 2
+        reftable = self.take(1)
+        blocks = 0
+        while blocks < ceil(self.next + blocks, per_block):
+            blocks += 1
+        first = self.take(blocks)
+        refcounts = array.array("H", [1]) * self.next
+        for start, (clusters, count) in counts.items():
+            refcounts[start:start + clusters] = array.array("H", [count]) * clusters
+        self.put(first, big_endian(refcounts, "H"))
+        self.put(reftable, big_endian([(first + i) << CLUSTER_BITS for i in range(blocks)]))
+        self.put(0, struct.pack(
+            ">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, CLUSTER_BITS, self.size, 0, l1_size,
+            l1 << CLUSTER_BITS, reftable << CLUSTER_BITS, 1, snapshots[0],
+            snapshots[1] << CLUSTER_BITS, 16 if self.extended else 0, 0, 0, 4, 104))
+        self.file.truncate(self.next * CLUSTER)
+        self.file.close()
+
+
+def disk(path, size, hosts_from, extended=False):
+    """An image whose guest clusters are where hosts_from(number of the first free cluster) says."""
+    image = Image(path, size, extended)
+    tables = ceil(image.guests, image.per_table)
+    l1 = image.take(ceil(tables * 8, CLUSTER))
+    first = image.take(tables)
+    hosts, used = hosts_from(image, image.next)
+    image.take(used)
+    image.put(l1, big_endian(image.tables(hosts, COPIED, first)))
+    image.finish(l1, tables, {})
+    return path
+
+
+def in_order(image, first):
+    return range(first, first + image.guests), image.guests
+
+
+def shuffled(image, first):
+    hosts = list(range(first, first + image.guests))
+    random.Random(SEED).shuffle(hosts)
+    return hosts, image.guests
+
+
+def scattered(image, first):
+    """Half of the disk, in runs of 1 to 64 clusters whose order in the file is random."""
+    rng = random.Random(SEED)
+    runs, at = [], 0
+    while at < image.guests:
+        length = min(rng.randint(1, 64), image.guests - at)
+        runs.append((at, length))
+        at += length
+    chosen = [run for run in runs if rng.random() < 0.5]
+    rng.shuffle(chosen)
+    hosts, used = [0] * image.guests, 0
+    for at, length in chosen:
+        hosts[at:at + length] = range(first + used, first + used + length)
+        used += length
+    return hosts, used
+
+
+def snapshots(path, size, count):
+    """A full disk and snapshots that all share its L2 tables and data."""
+    image = Image(path, size)
+    tables = ceil(image.guests, image.per_table)
+    l1 = image.take(count + 1)
+    first = image.take(tables)
+    data = image.take(image.guests)
+    entries = image.tables(range(data, data + image.guests), 0, first)
+    for i in range(count + 1):
+        image.put(l1 + i, big_endian(entries))
+    rows = b""
+    for i in range(count):
+        name = b"%d" % (i + 1)
+        row = struct.pack(">QIHHIIQII", (l1 + 1 + i) << CLUSTER_BITS, tables, len(name),
+                          len(name), 0, 0, 0, 0, 16) + struct.pack(">QQ", 0, size) + name + name
+        rows += row + bytes(-len(row) % 8)
+    table = image.take(ceil(len(rows), CLUSTER))
+    image.put(table, rows)
+    image.finish(l1, tables, {first: (tables, count + 1), data: (image.guests, count + 1)},
+                 (count, table))
+    return path
+
+
+def all_images(folder):
+    """[(title, path, how many times the peer's time and that of reading we may take)]"""
+    def at(name):
+        return os.path.join(folder, name + ".qcow2")
+
+    return [
+        ("1 TiB in order", disk(at("order"), TIB, in_order), 4),
+        ("1 TiB half full, scattered runs", disk(at("scattered"), TIB, scattered), 6),
+        ("1 TiB shuffled", disk(at("shuffled"), TIB, shuffled), 6),
+        ("1 TiB, extended L2", disk(at("extended"), TIB, in_order, extended=True), 4),
+        ("64 GiB, 100 snapshots", snapshots(at("snapshots"), 64 * GIB, 100), 4),
+    ]

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* See problem_json.h. */
+#include "out/problem_json.h"
+
+#include "out/problem_log.h"
+
+static void write_expected(struct json *json, const struct qcow2_problem *problem)
+{
+	char text[64];
+
+	if (problem->expectation == QCOW2_EXPECT_NOTHING)
+		json_null(json);
+	else if (problem->expectation == QCOW2_EXPECT_VALUE)
+		json_number(json, problem->expected);
+	else
+		json_text(json, problem_expected(problem, text, sizeof(text)));
+}
+
+static void write_number_or_null(struct json *json, bool there, uint64_t number)
+{
+	if (there)
+		json_number(json, number);
+	else
+		json_null(json);
+}
+
+void problem_json_members(struct json *json, const struct qcow2_problem *problem)
+{
+	json_key(json, "id");
+	json_text(json, problem->kind->id);
+	json_key(json, "severity");
+	json_text(json, qcow2_severity_name(problem->kind->severity));
+	json_key(json, "where");
+	json_text(json, problem->where);
+	json_key(json, "offset");
+	write_number_or_null(json, problem->offset_bytes != QCOW2_NO_OFFSET, problem->offset_bytes);
+	json_key(json, "found");
+	write_number_or_null(json, problem->has_found, problem->found);
+	json_key(json, "expected");
+	write_expected(json, problem);
+	json_key(json, "text");
+	json_text(json, problem->kind->text);
+	json_key(json, "section");
+	json_text(json, problem->kind->section);
+	json_key(json, "repairable");
+	json_bool(json, problem->kind->repairable);
+}
+
+static void write_guest(struct json *json, uint64_t start, uint64_t length)
+{
+	json_key(json, "guest");
+	json_begin_object(json);
+	json_key(json, "start");
+	json_number(json, start);
+	json_key(json, "length");
+	json_number(json, length);
+	json_end_object(json);
+}
+
+void problem_json_place(struct json *json, const struct qcow2_problem *problem)
+{
+	if (problem->has_guest)
+		write_guest(json, problem->guest_byte, problem->guest_length_bytes);
+	if (problem->owner_count == 0)
+		return;
+	json_key(json, "owners");
+	json_begin_array(json);
+	for (unsigned i = 0; i < problem->owner_count; i++) {
+		const struct qcow2_owner *owner = &problem->owners[i];
+
+		json_begin_object(json);
+		json_key(json, "where");
+		json_text(json, owner->where);
+		if (owner->has_guest)
+			write_guest(json, owner->guest_byte, owner->guest_length_bytes);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	json_key(json, "references");
+	json_number(json, problem->owners_total);
+}

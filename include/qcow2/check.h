@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Check: proves an image sound, or says exactly what is wrong. Reads all metadata once, compares
+ * every refcount with the references that there really are, and knows for each host cluster what it
+ * is used for. Never writes, and never opens a file that the image names.
+ */
+#ifndef QCOW2_CHECK_H
+#define QCOW2_CHECK_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+#include <qcow2/image.h>
+#include <qcow2/problem.h>
+
+QCOW2_BEGIN_DECLS
+
+/* Memory limit of a check that names none. */
+#define QCOW2_CHECK_MEMORY_BYTES (UINT64_C(1) << 30)
+
+/* How to check; all zeros is a good choice. */
+struct qcow2_check_options {
+	unsigned threads;            /* at most so many; 0: one for each processor */
+	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */
+	uint64_t max_per_kind; /* so many problems of a kind are told, all are counted; 0: no end */
+	bool deep;             /* inflate every compressed cluster, too */
+	/* Called for each problem, from the calling thread, in an order that depends on nothing but
+	 * the image. May be NULL. */
+	void (*problem)(void *opaque, const struct qcow2_problem *problem);
+	/* Called from time to time from the calling thread; total_bytes may grow. Not 0 stops the
+	 * check. May be NULL. */
+	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
+	void *opaque; /* for both */
+};
+
+/* What a check found. */
+struct qcow2_check_result {
+	uint64_t corruptions; /* problems of each severity, told or not */
+	uint64_t leaks;
+	uint64_t warnings;
+	uint64_t by_kind[QCOW2_PROBLEM_COUNT]; /* indexed by enum qcow2_problem_id */
+	/* False if the header does not allow to look at the clusters at all; then the numbers below
+	 * are 0. */
+	bool clusters_checked;
+	uint64_t image_end_offset_bytes; /* end of the last host cluster in use */
+	uint64_t total_clusters;         /* of the virtual disk */
+	/* Of the active image: */
+	uint64_t allocated_clusters;
+	uint64_t fragmented_clusters; /* that do not follow the cluster before them in the file */
+	uint64_t compressed_clusters;
+};
+
+/*
+ * Checks the image ("Host cluster management", "Cluster mapping", and the rules of every
+ * structure). options may be NULL. Problems are told as they are found; *result holds the totals.
+ *
+ * Memory: about 3 bits for each host cluster in use, 16 more where clusters are shared, and the
+ * distinct L2 tables' offsets; holes cost nothing. Uses threads of its own; the image's source must
+ * be safe to read from several threads unless options->threads is 1.
+ *
+ * Returns 0, whatever problems there are, or -1 with *err filled:
+ *   QCOW2_ERROR_IO       metadata cannot be read
+ *   QCOW2_ERROR_LIMIT    the memory limit, or a file of over 2^48 clusters
+ *   QCOW2_ERROR_MEMORY, QCOW2_ERROR_STOPPED (by progress)
+ */
+QCOW2_API int qcow2_check(const struct qcow2_image *image,
+			  const struct qcow2_check_options *options,
+			  struct qcow2_check_result *result, struct qcow2_error *err);
+
+QCOW2_END_DECLS
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* The bitmap directory, every bitmap by itself: rules, tables, data, bits past the end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "check/internal.h"
+
+/* How many different names and tables duplicates are looked for among. */
+#define NAMES_MAX  1000000
+#define TABLES_MAX 1000000
+/* What holes may add to what the file stores before the rest of tables is not looked at. */
+#define SLACK_BYTES (UINT64_C(1) << 20)
+#define TAIL_PIECE  65536
+
+/* One visit to the directory. */
+struct visit {
+	struct qcow2_check *check;
+	struct qcow2_table *table;
+	struct qcow2_names_seen seen;
+	uint64_t table_bytes_left; /* of tables that share their places, only so much is followed */
+	bool counted;              /* QEMU and the specification ignore inconsistent bitmaps */
+};
+
+static bool claim(const struct visit *visit, enum qcow2_part part, uint64_t offset, uint64_t length,
+		  const struct qcow2_entry_place *place)
+{
+	if (!visit->counted)
+		return true;
+	return visit->check->claim(visit->check,
+				   &(struct qcow2_claim){.offset_bytes = offset,
+							 .length_bytes = length,
+							 .use = QCOW2_USE_METADATA,
+							 .weight = 1,
+							 .part = part,
+							 .list = place ? place->guest_byte : 0,
+							 .index = place ? place->index : 0});
+}
+
+static bool all_zeros(const uint8_t *bytes, size_t size)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/* Complains about the first byte of [offset, end) that is not zero. */
+static int rule_zeros(const struct visit *visit, uint64_t index, uint64_t offset, uint64_t end)
+{
+	struct qcow2_check *check = visit->check;
+	uint8_t *piece = check->workers[0].buffer;
+	size_t size, at = 0;
+
+	for (; offset < end; offset += size) {
+		size = end - offset < TAIL_PIECE ? (size_t)(end - offset) : TAIL_PIECE;
+		if (qcow2_source_read(qcow2_image_source(check->image), offset, piece, size,
+				      check->err))
+			return -1;
+		if (all_zeros(piece, size))
+			continue;
+		while (piece[at] == 0)
+			at++;
+		qcow2_report(&check->reporter,
+			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+						     .offset_bytes = offset + at,
+						     .has_found = true,
+						     .found = piece[at],
+						     .expectation = QCOW2_EXPECT_VALUE},
+			     "bitmaps/%llu", (unsigned long long)index);
+		break;
+	}
+	return 0;
+}
+
+/* "Bitmap data": the bits past the end in the last cluster, which is at data. */
+static int rule_tail(const struct visit *visit, const struct qcow2_bitmap *bitmap, uint64_t data)
+{
+	const struct qcow2_geometry *geometry = visit->check->geometry;
+	struct qcow2_source *source = qcow2_image_source(visit->check->image);
+	uint64_t bits = qcow2_div_ceil_u64(geometry->virtual_size_bytes,
+					   UINT64_C(1) << bitmap->entry.granularity_bits);
+	uint64_t in_cluster = bits % (geometry->cluster_size_bytes * 8);
+	uint64_t at = data + in_cluster / 8, end = data + geometry->cluster_size_bytes;
+	uint8_t byte = 0;
+
+	if (in_cluster == 0 || at >= geometry->file_size_bytes)
+		return 0;
+	if (end > geometry->file_size_bytes)
+		end = geometry->file_size_bytes;
+	if (in_cluster % 8 != 0) {
+		if (qcow2_source_read(source, at, &byte, 1, visit->check->err))
+			return -1;
+		if (byte >> in_cluster % 8 == 0)
+			at++;
+	}
+	/* An odd byte with bits past the end is not zero, so that the search ends on it at once. */
+	return rule_zeros(visit, bitmap->index, at, end);
+}
+
+/* One entry of a bitmap's table. */
+static int visit_entry(const struct visit *visit, const struct qcow2_bitmap *bitmap,
+		       const struct qcow2_entry_place *place, uint64_t needed)
+{
+	const struct qcow2_geometry *geometry = visit->check->geometry;
+	uint64_t entry, offset;
+	struct qcow2_entry_place part = *place;
+
+	if (qcow2_table_entry(visit->table, place->index, &entry, visit->check->err))
+		return -1;
+	if (entry == 0 || entry == 1)
+		return 0;
+	offset = entry & QCOW2_OFFSET_MASK;
+	qcow2_rules_bitmap_table_entry(geometry, place, entry, &visit->check->reporter);
+	part.guest_byte = bitmap->index;
+	if (offset != 0 && offset < geometry->file_size_bytes &&
+	    !claim(visit, QCOW2_PART_BITMAP_DATA, offset, geometry->cluster_size_bytes, &part))
+		return -1;
+	if (offset == 0 || place->index + 1 != needed || visit->check->naming)
+		return 0;
+	return rule_tail(visit, bitmap, offset);
+}
+
+static int visit_table(struct visit *visit, const struct qcow2_bitmap *bitmap)
+{
+	const struct qcow2_geometry *geometry = visit->check->geometry;
+	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
+	struct qcow2_entry_place place = {.guest_byte = bitmap->index};
+	uint64_t entries, needed;
+	char owner[64];
+
+	if (!claim(visit, QCOW2_PART_BITMAP_TABLE, e->bitmap_table_offset,
+		   e->bitmap_table_size * UINT64_C(8), &place))
+		return -1;
+	entries = qcow2_table_begin(visit->table, e->bitmap_table_offset, e->bitmap_table_size);
+	if (entries > visit->table_bytes_left / 8)
+		entries = visit->table_bytes_left / 8;
+	visit->table_bytes_left -= entries * 8;
+	needed = e->granularity_bits > 63
+			 ? 0
+			 : qcow2_bitmap_table_entries_needed(geometry, e->granularity_bits);
+	snprintf(owner, sizeof(owner), "bitmaps/%llu/table", (unsigned long long)bitmap->index);
+	place.owner = owner;
+	for (uint64_t i = 0; i < entries; i++) {
+		place.index = i;
+		place.offset_bytes = e->bitmap_table_offset + i * 8;
+		if (visit_entry(visit, bitmap, &place, needed))
+			return -1;
+	}
+	return 0;
+}
+
+static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
+{
+	struct qcow2_check *check = visit->check;
+	struct qcow2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
+	uint64_t most = visit->table_bytes_left;
+	struct qcow2_bitmap bitmap;
+	int more = 1;
+
+	while (read.used_bytes <= most) {
+		more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err);
+		if (more <= 0)
+			break;
+		qcow2_rules_bitmap(check->image, &bitmap, &visit->seen, &check->reporter);
+		if (bitmap.raw.size == qcow2_bitmap_dir_entry_structure.size_bytes &&
+		    visit_table(visit, &bitmap))
+			return -1;
+		read.entries++;
+		read.cut = bitmap.cut;
+		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
+	}
+	if (visit->seen.short_of_memory)
+		return qcow2_fail_memory(check->err);
+	if (more == 0)
+		qcow2_rules_bitmap_directory(check->image, &read, &check->reporter);
+	return more < 0 ? -1 : 0;
+}
+
+int qcow2_check_bitmaps(struct qcow2_check *check)
+{
+	struct visit visit = {
+		.check = check,
+		.seen = {.key = check->hash_key},
+		.table_bytes_left = qcow2_source_allocated_bytes(qcow2_image_source(check->image)) +
+				    SLACK_BYTES,
+		.counted = (check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0,
+	};
+	const struct qcow2_bitmaps_extension *extension;
+	struct qcow2_bitmaps *bitmaps = NULL;
+	int result = -1;
+
+	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
+		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules said why */
+	extension = qcow2_bitmaps_header(bitmaps);
+	qcow2_name_set_init(&visit.seen.set, NAMES_MAX);
+	qcow2_name_set_init(&visit.seen.tables, TABLES_MAX);
+	if (qcow2_table_new(check->image, &visit.table, check->err) == 0 &&
+	    claim(&visit, QCOW2_PART_BITMAPS, extension->bitmap_directory_offset,
+		  extension->bitmap_directory_size, NULL))
+		result = visit_directory(&visit, bitmaps);
+	qcow2_name_set_release(&visit.seen.set);
+	qcow2_name_set_release(&visit.seen.tables);
+	qcow2_table_free(visit.table);
+	qcow2_bitmaps_close(bitmaps);
+	return result;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* Drives a check, part by part. See check.h and internal.h. */
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "check/internal.h"
+
+#define THREADS_MAX 16
+/* Metadata may claim so much beyond what the file stores; a hostile one may claim anything. */
+#define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
+/* Problems of the kinds in enum qcow2_bad. */
+static const enum qcow2_problem_id bad_ids[QCOW2_BAD_KINDS] = {
+	[QCOW2_BAD_REFCOUNT_LOW] = QCOW2_PROBLEM_REFCOUNT_LOW,
+	[QCOW2_BAD_REFCOUNT_HIGH] = QCOW2_PROBLEM_REFCOUNT_HIGH,
+	[QCOW2_BAD_OVERFLOW] = QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
+	[QCOW2_BAD_COPIED_SET] = QCOW2_PROBLEM_COPIED_SET,
+	[QCOW2_BAD_COPIED_CLEAR] = QCOW2_PROBLEM_COPIED_CLEAR,
+	[QCOW2_BAD_OWNERS] = QCOW2_PROBLEM_CLUSTER_OWNERS,
+};
+
+static void count_problems(struct qcow2_check_result *result, enum qcow2_problem_id id,
+			   uint64_t times)
+{
+	size_t count;
+
+	result->by_kind[id] += times;
+	switch (qcow2_problem_kinds(&count)[id].severity) {
+	case QCOW2_CORRUPTION:
+		result->corruptions += times;
+		break;
+	case QCOW2_LEAK:
+		result->leaks += times;
+		break;
+	case QCOW2_WARNING:
+		result->warnings += times;
+	}
+}
+
+/* Counts a problem that a rule found; whether the caller wants to hear of it. */
+static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
+{
+	struct qcow2_check *check = opaque;
+	uint64_t most = check->options->max_per_kind;
+
+	if (check->naming)
+		return false;
+	count_problems(check->result, id, 1);
+	return check->options->problem && (most == 0 || check->result->by_kind[id] <= most);
+}
+
+static void problem_found(void *opaque, const struct qcow2_problem *problem)
+{
+	struct qcow2_check *check = opaque;
+
+	check->options->problem(check->options->opaque, problem);
+}
+
+int qcow2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err)
+{
+	if (check->memory.limited)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the check needs more than the memory limit of %llu bytes",
+				  (unsigned long long)check->memory.limit_bytes);
+	return qcow2_fail_memory(err);
+}
+
+bool qcow2_check_progress(struct qcow2_check *check)
+{
+	uint64_t done = check->done_bytes;
+
+	if (!check->options->progress ||
+	    !check->options->progress(check->options->opaque, done,
+				      done > check->total_bytes ? done : check->total_bytes))
+		return true;
+	qcow2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	return false;
+}
+
+int qcow2_check_worker_failed(struct qcow2_check *check)
+{
+	for (unsigned i = 0; i < check->threads; i++) {
+		if (!check->workers[i].failed)
+			continue;
+		*check->err = check->workers[i].err;
+		return -1;
+	}
+	return -1; /* progress has filled it */
+}
+
+void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_claim *claim)
+{
+	const struct qcow2_geometry *geometry = worker->check->geometry;
+	unsigned bits = geometry->cluster_bits;
+	uint64_t end, first = claim->offset_bytes >> bits;
+
+	/* As for QEMU: what passes the end by a cluster or more is a problem and no reference. */
+	if (claim->length_bytes == 0 ||
+	    qcow2_add_u64(claim->offset_bytes, claim->length_bytes, &end) ||
+	    (end > geometry->file_size_bytes &&
+	     end - geometry->file_size_bytes >= geometry->cluster_size_bytes))
+		return;
+	qcow2_clusters_mark(&worker->clusters, first, ((end - 1) >> bits) - first + 1, claim->use,
+			    claim->weight);
+}
+
+/* A claim of metadata. */
+static bool count_claim(struct qcow2_check *check, const struct qcow2_claim *claim)
+{
+	if (claim->length_bytes > check->claims_left)
+		return true;
+	check->claims_left -= claim->length_bytes;
+	qcow2_check_count(&check->workers[0], claim);
+	if (!check->workers[0].clusters.failed)
+		return true;
+	qcow2_check_fail_memory(check, check->err);
+	return false;
+}
+
+static unsigned choose_threads(const struct qcow2_check *check)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned wanted = check->options->threads;
+
+	if (wanted == 0)
+		wanted = processors > 0 ? (unsigned)processors : 1;
+	return wanted < THREADS_MAX ? wanted : THREADS_MAX;
+}
+
+static int start(struct qcow2_check *check)
+{
+	size_t buffer = QCOW2_PIECE_BYTES + (size_t)check->geometry->cluster_size_bytes;
+
+	check->file_clusters = qcow2_div_ceil_u64(check->geometry->file_size_bytes,
+						  check->geometry->cluster_size_bytes);
+	check->claims_left =
+		qcow2_source_allocated_bytes(qcow2_image_source(check->image)) + CLAIMS_SLACK_BYTES;
+	check->threads = choose_threads(check);
+	check->workers = qcow2_memory_get(&check->memory, check->threads, sizeof(*check->workers));
+	if (!check->workers)
+		return qcow2_check_fail_memory(check, check->err);
+	for (unsigned i = 0; i < check->threads; i++) {
+		struct qcow2_check_worker *worker = &check->workers[i];
+
+		worker->check = check;
+		worker->buffer = qcow2_alloc_buffer(buffer);
+		/* The last cluster may be cut, and a compressed one may end in the next. */
+		if (!qcow2_clusters_init(&worker->clusters, check->file_clusters + 2,
+					 &check->memory) ||
+		    !worker->buffer)
+			return check->file_clusters >> 48 != 0
+				       ? qcow2_fail(check->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+						    "the file has more than 2^48 clusters")
+				       : qcow2_check_fail_memory(check, check->err);
+	}
+	return 0;
+}
+
+static void release(struct qcow2_check *check)
+{
+	for (unsigned i = 0; check->workers && i < check->threads; i++) {
+		struct qcow2_check_worker *worker = &check->workers[i];
+
+		if (worker->clusters.memory)
+			qcow2_clusters_release(&worker->clusters);
+		qcow2_free(worker->buffer);
+		for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
+			qcow2_bad_list_release(check, &worker->bad[kind]);
+	}
+	qcow2_free(check->workers);
+	qcow2_free(check->tables);
+	qcow2_free(check->l1s);
+	qcow2_free(check->blocks);
+}
+
+/* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */
+static void report_beyond_end(struct qcow2_check *check)
+{
+	uint64_t beyond = check->workers[0].beyond_end;
+
+	if (beyond > 0)
+		qcow2_report(&check->reporter,
+			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_REFCOUNT_BEYOND_END,
+						     .offset_bytes =
+							     check->header->refcount_table_offset,
+						     .has_found = true,
+						     .found = beyond,
+						     .expectation = QCOW2_EXPECT_VALUE},
+			     "refcounts");
+}
+
+static void sum_up(struct qcow2_check *check)
+{
+	struct qcow2_check_result *result = check->result;
+	uint64_t highest = check->workers[0].highest_cluster;
+
+	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
+		count_problems(result, bad_ids[kind], check->workers[0].bad[kind].total);
+	result->clusters_checked = true;
+	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
+	result->total_clusters = qcow2_div_ceil_u64(check->geometry->virtual_size_bytes,
+						    check->geometry->cluster_size_bytes);
+}
+
+static int check_clusters(struct qcow2_check *check)
+{
+	if (start(check) || qcow2_check_metadata(check) || qcow2_check_l1_tables(check) ||
+	    qcow2_check_l2_tables(check) || qcow2_check_report_l2(check) ||
+	    qcow2_check_raw(check) || qcow2_check_deep(check) || qcow2_check_refcounts(check))
+		return -1;
+	report_beyond_end(check);
+	sum_up(check);
+	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
+		for (size_t i = 0; i < check->workers[0].bad[kind].count; i++)
+			check->workers[0].bad[kind].items[i].id = bad_ids[kind];
+	return qcow2_check_tell_clusters(check);
+}
+
+int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		struct qcow2_check_result *result, struct qcow2_error *err)
+{
+	static const struct qcow2_check_options defaults;
+	struct qcow2_error ignored;
+	struct qcow2_check check = {
+		.image = image,
+		.header = qcow2_image_header(image),
+		.geometry = qcow2_image_geometry(image),
+		.options = options ? options : &defaults,
+		.result = result,
+		.err = err ? err : &ignored,
+		.claim = count_claim,
+	};
+	int failed = 0;
+
+	*result = (struct qcow2_check_result){0};
+	check.reporter = (struct qcow2_reporter){problem_found, &check, problem_wanted};
+	check.memory.limit_bytes = check.options->memory_limit_bytes
+					   ? check.options->memory_limit_bytes
+					   : QCOW2_CHECK_MEMORY_BYTES;
+	/* Only collisions that an image aims for matter; without randomness there is still a hash.
+	 */
+	if (getrandom(&check.hash_key, sizeof(check.hash_key), GRND_NONBLOCK) < 0)
+		check.hash_key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)&check, 1};
+	qcow2_rules_header(image, &check.reporter);
+	qcow2_rules_extensions(image, &check.reporter);
+	/* What unknown features mean for the clusters, nobody here knows. */
+	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
+		failed = check_clusters(&check);
+	release(&check);
+	return failed;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* See clusters.h. */
+#include "check/clusters.h"
+
+#include <assert.h>
+
+#define CLUSTERS_MAX (UINT64_C(1) << 48)
+#define FLAG_BITS    3
+#define FLAGS        7U
+#define FEW_MAX      (UINT16_MAX >> FLAG_BITS) /* largest count that fits a small counter */
+
+bool qcow2_clusters_init(struct qcow2_clusters *clusters, uint64_t cluster_count,
+			 struct qcow2_memory *memory)
+{
+	const uint64_t per_leaf = QCOW2_CHUNK_CLUSTERS * QCOW2_LEAF_CHUNKS;
+
+	*clusters = (struct qcow2_clusters){.cluster_count = cluster_count, .memory = memory};
+	if (cluster_count > CLUSTERS_MAX)
+		return false;
+	clusters->leaf_count = cluster_count / per_leaf + 1;
+	clusters->leaves =
+		qcow2_memory_get(memory, clusters->leaf_count, sizeof(*clusters->leaves));
+	return clusters->leaves != NULL;
+}
+
+static void release_chunk(struct qcow2_memory *memory, struct qcow2_cluster_chunk *chunk)
+{
+	if (!chunk)
+		return;
+	qcow2_memory_put(memory, chunk->few, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->few));
+	qcow2_memory_put(memory, chunk->many, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->many));
+	qcow2_memory_put(memory, chunk, 1, sizeof(*chunk));
+}
+
+void qcow2_clusters_release(struct qcow2_clusters *clusters)
+{
+	for (uint64_t i = 0; clusters->leaves && i < clusters->leaf_count; i++) {
+		struct qcow2_cluster_leaf *leaf = clusters->leaves[i];
+
+		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
+			release_chunk(clusters->memory, leaf->chunks[j]);
+		qcow2_memory_put(clusters->memory, leaf, 1, sizeof(*leaf));
+	}
+	qcow2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
+			 sizeof(*clusters->leaves));
+	clusters->leaves = NULL;
+}
+
+/* Where the pointer to a chunk is kept, or NULL if memory is short. */
+static struct qcow2_cluster_chunk **chunk_slot(struct qcow2_clusters *clusters, uint64_t chunk)
+{
+	struct qcow2_cluster_leaf **leaf = &clusters->leaves[chunk / QCOW2_LEAF_CHUNKS];
+
+	if (!*leaf)
+		*leaf = qcow2_memory_get(clusters->memory, 1, sizeof(**leaf));
+	if (!*leaf) {
+		clusters->failed = true;
+		return NULL;
+	}
+	return &(*leaf)->chunks[chunk % QCOW2_LEAF_CHUNKS];
+}
+
+static struct qcow2_cluster_chunk *need_chunk(struct qcow2_clusters *clusters, uint64_t chunk)
+{
+	struct qcow2_cluster_chunk **slot = chunk_slot(clusters, chunk);
+
+	if (slot && !*slot) {
+		*slot = qcow2_memory_get(clusters->memory, 1, sizeof(**slot));
+		clusters->failed |= !*slot;
+	}
+	return slot ? *slot : NULL;
+}
+
+/* What active entries of that use say of the copied flag. */
+static unsigned flags_of(enum qcow2_use use)
+{
+	if (use == QCOW2_USE_DATA_COPIED || use == QCOW2_USE_L2_COPIED)
+		return QCOW2_SEEN_COPIED;
+	if (use == QCOW2_USE_DATA_SHARED || use == QCOW2_USE_L2_SHARED)
+		return QCOW2_SEEN_SHARED;
+	return 0;
+}
+
+/* Whether two references to one cluster, each counted by itself, contradict each other. */
+static bool conflicts(enum qcow2_use a, enum qcow2_use b)
+{
+	bool data = a <= QCOW2_USE_DATA_SHARED && b <= QCOW2_USE_DATA_SHARED;
+
+	return !data && !(a == QCOW2_USE_COMPRESSED && b == QCOW2_USE_COMPRESSED);
+}
+
+static enum qcow2_use use_at(const struct qcow2_cluster_chunk *chunk, unsigned at)
+{
+	const uint64_t *uses = chunk->uses[at / 64];
+	unsigned bit = at % 64;
+
+	return (enum qcow2_use)((uses[0] >> bit & 1) | (uses[1] >> bit & 1) << 1 |
+				(uses[2] >> bit & 1) << 2);
+}
+
+static uint64_t counter_at(const struct qcow2_cluster_chunk *chunk, unsigned at)
+{
+	if (chunk->many)
+		return chunk->many[at];
+	return chunk->few ? chunk->few[at] : 0;
+}
+
+/* Counters of 64 bits instead of 16, for counts that do not fit. */
+static bool widen(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk)
+{
+	chunk->many =
+		qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->many));
+	if (!chunk->many)
+		return false;
+	for (size_t i = 0; chunk->few && i < QCOW2_CHUNK_CLUSTERS; i++)
+		chunk->many[i] = chunk->few[i];
+	qcow2_memory_put(clusters->memory, chunk->few, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->few));
+	chunk->few = NULL;
+	return true;
+}
+
+static void set_counter(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
+			unsigned at, uint64_t counter)
+{
+	bool fits = counter <= UINT16_MAX;
+
+	if (fits && !chunk->few && !chunk->many)
+		chunk->few = qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS,
+					      sizeof(*chunk->few));
+	if (chunk->few && fits)
+		chunk->few[at] = (uint16_t)counter;
+	else if (chunk->many || (!fits && widen(clusters, chunk)))
+		chunk->many[at] = counter;
+	else
+		clusters->failed = true;
+}
+
+/* A cluster's counter, also where its first reference has needed none so far. */
+static uint64_t full_counter(const struct qcow2_cluster_chunk *chunk, unsigned at)
+{
+	uint64_t counter = counter_at(chunk, at);
+	enum qcow2_use use = use_at(chunk, at);
+
+	if (counter == 0 && use != QCOW2_USE_NONE)
+		return UINT64_C(1) << FLAG_BITS | flags_of(use);
+	return counter;
+}
+
+static uint64_t add_counters(uint64_t a, uint64_t b, unsigned flags)
+{
+	uint64_t count = (a >> FLAG_BITS) + (b >> FLAG_BITS), most = UINT64_MAX >> FLAG_BITS;
+
+	return (count < most ? count : most) << FLAG_BITS | ((a | b | flags) & FLAGS);
+}
+
+/* Clusters of one group that are seen again, or for the first time more than once. */
+static void mark_again(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
+		       unsigned group, uint64_t mask, struct qcow2_cluster_state mark)
+{
+	for (; mask != 0; mask &= mask - 1) {
+		unsigned at = group * 64 + (unsigned)__builtin_ctzll(mask);
+		enum qcow2_use first = use_at(chunk, at);
+		uint64_t counter = full_counter(chunk, at);
+		unsigned clash = first != QCOW2_USE_NONE && conflicts(first, mark.use)
+					 ? QCOW2_SEEN_CONFLICT
+					 : 0;
+
+		set_counter(clusters, chunk, at,
+			    add_counters(counter, mark.count << FLAG_BITS | mark.flags, clash));
+	}
+}
+
+static void mark_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
+		       unsigned group, uint64_t mask, const struct qcow2_cluster_state *mark)
+{
+	uint64_t *uses = chunk->uses[group];
+	uint64_t seen = (uses[0] | uses[1] | uses[2]) & mask;
+	uint64_t fresh = mask & ~seen;
+
+	if (mark->count > 1)
+		mark_again(clusters, chunk, group, mask, *mark);
+	else if (seen)
+		mark_again(clusters, chunk, group, seen, *mark);
+	uses[0] |= mark->use & 1 ? fresh : 0;
+	uses[1] |= mark->use & 2 ? fresh : 0;
+	uses[2] |= mark->use & 4 ? fresh : 0;
+}
+
+void qcow2_clusters_mark(struct qcow2_clusters *clusters, uint64_t first, uint64_t count,
+			 enum qcow2_use use, uint64_t weight)
+{
+	const struct qcow2_cluster_state mark = {weight, use, flags_of(use)};
+
+	assert(first <= clusters->cluster_count && count <= clusters->cluster_count - first);
+	while (count > 0) {
+		struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, first);
+		unsigned bit = (unsigned)(first % 64);
+		uint64_t here = 64 - bit < count ? 64 - bit : count;
+
+		if (!chunk)
+			chunk = need_chunk(clusters, first / QCOW2_CHUNK_CLUSTERS);
+		if (!chunk)
+			return;
+		mark_group(clusters, chunk, (unsigned)(first / 64 % QCOW2_CHUNK_GROUPS),
+			   UINT64_MAX >> (64 - here) << bit, &mark);
+		first += here;
+		count -= here;
+	}
+}
+
+/* One cluster that both know. */
+static void merge_cluster(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *to,
+			  const struct qcow2_cluster_chunk *from, unsigned at)
+{
+	unsigned clash = conflicts(use_at(to, at), use_at(from, at)) ? QCOW2_SEEN_CONFLICT : 0;
+
+	set_counter(clusters, to, at,
+		    add_counters(full_counter(to, at), full_counter(from, at), clash));
+}
+
+static void merge_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *to,
+			const struct qcow2_cluster_chunk *from, unsigned group)
+{
+	uint64_t *a = to->uses[group];
+	const uint64_t *b = from->uses[group];
+	uint64_t known = a[0] | a[1] | a[2], both = known & (b[0] | b[1] | b[2]);
+
+	for (uint64_t bits = both; bits != 0; bits &= bits - 1)
+		merge_cluster(clusters, to, from, group * 64 + (unsigned)__builtin_ctzll(bits));
+	for (unsigned i = 0; i < 64 && (from->few || from->many); i++) {
+		uint64_t counter = counter_at(from, group * 64 + i);
+
+		if (counter != 0 && !(both >> i & 1))
+			set_counter(clusters, to, group * 64 + i, counter);
+	}
+	for (unsigned plane = 0; plane < 3; plane++)
+		a[plane] |= b[plane] & ~known;
+}
+
+static void merge_chunk(struct qcow2_clusters *clusters, uint64_t index,
+			struct qcow2_cluster_chunk **from)
+{
+	struct qcow2_cluster_chunk **to = chunk_slot(clusters, index);
+
+	if (!to)
+		return;
+	if (!*to) {
+		*to = *from;
+		*from = NULL;
+		return;
+	}
+	for (unsigned group = 0; group < QCOW2_CHUNK_GROUPS; group++)
+		merge_group(clusters, *to, *from, group);
+	release_chunk(clusters->memory, *from);
+	*from = NULL;
+}
+
+void qcow2_clusters_merge(struct qcow2_clusters *clusters, struct qcow2_clusters *other)
+{
+	assert(clusters->leaf_count == other->leaf_count);
+	clusters->failed |= other->failed;
+	for (uint64_t i = 0; i < other->leaf_count; i++) {
+		struct qcow2_cluster_leaf *leaf = other->leaves[i];
+
+		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
+			if (leaf->chunks[j])
+				merge_chunk(clusters, i * QCOW2_LEAF_CHUNKS + j, &leaf->chunks[j]);
+	}
+}
+
+struct qcow2_cluster_state qcow2_clusters_get(const struct qcow2_clusters *clusters,
+					      uint64_t cluster)
+{
+	const struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, cluster);
+	unsigned at = (unsigned)(cluster % QCOW2_CHUNK_CLUSTERS);
+	uint64_t counter;
+
+	if (!chunk)
+		return (struct qcow2_cluster_state){0};
+	counter = full_counter(chunk, at);
+	return (struct qcow2_cluster_state){
+		.count = counter >> FLAG_BITS, .use = use_at(chunk, at), .flags = counter & FLAGS};
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The deep part of a check: every compressed cluster has to inflate to exactly one cluster, and no
+ * two may claim the same bytes. Threads inflate and note which L2 tables have clusters that do not;
+ * these are told afterwards, in order, by one thread.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "check/inflate.h"
+#include "check/l2.h"
+
+/* The bytes that a compressed cluster really takes, and whose they are. */
+struct extent {
+	uint64_t offset;
+	uint64_t length;
+	uint32_t table, entry;
+};
+
+/* What each thread has for itself. */
+struct diver {
+	struct qcow2_inflater *inflater;
+	uint8_t *table, *data;
+	struct extent *extents;
+	size_t count, capacity;
+};
+
+struct work {
+	struct qcow2_check *check;
+	struct diver *divers;
+	bool *faulty; /* by table */
+};
+
+/* A compressed cluster that is looked at. */
+struct compressed {
+	const struct qcow2_l2_ref *ref;
+	uint64_t table, entry;
+	struct qcow2_claim claim;
+};
+
+/* Told of each compressed cluster, and how many bytes it takes; 0: it does not inflate. */
+typedef bool (*visit_compressed)(struct work *work, unsigned number, const struct compressed *c,
+				 uint64_t used);
+
+static size_t data_capacity(const struct qcow2_check *check)
+{
+	/* The sectors of a descriptor: up to 2^(cluster_bits - 8) of 512 bytes. */
+	return (size_t)check->geometry->cluster_size_bytes * 2 + 512;
+}
+
+static bool fail_memory(struct work *work, unsigned number)
+{
+	struct qcow2_check_worker *worker = &work->check->workers[number];
+
+	worker->failed = true;
+	qcow2_check_fail_memory(work->check, &worker->err);
+	return false;
+}
+
+static bool read_bytes(struct work *work, unsigned number, uint64_t offset, uint8_t *to,
+		       uint64_t *size)
+{
+	struct qcow2_check *check = work->check;
+	struct qcow2_check_worker *worker = &check->workers[number];
+	uint64_t left = check->geometry->file_size_bytes - offset;
+
+	if (*size > left)
+		*size = left;
+	if (qcow2_source_read(qcow2_image_source(check->image), offset, to, (size_t)*size,
+			      &worker->err)) {
+		worker->failed = true;
+		return false;
+	}
+	return true;
+}
+
+static bool inflate(struct work *work, unsigned number, const struct compressed *c, uint64_t *used)
+{
+	struct diver *diver = &work->divers[number];
+	uint64_t size = c->claim.length_bytes;
+	size_t taken = 0;
+
+	*used = 1; /* of what lies past the end: the rules of the entry have said so */
+	if (c->claim.offset_bytes >= work->check->geometry->file_size_bytes)
+		return true;
+	*used = 0;
+	if (size > data_capacity(work->check))
+		size = data_capacity(work->check);
+	if (!read_bytes(work, number, c->claim.offset_bytes, diver->data, &size))
+		return false;
+	if (qcow2_inflate(diver->inflater, (struct qcow2_bytes){diver->data, (size_t)size}, &taken))
+		*used = taken;
+	return true;
+}
+
+static bool visit_table(struct work *work, unsigned number, uint64_t table, visit_compressed visit)
+{
+	struct qcow2_check *check = work->check;
+	const struct qcow2_geometry *geometry = check->geometry;
+	struct diver *diver = &work->divers[number];
+	struct compressed c = {.ref = &check->tables[table], .table = table};
+	uint64_t size = geometry->cluster_size_bytes, used;
+
+	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
+		return false;
+	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
+		uint64_t entry = qcow2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
+
+		if (!(entry & QCOW2_COMPRESSED) ||
+		    !qcow2_l2_claim(check->image, c.ref, entry, &c.claim))
+			continue;
+		if (!inflate(work, number, &c, &used) || !visit(work, number, &c, used))
+			return false;
+	}
+	return true;
+}
+
+/* Remembers what a cluster takes, or that its table is faulty. */
+static bool note(struct work *work, unsigned number, const struct compressed *c, uint64_t used)
+{
+	struct diver *diver = &work->divers[number];
+
+	if (used == 0) {
+		work->faulty[c->table] = true;
+		return true;
+	}
+	if (diver->count == diver->capacity &&
+	    !qcow2_memory_grow(&work->check->memory, (void **)&diver->extents, &diver->capacity,
+			       sizeof(*diver->extents)))
+		return fail_memory(work, number);
+	diver->extents[diver->count++] = (struct extent){c->claim.offset_bytes, used,
+							 (uint32_t)c->table, (uint32_t)c->entry};
+	return true;
+}
+
+static bool work_table(void *opaque, unsigned number, uint64_t piece)
+{
+	struct work *work = opaque;
+
+	return visit_table(work, number, piece, note) &&
+	       (number != 0 || qcow2_check_progress(work->check));
+}
+
+static void entry_path(const struct qcow2_check *check, uint64_t table, uint64_t entry, char *path,
+		       size_t size)
+{
+	const struct qcow2_l2_ref *ref = &check->tables[table];
+	char list[64];
+
+	qcow2_check_list_path(ref->list, "l2", list, sizeof(list));
+	snprintf(path, size, "%s/%" PRIu32 "/%" PRIu64, list, ref->index, entry);
+}
+
+static void report(const struct qcow2_check *check, struct qcow2_finding finding, uint64_t table,
+		   uint64_t entry)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	char path[QCOW2_OWNER_WHERE_MAX];
+
+	finding.has_guest = true;
+	finding.guest_byte = (check->tables[table].index * geometry->l2_entries + entry)
+			     << geometry->cluster_bits;
+	finding.guest_length_bytes = geometry->cluster_size_bytes;
+	entry_path(check, table, entry, path, sizeof(path));
+	qcow2_report(&check->reporter, &finding, "%s", path);
+}
+
+static bool tell(struct work *work, unsigned number, const struct compressed *c, uint64_t used)
+{
+	(void)number;
+	if (used == 0)
+		report(work->check,
+		       (struct qcow2_finding){.id = QCOW2_PROBLEM_COMPRESSED_INFLATE,
+					      .offset_bytes = c->claim.offset_bytes},
+		       c->table, c->entry);
+	return true;
+}
+
+static int by_offset(const void *left, const void *right)
+{
+	const struct extent *a = left, *b = right;
+
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	if (a->table != b->table)
+		return a->table < b->table ? -1 : 1;
+	return a->entry < b->entry ? -1 : a->entry > b->entry;
+}
+
+/* Extents that start at one place are one cluster, which tables of snapshots may share. */
+static void tell_overlaps(struct qcow2_check *check, struct diver *all)
+{
+	const struct extent *before = NULL;
+
+	if (all->count > 1)
+		qsort(all->extents, all->count, sizeof(*all->extents), by_offset);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct extent *e = &all->extents[i];
+
+		if (before && before->offset != e->offset &&
+		    e->offset - before->offset < before->length)
+			report(check,
+			       (struct qcow2_finding){.id = QCOW2_PROBLEM_COMPRESSED_OVERLAP,
+						      .offset_bytes = e->offset,
+						      .has_found = true,
+						      .found = e->offset,
+						      .expectation = QCOW2_EXPECT_AT_LEAST,
+						      .expected = before->offset + before->length},
+			       e->table, e->entry);
+		if (!before || e->offset + e->length > before->offset + before->length)
+			before = e;
+	}
+}
+
+static bool gather(struct work *work)
+{
+	struct diver *all = &work->divers[0];
+
+	for (unsigned i = 1; i < work->check->threads; i++) {
+		struct diver *diver = &work->divers[i];
+
+		for (size_t j = 0; j < diver->count; j++) {
+			if (all->count == all->capacity &&
+			    !qcow2_memory_grow(&work->check->memory, (void **)&all->extents,
+					       &all->capacity, sizeof(*all->extents)))
+				return fail_memory(work, 0);
+			all->extents[all->count++] = diver->extents[j];
+		}
+	}
+	return true;
+}
+
+static bool dive(struct work *work)
+{
+	struct qcow2_check *check = work->check;
+
+	for (unsigned i = 0; i < check->threads; i++) {
+		struct diver *diver = &work->divers[i];
+
+		diver->inflater = qcow2_inflater_new((size_t)check->geometry->cluster_size_bytes,
+						     check->header->compression_type == 1);
+		diver->table = qcow2_alloc_buffer((size_t)check->geometry->cluster_size_bytes);
+		diver->data = qcow2_alloc_buffer(data_capacity(check));
+		if (!diver->inflater || !diver->table || !diver->data)
+			return fail_memory(work, 0);
+	}
+	if (!qcow2_crew_run(&(struct qcow2_crew_work){.pieces = check->table_count,
+						      .threads = check->threads,
+						      .work = work_table,
+						      .opaque = work}))
+		return false;
+	for (uint64_t i = 0; i < check->table_count; i++)
+		if (work->faulty[i] && !visit_table(work, 0, i, tell))
+			return false;
+	if (!gather(work))
+		return false;
+	tell_overlaps(check, &work->divers[0]);
+	return true;
+}
+
+int qcow2_check_deep(struct qcow2_check *check)
+{
+	struct work work = {.check = check};
+	bool done = false;
+
+	if (!check->options->deep || check->table_count == 0 || check->geometry->data_file ||
+	    check->header->compression_type > 1)
+		return 0;
+	work.divers = qcow2_memory_get(&check->memory, check->threads, sizeof(*work.divers));
+	work.faulty = qcow2_memory_get(&check->memory, check->table_count, sizeof(*work.faulty));
+	if (work.divers && work.faulty)
+		done = dive(&work);
+	else
+		fail_memory(&work, 0);
+	for (unsigned i = 0; work.divers && i < check->threads; i++) {
+		struct diver *diver = &work.divers[i];
+
+		qcow2_inflater_free(diver->inflater);
+		qcow2_free(diver->table);
+		qcow2_free(diver->data);
+		qcow2_memory_put(&check->memory, diver->extents, diver->capacity,
+				 sizeof(*diver->extents));
+	}
+	qcow2_memory_put(&check->memory, work.faulty, check->table_count, sizeof(*work.faulty));
+	qcow2_memory_put(&check->memory, work.divers, check->threads, sizeof(*work.divers));
+	return done ? 0 : qcow2_check_worker_failed(check);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of a check share. A check goes through the metadata in this order: structures by
+ * their rules (and who owns which host cluster), L1 tables, the distinct L2 tables below them,
+ * refcounts; and only if clusters are wrong, once more through all, to name their owners.
+ */
+#ifndef QCOW2_CHECK_INTERNAL_H
+#define QCOW2_CHECK_INTERNAL_H
+
+#include "base/hash.h"
+#include "check/clusters.h"
+#include "check/rules.h"
+
+#include <qcow2/check.h>
+
+#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define QCOW2_COPIED      (UINT64_C(1) << 63)
+#define QCOW2_COMPRESSED  (UINT64_C(1) << 62)
+#define QCOW2_ZERO        UINT64_C(1)
+/* So much is read at once. */
+#define QCOW2_PIECE_BYTES ((size_t)1 << 20)
+
+/* Whose L1 table: the active image's, or 1 + the index of a snapshot. */
+#define QCOW2_ACTIVE 0
+
+/* What a part of the metadata claims to be. */
+enum qcow2_part {
+	QCOW2_PART_HEADER,
+	QCOW2_PART_L1, /* list */
+	QCOW2_PART_REFCOUNT_TABLE,
+	QCOW2_PART_REFCOUNT_BLOCK, /* index */
+	QCOW2_PART_SNAPSHOTS,
+	QCOW2_PART_BITMAPS,
+	QCOW2_PART_BITMAP_TABLE, /* list: the bitmap */
+	QCOW2_PART_BITMAP_DATA,  /* list: the bitmap, index */
+	QCOW2_PART_LUKS,
+	QCOW2_PART_L2,   /* list, index */
+	QCOW2_PART_DATA, /* list, index, entry */
+};
+
+/* Bytes of the file that something uses. */
+struct qcow2_claim {
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	enum qcow2_use use;
+	uint64_t weight; /* so many references at once */
+	enum qcow2_part part;
+	uint64_t list, index, entry;
+	bool has_guest;
+	uint64_t guest_byte;
+};
+
+/* An L1 table that is to be followed. */
+struct qcow2_l1_table {
+	uint64_t offset_bytes;
+	uint64_t entries;
+	uint64_t first_index; /* of the entry at offset_bytes */
+	uint32_t list;
+	uint32_t weight; /* tables of other snapshots at just this place are this one */
+};
+
+/* A distinct L2 table. */
+struct qcow2_l2_ref {
+	uint64_t offset_bytes;
+	uint64_t weight; /* L1 entries that lead to it */
+	uint64_t active; /* of them, those of the active image */
+	uint32_t list;   /* the first of them */
+	uint32_t index;
+	bool copied;      /* an active one has the copied flag */
+	bool faulty;      /* an entry breaks a rule by itself */
+	bool beyond_size; /* the active one maps clusters past the virtual size */
+};
+
+/* A cluster whose refcount, flags or owners are wrong. */
+struct qcow2_bad_cluster {
+	uint64_t cluster;
+	uint64_t refcount;
+	uint64_t count;
+	enum qcow2_problem_id id;
+	unsigned owner_count;
+	uint64_t owners_total;
+	struct qcow2_owner *owners; /* QCOW2_PROBLEM_OWNERS_MAX of them, once they are looked for */
+};
+
+/* The lowest clusters with a problem of one kind, and how many there are. */
+struct qcow2_bad_list {
+	struct qcow2_bad_cluster *items;
+	size_t count, capacity;
+	uint64_t total;
+};
+
+enum qcow2_bad {
+	QCOW2_BAD_REFCOUNT_LOW,
+	QCOW2_BAD_REFCOUNT_HIGH,
+	QCOW2_BAD_OVERFLOW,
+	QCOW2_BAD_COPIED_SET,
+	QCOW2_BAD_COPIED_CLEAR,
+	QCOW2_BAD_OWNERS,
+	QCOW2_BAD_KINDS
+};
+
+/* What each thread has for itself. */
+struct qcow2_check_worker {
+	struct qcow2_check *check;
+	struct qcow2_clusters clusters; /* of worker 0: everybody's, once they are merged */
+	uint8_t *buffer;                /* QCOW2_PIECE_BYTES, and a cluster more */
+	uint64_t allocated, fragmented, compressed;
+	uint64_t highest_cluster; /* in use, plus one */
+	uint64_t beyond_end;      /* refcounts of clusters past the end of the file */
+	struct qcow2_bad_list bad[QCOW2_BAD_KINDS];
+	struct qcow2_error err;
+	bool failed;
+};
+
+struct qcow2_check {
+	const struct qcow2_image *image;
+	const struct qcow2_header *header;
+	const struct qcow2_geometry *geometry;
+	const struct qcow2_check_options *options;
+	struct qcow2_check_result *result;
+	struct qcow2_error *err;
+	struct qcow2_reporter reporter; /* muted while owners are named */
+	struct qcow2_hash_key hash_key;
+	struct qcow2_memory memory;
+	uint64_t file_clusters; /* the last may be cut */
+	unsigned threads;
+	struct qcow2_check_worker *workers; /* one for each thread */
+	/* Who hears of claims: the counting, or the naming. Returns false to stop. */
+	bool (*claim)(struct qcow2_check *check, const struct qcow2_claim *claim);
+	struct qcow2_l1_table *l1s; /* of snapshots */
+	size_t l1_count, l1_capacity;
+	struct qcow2_l2_ref *tables; /* in the order of their offsets */
+	size_t table_count, table_capacity;
+	uint64_t *blocks; /* the refcount table as far as the file needs it */
+	uint64_t block_count;
+	struct qcow2_bad_cluster **named; /* by cluster, while owners are named */
+	size_t named_count;
+	uint64_t claims_left; /* bytes that metadata may claim before the rest is ignored */
+	_Atomic uint64_t done_bytes;
+	uint64_t total_bytes;
+	bool naming;
+};
+
+/* Errors of the calling thread. */
+int qcow2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err);
+
+/* A thread has failed, or progress wants to stop: fills check->err with why. Returns -1. */
+int qcow2_check_worker_failed(struct qcow2_check *check);
+
+/* Tells the caller how far the check is; false if it shall stop. Only for the calling thread. */
+bool qcow2_check_progress(struct qcow2_check *check);
+
+/* Counts a claim in the clusters of a worker. */
+void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_claim *claim);
+
+/* The parts; each returns 0, or -1 with check->err filled. */
+int qcow2_check_metadata(struct qcow2_check *check); /* all but L1, L2 and refcounts */
+int qcow2_check_bitmaps(struct qcow2_check *check);
+int qcow2_check_snapshots(struct qcow2_check *check);
+int qcow2_check_luks(struct qcow2_check *check);
+int qcow2_check_l1_tables(struct qcow2_check *check);
+int qcow2_check_l2_tables(struct qcow2_check *check);
+int qcow2_check_refcount_table(struct qcow2_check *check);
+int qcow2_check_refcounts(struct qcow2_check *check);
+int qcow2_check_report_l2(struct qcow2_check *check);
+int qcow2_check_raw(struct qcow2_check *check);
+int qcow2_check_deep(struct qcow2_check *check);
+int qcow2_check_tell_clusters(struct qcow2_check *check);
+
+/* The clusters of the L2 tables themselves; false to stop. */
+bool qcow2_check_claim_l2_tables(struct qcow2_check *check);
+/* Reads an L2 table, as far as the file has it, into the buffer of worker 0. */
+int qcow2_check_read_l2(struct qcow2_check *check, const struct qcow2_l2_ref *ref, uint64_t *size);
+
+/* Adds a cluster to a list that keeps its lowest ones; false if memory is short. */
+bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list,
+			const struct qcow2_bad_cluster *item);
+/* Adds what another list keeps, and brings the list into order. */
+bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,
+			  struct qcow2_bad_list *other);
+void qcow2_bad_list_release(struct qcow2_check *check, struct qcow2_bad_list *list);
+
+/* The path of an L1 table, "l1" or "snapshots/3/l1", or of the list of L2 tables below it. */
+const char *qcow2_check_list_path(uint64_t list, const char *what, char *path, size_t size);
+
+#endif

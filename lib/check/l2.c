@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * L2 tables: each distinct one is read once, by any of the threads, and every host cluster that it
+ * refers to is counted as often as L1 entries lead to the table.
+ *
+ * Entries that are plain (an aligned offset inside the file, no flag but the copied one) take a
+ * short way, runs of them a still shorter one. All others are judged by the rules of one entry; a
+ * table with an entry that breaks one is only noted here and reported afterwards, in order.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "check/l2.h"
+
+#define L2_RESERVED UINT64_C(0x3f000000000001fe)
+/* Entries ahead of the one at hand whose clusters are fetched, where they are scattered. */
+#define AHEAD 32
+
+/* A table that is gone through, and how far. */
+struct going {
+	struct qcow2_check_worker *worker;
+	const struct qcow2_geometry *geometry;
+	const struct qcow2_l2_ref *ref;
+	const uint8_t *bytes;
+	uint64_t entries;
+	uint64_t not_plain; /* bits that make an entry anything but plain */
+	uint64_t follows;   /* offset that would not be a fragment, or 0 */
+	bool faulty;
+};
+
+/* Listens to the rules, only to learn whether one is broken. */
+static bool note_fault(void *opaque, enum qcow2_problem_id id)
+{
+	(void)id;
+	*(bool *)opaque = true;
+	return false;
+}
+
+static uint64_t load_entry(const struct going *g, uint64_t index)
+{
+	return qcow2_load_be64(g->bytes + index * g->geometry->l2_entry_bytes);
+}
+
+static uint64_t load_subclusters(const struct going *g, uint64_t index)
+{
+	return g->geometry->extended_l2 ? qcow2_load_be64(g->bytes + index * 16 + 8) : 0;
+}
+
+enum qcow2_use qcow2_l2_use(const struct qcow2_l2_ref *ref, uint64_t entry)
+{
+	if (ref->active == 0)
+		return QCOW2_USE_DATA;
+	return entry & QCOW2_COPIED ? QCOW2_USE_DATA_COPIED : QCOW2_USE_DATA_SHARED;
+}
+
+/* Clusters that the active image has allocated, for the statistics that qemu-img prints. */
+static void count_allocated(struct going *g, uint64_t offset, uint64_t clusters)
+{
+	if (g->ref->active == 0)
+		return;
+	g->worker->allocated += clusters * g->ref->active;
+	if (g->follows != 0 && g->follows != offset)
+		g->worker->fragmented += g->ref->active;
+	g->follows = offset + (clusters << g->geometry->cluster_bits);
+}
+
+bool qcow2_l2_claim(const struct qcow2_image *image, const struct qcow2_l2_ref *ref, uint64_t entry,
+		    struct qcow2_claim *claim)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	uint64_t low = (UINT64_C(1) << geometry->compressed_offset_bits) - 1;
+
+	*claim = (struct qcow2_claim){.weight = ref->weight, .part = QCOW2_PART_DATA};
+	if (geometry->data_file)
+		return false;
+	if (entry & QCOW2_COMPRESSED) {
+		claim->offset_bytes = entry & low;
+		claim->length_bytes =
+			(((entry & ~(UINT64_C(3) << 62)) >> geometry->compressed_offset_bits) + 1) *
+				512 -
+			(claim->offset_bytes & 511);
+		claim->use = QCOW2_USE_COMPRESSED;
+	} else {
+		claim->offset_bytes = entry & QCOW2_OFFSET_MASK;
+		claim->length_bytes = geometry->cluster_size_bytes;
+		claim->use = qcow2_l2_use(ref, entry);
+		if (claim->offset_bytes == 0)
+			return false;
+	}
+	return true;
+}
+
+/* An entry that is not plain. */
+static void visit_odd(struct going *g, uint64_t index, uint64_t entry, uint64_t subclusters)
+{
+	const struct qcow2_reporter silent = {.opaque = &g->faulty, .wanted = note_fault};
+	const struct qcow2_image *image = g->worker->check->image;
+	const struct qcow2_entry_place place = {
+		.owner = "",
+		.index = index,
+		.guest_byte = (g->ref->index * g->geometry->l2_entries + index)
+			      << g->geometry->cluster_bits,
+	};
+	struct qcow2_claim claim;
+
+	qcow2_rules_l2_entry(image, &place, entry, subclusters, &silent);
+	if ((entry & QCOW2_COMPRESSED) && !g->geometry->data_file) {
+		g->worker->allocated += g->ref->active;
+		g->worker->fragmented += g->ref->active;
+		g->worker->compressed += g->ref->active;
+	} else if (entry & QCOW2_COMPRESSED) {
+		/* impossible with a data file, and no cluster of it */
+	} else if ((entry & QCOW2_OFFSET_MASK) ||
+		   (g->geometry->data_file && (entry & QCOW2_COPIED))) {
+		count_allocated(g, entry & QCOW2_OFFSET_MASK, 1);
+	}
+	if (qcow2_l2_claim(image, g->ref, entry, &claim))
+		qcow2_check_count(g->worker, &claim);
+}
+
+/* Lets the processor fetch the place of a cluster that will be marked soon. */
+__attribute__((always_inline)) static inline void prefetch(const struct going *g, uint64_t index)
+{
+	uint64_t entry, cluster;
+
+	if (index + AHEAD >= g->entries)
+		return;
+	entry = load_entry(g, index + AHEAD);
+	cluster = (entry & QCOW2_OFFSET_MASK) >> g->geometry->cluster_bits;
+	if (cluster < g->worker->clusters.cluster_count)
+		qcow2_clusters_prefetch(&g->worker->clusters, cluster);
+}
+
+static bool is_plain(const struct going *g, uint64_t index, uint64_t entry)
+{
+	uint64_t offset = entry & QCOW2_OFFSET_MASK, subclusters;
+
+	if ((entry & g->not_plain) || offset == 0 || offset >= g->geometry->file_size_bytes)
+		return false;
+	if (!g->geometry->extended_l2)
+		return true;
+	subclusters = load_subclusters(g, index);
+	return (subclusters >> 32 & subclusters & UINT32_MAX) == 0;
+}
+
+/* How many plain entries from index on lead to clusters in a row. */
+static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry)
+{
+	uint64_t cluster = g->geometry->cluster_size_bytes;
+	uint64_t offset = entry & QCOW2_OFFSET_MASK;
+	uint64_t most =
+		((g->geometry->file_size_bytes - 1 - offset) >> g->geometry->cluster_bits) + 1;
+	uint64_t last = g->entries - index < most ? g->entries : index + most;
+	uint64_t at = index + 1;
+
+	if (g->geometry->extended_l2) {
+		for (; at < last; at++)
+			if (load_entry(g, at) != (entry += cluster) || !is_plain(g, at, entry))
+				break;
+	} else {
+		for (; at < last; at++)
+			if (qcow2_load_be64(g->bytes + at * 8) != (entry += cluster))
+				break;
+	}
+	return at - index;
+}
+
+/* Counts a run of plain entries from index on. */
+static void mark(const struct going *g, uint64_t index, uint64_t entry, uint64_t run)
+{
+	uint64_t first = (entry & QCOW2_OFFSET_MASK) >> g->geometry->cluster_bits;
+	enum qcow2_use use = qcow2_l2_use(g->ref, entry);
+
+	if (run == 1) {
+		prefetch(g, index);
+		if (g->ref->weight == 1 &&
+		    qcow2_clusters_mark_fresh(&g->worker->clusters, first, use))
+			return;
+	}
+	qcow2_clusters_mark(&g->worker->clusters, first, run, use, g->ref->weight);
+}
+
+static void visit_table(struct going *g)
+{
+	for (uint64_t i = 0; i < g->entries;) {
+		uint64_t entry = load_entry(g, i), offset = entry & QCOW2_OFFSET_MASK, run;
+
+		if (entry == 0 && load_subclusters(g, i) == 0) {
+			i++;
+			continue;
+		}
+		if (g->geometry->data_file || !is_plain(g, i, entry)) {
+			visit_odd(g, i, entry, load_subclusters(g, i));
+			i++;
+			continue;
+		}
+		run = run_length(g, i, entry);
+		count_allocated(g, offset, run);
+		mark(g, i, entry, run);
+		i += run;
+	}
+}
+
+/* Tables that follow each other closely enough are read at once: [first, last) of the list. */
+struct batch {
+	size_t first, last;
+};
+
+struct work {
+	struct qcow2_check *check;
+	struct batch *batches;
+	size_t count;
+};
+
+static uint64_t table_bytes(const struct qcow2_check *check, const struct qcow2_l2_ref *ref)
+{
+	uint64_t left = check->geometry->file_size_bytes - ref->offset_bytes;
+
+	return left < check->geometry->cluster_size_bytes ? left
+							  : check->geometry->cluster_size_bytes;
+}
+
+/* All tables of a batch are in bytes, which starts at the first one. */
+static void visit_batch(struct qcow2_check_worker *worker, const struct batch *batch,
+			const uint8_t *bytes)
+{
+	struct qcow2_check *check = worker->check;
+	uint64_t start = check->tables[batch->first].offset_bytes;
+
+	for (size_t i = batch->first; i < batch->last; i++) {
+		struct qcow2_l2_ref *ref = &check->tables[i];
+		struct going g = {
+			.worker = worker,
+			.geometry = check->geometry,
+			.ref = ref,
+			.bytes = bytes + (ref->offset_bytes - start),
+			.entries = table_bytes(check, ref) / check->geometry->l2_entry_bytes,
+			.not_plain = L2_RESERVED | QCOW2_COMPRESSED | QCOW2_ZERO |
+				     (check->geometry->cluster_size_bytes - 1),
+		};
+
+		visit_table(&g);
+		ref->faulty = g.faulty;
+	}
+}
+
+static bool work_batch(void *opaque, unsigned number, uint64_t piece)
+{
+	const struct work *work = opaque;
+	struct qcow2_check *check = work->check;
+	struct qcow2_check_worker *worker = &check->workers[number];
+	const struct batch *batch = &work->batches[piece];
+	struct qcow2_source *source = qcow2_image_source(check->image);
+	uint64_t start = check->tables[batch->first].offset_bytes;
+	const struct qcow2_l2_ref *last = &check->tables[batch->last - 1];
+	size_t size = (size_t)(last->offset_bytes - start + table_bytes(check, last));
+
+	/* A hole has no entries. */
+	if (qcow2_source_hole_end(source, start) - start < size) {
+		if (qcow2_source_read(source, start, worker->buffer, size, &worker->err)) {
+			worker->failed = true;
+			return false;
+		}
+		visit_batch(worker, batch, worker->buffer);
+	}
+	atomic_fetch_add(&check->done_bytes, size);
+	if (worker->clusters.failed) {
+		qcow2_check_fail_memory(check, &worker->err);
+		worker->failed = true;
+	}
+	return !worker->failed && (number != 0 || qcow2_check_progress(check));
+}
+
+/* Cuts the list of tables into batches of at most a piece each; NULL if memory is short. */
+static struct batch *make_batches(struct qcow2_check *check, size_t *count)
+{
+	struct batch *batches =
+		qcow2_memory_get(&check->memory, check->table_count, sizeof(*batches));
+	uint64_t cluster = check->geometry->cluster_size_bytes;
+	uint64_t most = cluster > QCOW2_PIECE_BYTES ? cluster : QCOW2_PIECE_BYTES;
+
+	*count = 0;
+	for (size_t i = 0; batches && i < check->table_count; i++) {
+		const struct qcow2_l2_ref *ref = &check->tables[i];
+		struct batch *batch = *count ? &batches[*count - 1] : NULL;
+		const struct qcow2_l2_ref *before = i ? &check->tables[i - 1] : NULL;
+
+		check->total_bytes += table_bytes(check, ref);
+		if (batch && ref->offset_bytes - before->offset_bytes <= cluster &&
+		    ref->offset_bytes + cluster - check->tables[batch->first].offset_bytes <= most)
+			batch->last = i + 1;
+		else
+			batches[(*count)++] = (struct batch){i, i + 1};
+	}
+	return batches;
+}
+
+bool qcow2_check_claim_l2_tables(struct qcow2_check *check)
+{
+	for (size_t i = 0; i < check->table_count; i++) {
+		const struct qcow2_l2_ref *ref = &check->tables[i];
+		struct qcow2_claim claim = {.offset_bytes = ref->offset_bytes,
+					    .length_bytes = check->geometry->cluster_size_bytes,
+					    .use = QCOW2_USE_METADATA,
+					    .weight = ref->weight,
+					    .part = QCOW2_PART_L2,
+					    .list = ref->list,
+					    .index = ref->index};
+
+		if (ref->active > 0)
+			claim.use = ref->copied ? QCOW2_USE_L2_COPIED : QCOW2_USE_L2_SHARED;
+		if (!check->claim(check, &claim))
+			return false;
+	}
+	return true;
+}
+
+static int run_batches(struct qcow2_check *check)
+{
+	struct work work = {.check = check};
+	bool done;
+
+	if (check->table_count == 0)
+		return 0;
+	work.batches = make_batches(check, &work.count);
+	if (!work.batches)
+		return qcow2_check_fail_memory(check, check->err);
+	done = qcow2_crew_run(&(struct qcow2_crew_work){
+		.pieces = work.count,
+		.threads = work.count > 1 ? check->threads : 1,
+		.work = work_batch,
+		.opaque = &work,
+	});
+	qcow2_memory_put(&check->memory, work.batches, check->table_count, sizeof(*work.batches));
+	return done ? 0 : qcow2_check_worker_failed(check);
+}
+
+int qcow2_check_l2_tables(struct qcow2_check *check)
+{
+	struct qcow2_check_worker *first = &check->workers[0];
+
+	if (!qcow2_check_claim_l2_tables(check) || run_batches(check))
+		return -1;
+	for (unsigned i = 0; i < check->threads; i++) {
+		struct qcow2_check_worker *worker = &check->workers[i];
+
+		check->result->allocated_clusters += worker->allocated;
+		check->result->fragmented_clusters += worker->fragmented;
+		check->result->compressed_clusters += worker->compressed;
+		if (i > 0)
+			qcow2_clusters_merge(&first->clusters, &worker->clusters);
+	}
+	return first->clusters.failed ? qcow2_check_fail_memory(check, check->err) : 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Allocation within the limit of one check, shared by its threads. */
+#ifndef QCOW2_CHECK_MEMORY_H
+#define QCOW2_CHECK_MEMORY_H
+
+#include <qcow2/base.h>
+#include <stdatomic.h>
+
+struct qcow2_memory {
+	_Atomic uint64_t used_bytes;
+	uint64_t limit_bytes;
+	_Atomic bool limited; /* something was refused because of the limit */
+};
+
+/* Zeroed. NULL if the limit or the system says no. */
+void *qcow2_memory_get(struct qcow2_memory *memory, uint64_t count, size_t element_size);
+
+/* Doubles an array of *capacity elements; false leaves it as it was. */
+bool qcow2_memory_grow(struct qcow2_memory *memory, void **array, size_t *capacity,
+		       size_t element_size);
+
+/* Gives back what was got with the same size. NULL is fine. */
+void qcow2_memory_put(struct qcow2_memory *memory, void *pointer, uint64_t count,
+		      size_t element_size);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * "Header", raw external data: the data file alone has to read like the image, so that every guest
+ * cluster must be mapped. Runs of clusters that are not are reported as one.
+ */
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "check/internal.h"
+
+/* The run of unmapped clusters that is being followed. */
+struct run {
+	struct qcow2_check *check;
+	uint64_t start, end; /* guest bytes; empty if equal */
+};
+
+static void report_run(struct run *run)
+{
+	const uint64_t per_table = run->check->geometry->l2_entries
+				   << run->check->geometry->cluster_bits;
+
+	if (run->start < run->end)
+		qcow2_report(&run->check->reporter,
+			     &(struct qcow2_finding){
+				     .id = QCOW2_PROBLEM_DATA_FILE_RAW_UNMAPPED,
+				     .offset_bytes = QCOW2_NO_OFFSET,
+				     .has_guest = true,
+				     .guest_byte = run->start,
+				     .guest_length_bytes = run->end - run->start,
+			     },
+			     "l1/%llu", (unsigned long long)(run->start / per_table));
+}
+
+/* Notes that [start, end) is not mapped. */
+static void unmapped(struct run *run, uint64_t start, uint64_t end)
+{
+	uint64_t size = run->check->geometry->virtual_size_bytes;
+
+	if (end > size)
+		end = size;
+	if (start >= end)
+		return;
+	if (start != run->end) {
+		report_run(run);
+		run->start = start;
+	}
+	run->end = end;
+}
+
+static int visit_table(struct run *run, uint64_t index, uint64_t offset)
+{
+	struct qcow2_check *check = run->check;
+	const struct qcow2_geometry *geometry = check->geometry;
+	const struct qcow2_l2_ref ref = {.offset_bytes = offset};
+	uint64_t size = 0;
+
+	/* A hostile image may lead to one table again and again; so much is looked at. */
+	if (check->claims_left < geometry->cluster_size_bytes)
+		return 0;
+	check->claims_left -= geometry->cluster_size_bytes;
+	if (offset < geometry->file_size_bytes && qcow2_check_read_l2(check, &ref, &size))
+		return -1;
+	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
+		uint64_t guest = (index * geometry->l2_entries + i) << geometry->cluster_bits;
+		uint64_t entry = 0;
+
+		if ((i + 1) * geometry->l2_entry_bytes <= size)
+			entry = qcow2_load_be64(check->workers[0].buffer +
+						i * geometry->l2_entry_bytes);
+		if ((entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED)) == 0)
+			unmapped(run, guest, guest + geometry->cluster_size_bytes);
+	}
+	return 0;
+}
+
+int qcow2_check_raw(struct qcow2_check *check)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t per_table = geometry->l2_entries << geometry->cluster_bits, entries;
+	struct run run = {.check = check};
+	struct qcow2_table *table;
+	int result = 0;
+
+	if (!geometry->data_file ||
+	    !(check->header->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW))
+		return 0;
+	if (qcow2_table_new(check->image, &table, check->err))
+		return -1;
+	entries = qcow2_table_begin(table, check->header->l1_table_offset, check->header->l1_size);
+	for (uint64_t i = 0; i < entries && i < geometry->l1_entries_needed && result == 0; i++) {
+		uint64_t entry;
+
+		result = qcow2_table_entry(table, i, &entry, check->err);
+		if (result == 0 && (entry & QCOW2_OFFSET_MASK))
+			result = visit_table(&run, i, entry & QCOW2_OFFSET_MASK);
+		else if (result == 0)
+			unmapped(&run, i * per_table, (i + 1) * per_table);
+	}
+	report_run(&run);
+	qcow2_table_free(table);
+	return result;
+}

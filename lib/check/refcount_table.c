@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* The refcount table: its entries' rules, and where the refcount blocks are. */
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "check/internal.h"
+
+#define ENTRY_RESERVED UINT64_C(0x1ff)
+
+static int visit_entry(struct qcow2_check *check, uint64_t index, uint64_t entry)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t offset = entry & ~ENTRY_RESERVED;
+	const struct qcow2_entry_place place = {
+		.owner = "refcount_table",
+		.index = index,
+		.offset_bytes = check->header->refcount_table_offset + index * 8,
+	};
+
+	qcow2_rules_refcount_table_entry(geometry, &place, entry, &check->reporter);
+	if (offset == 0 || offset % geometry->cluster_size_bytes ||
+	    offset >= geometry->file_size_bytes)
+		return 0;
+	if (index < check->block_count)
+		check->blocks[index] = offset;
+	if (!check->claim(check, &(struct qcow2_claim){.offset_bytes = offset,
+						       .length_bytes = geometry->cluster_size_bytes,
+						       .use = QCOW2_USE_METADATA,
+						       .weight = 1,
+						       .part = QCOW2_PART_REFCOUNT_BLOCK,
+						       .index = index}))
+		return -1;
+	return 0;
+}
+
+/* Visits the entries in [at, end) that are not 0 and not in holes. */
+static int read_table(struct qcow2_check *check, uint64_t at, uint64_t end)
+{
+	struct qcow2_source *source = qcow2_image_source(check->image);
+	uint64_t start = at;
+
+	while (at < end) {
+		uint64_t data = qcow2_source_hole_end(source, at) & ~UINT64_C(7);
+		uint8_t *buffer = check->workers[0].buffer;
+		size_t size;
+
+		at = data > at ? data : at;
+		if (at >= end)
+			break;
+		size = end - at < QCOW2_PIECE_BYTES ? (size_t)(end - at) : QCOW2_PIECE_BYTES;
+		if (qcow2_source_read(source, at, buffer, size, check->err))
+			return -1;
+		for (size_t i = 0; i + 8 <= size; i += 8) {
+			uint64_t entry = qcow2_load_be64(buffer + i);
+
+			if (entry != 0 && visit_entry(check, (at + i - start) / 8, entry))
+				return -1;
+		}
+		at += size;
+	}
+	return 0;
+}
+
+/*
+ * A table that starts inside a cluster, which the rules of the header complain of, is read as if it
+ * were right.
+ */
+int qcow2_check_refcount_table(struct qcow2_check *check)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t start = check->header->refcount_table_offset;
+	uint64_t size = check->header->refcount_table_clusters * geometry->cluster_size_bytes;
+	uint64_t needed =
+		qcow2_div_ceil_u64(check->file_clusters + 1, geometry->refcount_block_entries);
+
+	if (start >= geometry->file_size_bytes || start == 0)
+		return 0;
+	if (size > geometry->file_size_bytes - start)
+		size = geometry->file_size_bytes - start;
+	if (!check->naming) {
+		check->block_count = size / 8 < needed ? size / 8 : needed;
+		check->blocks = qcow2_memory_get(&check->memory, check->block_count + 1,
+						 sizeof(*check->blocks));
+		if (!check->blocks)
+			return qcow2_check_fail_memory(check, check->err);
+	}
+	return read_table(check, start, start + (size & ~UINT64_C(7)));
+}

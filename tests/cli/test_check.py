@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+# `qcow2 check` on every forged image: exit codes, the problems that recipes promise, documents that
+# follow docs/check.schema.json, pages that are safe to look at, and the same report from any number
+# of threads.
+"""check, from outside."""
+import json
+import os
+import re
+
+import jsonschema
+import pytest
+
+from helpers import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
+from forge import load, recipes
+from test_recipes import listed_problems, sane, text_is_safe
+
+with open(os.path.join(TOP, "docs", "check.schema.json"), encoding="utf-8") as stream:
+    VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
+# Rules of LUKS version 2 that only its own tools know.
+NOT_FOUND = {"bad-luks2-hdr-size-max", "unsupported-luks2"}
+# Too slow under the sanitizers.
+SLOW = {"bad-hostile-bitmaps-65535", "bad-hostile-bitmaps-65536", "good-hostile-shared-l2-2m"}
+
+
+def report(path, *options, program=QCOW2):
+    """The document of a check that could be done."""
+    done = run("check", "-j", path, *options, program=program)
+    assert done.returncode in (0, 2, 3), done
+    return json.loads(done.stdout.decode("utf-8"))
+
+
+def ids(shown):
+    return {problem["id"] for problem in shown["problems"]}
+
+
+def code_of(shown):
+    return 2 if shown.get("corruptions") else 3 if shown.get("leaks") else 0
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_recipes(name):
+    path, layout = recipe_image(name)
+    program = RELEASE if name in SLOW else QCOW2
+    done = run("check", "-j", "--deep", path, program=program)
+    if done.returncode == 1:
+        sane(done)
+        assert not name.startswith("good-") and not layout.recipe.finds
+        return
+    assert done.returncode in (0, 2, 3) and done.stderr == b"", done
+    shown = json.loads(done.stdout.decode("utf-8"))
+    VALIDATOR.validate(shown)
+    assert done.returncode == code_of(shown)
+    assert set(layout.recipe.shows) | set(layout.recipe.finds) <= ids(shown)
+    if name.startswith("good-") and "refcount-high" in layout.recipe.finds:
+        assert done.returncode == 3  # QEMU ignores the bitmaps, and their clusters are lost
+    else:
+        assert (done.returncode == 0) == (name.startswith("good-") or name in NOT_FOUND)
+    counts = [sum(p["severity"] == severity for p in shown["problems"]) for severity in
+              ("corruption", "leak", "warning")]
+    totals = [shown.get(key, 0) for key in ("corruptions", "leaks", "warnings")]
+    if "problems_omitted" in shown:
+        assert sum(counts) + sum(shown["problems_omitted"].values()) == sum(totals)
+    else:
+        assert counts == totals
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_page(name):
+    """The page has the exit code of the document, its verdict first, and nothing unsafe."""
+    path, _ = recipe_image(name)
+    done = run("check", path, program=RELEASE)
+    text_is_safe(done.stdout)
+    assert done.returncode == run("check", "-j", path, program=RELEASE).returncode
+    if done.returncode == 1:
+        sane(done)
+        return
+    verdict = done.stdout.decode("utf-8").splitlines()[0].removeprefix(f"{path} is ")
+    assert verdict.startswith({0: "sound", 2: "corrupt: ", 3: "intact, but wastes space: "}
+                              [done.returncode])
+
+
+@pytest.mark.parametrize("name", [n for n in recipes("bad-") if n not in SLOW])
+def test_threads(name):
+    """One, two and four threads say the same, byte for byte, all problems included."""
+    path, _ = recipe_image(name)
+    runs = [run("check", "-j", *more, f"--threads={n}", path, program=RELEASE)
+            for more in ((), ("--all",)) for n in (1, 2, 4)]
+    assert len({(done.returncode, done.stdout, done.stderr) for done in runs[:3]}) == 1
+    assert len({(done.returncode, done.stdout, done.stderr) for done in runs[3:]}) == 1
+
+
+def many(count):
+    """A recipe of an image with many L2 tables, so that several threads have something to do."""
+    return ("cluster_bits 9\nsize 16M\nwrite 0 8M\nsnapshot 1 name=one\nwrite 1M 2M\n"
+            f"compressed 9M 64k\nzero 10M 1M\nalias 12M 64k 0\nleak {count}\n"
+            "set refcount_of/data/2048 0\nset l2/40/3 $l2/40/3 & ~(1<<63)\n"
+            "set l2/7/7 $l2/7/7 | 2\nset l2/9/9 @l2/9\n")
+
+
+def test_threads_with_much_to_do():
+    path, _ = image(many(100))
+    runs = {run("check", "-j", "--all", f"--threads={n}", path).stdout for n in (1, 2, 3, 4, 16)}
+    assert len(runs) == 1
+    shown = json.loads(runs.pop())
+    assert {"refcount-low", "refcount-high", "copied-set", "copied-clear", "cluster-owners",
+            "l2-entry-reserved"} <= ids(shown)
+    assert shown["leaks"] >= 100
+
+
+def test_owners():
+    """Both owners are named, with the guest's range."""
+    path, layout = recipe_image("bad-data-on-own-l2")
+    shown = report(path)
+    (problem,) = shown["problems"]
+    assert problem["id"] == "cluster-owners" and problem["offset"] == layout.offsets["l2/0"]
+    assert problem["references"] == problem["found"] == 2
+    assert problem["owners"] == [
+        {"where": "l2/0"}, {"where": "l2/0/1", "guest": {"start": 65536, "length": 65536}}]
+
+
+# What each part of the metadata is called when something else is laid over it.
+OWNERS = {
+    "header": ("header", "0"),
+    "l1": ("l1", "@l1"),
+    "refcount_table": ("refcount_table", "@refcount_table"),
+    "refcounts/0": ("refcounts/0", "@refcounts/0"),
+    "snapshots": ("snapshots", "@snapshot_table"),
+    "snapshots/0/l1": ("snapshots/0/l1", "@snapshots/0/l1"),
+    "bitmaps": ("bitmaps", "@bitmap_directory"),
+    "bitmaps/0/table": ("bitmaps/0/table", "@bitmaps/0/table"),
+    "bitmaps/0/table/0": ("bitmaps/0/table/0", "@bitmaps/0/data/0"),
+    "l2": ("l2/0", "@l2/0"),
+}
+
+
+@pytest.mark.parametrize("part", OWNERS)
+def test_owner_of_each_part(part):
+    name, place = OWNERS[part]
+    entry = f"({place}) | 1<<63" if part != "header" else "4096 | 1<<63"
+    more = "cluster_bits 12\n" if part != "header" else "cluster_bits 12\nset l1/0 $l1/0\n"
+    path, layout = image(f"size 1M\n{more}write 0 64k\nsnapshot 1 name=one\nwrite 0 4k\n"
+                         f"bitmap b0 bits=1\nset l2/0/9 {entry}\n")
+    at = layout.value("l2/0/9") & 0x00fffffffffffe00
+    if part == "header":  # an entry cannot say offset 0: the cluster after is not the header
+        assert at == 4096
+        return
+    found = [p for p in report(path)["problems"] if p["id"] == "cluster-owners"]
+    assert [p["offset"] for p in found] == [at]
+    assert name in [o["where"] for o in found[0]["owners"]]
+    assert "l2/0/9" in [o["where"] for o in found[0]["owners"]]
+
+
+def test_deep():
+    """Without --deep nothing is inflated; the place and the guest's range are told."""
+    path, layout = recipe_image("bad-compressed-garbage")
+    assert report(path)["problems"] == []
+    (problem,) = report(path, "--deep")["problems"]
+    assert problem["id"] == "compressed-inflate" and problem["where"] == "l2/0/0"
+    assert problem["offset"] == layout.offsets["data/0"]
+    assert problem["guest"] == {"start": 0, "length": 65536}
+    for codec in ("deflate", "zstd"):
+        path, _ = image(f"cluster_bits 12\nsize 4M\ncompressed 0 2M {codec} pattern=mixed\n"
+                        f"snapshot 1 name=one\nwrite 0 4k\ncompressed 2M 1M {codec}\n")
+        assert report(path, "--deep")["problems"] == []
+    path, _ = image("cluster_bits 12\nsize 4M\ncompressed 0 64k zstd frames=3 pattern=mixed\n")
+    assert report(path, "--deep")["problems"] == []
+
+
+def test_overlap():
+    path, layout = recipe_image("bad-compressed-overlap")
+    (problem,) = [p for p in report(path, "--deep")["problems"] if p["id"] == "compressed-overlap"]
+    assert problem["where"] == "l2/0/1"
+    assert problem["offset"] == layout.offsets["data/0"] + 64
+
+
+def test_limits_of_the_page():
+    path, _ = image(many(299))
+    page = run("check", path).stdout.decode("utf-8")
+    assert "leak refcount-high (300): " in page and "    … 295 more (--all shows them)\n" in page
+    page = run("check", "--all", path).stdout.decode("utf-8")
+    assert "more (--all" not in page and page.count("refcounts/") >= 300
+    shown = report(path)
+    assert shown["problems_omitted"] == {"refcount-high": 200}
+    assert "problems_omitted" not in report(path, "--all")
+    assert [p["offset"] for p in report(path, "--all")["problems"] if p["severity"] == "leak"][:100] \
+        == [p["offset"] for p in shown["problems"] if p["severity"] == "leak"]
+
+
+def test_page_in_full():
+    path, _ = recipe_image("bad-refcount-too-small")
+    page = run("check", path).stdout.decode("utf-8")
+    assert page == f"""\
+{path} is corrupt: 2 corruptions
+
+corruption refcount-low (1): A cluster is referenced more often than its refcount says.
+    The cluster may be given away while it is in use: the next writes can destroy what it holds. \
+Repairable.
+    0x20000 refcounts/0/2: found 0 (0x0), expected 1
+        used by l2/0/0, guest 0x0..0xffff
+
+corruption copied-set (1): The copied flag is set for a cluster whose refcount is not one.
+    The guest writes in place to a cluster that others share, or that counts as free. Repairable.
+    0x20000 refcounts/0/2: found 0 (0x0)
+        used by l2/0/0, guest 0x0..0xffff
+
+virtual disk       16 clusters of 64 KiB
+allocated          1 (6.25 %)
+fragmented         0 (0.00 % of those)
+compressed         0 (0.00 % of those)
+end of the image   0x60000 (384 KiB)
+"""
+
+
+def test_sound_page():
+    page = run("check", SAMPLE).stdout.decode("utf-8")
+    assert page.startswith(f"{SAMPLE} is sound") and "\nallocated " in page
+
+
+def test_unknown_features_stop_the_check():
+    path, _ = image("size 1M\nincompatible 0x8000000000000000\nwrite 0 64k\n")
+    shown = report(path)
+    assert not shown["clusters-checked"] and ids(shown) == {"feature-incompatible-unknown"}
+    assert "The header does not allow to check the clusters.\n" in \
+        run("check", path).stdout.decode("utf-8")
+
+
+def test_list():
+    page = run("check", "--list").stdout.decode("utf-8")
+    assert {line.split()[0] for line in page.splitlines()} == listed_problems()
+    rows = json.loads(run("check", "--list", "-j").stdout)
+    assert {row["id"] for row in rows} == listed_problems()
+    for row in rows:
+        assert re.search(r"[.]$", row["text"]) and re.search(r"[.]$", row["consequence"])
+        assert row["severity"] in ("corruption", "leak", "warning")
+    assert [row["id"] for row in rows if row["severity"] == "leak"] == ["refcount-high"]
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ((), "no image given"),
+    (("a", "b"), "too many operands"),
+    (("--list", "a"), "too many operands"),
+    (("--threads=0", "a"), "--threads is a number from 1 to 64, not '0'"),
+    (("--threads=65", "a"), "--threads is a number from 1 to 64, not '65'"),
+    (("--threads=2x", "a"), "--threads is a number from 1 to 64, not '2x'"),
+    (("--threads=-1", "a"), "--threads is a number from 1 to 64, not '-1'"),
+    (("--output=xml", "a"), "--output is human or json, not 'xml'"),
+    (("--repair", "a"), "unknown option '--repair'"),
+])
+def test_usage(arguments, words):
+    done = run("check", *arguments)
+    assert done.returncode == 1 and done.stdout == b""
+    assert done.stderr.decode() == f"qcow2 check: {words}\nTry 'qcow2 check --help'.\n"
+
+
+def test_progress():
+    """-p is heard of after a second only; an image that takes less shows none."""
+    assert run("check", "-p", SAMPLE).stderr == b""
+
+
+def test_every_problem_row_is_found():
+    promised = {p for name in recipes() for p in load(name).shows + load(name).finds}
+    assert promised == listed_problems()
