@@ -132,7 +132,7 @@ static void write_operands(struct spool *out)
 	spool_text(out, "\" ;;\n\texplain:0) _qcow2_words \"$cur\" \"");
 	write_explainable(out);
 	spool_text(out, "\" ;;\n"
-			"\tinfo:* | dump:0 | compat:0) _qcow2_files \"$cur\" ;;\n"
+			"\tinfo:* | dump:0 | check:0 | compat:0) _qcow2_files \"$cur\" ;;\n"
 			"\tdump:*) _qcow2_words \"$cur\" \"");
 	write_selectors(out);
 	spool_text(out, "\" ;;\n"

@@ -132,6 +132,7 @@ static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 	member(json, "kind", "problem");
 	member(json, "name", problem->id);
 	member(json, "meaning", problem->text);
+	member(json, "consequence", problem->consequence);
 	member(json, "severity", qcow2_severity_name(problem->severity));
 	json_key(json, "repairable");
 	json_bool(json, problem->repairable);

@@ -93,7 +93,8 @@ static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 	write_line(out, "*", problem->id, "* (");
 	spool_print(out, "%s%s)\n", qcow2_severity_name(problem->severity),
 		    problem->repairable ? ", repairable" : "");
-	write_line(out, "\t", problem->text, "\n\n");
+	write_line(out, "\t", problem->text, " ");
+	write_line(out, "", problem->consequence, "\n\n");
 }
 
 void explain_man_page(struct explain_page *page, struct spool *out)

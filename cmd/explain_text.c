@@ -107,9 +107,10 @@ static void text_problem(void *opaque, const struct qcow2_problem_kind *problem)
 
 	separate(out);
 	spool_print(out, "%s: a problem\n", problem->id);
-	spool_print(out, "  meaning        %s\n  severity       %s\n  repairable     %s\n",
-		    problem->text, qcow2_severity_name(problem->severity),
-		    problem->repairable ? "yes" : "no");
+	spool_print(out, "  meaning        %s\n  consequence    %s\n", problem->text,
+		    problem->consequence);
+	spool_print(out, "  severity       %s\n  repairable     %s\n",
+		    qcow2_severity_name(problem->severity), problem->repairable ? "yes" : "no");
 	spool_print(out, "  specification  \"%s\"\n", problem->section);
 }
 

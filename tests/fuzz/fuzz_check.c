@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fuzzes the check: the input is an image, checked deeply by one thread and by three, which have to
+ * say the same. What the problems say has to add up to the totals.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <qcow2/qcow2.h>
+
+#define PER_KIND     3
+#define MEMORY_BYTES (UINT64_C(64) << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What was told: a checksum of all of it. */
+struct heard {
+	uint64_t sum;
+	uint64_t told;
+};
+
+static void mix(struct heard *heard, const void *bytes, size_t size)
+{
+	const uint8_t *b = bytes;
+
+	for (size_t i = 0; i < size; i++)
+		heard->sum = heard->sum * 31 + b[i];
+}
+
+static void hear(void *opaque, const struct qcow2_problem *problem)
+{
+	struct heard *heard = opaque;
+
+	heard->told++;
+	if (problem->owner_count > QCOW2_PROBLEM_OWNERS_MAX ||
+	    problem->owner_count > problem->owners_total)
+		abort();
+	mix(heard, problem->kind->id, strlen(problem->kind->id));
+	mix(heard, problem->where, strlen(problem->where));
+	mix(heard, &problem->offset_bytes, sizeof(problem->offset_bytes));
+	mix(heard, &problem->found, sizeof(problem->found));
+	mix(heard, &problem->guest_byte, sizeof(problem->guest_byte));
+	for (unsigned i = 0; i < problem->owner_count; i++)
+		mix(heard, problem->owners[i].where, strlen(problem->owners[i].where));
+}
+
+static int check(const struct qcow2_image *image, unsigned threads, struct heard *heard,
+		 struct qcow2_check_result *result)
+{
+	const struct qcow2_check_options options = {
+		.threads = threads,
+		.memory_limit_bytes = MEMORY_BYTES,
+		.max_per_kind = PER_KIND,
+		.deep = true,
+		.problem = hear,
+		.opaque = heard,
+	};
+	struct qcow2_error err;
+	uint64_t total = 0;
+
+	if (qcow2_check(image, &options, result, &err))
+		return -1;
+	for (size_t i = 0; i < QCOW2_PROBLEM_COUNT; i++)
+		total += result->by_kind[i];
+	if (total != result->corruptions + result->leaks + result->warnings || heard->told > total)
+		abort();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	struct qcow2_error err;
+
+	if (qcow2_source_from_memory(data, size, &source, &err))
+		return 0;
+	if (qcow2_image_open(source, &image, &err) == 0) {
+		struct qcow2_check_result one, three;
+		struct heard by_one = {0, 0}, by_three = {0, 0};
+
+		if (check(image, 1, &by_one, &one) == 0 &&
+		    check(image, 3, &by_three, &three) == 0 &&
+		    (memcmp(&one, &three, sizeof(one)) != 0 || by_one.sum != by_three.sum))
+			abort();
+		qcow2_image_close(image);
+	}
+	qcow2_source_close(source);
+	return 0;
+}

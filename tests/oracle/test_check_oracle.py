@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+# `qcow2 check` against the real `qemu-img check`: the same verdict and numbers on what QEMU calls
+# sound, never a milder verdict on what it does not, and what docs/check.md says of both, problem by
+# problem. `test_check_oracle.py --table` prints the table for that page.
+"""check against qemu-img."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "forge"))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+
+from forge import load, recipes  # noqa: E402
+from helpers import QCOW2, RELEASE, TOP, folder, recipe_image, run  # noqa: E402
+from mutate import mutated  # noqa: E402
+from test_info_oracle import CHANGED, CREATE, shell  # noqa: E402
+
+NUMBERS = ("image-end-offset", "total-clusters", "check-errors", "corruptions", "leaks",
+           "allocated-clusters", "fragmented-clusters", "compressed-clusters")
+SOUND = [n for n in recipes("good-") if not load(n).qemu and "hostile" not in n]
+BROKEN = [n for n in recipes("bad-") if "hostile" not in n]
+# QEMU takes the L1 table of this snapshot away before it counts; see docs/check.md.
+TAKEN_AWAY = {"good-warn-snapshot-l1-too-large"}
+ROUNDS = int(os.environ.get("CHECK_ROUNDS", "150"))
+
+
+def qemu(path):
+    """(what it did in a word, its document or None)"""
+    try:
+        done = subprocess.run(["qemu-img", "check", "-f", "qcow2", "--output=json", path],
+                              cwd=os.path.dirname(path), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return "hangs", None
+    if done.returncode < 0:
+        return "crashes", None
+    if b"encrypt.key-secret" in done.stderr:
+        return "wants the passphrase", None
+    if not done.stdout:
+        return "refuses the image", None
+    shown = json.loads(done.stdout)
+    if shown["check-errors"]:
+        return "check errors", shown
+    return {0: "silent", 2: "corruption", 3: "leak"}[done.returncode], shown
+
+
+def ours(path, program=QCOW2):
+    done = run("check", "-j", path, program=program)
+    assert done.returncode in (0, 2, 3), done
+    return done.returncode, json.loads(done.stdout)
+
+
+def same_numbers(path):
+    word, theirs = qemu(path)
+    code, shown = ours(path)
+    assert {0: "silent", 2: "corruption", 3: "leak"}[code] == word
+    assert {k: shown.get(k) for k in NUMBERS} == {k: theirs.get(k) for k in NUMBERS}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound(name):
+    path, _ = recipe_image(name)
+    if qemu(path)[1] is None:
+        pytest.fail("qemu-img does not open it: the recipe has to say so")
+    if name not in TAKEN_AWAY:
+        same_numbers(path)
+
+
+@pytest.mark.parametrize("how", [h for h in CREATE if "luks" not in h])
+def test_created(how):
+    path = os.path.join(folder(), "created.qcow2")
+    shell("qemu-img", "create", "-q", "-f", "qcow2", path, *CREATE[how].split(), cwd=folder())
+    if "backing" not in how:
+        same_numbers(path)
+    assert ours(path)[0] == 0
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_changed(how):
+    path = os.path.join(folder(), "changed.qcow2")
+    shell("qemu-img", "create", "-q", "-f", "qcow2", path, "64M", cwd=folder())
+    for command in CHANGED[how]:
+        shell(*(word.format(path) for word in command), cwd=folder())
+    same_numbers(path)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_never_milder(name):
+    """What QEMU calls corrupt we call corrupt; what it calls a leak is at least one."""
+    path, _ = recipe_image(name)
+    word, _ = qemu(path)
+    if run("check", "-j", path).returncode == 1:
+        # A header that ends too early is no image for us; QEMU reads zeros behind it.
+        assert word == "refuses the image" or "header-truncated" in name
+        return
+    code, _ = ours(path)
+    if word in ("corruption", "check errors"):
+        assert code == 2
+    if word == "leak":
+        assert code in (2, 3)
+
+
+def rows():
+    """{problem: recipe}: the recipe that is named most like the problem."""
+    found = {}
+    for name in recipes():
+        if "hostile" in name or load(name).qemu and not name.startswith("good-"):
+            continue
+        for problem in load(name).shows + load(name).finds:
+            likeness = (problem in name, -len(name))
+            found[problem] = max(found.get(problem, (likeness, name)), (likeness, name))
+    return {problem: name for problem, (_, name) in sorted(found.items())}
+
+
+def line(problem, name):
+    return f"| `{problem}` | `{name}` | {qemu(recipe_image(name)[0])[0]} |"
+
+
+def test_table():
+    """docs/check.md says of each problem what qemu-img says of an image that has it."""
+    with open(os.path.join(TOP, "docs", "check.md"), encoding="utf-8") as stream:
+        table = re.findall(r"^\| `[a-z0-9-]+` \| `(?:good|bad|unsupported)-.*$", stream.read(), re.M)
+    assert table == [line(problem, name) for problem, name in rows().items()]
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_mutated(number, tmp_path):
+    """No image that QEMU calls corrupt is called sound."""
+    path = str(tmp_path / "mutated.qcow2")
+    what = mutated(number, path)
+    done = run("check", "-j", path, program=RELEASE if number % 4 else QCOW2)
+    assert done.returncode in (0, 1, 2, 3) and b"Sanitizer" not in done.stderr, (what, done)
+    word, theirs = qemu(path)
+    if theirs is None or done.returncode == 1:
+        return
+    if word == "corruption":
+        assert done.returncode == 2, what
+    if word == "leak":
+        assert done.returncode in (2, 3), what
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--table"]:
+    for each, image in rows().items():
+        print(line(each, image))

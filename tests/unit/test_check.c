@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2_check() as a program of somebody else calls it: callbacks, limits, stopping, no listener.
+ */
+#include "image_fixture.h"
+
+#include <qcow2/check.h>
+
+/* 512-byte clusters: header, refcount table, one block of 16-bit counts, L1, L2, one of data. */
+static void make_image(void)
+{
+	memset(bytes, 0, sizeof(bytes));
+	memcpy(bytes, "QFI\xfb", 4);
+	put_be(bytes + 4, 4, 3);
+	put_be(bytes + 20, 4, 9);
+	put_be(bytes + 24, 8, 16384);
+	put_be(bytes + 36, 4, 1);
+	put_be(bytes + 40, 8, 3 * 512);
+	put_be(bytes + 48, 8, 512);
+	put_be(bytes + 56, 4, 1);
+	put_be(bytes + 96, 4, 4);
+	put_be(bytes + 100, 4, 104);
+	put_be(bytes + 512, 8, 1024);
+	for (unsigned i = 0; i < 6; i++)
+		put_be(bytes + 1024 + i * 2, 2, 1);
+	put_be(bytes + 1536, 8, UINT64_C(1) << 63 | 4 * 512);
+	put_be(bytes + 2048, 8, UINT64_C(1) << 63 | 5 * 512);
+	open_bytes(6 * 512);
+}
+
+struct heard {
+	unsigned problems;
+	unsigned progress;
+	int stop;
+	struct qcow2_problem last;
+};
+
+static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	struct heard *heard = opaque;
+
+	heard->problems++;
+	heard->last = *problem;
+}
+
+static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
+{
+	struct heard *heard = opaque;
+
+	assert_true(done_bytes <= total_bytes);
+	heard->progress++;
+	return heard->stop;
+}
+
+static void sound(void **state)
+{
+	struct qcow2_check_result result;
+
+	(void)state;
+	make_image();
+	assert_int_equal(qcow2_check(image, NULL, &result, &err), 0);
+	assert_true(result.clusters_checked);
+	assert_int_equal(result.corruptions + result.leaks + result.warnings, 0);
+	assert_int_equal(result.image_end_offset_bytes, 6 * 512);
+	assert_int_equal(result.total_clusters, 32);
+	assert_int_equal(result.allocated_clusters, 1);
+	assert_int_equal(qcow2_check(image, NULL, &result, NULL), 0);
+}
+
+static void told(void **state)
+{
+	struct heard heard = {0};
+	struct qcow2_check_options options = {.problem = hear_problem,
+					      .progress = hear_progress,
+					      .max_per_kind = 1,
+					      .opaque = &heard};
+	struct qcow2_check_result result;
+
+	(void)state;
+	make_image();
+	put_be(bytes + 2048 + 8, 8, 4 * 512);
+	put_be(bytes + 2048 + 16, 8, 4 * 512);
+	put_be(bytes + 1024 + 8, 2, 3);
+	put_be(bytes + 1536, 8, 4 * 512);
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_int_equal(result.corruptions, 1);
+	assert_int_equal(result.by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS], 1);
+	assert_int_equal(heard.problems, 1);
+	assert_true(heard.progress > 0);
+	assert_int_equal(heard.last.owner_count, 3);
+	assert_int_equal(heard.last.owners_total, 3);
+	assert_string_equal(heard.last.owners[0].where, "l2/0");
+	assert_string_equal(heard.last.owners[2].where, "l2/0/2");
+	assert_int_equal(heard.last.owners[2].guest_byte, 1024);
+	assert_int_equal(heard.last.offset_bytes, 4 * 512);
+	options.problem = NULL; /* totals alone need no listener */
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_int_equal(result.corruptions, 1);
+}
+
+static void stopped(void **state)
+{
+	struct heard heard = {.stop = 1};
+	struct qcow2_check_options options = {.progress = hear_progress, .opaque = &heard};
+	struct qcow2_check_result result;
+
+	(void)state;
+	make_image();
+	assert_int_equal(qcow2_check(image, &options, &result, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_STOPPED);
+}
+
+static void limited(void **state)
+{
+	struct qcow2_check_options options = {.threads = 1};
+	struct qcow2_check_result result;
+	uint64_t limit = 1;
+
+	(void)state;
+	make_image();
+	for (;; limit += 64) {
+		options.memory_limit_bytes = limit;
+		if (qcow2_check(image, &options, &result, &err) == 0)
+			break;
+		assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+		assert_true(limit < 1000000);
+	}
+	assert_int_equal(result.corruptions, 0);
+}
+
+/* What cannot be read ends the check, wherever it is. */
+static void unreadable(void **state)
+{
+	struct qcow2_check_result result;
+
+	(void)state;
+	make_image();
+	for (uint64_t budget = 0; budget < 512 * 5; budget += 256) {
+		qcow2_source_set_budget(source, budget);
+		if (qcow2_check(image, NULL, &result, &err) == 0)
+			return;
+		assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	}
+	fail();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(sound, setup, teardown),
+		cmocka_unit_test_setup_teardown(told, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(limited, setup, teardown),
+		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

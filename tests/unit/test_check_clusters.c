@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* What is known of host clusters: marks, weights, conflicts, merging, limits; classes of refcounts.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "check/classify.h"
+#include "check/clusters.h"
+#include "check/crew.h"
+
+#define CLUSTERS 40000
+
+static struct qcow2_memory memory;
+
+static void start(struct qcow2_clusters *clusters)
+{
+	memory.limit_bytes = UINT64_C(1) << 26;
+	assert_true(qcow2_clusters_init(clusters, CLUSTERS, &memory));
+}
+
+static void assert_state(const struct qcow2_clusters *clusters, uint64_t cluster, uint64_t count,
+			 enum qcow2_use use, unsigned flags)
+{
+	struct qcow2_cluster_state state = qcow2_clusters_get(clusters, cluster);
+
+	assert_int_equal(state.count, count);
+	assert_int_equal(state.use, use);
+	assert_int_equal(state.flags, flags);
+}
+
+static void marks(void **state)
+{
+	struct qcow2_clusters c;
+
+	(void)state;
+	start(&c);
+	assert_state(&c, 5, 0, QCOW2_USE_NONE, 0);
+	qcow2_clusters_mark(&c, 60, 10, QCOW2_USE_DATA_COPIED, 1);
+	assert_state(&c, 59, 0, QCOW2_USE_NONE, 0);
+	for (uint64_t i = 60; i < 70; i++)
+		assert_state(&c, i, 1, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED);
+	assert_state(&c, 70, 0, QCOW2_USE_NONE, 0);
+	qcow2_clusters_mark(&c, 65, 1, QCOW2_USE_DATA_SHARED, 1);
+	assert_state(&c, 65, 2, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED | QCOW2_SEEN_SHARED);
+	assert_state(&c, 64, 1, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED);
+	qcow2_clusters_mark(&c, 4000, 5000, QCOW2_USE_DATA, 101);
+	assert_state(&c, 4000, 101, QCOW2_USE_DATA, 0);
+	assert_state(&c, 8999, 101, QCOW2_USE_DATA, 0);
+	qcow2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, 9000);
+	assert_state(&c, 8999, 9101, QCOW2_USE_DATA, 0);
+	assert_state(&c, 8998, 101, QCOW2_USE_DATA, 0);
+	qcow2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, UINT64_MAX >> 3);
+	assert_state(&c, 8999, UINT64_MAX >> 3, QCOW2_USE_DATA, 0);
+	assert_true(qcow2_clusters_mark_fresh(&c, 4096, QCOW2_USE_DATA) == false);
+	assert_true(qcow2_clusters_mark_fresh(&c, 100, QCOW2_USE_L2_SHARED));
+	assert_state(&c, 100, 1, QCOW2_USE_L2_SHARED, QCOW2_SEEN_SHARED);
+	assert_false(qcow2_clusters_mark_fresh(&c, 30000, QCOW2_USE_DATA)); /* no chunk yet */
+	qcow2_clusters_mark(&c, CLUSTERS, 0, QCOW2_USE_DATA, 1);
+	assert_false(c.failed);
+	qcow2_clusters_release(&c);
+	assert_int_equal(memory.used_bytes, 0);
+}
+
+/* Which uses may share a cluster. */
+static void conflicts(void **state)
+{
+	const enum qcow2_use data[] = {QCOW2_USE_DATA, QCOW2_USE_DATA_COPIED,
+				       QCOW2_USE_DATA_SHARED};
+
+	(void)state;
+	for (unsigned a = QCOW2_USE_DATA; a <= QCOW2_USE_COMPRESSED; a++) {
+		for (unsigned b = QCOW2_USE_DATA; b <= QCOW2_USE_COMPRESSED; b++) {
+			bool both_data = a <= data[2] && b <= data[2];
+			bool both_compressed = a == QCOW2_USE_COMPRESSED && a == b;
+			struct qcow2_clusters c, other;
+			unsigned flags;
+
+			start(&c);
+			start(&other);
+			qcow2_clusters_mark(&c, 7, 1, (enum qcow2_use)a, 1);
+			qcow2_clusters_mark(&c, 7, 1, (enum qcow2_use)b, 1);
+			flags = qcow2_clusters_get(&c, 7).flags;
+			assert_int_equal((flags & QCOW2_SEEN_CONFLICT) != 0,
+					 !both_data && !both_compressed);
+			/* and the same if two threads saw one each */
+			qcow2_clusters_mark(&c, 9, 1, (enum qcow2_use)a, 1);
+			qcow2_clusters_mark(&other, 9, 1, (enum qcow2_use)b, 1);
+			qcow2_clusters_merge(&c, &other);
+			assert_int_equal(qcow2_clusters_get(&c, 9).flags, flags);
+			assert_int_equal(qcow2_clusters_get(&c, 9).count, 2);
+			qcow2_clusters_release(&c);
+			qcow2_clusters_release(&other);
+		}
+	}
+	assert_int_equal(memory.used_bytes, 0);
+}
+
+/* Any split of marks among two threads comes to the same. */
+static void merging(void **state)
+{
+	struct qcow2_clusters whole, parts[2];
+	uint64_t seed = 1;
+
+	(void)state;
+	start(&whole);
+	start(&parts[0]);
+	start(&parts[1]);
+	for (unsigned i = 0; i < 3000; i++) {
+		uint64_t first, count, weight;
+
+		seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407U;
+		first = (seed >> 33) % (CLUSTERS - 200);
+		count = (seed >> 20) % 130 + 1;
+		weight = (seed >> 50) % 8 == 0 ? 5000 : 1;
+		qcow2_clusters_mark(&whole, first, count, QCOW2_USE_DATA_COPIED, weight);
+		qcow2_clusters_mark(&parts[(seed >> 40) % 2], first, count, QCOW2_USE_DATA_COPIED,
+				    weight);
+	}
+	qcow2_clusters_merge(&parts[0], &parts[1]);
+	for (uint64_t i = 0; i < CLUSTERS; i++) {
+		struct qcow2_cluster_state a = qcow2_clusters_get(&whole, i);
+		struct qcow2_cluster_state b = qcow2_clusters_get(&parts[0], i);
+
+		assert_true(a.count == b.count && a.use == b.use && a.flags == b.flags);
+	}
+	qcow2_clusters_release(&whole);
+	qcow2_clusters_release(&parts[0]);
+	qcow2_clusters_release(&parts[1]);
+	assert_int_equal(memory.used_bytes, 0);
+}
+
+/* The limit holds, is noticed, and nothing is lost of what was there. */
+static void limits(void **state)
+{
+	struct qcow2_memory small = {.limit_bytes = 100000};
+	struct qcow2_clusters c;
+
+	(void)state;
+	assert_false(qcow2_clusters_init(&c, (UINT64_C(1) << 48) + 1, &small));
+	qcow2_clusters_release(&c);
+	assert_true(qcow2_clusters_init(&c, UINT64_C(1) << 34, &small));
+	for (uint64_t i = 0; i < 100; i++)
+		qcow2_clusters_mark(&c, i * 5000, 1, QCOW2_USE_DATA, 2);
+	assert_true(c.failed);
+	assert_true(small.limited);
+	assert_true(small.used_bytes <= small.limit_bytes);
+	assert_int_equal(qcow2_clusters_get(&c, 0).count, 2);
+	qcow2_clusters_release(&c);
+	assert_int_equal(small.used_bytes, 0);
+}
+
+/* 64 refcounts of every width, against the slow way to read one. */
+static void classes(void **state)
+{
+	uint8_t bytes[512];
+	uint64_t seed = 3;
+
+	(void)state;
+	for (unsigned order = 0; order <= 6; order++) {
+		for (unsigned round = 0; round < 200; round++) {
+			struct qcow2_refcount_classes fast, slow;
+
+			for (size_t i = 0; i < sizeof(bytes); i++) {
+				seed = seed * UINT64_C(6364136223846793005) + 1;
+				bytes[i] = (uint8_t)(seed >> 60 < 12 ? seed >> 56 & 1 : seed >> 40);
+			}
+			fast = qcow2_classify_choose(order)(bytes);
+			slow = qcow2_classify_portable(order)(bytes);
+			assert_true(fast.zero == slow.zero && fast.one == slow.one);
+			for (unsigned i = 0; i < 64; i++) {
+				uint64_t count = qcow2_refcount_at(bytes, i, 1U << order);
+
+				assert_int_equal(slow.zero >> i & 1, count == 0);
+				assert_int_equal(slow.one >> i & 1, count == 1);
+			}
+		}
+	}
+}
+
+static bool count_piece(void *opaque, unsigned worker, uint64_t piece)
+{
+	_Atomic uint64_t *done = opaque;
+
+	assert_true(worker < 64);
+	atomic_fetch_add(&done[piece], 1);
+	return piece != 700;
+}
+
+static void crews(void **state)
+{
+	static _Atomic uint64_t done[1000];
+	struct qcow2_crew_work work = {.work = count_piece, .opaque = (void *)done};
+
+	(void)state;
+	for (work.threads = 1; work.threads < 9; work.threads += 3) {
+		work.pieces = 700;
+		assert_true(qcow2_crew_run(&work));
+		for (size_t i = 0; i < 700; i++) {
+			assert_int_equal(done[i], 1);
+			done[i] = 0;
+		}
+		work.pieces = 1000;
+		assert_false(qcow2_crew_run(&work));
+		memset((void *)done, 0, sizeof(done));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(marks),  cmocka_unit_test(conflicts), cmocka_unit_test(merging),
+		cmocka_unit_test(limits), cmocka_unit_test(classes),   cmocka_unit_test(crews),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
