@@ -116,9 +116,13 @@ static inline bool qcow2_clusters_mark_fresh(const struct qcow2_clusters *cluste
 	uses = chunk->uses[cluster / 64 % QCOW2_CHUNK_GROUPS];
 	if ((uses[0] | uses[1] | uses[2]) & bit)
 		return false;
-	uses[0] |= use & 1 ? bit : 0;
-	uses[1] |= use & 2 ? bit : 0;
-	uses[2] |= use & 4 ? bit : 0;
+	/* The use is that of thousands of clusters in a row: branches cost less than stores. */
+	if (use & 1)
+		uses[0] |= bit;
+	if (use & 2)
+		uses[1] |= bit;
+	if (use & 4)
+		uses[2] |= bit;
 	return true;
 }
 

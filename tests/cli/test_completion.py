@@ -17,7 +17,7 @@ import pytest
 
 from outside import QCOW2, SAMPLE, run, text_of
 
-COMMANDS = ["info", "dump", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "explain", "compat"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")

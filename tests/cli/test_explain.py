@@ -258,6 +258,7 @@ def test_every_problem():
         assert explain(name) == (
             f"{name}: a problem\n"
             f"  meaning        {problem['meaning']}\n"
+            f"  consequence    {problem['consequence']}\n"
             f"  severity       {problem['severity']}\n"
             f"  repairable     {'yes' if problem['repairable'] else 'no'}\n"
             f"  specification  \"{problem['section']}\"\n")

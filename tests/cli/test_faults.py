@@ -80,7 +80,9 @@ def test_memory_and_reads(shim, name, run):
     assert undisturbed.returncode in (0, 2, 3)
     for _, done in each_fault(shim, arguments, "FAIL_ALLOC"):
         # libc allocates to look for a time zone, and writes the date without if it cannot
-        if not (b" UTC" in undisturbed.stdout and same(done, undisturbed)):
+        # a thread that cannot be made is done without
+        harmless = b" UTC" in undisturbed.stdout or "--threads=2" in run
+        if not (harmless and same(done, undisturbed)):
             assert_said(done, b"out of memory", b"Cannot allocate memory")
     for _, done in each_fault(shim, arguments, "FAIL_READ"):
         assert_said(done, b"Input/output error (at offset 0x", b"Input/output error")

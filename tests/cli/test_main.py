@@ -10,7 +10,7 @@ import pytest
 from outside import ROOT, SAMPLE, complaint, documents, harmless, run, text_of
 from forge import build
 
-COMMANDS = ["info", "dump", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "explain", "compat"]
 
 
 def usage(done, command=""):
@@ -68,6 +68,19 @@ def is_layout_v7(before, after):
     assert "\nflags                     2\n" in after and "\nflags                     2\n" not in before
 
 
+def shows_all(before, after):
+    assert "    … 2 more (--all shows them)\n" in before and before.count("/flags: found") == 5
+    assert " more (--all" not in after and after.count("/flags: found") == 7
+
+
+def says_the_same(before, after):
+    assert before == after and " is sound" in before
+
+
+def is_list(_, after):
+    assert re.search("^bitmap-in-use +warning +The bitmap was not", after, re.M)
+
+
 def is_help(before, after):
     assert after.startswith("Usage: qcow2") and not before.startswith("Usage: qcow2")
 
@@ -95,6 +108,15 @@ OPTIONS = {
     ("info", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("info", "chain"): (["overlay"], ["--chain"], adds_the_chain),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
+    ("check", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("check", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("check", "all"): (["in-use"], ["--all"], shows_all),
+    # what these find or show, test_check.py tests
+    ("check", "deep"): ([SAMPLE], ["--deep"], says_the_same),
+    ("check", "progress"): ([SAMPLE], ["--progress"], says_the_same),
+    ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
+    ("check", "list"): ([], ["--list"], is_list),
+    ("check", "help"): ([SAMPLE], ["--help"], is_help),
     ("explain", "json"): (["l1_size"], ["--json"], shows_json),
     ("explain", "output"): (["l1_size"], ["--output=json"], shows_json),
     ("explain", "man"): ([], ["--man"], is_a_page),
@@ -107,9 +129,10 @@ OPTIONS = {
 
 @pytest.fixture(name="folder")
 def fixture_folder(tmp_path):
-    """A folder with an overlay on a base."""
+    """A folder with an overlay on a base, and an image whose bitmaps are all in use."""
     build("size 1M\n", str(tmp_path / "base"))
     build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
+    build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
     return tmp_path
 
 
@@ -130,7 +153,8 @@ def test_option(command, option, folder):
     """It does what it says; its letter and, where getopt parses, its beginnings do the same."""
     words = command.split()
     operands, given, check = OPTIONS[command, option]
-    before = text_of(run(*words, *operands, cwd=folder)) if words else ""
+    alone = not words or (command, option) == ("check", "list")
+    before = "" if alone else text_of(run(*words, *operands, cwd=folder))
     after = text_of(run(*words, *given, *operands, cwd=folder))
     check(before, after)
     letter, argument = listed_options(words)[option]
@@ -303,9 +327,10 @@ def test_name_of_the_program(tmp_path):
 
 
 def test_exit_codes_of_pages():
-    """Every page of a command says when it exits with 0, 1 and 2, or never does."""
+    """Every page of a command says when it exits with 0, 1, 2 and 3, or never does."""
     for command in COMMANDS:
         with open(os.path.join(ROOT, "man", f"qcow2-{command}.1.scd"), encoding="utf-8") as stream:
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9])\*?(?=[\s:])", status))
-        assert codes == ({"0", "1"} if command == "explain" else {"0", "1", "2"}), command
+        other = {"explain": {"0", "1"}, "check": {"0", "1", "2", "3"}}
+        assert codes == other.get(command, {"0", "1", "2"}), command

@@ -53,7 +53,7 @@ def run(command, place):
 def test_tour(number, place):
     command, said = TOUR[number]
     if "broken.qcow2" in command and command.startswith("qcow2"):
-        run(next(c for c, _ in TOUR if "forge.py" in c), place)
+        run(next(c for c, _ in reversed(TOUR[:number]) if "forge.py" in c), place)
     done = run(command, place)
     printed = HERE_ONLY.sub("on disk", done.stdout.decode()) if "forge" not in command else ""
     at = 0
@@ -62,10 +62,10 @@ def test_tour(number, place):
         assert start >= 0 and (start == 0 or at > 0), piece
         at = start + len(piece)
     assert said.endswith("…\n") or at == len(printed)
-    assert done.returncode == (2 if "Problems:" in said else 0)
+    assert done.returncode == (2 if "Problems:" in said or "corrupt:" in said else 0)
 
 
 def test_there_is_a_tour():
     assert len(TOUR) >= 8
     assert {command.split()[1] for command, _ in TOUR if command.startswith("qcow2")} == {
-        "dump", "info", "explain"}
+        "dump", "info", "check", "explain"}
