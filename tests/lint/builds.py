@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The three builds that everything is tested on. Each is brought up to date at most once a run.
+# The builds that everything is tested on. Each is brought up to date at most once a run.
 """The checks `build-gcc`, `build-clang`, `build-release`, and the builds that others need."""
 from . import report
 
@@ -8,6 +8,8 @@ SANITIZED = ["--buildtype=debug", "-Doptimization=1", "-Db_sanitize=address,unde
 BUILDS = {
     "gcc": ("build/gcc-asan", "gcc", SANITIZED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
+    "tsan": ("build/tsan", "clang", ["--buildtype=debug", "-Doptimization=1", "-Dwerror=true",
+                                     "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
 }
 DONE = {}
 
