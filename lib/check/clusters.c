@@ -12,12 +12,10 @@
 bool qcow2_clusters_init(struct qcow2_clusters *clusters, uint64_t cluster_count,
 			 struct qcow2_memory *memory)
 {
-	const uint64_t per_leaf = QCOW2_CHUNK_CLUSTERS * QCOW2_LEAF_CHUNKS;
-
 	*clusters = (struct qcow2_clusters){.cluster_count = cluster_count, .memory = memory};
 	if (cluster_count > CLUSTERS_MAX)
 		return false;
-	clusters->leaf_count = cluster_count / per_leaf + 1;
+	clusters->leaf_count = cluster_count / QCOW2_LEAF_CLUSTERS + 1;
 	clusters->leaves =
 		qcow2_memory_get(memory, clusters->leaf_count, sizeof(*clusters->leaves));
 	return clusters->leaves != NULL;
@@ -32,32 +30,44 @@ static void release_chunk(struct qcow2_memory *memory, struct qcow2_cluster_chun
 	qcow2_memory_put(memory, chunk, 1, sizeof(*chunk));
 }
 
+static void release_leaf(struct qcow2_memory *memory, struct qcow2_cluster_leaf *leaf)
+{
+	if (!leaf)
+		return;
+	for (size_t i = 0; i < QCOW2_LEAF_CHUNKS; i++)
+		release_chunk(memory, leaf->chunks[i]);
+	for (size_t use = 0; use < QCOW2_FRESH_USES; use++)
+		for (size_t i = 0; i < QCOW2_LEAF_FRESH; i++)
+			qcow2_memory_put(memory, leaf->fresh[use][i], QCOW2_FRESH_WORDS,
+					 sizeof(uint64_t));
+	qcow2_memory_put(memory, leaf, 1, sizeof(*leaf));
+}
+
 void qcow2_clusters_release(struct qcow2_clusters *clusters)
 {
-	for (uint64_t i = 0; clusters->leaves && i < clusters->leaf_count; i++) {
-		struct qcow2_cluster_leaf *leaf = clusters->leaves[i];
-
-		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
-			release_chunk(clusters->memory, leaf->chunks[j]);
-		qcow2_memory_put(clusters->memory, leaf, 1, sizeof(*leaf));
-	}
+	for (uint64_t i = 0; clusters->leaves && i < clusters->leaf_count; i++)
+		release_leaf(clusters->memory, clusters->leaves[i]);
 	qcow2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
 			 sizeof(*clusters->leaves));
 	clusters->leaves = NULL;
 }
 
-/* Where the pointer to a chunk is kept, or NULL if memory is short. */
-static struct qcow2_cluster_chunk **chunk_slot(struct qcow2_clusters *clusters, uint64_t chunk)
+static struct qcow2_cluster_leaf *need_leaf(struct qcow2_clusters *clusters, uint64_t index)
 {
-	struct qcow2_cluster_leaf **leaf = &clusters->leaves[chunk / QCOW2_LEAF_CHUNKS];
+	struct qcow2_cluster_leaf **leaf = &clusters->leaves[index];
 
 	if (!*leaf)
 		*leaf = qcow2_memory_get(clusters->memory, 1, sizeof(**leaf));
-	if (!*leaf) {
-		clusters->failed = true;
-		return NULL;
-	}
-	return &(*leaf)->chunks[chunk % QCOW2_LEAF_CHUNKS];
+	clusters->failed |= !*leaf;
+	return *leaf;
+}
+
+/* Where the pointer to a chunk is kept, or NULL if memory is short. */
+static struct qcow2_cluster_chunk **chunk_slot(struct qcow2_clusters *clusters, uint64_t chunk)
+{
+	struct qcow2_cluster_leaf *leaf = need_leaf(clusters, chunk / QCOW2_LEAF_CHUNKS);
+
+	return leaf ? &leaf->chunks[chunk % QCOW2_LEAF_CHUNKS] : NULL;
 }
 
 static struct qcow2_cluster_chunk *need_chunk(struct qcow2_clusters *clusters, uint64_t chunk)
@@ -170,6 +180,27 @@ static void mark_again(struct qcow2_clusters *clusters, struct qcow2_cluster_chu
 	}
 }
 
+/*
+ * Clusters in a row that nothing was known of, referenced more than once from the start: what
+ * snapshots share. False if their counters are not small ones.
+ */
+static bool mark_shared(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
+			unsigned group, uint64_t mask, const struct qcow2_cluster_state *mark)
+{
+	uint16_t *few;
+
+	if (mark->count > FEW_MAX || chunk->many)
+		return false;
+	if (!chunk->few)
+		chunk->few = qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS,
+					      sizeof(*chunk->few));
+	clusters->failed |= !chunk->few;
+	few = chunk->few ? chunk->few + (size_t)group * 64 : NULL;
+	for (unsigned i = (unsigned)__builtin_ctzll(mask); few && i < 64 && mask >> i & 1; i++)
+		few[i] = (uint16_t)(mark->count << FLAG_BITS | mark->flags);
+	return true;
+}
+
 static void mark_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
 		       unsigned group, uint64_t mask, const struct qcow2_cluster_state *mark)
 {
@@ -177,10 +208,10 @@ static void mark_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chu
 	uint64_t seen = (uses[0] | uses[1] | uses[2]) & mask;
 	uint64_t fresh = mask & ~seen;
 
-	if (mark->count > 1)
-		mark_again(clusters, chunk, group, mask, *mark);
-	else if (seen)
+	if (mark->count == 1)
 		mark_again(clusters, chunk, group, seen, *mark);
+	else if (seen || !mark_shared(clusters, chunk, group, mask, mark))
+		mark_again(clusters, chunk, group, mask, *mark);
 	uses[0] |= mark->use & 1 ? fresh : 0;
 	uses[1] |= mark->use & 2 ? fresh : 0;
 	uses[2] |= mark->use & 4 ? fresh : 0;
@@ -265,6 +296,62 @@ void qcow2_clusters_merge(struct qcow2_clusters *clusters, struct qcow2_clusters
 		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
 			if (leaf->chunks[j])
 				merge_chunk(clusters, i * QCOW2_LEAF_CHUNKS + j, &leaf->chunks[j]);
+	}
+}
+
+void qcow2_clusters_note(struct qcow2_clusters *clusters, uint64_t cluster, enum qcow2_use use)
+{
+	struct qcow2_cluster_leaf *leaf = need_leaf(clusters, cluster / QCOW2_LEAF_CLUSTERS);
+	uint64_t **words;
+
+	if (!leaf)
+		return;
+	words = &leaf->fresh[use - QCOW2_USE_DATA]
+			    [cluster / QCOW2_FRESH_CLUSTERS % QCOW2_LEAF_FRESH];
+	if (!*words)
+		*words = qcow2_memory_get(clusters->memory, QCOW2_FRESH_WORDS, sizeof(**words));
+	clusters->failed |= !*words;
+	if (*words && !qcow2_clusters_note_fresh(clusters, cluster, use))
+		qcow2_clusters_mark(clusters, cluster, 1, use, 1);
+}
+
+/* Makes known what one bitset says of the clusters from first on. */
+static void fold_words(struct qcow2_clusters *clusters, const uint64_t *words, uint64_t first,
+		       enum qcow2_use use)
+{
+	const struct qcow2_cluster_state mark = {1, use, flags_of(use)};
+
+	for (unsigned i = 0; i < QCOW2_FRESH_WORDS; i++) {
+		uint64_t cluster = first + i * UINT64_C(64);
+		struct qcow2_cluster_chunk *chunk;
+
+		if (words[i] == 0)
+			continue;
+		chunk = need_chunk(clusters, cluster / QCOW2_CHUNK_CLUSTERS);
+		if (chunk)
+			mark_group(clusters, chunk, (unsigned)(cluster / 64 % QCOW2_CHUNK_GROUPS),
+				   words[i], &mark);
+	}
+}
+
+void qcow2_clusters_fold(struct qcow2_clusters *clusters, struct qcow2_clusters *source)
+{
+	for (uint64_t i = 0; i < source->leaf_count; i++) {
+		struct qcow2_cluster_leaf *leaf = source->leaves[i];
+
+		for (size_t j = 0; leaf && j < QCOW2_FRESH_USES * QCOW2_LEAF_FRESH; j++) {
+			uint64_t **words = &leaf->fresh[j / QCOW2_LEAF_FRESH][j % QCOW2_LEAF_FRESH];
+
+			if (!*words)
+				continue;
+			fold_words(clusters, *words,
+				   i * QCOW2_LEAF_CLUSTERS +
+					   j % QCOW2_LEAF_FRESH * QCOW2_FRESH_CLUSTERS,
+				   (enum qcow2_use)(QCOW2_USE_DATA + j / QCOW2_LEAF_FRESH));
+			qcow2_memory_put(source->memory, *words, QCOW2_FRESH_WORDS,
+					 sizeof(**words));
+			*words = NULL;
+		}
 	}
 }
 

@@ -7,7 +7,10 @@
  * reference. Clusters that are referenced again have a counter in an array that their chunk of
  * 4,096 clusters gets with the first of them. Chunks that nothing refers to take no memory.
  *
- * A set of clusters belongs to one thread; those of several threads are merged.
+ * Scattered single references to data are first noted in a bitset for each use, since that touches
+ * a third of the memory; the sets are folded in, 64 clusters at a step, when clusters are merged.
+ *
+ * Clusters belong to one thread; those of several threads are merged.
  */
 #ifndef QCOW2_CHECK_CLUSTERS_H
 #define QCOW2_CHECK_CLUSTERS_H
@@ -44,8 +47,16 @@ struct qcow2_cluster_chunk {
 	uint64_t *many;
 };
 
+/* Data of snapshots, of the active image with and without the copied flag. */
+#define QCOW2_FRESH_USES     3
+#define QCOW2_FRESH_WORDS    512
+#define QCOW2_FRESH_CLUSTERS (QCOW2_FRESH_WORDS * 64)
+#define QCOW2_LEAF_CLUSTERS  (QCOW2_LEAF_CHUNKS * QCOW2_CHUNK_CLUSTERS)
+#define QCOW2_LEAF_FRESH     (QCOW2_LEAF_CLUSTERS / QCOW2_FRESH_CLUSTERS)
+
 struct qcow2_cluster_leaf {
 	struct qcow2_cluster_chunk *chunks[QCOW2_LEAF_CHUNKS];
+	uint64_t *fresh[QCOW2_FRESH_USES][QCOW2_LEAF_FRESH]; /* single references, not folded yet */
 };
 
 struct qcow2_clusters {
@@ -74,6 +85,9 @@ void qcow2_clusters_mark(struct qcow2_clusters *clusters, uint64_t first, uint64
 /* Adds what other knows; other is empty afterwards. */
 void qcow2_clusters_merge(struct qcow2_clusters *clusters, struct qcow2_clusters *other);
 
+/* Makes known what was noted in source, which may be the same. */
+void qcow2_clusters_fold(struct qcow2_clusters *clusters, struct qcow2_clusters *source);
+
 /* All that is known of a cluster. */
 struct qcow2_cluster_state qcow2_clusters_get(const struct qcow2_clusters *clusters,
 					      uint64_t cluster);
@@ -88,42 +102,45 @@ qcow2_clusters_chunk(const struct qcow2_clusters *clusters, uint64_t cluster)
 	return leaf ? leaf->chunks[chunk % QCOW2_LEAF_CHUNKS] : NULL;
 }
 
+/* The word of the bitset of a use of data that holds a cluster, or NULL. */
+__attribute__((always_inline)) static inline uint64_t *
+qcow2_clusters_fresh(const struct qcow2_clusters *clusters, uint64_t cluster, enum qcow2_use use)
+{
+	const struct qcow2_cluster_leaf *leaf = clusters->leaves[cluster / QCOW2_LEAF_CLUSTERS];
+	uint64_t *words = leaf ? leaf->fresh[use - QCOW2_USE_DATA]
+					    [cluster / QCOW2_FRESH_CLUSTERS % QCOW2_LEAF_FRESH]
+			       : NULL;
+
+	return words ? &words[cluster / 64 % QCOW2_FRESH_WORDS] : NULL;
+}
+
 /*
- * Lets the processor fetch what marking that cluster will touch, which may be in two cache lines.
- * cluster is below the count. Always inline: as a function of its own, gcc finds that it does
- * nothing and drops the calls.
+ * Lets the processor fetch what noting that cluster will touch. cluster is below the count. Always
+ * inline: as a function of its own, gcc finds that it does nothing and drops the calls.
  */
 __attribute__((always_inline)) static inline void
-qcow2_clusters_prefetch(const struct qcow2_clusters *clusters, uint64_t cluster)
+qcow2_clusters_prefetch(const struct qcow2_clusters *clusters, uint64_t cluster, enum qcow2_use use)
 {
-	const struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, cluster);
+	const uint64_t *word = qcow2_clusters_fresh(clusters, cluster, use);
 
-	if (!chunk)
-		return;
-	__builtin_prefetch(&chunk->uses[cluster / 64 % QCOW2_CHUNK_GROUPS][0], 1);
-	__builtin_prefetch(&chunk->uses[cluster / 64 % QCOW2_CHUNK_GROUPS][2], 1);
+	if (word)
+		__builtin_prefetch(word, 1);
 }
 
-/* The short way for one reference to one cluster: false if the long one has to be taken. */
-static inline bool qcow2_clusters_mark_fresh(const struct qcow2_clusters *clusters,
+/* As qcow2_clusters_note(), if that takes no more than to set a bit; else false. */
+static inline bool qcow2_clusters_note_fresh(const struct qcow2_clusters *clusters,
 					     uint64_t cluster, enum qcow2_use use)
 {
-	struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, cluster);
-	uint64_t bit = UINT64_C(1) << (cluster % 64), *uses;
+	uint64_t bit = UINT64_C(1) << (cluster % 64);
+	uint64_t *word = qcow2_clusters_fresh(clusters, cluster, use);
 
-	if (!chunk)
+	if (!word || (*word & bit))
 		return false;
-	uses = chunk->uses[cluster / 64 % QCOW2_CHUNK_GROUPS];
-	if ((uses[0] | uses[1] | uses[2]) & bit)
-		return false;
-	/* The use is that of thousands of clusters in a row: branches cost less than stores. */
-	if (use & 1)
-		uses[0] |= bit;
-	if (use & 2)
-		uses[1] |= bit;
-	if (use & 4)
-		uses[2] |= bit;
+	*word |= bit;
 	return true;
 }
+
+/* One reference to a cluster of data; known once the clusters are merged. */
+void qcow2_clusters_note(struct qcow2_clusters *clusters, uint64_t cluster, enum qcow2_use use);
 
 #endif

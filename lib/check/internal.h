@@ -18,7 +18,7 @@
 #define QCOW2_COMPRESSED  (UINT64_C(1) << 62)
 #define QCOW2_ZERO        UINT64_C(1)
 /* So much is read at once. */
-#define QCOW2_PIECE_BYTES ((size_t)1 << 20)
+#define QCOW2_PIECE_BYTES ((size_t)1 << 18)
 
 /* Whose L1 table: the active image's, or 1 + the index of a snapshot. */
 #define QCOW2_ACTIVE 0

@@ -121,7 +121,8 @@ static void visit_odd(struct going *g, uint64_t index, uint64_t entry, uint64_t 
 }
 
 /* Lets the processor fetch the place of a cluster that will be marked soon. */
-__attribute__((always_inline)) static inline void prefetch(const struct going *g, uint64_t index)
+__attribute__((always_inline)) static inline void prefetch(const struct going *g, uint64_t index,
+							   enum qcow2_use use)
 {
 	uint64_t entry, cluster;
 
@@ -130,7 +131,7 @@ __attribute__((always_inline)) static inline void prefetch(const struct going *g
 	entry = load_entry(g, index + AHEAD);
 	cluster = (entry & QCOW2_OFFSET_MASK) >> g->geometry->cluster_bits;
 	if (cluster < g->worker->clusters.cluster_count)
-		qcow2_clusters_prefetch(&g->worker->clusters, cluster);
+		qcow2_clusters_prefetch(&g->worker->clusters, cluster, use);
 }
 
 static bool is_plain(const struct going *g, uint64_t index, uint64_t entry)
@@ -167,17 +168,51 @@ static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry
 	return at - index;
 }
 
+/*
+ * Plain entries from index on that lead here and there, of the active image and of one L1 entry:
+ * the loop that an image in disorder spends its time in. Returns the index that it cannot go past.
+ */
+static uint64_t visit_scattered(struct going *g, uint64_t index, enum qcow2_use use)
+{
+	const struct qcow2_clusters *clusters = &g->worker->clusters;
+	const uint64_t not_plain = g->not_plain, cluster = g->geometry->cluster_size_bytes;
+	const uint64_t last = g->geometry->file_size_bytes - 1,
+		       copied = use == QCOW2_USE_DATA_COPIED;
+	const unsigned bits = g->geometry->cluster_bits;
+	uint64_t at = index, follows = g->follows, fragments = 0;
+	uint64_t entry = load_entry(g, at), next;
+
+	for (; at + 1 < g->entries; at++, entry = next) {
+		uint64_t offset = entry & QCOW2_OFFSET_MASK;
+
+		next = load_entry(g, at + 1);
+		/* offset - 1 is huge for no offset at all */
+		if ((entry & not_plain) || offset - 1 >= last || entry >> 63 != copied ||
+		    next == entry + cluster)
+			break;
+		prefetch(g, at, use);
+		if (!qcow2_clusters_note_fresh(clusters, offset >> bits, use))
+			qcow2_clusters_note(&g->worker->clusters, offset >> bits, use);
+		fragments += follows != 0 && follows != offset;
+		follows = offset + cluster;
+	}
+	g->follows = follows;
+	g->worker->fragmented += fragments;
+	g->worker->allocated += at - index;
+	return at;
+}
+
 /* Counts a run of plain entries from index on. */
 static void mark(const struct going *g, uint64_t index, uint64_t entry, uint64_t run)
 {
 	uint64_t first = (entry & QCOW2_OFFSET_MASK) >> g->geometry->cluster_bits;
 	enum qcow2_use use = qcow2_l2_use(g->ref, entry);
 
-	if (run == 1) {
-		prefetch(g, index);
-		if (g->ref->weight == 1 &&
-		    qcow2_clusters_mark_fresh(&g->worker->clusters, first, use))
-			return;
+	if (run == 1 && g->ref->weight == 1) {
+		prefetch(g, index, use);
+		if (!qcow2_clusters_note_fresh(&g->worker->clusters, first, use))
+			qcow2_clusters_note(&g->worker->clusters, first, use);
+		return;
 	}
 	qcow2_clusters_mark(&g->worker->clusters, first, run, use, g->ref->weight);
 }
@@ -197,6 +232,15 @@ static void visit_table(struct going *g)
 			continue;
 		}
 		run = run_length(g, i, entry);
+		if (run == 1 && g->ref->weight == 1 && g->ref->active == 1 &&
+		    !g->geometry->extended_l2) {
+			uint64_t past = visit_scattered(g, i, qcow2_l2_use(g->ref, entry));
+
+			if (past > i) {
+				i = past;
+				continue;
+			}
+		}
 		count_allocated(g, offset, run);
 		mark(g, i, entry, run);
 		i += run;
@@ -352,5 +396,7 @@ int qcow2_check_l2_tables(struct qcow2_check *check)
 		if (i > 0)
 			qcow2_clusters_merge(&first->clusters, &worker->clusters);
 	}
+	for (unsigned i = 0; i < check->threads; i++)
+		qcow2_clusters_fold(&first->clusters, &check->workers[i].clusters);
 	return first->clusters.failed ? qcow2_check_fail_memory(check, check->err) : 0;
 }

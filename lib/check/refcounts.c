@@ -76,6 +76,12 @@ static void judge_bits(struct qcow2_check_worker *worker, uint64_t cluster, uint
 	}
 }
 
+/* The clusters that active entries without the copied flag were the first to refer to. */
+static uint64_t active_unflagged(const uint64_t *uses)
+{
+	return (uses[0] & uses[1] & ~uses[2]) | (~uses[0] & uses[1] & uses[2]);
+}
+
 /*
  * 64 clusters from cluster on, which nothing refers to more than once unless their chunk has
  * counters. classes says which refcounts are 0 and 1. Returns the clusters to look at closely.
@@ -85,12 +91,32 @@ static uint64_t suspects(const struct qcow2_cluster_chunk *chunk, unsigned group
 {
 	const uint64_t *uses = chunk->uses[group];
 	uint64_t seen = uses[0] | uses[1] | uses[2];
-	/* Uses 3 and 6 are those of active entries without the copied flag. */
-	uint64_t shared = (uses[0] & uses[1] & ~uses[2]) | (~uses[0] & uses[1] & uses[2]);
 
-	if (chunk->few || chunk->many)
+	if (chunk->many)
 		return seen | ~classes.zero;
-	return (seen & ~classes.one) | (~seen & ~classes.zero) | shared;
+	return (seen & ~classes.one) | (~seen & ~classes.zero) | active_unflagged(uses);
+}
+
+/* As suspects(), of a chunk with small counters. */
+static uint64_t suspects_of_few(const struct qcow2_check *check,
+				const struct qcow2_cluster_chunk *chunk, unsigned group,
+				const uint8_t *refcounts)
+{
+	const uint64_t *uses = chunk->uses[group];
+	const uint16_t *few = chunk->few + (size_t)group * 64;
+	uint64_t seen = uses[0] | uses[1] | uses[2], bits = 0;
+	uint64_t unflagged = active_unflagged(uses);
+	unsigned width = check->geometry->refcount_bits;
+
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t refcount = qcow2_refcount_at(refcounts, i, width);
+		uint64_t expected = few[i] ? few[i] >> 3 : seen >> i & 1;
+		bool closer = (few[i] & (QCOW2_SEEN_CONFLICT | QCOW2_SEEN_COPIED)) != 0 ||
+			      (refcount == 1 && (unflagged >> i & 1));
+
+		bits |= (uint64_t)(refcount != expected || closer) << i;
+	}
+	return bits;
 }
 
 static uint64_t top_bit(uint64_t bits)
@@ -121,7 +147,8 @@ static void compare_group(struct qcow2_check_worker *worker, const struct work *
 	if (chunk) {
 		unsigned group = (unsigned)(cluster / 64 % QCOW2_CHUNK_GROUPS);
 
-		bits = suspects(chunk, group, classes);
+		bits = chunk->few ? suspects_of_few(work->check, chunk, group, refcounts)
+				  : suspects(chunk, group, classes);
 		seen = chunk->uses[group][0] | chunk->uses[group][1] | chunk->uses[group][2];
 	}
 	note_highest(worker, cluster, (~classes.zero & inside) | seen);

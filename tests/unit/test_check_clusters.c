@@ -55,10 +55,17 @@ static void marks(void **state)
 	assert_state(&c, 8998, 101, QCOW2_USE_DATA, 0);
 	qcow2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, UINT64_MAX >> 3);
 	assert_state(&c, 8999, UINT64_MAX >> 3, QCOW2_USE_DATA, 0);
-	assert_true(qcow2_clusters_mark_fresh(&c, 4096, QCOW2_USE_DATA) == false);
-	assert_true(qcow2_clusters_mark_fresh(&c, 100, QCOW2_USE_L2_SHARED));
-	assert_state(&c, 100, 1, QCOW2_USE_L2_SHARED, QCOW2_SEEN_SHARED);
-	assert_false(qcow2_clusters_mark_fresh(&c, 30000, QCOW2_USE_DATA)); /* no chunk yet */
+	assert_false(qcow2_clusters_note_fresh(&c, 4096, QCOW2_USE_DATA)); /* no bitset yet */
+	qcow2_clusters_note(&c, 4096, QCOW2_USE_DATA);
+	qcow2_clusters_note(&c, 4096, QCOW2_USE_DATA); /* for the second there is no bit */
+	assert_state(&c, 4096, 102, QCOW2_USE_DATA, 0);
+	assert_true(qcow2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
+	assert_false(qcow2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
+	qcow2_clusters_note(&c, 100, QCOW2_USE_DATA_SHARED);
+	assert_state(&c, 100, 0, QCOW2_USE_NONE, 0);
+	qcow2_clusters_fold(&c, &c);
+	assert_state(&c, 4096, 103, QCOW2_USE_DATA, 0);
+	assert_state(&c, 100, 2, QCOW2_USE_DATA, QCOW2_SEEN_SHARED);
 	qcow2_clusters_mark(&c, CLUSTERS, 0, QCOW2_USE_DATA, 1);
 	assert_false(c.failed);
 	qcow2_clusters_release(&c);
@@ -117,10 +124,17 @@ static void merging(void **state)
 		count = (seed >> 20) % 130 + 1;
 		weight = (seed >> 50) % 8 == 0 ? 5000 : 1;
 		qcow2_clusters_mark(&whole, first, count, QCOW2_USE_DATA_COPIED, weight);
-		qcow2_clusters_mark(&parts[(seed >> 40) % 2], first, count, QCOW2_USE_DATA_COPIED,
-				    weight);
+		if (count % 3 == 0 && weight == 1)
+			for (uint64_t j = 0; j < count; j++)
+				qcow2_clusters_note(&parts[(seed >> 40) % 2], first + j,
+						    QCOW2_USE_DATA_COPIED);
+		else
+			qcow2_clusters_mark(&parts[(seed >> 40) % 2], first, count,
+					    QCOW2_USE_DATA_COPIED, weight);
 	}
 	qcow2_clusters_merge(&parts[0], &parts[1]);
+	qcow2_clusters_fold(&parts[0], &parts[0]);
+	qcow2_clusters_fold(&parts[0], &parts[1]);
 	for (uint64_t i = 0; i < CLUSTERS; i++) {
 		struct qcow2_cluster_state a = qcow2_clusters_get(&whole, i);
 		struct qcow2_cluster_state b = qcow2_clusters_get(&parts[0], i);
