@@ -18,7 +18,7 @@
 /* A version 2 header ends here; what follows has fixed values. */
 #define HEADER_V2_BYTES 72
 /* Bitmaps and table entries that are shown however little the file stores. */
-#define SHOWN_ANYWAY 65536
+#define SHOWN_ANYWAY ((1U << 20) + 65536)
 
 /* "Bitmap table" */
 #define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)

@@ -300,7 +300,9 @@ void info_show_json(struct json *json, struct info *info)
 	if (info->image) {
 		show_qcow2(json, info);
 	} else {
-		key_number(json, "virtual-size", qcow2_source_size_bytes(info->source));
+		/* as QEMU counts: in sectors, the last of which may be cut */
+		key_number(json, "virtual-size",
+			   (qcow2_source_size_bytes(info->source) + 511) & ~UINT64_C(511));
 		key_text(json, "format", "raw");
 		key_bool(json, "dirty-flag", false);
 	}

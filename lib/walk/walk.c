@@ -23,7 +23,7 @@ static void set_budgets(struct qcow2_walk_state *w)
 	w->left = (struct qcow2_walk_budgets){
 		.counted = stored + mib,
 		.directories = stored + mib,
-		.bitmap_tables = stored + mib / 2,
+		.bitmap_tables = stored + 16 * mib,
 		.followed = stored + mib,
 		.bitmap_data = stored + 16 * mib,
 		.tables = stored + 32 * mib,

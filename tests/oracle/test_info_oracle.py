@@ -138,6 +138,19 @@ def test_names_that_are_not_text(name):
             re.sub("\ufffd+", "\ufffd", other)
 
 
+def test_raw_end_of_a_chain(tmp_path):
+    """Its size is counted in sectors."""
+    (tmp_path / "base.raw").write_bytes(bytes(1000))
+    shell("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "a.qcow2",
+          "1M", cwd=tmp_path)
+    ours = json.loads(subprocess.run([QCOW2, "info", "--chain", "--output=json", "a.qcow2"],
+                                     cwd=tmp_path, stdout=subprocess.PIPE, check=True).stdout)
+    theirs = json.loads(subprocess.run(["qemu-img", "info", "--backing-chain", "--output=json",
+                                        "a.qcow2"], cwd=tmp_path, stdout=subprocess.PIPE,
+                                       check=True).stdout)
+    assert [x["virtual-size"] for x in ours] == [x["virtual-size"] for x in theirs] == [1 << 20, 1024]
+
+
 def test_chain(tmp_path):
     """--backing-chain is our --chain."""
     shell("qemu-img", "create", "-q", "-f", "raw", "base.raw", "64M", cwd=tmp_path)
