@@ -65,7 +65,8 @@ class Image:
     def finish(self, l1, l1_size, counts, snapshots=(0, 0)):
         """counts: {first cluster: (clusters, refcount)} of those that are not used just once."""
         per_block = CLUSTER // 2
-        reftable = self.take(1)
+        table_clusters = ceil((self.next // per_block + 4) * 8, CLUSTER)
+        reftable = self.take(table_clusters)
         blocks = 0
         while blocks < ceil(self.next + blocks, per_block):
             blocks += 1
@@ -77,7 +78,7 @@ class Image:
         self.put(reftable, big_endian([(first + i) << CLUSTER_BITS for i in range(blocks)]))
         self.put(0, struct.pack(
             ">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, CLUSTER_BITS, self.size, 0, l1_size,
-            l1 << CLUSTER_BITS, reftable << CLUSTER_BITS, 1, snapshots[0],
+            l1 << CLUSTER_BITS, reftable << CLUSTER_BITS, table_clusters, snapshots[0],
             snapshots[1] << CLUSTER_BITS, 16 if self.extended else 0, 0, 0, 4, 104))
         self.file.truncate(self.next * CLUSTER)
         self.file.close()
@@ -144,6 +145,13 @@ def snapshots(path, size, count):
     image.finish(l1, tables, {first: (tables, count + 1), data: (image.guests, count + 1)},
                  (count, table))
     return path
+
+
+def growth(folder):
+    """Makes disks that are full and in order, one after another: (title, path)."""
+    for title, size in (("1 GiB", GIB), ("16 GiB", 16 * GIB), ("256 GiB", 256 * GIB),
+                        ("1 TiB", TIB), ("4 TiB", 4 * TIB), ("16 TiB", 16 * TIB)):
+        yield title, disk(os.path.join(folder, "growth.qcow2"), size, in_order)
 
 
 def all_images(folder):

@@ -92,6 +92,11 @@ static void show_problem(const struct page *page, const struct qcow2_problem *pr
 		const struct qcow2_owner *owner = &problem->owners[i];
 
 		spool_print(page->out, "        used by %s", owner->where);
+		if (owner->part_of != QCOW2_PART_OF_IMAGE)
+			spool_print(page->out, " (%s \"%s\")",
+				    owner->part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshot"
+									     : "bitmap",
+				    owner->part_of_name);
 		if (owner->has_guest)
 			show_guest(page, owner->guest_byte, owner->guest_length_bytes);
 		spool_text(page->out, "\n");

@@ -57,6 +57,15 @@ static void write_guest(struct json *json, uint64_t start, uint64_t length)
 	json_end_object(json);
 }
 
+/* The snapshot or bitmap that an owner is a part of. */
+static void write_part(struct json *json, const struct qcow2_owner *owner)
+{
+	if (owner->part_of == QCOW2_PART_OF_IMAGE)
+		return;
+	json_key(json, owner->part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshot" : "bitmap");
+	json_text(json, owner->part_of_name);
+}
+
 void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 {
 	if (problem->has_guest)
@@ -71,6 +80,7 @@ void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 		json_begin_object(json);
 		json_key(json, "where");
 		json_text(json, owner->where);
+		write_part(json, owner);
 		if (owner->has_guest)
 			write_guest(json, owner->guest_byte, owner->guest_length_bytes);
 		json_end_object(json);

@@ -39,11 +39,22 @@ enum qcow2_expectation {
 #define QCOW2_PROBLEM_WHERE_MAX  256
 #define QCOW2_PROBLEM_OWNERS_MAX 4
 #define QCOW2_OWNER_WHERE_MAX    96
+#define QCOW2_OWNER_NAME_MAX     96
+
+/* What a user of a host cluster belongs to, besides the image. */
+enum qcow2_part_of {
+	QCOW2_PART_OF_IMAGE,
+	QCOW2_PART_OF_SNAPSHOT,
+	QCOW2_PART_OF_BITMAP,
+};
 
 /* Something that uses a host cluster. */
 struct qcow2_owner {
 	char where[QCOW2_OWNER_WHERE_MAX]; /* its path, as in struct qcow2_problem */
-	bool has_guest;                    /* it maps a part of the virtual disk */
+	enum qcow2_part_of part_of;
+	uint64_t part_of_index;                  /* of that snapshot or bitmap */
+	char part_of_name[QCOW2_OWNER_NAME_MAX]; /* its name, escaped and maybe cut, or empty */
+	bool has_guest;                          /* it maps a part of the virtual disk */
 	uint64_t guest_byte;
 	uint64_t guest_length_bytes;
 };

@@ -8,7 +8,8 @@
 #include "base/error.h"
 #include "check/internal.h"
 
-#define THREADS_MAX 16
+#define THREADS_MAX        16
+#define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
 /* Metadata may claim so much beyond what the file stores; a hostile one may claim anything. */
 #define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
 /* Problems of the kinds in enum qcow2_bad. */
@@ -124,6 +125,9 @@ static unsigned choose_threads(const struct qcow2_check *check)
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned wanted = check->options->threads;
 
+	/* Each has buffers of a cluster: what is larger than QEMU allows is not worth several. */
+	if (check->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
+		return 1;
 	if (wanted == 0)
 		wanted = processors > 0 ? (unsigned)processors : 1;
 	return wanted < THREADS_MAX ? wanted : THREADS_MAX;

@@ -71,6 +71,12 @@ struct qcow2_l2_ref {
 	bool beyond_size; /* the active one maps clusters past the virtual size */
 };
 
+/* A refcount block that counts clusters of the file. */
+struct qcow2_refcount_block {
+	uint64_t offset_bytes; /* 0: in a hole, so that it counts nothing */
+	uint64_t index;        /* in the refcount table */
+};
+
 /* A cluster whose refcount, flags or owners are wrong. */
 struct qcow2_bad_cluster {
 	uint64_t cluster;
@@ -131,8 +137,8 @@ struct qcow2_check {
 	size_t l1_count, l1_capacity;
 	struct qcow2_l2_ref *tables; /* in the order of their offsets */
 	size_t table_count, table_capacity;
-	uint64_t *blocks; /* the refcount table as far as the file needs it */
-	uint64_t block_count;
+	struct qcow2_refcount_block *blocks; /* in the order of the refcount table */
+	size_t block_count, block_capacity;
 	struct qcow2_bad_cluster **named; /* by cluster, while owners are named */
 	size_t named_count;
 	uint64_t claims_left; /* bytes that metadata may claim before the rest is ignored */
@@ -166,6 +172,9 @@ int qcow2_check_report_l2(struct qcow2_check *check);
 int qcow2_check_raw(struct qcow2_check *check);
 int qcow2_check_deep(struct qcow2_check *check);
 int qcow2_check_tell_clusters(struct qcow2_check *check);
+
+/* Gives the owners that were found the names of their snapshots and bitmaps. */
+int qcow2_check_name_parts(struct qcow2_check *check);
 
 /* The clusters of the L2 tables themselves; false to stop. */
 bool qcow2_check_claim_l2_tables(struct qcow2_check *check);

@@ -50,6 +50,21 @@ static void claim_path(const struct qcow2_claim *claim, char *path, size_t size)
 	}
 }
 
+/* Which snapshot or bitmap a claim is of. */
+static void set_part(const struct qcow2_claim *claim, struct qcow2_owner *owner)
+{
+	bool listed = claim->part == QCOW2_PART_L1 || claim->part == QCOW2_PART_L2 ||
+		      claim->part == QCOW2_PART_DATA;
+
+	if (claim->part == QCOW2_PART_BITMAP_TABLE || claim->part == QCOW2_PART_BITMAP_DATA) {
+		owner->part_of = QCOW2_PART_OF_BITMAP;
+		owner->part_of_index = claim->list;
+	} else if (listed && claim->list != QCOW2_ACTIVE) {
+		owner->part_of = QCOW2_PART_OF_SNAPSHOT;
+		owner->part_of_index = claim->list - 1;
+	}
+}
+
 static void add_owner(const struct qcow2_check *check, struct qcow2_bad_cluster *item,
 		      const struct qcow2_claim *claim)
 {
@@ -60,6 +75,7 @@ static void add_owner(const struct qcow2_check *check, struct qcow2_bad_cluster 
 		return;
 	owner = &item->owners[item->owner_count++];
 	claim_path(claim, owner->where, sizeof(owner->where));
+	set_part(claim, owner);
 	owner->has_guest = claim->has_guest;
 	owner->guest_byte = claim->guest_byte;
 	owner->guest_length_bytes = check->geometry->cluster_size_bytes;
@@ -206,7 +222,9 @@ static int gather(struct qcow2_check *check, struct qcow2_owner *owners)
 	check->claim = name_claim;
 	if (qcow2_check_metadata(check) || !qcow2_check_claim_l2_tables(check))
 		return -1;
-	return check->geometry->data_file ? 0 : name_tables(check);
+	if (!check->geometry->data_file && name_tables(check))
+		return -1;
+	return qcow2_check_name_parts(check);
 }
 
 int qcow2_check_tell_clusters(struct qcow2_check *check)

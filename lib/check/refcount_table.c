@@ -6,6 +6,22 @@
 
 #define ENTRY_RESERVED UINT64_C(0x1ff)
 
+/* Remembers a block that counts clusters which the file has. */
+static int note_block(struct qcow2_check *check, uint64_t index, uint64_t offset)
+{
+	uint64_t needed = qcow2_div_ceil_u64(check->file_clusters + 1,
+					     check->geometry->refcount_block_entries);
+
+	if (check->naming || index >= needed)
+		return 0;
+	if (check->block_count == check->block_capacity &&
+	    !qcow2_memory_grow(&check->memory, (void **)&check->blocks, &check->block_capacity,
+			       sizeof(*check->blocks)))
+		return qcow2_check_fail_memory(check, check->err);
+	check->blocks[check->block_count++] = (struct qcow2_refcount_block){offset, index};
+	return 0;
+}
+
 static int visit_entry(struct qcow2_check *check, uint64_t index, uint64_t entry)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
@@ -20,8 +36,8 @@ static int visit_entry(struct qcow2_check *check, uint64_t index, uint64_t entry
 	if (offset == 0 || offset % geometry->cluster_size_bytes ||
 	    offset >= geometry->file_size_bytes)
 		return 0;
-	if (index < check->block_count)
-		check->blocks[index] = offset;
+	if (note_block(check, index, offset))
+		return -1;
 	if (!check->claim(check, &(struct qcow2_claim){.offset_bytes = offset,
 						       .length_bytes = geometry->cluster_size_bytes,
 						       .use = QCOW2_USE_METADATA,
@@ -69,19 +85,10 @@ int qcow2_check_refcount_table(struct qcow2_check *check)
 	const struct qcow2_geometry *geometry = check->geometry;
 	uint64_t start = check->header->refcount_table_offset;
 	uint64_t size = check->header->refcount_table_clusters * geometry->cluster_size_bytes;
-	uint64_t needed =
-		qcow2_div_ceil_u64(check->file_clusters + 1, geometry->refcount_block_entries);
 
 	if (start >= geometry->file_size_bytes || start == 0)
 		return 0;
 	if (size > geometry->file_size_bytes - start)
 		size = geometry->file_size_bytes - start;
-	if (!check->naming) {
-		check->block_count = size / 8 < needed ? size / 8 : needed;
-		check->blocks = qcow2_memory_get(&check->memory, check->block_count + 1,
-						 sizeof(*check->blocks));
-		if (!check->blocks)
-			return qcow2_check_fail_memory(check, check->err);
-	}
 	return read_table(check, start, start + (size & ~UINT64_C(7)));
 }

@@ -12,16 +12,10 @@
 #include "check/crew.h"
 #include "check/internal.h"
 
-/* A block of refcounts: where it is, and which clusters it counts. */
-struct block {
-	uint64_t offset_bytes;
-	uint64_t index;
-};
-
 /* Blocks that are at one place are read once: [first, last) of the blocks. */
 struct work {
 	struct qcow2_check *check;
-	struct block *blocks;
+	struct qcow2_refcount_block *blocks;
 	size_t count;
 	qcow2_classify classify;
 	uint64_t per_piece;
@@ -157,7 +151,7 @@ static void compare_group(struct qcow2_check_worker *worker, const struct work *
 }
 
 static void compare_block(struct qcow2_check_worker *worker, const struct work *work,
-			  const struct block *block)
+			  const struct qcow2_refcount_block *block)
 {
 	const struct qcow2_geometry *geometry = work->check->geometry;
 	uint64_t left = geometry->file_size_bytes - block->offset_bytes;
@@ -171,7 +165,7 @@ static void compare_block(struct qcow2_check_worker *worker, const struct work *
 			      worker->buffer + i * geometry->refcount_bits / 8);
 }
 
-static bool read_block(struct qcow2_check_worker *worker, const struct block *block)
+static bool read_block(struct qcow2_check_worker *worker, const struct qcow2_refcount_block *block)
 {
 	const struct qcow2_check *check = worker->check;
 	uint64_t size = check->geometry->file_size_bytes - block->offset_bytes;
@@ -196,7 +190,7 @@ static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
 	uint64_t there = UINT64_MAX;
 
 	for (size_t i = first; i < last && i < work->count && !worker->failed; i++) {
-		const struct block *block = &work->blocks[i];
+		const struct qcow2_refcount_block *block = &work->blocks[i];
 
 		if (block->offset_bytes != there && !read_block(worker, block))
 			break;
@@ -209,7 +203,7 @@ static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
 
 static int by_offset(const void *left, const void *right)
 {
-	const struct block *a = left, *b = right;
+	const struct qcow2_refcount_block *a = left, *b = right;
 
 	if (a->offset_bytes != b->offset_bytes)
 		return a->offset_bytes < b->offset_bytes ? -1 : 1;
@@ -222,14 +216,14 @@ static void list_blocks(struct work *work)
 	struct qcow2_check *check = work->check;
 	struct qcow2_source *source = qcow2_image_source(check->image);
 
-	for (uint64_t i = 0; i < check->block_count; i++) {
-		uint64_t at = check->blocks[i];
+	for (size_t i = 0; i < check->block_count; i++) {
+		struct qcow2_refcount_block *block = &check->blocks[i];
 
-		if (at &&
-		    qcow2_source_hole_end(source, at) - at >= check->geometry->cluster_size_bytes)
-			check->blocks[i] = at = 0;
-		if (at)
-			work->blocks[work->count++] = (struct block){at, i};
+		if (qcow2_source_hole_end(source, block->offset_bytes) - block->offset_bytes >=
+		    check->geometry->cluster_size_bytes)
+			block->offset_bytes = 0;
+		else
+			work->blocks[work->count++] = *block;
 	}
 	for (size_t i = 1; i < work->count; i++) {
 		if (work->blocks[i - 1].offset_bytes < work->blocks[i].offset_bytes)
@@ -267,18 +261,28 @@ static int compare_blocks(struct qcow2_check *check)
 	return done ? 0 : qcow2_check_worker_failed(check);
 }
 
-/* Clusters that are referenced but that no block counts: their refcounts are 0. */
-static void judge_uncounted(struct qcow2_check *check, const struct qcow2_cluster_chunk *chunk,
-			    uint64_t first)
+/* Whether there is a block that counts a cluster; *at is a place in the list that only rises. */
+static bool is_counted(const struct qcow2_check *check, uint64_t cluster, size_t *at)
 {
-	uint64_t per_block = check->geometry->refcount_block_entries;
+	uint64_t index = cluster / check->geometry->refcount_block_entries;
+
+	while (*at < check->block_count && check->blocks[*at].index < index)
+		(*at)++;
+	return *at < check->block_count && check->blocks[*at].index == index &&
+	       check->blocks[*at].offset_bytes != 0;
+}
+
+/* Clusters that are referenced but that no block counts: their refcounts are 0. */
+static void judge_uncounted(struct qcow2_check *check, uint64_t first, size_t *at)
+{
+	const struct qcow2_cluster_chunk *chunk =
+		qcow2_clusters_chunk(&check->workers[0].clusters, first);
 
 	for (unsigned group = 0; group < QCOW2_CHUNK_GROUPS; group++) {
 		const uint64_t *uses = chunk->uses[group];
 		uint64_t cluster = first + group * 64, seen = uses[0] | uses[1] | uses[2];
-		uint64_t block = cluster / per_block;
 
-		if (seen == 0 || (block < check->block_count && check->blocks[block]))
+		if (seen == 0 || is_counted(check, cluster, at))
 			continue;
 		note_highest(&check->workers[0], cluster, seen);
 		judge_bits(&check->workers[0], cluster, seen, NULL);
@@ -288,14 +292,16 @@ static void judge_uncounted(struct qcow2_check *check, const struct qcow2_cluste
 static void find_uncounted(struct qcow2_check *check)
 {
 	const struct qcow2_clusters *clusters = &check->workers[0].clusters;
+	size_t at = 0;
 
 	for (uint64_t i = 0; i < clusters->leaf_count; i++) {
 		const struct qcow2_cluster_leaf *leaf = clusters->leaves[i];
 
 		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
 			if (leaf->chunks[j])
-				judge_uncounted(check, leaf->chunks[j],
-						(i * QCOW2_LEAF_CHUNKS + j) * QCOW2_CHUNK_CLUSTERS);
+				judge_uncounted(check,
+						(i * QCOW2_LEAF_CHUNKS + j) * QCOW2_CHUNK_CLUSTERS,
+						&at);
 	}
 }
 

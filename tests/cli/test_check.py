@@ -6,6 +6,8 @@
 import json
 import os
 import re
+import resource
+import subprocess
 
 import jsonschema
 import pytest
@@ -171,6 +173,46 @@ def test_overlap():
     (problem,) = [p for p in report(path, "--deep")["problems"] if p["id"] == "compressed-overlap"]
     assert problem["where"] == "l2/0/1"
     assert problem["offset"] == layout.offsets["data/0"] + 64
+
+
+def test_names_of_owners():
+    """Snapshots and bitmaps are named, and what is in names does no harm."""
+    path, layout = image("cluster_bits 12\nsize 1M\nwrite 0 64k\nsnapshot 1 name=\"one \\e[2J\"\n"
+                         "write 0 64k\nbitmap nightly bits=1\n"
+                         "set l2/0/20 @bitmaps/0/data/0 | 1<<63\nset l2/0/21 @snapshots/0/l1 | 1<<63\n"
+                         "set l2/0/22 @snapshots/0/l2/0 | 1<<63\n")
+    owners = {o["where"]: o for p in report(path)["problems"] if p["id"] == "cluster-owners"
+              for o in p["owners"]}
+    assert owners["bitmaps/0/table/0"] == {"where": "bitmaps/0/table/0", "bitmap": "nightly"}
+    assert owners["snapshots/0/l1"]["snapshot"] == "one \\u{1b}[2J"
+    assert owners["snapshots/0/l2/0"]["snapshot"] == "one \\u{1b}[2J"
+    assert set(owners["l2/0/20"]) == {"where", "guest"}
+    page = run("check", path).stdout.decode("utf-8")
+    assert 'used by bitmaps/0/table/0 (bitmap "nightly")\n' in page
+    assert 'used by snapshots/0/l1 (snapshot "one \\u{1b}[2J")\n' in page
+    assert layout
+
+
+def limited_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
+
+
+@pytest.mark.parametrize("more, size", [
+    ("set l2/0/1 1<<50 | 1<<63\nset refcount_table/0 $refcount_table/0\n", 0),
+    ("sparse 1<<43\n", 1 << 43),  # 2^34 clusters, more than QEMU checks
+    ("sparse 1<<43\nset l2/0/1 (1<<42) | 1<<63\nset l2/0/2 (1<<42)+4096 | 1<<63\n", 1 << 43),
+    ("sparse 1<<43\nset l1/1 (1<<42) | 1<<63\nset header/l1_size 0x7fffffff\n", 1 << 43),
+    ("sparse 1<<43\nset refcount_table/1 1<<41\nset header/refcount_table_clusters 0xffffffff\n",
+     1 << 43),
+])
+def test_absurd_offsets_cost_nothing(more, size):
+    """What lies far away takes no memory, and what is a hole is not read."""
+    path, _ = image(f"cluster_bits 9\nsize 64k\nwrite 0 4k\n{more}")
+    assert os.path.getsize(path) >= size
+    done = subprocess.run([RELEASE, "check", "-j", path], stdout=subprocess.PIPE, timeout=20,
+                          preexec_fn=limited_memory, check=False)
+    assert done.returncode in (0, 2, 3), done
+    assert json.loads(done.stdout)["clusters-checked"]
 
 
 def test_limits_of_the_page():
