@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Loaded before libc: makes the n-th allocation, read or write to standard output of a program
- * fail. FAIL_ALLOC, FAIL_READ and FAIL_WRITE say which one, FAIL_HOW says how; a byte goes to file
- * descriptor 9 when that one was reached.
+ * fail. FAIL_ALLOC, FAIL_READ and FAIL_WRITE say which one, FAIL_HOW says how; a byte goes to the
+ * file descriptor that FAIL_REPORT says when that one was reached.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
-
-#define REPORT_FD 9
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -32,10 +30,11 @@ static int is_due(const char *name, long count)
 static void reached(void)
 {
 	static ssize_t (*real)(int, const void *, size_t);
+	const char *report = getenv("FAIL_REPORT");
 
 	if (!real)
 		real = dlsym(RTLD_NEXT, "write");
-	(void)!real(REPORT_FD, "!", 1);
+	(void)!real(report ? atoi(report) : -1, "!", 1);
 }
 
 static int no_memory(void)

@@ -33,9 +33,9 @@ def fault(shim, arguments, **env):
     """The finished run, and whether the call that had to fail was reached."""
     end, report = os.pipe()
     done = subprocess.run([RELEASE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=60, check=False, close_fds=False,
-                          preexec_fn=lambda: os.dup2(report, 9),
-                          env={**os.environ, **env, "LD_PRELOAD": shim})
+                          timeout=60, check=False, pass_fds=(report,),
+                          env={**os.environ, **env, "FAIL_REPORT": str(report),
+                               "LD_PRELOAD": shim})
     os.close(report)
     there = os.read(end, 1) == b"!"
     os.close(end)
