@@ -12,7 +12,7 @@
 #include <qcow2/image.h>
 #include <qcow2/source.h>
 
-/* So many problems of a kind are shown unless all are asked for. */
+/* So many problems of a kind are kept, and are shown unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
 #define SHOWN_TO_PROGRAMS 100
 #define THREADS_MOST      64
@@ -46,6 +46,7 @@ struct run {
 	struct json json;
 	bool as_json, all, deep, list;
 	unsigned threads;
+	int failed; /* exit code of what went wrong while the page was written, or 0 */
 };
 
 static void hear_problem(void *opaque, const struct qcow2_problem *problem)
@@ -79,6 +80,34 @@ static int exit_code(const struct qcow2_check_result *result)
 	return result->leaks > 0 ? EXIT_LEAKS : EXIT_FINE;
 }
 
+uint64_t check_kept(const struct check_report *report, const struct qcow2_problem_kind *kind)
+{
+	uint64_t kept = 0;
+
+	for (size_t i = 0; i < report->count; i++)
+		kept += report->problems[i].kind == kind;
+	return kept;
+}
+
+/* See struct check_report: what is not kept is found again, so that memory stays small. */
+static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
+		     void (*hear)(void *page, const struct qcow2_problem *problem), void *page)
+{
+	struct run *run = opaque;
+	const struct qcow2_check_options how = {
+		.threads = run->threads,
+		.only = only,
+		.deep = run->deep,
+		.problem = hear,
+		.opaque = page,
+	};
+	struct qcow2_check_result ignored;
+	struct qcow2_error err;
+
+	if (run->failed == 0 && qcow2_check(run->report.image, &how, &ignored, &err))
+		run->failed = report_error(run->command, run->report.file, &err);
+}
+
 static int show(struct run *run)
 {
 	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET, .text = "out of memory"};
@@ -89,6 +118,8 @@ static int show(struct run *run)
 		check_show_json(&run->json, &run->report);
 	else
 		check_show_human(&run->out, &run->report, wants_colour());
+	if (run->failed != 0)
+		return run->failed;
 	return finish_output(run->command, &run->out, exit_code(&run->report.result));
 }
 
@@ -96,9 +127,7 @@ static int check_image(struct run *run, const struct qcow2_image *image)
 {
 	const struct qcow2_check_options how = {
 		.threads = run->threads,
-		.max_per_kind = run->all       ? 0
-				: run->as_json ? SHOWN_TO_PROGRAMS
-					       : SHOWN_TO_PEOPLE,
+		.max_per_kind = run->as_json || run->all ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
 		.problem = hear_problem,
 		.progress = hear_progress,
@@ -111,6 +140,10 @@ static int check_image(struct run *run, const struct qcow2_image *image)
 	if (failed)
 		return report_error(run->command, run->report.file, &err);
 	run->report.image = image;
+	if (run->all) {
+		run->report.tell_all = tell_all;
+		run->report.opaque = run;
+	}
 	return show(run);
 }
 

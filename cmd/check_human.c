@@ -71,8 +71,9 @@ static void show_guest(const struct page *page, uint64_t start, uint64_t length)
 	spool_print(page->out, ", guest 0x%" PRIx64 "..0x%" PRIx64, start, start + (length - 1));
 }
 
-static void show_problem(const struct page *page, const struct qcow2_problem *problem)
+static void show_problem(void *opaque, const struct qcow2_problem *problem)
 {
+	const struct page *page = opaque;
 	char expected[64];
 
 	spool_text(page->out, "    ");
@@ -104,27 +105,27 @@ static void show_problem(const struct page *page, const struct qcow2_problem *pr
 }
 
 /* All that is known of one kind of problem. */
-static void show_kind(const struct page *page, const struct qcow2_problem_kind *kind,
-		      uint64_t found)
+static void show_kind(struct page *page, const struct qcow2_problem_kind *kind, uint64_t found)
 {
-	uint64_t shown = 0;
+	const struct check_report *report = page->report;
+	uint64_t kept = check_kept(report, kind);
 
 	spool_print(page->out, "\n%s%s%s %s (%" PRIu64 "): %s\n", paint(page, kind->severity),
 		    qcow2_severity_name(kind->severity), plain(page), kind->id, found, kind->text);
 	spool_print(page->out, "    %s %s\n", kind->consequence,
 		    kind->repairable ? "Repairable." : "Not repairable without loss.");
-	for (size_t i = 0; i < page->report->count; i++) {
-		if (page->report->problems[i].kind != kind)
-			continue;
-		show_problem(page, &page->report->problems[i]);
-		shown++;
+	if (report->tell_all && found > kept) {
+		report->tell_all(report->opaque, kind, show_problem, page);
+		return;
 	}
-	if (found > shown)
-		spool_print(page->out, "    … %" PRIu64 " more (--all shows them)\n",
-			    found - shown);
+	for (size_t i = 0; i < report->count; i++)
+		if (report->problems[i].kind == kind)
+			show_problem(page, &report->problems[i]);
+	if (found > kept)
+		spool_print(page->out, "    … %" PRIu64 " more (--all shows them)\n", found - kept);
 }
 
-static void show_kinds(const struct page *page, enum qcow2_severity severity)
+static void show_kinds(struct page *page, enum qcow2_severity severity)
 {
 	size_t count;
 	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
@@ -165,7 +166,7 @@ static void show_totals(const struct page *page)
 
 void check_show_human(struct spool *out, const struct check_report *report, bool colour)
 {
-	const struct page page = {out, report, colour};
+	struct page page = {out, report, colour};
 
 	show_verdict(&page);
 	show_kinds(&page, QCOW2_CORRUPTION);

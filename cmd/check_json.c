@@ -42,8 +42,10 @@ static void write_totals(struct json *json, const struct check_report *report)
 	json_bool(json, result->clusters_checked);
 }
 
-static void write_problem(struct json *json, const struct qcow2_problem *problem)
+static void write_problem(void *page, const struct qcow2_problem *problem)
 {
+	struct json *json = page;
+
 	json_begin_object(json);
 	problem_json_members(json, problem);
 	text(json, "consequence", problem->kind->consequence);
@@ -59,10 +61,8 @@ static void write_omitted(struct json *json, const struct check_report *report)
 	bool any = false;
 
 	for (size_t i = 0; i < count; i++) {
-		uint64_t shown = 0;
+		uint64_t shown = check_kept(report, &kinds[i]);
 
-		for (size_t j = 0; j < report->count; j++)
-			shown += report->problems[j].kind == &kinds[i];
 		if (report->result.by_kind[i] <= shown)
 			continue;
 		if (!any) {
@@ -76,16 +76,28 @@ static void write_omitted(struct json *json, const struct check_report *report)
 		json_end_object(json);
 }
 
+/* Whether there are problems that are not kept. */
+static bool lacks_some(const struct check_report *report)
+{
+	const struct qcow2_check_result *result = &report->result;
+
+	return result->corruptions + result->leaks + result->warnings > report->count;
+}
+
 void check_show_json(struct json *json, const struct check_report *report)
 {
 	json_begin_object(json);
 	write_totals(json, report);
 	json_key(json, "problems");
 	json_begin_array(json);
-	for (size_t i = 0; i < report->count; i++)
-		write_problem(json, &report->problems[i]);
+	if (report->tell_all && lacks_some(report))
+		report->tell_all(report->opaque, NULL, write_problem, json);
+	else
+		for (size_t i = 0; i < report->count; i++)
+			write_problem(json, &report->problems[i]);
 	json_end_array(json);
-	write_omitted(json, report);
+	if (!report->tell_all)
+		write_omitted(json, report);
 	json_end_object(json);
 	spool_text(json->out, "\n");
 }

@@ -22,7 +22,8 @@ struct qcow2_check_options {
 	unsigned threads;            /* at most so many; 0: one for each processor */
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */
 	uint64_t max_per_kind; /* so many problems of a kind are told, all are counted; 0: no end */
-	bool deep;             /* inflate every compressed cluster, too */
+	const struct qcow2_problem_kind *only; /* tell problems of this kind alone; NULL: of all */
+	bool deep;                             /* inflate every compressed cluster, too */
 	/* Called for each problem, from the calling thread, in an order that depends on nothing but
 	 * the image. May be NULL. */
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
@@ -54,13 +55,16 @@ struct qcow2_check_result {
  * structure). options may be NULL. Problems are told as they are found; *result holds the totals.
  *
  * Memory: about 3 bits for each host cluster in use, 16 more where clusters are shared, and the
- * distinct L2 tables' offsets; holes cost nothing. Uses threads of its own; the image's source must
- * be safe to read from several threads unless options->threads is 1.
+ * distinct L2 tables' offsets; holes cost nothing. Problems are not kept: where more clusters are
+ * wrong than can be named at once, the metadata is read again for the next of them. Uses threads of
+ * its own; the image's source must be safe to read from several threads unless options->threads
+ * is 1.
  *
  * Returns 0, whatever problems there are, or -1 with *err filled:
  *   QCOW2_ERROR_IO       metadata cannot be read
  *   QCOW2_ERROR_LIMIT    the memory limit, or a file of over 2^48 clusters
  *   QCOW2_ERROR_MEMORY, QCOW2_ERROR_STOPPED (by progress)
+ * May be called from several threads at once, for the same image, too.
  */
 QCOW2_API int qcow2_check(const struct qcow2_image *image,
 			  const struct qcow2_check_options *options,

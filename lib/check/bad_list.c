@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Lists of bad clusters. An image may be all faults, so a list keeps only the lowest clusters that
- * will be told, and counts the others. What it keeps depends on the clusters alone, not on the
+ * will be told next, and counts the others. What it keeps depends on the clusters alone, not on the
  * order in which threads found them.
  */
 #include <stdlib.h>
 
 #include "check/internal.h"
+
+/* So many of a kind are kept at once; if more are to be told, the search begins again there. */
+#define KEPT_MOST (UINT64_C(1) << 16)
+
+enum qcow2_problem_id qcow2_bad_id(enum qcow2_bad kind)
+{
+	static const enum qcow2_problem_id ids[QCOW2_BAD_KINDS] = {
+		[QCOW2_BAD_REFCOUNT_LOW] = QCOW2_PROBLEM_REFCOUNT_LOW,
+		[QCOW2_BAD_REFCOUNT_HIGH] = QCOW2_PROBLEM_REFCOUNT_HIGH,
+		[QCOW2_BAD_OVERFLOW] = QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
+		[QCOW2_BAD_COPIED_SET] = QCOW2_PROBLEM_COPIED_SET,
+		[QCOW2_BAD_COPIED_CLEAR] = QCOW2_PROBLEM_COPIED_CLEAR,
+		[QCOW2_BAD_OWNERS] = QCOW2_PROBLEM_CLUSTER_OWNERS,
+	};
+
+	return ids[kind];
+}
+
+static uint64_t kept_most(const struct qcow2_check *check, enum qcow2_bad kind)
+{
+	return check->bad_left[kind] < KEPT_MOST ? check->bad_left[kind] : KEPT_MOST;
+}
 
 static int by_cluster(const void *left, const void *right)
 {
@@ -21,12 +43,12 @@ static void sort(struct qcow2_bad_list *list)
 		qsort(list->items, list->count, sizeof(*list->items), by_cluster);
 }
 
-static bool push(struct qcow2_check *check, struct qcow2_bad_list *list,
+static bool push(struct qcow2_check *check, struct qcow2_bad_list *list, uint64_t most,
 		 const struct qcow2_bad_cluster *item)
 {
-	uint64_t most = check->options->max_per_kind;
-
-	if (most != 0 && list->count >= 2 * most) {
+	if (most == 0)
+		return true;
+	if (list->count >= 2 * most) {
 		sort(list);
 		list->count = (size_t)most;
 	}
@@ -38,27 +60,27 @@ static bool push(struct qcow2_check *check, struct qcow2_bad_list *list,
 	return true;
 }
 
-bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list,
+bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list, enum qcow2_bad kind,
 			const struct qcow2_bad_cluster *item)
 {
 	list->total++;
-	return push(check, list, item);
+	return push(check, list, kept_most(check, kind), item);
 }
 
 bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,
-			  struct qcow2_bad_list *other)
+			  enum qcow2_bad kind, struct qcow2_bad_list *other)
 {
-	uint64_t most = check->options->max_per_kind;
+	uint64_t most = kept_most(check, kind);
 
 	if (list != other) {
 		list->total += other->total;
 		for (size_t i = 0; i < other->count; i++)
-			if (!push(check, list, &other->items[i]))
+			if (!push(check, list, most, &other->items[i]))
 				return false;
 		qcow2_bad_list_release(check, other);
 	}
 	sort(list);
-	if (most != 0 && list->count > most)
+	if (list->count > most)
 		list->count = (size_t)most;
 	return true;
 }

@@ -12,15 +12,6 @@
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
 /* Metadata may claim so much beyond what the file stores; a hostile one may claim anything. */
 #define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
-/* Problems of the kinds in enum qcow2_bad. */
-static const enum qcow2_problem_id bad_ids[QCOW2_BAD_KINDS] = {
-	[QCOW2_BAD_REFCOUNT_LOW] = QCOW2_PROBLEM_REFCOUNT_LOW,
-	[QCOW2_BAD_REFCOUNT_HIGH] = QCOW2_PROBLEM_REFCOUNT_HIGH,
-	[QCOW2_BAD_OVERFLOW] = QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
-	[QCOW2_BAD_COPIED_SET] = QCOW2_PROBLEM_COPIED_SET,
-	[QCOW2_BAD_COPIED_CLEAR] = QCOW2_PROBLEM_COPIED_CLEAR,
-	[QCOW2_BAD_OWNERS] = QCOW2_PROBLEM_CLUSTER_OWNERS,
-};
 
 static void count_problems(struct qcow2_check_result *result, enum qcow2_problem_id id,
 			   uint64_t times)
@@ -40,16 +31,26 @@ static void count_problems(struct qcow2_check_result *result, enum qcow2_problem
 	}
 }
 
+/* So many problems of a kind are told. */
+static uint64_t told_most(const struct qcow2_check *check, enum qcow2_problem_id id)
+{
+	const struct qcow2_check_options *options = check->options;
+	size_t count;
+
+	if (!options->problem ||
+	    (options->only && options->only != &qcow2_problem_kinds(&count)[id]))
+		return 0;
+	return options->max_per_kind ? options->max_per_kind : UINT64_MAX;
+}
+
 /* Counts a problem that a rule found; whether the caller wants to hear of it. */
 static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 {
 	struct qcow2_check *check = opaque;
-	uint64_t most = check->options->max_per_kind;
-
 	if (check->naming)
 		return false;
 	count_problems(check->result, id, 1);
-	return check->options->problem && (most == 0 || check->result->by_kind[id] <= most);
+	return check->result->by_kind[id] <= told_most(check, id);
 }
 
 static void problem_found(void *opaque, const struct qcow2_problem *problem)
@@ -201,7 +202,7 @@ static void sum_up(struct qcow2_check *check)
 	uint64_t highest = check->workers[0].highest_cluster;
 
 	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-		count_problems(result, bad_ids[kind], check->workers[0].bad[kind].total);
+		count_problems(result, qcow2_bad_id(kind), check->workers[0].bad[kind].total);
 	result->clusters_checked = true;
 	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
 	result->total_clusters = qcow2_div_ceil_u64(check->geometry->virtual_size_bytes,
@@ -216,9 +217,6 @@ static int check_clusters(struct qcow2_check *check)
 		return -1;
 	report_beyond_end(check);
 	sum_up(check);
-	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-		for (size_t i = 0; i < check->workers[0].bad[kind].count; i++)
-			check->workers[0].bad[kind].items[i].id = bad_ids[kind];
 	return qcow2_check_tell_clusters(check);
 }
 
@@ -239,6 +237,8 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	int failed = 0;
 
 	*result = (struct qcow2_check_result){0};
+	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
+		check.bad_left[kind] = told_most(&check, qcow2_bad_id(kind));
 	check.reporter = (struct qcow2_reporter){problem_found, &check, problem_wanted};
 	check.memory.limit_bytes = check.options->memory_limit_bytes
 					   ? check.options->memory_limit_bytes

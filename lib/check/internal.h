@@ -77,6 +77,14 @@ struct qcow2_refcount_block {
 	uint64_t index;        /* in the refcount table */
 };
 
+/* Who uses such a cluster: what its claim says, in short. */
+struct qcow2_bad_owner {
+	uint64_t list, index, entry;
+	uint64_t guest_byte;
+	enum qcow2_part part;
+	bool has_guest;
+};
+
 /* A cluster whose refcount, flags or owners are wrong. */
 struct qcow2_bad_cluster {
 	uint64_t cluster;
@@ -85,10 +93,10 @@ struct qcow2_bad_cluster {
 	enum qcow2_problem_id id;
 	unsigned owner_count;
 	uint64_t owners_total;
-	struct qcow2_owner *owners; /* QCOW2_PROBLEM_OWNERS_MAX of them, once they are looked for */
+	struct qcow2_bad_owner *owners; /* QCOW2_PROBLEM_OWNERS_MAX, once they are looked for */
 };
 
-/* The lowest clusters with a problem of one kind, and how many there are. */
+/* The lowest clusters with a problem of one kind, and how many there are from a cluster on. */
 struct qcow2_bad_list {
 	struct qcow2_bad_cluster *items;
 	size_t count, capacity;
@@ -103,6 +111,18 @@ enum qcow2_bad {
 	QCOW2_BAD_COPIED_CLEAR,
 	QCOW2_BAD_OWNERS,
 	QCOW2_BAD_KINDS
+};
+
+/* The name of a snapshot or bitmap that owns a bad cluster. */
+struct qcow2_part_name {
+	uint64_t index;
+	char text[QCOW2_OWNER_NAME_MAX]; /* escaped, and maybe cut */
+};
+
+/* Those of one kind, in the order of their indexes. */
+struct qcow2_part_names {
+	struct qcow2_part_name *items;
+	size_t count, capacity;
 };
 
 /* What each thread has for itself. */
@@ -139,7 +159,9 @@ struct qcow2_check {
 	size_t table_count, table_capacity;
 	struct qcow2_refcount_block *blocks; /* in the order of the refcount table */
 	size_t block_count, block_capacity;
-	struct qcow2_bad_cluster **named; /* by cluster, while owners are named */
+	uint64_t bad_left[QCOW2_BAD_KINDS]; /* so many of a kind may still be told */
+	uint64_t bad_from;                  /* bad clusters before this one have been told */
+	struct qcow2_bad_cluster **named;   /* by cluster, while owners are named */
 	size_t named_count;
 	uint64_t claims_left; /* bytes that metadata may claim before the rest is ignored */
 	_Atomic uint64_t done_bytes;
@@ -173,20 +195,32 @@ int qcow2_check_raw(struct qcow2_check *check);
 int qcow2_check_deep(struct qcow2_check *check);
 int qcow2_check_tell_clusters(struct qcow2_check *check);
 
-/* Gives the owners that were found the names of their snapshots and bitmaps. */
-int qcow2_check_name_parts(struct qcow2_check *check);
+/* Goes through the metadata once more, and notes who uses the named clusters. */
+int qcow2_check_find_owners(struct qcow2_check *check);
+
+/* Which snapshot or bitmap, if any, an owner is part of. */
+enum qcow2_part_of qcow2_check_part_of(const struct qcow2_bad_owner *owner, uint64_t *index);
+
+/* Finds the names of the snapshots or bitmaps that the named clusters' owners are parts of. */
+int qcow2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
+			  struct qcow2_part_names *names);
+/* The name of one of them; "" if it has none. */
+const char *qcow2_part_names_get(const struct qcow2_part_names *names, uint64_t index);
+void qcow2_part_names_release(struct qcow2_check *check, struct qcow2_part_names *names);
 
 /* The clusters of the L2 tables themselves; false to stop. */
 bool qcow2_check_claim_l2_tables(struct qcow2_check *check);
 /* Reads an L2 table, as far as the file has it, into the buffer of worker 0. */
 int qcow2_check_read_l2(struct qcow2_check *check, const struct qcow2_l2_ref *ref, uint64_t *size);
 
-/* Adds a cluster to a list that keeps its lowest ones; false if memory is short. */
-bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list,
+/* The kind of problem that the clusters in a list of bad ones have. */
+enum qcow2_problem_id qcow2_bad_id(enum qcow2_bad kind);
+/* Adds a cluster to the list of its kind, which keeps its lowest ones; false if memory is short. */
+bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list, enum qcow2_bad kind,
 			const struct qcow2_bad_cluster *item);
 /* Adds what another list keeps, and brings the list into order. */
 bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,
-			  struct qcow2_bad_list *other);
+			  enum qcow2_bad kind, struct qcow2_bad_list *other);
 void qcow2_bad_list_release(struct qcow2_check *check, struct qcow2_bad_list *list);
 
 /* The path of an L1 table, "l1" or "snapshots/3/l1", or of the list of L2 tables below it. */

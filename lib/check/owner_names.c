@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Gives owners the names of the snapshots and bitmaps that they are parts of. */
+/* Finds the names of the snapshots and bitmaps that bad clusters' owners are parts of. */
 #include <stdlib.h>
 
 #include <qcow2/text.h>
@@ -7,53 +7,67 @@
 #include "base/error.h"
 #include "check/internal.h"
 
-/* The owners of one kind, in the order of what they belong to. */
-struct owners {
-	struct qcow2_owner **items;
-	size_t count, next;
+/* The distinct indexes to find, which rise, and the names that were found. */
+struct search {
+	uint64_t *wanted;
+	size_t wanted_count, next;
+	struct qcow2_part_names *names;
 };
 
-static int by_index(const void *left, const void *right)
+static int by_number(const void *left, const void *right)
 {
-	const struct qcow2_owner *a = *(struct qcow2_owner *const *)left;
-	const struct qcow2_owner *b = *(struct qcow2_owner *const *)right;
+	const uint64_t *a = left, *b = right;
 
-	return a->part_of_index < b->part_of_index ? -1 : a->part_of_index > b->part_of_index;
+	return *a < *b ? -1 : *a > *b;
 }
 
-/* Counts, or if there are items gathers, the owners that are parts of such a thing. */
-static void gather(const struct qcow2_check *check, enum qcow2_part_of kind, struct owners *owners)
+/* Counts, or if there is a list gathers, what the owners are parts of. */
+static size_t gather(const struct qcow2_check *check, enum qcow2_part_of kind, uint64_t *wanted)
 {
-	owners->count = 0;
+	size_t count = 0;
+	uint64_t index;
+
 	for (size_t i = 0; i < check->named_count; i++) {
-		struct qcow2_bad_cluster *item = check->named[i];
+		const struct qcow2_bad_cluster *item = check->named[i];
 
 		for (unsigned j = 0; j < item->owner_count; j++) {
-			if (item->owners[j].part_of != kind)
+			if (qcow2_check_part_of(&item->owners[j], &index) != kind)
 				continue;
-			if (owners->items)
-				owners->items[owners->count] = &item->owners[j];
-			owners->count++;
+			if (wanted)
+				wanted[count] = index;
+			count++;
 		}
 	}
-	if (owners->items)
-		qsort(owners->items, owners->count, sizeof(struct qcow2_owner *), by_index);
+	return count;
+}
+
+static size_t drop_repeated(uint64_t *wanted, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(wanted, count, sizeof(*wanted), by_number);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || wanted[kept - 1] != wanted[i])
+			wanted[kept++] = wanted[i];
+	return kept;
 }
 
 /* One snapshot or bitmap; they come in the order of their indexes. */
-static void name_one(struct owners *owners, uint64_t index, struct qcow2_bytes name)
+static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 {
-	while (owners->next < owners->count && owners->items[owners->next]->part_of_index < index)
-		owners->next++;
-	for (; owners->next < owners->count && owners->items[owners->next]->part_of_index == index;
-	     owners->next++) {
-		struct qcow2_owner *owner = owners->items[owners->next];
+	struct qcow2_part_name *name;
 
-		qcow2_text_escape(name, owner->part_of_name, sizeof(owner->part_of_name));
-	}
+	while (search->next < search->wanted_count && search->wanted[search->next] < index)
+		search->next++;
+	if (search->next == search->wanted_count || search->wanted[search->next] != index)
+		return;
+	name = &search->names->items[search->names->count++];
+	name->index = index;
+	qcow2_text_escape(text, name->text, sizeof(name->text));
+	search->next++;
 }
 
-static int name_snapshots(struct qcow2_check *check, struct owners *owners)
+static int find_snapshots(struct qcow2_check *check, struct search *search)
 {
 	struct qcow2_snapshots *snapshots;
 	struct qcow2_snapshot snapshot;
@@ -61,14 +75,14 @@ static int name_snapshots(struct qcow2_check *check, struct owners *owners)
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	while (owners->next < owners->count &&
+	while (search->next < search->wanted_count &&
 	       (more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0)
-		name_one(owners, snapshot.index, snapshot.name);
+		hear(search, snapshot.index, snapshot.name);
 	qcow2_snapshots_close(snapshots);
 	return more < 0 ? -1 : 0;
 }
 
-static int name_bitmaps(struct qcow2_check *check, struct owners *owners)
+static int find_bitmaps(struct qcow2_check *check, struct search *search)
 {
 	struct qcow2_bitmaps *bitmaps;
 	struct qcow2_bitmap bitmap;
@@ -76,36 +90,58 @@ static int name_bitmaps(struct qcow2_check *check, struct owners *owners)
 
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	while (owners->next < owners->count &&
+	while (search->next < search->wanted_count &&
 	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err)) > 0)
-		name_one(owners, bitmap.index, bitmap.name);
+		hear(search, bitmap.index, bitmap.name);
 	qcow2_bitmaps_close(bitmaps);
 	return more < 0 ? -1 : 0;
 }
 
-static int name_kind(struct qcow2_check *check, enum qcow2_part_of kind)
+int qcow2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
+			  struct qcow2_part_names *names)
 {
-	struct owners owners = {0};
-	size_t count;
+	size_t count = gather(check, kind, NULL);
+	struct search search = {.names = names};
 	int result;
 
-	gather(check, kind, &owners);
-	count = owners.count;
 	if (count == 0)
 		return 0;
-	owners.items = qcow2_memory_get(&check->memory, count, sizeof(struct qcow2_owner *));
-	if (!owners.items)
+	search.wanted = qcow2_memory_get(&check->memory, count, sizeof(*search.wanted));
+	if (!search.wanted)
 		return qcow2_check_fail_memory(check, check->err);
-	gather(check, kind, &owners);
-	result = kind == QCOW2_PART_OF_SNAPSHOT ? name_snapshots(check, &owners)
-						: name_bitmaps(check, &owners);
-	qcow2_memory_put(&check->memory, owners.items, count, sizeof(struct qcow2_owner *));
+	gather(check, kind, search.wanted);
+	search.wanted_count = drop_repeated(search.wanted, count);
+	names->capacity = search.wanted_count;
+	names->items = qcow2_memory_get(&check->memory, names->capacity, sizeof(*names->items));
+	if (!names->items)
+		result = qcow2_check_fail_memory(check, check->err);
+	else if (kind == QCOW2_PART_OF_SNAPSHOT)
+		result = find_snapshots(check, &search);
+	else
+		result = find_bitmaps(check, &search);
+	qcow2_memory_put(&check->memory, search.wanted, count, sizeof(*search.wanted));
 	return result;
 }
 
-int qcow2_check_name_parts(struct qcow2_check *check)
+const char *qcow2_part_names_get(const struct qcow2_part_names *names, uint64_t index)
 {
-	return name_kind(check, QCOW2_PART_OF_SNAPSHOT) || name_kind(check, QCOW2_PART_OF_BITMAP)
-		       ? -1
-		       : 0;
+	size_t low = 0, high = names->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (names->items[middle].index == index)
+			return names->items[middle].text;
+		if (names->items[middle].index < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return "";
+}
+
+void qcow2_part_names_release(struct qcow2_check *check, struct qcow2_part_names *names)
+{
+	qcow2_memory_put(&check->memory, names->items, names->capacity, sizeof(*names->items));
+	*names = (struct qcow2_part_names){0};
 }

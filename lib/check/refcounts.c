@@ -29,7 +29,7 @@ static uint64_t largest_refcount(const struct qcow2_check *check)
 static void add_bad(struct qcow2_check_worker *worker, enum qcow2_bad kind,
 		    const struct qcow2_bad_cluster *item)
 {
-	if (qcow2_bad_list_add(worker->check, &worker->bad[kind], item) || worker->failed)
+	if (qcow2_bad_list_add(worker->check, &worker->bad[kind], kind, item) || worker->failed)
 		return;
 	worker->failed = true;
 	qcow2_check_fail_memory(worker->check, &worker->err);
@@ -66,7 +66,9 @@ static void judge_bits(struct qcow2_check_worker *worker, uint64_t cluster, uint
 	for (; bits != 0; bits &= bits - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(bits);
 
-		judge(worker, cluster + i, refcounts ? qcow2_refcount_at(refcounts, i, width) : 0);
+		if (cluster + i >= worker->check->bad_from)
+			judge(worker, cluster + i,
+			      refcounts ? qcow2_refcount_at(refcounts, i, width) : 0);
 	}
 }
 
@@ -210,7 +212,10 @@ static int by_offset(const void *left, const void *right)
 	return a->index < b->index ? -1 : a->index > b->index;
 }
 
-/* Blocks in holes count nothing, like those that are not there. */
+/*
+ * Blocks in holes count nothing, like those that are not there. Those of which all has been told
+ * are not read again.
+ */
 static void list_blocks(struct work *work)
 {
 	struct qcow2_check *check = work->check;
@@ -222,7 +227,7 @@ static void list_blocks(struct work *work)
 		if (qcow2_source_hole_end(source, block->offset_bytes) - block->offset_bytes >=
 		    check->geometry->cluster_size_bytes)
 			block->offset_bytes = 0;
-		else
+		else if (block->index >= check->bad_from / check->geometry->refcount_block_entries)
 			work->blocks[work->count++] = *block;
 	}
 	for (size_t i = 1; i < work->count; i++) {
@@ -321,7 +326,7 @@ int qcow2_check_refcounts(struct qcow2_check *check)
 	}
 	for (unsigned i = 0; i < check->threads; i++)
 		for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-			if (!qcow2_bad_list_merge(check, &all->bad[kind],
+			if (!qcow2_bad_list_merge(check, &all->bad[kind], kind,
 						  &check->workers[i].bad[kind]))
 				return qcow2_check_fail_memory(check, check->err);
 	return all->failed ? qcow2_check_worker_failed(check) : 0;

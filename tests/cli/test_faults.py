@@ -16,7 +16,8 @@ RECIPES = ("good-bitmaps", "good-snapshots", "good-luks1", "good-extensions-unkn
            "bad-hostile-random-header", "bad-snapshots-truncated-name")
 RUNS = (("dump",), ("dump", "-j"), ("info",), ("info", "--output=json"), ("info", "--chain"),
         ("compat", "dump-header"), ("compat", "-j", "dump-header"),
-        ("check", "--threads=1", "--deep"), ("check", "-j", "--threads=2"))
+        ("check", "--threads=1", "--deep"), ("check", "-j", "--threads=2"),
+        ("check", "--all", "--threads=1"))
 BULK = ("l1", "refcount_table/0..9", "refcounts/0/0..9")
 CALLS_MOST = 400
 

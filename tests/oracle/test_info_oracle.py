@@ -67,7 +67,13 @@ FORGED = [n for n in recipes("good-") if not load(n).qemu and "hostile" not in n
 
 
 def shell(*command, cwd):
-    subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, check=True)
+    """Once more if qemu-img could not time its key derivation: on a coarse clock it may measure 0."""
+    for _ in range(20):
+        done = subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              check=False)
+        if b"Unable to get accurate CPU usage" not in done.stderr:
+            break
+    assert done.returncode == 0, done
 
 
 def printed(program, path, *options):

@@ -92,6 +92,14 @@ static void told(void **state)
 	assert_string_equal(heard.last.owners[2].where, "l2/0/2");
 	assert_int_equal(heard.last.owners[2].guest_byte, 1024);
 	assert_int_equal(heard.last.offset_bytes, 4 * 512);
+	options.only = qcow2_problem_find("cluster-owners");
+	heard.problems = 0;
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_int_equal(heard.problems, 1);
+	options.only = qcow2_problem_find("refcount-low");
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_int_equal(heard.problems, 1); /* no further one */
+	assert_int_equal(result.corruptions, 1);
 	options.problem = NULL; /* totals alone need no listener */
 	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
 	assert_int_equal(result.corruptions, 1);
