@@ -75,6 +75,7 @@ static void show_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct page *page = opaque;
 	char expected[64];
+	uint64_t listed = 0;
 
 	spool_text(page->out, "    ");
 	if (problem->offset_bytes != QCOW2_NO_OFFSET)
@@ -101,7 +102,11 @@ static void show_problem(void *opaque, const struct qcow2_problem *problem)
 		if (owner->has_guest)
 			show_guest(page, owner->guest_byte, owner->guest_length_bytes);
 		spool_text(page->out, "\n");
+		listed++;
 	}
+	if (listed > 0 && problem->owners_total > listed)
+		spool_print(page->out, "        %" PRIu64 " references in all\n",
+			    problem->owners_total);
 }
 
 /* All that is known of one kind of problem. */

@@ -48,9 +48,13 @@ static bool push(struct qcow2_check *check, struct qcow2_bad_list *list, uint64_
 {
 	if (most == 0)
 		return true;
+	if (list->full && item->cluster >= list->bound)
+		return true;
 	if (list->count >= 2 * most) {
 		sort(list);
 		list->count = (size_t)most;
+		list->full = true;
+		list->bound = list->items[most - 1].cluster;
 	}
 	if (list->count == list->capacity &&
 	    !qcow2_memory_grow(&check->memory, (void **)&list->items, &list->capacity,
@@ -65,6 +69,12 @@ bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list, 
 {
 	list->total++;
 	return push(check, list, kept_most(check, kind), item);
+}
+
+bool qcow2_bad_list_is_past(const struct qcow2_check *check, const struct qcow2_bad_list *list,
+			    enum qcow2_bad kind, uint64_t cluster)
+{
+	return check->bad_left[kind] == 0 || (list->full && cluster >= list->bound);
 }
 
 bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,

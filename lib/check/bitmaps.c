@@ -20,14 +20,11 @@ struct visit {
 	struct qcow2_table *table;
 	struct qcow2_names_seen seen;
 	uint64_t table_bytes_left; /* of tables that share their places, only so much is followed */
-	bool counted;              /* QEMU and the specification ignore inconsistent bitmaps */
 };
 
 static bool claim(const struct visit *visit, enum qcow2_part part, uint64_t offset, uint64_t length,
 		  const struct qcow2_entry_place *place)
 {
-	if (!visit->counted)
-		return true;
 	return visit->check->claim(visit->check,
 				   &(struct qcow2_claim){.offset_bytes = offset,
 							 .length_bytes = length,
@@ -114,7 +111,9 @@ static int visit_entry(const struct visit *visit, const struct qcow2_bitmap *bit
 	if (offset != 0 && offset < geometry->file_size_bytes &&
 	    !claim(visit, QCOW2_PART_BITMAP_DATA, offset, geometry->cluster_size_bytes, &part))
 		return -1;
-	if (offset == 0 || place->index + 1 != needed || visit->check->naming)
+	/* The bits of a bitmap in use may be stale, and those past its end with them. */
+	if (offset == 0 || place->index + 1 != needed || visit->check->naming ||
+	    (bitmap->entry.flags & QCOW2_BITMAP_IN_USE))
 		return 0;
 	return rule_tail(visit, bitmap, offset);
 }
@@ -182,12 +181,14 @@ int qcow2_check_bitmaps(struct qcow2_check *check)
 		.seen = {.key = check->hash_key},
 		.table_bytes_left = qcow2_source_allocated_bytes(qcow2_image_source(check->image)) +
 				    SLACK_BYTES,
-		.counted = (check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0,
 	};
 	const struct qcow2_bitmaps_extension *extension;
 	struct qcow2_bitmaps *bitmaps = NULL;
 	int result = -1;
 
+	/* QEMU and the specification ignore inconsistent bitmaps; the extension's rules say so. */
+	if (!(check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules said why */
 	extension = qcow2_bitmaps_header(bitmaps);

@@ -150,7 +150,7 @@ static int start(struct qcow2_check *check)
 		struct qcow2_check_worker *worker = &check->workers[i];
 
 		worker->check = check;
-		worker->buffer = qcow2_alloc_buffer(buffer);
+		worker->buffer = qcow2_memory_get(&check->memory, buffer, 1);
 		/* The last cluster may be cut, and a compressed one may end in the next. */
 		if (!qcow2_clusters_init(&worker->clusters, check->file_clusters + 2,
 					 &check->memory) ||
@@ -205,8 +205,10 @@ static void sum_up(struct qcow2_check *check)
 		count_problems(result, qcow2_bad_id(kind), check->workers[0].bad[kind].total);
 	result->clusters_checked = true;
 	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
-	result->total_clusters = qcow2_div_ceil_u64(check->geometry->virtual_size_bytes,
-						    check->geometry->cluster_size_bytes);
+	/* As for QEMU, which cuts the disk to sectors. */
+	result->total_clusters =
+		qcow2_div_ceil_u64(check->geometry->virtual_size_bytes & ~UINT64_C(511),
+				   check->geometry->cluster_size_bytes);
 }
 
 static int check_clusters(struct qcow2_check *check)

@@ -237,6 +237,11 @@ static bool dive(struct work *work)
 {
 	struct qcow2_check *check = work->check;
 
+	/* A table, a cluster's data, and what it inflates to. */
+	if (!qcow2_memory_charge(&check->memory,
+				 check->threads * (2 * check->geometry->cluster_size_bytes +
+						   data_capacity(check))))
+		return fail_memory(work, 0);
 	for (unsigned i = 0; i < check->threads; i++) {
 		struct diver *diver = &work->divers[i];
 

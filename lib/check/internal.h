@@ -101,6 +101,8 @@ struct qcow2_bad_list {
 	struct qcow2_bad_cluster *items;
 	size_t count, capacity;
 	uint64_t total;
+	bool full; /* so many are kept that those from bound on are only counted */
+	uint64_t bound;
 };
 
 enum qcow2_bad {
@@ -218,6 +220,9 @@ enum qcow2_problem_id qcow2_bad_id(enum qcow2_bad kind);
 /* Adds a cluster to the list of its kind, which keeps its lowest ones; false if memory is short. */
 bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list, enum qcow2_bad kind,
 			const struct qcow2_bad_cluster *item);
+/* Whether a cluster would only be counted. */
+bool qcow2_bad_list_is_past(const struct qcow2_check *check, const struct qcow2_bad_list *list,
+			    enum qcow2_bad kind, uint64_t cluster);
 /* Adds what another list keeps, and brings the list into order. */
 bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,
 			  enum qcow2_bad kind, struct qcow2_bad_list *other);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -96,6 +97,16 @@ static int visit_entry(const struct reading *r, uint64_t offset_bytes, uint64_t 
 	return add_table(r, index, entry);
 }
 
+/* What the end of the file cuts off an entry reads as zeros. */
+static int read_padded(struct qcow2_check *check, uint64_t at, uint8_t *buffer, size_t size)
+{
+	uint64_t left = check->geometry->file_size_bytes - at;
+	size_t stored = left < size ? (size_t)left : size;
+
+	memset(buffer + stored, 0, size - stored);
+	return qcow2_source_read(qcow2_image_source(check->image), at, buffer, stored, check->err);
+}
+
 /* Reads [offset, end) of a table in pieces and skips its holes. */
 static int read_table(const struct reading *r, uint64_t end)
 {
@@ -114,7 +125,7 @@ static int read_table(const struct reading *r, uint64_t end)
 				break;
 		}
 		size = end - at < QCOW2_PIECE_BYTES ? (size_t)(end - at) : QCOW2_PIECE_BYTES;
-		if (qcow2_source_read(source, at, buffer, size, r->check->err))
+		if (read_padded(r->check, at, buffer, size))
 			return -1;
 		for (size_t i = 0; i + 8 <= size; i += 8) {
 			uint64_t entry = qcow2_load_be64(buffer + i);
@@ -132,12 +143,12 @@ static int read_table(const struct reading *r, uint64_t end)
 static int follow(struct qcow2_check *check, const struct qcow2_l1_table *l1)
 {
 	struct reading r = {.check = check, .l1 = l1};
-	uint64_t size = check->geometry->file_size_bytes, end;
+	uint64_t size = check->geometry->file_size_bytes, stored, end;
 
 	if (l1->offset_bytes >= size)
 		return 0; /* the rules of its owner have said so */
-	end = (size - l1->offset_bytes) / 8 < l1->entries ? size & ~UINT64_C(7)
-							  : l1->offset_bytes + l1->entries * 8;
+	stored = qcow2_div_ceil_u64(size - l1->offset_bytes, 8);
+	end = l1->offset_bytes + (stored < l1->entries ? stored : l1->entries) * 8;
 	qcow2_check_list_path(l1->list, "l1", r.path, sizeof(r.path));
 	return read_table(&r, end);
 }

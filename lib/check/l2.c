@@ -11,12 +11,14 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "check/l2.h"
 
 #define L2_RESERVED UINT64_C(0x3f000000000001fe)
 /* Entries ahead of the one at hand whose clusters are fetched, where they are scattered. */
-#define AHEAD 32
+#define AHEAD            32
+#define ENTRY_MOST_BYTES 16
 
 /* A table that is gone through, and how far. */
 struct going {
@@ -280,7 +282,8 @@ static void visit_batch(struct qcow2_check_worker *worker, const struct batch *b
 			.geometry = check->geometry,
 			.ref = ref,
 			.bytes = bytes + (ref->offset_bytes - start),
-			.entries = table_bytes(check, ref) / check->geometry->l2_entry_bytes,
+			.entries = qcow2_div_ceil_u64(table_bytes(check, ref),
+						      check->geometry->l2_entry_bytes),
 			.not_plain = L2_RESERVED | QCOW2_COMPRESSED | QCOW2_ZERO |
 				     (check->geometry->cluster_size_bytes - 1),
 		};
@@ -307,6 +310,8 @@ static bool work_batch(void *opaque, unsigned number, uint64_t piece)
 			worker->failed = true;
 			return false;
 		}
+		/* What the end of the file cuts off an entry reads as zeros. */
+		memset(worker->buffer + size, 0, ENTRY_MOST_BYTES);
 		visit_batch(worker, batch, worker->buffer);
 	}
 	atomic_fetch_add(&check->done_bytes, size);

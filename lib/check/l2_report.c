@@ -30,7 +30,7 @@ static void rule_beyond_size(const struct qcow2_check *check, const struct qcow2
 		.id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE,
 		.offset_bytes = place->offset_bytes,
 		.has_found = true,
-		.found = place->guest_byte,
+		.found = place->guest_byte + check->geometry->cluster_size_bytes,
 		.expectation = QCOW2_EXPECT_AT_MOST,
 		.expected = check->geometry->virtual_size_bytes,
 	};

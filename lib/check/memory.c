@@ -7,8 +7,7 @@
 
 #define FIRST_CAPACITY 64
 
-/* Takes size from what the limit leaves. */
-static bool charge(struct qcow2_memory *memory, uint64_t size)
+bool qcow2_memory_charge(struct qcow2_memory *memory, uint64_t size)
 {
 	uint64_t used = atomic_fetch_add(&memory->used_bytes, size);
 
@@ -25,7 +24,7 @@ void *qcow2_memory_get(struct qcow2_memory *memory, uint64_t count, size_t eleme
 	void *pointer;
 
 	if (qcow2_mul_u64(count, element_size, &size) || size > SIZE_MAX / 2 ||
-	    !charge(memory, size))
+	    !qcow2_memory_charge(memory, size))
 		return NULL;
 	pointer = qcow2_alloc_array((size_t)count, element_size);
 	if (!pointer)
@@ -39,7 +38,7 @@ bool qcow2_memory_grow(struct qcow2_memory *memory, void **array, size_t *capaci
 	size_t more = *capacity ? *capacity : FIRST_CAPACITY;
 	void *grown;
 
-	if (!charge(memory, (uint64_t)more * element_size))
+	if (!qcow2_memory_charge(memory, (uint64_t)more * element_size))
 		return false;
 	grown = qcow2_realloc_array(*array, *capacity + more, element_size);
 	if (!grown) {

@@ -12,6 +12,9 @@ struct qcow2_memory {
 	_Atomic bool limited; /* something was refused because of the limit */
 };
 
+/* Takes size from what the limit leaves, for memory that is got elsewhere. False if it says no. */
+bool qcow2_memory_charge(struct qcow2_memory *memory, uint64_t size);
+
 /* Zeroed. NULL if the limit or the system says no. */
 void *qcow2_memory_get(struct qcow2_memory *memory, uint64_t count, size_t element_size);
 

@@ -87,8 +87,13 @@ int qcow2_check_read_l2(struct qcow2_check *check, const struct qcow2_l2_ref *re
 
 	*size = left < check->geometry->cluster_size_bytes ? left
 							   : check->geometry->cluster_size_bytes;
-	return qcow2_source_read(qcow2_image_source(check->image), ref->offset_bytes,
-				 check->workers[0].buffer, (size_t)*size, check->err);
+	if (qcow2_source_read(qcow2_image_source(check->image), ref->offset_bytes,
+			      check->workers[0].buffer, (size_t)*size, check->err))
+		return -1;
+	/* What the end of the file cuts off an entry reads as zeros. */
+	for (; *size % check->geometry->l2_entry_bytes != 0; (*size)++)
+		check->workers[0].buffer[*size] = 0;
+	return 0;
 }
 
 static int name_tables(struct qcow2_check *check)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * "Header", raw external data: the data file alone has to read like the image, so that every guest
- * cluster must be mapped. Runs of clusters that are not are reported as one.
+ * cluster, and every subcluster, must be mapped, or read as zeros, which QEMU then writes to the
+ * data file, too. Runs of clusters that are neither are reported as one.
  */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -46,6 +47,17 @@ static void unmapped(struct run *run, uint64_t start, uint64_t end)
 	run->end = end;
 }
 
+/* Whether an entry says of all its cluster that it is in the data file, or reads as zeros. */
+static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *bytes)
+{
+	uint64_t entry = qcow2_load_be64(bytes), subclusters;
+
+	if (!geometry->extended_l2)
+		return (entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO)) != 0;
+	subclusters = qcow2_load_be64(bytes + 8);
+	return ((subclusters >> 32 | subclusters) & UINT32_MAX) == UINT32_MAX;
+}
+
 static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 {
 	struct qcow2_check *check = run->check;
@@ -61,12 +73,9 @@ static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 		return -1;
 	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
 		uint64_t guest = (index * geometry->l2_entries + i) << geometry->cluster_bits;
-		uint64_t entry = 0;
 
-		if ((i + 1) * geometry->l2_entry_bytes <= size)
-			entry = qcow2_load_be64(check->workers[0].buffer +
-						i * geometry->l2_entry_bytes);
-		if ((entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED)) == 0)
+		if (i * geometry->l2_entry_bytes >= size ||
+		    !is_promised(geometry, check->workers[0].buffer + i * geometry->l2_entry_bytes))
 			unmapped(run, guest, guest + geometry->cluster_size_bytes);
 	}
 	return 0;

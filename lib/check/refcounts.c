@@ -127,6 +127,21 @@ static void note_highest(struct qcow2_check_worker *worker, uint64_t cluster, ui
 		worker->highest_cluster = cluster + top_bit(bits);
 }
 
+/*
+ * Clusters that nothing refers to, of which none is told: they are counted at once. An image may
+ * claim billions of them.
+ */
+static bool count_leaks(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t bits)
+{
+	struct qcow2_bad_list *list = &worker->bad[QCOW2_BAD_REFCOUNT_HIGH];
+
+	if (cluster < worker->check->bad_from ||
+	    !qcow2_bad_list_is_past(worker->check, list, QCOW2_BAD_REFCOUNT_HIGH, cluster))
+		return false;
+	list->total += (uint64_t)__builtin_popcountll(bits);
+	return true;
+}
+
 static void compare_group(struct qcow2_check_worker *worker, const struct work *work,
 			  uint64_t cluster, const uint8_t *refcounts)
 {
@@ -146,7 +161,8 @@ static void compare_group(struct qcow2_check_worker *worker, const struct work *
 		bits = chunk->few ? suspects_of_few(work->check, chunk, group, refcounts)
 				  : suspects(chunk, group, classes);
 		seen = chunk->uses[group][0] | chunk->uses[group][1] | chunk->uses[group][2];
-	}
+	} else if (count_leaks(worker, cluster, bits & inside))
+		bits = 0;
 	note_highest(worker, cluster, (~classes.zero & inside) | seen);
 	worker->beyond_end += (uint64_t)__builtin_popcountll(~classes.zero & ~inside & ~seen);
 	judge_bits(worker, cluster, bits & (inside | seen), refcounts);

@@ -94,4 +94,7 @@ bool qcow2_is_plain_text(struct qcow2_bytes bytes);
  * up). */
 bool qcow2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, uint64_t length);
 
+/* Where it ends, or UINT64_MAX. */
+uint64_t qcow2_end_of(uint64_t offset, uint64_t length);
+
 #endif

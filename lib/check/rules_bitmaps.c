@@ -168,6 +168,8 @@ static void rule_table_place(const struct context *c)
 	if (qcow2_passes_end(c->geometry, e->bitmap_table_offset,
 			     e->bitmap_table_size * UINT64_C(8))) {
 		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
+		finding.found =
+			qcow2_end_of(e->bitmap_table_offset, e->bitmap_table_size * UINT64_C(8));
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = c->geometry->file_size_bytes;
 		complain_limit(c, finding, "bitmap_table_offset");
@@ -276,12 +278,15 @@ void qcow2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
 	if (offset != 0 && offset >= geometry->file_size_bytes)
 		findings[count++] =
 			(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
+					       .has_found = true,
+					       .found = offset,
 					       .expectation = QCOW2_EXPECT_AT_MOST,
-					       .expected = geometry->file_size_bytes};
+					       .expected = geometry->file_size_bytes - 1};
 	for (size_t i = 0; i < count; i++) {
 		findings[i].offset_bytes = place->offset_bytes;
+		if (!findings[i].has_found)
+			findings[i].found = entry;
 		findings[i].has_found = true;
-		findings[i].found = entry;
 		qcow2_report(reporter, &findings[i], "%s/%llu", place->owner,
 			     (unsigned long long)place->index);
 	}

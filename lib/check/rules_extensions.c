@@ -115,6 +115,7 @@ static void rule_crypto(const struct seen *seen, const struct qcow2_extension *e
 	}
 	if (qcow2_passes_end(geometry, crypto.offset, crypto.length)) {
 		finding.id = QCOW2_PROBLEM_CRYPTO_BEYOND_END;
+		finding.found = qcow2_end_of(crypto.offset, crypto.length);
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(seen, extension, finding);
@@ -179,6 +180,8 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	if (geometry && qcow2_passes_end(geometry, bitmaps.bitmap_directory_offset,
 					 bitmaps.bitmap_directory_size)) {
 		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END;
+		finding.found = qcow2_end_of(bitmaps.bitmap_directory_offset,
+					     bitmaps.bitmap_directory_size);
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(seen, extension, finding);
@@ -254,6 +257,27 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 			types[i].rule(seen, extension);
 }
 
+/* The end mark has a length, too, which QEMU holds to the same bounds. */
+static void rule_end_mark(const struct qcow2_extensions *it, const struct qcow2_reporter *reporter)
+{
+	struct qcow2_bytes first = qcow2_image_first_cluster(it->image);
+	uint64_t room = it->end_bytes - it->at_bytes - 8;
+	struct qcow2_extension_header mark;
+
+	if (!it->terminated)
+		return;
+	qcow2_extension_header_decode(&mark, first.data + it->at_bytes, 8);
+	if (mark.length > room)
+		qcow2_report(reporter,
+			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
+						     .offset_bytes = it->at_bytes + 4,
+						     .has_found = true,
+						     .found = mark.length,
+						     .expectation = QCOW2_EXPECT_AT_MOST,
+						     .expected = room},
+			     "extensions/%llu", (unsigned long long)it->next_index);
+}
+
 /* What the header promises must be there. */
 static void rule_missing(const struct seen *seen)
 {
@@ -303,5 +327,6 @@ void qcow2_rules_extensions(const struct qcow2_image *image, const struct qcow2_
 			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_EXTENSION_UNTERMINATED,
 						     .offset_bytes = it.at_bytes},
 			     "extensions");
+	rule_end_mark(&it, reporter);
 	rule_missing(&seen);
 }

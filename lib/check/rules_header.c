@@ -39,6 +39,13 @@ bool qcow2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, ui
 	return !qcow2_range_fits(offset, length, end);
 }
 
+uint64_t qcow2_end_of(uint64_t offset, uint64_t length)
+{
+	uint64_t end;
+
+	return qcow2_add_u64(offset, length, &end) ? UINT64_MAX : end;
+}
+
 static void complain(const struct qcow2_reporter *reporter, struct qcow2_finding finding,
 		     const char *field)
 {
@@ -232,6 +239,7 @@ static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *g
 	if (h->l1_size > 0 &&
 	    qcow2_passes_end(geometry, h->l1_table_offset, h->l1_size * UINT64_C(8))) {
 		finding.id = QCOW2_PROBLEM_L1_BEYOND_END;
+		finding.found = qcow2_end_of(h->l1_table_offset, h->l1_size * UINT64_C(8));
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "l1_table_offset");
@@ -271,6 +279,7 @@ static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2
 		complain(reporter, finding, "refcount_table_offset");
 	} else if (qcow2_passes_end(geometry, h->refcount_table_offset, bytes)) {
 		finding.id = QCOW2_PROBLEM_REFTABLE_BEYOND_END;
+		finding.found = qcow2_end_of(h->refcount_table_offset, bytes);
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "refcount_table_offset");
@@ -295,13 +304,16 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 					.expectation = QCOW2_EXPECT_MULTIPLE_OF,
 					.expected = geometry->cluster_size_bytes};
 
+	/* QEMU looks at the offset even if there are none. */
+	if ((h->snapshot_offset == 0 && h->nb_snapshots > 0) ||
+	    h->snapshot_offset % geometry->cluster_size_bytes != 0)
+		complain(reporter, finding, "snapshot_offset");
 	if (h->nb_snapshots == 0)
 		return;
-	if (h->snapshot_offset == 0 || h->snapshot_offset % geometry->cluster_size_bytes != 0)
-		complain(reporter, finding, "snapshot_offset");
 	/* No entry is under 40 bytes: a table that starts too late for them passes the end. */
 	if (qcow2_passes_end(geometry, h->snapshot_offset, h->nb_snapshots * UINT64_C(40))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END;
+		finding.found = qcow2_end_of(h->snapshot_offset, h->nb_snapshots * UINT64_C(40));
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "snapshot_offset");

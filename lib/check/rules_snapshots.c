@@ -52,6 +52,7 @@ static void rule_l1(const struct context *c)
 	if (s->l1_size > 0 &&
 	    qcow2_passes_end(geometry, s->l1_table_offset, s->l1_size * UINT64_C(8))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END;
+		finding.found = qcow2_end_of(s->l1_table_offset, s->l1_size * UINT64_C(8));
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(c, finding, "l1_table_offset");

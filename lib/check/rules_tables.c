@@ -9,6 +9,7 @@
 #define COPIED            (UINT64_C(1) << 63)
 #define COMPRESSED        (UINT64_C(1) << 62)
 #define ZERO              UINT64_C(1)
+#define SECTOR_BYTES      512
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -21,8 +22,9 @@ struct context {
 static void complain(const struct context *c, struct qcow2_finding finding)
 {
 	finding.offset_bytes = c->place->offset_bytes;
+	if (!finding.has_found)
+		finding.found = c->entry;
 	finding.has_found = true;
-	finding.found = c->entry;
 	qcow2_report(c->reporter, &finding, "%s/%llu", c->place->owner,
 		     (unsigned long long)c->place->index);
 }
@@ -43,8 +45,10 @@ static void rule_place(const struct context *c, uint64_t offset, enum qcow2_prob
 						   .expected = c->geometry->cluster_size_bytes});
 	if (offset >= c->geometry->file_size_bytes && offset != 0)
 		complain(c, (struct qcow2_finding){.id = beyond,
+						   .has_found = true,
+						   .found = offset,
 						   .expectation = QCOW2_EXPECT_AT_MOST,
-						   .expected = c->geometry->file_size_bytes});
+						   .expected = c->geometry->file_size_bytes - 1});
 }
 
 void qcow2_rules_l1_entry(const struct qcow2_geometry *geometry,
@@ -75,13 +79,19 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 {
 	unsigned x = c->geometry->compressed_offset_bits;
 	uint64_t offset = c->entry & ((UINT64_C(1) << x) - 1);
+	uint64_t sectors = ((c->entry & ~(COPIED | COMPRESSED)) >> x) + 1;
+	uint64_t end = offset - offset % SECTOR_BYTES + sectors * SECTOR_BYTES;
 
 	complain_if(c, (c->entry & COPIED) != 0, QCOW2_PROBLEM_COMPRESSED_COPIED);
 	complain_if(c, offset >> 56 != 0, QCOW2_PROBLEM_COMPRESSED_OFFSET);
 	complain_if(c, c->geometry->data_file, QCOW2_PROBLEM_COMPRESSED_DATA_FILE);
 	complain_if(c, subclusters != 0, QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED);
-	if (offset >= c->geometry->file_size_bytes)
+	/* The last sectors may be cut; a cluster or more of them may not. */
+	if (offset >= c->geometry->file_size_bytes ||
+	    end >= c->geometry->file_size_bytes + c->geometry->cluster_size_bytes)
 		complain(c, (struct qcow2_finding){.id = QCOW2_PROBLEM_COMPRESSED_BEYOND_END,
+						   .has_found = true,
+						   .found = end,
 						   .expectation = QCOW2_EXPECT_AT_MOST,
 						   .expected = c->geometry->file_size_bytes});
 }
@@ -105,6 +115,8 @@ static void rule_data_file(const struct context *c, uint64_t offset)
 		complain(c, (struct qcow2_finding){.id = QCOW2_PROBLEM_DATA_FILE_OFFSET,
 						   .expectation = QCOW2_EXPECT_VALUE,
 						   .expected = c->place->guest_byte});
+	/* Nothing shares a cluster of the data file: its refcount counts as one. */
+	complain_if(c, offset != 0 && !(c->entry & COPIED), QCOW2_PROBLEM_DATA_FILE_COPIED_CLEAR);
 }
 
 void qcow2_rules_l2_entry(const struct qcow2_image *image, const struct qcow2_entry_place *place,

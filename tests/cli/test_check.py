@@ -215,6 +215,22 @@ def test_absurd_offsets_cost_nothing(more, size):
     assert json.loads(done.stdout)["clusters-checked"]
 
 
+def test_large_clusters_are_within_the_limit():
+    """Clusters of 1 GiB, which QEMU does not know: what is read at once counts, too."""
+    path, _ = image("cluster_bits 9\nsize 1k\nset header/cluster_bits 30\nsparse 8G\n"
+                    "set header/l1_table_offset 1<<30\nset header/refcount_table_offset 1<<31\n")
+    for options in ((), ("--deep",)):
+        done = subprocess.run([RELEASE, "check", *options, path], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60, check=False)
+        assert done.returncode == 1 and b"memory limit of 1073741824 bytes" in done.stderr
+
+
+def test_references_in_all():
+    """Of more users than are named, the page says how many there are."""
+    path, _ = image("size 1M\nwrite 0 64k\nalias 64k 448k 0\nset refcount_of/data/0 9\n")
+    assert "        8 references in all\n" in run("check", path).stdout.decode("utf-8")
+
+
 def test_limits_of_the_page():
     path, _ = image(many(299))
     page = run("check", path).stdout.decode("utf-8")
