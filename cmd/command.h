@@ -12,6 +12,7 @@
 #include <qcow2/error.h>
 
 struct spool;
+struct qcow2_source;
 
 /* Exit codes. */
 enum { EXIT_FINE = 0, EXIT_COULD_NOT = 1, EXIT_MALFORMED = 2, EXIT_LEAKS = 3 };
@@ -39,6 +40,8 @@ extern const struct command dump_command;
 extern const struct command check_command;
 extern const struct command info_command;
 extern const struct command explain_command;
+extern const struct command edit_command;
+extern const struct command undo_command;
 extern const struct command compat_command;
 
 /* All commands, in the order in which help shows them. */
@@ -64,6 +67,10 @@ int usage_error(const struct command *command, const char *format, ...)
 
 /* One line on stderr: command, file, text, offset. Returns EXIT_COULD_NOT. */
 int report_error(const struct command *command, const char *file, const struct qcow2_error *err);
+
+/* Says on stderr if another program has the image open for writing. source may be NULL. */
+void warn_in_use(const struct command *command, const char *file,
+		 const struct qcow2_source *source);
 
 /* Whether standard output is a terminal that shows colours, of a person who has not said no. */
 bool wants_colour(void);

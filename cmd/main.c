@@ -10,7 +10,8 @@
 #include <qcow2/version.h>
 
 static const struct command *const all[] = {
-	&info_command, &dump_command, &check_command, &explain_command, &compat_command,
+	&info_command, &dump_command,    &check_command,  &edit_command,
+	&undo_command, &explain_command, &compat_command,
 };
 
 const struct command *const *commands_all(size_t *count)
@@ -33,8 +34,9 @@ static int print_main_help(void)
 	int code;
 
 	spool_init(&out, STDOUT_FILENO);
-	spool_text(&out, "Usage: qcow2 COMMAND [OPTIONS] IMAGE ...\n"
-			 "Look into QCOW2 disk images without QEMU.\n\nCommands:\n");
+	spool_text(&out,
+		   "Usage: qcow2 COMMAND [OPTIONS] IMAGE ...\n"
+		   "Look into QCOW2 disk images, and change them, without QEMU.\n\nCommands:\n");
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		spool_print(&out, "  %-10s %s\n", all[i]->name, all[i]->summary);
 	spool_text(&out,

@@ -22,6 +22,8 @@ enum qcow2_error_code {
 	QCOW2_ERROR_ARGUMENT = 7,    /* the caller's argument makes no sense */
 	QCOW2_ERROR_NOT_FOUND = 8,   /* what the caller named is not in the image */
 	QCOW2_ERROR_STOPPED = 9,     /* a callback asked to stop */
+	QCOW2_ERROR_IN_USE = 10,     /* another program has the image open */
+	QCOW2_ERROR_MISMATCH = 11,   /* not the image, or not the state of it, that was meant */
 };
 
 /* offset_bytes when an error has no place in the file. */

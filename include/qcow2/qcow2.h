@@ -5,6 +5,7 @@
 
 #include <qcow2/base.h>
 #include <qcow2/check.h>
+#include <qcow2/edit.h>
 #include <qcow2/error.h>
 #include <qcow2/format.h>
 #include <qcow2/image.h>

@@ -23,6 +23,16 @@ struct qcow2_source_ops {
 	int (*read)(void *opaque, uint64_t offset_bytes, void *buffer, size_t size);
 	/* Called once by qcow2_source_close(); may be NULL. */
 	void (*close)(void *opaque);
+	/* See qcow2_source_hole_end(); NULL: there are no holes. */
+	uint64_t (*hole_end)(void *opaque, uint64_t offset_bytes);
+	/*
+	 * For edits; all three or none. write() writes exactly size bytes and may pass the end,
+	 * which moves it; resize() cuts, or fills up with zeros; sync() returns when all that was
+	 * written is on the medium. Each returns 0 or an errno value.
+	 */
+	int (*write)(void *opaque, uint64_t offset_bytes, const void *bytes, size_t size);
+	int (*resize)(void *opaque, uint64_t size_bytes);
+	int (*sync)(void *opaque);
 };
 
 /*
@@ -41,6 +51,31 @@ struct qcow2_source_ops {
 QCOW2_API int qcow2_source_open(const char *path, struct qcow2_source **out,
 				struct qcow2_error *err);
 
+enum qcow2_edit_flags {
+	/* Even if nobody has the permission to write the file, which root could still do. */
+	QCOW2_EDIT_READ_ONLY_TOO = 1 << 0,
+};
+
+/*
+ * Opens a regular file or a block device for an edit (see edit.h), and keeps QEMU and other edits
+ * out until it is closed, with the locks that QEMU uses; where the file system knows no locks,
+ * nobody is kept out. Nothing is written by opening.
+ *
+ * flags: of enum qcow2_edit_flags, or 0. Returns 0, or -1 with *err filled, besides those of
+ * qcow2_source_open():
+ *   QCOW2_ERROR_IN_USE  another program has it open for writing, or allows nobody to write
+ *   QCOW2_ERROR_IO      no permission to write (EACCES, EROFS, EPERM)
+ * May be called from several threads.
+ */
+QCOW2_API int qcow2_source_open_for_edit(const char *path, unsigned flags,
+					 struct qcow2_source **out, struct qcow2_error *err);
+
+/*
+ * Whether another program has the file open for writing, as far as QEMU's locks tell: what is read
+ * may then be inconsistent. False for sources that are no files. Thread safe.
+ */
+QCOW2_API bool qcow2_source_in_use(const struct qcow2_source *source);
+
 /*
  * A source over size bytes at data, which the caller keeps alive and unchanged until the source is
  * closed. data may be NULL if size is 0. Errors: QCOW2_ERROR_MEMORY.
@@ -51,7 +86,7 @@ QCOW2_API int qcow2_source_from_memory(const void *data, size_t size, struct qco
 /*
  * A source over the caller's own backend of size_bytes bytes. ops is copied; opaque is handed back
  * to it. On error ops->close is not called. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_ARGUMENT
- * (no read function, or a size over INT64_MAX).
+ * (no read function, some but not all of write, resize and sync, or a size over INT64_MAX).
  */
 QCOW2_API int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque,
 				    uint64_t size_bytes, struct qcow2_source **out,

@@ -48,4 +48,20 @@ static inline uint64_t qcow2_load_be(const uint8_t *bytes, unsigned width_bytes)
 	return value;
 }
 
+static inline void qcow2_store_be32(void *bytes, uint32_t value)
+{
+	uint8_t *b = bytes;
+
+	for (unsigned i = 4; i-- > 0; value >>= 8)
+		b[i] = (uint8_t)value;
+}
+
+static inline void qcow2_store_be64(void *bytes, uint64_t value)
+{
+	uint8_t *b = bytes;
+
+	for (unsigned i = 8; i-- > 0; value >>= 8)
+		b[i] = (uint8_t)value;
+}
+
 #endif

@@ -36,6 +36,10 @@ const char *qcow2_error_name(enum qcow2_error_code code)
 		return "not found";
 	case QCOW2_ERROR_STOPPED:
 		return "stopped";
+	case QCOW2_ERROR_IN_USE:
+		return "in use";
+	case QCOW2_ERROR_MISMATCH:
+		return "mismatch";
 	}
 	return "unknown";
 }

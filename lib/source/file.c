@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source over a regular file or a block device, read-only. Bytes come by pread(), never through
+ * A source over a regular file or a block device. Bytes come by pread(), never through
  * a mapping: a file that is cut short under us must be an error, not a signal.
  */
 #include "source/source.h"
@@ -16,8 +16,8 @@
 #include <sys/ioctl.h>
 #endif
 
-/* One system call reads at most this; more than SSIZE_MAX at once is undefined. */
-#define MAX_READ_BYTES ((size_t)1 << 30)
+/* One system call moves at most this; more than SSIZE_MAX at once is undefined. */
+#define MAX_IO_BYTES ((size_t)1 << 30)
 
 /* The unit of st_blocks on Linux and the BSDs, whatever st_blksize says. */
 #define STAT_BLOCK_BYTES 512
@@ -26,7 +26,7 @@ static int file_read(const struct qcow2_source *source, uint64_t offset_bytes, u
 		     size_t size)
 {
 	while (size > 0) {
-		size_t want = size < MAX_READ_BYTES ? size : MAX_READ_BYTES;
+		size_t want = size < MAX_IO_BYTES ? size : MAX_IO_BYTES;
 		ssize_t got = pread(source->fd, buffer, want, (off_t)offset_bytes);
 
 		if (got < 0 && errno == EINTR)
@@ -66,8 +66,42 @@ static uint64_t file_hole_end(const struct qcow2_source *source, uint64_t offset
 
 static void file_close(struct qcow2_source *source)
 {
-	/* Nothing was written, so that there is nothing to lose. */
+	/* An edit has synced what it wrote, so that there is nothing to lose. */
 	(void)close(source->fd);
+}
+
+/* As far as it got, the error is told: the caller knows that it may be partly done. */
+static int file_write(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
+		      size_t size)
+{
+	while (size > 0) {
+		size_t want = size < MAX_IO_BYTES ? size : MAX_IO_BYTES;
+		ssize_t put = pwrite(source->fd, bytes, want, (off_t)offset_bytes);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? errno : ENOSPC;
+		bytes += put;
+		offset_bytes += (uint64_t)put;
+		size -= (size_t)put;
+	}
+	return 0;
+}
+
+static int file_resize(struct qcow2_source *source, uint64_t size_bytes)
+{
+	int result;
+
+	do {
+		result = ftruncate(source->fd, (off_t)size_bytes);
+	} while (result < 0 && errno == EINTR);
+	return result < 0 ? errno : 0;
+}
+
+static int file_sync(struct qcow2_source *source)
+{
+	return fsync(source->fd) < 0 ? errno : 0;
 }
 
 static const struct qcow2_source_backend file_backend = {
@@ -76,11 +110,35 @@ static const struct qcow2_source_backend file_backend = {
 	.close = file_close,
 };
 
+static const struct qcow2_source_backend file_edit_backend = {
+	.read = file_read,
+	.hole_end = file_hole_end,
+	.close = file_close,
+	.write = file_write,
+	.resize = file_resize,
+	.sync = file_sync,
+};
+
 /* A device's holes are not known, and its size does not change. */
 static const struct qcow2_source_backend device_backend = {
 	.read = file_read,
 	.close = file_close,
 };
+
+static const struct qcow2_source_backend device_edit_backend = {
+	.read = file_read,
+	.close = file_close,
+	.write = file_write,
+	.sync = file_sync,
+	.fixed_size = true,
+};
+
+static const struct qcow2_source_backend *backend_of(mode_t mode, bool edit)
+{
+	if (S_ISBLK(mode))
+		return edit ? &device_edit_backend : &device_backend;
+	return edit ? &file_edit_backend : &file_backend;
+}
 
 /* A word for what cannot be an image, or NULL for what can. */
 static const char *wrong_kind(mode_t mode)
@@ -133,7 +191,7 @@ static int device_size(int fd, uint64_t *size_bytes)
 }
 
 /* On success the source owns fd. */
-static int source_from_fd(int fd, struct qcow2_source **out, struct qcow2_error *err)
+static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
 {
 	uint64_t size_bytes, allocated_bytes;
 	struct qcow2_source *source;
@@ -154,16 +212,17 @@ static int source_from_fd(int fd, struct qcow2_source **out, struct qcow2_error 
 		allocated_bytes = size_bytes;
 	}
 
-	source = qcow2_source_new(S_ISBLK(st.st_mode) ? &device_backend : &file_backend, size_bytes,
-				  allocated_bytes, err);
+	source = qcow2_source_new(backend_of(st.st_mode, edit), size_bytes, allocated_bytes, err);
 	if (!source)
 		return -1;
 	source->fd = fd;
+	source->is_file = true;
 	*out = source;
 	return 0;
 }
 
-int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
+			   struct qcow2_error *err)
 {
 	int fd;
 
@@ -172,13 +231,18 @@ int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_
 	/* O_NONBLOCK so that a FIFO nobody writes to opens at once; it changes nothing for files.
 	 */
 	do {
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return fail_open(path, errno, err);
-	if (source_from_fd(fd, out, err) < 0) {
+	if (source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) < 0) {
 		(void)close(fd);
 		return -1;
 	}
 	return 0;
+}
+
+int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+{
+	return qcow2_source_open_file(path, O_RDONLY, out, err);
 }

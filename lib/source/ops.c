@@ -23,7 +23,44 @@ static void ops_close(struct qcow2_source *source)
 		source->caller.ops.close(source->caller.opaque);
 }
 
-static const struct qcow2_source_backend ops_backend = {.read = ops_read, .close = ops_close};
+static uint64_t ops_hole_end(const struct qcow2_source *source, uint64_t offset_bytes)
+{
+	const struct qcow2_source_ops *ops = &source->caller.ops;
+	uint64_t end;
+
+	if (!ops->hole_end)
+		return offset_bytes;
+	end = ops->hole_end(source->caller.opaque, offset_bytes);
+	if (end < offset_bytes)
+		return offset_bytes;
+	return end < source->size_bytes ? end : source->size_bytes;
+}
+
+static int ops_write(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
+		     size_t size)
+{
+	return source->caller.ops.write(source->caller.opaque, offset_bytes, bytes, size);
+}
+
+static int ops_resize(struct qcow2_source *source, uint64_t size_bytes)
+{
+	return source->caller.ops.resize(source->caller.opaque, size_bytes);
+}
+
+static int ops_sync(struct qcow2_source *source)
+{
+	return source->caller.ops.sync(source->caller.opaque);
+}
+
+static const struct qcow2_source_backend read_backend = {
+	.read = ops_read, .hole_end = ops_hole_end, .close = ops_close};
+
+static const struct qcow2_source_backend edit_backend = {.read = ops_read,
+							 .hole_end = ops_hole_end,
+							 .close = ops_close,
+							 .write = ops_write,
+							 .resize = ops_resize,
+							 .sync = ops_sync};
 
 int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque, uint64_t size_bytes,
 			  struct qcow2_source **out, struct qcow2_error *err)
@@ -33,10 +70,14 @@ int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque, uint
 	if (!ops || !ops->read)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "a source needs a read function");
+	if (!ops->write != !ops->resize || !ops->write != !ops->sync)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "a source that is written needs write, resize and sync");
 	if (size_bytes > INT64_MAX)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "a source cannot be larger than 2^63 - 1 bytes");
-	source = qcow2_source_new(&ops_backend, size_bytes, size_bytes, err);
+	source = qcow2_source_new(ops->write ? &edit_backend : &read_backend, size_bytes,
+				  size_bytes, err);
 	if (!source)
 		return -1;
 	source->caller.ops = *ops;

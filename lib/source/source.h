@@ -20,12 +20,22 @@ struct qcow2_source_backend {
 	uint64_t (*hole_end)(const struct qcow2_source *source, uint64_t offset_bytes);
 	/* Gives back what the backend holds; may be NULL. */
 	void (*close)(struct qcow2_source *source);
+	/*
+	 * For edits; all NULL if the source is only for reading. Writing past the end moves it;
+	 * resize fills up with zeros. 0, or an errno value.
+	 */
+	int (*write)(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
+		     size_t size);
+	int (*resize)(struct qcow2_source *source, uint64_t size_bytes);
+	int (*sync)(struct qcow2_source *source);
+	bool fixed_size; /* a device */
 };
 
 struct qcow2_source {
 	const struct qcow2_source_backend *backend;
-	uint64_t size_bytes;
+	uint64_t size_bytes; /* an edit may change it */
 	uint64_t allocated_bytes;
+	bool is_file; /* fd is meant */
 	_Atomic uint64_t read_bytes;
 	_Atomic uint64_t budget_bytes; /* what may still be read; UINT64_MAX is no limit */
 	union {
@@ -37,6 +47,10 @@ struct qcow2_source {
 		} caller;
 	};
 };
+
+/* Opens path with these flags besides the usual ones; what is no file or device is an error. */
+int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
+			   struct qcow2_error *err);
 
 /* A source without a budget, its union for the backend to fill. NULL, and *err filled. */
 struct qcow2_source *qcow2_source_new(const struct qcow2_source_backend *backend,

@@ -14,6 +14,7 @@ BELOW = {
     "image": ["base", "source", "format"],
     "check": ["base", "source", "format", "image"],
     "walk": ["base", "source", "format", "image", "check"],
+    "edit": ["base", "source", "format", "image", "check", "walk"],
 }
 
 # Calls that reach a file. A member (x->read) or a longer word (take_open) is not a call of these.

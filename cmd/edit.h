@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands that change images share: verbs, scripts, the pages that show a plan. */
+#ifndef CMD_EDIT_H
+#define CMD_EDIT_H
+
+#include "command.h"
+#include "out/json.h"
+#include "out/problem_log.h"
+#include "out/spool.h"
+
+#include <qcow2/edit.h>
+
+/* One change: a verb and its words, and where the data of an extension come from. */
+struct edit_line {
+	size_t count;
+	char **words;
+	const char *data; /* --data */
+	const char *file; /* --file */
+};
+
+/* What the words have done besides adding to the plan. */
+struct edit_effect {
+	bool raw; /* an entry of a table was set */
+};
+
+/*
+ * Adds a change to a plan. 0, or -1 with *err filled; QCOW2_ERROR_ARGUMENT also for a verb that
+ * there is none of, and for too few or too many words.
+ */
+int edit_verb(struct qcow2_plan *plan, const struct edit_line *line, struct edit_effect *effect,
+	      struct qcow2_error *err);
+
+/* A file or standard input ("-") whole, at most so many bytes; freed by the caller. */
+int edit_read_file(const char *path, size_t most, uint8_t **out, size_t *size,
+		   struct qcow2_error *err);
+
+/*
+ * Runs a script, a change a line. Errors name the line. Words may be quoted as in a shell; '#'
+ * begins a comment.
+ */
+int edit_script(struct qcow2_plan *plan, const char *path, struct edit_effect *effect,
+		struct qcow2_error *err);
+
+/* A plan, and what has become of it. */
+struct plan_report {
+	const char *file;
+	struct qcow2_plan *plan;
+	const struct qcow2_plan_verdict *verdict; /* NULL: it was not asked for */
+	const struct problem_log *problems;       /* those that the plan adds */
+	const char *undo_file;                    /* NULL: none */
+	bool applied, dry_run;
+	uint64_t old_size_bytes;
+};
+
+/* The page: what was changed, or with a dry run every byte of it. 0, or -1 with *err filled. */
+int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
+		    struct qcow2_error *err);
+int plan_show_json(struct json *json, const struct plan_report *report, struct qcow2_error *err);
+
+/* Rows of sixteen bytes where two pieces of an image differ; old or new may be shorter. */
+void plan_show_hex(struct spool *out, uint64_t offset, struct qcow2_bytes old_bytes,
+		   struct qcow2_bytes new_bytes, bool colour);
+
+/* "withdraw", "new", "point" or "clean". */
+const char *plan_phase_name(enum qcow2_phase phase);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Shows a plan: every byte before and after, or a line a write; as text and as JSON. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "edit.h"
+#include "out/human.h"
+#include "out/problem_json.h"
+
+#include <qcow2/text.h>
+
+#define ROW 16
+
+const char *plan_phase_name(enum qcow2_phase phase)
+{
+	static const char *const names[] = {
+		[QCOW2_PHASE_WITHDRAW] = "withdraw",
+		[QCOW2_PHASE_NEW] = "new",
+		[QCOW2_PHASE_POINT] = "point",
+		[QCOW2_PHASE_CLEAN] = "clean",
+	};
+
+	return names[phase];
+}
+
+/* The byte of an image at a place, or -1 past what is there. */
+static int byte_at(struct qcow2_bytes bytes, uint64_t offset, uint64_t place)
+{
+	if (place < offset || place - offset >= bytes.size)
+		return -1;
+	return bytes.data[place - offset];
+}
+
+static void show_row(struct spool *out, uint64_t offset, struct qcow2_bytes bytes, uint64_t row,
+		     char sign)
+{
+	char text[ROW + 1] = "";
+
+	if (sign == '-')
+		spool_print(out, "  0x%08" PRIx64 " -", row);
+	else
+		spool_print(out, "  %10s +", "");
+	for (unsigned i = 0; i < ROW; i++) {
+		int byte = byte_at(bytes, offset, row + i);
+
+		if (byte < 0)
+			spool_text(out, "   ");
+		else
+			spool_print(out, " %02x", (unsigned)byte);
+		text[i] = byte < 0 ? ' ' : byte >= 0x20 && byte < 0x7f ? (char)byte : '.';
+	}
+	spool_print(out, "  |%s|", text);
+}
+
+void plan_show_hex(struct spool *out, uint64_t offset, struct qcow2_bytes old_bytes,
+		   struct qcow2_bytes new_bytes, bool colour)
+{
+	uint64_t end = offset + (old_bytes.size > new_bytes.size ? old_bytes.size : new_bytes.size);
+
+	for (uint64_t row = offset / ROW * ROW; row < end; row += ROW) {
+		bool differs = false;
+
+		for (unsigned i = 0; i < ROW; i++)
+			differs |= byte_at(old_bytes, offset, row + i) !=
+				   byte_at(new_bytes, offset, row + i);
+		if (!differs)
+			continue;
+		spool_text(out, colour ? "\033[31m" : "");
+		show_row(out, offset, old_bytes, row, '-');
+		spool_text(out, colour ? "\033[0m\n\033[32m" : "\n");
+		show_row(out, offset, new_bytes, row, '+');
+		spool_text(out, colour ? "\033[0m\n" : "\n");
+	}
+}
+
+static void show_name(struct spool *out, const char *name)
+{
+	char safe[4096];
+
+	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, safe,
+			  sizeof(safe));
+	spool_text(out, safe);
+}
+
+static void show_result(struct spool *out, const char *when,
+			const struct qcow2_check_result *result)
+{
+	spool_print(out,
+		    "check %s: %" PRIu64 " corruptions, %" PRIu64 " leaks, %" PRIu64 " warnings\n",
+		    when, result->corruptions, result->leaks, result->warnings);
+}
+
+static void show_verdict(struct spool *out, const struct plan_report *report, bool colour)
+{
+	const struct qcow2_plan_verdict *verdict = report->verdict;
+
+	if (!verdict)
+		return;
+	if (verdict->opened_before)
+		show_result(out, "before", &verdict->before);
+	if (verdict->not_opened.code != QCOW2_ERROR_NONE)
+		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened.text);
+	else
+		show_result(out, "after", &verdict->after);
+	for (size_t i = 0; i < report->problems->count; i++) {
+		spool_text(out, "adds: ");
+		problem_print(out, &report->problems->kept[i], colour);
+		spool_text(out, "\n");
+	}
+}
+
+int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
+		    struct qcow2_error *err)
+{
+	size_t count = qcow2_plan_count(report->plan);
+	struct qcow2_write write;
+
+	for (size_t i = 0; i < count; i++) {
+		if (qcow2_plan_at(report->plan, i, &write, err))
+			return -1;
+		spool_print(out, "%zu/%zu %s, %zu bytes at 0x%" PRIx64 ": %s\n", i + 1, count,
+			    plan_phase_name(write.phase), write.new_bytes.size, write.offset_bytes,
+			    write.why);
+		if (report->dry_run)
+			plan_show_hex(out, write.offset_bytes, write.old_bytes, write.new_bytes,
+				      colour);
+	}
+	if (qcow2_plan_size_bytes(report->plan) != report->old_size_bytes)
+		spool_print(out, "file size from %" PRIu64 " to %" PRIu64 " bytes\n",
+			    report->old_size_bytes, qcow2_plan_size_bytes(report->plan));
+	if (count == 0)
+		spool_text(out, "Nothing to change.\n");
+	if (report->dry_run)
+		show_verdict(out, report, colour);
+	if (report->undo_file) {
+		spool_text(out, "undo with: qcow2 undo ");
+		show_name(out, report->undo_file);
+		spool_text(out, "\n");
+	}
+	return 0;
+}
+
+static void number(struct json *json, const char *key, uint64_t value)
+{
+	json_key(json, key);
+	json_number(json, value);
+}
+
+static void text(struct json *json, const char *key, const char *value)
+{
+	json_text_member(json, key, (struct qcow2_bytes){(const uint8_t *)value, strlen(value)});
+}
+
+static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	struct qcow2_write write;
+
+	json_key(json, "writes");
+	json_begin_array(json);
+	for (size_t i = 0; i < qcow2_plan_count(plan); i++) {
+		if (qcow2_plan_at(plan, i, &write, err))
+			return -1;
+		json_begin_object(json);
+		text(json, "phase", plan_phase_name(write.phase));
+		number(json, "offset", write.offset_bytes);
+		text(json, "why", write.why);
+		json_key(json, "old");
+		json_hex(json, write.old_bytes);
+		json_key(json, "new");
+		json_hex(json, write.new_bytes);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	return 0;
+}
+
+static void write_result(struct json *json, const char *key, bool there,
+			 const struct qcow2_check_result *result)
+{
+	json_key(json, key);
+	if (!there) {
+		json_null(json);
+		return;
+	}
+	json_begin_object(json);
+	number(json, "corruptions", result->corruptions);
+	number(json, "leaks", result->leaks);
+	number(json, "warnings", result->warnings);
+	json_end_object(json);
+}
+
+static void write_verdict(struct json *json, const struct plan_report *report)
+{
+	const struct qcow2_plan_verdict *verdict = report->verdict;
+
+	json_key(json, "verdict");
+	if (!verdict) {
+		json_null(json);
+		return;
+	}
+	json_begin_object(json);
+	write_result(json, "before", verdict->opened_before, &verdict->before);
+	write_result(json, "after", verdict->not_opened.code == QCOW2_ERROR_NONE, &verdict->after);
+	json_key(json, "adds-problems");
+	json_bool(json, verdict->adds_problems);
+	json_key(json, "problems");
+	json_begin_array(json);
+	for (size_t i = 0; i < report->problems->count; i++) {
+		json_begin_object(json);
+		problem_json_members(json, &report->problems->kept[i]);
+		problem_json_place(json, &report->problems->kept[i]);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	json_end_object(json);
+}
+
+int plan_show_json(struct json *json, const struct plan_report *report, struct qcow2_error *err)
+{
+	json_begin_object(json);
+	text(json, "filename", report->file);
+	json_key(json, "applied");
+	json_bool(json, report->applied);
+	json_key(json, "undo-file");
+	if (report->undo_file)
+		json_bytes_as_text(json, (struct qcow2_bytes){(const uint8_t *)report->undo_file,
+							      strlen(report->undo_file)});
+	else
+		json_null(json);
+	number(json, "size-before", report->old_size_bytes);
+	number(json, "size-after", qcow2_plan_size_bytes(report->plan));
+	if (write_writes(json, report->plan, err))
+		return -1;
+	write_verdict(json, report);
+	json_end_object(json);
+	spool_text(json->out, "\n");
+	return 0;
+}

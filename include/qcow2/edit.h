@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changing an image, through one door. Every change is first a plan: an ordered list of writes,
+ * each with the bytes that it replaces and why. A plan can be looked at, the image can be read as
+ * it would be, and only qcow2_plan_apply() writes: first an undo file, then the plan, in an order
+ * in which a crash after any step leaves an image that qcow2_undo_apply() brings back.
+ *
+ * A plan, and an undo file that is open, may be used by one thread at a time.
+ */
+#ifndef QCOW2_EDIT_H
+#define QCOW2_EDIT_H
+
+#include <qcow2/base.h>
+#include <qcow2/check.h>
+#include <qcow2/error.h>
+#include <qcow2/image.h>
+#include <qcow2/source.h>
+
+QCOW2_BEGIN_DECLS
+
+/* ---- plans ---- */
+
+/* When a write is made. All of a phase is on the medium before the next one begins. */
+enum qcow2_phase {
+	QCOW2_PHASE_WITHDRAW, /* take back what will not be true for a while */
+	QCOW2_PHASE_NEW,      /* what nothing points to yet */
+	QCOW2_PHASE_POINT,    /* point to it */
+	QCOW2_PHASE_CLEAN,    /* give back what is no longer used; what is true again */
+};
+
+#define QCOW2_WHY_MAX 160
+
+/* One write of a plan. Views live until the plan changes. */
+struct qcow2_write {
+	enum qcow2_phase phase;
+	uint64_t offset_bytes;
+	struct qcow2_bytes old_bytes; /* there before this write; shorter past the old end */
+	struct qcow2_bytes new_bytes;
+	const char *why; /* one safe line */
+};
+
+struct qcow2_plan;
+
+/*
+ * An empty plan over a source, which stays the caller's and open as long as the plan. To apply it,
+ * the source must have been opened with qcow2_source_open_for_edit(), or have functions of the
+ * caller's to write; to look at it, any will do. Errors: QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out,
+			     struct qcow2_error *err);
+
+/* NULL is fine. The source stays open. */
+QCOW2_API void qcow2_plan_free(struct qcow2_plan *plan);
+
+/*
+ * Adds a write. Bytes at both ends that stay the same are left out, and nothing is added if all do.
+ * Past the planned end, the end moves.
+ *
+ * Errors: QCOW2_ERROR_ARGUMENT (past 2^63 - 1, or past the end of a device), QCOW2_ERROR_LIMIT
+ * (over 2^30 bytes in one plan), QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ */
+QCOW2_API int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase,
+			       uint64_t offset_bytes, struct qcow2_bytes bytes, const char *why,
+			       struct qcow2_error *err);
+
+/* Changes the planned size of the file; what is new reads as zeros. Errors: as above. */
+QCOW2_API int qcow2_plan_resize(struct qcow2_plan *plan, uint64_t size_bytes,
+				struct qcow2_error *err);
+
+/* The planned size of the file, and how many writes there are. */
+QCOW2_API uint64_t qcow2_plan_size_bytes(const struct qcow2_plan *plan);
+QCOW2_API size_t qcow2_plan_count(const struct qcow2_plan *plan);
+
+/* The write of that index, below qcow2_plan_count(), in the order in which they are made. */
+QCOW2_API int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_write *out,
+			    struct qcow2_error *err);
+
+/*
+ * A read-only source that shows the file as it will be; close it before the plan changes. Errors:
+ * QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out,
+			      struct qcow2_error *err);
+
+/* What a check says of an image before and after a plan. */
+struct qcow2_plan_verdict {
+	struct qcow2_check_result before, after;
+	bool opened_before; /* it was an image that could be checked */
+	bool adds_problems; /* there are more of a kind than before, or it is no image any more */
+	struct qcow2_error not_opened; /* if it is none any more: why; else its code is NONE */
+};
+
+/*
+ * Checks the image as it will be, and as it is if the first is not sound. problem, which may be
+ * NULL, hears of those that the planned image has, of kinds of which there are more than before.
+ * Errors: those of qcow2_check().
+ */
+QCOW2_API int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
+			       void (*problem)(void *opaque, const struct qcow2_problem *problem),
+			       void *opaque, struct qcow2_error *err);
+
+/* How to apply; all zeros applies without undo. */
+struct qcow2_apply_options {
+	const char *undo_path;  /* a new file to undo with; NULL: none */
+	const char *image_path; /* how the image was called; noted in the undo file */
+	const char *command;    /* what is done, one line; noted in the undo file */
+};
+
+/*
+ * Applies the plan: undo file, then the writes phase by phase, each synced to the medium. If a
+ * write fails, what was written is taken back; if that fails, too, the text of the error says so,
+ * and the undo file remains.
+ *
+ * Errors: QCOW2_ERROR_IO (with undo_path's trouble told as such), QCOW2_ERROR_ARGUMENT (not opened
+ * for an edit), QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
+			       struct qcow2_error *err);
+
+/* ---- verbs: what people want to change; each adds writes to a plan ---- */
+
+/*
+ * What any edit owes the image ("autoclear_features"): clears the autoclear bits that are not
+ * known. Call it before the verbs, which may set such a bit all the same. Does nothing to what is
+ * no image of version 3. Errors: those of qcow2_plan_write().
+ */
+QCOW2_API int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err);
+
+/*
+ * Sets the number that a path names to a value: "header/size", "snapshots/0/nb_l2",
+ * "bitmaps/0/flags", "l1/3", "l2/5/17", "refcounts/0/9", "refcount_table/0", "bitmaps/0/table/4",
+ * "luks/…": whatever qcow2_walk() shows with its bytes, and refcounts. value: a number of any base
+ * (0x, 0o, 0b), with k, M, G, T, P or E behind it for sizes, or the name of a value of the field.
+ * *raw, which may be NULL, tells whether an entry of a table was set, which no rule of the header
+ * protects.
+ *
+ * Errors: QCOW2_ERROR_NOT_FOUND (nothing of that name), QCOW2_ERROR_ARGUMENT (no number, too large
+ * for the field, or several things are named), those of qcow2_walk() and qcow2_plan_write().
+ */
+QCOW2_API int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
+			     bool *raw, struct qcow2_error *err);
+
+/*
+ * Sets or clears a feature bit of a group, "incompatible", "compatible" or "autoclear", given by
+ * its number or its name. Errors: QCOW2_ERROR_ARGUMENT (no such group or bit, or an image of
+ * version 2, which has none), those of qcow2_plan_write().
+ */
+QCOW2_API int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *bit,
+				 bool on, struct qcow2_error *err);
+
+enum qcow2_extension_change {
+	QCOW2_EXTENSION_ADD,     /* behind the others; more than one of a type is refused */
+	QCOW2_EXTENSION_REPLACE, /* the data of the first of that type */
+	QCOW2_EXTENSION_REMOVE,  /* all of that type; data is not looked at */
+};
+
+/*
+ * Adds, replaces or removes a header extension. Removing the bitmaps extension clears its autoclear
+ * bit, too. Other extensions, unknown ones included, stay as they are. Errors:
+ * QCOW2_ERROR_NOT_FOUND, QCOW2_ERROR_ARGUMENT (there is one already, the type is 0),
+ * QCOW2_ERROR_LIMIT (the header cluster has no room for it; nothing is planned then),
+ * QCOW2_ERROR_BROKEN (the header area cannot be laid out), those of qcow2_plan_write().
+ */
+QCOW2_API int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
+				   uint32_t magic, struct qcow2_bytes data,
+				   struct qcow2_error *err);
+
+/*
+ * Names a backing file, 1 to 1023 bytes, and its format (NULL: as it is; an empty name takes both
+ * away). The file is not looked at. Errors: as for extensions.
+ */
+QCOW2_API int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name,
+				 const char *format, struct qcow2_error *err);
+
+/* Names the external data file of an image that has one. Errors: as for extensions. */
+QCOW2_API int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name,
+				   struct qcow2_error *err);
+
+/* Writes the feature name table anew, with the names that this library knows. */
+QCOW2_API int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err);
+
+/* ---- undo ---- */
+
+enum qcow2_undo_state {
+	QCOW2_UNDO_APPLYING = 1, /* the edit began and did not end */
+	QCOW2_UNDO_APPLIED = 2,
+	QCOW2_UNDO_UNDOING = 3, /* an undo began and did not end */
+	QCOW2_UNDO_UNDONE = 4,
+};
+
+struct qcow2_undo;
+
+/* What an undo file says of itself. Texts are as stored: not safe for a terminal. */
+struct qcow2_undo_info {
+	enum qcow2_undo_state state;
+	struct qcow2_bytes image_path;
+	struct qcow2_bytes command;
+	uint64_t time_seconds; /* since the Epoch */
+	uint64_t old_size_bytes, new_size_bytes;
+	uint64_t pieces; /* places in the image */
+	uint64_t bytes;  /* in all of them */
+};
+
+/* A place that an undo puts back; views live until the next call. */
+struct qcow2_undo_piece {
+	uint64_t offset_bytes;
+	struct qcow2_bytes old_bytes; /* what is put back; what passes the old end is cut off */
+	struct qcow2_bytes new_bytes; /* what the edit left; what passes the new end is zeros */
+};
+
+/*
+ * Opens an undo file and proves it whole. Errors: QCOW2_ERROR_NOT_QCOW2 (no undo file),
+ * QCOW2_ERROR_UNSUPPORTED (of a later version), QCOW2_ERROR_BROKEN (cut or damaged),
+ * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct qcow2_error *err);
+
+/* NULL is fine. */
+QCOW2_API void qcow2_undo_close(struct qcow2_undo *undo);
+
+QCOW2_API void qcow2_undo_info(const struct qcow2_undo *undo, struct qcow2_undo_info *out);
+
+/* The piece of that index, below info.pieces, in the order of the file. Errors: QCOW2_ERROR_IO. */
+QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_piece *out,
+			    struct qcow2_error *err);
+
+enum qcow2_undo_flags {
+	QCOW2_UNDO_ELSEWHERE = 1 << 0, /* the image moved: it need not be the same file */
+};
+
+/*
+ * Puts an image, opened with qcow2_source_open_for_edit(), back to what it was before the edit,
+ * byte for byte, after it has been proved to be in the state that the edit, or an interrupted edit
+ * or undo, left. May be interrupted and repeated; undoing what is undone does nothing.
+ *
+ * Errors: QCOW2_ERROR_MISMATCH (another file, or changed since: nothing is written),
+ * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY, QCOW2_ERROR_ARGUMENT.
+ */
+QCOW2_API int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image, unsigned flags,
+			       struct qcow2_error *err);
+
+QCOW2_END_DECLS
+
+#endif

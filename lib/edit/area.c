@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* The first cluster taken apart and laid out again. See area.h. */
+#include "edit/area.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/error.h"
+
+#define HEAD_BYTES 8 /* magic and length of an extension, and the end mark */
+
+static size_t count_extensions(const struct qcow2_image *image)
+{
+	struct qcow2_extensions it;
+	struct qcow2_extension extension;
+	size_t count = 0;
+
+	qcow2_extensions_begin(image, &it);
+	while (qcow2_extensions_next(&it, &extension))
+		count++;
+	return count;
+}
+
+static int take_extensions(struct qcow2_area *area, struct qcow2_error *err)
+{
+	struct qcow2_extensions it;
+	struct qcow2_extension extension;
+
+	area->extensions =
+		qcow2_alloc_array(count_extensions(area->image) + 1, sizeof(*area->extensions));
+	if (!area->extensions)
+		return qcow2_fail_memory(err);
+	qcow2_extensions_begin(area->image, &it);
+	while (qcow2_extensions_next(&it, &extension)) {
+		if (extension.cut)
+			return qcow2_fail(err, QCOW2_ERROR_BROKEN, extension.offset_bytes,
+					  "a header extension passes the end of their area: they "
+					  "cannot be laid out again");
+		area->extensions[area->count++] = (struct qcow2_area_extension){
+			extension.header.magic, extension.data, extension.padding};
+	}
+	area->old_end_bytes = it.at_bytes + (it.terminated ? HEAD_BYTES : 0);
+	return 0;
+}
+
+static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(area->image);
+	uint64_t end;
+
+	area->header = qcow2_image_header(area->image);
+	area->incompatible_features = area->header->incompatible_features;
+	area->compatible_features = area->header->compatible_features;
+	area->autoclear_features = area->header->autoclear_features;
+	if (!geometry)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 20,
+				  "the header's cluster_bits or refcount_order make no sense");
+	if (area->header->header_length > qcow2_image_first_cluster(area->image).size)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 100,
+				  "header_length passes the first cluster");
+	if (take_extensions(area, err))
+		return -1;
+	area->backing = qcow2_image_backing_name(area->image);
+	end = area->header->backing_file_offset + area->backing.size;
+	if (area->backing.size > 0 && end > area->old_end_bytes)
+		area->old_end_bytes = end;
+	return 0;
+}
+
+int qcow2_area_open(struct qcow2_area *area, struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	*area = (struct qcow2_area){0};
+	return qcow2_plan_view(plan, &area->view, err) ||
+			       qcow2_image_open(area->view, &area->image, err) ||
+			       take_apart(area, err)
+		       ? -1
+		       : 0;
+}
+
+void qcow2_area_close(struct qcow2_area *area)
+{
+	qcow2_free(area->extensions);
+	qcow2_image_close(area->image);
+	qcow2_source_close(area->view);
+}
+
+struct qcow2_area_extension *qcow2_area_find(struct qcow2_area *area, uint32_t magic)
+{
+	for (size_t i = 0; i < area->count; i++)
+		if (area->extensions[i].magic == magic)
+			return &area->extensions[i];
+	return NULL;
+}
+
+void qcow2_area_insert(struct qcow2_area *area, size_t index, uint32_t magic,
+		       struct qcow2_bytes data)
+{
+	memmove(&area->extensions[index + 1], &area->extensions[index],
+		(area->count - index) * sizeof(*area->extensions));
+	area->extensions[index] = (struct qcow2_area_extension){.magic = magic, .data = data};
+	area->count++;
+}
+
+size_t qcow2_area_remove(struct qcow2_area *area, uint32_t magic)
+{
+	size_t kept = 0, removed;
+
+	for (size_t i = 0; i < area->count; i++)
+		if (area->extensions[i].magic != magic)
+			area->extensions[kept++] = area->extensions[i];
+	removed = area->count - kept;
+	area->count = kept;
+	return removed;
+}
+
+/* An extension with its padding: its size on disk. */
+static uint64_t padded_size(const struct qcow2_area_extension *extension)
+{
+	return HEAD_BYTES + (((uint64_t)extension->data.size + 7) & ~UINT64_C(7));
+}
+
+static uint64_t new_end(const struct qcow2_area *area)
+{
+	uint64_t end = area->header->header_length + HEAD_BYTES + area->backing.size;
+
+	for (size_t i = 0; i < area->count; i++)
+		end += padded_size(&area->extensions[i]);
+	return end;
+}
+
+static void put_extension(uint8_t *to, const struct qcow2_area_extension *extension)
+{
+	qcow2_store_be32(to, extension->magic);
+	qcow2_store_be32(to + 4, (uint32_t)extension->data.size);
+	if (extension->data.size > 0)
+		memcpy(to + HEAD_BYTES, extension->data.data, extension->data.size);
+	if (extension->padding.size > 0)
+		memcpy(to + HEAD_BYTES + extension->data.size, extension->padding.data,
+		       extension->padding.size);
+}
+
+/* The fields of the header that this area may have changed. */
+static void put_header(const struct qcow2_area *area, uint8_t *cluster, uint64_t backing_at)
+{
+	bool had_one = area->header->backing_file_offset != 0, has_one = area->backing.size > 0;
+
+	if (has_one || had_one) {
+		qcow2_store_be64(cluster + 8, has_one ? backing_at : 0);
+		qcow2_store_be32(cluster + 16, (uint32_t)area->backing.size);
+	}
+	if (area->header->version == 2)
+		return;
+	qcow2_store_be64(cluster + 72, area->incompatible_features);
+	qcow2_store_be64(cluster + 80, area->compatible_features);
+	qcow2_store_be64(cluster + 88, area->autoclear_features);
+}
+
+/* cluster has room for the larger of both ends, and begins with the header. */
+static void lay_out(const struct qcow2_area *area, uint8_t *cluster)
+{
+	uint64_t at = area->header->header_length;
+
+	for (size_t i = 0; i < area->count; i++) {
+		put_extension(cluster + at, &area->extensions[i]);
+		at += padded_size(&area->extensions[i]);
+	}
+	at += HEAD_BYTES;
+	if (area->backing.size > 0)
+		memcpy(cluster + at, area->backing.data, area->backing.size);
+	put_header(area, cluster, at);
+}
+
+int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, const char *why,
+		    struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(area->image);
+	uint64_t end = new_end(area);
+	size_t size = (size_t)(end > area->old_end_bytes ? end : area->old_end_bytes);
+	struct qcow2_bytes first = qcow2_image_first_cluster(area->image);
+	uint8_t *cluster;
+	int failed;
+
+	if (end > geometry->cluster_size_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the header cluster of %" PRIu64 " bytes has no room: %" PRIu64
+				  " would be needed",
+				  geometry->cluster_size_bytes, end);
+	cluster = qcow2_alloc_array(size, 1);
+	if (!cluster)
+		return qcow2_fail_memory(err);
+	memcpy(cluster, first.data, area->header->header_length);
+	lay_out(area, cluster);
+	failed = qcow2_plan_write(plan, QCOW2_PHASE_POINT, 0, (struct qcow2_bytes){cluster, size},
+				  why, err);
+	qcow2_free(cluster);
+	return failed;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sets a number by its path. What qcow2_walk() shows with its bytes can be set: the walk finds it.
+ * The header's fields are found without one, so that a header which no walk can begin with can be
+ * mended; so are refcounts, which may be less than a byte.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <qcow2/text.h>
+#include <qcow2/walk.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "edit/number.h"
+#include "edit/plan.h"
+
+#define HEADER_BYTES 112
+#define V2_BYTES     72
+#define V3_BYTES     104
+
+/* Where a number is, and what is known of it. */
+struct target {
+	uint64_t offset_bytes;
+	size_t width_bytes;
+	unsigned first_bit; /* of refcounts below 8 bits, counted from the least significant */
+	unsigned bit_count;
+	const struct qcow2_names *names;
+};
+
+/* ---- the header, without a walk ---- */
+
+static int find_in_header(const struct qcow2_plan *plan, const char *name, struct target *target,
+			  struct qcow2_error *err)
+{
+	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
+	uint8_t raw[HEADER_BYTES];
+	uint32_t version;
+
+	if (!field)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "the header has no field '%s'", name);
+	if (qcow2_plan_read(plan, plan->count, 0, raw, sizeof(raw), err))
+		return -1;
+	version = qcow2_load_be32(raw + 4);
+	if (version == 2 && field->offset_bytes >= V2_BYTES)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
+				  "images of version 2 have no field '%s'", field->name);
+	if (field->offset_bytes >= V3_BYTES && qcow2_load_be32(raw + 100) <= field->offset_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
+				  "this header is too short to have a field '%s'", field->name);
+	*target = (struct target){
+		.offset_bytes = field->offset_bytes,
+		.width_bytes = field->width_bytes,
+		.names = field->names,
+	};
+	return 0;
+}
+
+/* ---- refcounts ---- */
+
+/* The refcount block of that index: its host offset, or 0. */
+static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t *offset,
+		      struct qcow2_error *err)
+{
+	const struct qcow2_header *header = qcow2_image_header(image);
+	uint64_t entries = (uint64_t)header->refcount_table_clusters << (header->cluster_bits - 3);
+	struct qcow2_table *table;
+	int failed = 0;
+
+	*offset = 0;
+	if (qcow2_table_new(image, &table, err))
+		return -1;
+	if (index < qcow2_table_begin(table, header->refcount_table_offset, entries))
+		failed = qcow2_table_entry(table, index, offset, err);
+	*offset &= ~UINT64_C(0x1ff);
+	qcow2_table_free(table);
+	return failed;
+}
+
+/* "refcounts/BLOCK/INDEX"; *at is behind "refcounts/". False if it is not of that form. */
+static bool parse_refcount(const char *at, uint64_t *block, uint64_t *index)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*at))
+		return false;
+	*block = strtoull(at, &end, 10);
+	if (*end != '/' || !isdigit((unsigned char)end[1]))
+		return false;
+	*index = strtoull(end + 1, &end, 10);
+	return *end == '\0';
+}
+
+static int find_refcount(const struct qcow2_image *image, const char *at, struct target *target,
+			 struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	uint64_t block, index, offset = 0, bits;
+
+	if (!geometry || !parse_refcount(at, &block, &index) ||
+	    index >= geometry->refcount_block_entries)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "'refcounts/%s' is no refcount: refcounts/BLOCK/INDEX", at);
+	if (find_block(image, block, &offset, err))
+		return -1;
+	if (offset == 0)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "there is no refcount block %" PRIu64, block);
+	bits = index * geometry->refcount_bits;
+	*target = (struct target){
+		.offset_bytes = offset + bits / 8,
+		.width_bytes = geometry->refcount_bits < 8 ? 1 : geometry->refcount_bits / 8,
+		.first_bit = geometry->refcount_bits < 8 ? (unsigned)(bits % 8) : 0,
+		.bit_count = geometry->refcount_bits < 8 ? geometry->refcount_bits : 0,
+	};
+	return 0;
+}
+
+/* ---- all else, by a walk ---- */
+
+struct finding {
+	const char *last; /* the last step of the path */
+	struct target named, any;
+	size_t named_count, any_count;
+	bool wide; /* something named is no number */
+};
+
+static int hear_field(void *opaque, const struct qcow2_value *value)
+{
+	struct finding *finding = opaque;
+	bool is_named = strcmp(value->name, finding->last) == 0;
+	const struct target target = {
+		.offset_bytes = value->offset_bytes,
+		.width_bytes = value->raw.size,
+		.names = value->names && !value->names->bits ? value->names : NULL,
+	};
+
+	if (value->kind != QCOW2_VALUE_NUMBER || value->raw.size == 0 || value->raw.size > 8) {
+		finding->wide |= is_named;
+		return 0;
+	}
+	if (is_named) {
+		finding->named = target;
+		finding->named_count++;
+	}
+	finding->any = target;
+	finding->any_count++;
+	return 0;
+}
+
+static int walk_to(const struct qcow2_image *image, const char *path, struct finding *finding,
+		   struct qcow2_error *err)
+{
+	static const struct qcow2_visitor visitor = {.field = hear_field};
+	struct qcow2_selection *selection;
+	int failed;
+
+	if (qcow2_selection_new(&path, 1, &selection, err))
+		return -1;
+	failed = qcow2_walk(image, selection, 0, &visitor, finding, err);
+	qcow2_selection_free(selection);
+	return failed;
+}
+
+static int find_by_walk(const struct qcow2_image *image, const char *path, struct target *target,
+			struct qcow2_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	struct finding finding = {.last = slash ? slash + 1 : path};
+
+	if (walk_to(image, path, &finding, err))
+		return -1;
+	if (finding.named_count == 1 || (finding.named_count == 0 && finding.any_count == 1)) {
+		*target = finding.named_count == 1 ? finding.named : finding.any;
+		return 0;
+	}
+	if (finding.any_count > 1)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "'%s' names several fields", path);
+	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			  finding.wide ? "'%s' is no number"
+				       : "'%s' is not stored as such: set what it follows from",
+			  path);
+}
+
+static int find_in_image(struct qcow2_plan *plan, const char *path, struct target *target,
+			 struct qcow2_error *err)
+{
+	struct qcow2_source *view = NULL;
+	struct qcow2_image *image = NULL;
+	int failed = qcow2_plan_view(plan, &view, err) || qcow2_image_open(view, &image, err);
+
+	if (!failed)
+		failed = strncmp(path, "refcounts/", 10) == 0
+				 ? find_refcount(image, path + 10, target, err)
+				 : find_by_walk(image, path, target, err);
+	qcow2_image_close(image);
+	qcow2_source_close(view);
+	return failed ? -1 : 0;
+}
+
+/* ---- storing ---- */
+
+static int parse_value(const struct target *target, const char *path, const char *text,
+		       uint64_t *value, struct qcow2_error *err)
+{
+	unsigned bits = target->bit_count ? target->bit_count : (unsigned)target->width_bytes * 8;
+
+	for (size_t i = 0; target->names && !target->names->bits && i < target->names->count; i++) {
+		if (strcmp(target->names->list[i].name, text) == 0) {
+			*value = target->names->list[i].value;
+			return 0;
+		}
+	}
+	if (!qcow2_number_parse(text, value))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "'%s' is no number for %s", text, path);
+	if (bits < 64 && *value >> bits != 0)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "%s does not fit %s, which is %u bits wide", text, path, bits);
+	return 0;
+}
+
+static int store(struct qcow2_plan *plan, const struct target *target, uint64_t value,
+		 const char *why, struct qcow2_error *err)
+{
+	uint8_t bytes[8];
+
+	if (qcow2_plan_read(plan, plan->count, target->offset_bytes, bytes, target->width_bytes,
+			    err))
+		return -1;
+	if (target->bit_count > 0) {
+		unsigned mask = ((1U << target->bit_count) - 1) << target->first_bit;
+
+		bytes[0] = (uint8_t)((bytes[0] & ~mask) | (unsigned)value << target->first_bit);
+	} else {
+		for (size_t i = target->width_bytes; i-- > 0; value >>= 8)
+			bytes[i] = (uint8_t)value;
+	}
+	return qcow2_plan_write(plan, QCOW2_PHASE_POINT, target->offset_bytes,
+				(struct qcow2_bytes){bytes, target->width_bytes}, why, err);
+}
+
+/* Entries of tables: what they say, the image's contents hang on. */
+static bool is_raw(const char *path)
+{
+	static const char *const tables[] = {"l1/", "l2/", "refcounts/", "refcount_table/",
+					     "table/"};
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		const char *at = strstr(path, tables[i]);
+
+		if (at && (at == path || at[-1] == '/'))
+			return true;
+	}
+	return false;
+}
+
+int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value, bool *raw,
+		   struct qcow2_error *err)
+{
+	char why[QCOW2_WHY_MAX], safe[QCOW2_WHY_MAX / 2];
+	struct target target;
+	uint64_t number;
+
+	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)path, strlen(path)}, safe,
+			  sizeof(safe));
+	if (raw)
+		*raw = is_raw(path);
+	if (strncmp(path, "header/", 7) == 0 ? find_in_header(plan, path + 7, &target, err)
+					     : find_in_image(plan, path, &target, err))
+		return -1;
+	if (parse_value(&target, path, value, &number, err))
+		return -1;
+	snprintf(why, sizeof(why), "set %s to %" PRIu64 " (0x%" PRIx64 ")", safe, number, number);
+	return store(plan, &target, number, why, err);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* What people want to change in the first cluster. See edit.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "edit/area.h"
+
+#define BACKING_MOST       1023
+#define FEATURE_NAME_BYTES 48
+
+/* Runs a change of the first cluster: opens it, changes it, plans it. */
+static int finish(struct qcow2_area *area, struct qcow2_plan *plan, const char *why, int failed,
+		  struct qcow2_error *err)
+{
+	if (!failed)
+		failed = qcow2_area_plan(area, plan, why, err);
+	qcow2_area_close(area);
+	return failed;
+}
+
+static struct qcow2_bytes text_bytes(const char *text)
+{
+	return (struct qcow2_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+/* ---- feature bits ---- */
+
+struct group {
+	const char *name;
+	const struct qcow2_names *names;
+	uint64_t *bits;
+};
+
+static bool find_group(struct qcow2_area *area, const char *name, struct group *out)
+{
+	const struct group groups[] = {
+		{"incompatible", &qcow2_incompatible_features, &area->incompatible_features},
+		{"compatible", &qcow2_compatible_features, &area->compatible_features},
+		{"autoclear", &qcow2_autoclear_features, &area->autoclear_features},
+	};
+
+	for (size_t i = 0; i < 3; i++) {
+		if (strcmp(groups[i].name, name) == 0) {
+			*out = groups[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Names have blanks; on a command line '-' and '_' are easier. */
+static bool is_called(const char *name, const char *word)
+{
+	for (; *name && *word; name++, word++)
+		if (*name != *word && !(*name == ' ' && (*word == '-' || *word == '_')))
+			return false;
+	return *name == *word;
+}
+
+/* A bit's number by its number or name. */
+static bool find_bit(const struct qcow2_names *names, const char *word, unsigned *bit)
+{
+	char *end;
+	unsigned long number;
+
+	for (size_t i = 0; i < names->count; i++) {
+		if (is_called(names->list[i].name, word)) {
+			*bit = (unsigned)names->list[i].value;
+			return true;
+		}
+	}
+	number = strtoul(word, &end, 0);
+	*bit = (unsigned)number;
+	return word[0] >= '0' && word[0] <= '9' && *end == '\0' && number < 64;
+}
+
+static int change_feature(struct qcow2_area *area, const char *name, const char *word, bool on,
+			  struct qcow2_error *err)
+{
+	struct group group;
+	unsigned bit;
+
+	if (!find_group(area, name, &group))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "'%s' is no group: incompatible, compatible or autoclear", name);
+	if (!find_bit(group.names, word, &bit))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "'%s' is no %s feature, nor a bit from 0 to 63", word, name);
+	if (area->header->version == 2)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, 4,
+				  "images of version 2 have no feature bits");
+	*group.bits &= ~(UINT64_C(1) << bit);
+	*group.bits |= (uint64_t)on << bit;
+	return 0;
+}
+
+int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *bit, bool on,
+		       struct qcow2_error *err)
+{
+	struct qcow2_area area;
+	char why[QCOW2_WHY_MAX];
+	int failed =
+		qcow2_area_open(&area, plan, err) || change_feature(&area, group, bit, on, err);
+
+	snprintf(why, sizeof(why), "%s feature %s %s", group, bit, on ? "on" : "off");
+	return finish(&area, plan, why, failed ? -1 : 0, err);
+}
+
+/* ---- extensions ---- */
+
+static int change_extension(struct qcow2_area *area, enum qcow2_extension_change change,
+			    uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
+{
+	struct qcow2_area_extension *there = qcow2_area_find(area, magic);
+
+	if (magic == QCOW2_EXTENSION_END)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "0 marks the end of the extensions");
+	if (change == QCOW2_EXTENSION_ADD && there)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "there is an extension 0x%08x already: replace it", magic);
+	if (change != QCOW2_EXTENSION_ADD && !there)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "there is no extension 0x%08x", magic);
+	if (change == QCOW2_EXTENSION_ADD) {
+		qcow2_area_insert(area, area->count, magic, data);
+	} else if (change == QCOW2_EXTENSION_REPLACE) {
+		there->data = data;
+		there->padding.size = 0;
+	} else {
+		qcow2_area_remove(area, magic);
+		/* "Bitmaps extension": without it, the bit says what is not true. */
+		if (magic == QCOW2_EXTENSION_BITMAPS)
+			area->autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
+	}
+	return 0;
+}
+
+int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
+			 uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
+{
+	static const char *const verbs[] = {
+		[QCOW2_EXTENSION_ADD] = "add",
+		[QCOW2_EXTENSION_REPLACE] = "replace",
+		[QCOW2_EXTENSION_REMOVE] = "remove",
+	};
+	struct qcow2_area area;
+	char why[QCOW2_WHY_MAX];
+	int failed = qcow2_area_open(&area, plan, err) ||
+		     change_extension(&area, change, magic, data, err);
+
+	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);
+	return finish(&area, plan, why, failed ? -1 : 0, err);
+}
+
+/* Gives an extension that there may be one of its data, or takes it away. */
+static void put_extension(struct qcow2_area *area, uint32_t magic, struct qcow2_bytes data)
+{
+	struct qcow2_area_extension *there = qcow2_area_find(area, magic);
+
+	if (!there)
+		/* In front, as QEMU lays them out. */
+		qcow2_area_insert(area, 0, magic, data);
+	else if (there->data.size != data.size ||
+		 memcmp(there->data.data, data.data, data.size) != 0)
+		*there = (struct qcow2_area_extension){.magic = magic, .data = data};
+}
+
+/* ---- backing file, data file, feature names ---- */
+
+int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const char *format,
+		       struct qcow2_error *err)
+{
+	struct qcow2_area area;
+	int failed = qcow2_area_open(&area, plan, err);
+
+	if (!failed && name.size > BACKING_MOST)
+		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				    "the backing file's name is %zu bytes long: %d are allowed",
+				    name.size, BACKING_MOST);
+	if (!failed) {
+		area.backing = name;
+		if (name.size == 0)
+			qcow2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
+		else if (format)
+			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
+	}
+	return finish(&area, plan, name.size > 0 ? "name the backing file" : "no backing file",
+		      failed, err);
+}
+
+int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struct qcow2_error *err)
+{
+	struct qcow2_area area;
+	int failed = qcow2_area_open(&area, plan, err);
+
+	if (!failed && !(area.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE))
+		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				    "the image keeps its data itself: it has no data file to name");
+	if (!failed && name.size == 0)
+		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				    "the data file's name is empty");
+	if (!failed)
+		put_extension(&area, QCOW2_EXTENSION_DATA_FILE, name);
+	return finish(&area, plan, "name the data file", failed, err);
+}
+
+/* The names of one group; returns where the next one goes. */
+static uint8_t *put_names(uint8_t *to, unsigned type, const struct qcow2_names *names)
+{
+	for (size_t i = 0; i < names->count; i++, to += FEATURE_NAME_BYTES) {
+		to[0] = (uint8_t)type;
+		to[1] = (uint8_t)names->list[i].value;
+		snprintf((char *)to + 2, FEATURE_NAME_BYTES - 2, "%s", names->list[i].name);
+	}
+	return to;
+}
+
+int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	uint8_t table[16 * FEATURE_NAME_BYTES] = {0}, *end = table;
+	struct qcow2_area area;
+	int failed = qcow2_area_open(&area, plan, err);
+
+	end = put_names(end, 0, &qcow2_incompatible_features);
+	end = put_names(end, 1, &qcow2_compatible_features);
+	end = put_names(end, 2, &qcow2_autoclear_features);
+	if (!failed)
+		put_extension(&area, QCOW2_EXTENSION_FEATURE_NAMES,
+			      (struct qcow2_bytes){table, (size_t)(end - table)});
+	return finish(&area, plan, "write the feature name table anew", failed, err);
+}
+
+/* ---- what any edit owes the image ---- */
+
+#define MAGIC        0x514649fbU
+#define AUTOCLEAR_AT 88
+
+int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	uint8_t header[AUTOCLEAR_AT + 8];
+	uint64_t bits;
+
+	if (plan->size_bytes < sizeof(header))
+		return 0;
+	if (qcow2_plan_read(plan, plan->count, 0, header, sizeof(header), err))
+		return -1;
+	if (qcow2_load_be32(header) != MAGIC || qcow2_load_be32(header + 4) != 3)
+		return 0;
+	bits = qcow2_load_be64(header + AUTOCLEAR_AT);
+	qcow2_store_be64(header + AUTOCLEAR_AT, bits & QCOW2_AUTOCLEAR_KNOWN);
+	return qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
+				(struct qcow2_bytes){header + AUTOCLEAR_AT, 8},
+				"clear autoclear bits that are not known", err);
+}
