@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `qcow2 compat`: the command line of QEMU's qcow2.py, also when called by that name. Its habits
- * are part of the interface: where messages go, and which mistakes exit with 0. The image is only
- * ever read.
+ * are part of the interface: where messages go, and which mistakes exit with 0.
  */
 #include "compat.h"
 #include "command.h"
+#include "compat_edit.h"
 
 #include <qcow2/source.h>
 #include <qcow2/text.h>
@@ -14,10 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Commands take one argument or two; what is more is counted and never looked at. */
+/* Commands take two arguments at most; what is more is counted and never looked at. */
 struct request {
 	const char *program;  /* as the usage text calls it */
-	const char *words[2]; /* file and command */
+	const char *words[4]; /* file, command, its arguments */
+	const char *undo_file;
 	size_t word_count;
 	bool json;
 	bool v7;
@@ -96,11 +97,17 @@ static const char *parse(struct request *request, int argc, char **argv, bool is
 				return "option '--layout' needs an argument";
 			if (!set_layout(request, argv[++i]))
 				return "--layout is qemu or v7, not ";
+		} else if (leading && strncmp(word, "--undo-file=", 12) == 0) {
+			request->undo_file = word + 12;
+		} else if (leading && strcmp(word, "--undo-file") == 0) {
+			if (i + 1 == argc)
+				return "option '--undo-file' needs an argument";
+			request->undo_file = argv[++i];
 		} else if (leading && !is_qcow2_py && word[0] == '-' && word[1]) {
 			request->wrong_word = word;
 			return "unknown option ";
 		} else {
-			if (request->word_count < 2)
+			if (request->word_count < 4)
 				request->words[request->word_count] = word;
 			request->word_count++;
 		}
@@ -210,10 +217,10 @@ static int answer(const struct request *request, struct spool *out)
 		print_usage(out, request->program);
 		return finish_output(&compat_command, out, EXIT_FINE);
 	}
-	if (action->kind == EDIT) {
-		complain(action->name, "changing an image comes with a later release");
-		return EXIT_COULD_NOT;
-	}
+	if (action->kind == EDIT)
+		return compat_edit(&(struct compat_edit){request->words[0], action->name,
+							 &request->words[2], request->undo_file},
+				   out);
 	return show_file(request, action->kind == DUMP_ALL, out);
 }
 
@@ -241,15 +248,19 @@ static const struct option_row options[] = {
 	{"json", 'j', NULL, "JSON; -j may stand anywhere on the line", NULL},
 	{"layout", 0, "LAYOUT", "qemu (5.2 and later, default) or v7 (the patch of 2020)",
 	 "qemu v7"},
+	{"undo-file", 0, "PATH", "keep what undoes a change in PATH (default: nothing)", NULL},
 };
 
 const struct command compat_command = {
 	.name = "compat",
 	.operands = "FILE COMMAND [ARG...] [-j]",
-	.summary = "Show an image as QEMU's qcow2.py does, byte for byte.",
-	.notes = "COMMAND is dump-header or dump-header-exts. The commands of qcow2.py that change "
-		 "an\n"
-		 "image come with a later release; FILE is only read.\n"
+	.summary = "Show or change an image as QEMU's qcow2.py does, byte for byte.",
+	.notes = "COMMAND is dump-header, dump-header-exts, set-header NAME VALUE,\n"
+		 "add-header-ext MAGIC DATA, add-header-ext-stdio MAGIC, del-header-ext MAGIC or\n"
+		 "set-feature-bit GROUP BIT. Nothing is checked, and images may end up broken: "
+		 "'qcow2 "
+		 "edit'\n"
+		 "is for all else.\n"
 		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 could not,\n"
 		 "2 done, but structures are cut or missing.\n",
 	.options = options,

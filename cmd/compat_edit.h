@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands of qcow2.py that change an image. */
+#ifndef CMD_COMPAT_EDIT_H
+#define CMD_COMPAT_EDIT_H
+
+#include "out/spool.h"
+
+struct compat_edit {
+	const char *file;
+	const char *command; /* "set-header", … */
+	const char *const *arguments;
+	const char *undo_file; /* NULL: none, as with qcow2.py */
+};
+
+/* Does what qcow2.py does; messages go to out, as its do. Returns the exit code. */
+int compat_edit(const struct compat_edit *edit, struct spool *out);
+
+#endif
