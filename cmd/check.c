@@ -155,10 +155,12 @@ static int check_file(struct run *run)
 	int code;
 
 	if (qcow2_source_open(run->report.file, &source, &err) ||
-	    qcow2_image_open(source, &image, &err))
+	    qcow2_image_open(source, &image, &err)) {
 		code = report_error(run->command, run->report.file, &err);
-	else
+	} else {
+		warn_in_use(run->command, run->report.file, source);
 		code = check_image(run, image);
+	}
 	qcow2_image_close(image);
 	qcow2_source_close(source);
 	return code;

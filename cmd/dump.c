@@ -113,10 +113,13 @@ static int dump_file(struct dump *dump)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(dump->file, &source, &err) || qcow2_image_open(source, &image, &err))
+	if (qcow2_source_open(dump->file, &source, &err) ||
+	    qcow2_image_open(source, &image, &err)) {
 		code = report_error(dump->command, dump->file, &err);
-	else
+	} else {
+		warn_in_use(dump->command, dump->file, source);
 		code = dump_image(dump, image);
+	}
 	qcow2_image_close(image);
 	qcow2_source_close(source);
 	return code;

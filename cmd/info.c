@@ -200,6 +200,7 @@ static bool open_info(struct run *run, struct info *info, bool raw)
 		fail(run, info->file, &err);
 		return false;
 	}
+	warn_in_use(run->command, info->file, info->source);
 	if (info->problems.short_of_memory) {
 		fail_text(run, info->file, "out of memory");
 		return false;

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+# Edits and undos that are stopped after, before and in the middle of each write, change of size and
+# sync, or at which the system fails. Afterwards the image is untouched, or wholly changed, or `qcow2
+# undo` brings the original back byte for byte; never anything else.
+"""Crash tests of edit and undo."""
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+
+from helpers import RELEASE, recipe_image, run  # noqa: E402
+
+KILLS = ("before", "after", "half")
+FAULTS = ("ENOSPC", "EIO", "short", "full")
+STEPS_MOST = 60
+SCRIPT = """set header/size=0x1234000 header/compatible_features=1
+backing set 'somewhere else.qcow2' qcow2
+extension add 0x12345678 --data="what is new"
+feature autoclear 9 on
+set l1/0=0x8000000000000200 refcounts/0/3=1
+"""
+# A recipe and an edit. All are forced, so that the edits themselves are what counts.
+EDITS = {
+    "field": ("good-cluster-4k", ("set", "header/size=0x123000")),
+    "backing": ("good-backing", ("backing", "set", "x" * 40, "raw")),
+    "no backing": ("good-backing", ("backing", "clear")),
+    "extension": ("good-extensions-unknown",
+                  ("extension", "add", "0x1", "--data=" + "y" * 200)),
+    "unknown autoclear": ("good-warn-unknown-autoclear-bit", ("set", "header/size=0x10000")),
+    "script": ("good-cluster-4k", None),
+    "snapshot": ("good-snapshots", ("set", "snapshots/0/vm_state_size=7", "l1/0=0")),
+}
+
+
+@pytest.fixture(name="shim", scope="module")
+def fixture_shim(tmp_path_factory):
+    library = str(tmp_path_factory.mktemp("shim") / "shim.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
+                    os.path.join(HERE, "shim.c"), "-ldl"], check=True)
+    return library
+
+
+def read(path):
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+class Scene:
+    """One image, the edit of it, and the ways in which it may be disturbed."""
+
+    def __init__(self, name, folder, shim):
+        recipe, self.words = EDITS[name]
+        self.original = read(recipe_image(recipe)[0])
+        self.image = str(folder / "image.qcow2")
+        self.undo = str(folder / "undo")
+        self.log = str(folder / "reached")
+        self.script = str(folder / "script")
+        self.shim = shim
+        with open(self.script, "w", encoding="utf-8") as stream:
+            stream.write(SCRIPT)
+        self.reset()
+        assert self.edit().returncode == 0
+        self.changed = read(self.image)
+        assert self.changed != self.original
+        self.applied = read(self.undo)
+
+    def reset(self):
+        with open(self.image, "wb") as stream:
+            stream.write(self.original)
+        for path in (self.undo, self.log):
+            if os.path.exists(path):
+                os.remove(path)
+
+    def disturbed(self, arguments, step, how):
+        """A run that is stopped at a step, and whether it came so far."""
+        env = {"CRASH_AT": str(step), "CRASH_HOW": how, "CRASH_LOG": self.log,
+               "LD_PRELOAD": self.shim} if step else {}
+        done = subprocess.run([RELEASE, *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60, check=False,
+                              env={**os.environ, **env})
+        return done, os.path.exists(self.log)
+
+    def edit_arguments(self):
+        words = self.words or (f"--script={self.script}",)
+        return ["edit", "--force", "--yes", f"--undo-file={self.undo}", self.image, *words]
+
+    def edit(self, step=0, how=""):
+        return self.disturbed(self.edit_arguments(), step, how)[0]
+
+    def undo_now(self):
+        done = run("undo", self.undo, program=RELEASE)
+        assert done.returncode == 0, done
+        assert read(self.image) == self.original
+
+    def undo_file_is_whole(self):
+        return run("undo", "--list", self.undo, program=RELEASE).returncode == 0
+
+
+def all_steps(scene, arguments, hows, prepare):
+    """Every step of a command, disturbed in every way."""
+    for how in hows:
+        for step in range(1, STEPS_MOST):
+            prepare()
+            done, reached = scene.disturbed(arguments, step, how)
+            if not reached:
+                assert done.returncode == 0 and step > 5
+                break
+            yield how, step, done
+        else:
+            assert False, "no end of steps"
+
+
+def was_killed(done, how):
+    """Only writes can be done by half; a sync or a change of size goes on then."""
+    assert done.returncode == -signal.SIGKILL or (how == "half" and done.returncode == 0), done
+    return done.returncode != 0
+
+
+@pytest.mark.parametrize("name", sorted(EDITS))
+def test_killed_edit(name, tmp_path, shim):
+    scene = Scene(name, tmp_path, shim)
+    seen = set()
+    for how, _, done in all_steps(scene, scene.edit_arguments(), KILLS, scene.reset):
+        now = read(scene.image)
+        assert was_killed(done, how) or now == scene.changed
+        seen.add("original" if now == scene.original else
+                 "changed" if now == scene.changed else "between")
+        if os.path.exists(scene.undo) and scene.undo_file_is_whole():
+            scene.undo_now()
+        else:
+            assert now == scene.original
+    assert {"original", "changed"} <= seen
+
+
+@pytest.mark.parametrize("name", sorted(EDITS))
+def test_killed_undo(name, tmp_path, shim):
+    """An undo that was killed is done again; so is one that was done."""
+    scene = Scene(name, tmp_path, shim)
+
+    def prepare():
+        scene.reset()
+        with open(scene.image, "r+b") as stream:  # the same file: its inode counts
+            stream.write(scene.changed)
+            stream.truncate(len(scene.changed))
+        with open(scene.undo, "wb") as stream:
+            stream.write(scene.applied)
+
+    for how, _, done in all_steps(scene, ["undo", scene.undo], KILLS, prepare):
+        assert was_killed(done, how) or read(scene.image) == scene.original
+        scene.undo_now()
+        scene.undo_now()
+
+
+@pytest.mark.parametrize("name", sorted(EDITS))
+def test_failing_system(name, tmp_path, shim):
+    """What was written is taken back, or the whole change is there."""
+    scene = Scene(name, tmp_path, shim)
+    for how, step, done in all_steps(scene, scene.edit_arguments(), FAULTS, scene.reset):
+        now = read(scene.image)
+        assert done.returncode in (0, 1), (how, step, done)
+        if done.returncode == 0:
+            assert now == scene.changed
+            continue
+        assert done.stderr and done.stdout == b""
+        if now != scene.original:
+            assert b"changed in part" in done.stderr
+            scene.undo_now()
+        elif how in ("ENOSPC", "EIO"):
+            assert b"the image is as it was" in done.stderr or b"nothing was changed" in done.stderr
+            assert not os.path.exists(scene.undo) or not scene.undo_file_is_whole() or \
+                scene.undo_now() is None
+
+
+@pytest.mark.parametrize("name", sorted(EDITS))
+def test_failing_system_without_undo(name, tmp_path, shim):
+    scene = Scene(name, tmp_path, shim)
+    arguments = ["--no-undo" if word.startswith("--undo-file") else word
+                 for word in scene.edit_arguments()]
+    reached = 0
+    for how in ("ENOSPC", "EIO"):
+        for step in range(1, STEPS_MOST):
+            scene.reset()
+            done, there = scene.disturbed(arguments, step, how)
+            if not there:
+                break
+            reached += 1
+            assert done.returncode == 1 and read(scene.image) == scene.original
+            assert b"the image is as it was" in done.stderr
+    assert reached >= 4
