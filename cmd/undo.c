@@ -163,7 +163,7 @@ static int undo_file(struct run *run)
 
 	if (qcow2_undo_open(run->file, &run->undo, &err))
 		return report_error(run->command, run->file, &err);
-	qcow2_undo_info(run->undo, &run->info);
+	qcow2_undo_describe(run->undo, &run->info);
 	if (run->list)
 		code = run->as_json ? list_json(run) : list_human(run);
 	else

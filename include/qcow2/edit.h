@@ -218,7 +218,7 @@ QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct 
 /* NULL is fine. */
 QCOW2_API void qcow2_undo_close(struct qcow2_undo *undo);
 
-QCOW2_API void qcow2_undo_info(const struct qcow2_undo *undo, struct qcow2_undo_info *out);
+QCOW2_API void qcow2_undo_describe(const struct qcow2_undo *undo, struct qcow2_undo_info *out);
 
 /* The piece of that index, below info.pieces, in the order of the file. Errors: QCOW2_ERROR_IO. */
 QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_piece *out,

@@ -10,6 +10,8 @@
 #include "base/error.h"
 
 #define HEAD_BYTES 8 /* magic and length of an extension, and the end mark */
+#define V2_BYTES   72
+#define V3_BYTES   104
 
 static size_t count_extensions(const struct qcow2_image *image)
 {
@@ -57,6 +59,9 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 	if (!geometry)
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 20,
 				  "the header's cluster_bits or refcount_order make no sense");
+	if (area->header->header_length < (area->header->version == 2 ? V2_BYTES : V3_BYTES))
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 100,
+				  "header_length ends inside the header");
 	if (area->header->header_length > qcow2_image_first_cluster(area->image).size)
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 100,
 				  "header_length passes the first cluster");

@@ -140,7 +140,7 @@ static int hear_field(void *opaque, const struct qcow2_value *value)
 	};
 
 	if (value->kind != QCOW2_VALUE_NUMBER || value->raw.size == 0 || value->raw.size > 8) {
-		finding->wide |= is_named;
+		finding->wide |= is_named && value->raw.size > 0;
 		return 0;
 	}
 	if (is_named) {

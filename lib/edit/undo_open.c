@@ -112,8 +112,10 @@ static int take_piece(struct qcow2_undo *undo, uint64_t *at, struct qcow2_undo_r
 	if (qcow2_add_u64(record->offset_bytes, record->size, &end) ||
 	    record->size > QCOW2_PLACE_MOST_BYTES || record->old_size > record->size ||
 	    record->new_size > record->size ||
-	    record->offset_bytes + record->old_size > info->old_size_bytes ||
-	    record->offset_bytes + record->new_size > info->new_size_bytes)
+	    (record->old_size > 0 &&
+	     record->offset_bytes + record->old_size > info->old_size_bytes) ||
+	    (record->new_size > 0 &&
+	     record->offset_bytes + record->new_size > info->new_size_bytes))
 		return broken(err, *at, "a piece has impossible lengths");
 	*at = record->at + record->old_size + record->new_size;
 	return prove(undo, record, qcow2_undo_checksum(0, (struct qcow2_bytes){head, 24}),
@@ -213,7 +215,7 @@ void qcow2_undo_close(struct qcow2_undo *undo)
 	qcow2_free(undo);
 }
 
-void qcow2_undo_info(const struct qcow2_undo *undo, struct qcow2_undo_info *out)
+void qcow2_undo_describe(const struct qcow2_undo *undo, struct qcow2_undo_info *out)
 {
 	*out = undo->info;
 }

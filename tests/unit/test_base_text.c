@@ -230,11 +230,11 @@ static void error_names(void **state)
 	(void)state;
 	assert_string_equal(qcow2_error_name(QCOW2_ERROR_NOT_QCOW2), "not qcow2");
 	assert_string_equal(qcow2_error_name(QCOW2_ERROR_UNSUPPORTED), "unsupported");
-	for (int code = QCOW2_ERROR_NONE; code <= QCOW2_ERROR_STOPPED; code++)
+	for (int code = QCOW2_ERROR_NONE; code <= QCOW2_ERROR_MISMATCH; code++)
 		for (int other = QCOW2_ERROR_NONE; other < code; other++)
 			assert_string_not_equal(qcow2_error_name((enum qcow2_error_code)code),
 						qcow2_error_name((enum qcow2_error_code)other));
-	assert_string_equal(qcow2_error_name((enum qcow2_error_code)(QCOW2_ERROR_STOPPED + 1)),
+	assert_string_equal(qcow2_error_name((enum qcow2_error_code)(QCOW2_ERROR_MISMATCH + 1)),
 			    "unknown");
 }
 
