@@ -31,7 +31,8 @@ struct script {
 	struct spool *out;
 	struct qcow2_source *source;
 	uint8_t header[HEADER_BYTES];
-	uint8_t *area; /* extensions as they are written again */
+	uint64_t cluster_size; /* as the image has it before the change */
+	uint8_t *area;         /* extensions as they are written again */
 	size_t size;
 	uint8_t *backing;
 	size_t backing_size;
@@ -78,10 +79,14 @@ static size_t stored(const struct script *s, uint64_t offset, uint64_t size)
 
 static int load_header(struct script *s)
 {
+	uint64_t bits;
+
 	if (qcow2_source_size_bytes(s->source) < HEADER_BYTES)
 		return die(s, QCOW2_ERROR_BROKEN, "the file ends inside the header");
 	if (qcow2_source_read(s->source, 0, s->header, HEADER_BYTES, &s->err))
 		return -1;
+	bits = get(s, "cluster_bits");
+	s->cluster_size = bits < 63 ? UINT64_C(1) << bits : INT64_MAX;
 	if (get(s, "version") == 2) {
 		put(s, "incompatible_features", 0);
 		put(s, "compatible_features", 0);
@@ -90,13 +95,6 @@ static int load_header(struct script *s)
 		put(s, "header_length", V2_BYTES);
 	}
 	return 0;
-}
-
-static uint64_t cluster_size(const struct script *s)
-{
-	uint64_t bits = get(s, "cluster_bits");
-
-	return bits < 63 ? UINT64_C(1) << bits : INT64_MAX;
 }
 
 static int append(struct script *s, const void *bytes, size_t size)
@@ -149,7 +147,7 @@ static int append_stored(struct script *s, uint64_t offset, uint64_t size)
  */
 static int load_extensions(struct script *s, const uint32_t *without, bool *found)
 {
-	uint64_t at = get(s, "header_length"), end = cluster_size(s);
+	uint64_t at = get(s, "header_length"), end = s->cluster_size;
 	uint64_t backing = get(s, "backing_file_offset");
 	bool passed = false;
 	uint8_t head[EXTENSION];
@@ -214,7 +212,7 @@ static int plan_all(struct script *s, struct qcow2_plan *plan)
 		put(s, "backing_file_offset", length + s->size);
 	if (s->backing && append(s, s->backing, s->backing_size))
 		return -1;
-	if (length + s->size > cluster_size(s))
+	if (length + s->size > s->cluster_size)
 		return die(s, QCOW2_ERROR_LIMIT, "the extensions do not fit the header cluster");
 	if (length > 0 && length - 1 < fields)
 		fields = (size_t)length - 1;

@@ -132,12 +132,17 @@ static void write_operands(struct spool *out)
 	spool_text(out, "\" ;;\n\texplain:0) _qcow2_words \"$cur\" \"");
 	write_explainable(out);
 	spool_text(out, "\" ;;\n"
-			"\tinfo:* | dump:0 | check:0 | compat:0) _qcow2_files \"$cur\" ;;\n"
+			"\tinfo:* | undo:* | dump:0 | check:0 | edit:0 | compat:0) _qcow2_files "
+			"\"$cur\" ;;\n"
 			"\tdump:*) _qcow2_words \"$cur\" \"");
 	write_selectors(out);
-	spool_text(out, "\" ;;\n"
-			"\tcompat:1) _qcow2_words \"$cur\" \"dump-header dump-header-exts\" ;;\n"
-			"\tesac\n");
+	spool_text(out,
+		   "\" ;;\n"
+		   "\tedit:1) _qcow2_words \"$cur\" \"set feature extension backing data-file "
+		   "feature-names\" ;;\n"
+		   "\tcompat:1) _qcow2_words \"$cur\" \"dump-header dump-header-exts set-header "
+		   "add-header-ext add-header-ext-stdio del-header-ext set-feature-bit\" ;;\n"
+		   "\tesac\n");
 }
 
 int print_completion(void)

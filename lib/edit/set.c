@@ -143,7 +143,8 @@ static int hear_field(void *opaque, const struct qcow2_value *value)
 		finding->wide |= is_named && value->raw.size > 0;
 		return 0;
 	}
-	if (is_named) {
+	/* A row of a table is its entry, whatever parts of it have places of their own. */
+	if (is_named || strcmp(value->name, "entry") == 0) {
 		finding->named = target;
 		finding->named_count++;
 	}

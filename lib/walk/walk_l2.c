@@ -34,6 +34,22 @@ struct l2_row {
 	bool repeats; /* the same as the entry before it */
 };
 
+/* One bit for each subcluster, stored as 32 bits. */
+static void walk_subclusters(struct qcow2_walk_state *w, const char *name, uint32_t bits,
+			     uint64_t offset_bytes)
+{
+	uint8_t bytes[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		bytes[i] = (uint8_t)(bits >> (24 - 8 * i));
+	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
+						  .kind = QCOW2_VALUE_NUMBER,
+						  .style = QCOW2_STYLE_HEX,
+						  .number = bits,
+						  .raw = {bytes, sizeof(bytes)},
+						  .offset_bytes = offset_bytes});
+}
+
 static void walk_l2_row(struct qcow2_walk_state *w, const struct l2_row *l2)
 {
 	const struct qcow2_geometry *geometry = w->geometry;
@@ -59,8 +75,10 @@ static void walk_l2_row(struct qcow2_walk_state *w, const struct l2_row *l2)
 				     : 0);
 	qcow2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, l2->entry >> COPIED_BIT);
 	if (geometry->extended_l2) {
-		qcow2_walk_number(w, "allocated", QCOW2_STYLE_HEX, l2->subclusters & UINT32_MAX);
-		qcow2_walk_number(w, "zeroes", QCOW2_STYLE_HEX, l2->subclusters >> 32);
+		walk_subclusters(w, "allocated", (uint32_t)l2->subclusters,
+				 l2->place.offset_bytes + 12);
+		walk_subclusters(w, "zeroes", (uint32_t)(l2->subclusters >> 32),
+				 l2->place.offset_bytes + 8);
 	}
 	qcow2_walk_end(w, &row);
 	qcow2_walk_leave(w);

@@ -144,17 +144,6 @@ def refused(done, *words):
     return text
 
 
-@pytest.mark.parametrize("arguments", [("set-header", "size", "1"), ("add-header-ext", "1", "a"),
-                                       ("add-header-ext-stdio", "1"), ("del-header-ext", "1"),
-                                       ("set-feature-bit", "compatible", "0")])
-def test_editing_comes_later(arguments, tmp_path):
-    image = tmp_path / "image.qcow2"
-    shutil.copy(os.path.join(GOLDEN, "hl104.qcow2"), image)
-    before = image.read_bytes()
-    refused(run(image, *arguments, input=b""), arguments[0], "later")
-    assert image.read_bytes() == before
-
-
 @pytest.mark.parametrize("content,word", [
     (b"", "empty"), (b"x", ""), (b"#!/bin/sh\n" * 99, ""), (b"QFI\xfb", ""),
     (b"QFI\xfb\0\0\0\1" + bytes(200), "version"), (b"QFI\xfb\0\0\0\4" + bytes(200), "version"),

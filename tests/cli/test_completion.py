@@ -17,7 +17,7 @@ import pytest
 
 from outside import QCOW2, SAMPLE, run, text_of
 
-COMMANDS = ["info", "dump", "check", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "edit", "undo", "explain", "compat"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")
@@ -106,7 +106,8 @@ def test_values(command, option, offer):
     assert offer(command, option + "=zz") == []
 
 
-@pytest.mark.parametrize("words", [["info"], ["dump"], ["compat"], ["info", "disk.qcow2"],
+@pytest.mark.parametrize("words", [["info"], ["dump"], ["compat"], ["edit"], ["undo"],
+                                   ["undo", "disk.qcow2"], ["edit", "--no-undo"], ["info", "disk.qcow2"],
                                    ["dump", "-j"], ["dump", "--output=json"],
                                    ["dump", "--output", "json"], ["compat", "--layout=v7"]])
 def test_files(words, offer):
@@ -116,6 +117,17 @@ def test_files(words, offer):
     assert sorted(offer(*words, "disk")) == ["disk two.qcow2", "disk.qcow2"]
     assert offer(*words, "s") == ["star*.img"]
     assert offer(*words, "nothing") == []
+
+
+def test_verbs(offer):
+    """Each verb that is offered is one that --help has."""
+    verbs = offer("edit", "disk.qcow2", "")
+    assert verbs == re.findall(r"^  ([a-z-]+) ", text_of(run("edit", "--help")).partition(
+        "Verbs:\n")[2], re.M)
+    assert offer("edit", "disk.qcow2", "fea") == ["feature", "feature-names"]
+    commands = offer("compat", "disk.qcow2", "")
+    assert commands == ["dump-header", "dump-header-exts", "set-header", "add-header-ext",
+                        "add-header-ext-stdio", "del-header-ext", "set-feature-bit"]
 
 
 def test_selectors(offer):
@@ -162,7 +174,6 @@ def test_explainable_names(offer):
 
 
 def test_compat(offer):
-    assert offer("compat", "disk.qcow2", "") == ["dump-header", "dump-header-exts"]
     assert offer("compat", "-j", "disk.qcow2", "dump-header-") == ["dump-header-exts"]
     assert offer("compat", "disk.qcow2", "dump-header", "") == []
 

@@ -512,11 +512,11 @@ def test_undo_elsewhere(plain, tmp_path):
     """An image that moved has to be named; another file of its name is refused."""
     before = read(plain)
     assert edit(plain, "set", "header/size=0x80000").returncode == 0
-    undo, moved = undo_files(plain)[0], str(tmp_path / "moved")
-    shutil.copyfile(plain, moved)
-    os.remove(plain)
+    undo, moved, twin = undo_files(plain)[0], str(tmp_path / "moved"), str(tmp_path / "twin")
+    shutil.copyfile(plain, twin)
+    os.rename(plain, moved)
     assert b"No such file" in run("undo", undo).stderr
-    shutil.copyfile(moved, plain)
+    os.rename(twin, plain)
     other = run("undo", undo)
     assert other.returncode == 1 and b"another one of its name" in other.stderr
     assert run("undo", undo, moved).returncode == 0 and read(moved) == before
@@ -631,3 +631,36 @@ def test_edit_and_undo_is_nothing(copy, tmp_path, name):
     assert read(path) != before
     assert run("undo", undo_files(path)[0]).returncode == 0
     assert read(path) == before
+
+
+def stored_fields(name):
+    """The numbers of a structure, from its list."""
+    with open(os.path.join(TOP, "include", "qcow2", "def", f"{name}.def"),
+              encoding="utf-8") as stream:
+        return re.findall(r"^QCOW2_FA?\(u\d+, (\w+),", stream.read(), re.M)
+
+
+ELSEWHERE = [("good-snapshots", "snapshots/0/{}", "snapshot"),
+             ("good-snapshots", "snapshots/0/{}", "snapshot_extra"),
+             ("good-bitmaps", "bitmaps/0/{}", "bitmap_dir_entry"),
+             ("good-bitmaps", "extensions/bitmaps/data/{}", "bitmaps_extension"),
+             ("good-luks1", "extensions/crypto/data/{}", "crypto_extension"),
+             ("good-luks1", "luks/{}", "luks1"),
+             ("good-luks1", "luks/key_slots/1/{}", "luks1_key_slot"),
+             ("good-extensions-unknown", "extensions/0/{}", "extension"),
+             ("good-feature-names-full", "extensions/feature_names/feature_names/3/{}", "feature_name")]
+ENTRIES = [("good-snapshots", "snapshots/0/l1/0"), ("good-snapshots", "snapshots/0/l2/0/1"),
+           ("good-snapshots", "l1/0"), ("good-snapshots", "l2/0/3"),
+           ("good-snapshots", "refcount_table/0"), ("good-snapshots", "refcounts/0/7"),
+           ("good-bitmaps", "bitmaps/0/table/0"), ("good-extended-l2-compressed", "l2/0/0"),
+           ("good-extended-l2-compressed", "l2/0/1/allocated"),
+           ("good-extended-l2-compressed", "l2/0/1/zeroes")]
+
+
+@pytest.mark.parametrize("recipe, path", [
+    *((recipe, path.format(field)) for recipe, path, structure in ELSEWHERE
+      for field in stored_fields(structure)), *ENTRIES])
+def test_every_number_can_be_set(copy, recipe, path):
+    """And back."""
+    image_path = copy(recipe_image(recipe)[0])
+    done(image_path, "--force", "set", f"{path}=93")

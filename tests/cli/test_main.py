@@ -10,7 +10,7 @@ import pytest
 from outside import ROOT, SAMPLE, complaint, documents, harmless, run, text_of
 from forge import build
 
-COMMANDS = ["info", "dump", "check", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "edit", "undo", "explain", "compat"]
 
 
 def usage(done, command=""):
@@ -95,6 +95,30 @@ def is_completion(_, after):
     assert "complete -F _qcow2 qcow2\n" in after
 
 
+def adds_the_check(before, after):
+    assert before == "Nothing to change.\n"
+    assert after.startswith(before + "check before: 0 corruptions")
+
+
+def is_a_plan(before, after):
+    assert before == after and "set header/compatible_features to 1" in before
+
+
+def is_planned(_, after):
+    assert re.match(r"1/1 point, ", after)
+
+
+def is_undo_list(before, after):
+    assert before.startswith("undone: ") and "\nstate    undone\n" in after
+
+
+def is_unchanged(before, after):
+    assert before == after
+
+
+PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
+# Without them the line is wrong, or waits for standard input.
+ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"))
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -117,11 +141,29 @@ OPTIONS = {
     ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
     ("check", "list"): ([], ["--list"], is_list),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
+    ("edit", "json"): (PLANNED, ["--json"], shows_json),
+    ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
+    ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
+    # what these allow or keep, test_edit.py tests
+    ("edit", "force"): (PLANNED, ["--force"], is_a_plan),
+    ("edit", "yes"): (PLANNED, ["--yes"], is_a_plan),
+    ("edit", "no-undo"): (PLANNED, ["--no-undo"], is_a_plan),
+    ("edit", "undo-file"): (PLANNED, ["--undo-file=x"], is_a_plan),
+    ("edit", "script"): (["-n", "base"], ["--script=script"], is_planned),
+    ("edit", "data"): (["-n", "base", "extension", "add", "5"], ["--data=five"], is_planned),
+    ("edit", "file"): (["-n", "base", "extension", "add", "5"], ["--file=script"], is_planned),
+    ("edit", "help"): (PLANNED, ["--help"], is_help),
+    ("undo", "list"): (["undo"], ["--list"], is_undo_list),
+    ("undo", "force"): (["-l", "undo"], ["--force"], is_unchanged),
+    ("undo", "json"): (["-l", "undo"], ["--json"], shows_json),
+    ("undo", "output"): (["-l", "undo"], ["--output=json"], shows_json),
+    ("undo", "help"): (["-l", "undo"], ["--help"], is_help),
     ("explain", "json"): (["l1_size"], ["--json"], shows_json),
     ("explain", "output"): (["l1_size"], ["--output=json"], shows_json),
     ("explain", "man"): ([], ["--man"], is_a_page),
     ("explain", "help"): ([], ["--help"], is_help),
     ("compat", "json"): ([SAMPLE, "dump-header"], ["--json"], shows_json),
+    ("compat", "undo-file"): ([SAMPLE, "dump-header"], ["--undo-file=x"], is_unchanged),
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
 }
@@ -129,10 +171,14 @@ OPTIONS = {
 
 @pytest.fixture(name="folder")
 def fixture_folder(tmp_path):
-    """A folder with an overlay on a base, and an image whose bitmaps are all in use."""
+    """An overlay on a base, an image whose bitmaps are all in use, and an edited one."""
     build("size 1M\n", str(tmp_path / "base"))
     build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
     build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
+    build("size 1M\n", str(tmp_path / "edited"))
+    (tmp_path / "script").write_text("set header/compatible_features=1\n")
+    text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
+                cwd=tmp_path))
     return tmp_path
 
 
@@ -153,7 +199,7 @@ def test_option(command, option, folder):
     """It does what it says; its letter and, where getopt parses, its beginnings do the same."""
     words = command.split()
     operands, given, check = OPTIONS[command, option]
-    alone = not words or (command, option) == ("check", "list")
+    alone = not words or (command, option) in ALONE
     before = "" if alone else text_of(run(*words, *operands, cwd=folder))
     after = text_of(run(*words, *given, *operands, cwd=folder))
     check(before, after)
@@ -332,5 +378,6 @@ def test_exit_codes_of_pages():
         with open(os.path.join(ROOT, "man", f"qcow2-{command}.1.scd"), encoding="utf-8") as stream:
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9])\*?(?=[\s:])", status))
-        other = {"explain": {"0", "1"}, "check": {"0", "1", "2", "3"}}
+        other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
+                 "check": {"0", "1", "2", "3"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -103,6 +103,22 @@ def check_includes(out, name):
     out.case(f"includes of {name}", "\n".join(wrong))
 
 
+# Who may write to an image: a plan that is applied, an undo, and the making of undo files.
+WRITERS = {"lib/edit/apply.c", "lib/edit/undo_apply.c", "lib/edit/undo_save.c",
+           "lib/source/write.c"}
+WRITES = ["qcow2_source_write", "qcow2_source_resize"]
+
+
+def check_writers(out, name):
+    """One door for change."""
+    if name in WRITERS:
+        return
+    wrong = list(wrong_calls(name, WRITES))
+    if '"source/write.h"' in report.read(name) and not name.startswith(("lib/edit/", "lib/source/")):
+        wrong.append(f"{name}: only lib/edit may include source/write.h")
+    out.case(f"writes of {name}", "\n".join(wrong))
+
+
 def check(out):
     files = [f for f in report.tracked() if f.endswith((".c", ".h"))]
     for name in files:
@@ -115,6 +131,8 @@ def check(out):
             out.case(f"room of {name}", "" if room in BELOW else f"no room is called {room}")
             names = LOUD_CALLS if room == "source" else LOUD_CALLS + FILE_CALLS
             out.case(f"calls of {name}", "\n".join(wrong_calls(name, names)))
+            if name.endswith(".c"):
+                check_writers(out, name)
         elif top == "cmd":
             images = [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
             out.case(f"calls of {name}", "\n".join(wrong_calls(name, images)))

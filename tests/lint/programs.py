@@ -57,7 +57,7 @@ def check_cli(out):
     file = os.path.join(RESULTS, "cli.xml")
     if os.path.exists(file):
         os.unlink(file)
-    folders = [f for f in ("tests/forge", "tests/cli", "tests/golden", "tests/oracle")
+    folders = [f for f in ("tests/forge", "tests/cli", "tests/golden", "tests/oracle", "tests/crash")
                if glob.glob(report.path(f, "**", "test_*.py"), recursive=True)]
     if not folders:
         return

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "edit/plan.h"
+#include "source/source.h"
 #include "source/write.h"
 
 #include <cmocka.h>
@@ -328,6 +329,32 @@ static void wrong_image(void **state)
 	qcow2_undo_close(undo);
 }
 
+/* A device cannot grow, and an edit of it does not try. */
+static void device(void **state)
+{
+	struct scene *scene = *state;
+	static struct qcow2_source_backend backend; /* in use until teardown */
+	struct qcow2_undo *undo;
+
+	backend = *scene->source->backend;
+	backend.fixed_size = true;
+	backend.resize = NULL;
+	scene->source->backend = &backend;
+	assert_int_equal(qcow2_plan_resize(scene->plan, FILE_BYTES + 1, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	assert_int_equal(qcow2_plan_write(scene->plan, QCOW2_PHASE_NEW, FILE_BYTES - 1, text("xy"),
+					  "past the end", &err),
+			 -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	assert_int_equal(qcow2_source_write(scene->source, FILE_BYTES, "x", 1, &err), -1);
+	plan_text(scene, QCOW2_PHASE_POINT, FILE_BYTES - 2, "xy");
+	apply(scene);
+	assert_int_equal(qcow2_undo_open(scene->undo, &undo, &err), 0);
+	assert_int_equal(qcow2_undo_apply(undo, scene->source, 0, &err), 0);
+	qcow2_undo_close(undo);
+	assert_original(scene);
+}
+
 /* ---- a caller's own backend ---- */
 
 struct memory {
@@ -416,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_image, setup, teardown),
+		cmocka_unit_test_setup_teardown(device, setup, teardown),
 		cmocka_unit_test(own_backend),
 	};
 
