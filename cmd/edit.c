@@ -177,8 +177,8 @@ static bool is_confirmed(const struct run *run)
 
 	if (!run->effect.raw || run->report.dry_run)
 		return true;
-	fprintf(stderr, "qcow2 edit: this sets entries of tables as they are: what the guest "
-			"reads, and which\nclusters are in use, hangs on them.\n");
+	fprintf(stderr, "qcow2 edit: this sets entries of tables as they are. They say\n%s.\n",
+		run->effect.raw);
 	if (run->yes || !isatty(STDIN_FILENO))
 		return true;
 	fprintf(stderr, "Go on? [y/N] ");

@@ -20,7 +20,7 @@ struct edit_line {
 
 /* What the words have done besides adding to the plan. */
 struct edit_effect {
-	bool raw; /* an entry of a table was set */
+	const char *raw; /* what an entry of a table that was set means; NULL: none was */
 };
 
 /*

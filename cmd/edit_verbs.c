@@ -71,6 +71,27 @@ int edit_read_file(const char *path, size_t most, uint8_t **out, size_t *size,
 
 /* ---- set ---- */
 
+/* What hangs on an entry of a table. */
+static const char *meaning_of(const char *path)
+{
+	static const struct {
+		const char *part, *meaning;
+	} tables[] = {
+		{"refcount_table/", "where the refcounts of many clusters are"},
+		{"refcounts/", "how many use a cluster: with less than that, it may be given away "
+			       "and overwritten"},
+		{"bitmaps/", "which parts of the disk a backup copies"},
+		{"l2/", "where a part of the disk is: another value, and the guest reads and "
+			"overwrites something else"},
+		{"l1/", "where all of a large part of the disk is found"},
+	};
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		if (strstr(path, tables[i].part))
+			return tables[i].meaning;
+	return "what the image's contents hang on";
+}
+
 static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect *effect,
 		   struct qcow2_error *err)
 {
@@ -85,7 +106,8 @@ static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect
 	if (!path)
 		return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
 	failed = qcow2_edit_set(plan, path, equals + 1, &raw, err);
-	effect->raw |= raw;
+	if (raw && !failed)
+		effect->raw = meaning_of(path);
 	free(path);
 	return failed;
 }

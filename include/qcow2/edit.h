@@ -86,14 +86,14 @@ QCOW2_API int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out
 struct qcow2_plan_verdict {
 	struct qcow2_check_result before, after;
 	bool opened_before; /* it was an image that could be checked */
-	bool adds_problems; /* there are more of a kind than before, or it is no image any more */
+	bool adds_problems; /* some that are not there before, or it is no image any more */
 	struct qcow2_error not_opened; /* if it is none any more: why; else its code is NONE */
 };
 
 /*
- * Checks the image as it will be, and as it is if the first is not sound. problem, which may be
- * NULL, hears of those that the planned image has, of kinds of which there are more than before.
- * Errors: those of qcow2_check().
+ * Checks the image as it is and as it will be. A problem is new if there is none of its kind at its
+ * place before; of kinds with over 10,000, if there are more than before. problem, which may be
+ * NULL, hears of up to five new ones of each kind. Errors: those of qcow2_check().
  */
 QCOW2_API int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
 			       void (*problem)(void *opaque, const struct qcow2_problem *problem),

@@ -1,21 +1,78 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether a plan would leave an image with problems that it has not now. */
+#include <string.h>
+
 #include "base/error.h"
+#include "base/hash.h"
 #include "edit/plan.h"
 
-/* What is heard of the planned image. */
+/* Of a kind of which there are more, only their number is compared. */
+#define TOLD_MOST  10000
+#define NAMES_MOST ((size_t)1 << 21)
+#define SHOWN_MOST 5
+
+/* The problems that there are before, and what is heard of those after. */
 struct hearing {
 	struct qcow2_plan_verdict *verdict;
+	struct qcow2_name_set before;
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
 	void *opaque;
+	bool short_of_memory;
+	uint64_t shown[QCOW2_PROBLEM_COUNT];
 };
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static size_t id_of(const struct qcow2_problem *problem)
 {
-	const struct hearing *hearing = opaque;
-	size_t count, id = (size_t)(problem->kind - qcow2_problem_kinds(&count));
+	size_t count;
 
-	if (hearing->verdict->after.by_kind[id] > hearing->verdict->before.by_kind[id])
+	return (size_t)(problem->kind - qcow2_problem_kinds(&count));
+}
+
+/* What makes a problem the same as before: its kind and its place. */
+static uint64_t hash_of(const struct qcow2_problem *problem)
+{
+	const struct qcow2_hash_key key = {id_of(problem), 0};
+
+	return qcow2_hash(&key, (struct qcow2_bytes){(const uint8_t *)problem->where,
+						     strlen(problem->where)});
+}
+
+static void hear_before(void *opaque, const struct qcow2_problem *problem)
+{
+	struct hearing *hearing = opaque;
+	uint64_t earlier;
+
+	if (qcow2_name_set_insert(&hearing->before, hash_of(problem), 0, &earlier) ==
+	    QCOW2_ERROR_MEMORY)
+		hearing->short_of_memory = true;
+}
+
+static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
+{
+	const struct qcow2_plan_verdict *verdict = hearing->verdict;
+	size_t id = id_of(problem);
+	uint64_t earlier;
+
+	/* Extensions move when others are laid out before them. */
+	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST ||
+	    strncmp(problem->where, "extensions", 10) == 0)
+		return verdict->after.by_kind[id] > verdict->before.by_kind[id];
+	if (qcow2_name_set_insert(&hearing->before, hash_of(problem), 1, &earlier) ==
+	    QCOW2_ERROR_MEMORY)
+		hearing->short_of_memory = true;
+	/* Two of a kind at one place count as new only if there are more of the kind. */
+	return earlier == QCOW2_NAME_SET_NEW ||
+	       (earlier == 1 && verdict->after.by_kind[id] > verdict->before.by_kind[id]);
+}
+
+static void hear_after(void *opaque, const struct qcow2_problem *problem)
+{
+	struct hearing *hearing = opaque;
+
+	if (!is_new(hearing, problem))
+		return;
+	hearing->verdict->adds_problems = true;
+	if (hearing->problem && hearing->shown[id_of(problem)]++ < SHOWN_MOST)
 		hearing->problem(hearing->opaque, problem);
 }
 
@@ -34,41 +91,40 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 	return failed;
 }
 
-static void compare(struct qcow2_plan_verdict *verdict, bool opened_after)
-{
-	verdict->adds_problems = verdict->opened_before && !opened_after;
-	for (size_t i = 0; opened_after && i < QCOW2_PROBLEM_COUNT; i++)
-		if (verdict->after.by_kind[i] > verdict->before.by_kind[i])
-			verdict->adds_problems = true;
-}
-
-static int judge(struct qcow2_plan *plan, struct qcow2_source *view,
-		 struct qcow2_plan_verdict *verdict, struct hearing *hearing,
+static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hearing *hearing,
 		 struct qcow2_error *err)
 {
-	const struct qcow2_check_options tell = {
-		.max_per_kind = 5, .problem = hear, .opaque = hearing};
-
+	struct qcow2_plan_verdict *verdict = hearing->verdict;
+	struct qcow2_check_options how = {.max_per_kind = TOLD_MOST, .opaque = hearing};
 	struct qcow2_check_result again;
 	bool opened;
 
+	/* Most images are sound afterwards, and nothing has to be compared. */
 	if (check_source(view, NULL, &verdict->after, &opened, err))
 		return -1;
 	if (!opened)
 		verdict->not_opened = *err;
-	if (check_source(plan->source, NULL, &verdict->before, &verdict->opened_before, err))
+	how.problem = hear_before;
+	if (check_source(plan->source, &how, &verdict->before, &verdict->opened_before, err))
 		return -1;
-	compare(verdict, opened);
-	if (!verdict->adds_problems || !opened || !hearing->problem)
+	if (!opened)
+		verdict->adds_problems = verdict->opened_before;
+	/* What is seen only because the clusters can be looked at now is not new. */
+	if (!opened || !verdict->opened_before ||
+	    (verdict->after.clusters_checked && !verdict->before.clusters_checked) ||
+	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
 		return 0;
-	return check_source(view, &tell, &again, &opened, err);
+	how.problem = hear_after;
+	if (check_source(view, &how, &again, &opened, err))
+		return -1;
+	return hearing->short_of_memory ? qcow2_fail_memory(err) : 0;
 }
 
 int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
 		     void (*problem)(void *opaque, const struct qcow2_problem *problem),
 		     void *opaque, struct qcow2_error *err)
 {
-	struct hearing hearing = {verdict, problem, opaque};
+	struct hearing hearing = {.verdict = verdict, .problem = problem, .opaque = opaque};
 	struct qcow2_error ignored;
 	struct qcow2_source *view;
 	int failed;
@@ -76,7 +132,9 @@ int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict
 	*verdict = (struct qcow2_plan_verdict){.not_opened = {.code = QCOW2_ERROR_NONE}};
 	if (qcow2_plan_view(plan, &view, err))
 		return -1;
-	failed = judge(plan, view, verdict, &hearing, err ? err : &ignored);
+	qcow2_name_set_init(&hearing.before, NAMES_MOST);
+	failed = judge(plan, view, &hearing, err ? err : &ignored);
+	qcow2_name_set_release(&hearing.before);
 	qcow2_source_close(view);
 	return failed;
 }

@@ -338,6 +338,25 @@ def test_problems_are_refused(plain):
     assert shown.returncode == 1 and b"check after: no image any more" in shown.stdout
 
 
+def test_one_problem_for_another_is_refused(copy):
+    """As many problems as before, but not the same ones."""
+    path = copy(recipe_image("bad-refcount-too-small")[0])
+    low = [p["where"] for p in json.loads(run("check", "-j", path).stdout)["problems"]
+           if p["id"] == "refcount-low"]
+    assert len(low) == 1 and low[0] != "refcounts/0/1"
+    script = f"set {low[0]}=1\nset refcounts/0/1=0\n"
+    result = subprocess.run([QCOW2, "edit", "--script=-", path], input=script.encode(),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert result.returncode == 1 and b"refcount-low" in result.stderr
+    assert b"refcounts/0/1" in result.stderr
+
+
+def test_problems_that_move_are_not_new(copy):
+    """A backing format comes before other extensions, and theirs move."""
+    path = copy(recipe_image("good-warn-feature-names-bit")[0])
+    done(path, "backing", "set", "base.raw", "raw")
+
+
 def test_mending_is_not_refused(copy):
     """What was broken before may stay broken; a magic number may come back."""
     path = copy(image(PLAIN)[0])
@@ -384,6 +403,11 @@ def test_nothing_to_change(plain):
 def test_raw_entries_are_announced(plain):
     result = edit(plain, "--force", "set", "l2/0/1=1")
     assert result.returncode == 0 and b"sets entries of tables as they are" in result.stderr
+    assert b"where a part of the disk is" in result.stderr
+    for path, means in (("l1/0=0", b"a large part of the disk"),
+                        ("refcounts/0/0=9", b"how many use a cluster"),
+                        ("refcount_table/0=0", b"where the refcounts")):
+        assert means in edit(plain, "--force", "set", path).stderr
 
 
 @pytest.mark.parametrize("answer, code", [(b"y\n", 0), (b"n\n", 1), (b"\n", 1)])
