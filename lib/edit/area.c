@@ -68,6 +68,9 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 	if (take_extensions(area, err))
 		return -1;
 	area->backing = qcow2_image_backing_name(area->image);
+	area->backing_lost = area->header->backing_file_offset != 0 &&
+			     (area->backing.size != area->header->backing_file_size ||
+			      area->header->backing_file_offset < area->old_end_bytes);
 	end = area->header->backing_file_offset + area->backing.size;
 	if (area->backing.size > 0 && end > area->old_end_bytes)
 		area->old_end_bytes = end;
@@ -187,6 +190,10 @@ int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, cons
 	uint8_t *cluster;
 	int failed;
 
+	if (area->backing_lost)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 8,
+				  "the backing file's name is not where it can be: it would be "
+				  "lost; set or clear it first");
 	if (end > geometry->cluster_size_bytes)
 		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 				  "the header cluster of %" PRIu64 " bytes has no room: %" PRIu64

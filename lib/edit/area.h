@@ -21,6 +21,7 @@ struct qcow2_area {
 	struct qcow2_area_extension *extensions;
 	size_t count;
 	struct qcow2_bytes backing; /* empty: none */
+	bool backing_lost;          /* there is one, but not where it can be laid out from */
 	uint64_t incompatible_features, compatible_features, autoclear_features;
 	uint64_t old_end_bytes; /* of what the area holds now */
 };

@@ -184,6 +184,7 @@ int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const c
 				    name.size, BACKING_MOST);
 	if (!failed) {
 		area.backing = name;
+		area.backing_lost = false;
 		if (name.size == 0)
 			qcow2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
 		else if (format)

@@ -326,6 +326,18 @@ def test_broken_areas(copy):
             says="header_length ends inside the header")
 
 
+@pytest.mark.parametrize("name", ["bad-backing-offset-cluster", "bad-backing-offset-header",
+                                  "bad-backing-offset-max", "bad-backing-size-max",
+                                  "bad-backing-size-1024"])
+def test_lost_backing_name(copy, name):
+    """What cannot be read whole is not laid out again; but it can be replaced."""
+    path = copy(recipe_image(name)[0])
+    refused(path, "--force", "feature-names", "rebuild", says="it would be lost")
+    if name != "bad-backing-offset-header":  # whose extensions cannot be found
+        done(path, "--force", "backing", "set", "found.raw", "raw")
+        assert document(path)["backing_file"]["name"] == "found.raw"
+
+
 # ---- what is refused, shown, asked ----
 
 def test_problems_are_refused(plain):
