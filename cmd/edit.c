@@ -16,6 +16,7 @@
 
 enum {
 	OPTION_DRY_RUN,
+	OPTION_DUMP,
 	OPTION_FORCE,
 	OPTION_YES,
 	OPTION_SCRIPT,
@@ -29,6 +30,7 @@ enum {
 
 static const struct option_row options[] = {
 	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
+	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
 	{"force", 'f', NULL, "even if it adds problems, or the image is read-only", NULL},
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
@@ -256,7 +258,12 @@ static int edit_source(struct run *run)
 		code = apply(run);
 	if (code != EXIT_FINE)
 		return code;
-	return finish_output(run->command, &run->out, refused);
+	code = finish_output(run->command, &run->out, refused);
+	if (code != EXIT_FINE && run->report.applied)
+		return fail_text(run, run->report.undo_file
+					      ? "the image was changed, and there is an undo file"
+					      : "the image was changed");
+	return code;
 }
 
 static int edit_file(struct run *run)
@@ -284,6 +291,9 @@ static bool take_option(struct run *run, int option, const char *value)
 	switch (option) {
 	case OPTION_DRY_RUN:
 		run->report.dry_run = true;
+		return true;
+	case OPTION_DUMP:
+		run->report.selector = value;
 		return true;
 	case OPTION_FORCE:
 		run->force = true;
@@ -328,6 +338,8 @@ static int take_operands(struct run *run, int argc, char **argv)
 		return usage_error(run->command, "no verb given");
 	if (run->script && (run->line.data || run->line.file))
 		return usage_error(run->command, "--data and --file stand in the script's lines");
+	if (run->report.selector && !run->report.dry_run)
+		return usage_error(run->command, "--dump is for --dry-run");
 	if (run->no_undo && run->undo_file)
 		return usage_error(run->command, "--undo-file and --no-undo at once");
 	return EXIT_FINE;

@@ -49,6 +49,7 @@ struct plan_report {
 	const struct problem_log *problems;       /* those that the plan adds */
 	const char *undo_file;                    /* NULL: none */
 	bool applied, dry_run;
+	const char *selector; /* what of the planned image is shown; NULL: nothing */
 	uint64_t old_size_bytes;
 };
 
@@ -56,6 +57,13 @@ struct plan_report {
 int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
 		    struct qcow2_error *err);
 int plan_show_json(struct json *json, const struct plan_report *report, struct qcow2_error *err);
+
+/*
+ * Structures of the planned image, as qcow2 dump shows them: as text, or if json is not NULL as
+ * the value of a member. 0, or -1 with *err filled.
+ */
+int plan_preview(struct spool *out, struct json *json, const struct plan_report *report,
+		 const char *selector, bool colour, struct qcow2_error *err);
 
 /* Rows of sixteen bytes where two pieces of an image differ; old or new may be shorter. */
 void plan_show_hex(struct spool *out, uint64_t offset, struct qcow2_bytes old_bytes,

@@ -75,11 +75,22 @@ void plan_show_hex(struct spool *out, uint64_t offset, struct qcow2_bytes old_by
 
 static void show_name(struct spool *out, const char *name)
 {
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "._-+/:,@=%";
 	char safe[4096];
+	bool quoted = strspn(name, plain) != strlen(name);
 
+	/* Fit for a shell; what is no text is only fit for looking at. */
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, safe,
 			  sizeof(safe));
-	spool_text(out, safe);
+	spool_text(out, quoted ? "'" : "");
+	for (const char *at = safe; *at; at++) {
+		if (*at == '\'')
+			spool_text(out, "'\\''");
+		else
+			spool_write(out, at, 1);
+	}
+	spool_text(out, quoted ? "'" : "");
 }
 
 static void show_result(struct spool *out, const char *when,
@@ -132,6 +143,8 @@ int plan_show_human(struct spool *out, const struct plan_report *report, bool co
 		spool_text(out, "Nothing to change.\n");
 	if (report->dry_run)
 		show_verdict(out, report, colour);
+	if (report->selector && plan_preview(out, NULL, report, report->selector, colour, err))
+		return -1;
 	if (report->undo_file) {
 		spool_text(out, "undo with: qcow2 undo ");
 		show_name(out, report->undo_file);
@@ -232,6 +245,11 @@ int plan_show_json(struct json *json, const struct plan_report *report, struct q
 	if (write_writes(json, report->plan, err))
 		return -1;
 	write_verdict(json, report);
+	if (report->selector) {
+		json_key(json, "planned");
+		if (plan_preview(NULL, json, report, report->selector, false, err))
+			return -1;
+	}
 	json_end_object(json);
 	spool_text(json->out, "\n");
 	return 0;

@@ -169,7 +169,12 @@ static int undo_file(struct run *run)
 	else
 		code = undo_image(run);
 	qcow2_undo_close(run->undo);
-	return code == EXIT_FINE ? finish_output(run->command, &run->out, EXIT_FINE) : code;
+	if (code != EXIT_FINE)
+		return code;
+	code = finish_output(run->command, &run->out, EXIT_FINE);
+	if (code != EXIT_FINE && !run->list)
+		fprintf(stderr, "qcow2 undo: the image was put back\n");
+	return code;
 }
 
 static int run_undo(const struct command *command, int argc, char **argv)

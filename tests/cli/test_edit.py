@@ -405,6 +405,19 @@ def test_json(plain, options):
     assert gone["verdict"]["after"] is None
 
 
+def test_dump_of_the_plan(plain):
+    """What dump shows once the plan is applied, it shows of the plan."""
+    words = ("set", "header/compatible_features=1", "header/size=0x200000")
+    planned = json.loads(run("edit", "-nfj", "--dump=all", plain, *words).stdout)
+    VALIDATOR.validate(planned)
+    assert run("edit", "-f", "--no-undo", plain, *words).returncode == 0
+    assert planned["planned"] == document(plain, "all")
+    gone = run("edit", "-n", "--dump=all", plain, "set", "header/version=9")
+    assert gone.returncode == 1 and b"version 9 is not supported" in gone.stderr
+    wrong = run("edit", "-n", "--dump=nonsense", plain, *words)
+    assert wrong.returncode == 1 and b"names nothing" in wrong.stderr and wrong.stdout == b""
+
+
 def test_nothing_to_change(plain):
     result = edit(plain, "set", "header/size=1M")
     assert (result.returncode, result.stdout) == (0, b"Nothing to change.\n")
@@ -497,6 +510,7 @@ def test_wrong_scripts(plain, tmp_path, text, says):
     (("--script=x", "--data=y", "IMAGE"), "--data and --file stand in the script's lines"),
     (("--no-undo", "--undo-file=x", "IMAGE", "set"), "--undo-file and --no-undo at once"),
     (("--output=xml", "IMAGE", "set"), "--output is human or json"),
+    (("--dump=all", "IMAGE", "set"), "--dump is for --dry-run"),
 ])
 def test_wrong_lines(plain, arguments, says):
     result = run("edit", *[plain if word == "IMAGE" else word for word in arguments])
@@ -700,3 +714,29 @@ def test_every_number_can_be_set(copy, recipe, path):
     """And back."""
     image_path = copy(recipe_image(recipe)[0])
     done(image_path, "--force", "set", f"{path}=93")
+
+
+def test_names_for_a_shell(copy):
+    """What is printed can be pasted."""
+    path = copy(image(PLAIN)[0], "it's a disk.qcow2")
+    shown = edit(path, "set", "header/compatible_features=1").stdout.decode("utf-8")
+    command = shown.splitlines()[-1].removeprefix("undo with: qcow2 ")
+    assert subprocess.run(["sh", "-c", f"{QCOW2} {command}"], check=False,
+                          stdout=subprocess.DEVNULL).returncode == 0
+    assert read(path) == read(image(PLAIN)[0])
+
+
+def test_output_that_cannot_be_written(plain):
+    """The image is changed all the same, and that is said."""
+    with open("/dev/full", "wb") as full:
+        done_ = subprocess.run([QCOW2, "edit", plain, "set", "header/compatible_features=1"],
+                               stdout=full, stderr=subprocess.PIPE, check=False)
+        assert done_.returncode == 1 and b"the image was changed, and there is an undo file" \
+            in done_.stderr
+        undone = subprocess.run([QCOW2, "undo", undo_files(plain)[0]], stdout=full,
+                                stderr=subprocess.PIPE, check=False)
+        assert undone.returncode == 1 and b"the image was put back" in undone.stderr
+        assert read(plain) == read(image(PLAIN)[0])
+        done_ = subprocess.run([QCOW2, "edit", "--no-undo", plain, "set", "header/version=2"],
+                               stdout=full, stderr=subprocess.PIPE, check=False)
+        assert done_.returncode == 1

@@ -100,6 +100,10 @@ def adds_the_check(before, after):
     assert after.startswith(before + "check before: 0 corruptions")
 
 
+def adds_the_dump(before, after):
+    assert after.startswith(before) and after.endswith("(lazy refcounts)\n")
+
+
 def is_a_plan(before, after):
     assert before == after and "set header/compatible_features to 1" in before
 
@@ -144,6 +148,7 @@ OPTIONS = {
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
+    ("edit", "dump"): (PLANNED, ["--dump=header/compatible_features"], adds_the_dump),
     # what these allow or keep, test_edit.py tests
     ("edit", "force"): (PLANNED, ["--force"], is_a_plan),
     ("edit", "yes"): (PLANNED, ["--yes"], is_a_plan),
