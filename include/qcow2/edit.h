@@ -57,7 +57,7 @@ QCOW2_API void qcow2_plan_free(struct qcow2_plan *plan);
  * Past the planned end, the end moves.
  *
  * Errors: QCOW2_ERROR_ARGUMENT (past 2^63 - 1, or past the end of a device), QCOW2_ERROR_LIMIT
- * (over 2^30 bytes in one plan), QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ * (over 2^30 bytes or 2^22 writes in one plan), QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */
 QCOW2_API int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase,
 			       uint64_t offset_bytes, struct qcow2_bytes bytes, const char *why,
@@ -211,7 +211,7 @@ struct qcow2_undo_piece {
 /*
  * Opens an undo file and proves it whole. Errors: QCOW2_ERROR_NOT_QCOW2 (no undo file),
  * QCOW2_ERROR_UNSUPPORTED (of a later version), QCOW2_ERROR_BROKEN (cut or damaged),
- * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
+ * QCOW2_ERROR_LIMIT (over 2^23 pieces), QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct qcow2_error *err);
 

@@ -147,6 +147,9 @@ static int insert(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t offs
 	struct qcow2_planned_write *write;
 	size_t at = plan->count;
 
+	if (plan->count == QCOW2_WRITES_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the plan would have over %zu writes", QCOW2_WRITES_MOST);
 	if (bytes.size > HELD_MOST_BYTES - plan->held_bytes)
 		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 				  "the plan would write over %" PRIu64 " bytes", HELD_MOST_BYTES);

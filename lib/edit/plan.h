@@ -33,6 +33,8 @@ struct qcow2_place {
 };
 
 #define QCOW2_PLACE_MOST_BYTES ((uint64_t)1 << 20)
+/* So many writes a plan may have; an undo file may have twice as many records. */
+#define QCOW2_WRITES_MOST ((size_t)1 << 22)
 
 /*
  * The places that a plan changes, what it cuts off included: disjoint, rising, and none larger than

@@ -152,6 +152,9 @@ static int read_records(struct qcow2_undo *undo, uint64_t at, uint64_t possible,
 	/* Each takes some bytes of the file. */
 	if (pieces > size / QCOW2_UNDO_PIECE_BYTES || possible > size / QCOW2_UNDO_POSSIBLE_BYTES)
 		return broken(err, 56, "it says that it has more than it can have");
+	if (pieces + possible > 2 * QCOW2_WRITES_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, 56, "the undo file has over %zu pieces",
+				  2 * QCOW2_WRITES_MOST);
 	undo->records = qcow2_alloc_array((size_t)(pieces + possible), sizeof(*undo->records));
 	undo->buffer = qcow2_alloc_buffer(2 * QCOW2_PLACE_MOST_BYTES);
 	if (!undo->records || !undo->buffer)

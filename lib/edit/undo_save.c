@@ -203,6 +203,10 @@ int qcow2_undo_save(const struct qcow2_plan *plan, const struct qcow2_place *pla
 	struct saving s = {.plan = plan, .err = err};
 	int failed;
 
+	/* What could not be read again. */
+	if (count > QCOW2_WRITES_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the plan changes over %zu places", QCOW2_WRITES_MOST);
 	if (qcow2_source_create(options->undo_path, &s.file, err))
 		return -1;
 	s.buffer = qcow2_alloc_buffer(QCOW2_UNDO_PIECE_BYTES + 2 * QCOW2_PLACE_MOST_BYTES);

@@ -648,6 +648,18 @@ def test_damaged_undo_files(plain):
     damaged(undo, b"", plain, b"too short")
 
 
+def test_huge_undo_file(tmp_path):
+    """A sparse file that claims to be one of many pieces costs no memory."""
+    undo = str(tmp_path / "undo")
+    head = struct.pack(">8sIIQQQQQQQQQII", b"QCOW2UND", 1, 1, 1 << 33, 0, 0, 0, 0, 1 << 24, 0, 0, 0,
+                       0, 0)
+    with open(undo, "wb") as stream:
+        stream.write(head + bytes(8))
+        stream.truncate(1 << 33)
+    result = run("undo", undo)
+    assert result.returncode == 1 and b"checksum is wrong" in result.stderr
+
+
 def test_no_image_named(plain, tmp_path):
     """compat may have been called with any name; it is recorded as it was given."""
     undo = str(tmp_path / "back")
