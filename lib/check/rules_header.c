@@ -304,7 +304,15 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 					.expectation = QCOW2_EXPECT_MULTIPLE_OF,
 					.expected = geometry->cluster_size_bytes};
 
-	/* QEMU looks at the offset even if there are none. */
+	/* QEMU looks at the offset even if there are none, and counts in signed numbers. */
+	if (h->nb_snapshots == 0 && h->snapshot_offset > INT64_MAX)
+		complain(reporter,
+			 (struct qcow2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_OFFSET,
+						.offset_bytes = AT(snapshot_offset),
+						.found = h->snapshot_offset,
+						.expectation = QCOW2_EXPECT_AT_MOST,
+						.expected = INT64_MAX},
+			 "snapshot_offset");
 	if ((h->snapshot_offset == 0 && h->nb_snapshots > 0) ||
 	    h->snapshot_offset % geometry->cluster_size_bytes != 0)
 		complain(reporter, finding, "snapshot_offset");
