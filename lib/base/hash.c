@@ -5,9 +5,10 @@
  */
 #include "base/hash.h"
 
-#include "base/alloc.h"
-
 #include <assert.h>
+#include <sys/random.h>
+
+#include "base/alloc.h"
 
 #define FIRST_SLOTS 32
 
@@ -78,6 +79,14 @@ uint64_t qcow2_hash(const struct qcow2_hash_key *key, struct qcow2_bytes bytes)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+void qcow2_hash_key_make(struct qcow2_hash_key *key)
+{
+	/* Only collisions that an image aims for matter; without randomness there is still a hash.
+	 */
+	if (getrandom(key, sizeof(*key), GRND_NONBLOCK) < 0)
+		*key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)key, 1};
+}
+
 void qcow2_name_set_init(struct qcow2_name_set *set, size_t max_count)
 {
 	*set = (struct qcow2_name_set){.max_count = max_count};
@@ -89,11 +98,16 @@ void qcow2_name_set_release(struct qcow2_name_set *set)
 	qcow2_name_set_init(set, set->max_count);
 }
 
-/* The slot that holds hash, or the empty one where it belongs. There is always an empty one. */
-static struct qcow2_name_slot *find_slot(struct qcow2_name_slot *slots, size_t slot_count,
+/*
+ * The slot that holds hash, or the empty one where it belongs. There is always an empty one. What
+ * an image chooses, such as offsets, would pile up if it were taken for a place as it is.
+ */
+static struct qcow2_name_slot *find_slot(const struct qcow2_hash_key *key,
+					 struct qcow2_name_slot *slots, size_t slot_count,
 					 uint64_t hash)
 {
-	size_t i = (size_t)hash & (slot_count - 1);
+	uint64_t place = qcow2_hash(key, (struct qcow2_bytes){(uint8_t *)&hash, sizeof(hash)});
+	size_t i = (size_t)place & (slot_count - 1);
 
 	while (slots[i].value != QCOW2_NAME_SET_NEW && slots[i].hash != hash)
 		i = (i + 1) & (slot_count - 1);
@@ -108,6 +122,8 @@ static bool make_room(struct qcow2_name_set *set)
 
 	if (set->count < set->slot_count / 2)
 		return true;
+	if (set->slot_count == 0)
+		qcow2_hash_key_make(&set->key);
 	if (slot_count < set->slot_count)
 		return false;
 	slots = qcow2_realloc_array(NULL, slot_count, sizeof(*slots));
@@ -117,7 +133,8 @@ static bool make_room(struct qcow2_name_set *set)
 		slots[i].value = QCOW2_NAME_SET_NEW;
 	for (size_t i = 0; i < set->slot_count; i++)
 		if (set->slots[i].value != QCOW2_NAME_SET_NEW)
-			*find_slot(slots, slot_count, set->slots[i].hash) = set->slots[i];
+			*find_slot(&set->key, slots, slot_count, set->slots[i].hash) =
+				set->slots[i];
 	qcow2_free(set->slots);
 	set->slots = slots;
 	set->slot_count = slot_count;
@@ -132,7 +149,7 @@ enum qcow2_error_code qcow2_name_set_insert(struct qcow2_name_set *set, uint64_t
 	assert(value != QCOW2_NAME_SET_NEW);
 	*earlier = QCOW2_NAME_SET_NEW;
 	if (set->slot_count) {
-		slot = find_slot(set->slots, set->slot_count, hash);
+		slot = find_slot(&set->key, set->slots, set->slot_count, hash);
 		*earlier = slot->value;
 		if (*earlier != QCOW2_NAME_SET_NEW)
 			return QCOW2_ERROR_NONE;
@@ -141,7 +158,7 @@ enum qcow2_error_code qcow2_name_set_insert(struct qcow2_name_set *set, uint64_t
 		return QCOW2_ERROR_LIMIT;
 	if (!make_room(set))
 		return QCOW2_ERROR_MEMORY;
-	slot = find_slot(set->slots, set->slot_count, hash);
+	slot = find_slot(&set->key, set->slots, set->slot_count, hash);
 	slot->hash = hash;
 	slot->value = value;
 	set->count++;

@@ -14,15 +14,22 @@ struct qcow2_hash_key {
 	uint64_t high;
 };
 
+/* A random key, or some key if there is no randomness. */
+void qcow2_hash_key_make(struct qcow2_hash_key *key);
+
 /* SipHash-2-4 of the bytes; the key's 16 bytes are low then high, little-endian. */
 uint64_t qcow2_hash(const struct qcow2_hash_key *key, struct qcow2_bytes bytes);
 
-/* Each distinct hash with the value (an index, say) that it was first inserted with. */
+/*
+ * Each distinct hash with the value (an index, say) that it was first inserted with. A number that
+ * stands for itself, such as an offset, is a hash, too.
+ */
 struct qcow2_name_set {
 	struct qcow2_name_slot *slots;
 	size_t count;
 	size_t slot_count; /* 0 or a power of two */
 	size_t max_count;
+	struct qcow2_hash_key key; /* of the places of hashes among the slots */
 };
 
 /* What *earlier is when a hash was not in the set. Not allowed as a value. */

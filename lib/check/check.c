@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Drives a check, part by part. See check.h and internal.h. */
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -245,10 +244,7 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	check.memory.limit_bytes = check.options->memory_limit_bytes
 					   ? check.options->memory_limit_bytes
 					   : QCOW2_CHECK_MEMORY_BYTES;
-	/* Only collisions that an image aims for matter; without randomness there is still a hash.
-	 */
-	if (getrandom(&check.hash_key, sizeof(check.hash_key), GRND_NONBLOCK) < 0)
-		check.hash_key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)&check, 1};
+	qcow2_hash_key_make(&check.hash_key);
 	qcow2_rules_header(image, &check.reporter);
 	qcow2_rules_extensions(image, &check.reporter);
 	/* What unknown features mean for the clusters, nobody here knows. */

@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/error.h"
 #include "walk/internal.h"
@@ -126,10 +125,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	w.selection = selection ? selection : own;
 	w.selection->matched = 0;
 	w.reporter = (struct qcow2_reporter){.problem = hear_problem, .opaque = &w};
-	/* Only collisions that an image aims for matter; without randomness there is still a hash.
-	 */
-	if (getrandom(&w.hash_key, sizeof(w.hash_key), GRND_NONBLOCK) < 0)
-		w.hash_key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)&w, 1};
+	qcow2_hash_key_make(&w.hash_key);
 	if (w.selection->count == 0 || probe(&w) == 0)
 		walk_image(&w);
 	else
