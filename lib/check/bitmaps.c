@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "check/bitmap_tail.h"
 #include "check/internal.h"
 
 /* How many different names and tables duplicates are looked for among. */
@@ -12,7 +13,6 @@
 #define TABLES_MAX 1000000
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
-#define TAIL_PIECE  65536
 
 /* One visit to the directory. */
 struct visit {
@@ -33,64 +33,6 @@ static bool claim(const struct visit *visit, enum qcow2_part part, uint64_t offs
 							 .part = part,
 							 .list = place ? place->guest_byte : 0,
 							 .index = place ? place->index : 0});
-}
-
-static bool all_zeros(const uint8_t *bytes, size_t size)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
-}
-
-/* Complains about the first byte of [offset, end) that is not zero. */
-static int rule_zeros(const struct visit *visit, uint64_t index, uint64_t offset, uint64_t end)
-{
-	struct qcow2_check *check = visit->check;
-	uint8_t *piece = check->workers[0].buffer;
-	size_t size, at = 0;
-
-	for (; offset < end; offset += size) {
-		size = end - offset < TAIL_PIECE ? (size_t)(end - offset) : TAIL_PIECE;
-		if (qcow2_source_read(qcow2_image_source(check->image), offset, piece, size,
-				      check->err))
-			return -1;
-		if (all_zeros(piece, size))
-			continue;
-		while (piece[at] == 0)
-			at++;
-		qcow2_report(&check->reporter,
-			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-						     .offset_bytes = offset + at,
-						     .has_found = true,
-						     .found = piece[at],
-						     .expectation = QCOW2_EXPECT_VALUE},
-			     "bitmaps/%llu", (unsigned long long)index);
-		break;
-	}
-	return 0;
-}
-
-/* "Bitmap data": the bits past the end in the last cluster, which is at data. */
-static int rule_tail(const struct visit *visit, const struct qcow2_bitmap *bitmap, uint64_t data)
-{
-	const struct qcow2_geometry *geometry = visit->check->geometry;
-	struct qcow2_source *source = qcow2_image_source(visit->check->image);
-	uint64_t bits = qcow2_div_ceil_u64(geometry->virtual_size_bytes,
-					   UINT64_C(1) << bitmap->entry.granularity_bits);
-	uint64_t in_cluster = bits % (geometry->cluster_size_bytes * 8);
-	uint64_t at = data + in_cluster / 8, end = data + geometry->cluster_size_bytes;
-	uint8_t byte = 0;
-
-	if (in_cluster == 0 || at >= geometry->file_size_bytes)
-		return 0;
-	if (end > geometry->file_size_bytes)
-		end = geometry->file_size_bytes;
-	if (in_cluster % 8 != 0) {
-		if (qcow2_source_read(source, at, &byte, 1, visit->check->err))
-			return -1;
-		if (byte >> in_cluster % 8 == 0)
-			at++;
-	}
-	/* An odd byte with bits past the end is not zero, so that the search ends on it at once. */
-	return rule_zeros(visit, bitmap->index, at, end);
 }
 
 /* One entry of a bitmap's table. */
@@ -115,7 +57,9 @@ static int visit_entry(const struct visit *visit, const struct qcow2_bitmap *bit
 	if (offset == 0 || place->index + 1 != needed || visit->check->naming ||
 	    (bitmap->entry.flags & QCOW2_BITMAP_IN_USE))
 		return 0;
-	return rule_tail(visit, bitmap, offset);
+	return qcow2_rule_bitmap_tail(visit->check->image, bitmap, offset,
+				      visit->check->workers[0].buffer, &visit->check->reporter,
+				      visit->check->err);
 }
 
 static int visit_table(struct visit *visit, const struct qcow2_bitmap *bitmap)

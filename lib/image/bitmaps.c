@@ -9,6 +9,7 @@
 
 #define FIXED_BYTES 24
 #define EXTRA_SHOWN 4096
+#define SIZE_MOST   (UINT64_C(64) << 20)
 
 struct qcow2_bitmaps {
 	struct qcow2_bitmaps_extension extension;
@@ -17,6 +18,7 @@ struct qcow2_bitmaps {
 	uint64_t used; /* bytes that the entries so far claim */
 	uint64_t directory_end;
 	uint64_t next_index;
+	uint64_t most; /* entries */
 	bool ended;
 	/* Of the entry that is looked at: the window may slide on. */
 	uint8_t fixed[FIXED_BYTES];
@@ -50,6 +52,7 @@ int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **o
 	qcow2_bitmaps_extension_decode(&bitmaps->extension, extension.data.data,
 				       extension.data.size);
 	bitmaps->at = bitmaps->extension.bitmap_directory_offset;
+	bitmaps->most = bitmaps->extension.nb_bitmaps;
 	if (qcow2_add_u64(bitmaps->at, bitmaps->extension.bitmap_directory_size, &end))
 		end = UINT64_MAX;
 	bitmaps->directory_end = end;
@@ -119,7 +122,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	struct qcow2_bytes view;
 	uint64_t size;
 
-	if (bitmaps->ended || bitmaps->next_index >= bitmaps->extension.nb_bitmaps ||
+	if (bitmaps->ended || bitmaps->next_index >= bitmaps->most ||
 	    bitmaps->at >= bitmaps->window.end)
 		return 0;
 	*out = (struct qcow2_bitmap){.index = bitmaps->next_index, .offset_bytes = bitmaps->at};
@@ -140,6 +143,17 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	bitmaps->at += out->size_bytes;
 	bitmaps->used += out->size_bytes;
 	return 1;
+}
+
+void qcow2_bitmaps_go_beyond(struct qcow2_bitmaps *bitmaps)
+{
+	uint64_t end = qcow2_image_readable_end(bitmaps->window.image);
+
+	if (end - bitmaps->at > SIZE_MOST)
+		end = bitmaps->at + SIZE_MOST;
+	bitmaps->directory_end = end;
+	bitmaps->most = UINT32_MAX;
+	qcow2_window_begin(&bitmaps->window, bitmaps->at, end);
 }
 
 uint64_t qcow2_bitmaps_used_bytes(const struct qcow2_bitmaps *bitmaps)

@@ -53,4 +53,10 @@ void qcow2_window_begin(struct qcow2_window *window, uint64_t offset, uint64_t e
 int qcow2_window_view(struct qcow2_window *window, uint64_t offset, size_t size,
 		      struct qcow2_bytes *view, struct qcow2_error *err);
 
+/*
+ * Makes an iterator that has not moved go on behind what the extension says of the directory's size
+ * and count, for a caller who knows where to stop.
+ */
+void qcow2_bitmaps_go_beyond(struct qcow2_bitmaps *bitmaps);
+
 #endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Dirty bitmaps as what they mean: ranges of the virtual disk ("Bitmaps extension", "Bitmap data").
+ * Streams: memory does not depend on the size of the disk or of the bitmap.
+ */
+#ifndef QCOW2_BITMAP_H
+#define QCOW2_BITMAP_H
+
+#include <qcow2/base.h>
+#include <qcow2/error.h>
+#include <qcow2/image.h>
+#include <qcow2/problem.h>
+
+QCOW2_BEGIN_DECLS
+
+/* A range of the virtual disk that is dirty or clean throughout. */
+struct qcow2_extent {
+	uint64_t start_bytes;
+	uint64_t length_bytes;
+	bool dirty;
+};
+
+struct qcow2_extents;
+
+/*
+ * The ranges of a bitmap, in order, from 0 to the virtual size without gaps; neighbours differ.
+ * entry is copied. Data in holes of the file, or past its end, reads as zeros; table entries that
+ * are missing count as zeros.
+ *
+ * Returns 0 and sets *out (close it with qcow2_extents_close()), or -1 with *err filled:
+ * QCOW2_ERROR_BROKEN (the geometry is insane, granularity over 63), QCOW2_ERROR_MEMORY.
+ * An image may be read by several of them, each used by one thread at a time.
+ */
+QCOW2_API int qcow2_extents_open(const struct qcow2_image *image,
+				 const struct qcow2_bitmap_dir_entry *entry,
+				 struct qcow2_extents **out, struct qcow2_error *err);
+
+enum qcow2_extents_operation {
+	QCOW2_EXTENTS_UNION,     /* dirty in any */
+	QCOW2_EXTENTS_INTERSECT, /* dirty in all */
+	QCOW2_EXTENTS_SUBTRACT,  /* dirty in the first and in none of the others */
+};
+
+/*
+ * The ranges of several, of disks of the same size, combined; parts is copied, what it points to is
+ * owned by *out from then on, also if the call fails. count is at least 1. Errors:
+ * QCOW2_ERROR_ARGUMENT (sizes differ), QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_extents_combine(enum qcow2_extents_operation operation,
+				    struct qcow2_extents *const *parts, size_t count,
+				    struct qcow2_extents **out, struct qcow2_error *err);
+
+/* The size of the disk that the ranges cover. */
+QCOW2_API uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents);
+
+/*
+ * The next range: 1 and *out filled, 0 after the last, -1 with *err filled: QCOW2_ERROR_BROKEN (a
+ * table entry that cannot be understood: reserved bits, or an offset and all ones),
+ * QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT.
+ */
+QCOW2_API int qcow2_extents_next(struct qcow2_extents *extents, struct qcow2_extent *out,
+				 struct qcow2_error *err);
+
+/* NULL is fine. */
+QCOW2_API void qcow2_extents_close(struct qcow2_extents *extents);
+
+/*
+ * The entry of a bitmap by its name. Errors: QCOW2_ERROR_NOT_FOUND, QCOW2_ERROR_ARGUMENT (several
+ * have it), those of qcow2_bitmaps_open() and qcow2_bitmaps_next().
+ */
+QCOW2_API int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
+				struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err);
+
+/* ---- what is wrong with bitmaps ---- */
+
+struct qcow2_bitmap_health;
+
+/*
+ * Looks at the bitmaps of an image one after another, with the rules of qcow2_check(), but at
+ * nothing else of the image. Errors: QCOW2_ERROR_BROKEN (the geometry is insane),
+ * QCOW2_ERROR_MEMORY. To be used by one thread at a time.
+ */
+QCOW2_API int qcow2_bitmap_health_new(const struct qcow2_image *image,
+				      struct qcow2_bitmap_health **out, struct qcow2_error *err);
+
+/*
+ * Tells what is wrong with one bitmap, which an iterator over the directory has just given: its
+ * entry, its table, the bits past its end. Bitmaps that were looked at before are remembered, to
+ * find equal names and shared tables. Errors: QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT,
+ * QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int
+qcow2_bitmap_health_examine(struct qcow2_bitmap_health *health, const struct qcow2_bitmap *bitmap,
+			    void (*problem)(void *opaque, const struct qcow2_problem *problem),
+			    void *opaque, struct qcow2_error *err);
+
+/* NULL is fine. */
+QCOW2_API void qcow2_bitmap_health_free(struct qcow2_bitmap_health *health);
+
+QCOW2_END_DECLS
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* Hands out what the kinds of streams have found, and combines streams. */
+#include "image/extents.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "image/internal.h"
+
+uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents)
+{
+	return extents->size_bytes;
+}
+
+void qcow2_extents_close(struct qcow2_extents *extents)
+{
+	if (extents)
+		extents->kind->close(extents);
+}
+
+/* What there is after an empty queue. */
+static int refill(struct qcow2_extents *extents, struct qcow2_error *err)
+{
+	int more = 1;
+
+	extents->next = extents->count = 0;
+	while (extents->count == 0 && more > 0 && !extents->ended)
+		more = extents->kind->fill(extents, err);
+	if (more < 0)
+		return -1;
+	extents->ended |= more == 0;
+	/* The last one ends with the disk. */
+	if (extents->ended && extents->begun && extents->start_bytes < extents->size_bytes)
+		qcow2_extents_flip(extents, extents->size_bytes);
+	return extents->count > 0;
+}
+
+int qcow2_extents_next(struct qcow2_extents *extents, struct qcow2_extent *out,
+		       struct qcow2_error *err)
+{
+	if (extents->next == extents->count) {
+		int more = refill(extents, err);
+
+		if (more <= 0)
+			return more;
+	}
+	*out = extents->queue[extents->next++];
+	return 1;
+}
+
+/* ---- several at once ---- */
+
+struct part {
+	struct qcow2_extents *extents;
+	struct qcow2_extent now; /* the rest of what it told last */
+};
+
+struct combination {
+	struct qcow2_extents common;
+	enum qcow2_extents_operation operation;
+	uint64_t at; /* everything before was told */
+	size_t count;
+	struct part parts[];
+};
+
+static bool is_dirty(const struct combination *c)
+{
+	bool any = false, all = true, others = false;
+
+	for (size_t i = 0; i < c->count; i++) {
+		any |= c->parts[i].now.dirty;
+		all &= c->parts[i].now.dirty;
+		others |= i > 0 && c->parts[i].now.dirty;
+	}
+	if (c->operation == QCOW2_EXTENTS_UNION)
+		return any;
+	return c->operation == QCOW2_EXTENTS_INTERSECT ? all : c->parts[0].now.dirty && !others;
+}
+
+/* As far as none of the parts changes: 1, 0 at the end, or -1. */
+static int combine_next(struct combination *c, struct qcow2_error *err)
+{
+	uint64_t length = c->common.size_bytes - c->at;
+
+	for (size_t i = 0; i < c->count; i++) {
+		struct part *part = &c->parts[i];
+
+		if (part->now.length_bytes == 0 && length > 0 &&
+		    qcow2_extents_next(part->extents, &part->now, err) < 0)
+			return -1;
+		if (part->now.length_bytes < length)
+			length = part->now.length_bytes;
+	}
+	if (length == 0)
+		return 0;
+	qcow2_extents_turn(&c->common, c->at, is_dirty(c));
+	for (size_t i = 0; i < c->count; i++)
+		c->parts[i].now.length_bytes -= length;
+	c->at += length;
+	return 1;
+}
+
+static int combination_fill(struct qcow2_extents *extents, struct qcow2_error *err)
+{
+	struct combination *c = (struct combination *)extents;
+	int more = 1;
+
+	while (more > 0 && qcow2_extents_have_room(extents))
+		more = combine_next(c, err);
+	return more;
+}
+
+static void combination_close(struct qcow2_extents *extents)
+{
+	struct combination *c = (struct combination *)extents;
+
+	for (size_t i = 0; i < c->count; i++)
+		qcow2_extents_close(c->parts[i].extents);
+	qcow2_free(c);
+}
+
+static const struct qcow2_extents_kind combination_kind = {combination_fill, combination_close};
+
+int qcow2_extents_combine(enum qcow2_extents_operation operation,
+			  struct qcow2_extents *const *parts, size_t count,
+			  struct qcow2_extents **out, struct qcow2_error *err)
+{
+	struct combination *c;
+	bool same = true;
+
+	if (count == 1) {
+		*out = parts[0];
+		return 0;
+	}
+	c = qcow2_alloc(sizeof(*c) + count * sizeof(c->parts[0]));
+	if (!c) {
+		for (size_t i = 0; i < count; i++)
+			qcow2_extents_close(parts[i]);
+		return qcow2_fail_memory(err);
+	}
+	c->common.kind = &combination_kind;
+	c->common.size_bytes = parts[0]->size_bytes;
+	c->operation = operation;
+	c->count = count;
+	for (size_t i = 0; i < count; i++) {
+		c->parts[i].extents = parts[i];
+		same &= parts[i]->size_bytes == parts[0]->size_bytes;
+	}
+	if (!same) {
+		combination_close(&c->common);
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the disks that the bitmaps are of have different sizes");
+	}
+	*out = &c->common;
+	return 0;
+}
+
+/* ---- by name ---- */
+
+int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
+		      struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err)
+{
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	unsigned found = 0;
+	int more;
+
+	if (qcow2_bitmaps_open(image, &bitmaps, err))
+		return -1;
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
+		if (bitmap.cut || bitmap.name.size != name.size ||
+		    (name.size > 0 && memcmp(bitmap.name.data, name.data, name.size) != 0))
+			continue;
+		if (found++ == 0)
+			*out = bitmap.entry;
+	}
+	qcow2_bitmaps_close(bitmaps);
+	if (more < 0)
+		return -1;
+	if (found == 1)
+		return 0;
+	return qcow2_fail(
+		err, found == 0 ? QCOW2_ERROR_NOT_FOUND : QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+		found == 0 ? "there is no bitmap of that name" : "%u bitmaps have that name",
+		found);
+}

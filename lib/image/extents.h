@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* Streams of extents: what the kinds of them share. */
+#ifndef QCOW2_IMAGE_EXTENTS_H
+#define QCOW2_IMAGE_EXTENTS_H
+
+#include <qcow2/bitmap.h>
+
+#define QCOW2_EXTENTS_QUEUED 1024
+/* What may be told without looking whether there is room: the bits of a word. */
+#define QCOW2_EXTENTS_STEP 64
+
+/*
+ * A kind of stream. fill() goes on in order, turns wherever the disk may become dirty or clean, at
+ * 0 first, and returns once the queue has no room or it likes to: 1, 0 at the end, or -1.
+ */
+struct qcow2_extents_kind {
+	int (*fill)(struct qcow2_extents *extents, struct qcow2_error *err);
+	void (*close)(struct qcow2_extents *extents); /* frees all, *extents included */
+};
+
+struct qcow2_extents {
+	const struct qcow2_extents_kind *kind;
+	uint64_t size_bytes;
+	uint64_t start_bytes; /* of the extent whose end is not known yet */
+	bool begun, dirty, ended;
+	size_t next, count; /* in the queue */
+	struct qcow2_extent queue[QCOW2_EXTENTS_QUEUED];
+};
+
+static inline bool qcow2_extents_have_room(const struct qcow2_extents *extents)
+{
+	return extents->count <= QCOW2_EXTENTS_QUEUED - QCOW2_EXTENTS_STEP;
+}
+
+/* The extent ends at a place behind its start, and one of the other sort begins. */
+static inline void qcow2_extents_flip(struct qcow2_extents *extents, uint64_t at_bytes)
+{
+	struct qcow2_extent *extent = &extents->queue[extents->count++];
+
+	extent->start_bytes = extents->start_bytes;
+	extent->length_bytes = at_bytes - extents->start_bytes;
+	extent->dirty = extents->dirty;
+	extents->start_bytes = at_bytes;
+	extents->dirty = !extents->dirty;
+}
+
+/* From a place on, the disk is so, perhaps as before. */
+static inline void qcow2_extents_turn(struct qcow2_extents *extents, uint64_t at_bytes, bool dirty)
+{
+	if (!extents->begun) {
+		extents->begun = true;
+		extents->dirty = dirty;
+	}
+	if (dirty != extents->dirty)
+		qcow2_extents_flip(extents, at_bytes);
+}
+
+#endif
