@@ -13,6 +13,7 @@
 
 #define HELD_MOST_BYTES (UINT64_C(1) << 30)
 #define FIRST_CAPACITY  16
+#define STEP_BYTES      256
 
 int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct qcow2_error *err)
 {
@@ -26,16 +27,22 @@ int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct 
 	return 0;
 }
 
+static void free_write(struct qcow2_planned_write *write)
+{
+	qcow2_free(write->bytes);
+	qcow2_free(write);
+}
+
 void qcow2_plan_free(struct qcow2_plan *plan)
 {
 	if (!plan)
 		return;
-	for (size_t i = 0; i < plan->count; i++) {
-		qcow2_free(plan->writes[i]->bytes);
-		qcow2_free(plan->writes[i]);
-	}
+	for (size_t i = 0; i < plan->count; i++)
+		free_write(plan->writes[i]);
+	qcow2_plan_index_release(plan->buckets);
 	qcow2_free(plan->writes);
 	qcow2_free(plan->old_bytes);
+	qcow2_free(plan->now);
 	qcow2_free(plan);
 }
 
@@ -49,20 +56,6 @@ size_t qcow2_plan_count(const struct qcow2_plan *plan)
 	return plan->count;
 }
 
-/* Lays a write over what was read from [offset, offset + size). */
-static void lay_over(const struct qcow2_planned_write *write, uint64_t offset, uint8_t *bytes,
-		     size_t size)
-{
-	uint64_t first = write->offset_bytes > offset ? write->offset_bytes : offset;
-	uint64_t end = write->offset_bytes + write->size;
-
-	if (end > offset + size)
-		end = offset + size;
-	if (first < end)
-		memcpy(bytes + (first - offset), write->bytes + (first - write->offset_bytes),
-		       (size_t)(end - first));
-}
-
 int qcow2_plan_read(const struct qcow2_plan *plan, size_t count, uint64_t offset, uint8_t *bytes,
 		    size_t size, struct qcow2_error *err)
 {
@@ -74,8 +67,8 @@ int qcow2_plan_read(const struct qcow2_plan *plan, size_t count, uint64_t offset
 	if (stored > 0 && qcow2_source_read(plan->source, offset, bytes, stored, err))
 		return -1;
 	memset(bytes + stored, 0, size - stored);
-	for (size_t i = 0; i < count; i++)
-		lay_over(plan->writes[i], offset, bytes, size);
+	qcow2_plan_index_lay_over(plan->buckets, count < plan->count ? plan->writes[count] : NULL,
+				  offset, bytes, size);
 	return 0;
 }
 
@@ -89,11 +82,29 @@ static int check_end(const struct qcow2_plan *plan, uint64_t end, struct qcow2_e
 	return 0;
 }
 
-/* Takes away what stays the same at both ends. */
+/* Room for what stands where a write goes, kept for the next write. */
+static bool make_room(struct qcow2_plan *plan, size_t size)
+{
+	if (size <= plan->now_size)
+		return true;
+	qcow2_free(plan->now);
+	plan->now = qcow2_alloc_buffer(size);
+	plan->now_size = plan->now ? size : 0;
+	return plan->now != NULL;
+}
+
+/* Takes away what stays the same at both ends, large steps first. */
 static void trim(const uint8_t *now, struct qcow2_bytes *bytes, uint64_t *offset)
 {
 	size_t first = 0;
 
+	while (bytes->size - first >= STEP_BYTES &&
+	       memcmp(now + first, bytes->data + first, STEP_BYTES) == 0)
+		first += STEP_BYTES;
+	while (bytes->size - first >= STEP_BYTES &&
+	       memcmp(now + bytes->size - STEP_BYTES, bytes->data + bytes->size - STEP_BYTES,
+		      STEP_BYTES) == 0)
+		bytes->size -= STEP_BYTES;
 	while (first < bytes->size && now[first] == bytes->data[first])
 		first++;
 	while (bytes->size > first && now[bytes->size - 1] == bytes->data[bytes->size - 1])
@@ -156,6 +167,12 @@ static int insert(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t offs
 	write = grow(plan) ? make_write(phase, offset, bytes, why) : NULL;
 	if (!write)
 		return qcow2_fail_memory(err);
+	write->number = plan->count;
+	if (!qcow2_plan_index_add(plan->buckets, write)) {
+		qcow2_plan_index_remove(plan->buckets, write);
+		free_write(write);
+		return qcow2_fail_memory(err);
+	}
 	for (; at > 0 && plan->writes[at - 1]->phase > phase; at--)
 		plan->writes[at] = plan->writes[at - 1];
 	plan->writes[at] = write;
@@ -168,20 +185,17 @@ int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t o
 		     struct qcow2_bytes bytes, const char *why, struct qcow2_error *err)
 {
 	uint64_t end;
-	uint8_t *now;
 	int failed;
 
 	if (qcow2_add_u64(offset, bytes.size, &end))
 		end = UINT64_MAX;
 	if (check_end(plan, end, err))
 		return -1;
-	now = qcow2_alloc_buffer(bytes.size);
-	if (!now)
+	if (!make_room(plan, bytes.size))
 		return qcow2_fail_memory(err);
-	failed = qcow2_plan_read(plan, plan->count, offset, now, bytes.size, err);
+	failed = qcow2_plan_read(plan, plan->count, offset, plan->now, bytes.size, err);
 	if (!failed)
-		trim(now, &bytes, &offset);
-	qcow2_free(now);
+		trim(plan->now, &bytes, &offset);
 	if (!failed && bytes.size > 0)
 		failed = insert(plan, phase, offset, bytes, why, err);
 	if (!failed && end > plan->size_bytes)

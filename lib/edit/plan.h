@@ -5,8 +5,11 @@
 
 #include <qcow2/edit.h>
 
+#include "edit/plan_index.h"
+
 struct qcow2_planned_write {
 	enum qcow2_phase phase;
+	uint64_t number; /* among all, as they were added */
 	uint64_t offset_bytes;
 	uint8_t *bytes;
 	size_t size;
@@ -17,9 +20,12 @@ struct qcow2_plan {
 	struct qcow2_source *source;
 	struct qcow2_planned_write **writes; /* in the order of their phases */
 	size_t count, capacity;
+	struct qcow2_plan_bucket buckets[QCOW2_PLAN_BUCKETS];
 	uint64_t old_size_bytes, size_bytes;
 	uint64_t held_bytes; /* in all writes */
-	uint8_t *old_bytes;  /* of the write that was asked for last */
+	uint8_t *now;        /* what a write is compared with: room of now_size bytes */
+	size_t now_size;
+	uint8_t *old_bytes; /* of the write that was asked for last */
 };
 
 /* Reads the file as it is after the first count writes; past the end of the file, zeros. */

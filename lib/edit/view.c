@@ -26,14 +26,7 @@ static uint64_t view_hole_end(void *opaque, uint64_t offset_bytes)
 
 	if (end == plan->old_size_bytes && end > offset_bytes && plan->size_bytes > end)
 		end = plan->size_bytes;
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct qcow2_planned_write *write = plan->writes[i];
-
-		if (write->offset_bytes < end && write->offset_bytes + write->size > offset_bytes)
-			end = write->offset_bytes > offset_bytes ? write->offset_bytes
-								 : offset_bytes;
-	}
-	return end;
+	return qcow2_plan_index_next(plan->buckets, offset_bytes, end);
 }
 
 int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out, struct qcow2_error *err)
