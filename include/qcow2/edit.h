@@ -24,6 +24,7 @@ QCOW2_BEGIN_DECLS
 enum qcow2_phase {
 	QCOW2_PHASE_WITHDRAW, /* take back what will not be true for a while */
 	QCOW2_PHASE_NEW,      /* what nothing points to yet */
+	QCOW2_PHASE_COUNT,    /* lead to new refcounts */
 	QCOW2_PHASE_POINT,    /* point to it */
 	QCOW2_PHASE_CLEAN,    /* give back what is no longer used; what is true again */
 };

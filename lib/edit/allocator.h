@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Host clusters for what a plan adds: finds those whose refcount is 0, counts them, and makes room
+ * for more refcounts where there is none ("Host cluster management"). All widths.
+ */
+#ifndef QCOW2_EDIT_ALLOCATOR_H
+#define QCOW2_EDIT_ALLOCATOR_H
+
+#include "edit/plan.h"
+
+struct qcow2_allocator;
+
+/*
+ * Reads the refcount table of the image as it is planned so far. only_behind: take nothing before
+ * the end of the file, for images whose refcounts are not to be trusted. Errors:
+ * QCOW2_ERROR_BROKEN (there is no refcount table that could be used), QCOW2_ERROR_MEMORY,
+ * QCOW2_ERROR_IO.
+ */
+int qcow2_allocator_open(struct qcow2_plan *plan, const struct qcow2_image *image, bool only_behind,
+			 struct qcow2_allocator **out, struct qcow2_error *err);
+void qcow2_allocator_close(struct qcow2_allocator *allocator);
+
+/*
+ * Takes count clusters side by side, each with a refcount of 1 from now on; *offset_bytes is where
+ * they are. Errors: QCOW2_ERROR_LIMIT (the refcount table would be too large), QCOW2_ERROR_BROKEN,
+ * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
+ */
+int qcow2_allocator_take(struct qcow2_allocator *allocator, uint64_t count, uint64_t *offset_bytes,
+			 struct qcow2_error *err);
+
+/* The refcount of a cluster; 0 where nothing counts it. */
+int qcow2_allocator_get(struct qcow2_allocator *allocator, uint64_t cluster, uint64_t *refcount,
+			struct qcow2_error *err);
+
+/* Sets the refcount of a cluster that is counted already; others are left alone. */
+int qcow2_allocator_set(struct qcow2_allocator *allocator, uint64_t cluster, uint64_t refcount,
+			struct qcow2_error *err);
+
+/*
+ * Plans what has changed since the last call: refcount blocks in that phase, and what leads to new
+ * ones in QCOW2_PHASE_COUNT.
+ */
+int qcow2_allocator_plan(struct qcow2_allocator *allocator, enum qcow2_phase phase,
+			 struct qcow2_error *err);
+
+/* The refcount table that was replaced by a larger one: false if none was. */
+bool qcow2_allocator_moved_table(const struct qcow2_allocator *allocator, uint64_t *offset_bytes,
+				 uint64_t *clusters);
+
+#endif
