@@ -4,6 +4,8 @@
 #define QCOW2_QCOW2_H
 
 #include <qcow2/base.h>
+#include <qcow2/bitmap.h>
+#include <qcow2/bitmap_edit.h>
 #include <qcow2/check.h>
 #include <qcow2/edit.h>
 #include <qcow2/error.h>

@@ -53,6 +53,10 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	size_t id = id_of(problem);
 	uint64_t earlier;
 
+	/* All bitmaps were stale before, which was told once. */
+	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
+	    verdict->before.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
+		return false;
 	/* Extensions move when others are laid out before them. */
 	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST ||
 	    strncmp(problem->where, "extensions", 10) == 0)

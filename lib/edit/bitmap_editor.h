@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* A bitmap editor as the files of this room see it. */
+#ifndef QCOW2_EDIT_BITMAP_EDITOR_H
+#define QCOW2_EDIT_BITMAP_EDITOR_H
+
+#include <qcow2/bitmap_edit.h>
+
+#include "base/vector.h"
+#include "edit/allocator.h"
+
+#define QCOW2_BITMAP_ENTRY_ONES UINT64_C(1)
+
+/* A bitmap in memory. */
+struct qcow2_edited_bitmap {
+	struct qcow2_bitmap_dir_entry entry;
+	uint8_t *name, *extra;
+	uint64_t index;    /* in the directory that was read; UINT64_MAX: a new one */
+	bool stored;       /* entry has a table in the file */
+	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
+	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
+	uint64_t entry_count;
+};
+
+struct qcow2_bitmap_editor {
+	struct qcow2_plan *plan;
+	struct qcow2_source *view; /* the image as it was planned before */
+	struct qcow2_image *image;
+	const struct qcow2_geometry *geometry;
+	struct qcow2_edited_bitmap **bitmaps;
+	size_t count, capacity;
+	bool changed, inconsistent;
+	bool careful;            /* refcounts may be wrong: look before clusters are taken */
+	uint64_t held_bytes;     /* of tables and data in memory */
+	uint64_t unread_entries; /* of tables that are given up: so many more may be read */
+	bool has_extension;
+	uint64_t directory_offset, directory_size; /* as the extension has them */
+	struct qcow2_vector given_up;              /* clusters that are no longer referred to */
+	struct qcow2_allocator *allocator;
+	struct qcow2_source *after_view;
+};
+
+/* ---- the list ---- */
+
+/* How to read a directory: what is damaged is an error, or as much is taken as can be. */
+enum qcow2_directory_mode { QCOW2_DIRECTORY_STRICT, QCOW2_DIRECTORY_LENIENT };
+
+int qcow2_bitmap_editor_new(struct qcow2_plan *plan, struct qcow2_bitmap_editor **out,
+			    struct qcow2_error *err);
+/* Takes an entry of the directory over. */
+int qcow2_bitmap_editor_take(struct qcow2_bitmap_editor *editor, const struct qcow2_bitmap *bitmap,
+			     struct qcow2_error *err);
+/* A new one at the end of the list, which belongs to the editor; NULL if memory is short. */
+struct qcow2_edited_bitmap *qcow2_bitmap_editor_append(struct qcow2_bitmap_editor *editor,
+						       struct qcow2_bytes name);
+void qcow2_bitmap_editor_drop(struct qcow2_bitmap_editor *editor, size_t at);
+bool qcow2_bitmap_rename_to(struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name);
+struct qcow2_bytes qcow2_edited_name(const struct qcow2_edited_bitmap *bitmap);
+
+/*
+ * Gives up the clusters that a stored bitmap has: they are free if nothing else refers to them. Of
+ * tables that overlap, what the file cannot hold is left for a check to find.
+ */
+int qcow2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+			 struct qcow2_error *err);
+int qcow2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset_bytes,
+			   uint64_t size_bytes, struct qcow2_error *err);
+
+/* ---- bits ---- */
+
+/* How many bits a bitmap has. */
+uint64_t qcow2_edited_bits(const struct qcow2_bitmap_editor *editor,
+			   const struct qcow2_edited_bitmap *bitmap);
+
+/* Whether QEMU takes a bitmap of that granularity; says why not. */
+int qcow2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularity_bits,
+		      struct qcow2_error *err);
+
+/* Frees the table and the data that a bitmap has in memory. */
+void qcow2_bitmap_release_bits(struct qcow2_bitmap_editor *editor,
+			       struct qcow2_edited_bitmap *bitmap);
+
+/* Frees the data of one entry, if it has any. */
+void qcow2_bitmap_release_data(struct qcow2_bitmap_editor *editor,
+			       struct qcow2_edited_bitmap *bitmap, uint64_t index);
+
+/* Gives a bitmap a new table, all of whose entries are just so. */
+int qcow2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		      uint64_t entry, struct qcow2_error *err);
+
+/*
+ * Takes the table of a stored bitmap into memory, unless it is there. mend: entries that are
+ * damaged or missing become all ones, and *uncertain counts the bits of them; else they are errors.
+ */
+int qcow2_bitmap_load(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		      bool mend, uint64_t *uncertain, struct qcow2_error *err);
+
+/* Sets the bits [first, end) of a bitmap whose table is in memory. */
+int qcow2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+			  uint64_t first, uint64_t end, struct qcow2_error *err);
+
+/* The data of an entry in memory, to be changed; NULL with *err filled. */
+uint8_t *qcow2_bitmap_data(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+			   uint64_t index, struct qcow2_error *err);
+
+/* The extents of a bitmap whose table is in memory; it must not change while they are read. */
+int qcow2_edited_extents(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+			 struct qcow2_extents **out, struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bitset.h"
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "edit/area.h"
+#include "edit/bitmap_editor.h"
+
+#define AUTOCLEAR_AT    88
+#define FIXED_BYTES     24
+#define EXTENSION_BYTES 24
+/* Data are stored in runs of so many bytes, if there is such a run. */
+#define RUN_BYTES ((size_t)1 << 20)
+
+/* "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. */
+static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
+	uint8_t raw[8];
+
+	qcow2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
+	return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
+				(struct qcow2_bytes){raw, sizeof(raw)},
+				"take the bitmaps bit back while they change", err);
+}
+
+/* ---- data and tables ---- */
+
+/* Whether data are all zeros or all ones, as far as the bitmap goes; they are dropped then. */
+static void simplify(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		     uint64_t index)
+{
+	uint64_t cluster = editor->geometry->cluster_size_bytes;
+	uint64_t left = qcow2_edited_bits(editor, bitmap) - index * cluster * 8;
+	uint64_t bits = left < cluster * 8 ? left : cluster * 8;
+	uint64_t ones = qcow2_count_ones(bitmap->data[index], (size_t)cluster);
+
+	if (ones != 0 && (ones != bits || bits != cluster * 8))
+		return;
+	qcow2_bitmap_release_data(editor, bitmap, index);
+	bitmap->entries[index] = ones ? QCOW2_BITMAP_ENTRY_ONES : 0;
+}
+
+/*
+ * All ones for a last entry that the bitmap does not fill would be right, but QEMU then sets bits
+ * past the end when it stores the bitmap the next time.
+ */
+static int spell_out_last(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+			  struct qcow2_error *err)
+{
+	uint64_t per_entry = editor->geometry->cluster_size_bytes * 8;
+	uint64_t last = bitmap->entry_count - 1;
+
+	if (bitmap->data[last] || bitmap->entries[last] != QCOW2_BITMAP_ENTRY_ONES ||
+	    qcow2_edited_bits(editor, bitmap) % per_entry == 0)
+		return 0;
+	return qcow2_bitmap_data(editor, bitmap, last, err) ? 0 : -1;
+}
+
+/* Stores the data of count entries from those that have data on, side by side. */
+static int store_run(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		     const uint64_t *indexes, size_t count, struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+	uint8_t *run;
+	uint64_t offset;
+	int failed;
+
+	if (qcow2_allocator_take(editor->allocator, count, &offset, err))
+		return -1;
+	run = qcow2_alloc_buffer(count * cluster);
+	if (!run)
+		return qcow2_fail_memory(err);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(run + i * cluster, bitmap->data[indexes[i]], cluster);
+		bitmap->entries[indexes[i]] = offset + i * cluster;
+		qcow2_bitmap_release_data(editor, bitmap, indexes[i]);
+	}
+	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
+				  (struct qcow2_bytes){run, count * cluster}, "bitmap data", err);
+	qcow2_free(run);
+	return failed;
+}
+
+static int store_data(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		      struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+	size_t most = cluster < RUN_BYTES ? RUN_BYTES / cluster : 1, count = 0;
+	uint64_t *indexes = qcow2_alloc_array(most, sizeof(*indexes));
+	int failed = 0;
+
+	if (!indexes)
+		return qcow2_fail_memory(err);
+	if (spell_out_last(editor, bitmap, err)) {
+		qcow2_free(indexes);
+		return -1;
+	}
+	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
+		if (bitmap->data[i])
+			simplify(editor, bitmap, i);
+		if (bitmap->data[i])
+			indexes[count++] = i;
+		if (count == most) {
+			failed = store_run(editor, bitmap, indexes, count, err);
+			count = 0;
+		}
+	}
+	if (!failed && count > 0)
+		failed = store_run(editor, bitmap, indexes, count, err);
+	qcow2_free(indexes);
+	return failed;
+}
+
+static int store_table(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		       struct qcow2_error *err)
+{
+	uint64_t cluster = editor->geometry->cluster_size_bytes;
+	uint64_t clusters = qcow2_div_ceil_u64(bitmap->entry_count * 8, cluster);
+	uint8_t *raw = qcow2_alloc_array((size_t)(clusters * cluster), 1);
+	uint64_t offset;
+	int failed;
+
+	if (!raw)
+		return qcow2_fail_memory(err);
+	for (uint64_t i = 0; i < bitmap->entry_count; i++)
+		qcow2_store_be64(raw + i * 8, bitmap->entries[i]);
+	failed = qcow2_allocator_take(editor->allocator, clusters, &offset, err) ||
+		 qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
+				  (struct qcow2_bytes){raw, (size_t)(clusters * cluster)},
+				  "bitmap table", err);
+	qcow2_free(raw);
+	bitmap->entry.bitmap_table_offset = offset;
+	bitmap->entry.bitmap_table_size = (uint32_t)bitmap->entry_count;
+	return failed ? -1 : 0;
+}
+
+static int store_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	for (size_t i = 0; i < editor->count; i++) {
+		struct qcow2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		if (bitmap->entries &&
+		    (store_data(editor, bitmap, err) || store_table(editor, bitmap, err)))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- directory ---- */
+
+static uint64_t entry_size(const struct qcow2_edited_bitmap *bitmap)
+{
+	uint64_t size = UINT64_C(24) + bitmap->entry.extra_data_size + bitmap->entry.name_size;
+
+	return (size + 7) & ~UINT64_C(7);
+}
+
+static void put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap)
+{
+	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
+
+	qcow2_store_be64(to, e->bitmap_table_offset);
+	qcow2_store_be32(to + 8, e->bitmap_table_size);
+	qcow2_store_be32(to + 12, e->flags);
+	to[16] = e->type;
+	to[17] = e->granularity_bits;
+	to[18] = (uint8_t)(e->name_size >> 8);
+	to[19] = (uint8_t)e->name_size;
+	qcow2_store_be32(to + 20, e->extra_data_size);
+	if (e->extra_data_size > 0)
+		memcpy(to + FIXED_BYTES, bitmap->extra, e->extra_data_size);
+	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
+}
+
+/* Whether the clusters of the old directory can take the new one: they are nobody else's. */
+static int fits_in_place(struct qcow2_bitmap_editor *editor, uint64_t size, bool *fits,
+			 struct qcow2_error *err)
+{
+	uint64_t cluster = editor->geometry->cluster_size_bytes, refcount;
+	uint64_t clusters = qcow2_div_ceil_u64(editor->directory_size, cluster);
+
+	*fits = false;
+	if (!editor->has_extension || editor->inconsistent || size > clusters * cluster ||
+	    editor->directory_offset == 0 || editor->directory_offset % cluster != 0)
+		return 0;
+	for (uint64_t i = 0; i < clusters; i++) {
+		if (qcow2_allocator_get(editor->allocator, editor->directory_offset / cluster + i,
+					&refcount, err))
+			return -1;
+		if (refcount != 1)
+			return 0;
+	}
+	*fits = true;
+	return 0;
+}
+
+static int place_directory(struct qcow2_bitmap_editor *editor, uint64_t size, uint64_t *offset,
+			   struct qcow2_error *err)
+{
+	uint64_t cluster = editor->geometry->cluster_size_bytes;
+	uint64_t padded = qcow2_div_ceil_u64(size, cluster) * cluster;
+	bool fits;
+
+	if (fits_in_place(editor, size, &fits, err))
+		return -1;
+	*offset = editor->directory_offset;
+	if (fits)
+		return editor->directory_size > padded
+			       ? qcow2_give_up_clusters(editor, *offset + padded,
+							editor->directory_size - padded, err)
+			       : 0;
+	if (editor->has_extension &&
+	    qcow2_give_up_clusters(editor, editor->directory_offset, editor->directory_size, err))
+		return -1;
+	return qcow2_allocator_take(editor->allocator, qcow2_div_ceil_u64(size, cluster), offset,
+				    err);
+}
+
+static int store_directory(struct qcow2_bitmap_editor *editor, uint64_t *offset, uint64_t *size,
+			   struct qcow2_error *err)
+{
+	uint8_t *raw;
+	uint64_t at = 0, padded;
+	int failed;
+
+	*offset = *size = 0;
+	for (size_t i = 0; i < editor->count; i++)
+		*size += entry_size(editor->bitmaps[i]);
+	if (*size == 0)
+		return editor->has_extension
+			       ? qcow2_give_up_clusters(editor, editor->directory_offset,
+							editor->directory_size, err)
+			       : 0;
+	if (*size > QCOW2_BITMAP_DIRECTORY_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the bitmap directory would be over %llu bytes",
+				  (unsigned long long)QCOW2_BITMAP_DIRECTORY_MOST);
+	if (place_directory(editor, *size, offset, err))
+		return -1;
+	/* Zeros behind it, where an old one was longer. */
+	padded = qcow2_div_ceil_u64(*size, editor->geometry->cluster_size_bytes)
+		 << editor->geometry->cluster_bits;
+	raw = qcow2_alloc_array((size_t)padded, 1);
+	if (!raw)
+		return qcow2_fail_memory(err);
+	for (size_t i = 0; i < editor->count; at += entry_size(editor->bitmaps[i++]))
+		put_entry(raw + at, editor->bitmaps[i]);
+	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, *offset,
+				  (struct qcow2_bytes){raw, (size_t)padded}, "bitmap directory",
+				  err);
+	qcow2_free(raw);
+	return failed;
+}
+
+/* Once all else is on the medium, the header vouches for the bitmaps again. */
+static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
+	uint8_t raw[8];
+
+	if (editor->count == 0)
+		return 0;
+	qcow2_store_be64(raw, bits | QCOW2_AUTOCLEAR_BITMAPS);
+	return qcow2_plan_write(editor->plan, QCOW2_PHASE_CLEAN, AUTOCLEAR_AT,
+				(struct qcow2_bytes){raw, sizeof(raw)}, "set the bitmaps bit again",
+				err);
+}
+
+/* The header points to the directory. */
+static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
+		 struct qcow2_error *err)
+{
+	uint8_t data[EXTENSION_BYTES] = {0};
+	struct qcow2_area area;
+	size_t at = 0;
+	int failed = qcow2_area_open(&area, editor->plan, err);
+
+	qcow2_store_be32(data, (uint32_t)editor->count);
+	qcow2_store_be64(data + 8, size);
+	qcow2_store_be64(data + 16, offset);
+	if (!failed) {
+		while (at < area.count && area.extensions[at].magic != QCOW2_EXTENSION_BITMAPS)
+			at++;
+		qcow2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
+		area.autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
+		if (editor->count > 0)
+			qcow2_area_insert(&area, at, QCOW2_EXTENSION_BITMAPS,
+					  (struct qcow2_bytes){data, sizeof(data)});
+		failed = qcow2_area_plan(
+			&area, editor->plan,
+			editor->count > 0 ? "point to the bitmaps" : "no bitmaps any more", err);
+	}
+	qcow2_area_close(&area);
+	return failed;
+}
+
+/* ---- what is no longer used ---- */
+
+/* Who hears of leaks. */
+struct clearing {
+	struct qcow2_bitmap_editor *editor;
+	struct qcow2_error *err;
+	bool failed;
+};
+
+static int compare_clusters(const void *a, const void *b)
+{
+	uint64_t left, right;
+
+	memcpy(&left, a, sizeof(left));
+	memcpy(&right, b, sizeof(right));
+	return left < right ? -1 : left > right;
+}
+
+/* What was given up; and what was counted past the end of the file, if the file grew over it. */
+static bool may_free(const struct qcow2_bitmap_editor *editor, uint64_t cluster)
+{
+	return cluster << editor->geometry->cluster_bits >= editor->geometry->file_size_bytes ||
+	       (editor->given_up.count > 0 &&
+		bsearch(&cluster, editor->given_up.data, editor->given_up.count, sizeof(cluster),
+			compare_clusters));
+}
+
+/* A leak among the clusters that may be freed: its refcount becomes what refers to it. */
+static void hear_leak(void *opaque, const struct qcow2_problem *problem)
+{
+	struct clearing *clearing = opaque;
+	struct qcow2_bitmap_editor *editor = clearing->editor;
+	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
+
+	if (clearing->failed || !may_free(editor, cluster))
+		return;
+	if (qcow2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
+		clearing->failed = true;
+}
+
+/*
+ * Only a check knows whether something else refers to a cluster that a damaged table named. So
+ * clusters are freed if, and as far as, it finds that they are counted too often.
+ */
+static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	size_t kinds;
+	struct clearing clearing = {.editor = editor, .err = err};
+	const struct qcow2_check_options how = {
+		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.problem = hear_leak,
+		.opaque = &clearing,
+	};
+	struct qcow2_check_result result;
+	struct qcow2_source *view;
+	struct qcow2_image *image;
+	uint64_t offset, clusters;
+	int failed;
+
+	if (qcow2_allocator_moved_table(editor->allocator, &offset, &clusters) &&
+	    qcow2_give_up_clusters(editor, offset, clusters << editor->geometry->cluster_bits, err))
+		return -1;
+	if (editor->given_up.count == 0 &&
+	    qcow2_plan_size_bytes(editor->plan) <= editor->geometry->file_size_bytes)
+		return 0;
+	if (editor->given_up.count > 0)
+		qsort(editor->given_up.data, editor->given_up.count, sizeof(uint64_t),
+		      compare_clusters);
+	if (qcow2_plan_view(editor->plan, &view, err))
+		return -1;
+	failed = qcow2_image_open(view, &image, err);
+	if (!failed) {
+		failed = qcow2_check(image, &how, &result, err) || clearing.failed;
+		qcow2_image_close(image);
+	}
+	qcow2_source_close(view);
+	return failed ? -1 : qcow2_allocator_plan(editor->allocator, QCOW2_PHASE_CLEAN, err);
+}
+
+static void hear_low(void *opaque, const struct qcow2_problem *problem)
+{
+	(void)problem;
+	*(bool *)opaque = true;
+}
+
+/* Whether clusters of the file may be in use and not counted. */
+static int distrust(struct qcow2_bitmap_editor *editor, bool *distrusted, struct qcow2_error *err)
+{
+	size_t kinds;
+	const struct qcow2_check_options how = {
+		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_LOW],
+		.problem = hear_low,
+		.opaque = distrusted,
+	};
+	struct qcow2_check_result result;
+
+	/* That is so after a crash with lazy refcounts. */
+	*distrusted = (qcow2_image_header(editor->image)->incompatible_features &
+		       (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
+	return editor->careful && !*distrusted ? qcow2_check(editor->image, &how, &result, err) : 0;
+}
+
+int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t offset, size;
+	bool distrusted;
+
+	if (!editor->changed)
+		return 0;
+	editor->changed = false;
+	if (distrust(editor, &distrusted, err))
+		return -1;
+	return qcow2_allocator_open(editor->plan, editor->image, distrusted, &editor->allocator,
+				    err) ||
+			       withdraw(editor, err) || store_bitmaps(editor, err) ||
+			       store_directory(editor, &offset, &size, err) ||
+			       qcow2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||
+			       point(editor, offset, size, err) || vouch(editor, err) ||
+			       clean(editor, err)
+		       ? -1
+		       : 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* What can be done to bitmaps by name. See bitmap_edit.h. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "edit/bitmap_editor.h"
+
+uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry *geometry)
+{
+	uint64_t cluster = geometry->cluster_size_bytes;
+
+	return cluster < 4096 ? 4096 : cluster > 65536 ? 65536 : cluster;
+}
+
+static bool is_called(const struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name)
+{
+	return bitmap->entry.name_size == name.size &&
+	       (name.size == 0 || memcmp(bitmap->name, name.data, name.size) == 0);
+}
+
+/* How many bitmaps have a name, and where the first of them is. */
+static size_t count_called(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			   size_t *at)
+{
+	size_t found = 0;
+
+	for (size_t i = editor->count; i-- > 0;) {
+		if (!is_called(editor->bitmaps[i], name))
+			continue;
+		*at = i;
+		found++;
+	}
+	return found;
+}
+
+static int find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at,
+		struct qcow2_error *err)
+{
+	size_t found = count_called(editor, name, at);
+
+	if (found == 1)
+		return 0;
+	if (found == 0)
+		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+				  "there is no bitmap of that name");
+	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			  "%zu bitmaps have that name ('qcow2 bitmap repair' renames them)", found);
+}
+
+/* As find(), a bitmap whose contents may be relied on. */
+static int find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		       struct qcow2_edited_bitmap **out, struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *bitmap;
+	size_t at;
+
+	if (find(editor, name, &at, err))
+		return -1;
+	bitmap = editor->bitmaps[at];
+	*out = bitmap;
+	if (bitmap->entry.flags & QCOW2_BITMAP_IN_USE)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "it is in use: it was not saved properly ('qcow2 bitmap repair "
+				  "--assume-dirty' makes it all dirty; it can be removed)");
+	if (bitmap->entry.type != 1 || bitmap->entry.granularity_bits > 63)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+				  "its type or granularity makes no sense ('qcow2 bitmap repair' "
+				  "can drop it)");
+	if (bitmap->entry.extra_data_size > 0 &&
+	    !(bitmap->entry.flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "it has extra data of an unknown kind and must not be used");
+	return 0;
+}
+
+static int check_new_name(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			  struct qcow2_error *err)
+{
+	size_t at;
+
+	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the name is %zu bytes long: 1 to %d are allowed", name.size,
+				  QCOW2_BITMAP_NAME_MOST);
+	if (count_called(editor, name, &at) > 0)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "there is a bitmap of that name already");
+	return 0;
+}
+
+int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		     uint64_t granularity, bool enabled, struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *bitmap;
+	unsigned bits;
+
+	if (granularity == 0)
+		granularity = qcow2_bitmap_default_granularity(editor->geometry);
+	if (!qcow2_is_power_of_two(granularity))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the granularity is no power of two");
+	bits = (unsigned)__builtin_ctzll(granularity);
+	if (check_new_name(editor, name, err) || qcow2_bitmap_fits(editor, bits, err))
+		return -1;
+	if (editor->count >= QCOW2_BITMAPS_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "there are %d bitmaps already", QCOW2_BITMAPS_MOST);
+	bitmap = qcow2_bitmap_editor_append(editor, name);
+	if (!bitmap)
+		return qcow2_fail_memory(err);
+	bitmap->entry.granularity_bits = (uint8_t)bits;
+	bitmap->entry.flags = enabled ? QCOW2_BITMAP_AUTO : 0;
+	return qcow2_bitmap_fill(editor, bitmap, 0, err);
+}
+
+int qcow2_bitmap_remove(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			struct qcow2_error *err)
+{
+	size_t at;
+
+	if (find(editor, name, &at, err) || qcow2_bitmap_give_up(editor, editor->bitmaps[at], err))
+		return -1;
+	qcow2_bitmap_editor_drop(editor, at);
+	return 0;
+}
+
+int qcow2_bitmap_clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		       struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *bitmap;
+
+	return find_usable(editor, name, &bitmap, err) || qcow2_bitmap_fill(editor, bitmap, 0, err)
+		       ? -1
+		       : 0;
+}
+
+int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
+			struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *bitmap;
+	uint32_t flags;
+
+	if (find_usable(editor, name, &bitmap, err))
+		return -1;
+	flags = bitmap->entry.flags & ~QCOW2_BITMAP_AUTO;
+	if (enabled)
+		flags |= QCOW2_BITMAP_AUTO;
+	if (flags != bitmap->entry.flags)
+		editor->changed = true;
+	bitmap->entry.flags = flags;
+	return 0;
+}
+
+int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			struct qcow2_bytes new_name, struct qcow2_error *err)
+{
+	size_t at;
+
+	if (find(editor, name, &at, err) || check_new_name(editor, new_name, err))
+		return -1;
+	if (!qcow2_bitmap_rename_to(editor->bitmaps[at], new_name))
+		return qcow2_fail_memory(err);
+	editor->changed = true;
+	return 0;
+}
+
+/* Sets what extents call dirty. */
+static int set_extents(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		       struct qcow2_extents *extents, struct qcow2_error *err)
+{
+	unsigned shift = bitmap->entry.granularity_bits;
+	struct qcow2_extent extent;
+	int more;
+
+	while ((more = qcow2_extents_next(extents, &extent, err)) > 0) {
+		uint64_t end = extent.start_bytes + extent.length_bytes;
+
+		if (extent.dirty &&
+		    qcow2_bitmap_set_bits(editor, bitmap, extent.start_bytes >> shift,
+					  qcow2_div_ceil_u64(end, UINT64_C(1) << shift), err))
+			return -1;
+	}
+	return more;
+}
+
+int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extents *extents,
+			       struct qcow2_bytes name, struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *bitmap;
+	uint64_t uncertain;
+
+	if (qcow2_extents_size_bytes(extents) != editor->geometry->virtual_size_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the disks that the bitmaps are of have different sizes");
+	if (find_usable(editor, name, &bitmap, err) ||
+	    qcow2_bitmap_load(editor, bitmap, false, &uncertain, err))
+		return -1;
+	return set_extents(editor, bitmap, extents, err);
+}
+
+int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes source,
+		       struct qcow2_bytes name, struct qcow2_error *err)
+{
+	struct qcow2_edited_bitmap *from, *to;
+	struct qcow2_extents *extents;
+	int failed;
+
+	if (find_usable(editor, source, &from, err) || find_usable(editor, name, &to, err))
+		return -1;
+	if (from == to)
+		return 0;
+	if (from->entries ? qcow2_edited_extents(editor, from, &extents, err)
+			  : qcow2_extents_open(editor->image, &from->entry, &extents, err))
+		return -1;
+	failed = qcow2_bitmap_merge_extents(editor, extents, name, err);
+	qcow2_extents_close(extents);
+	return failed;
+}
+
+int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			struct qcow2_bytes bits, struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+	struct qcow2_edited_bitmap *bitmap;
+	uint64_t count;
+
+	if (find_usable(editor, name, &bitmap, err))
+		return -1;
+	count = qcow2_edited_bits(editor, bitmap);
+	if (bits.size != qcow2_div_ceil_u64(count, 8))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the data are %zu bytes, where the bitmap has %llu", bits.size,
+				  (unsigned long long)qcow2_div_ceil_u64(count, 8));
+	if (count % 8 != 0 && bits.data[bits.size - 1] >> count % 8 != 0)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "bits past the end of the bitmap are set in the last byte");
+	if (qcow2_bitmap_fill(editor, bitmap, 0, err))
+		return -1;
+	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
+		size_t at = (size_t)i * cluster;
+		uint8_t *data = qcow2_bitmap_data(editor, bitmap, i, err);
+
+		if (!data)
+			return -1;
+		memcpy(data, bits.data + at, bits.size - at < cluster ? bits.size - at : cluster);
+	}
+	return 0;
+}
