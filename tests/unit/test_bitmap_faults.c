@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bitmaps read, changed and repaired when memory is short or a read fails: each allocation, and
+ * each read, fails once. Then the call fails, and never reads less than it says; the leak checker
+ * watches.
+ */
+#include "faults.h"
+#include "image_bytes.h"
+
+#include <qcow2/bitmap.h>
+#include <qcow2/bitmap_edit.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CLUSTERS    8
+#define IMAGE_BYTES ((size_t)CLUSTERS * CLUSTER)
+#define FAULTS_MOST 2000
+/* Where clusters are; the header is 0. */
+#define L1_AT        0x200
+#define REFTABLE_AT  0x400
+#define BLOCK_AT     0x600
+#define DIRECTORY_AT 0x800
+#define TABLE_AT     0xa00
+#define DATA_AT      0xc00
+
+static char path[] = "/tmp/bitmap-faults-XXXXXX";
+static uint8_t bytes[IMAGE_BYTES];
+static struct qcow2_source *source;
+static struct qcow2_image *image;
+static struct qcow2_error err;
+static long reads, fail_read;
+
+static ssize_t failing_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+	if (++reads == fail_read) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_pread64(fd, buffer, size, offset);
+}
+
+static struct qcow2_bytes text(const char *string)
+{
+	return (struct qcow2_bytes){(const uint8_t *)string, strlen(string)};
+}
+
+/* A disk of 1 MiB with two bitmaps of 2,048 bits, "a" with data, "b" all dirty. */
+static void write_image(uint64_t entry_of_b)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	memset(bytes, 0, sizeof(bytes));
+	put_header(bytes, 1 << 20);
+	put_be(bytes + 36, 4, 32);
+	put_be(bytes + 40, 8, L1_AT);
+	put_be(bytes + 48, 8, REFTABLE_AT);
+	put_be(bytes + 56, 4, 1);
+	put_be(bytes + 88, 8, 1);
+	put_bitmaps(bytes + 104, 2, 64, DIRECTORY_AT);
+	put_be(bytes + REFTABLE_AT, 8, BLOCK_AT);
+	for (size_t i = 0; i < CLUSTERS; i++)
+		put_be(bytes + BLOCK_AT + 2 * i, 2, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		put_bitmap(bytes + DIRECTORY_AT + 32 * (size_t)i, 1, 0);
+		put_be(bytes + DIRECTORY_AT + 32 * (size_t)i, 8, i == 0 ? TABLE_AT : 0xe00);
+		bytes[DIRECTORY_AT + 32 * i + 24] = (uint8_t)('a' + i);
+	}
+	put_be(bytes + TABLE_AT, 8, DATA_AT);
+	put_be(bytes + 0xe00, 8, entry_of_b);
+	bytes[DATA_AT] = 0x0f;
+	bytes[DATA_AT + 255] = 0x80;
+	assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	close(fd);
+}
+
+static int open_image(void)
+{
+	return qcow2_source_open(path, &source, &err) || qcow2_image_open(source, &image, &err);
+}
+
+static void close_image(void)
+{
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	image = NULL;
+	source = NULL;
+}
+
+/* ---- what is tried ---- */
+
+static int find_open(const char *name, struct qcow2_extents **out)
+{
+	struct qcow2_bitmap_dir_entry entry;
+
+	return qcow2_bitmap_find(image, text(name), &entry, &err) ||
+	       qcow2_extents_open(image, &entry, out, &err);
+}
+
+/* What is dirty in b and not in a: 0 if all of that was told. */
+static int read_extents(void)
+{
+	struct qcow2_extents *parts[2] = {NULL, NULL}, *both = NULL;
+	struct qcow2_extent extent;
+	uint64_t dirty = 0;
+	int more = -1, failed = open_image() || find_open("b", &parts[0]);
+
+	if (!failed && find_open("a", &parts[1])) {
+		qcow2_extents_close(parts[0]);
+		failed = 1;
+	}
+	failed = failed || qcow2_extents_combine(QCOW2_EXTENTS_SUBTRACT, parts, 2, &both, &err);
+	while (!failed && (more = qcow2_extents_next(both, &extent, &err)) > 0)
+		dirty += extent.dirty ? extent.length_bytes : 0;
+	qcow2_extents_close(both);
+	close_image();
+	if (!failed && more == 0)
+		assert_true(dirty == (1 << 20) - 5 * 512);
+	return failed || more != 0;
+}
+
+static void count_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	(void)problem;
+	++*(unsigned *)opaque;
+}
+
+static int examine(void)
+{
+	struct qcow2_bitmap_health *health = NULL;
+	struct qcow2_bitmaps *bitmaps = NULL;
+	struct qcow2_bitmap bitmap;
+	unsigned problems = 0;
+	int more = 0;
+	int failed = open_image() || qcow2_bitmaps_open(image, &bitmaps, &err) ||
+		     qcow2_bitmap_health_new(image, &health, &err);
+
+	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
+		failed = qcow2_bitmap_health_examine(health, &bitmap, count_problem, &problems,
+						     &err);
+	qcow2_bitmap_health_free(health);
+	qcow2_bitmaps_close(bitmaps);
+	close_image();
+	if (!failed && more == 0)
+		assert_int_equal(problems, 0);
+	return failed || more != 0;
+}
+
+static int change(void)
+{
+	static const uint8_t bits[256] = {0x55};
+	struct qcow2_bitmap_editor *editor = NULL;
+	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+	struct qcow2_plan *plan = NULL;
+	int failed =
+		qcow2_source_open(path, &source, &err) || qcow2_plan_new(source, &plan, &err) ||
+		qcow2_bitmap_editor_open(plan, &editor, &err) ||
+		qcow2_bitmap_add(editor, text("new"), 4096, true, &err) ||
+		qcow2_bitmap_merge(editor, text("a"), text("new"), &err) ||
+		qcow2_bitmap_import(editor, text("b"), (struct qcow2_bytes){bits, 256}, &err) ||
+		qcow2_bitmap_rename(editor, text("a"), text("aa"), &err) ||
+		qcow2_bitmap_add(editor, text("gone"), 0, false, &err) ||
+		qcow2_bitmap_remove(editor, text("gone"), &err) ||
+		qcow2_bitmap_clear(editor, text("aa"), &err) ||
+		qcow2_bitmap_enable(editor, text("aa"), true, &err) ||
+		qcow2_bitmap_editor_finish(editor, &err) ||
+		qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+
+	qcow2_bitmap_editor_close(editor);
+	qcow2_plan_free(plan);
+	close_image();
+	if (!failed)
+		assert_false(verdict.adds_problems);
+	return failed;
+}
+
+static int repair(void)
+{
+	static const struct qcow2_bytes names[] = {{(const uint8_t *)"a", 1}};
+	const struct qcow2_bitmap_repair_options how = {
+		.assume_dirty = true, .names = names, .name_count = 1};
+	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+	struct qcow2_plan *plan = NULL;
+	int failed = qcow2_source_open(path, &source, &err) ||
+		     qcow2_plan_new(source, &plan, &err) || qcow2_bitmap_repair(plan, &how, &err) ||
+		     qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+
+	if (!failed) {
+		assert_true(qcow2_plan_count(plan) > 3);
+		assert_int_equal(verdict.after.corruptions, 0);
+	}
+	qcow2_plan_free(plan);
+	close_image();
+	return failed;
+}
+
+/* ---- how ---- */
+
+/* Lets each allocation fail, then each read; least: how many of both there must be. */
+static void try_all(int (*what)(void), unsigned long allocations, long reads_least)
+{
+	unsigned long n = 0;
+	int failed;
+
+	do {
+		faults_fail_allocation = ++n;
+		failed = what();
+		faults_fail_allocation = 0;
+		if (failed)
+			assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
+	} while (failed && n < FAULTS_MOST);
+	assert_in_range(n, allocations, FAULTS_MOST - 1);
+	faults_pread = failing_pread;
+	fail_read = 0;
+	do {
+		reads = 0;
+		fail_read++;
+		failed = what();
+		if (failed)
+			assert_int_equal(err.code, QCOW2_ERROR_IO);
+	} while (failed && fail_read < FAULTS_MOST);
+	faults_pread = NULL;
+	assert_in_range(fail_read, reads_least, FAULTS_MOST - 1);
+}
+
+static void extents(void **state)
+{
+	(void)state;
+	write_image(1);
+	try_all(read_extents, 8, 6);
+}
+
+static void health(void **state)
+{
+	(void)state;
+	write_image(1);
+	try_all(examine, 5, 4);
+}
+
+static void changes(void **state)
+{
+	(void)state;
+	write_image(1);
+	try_all(change, 50, 20);
+}
+
+static void repairs(void **state)
+{
+	(void)state;
+	write_image(0x9000000000000001);
+	try_all(repair, 30, 20);
+}
+
+static int group_setup(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(extents),
+		cmocka_unit_test(health),
+		cmocka_unit_test(changes),
+		cmocka_unit_test(repairs),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
