@@ -15,7 +15,7 @@
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 32
 #define HELP_LETTER 'h'
 
 /* File names and arguments are a user's or an attacker's: they are escaped like anything else. */

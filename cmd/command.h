@@ -42,6 +42,7 @@ extern const struct command info_command;
 extern const struct command explain_command;
 extern const struct command edit_command;
 extern const struct command undo_command;
+extern const struct command bitmap_command;
 extern const struct command compat_command;
 
 /* All commands, in the order in which help shows them. */

@@ -34,12 +34,11 @@ int edit_verb(struct qcow2_plan *plan, const struct edit_line *line, struct edit
 int edit_read_file(const char *path, size_t most, uint8_t **out, size_t *size,
 		   struct qcow2_error *err);
 
-/*
- * Runs a script, a change a line. Errors name the line. Words may be quoted as in a shell; '#'
- * begins a comment.
- */
+/* Runs a script of verbs; see script.h. */
 int edit_script(struct qcow2_plan *plan, const char *path, struct edit_effect *effect,
 		struct qcow2_error *err);
+
+struct bitmap_repairs;
 
 /* A plan, and what has become of it. */
 struct plan_report {
@@ -51,7 +50,12 @@ struct plan_report {
 	bool applied, dry_run;
 	const char *selector; /* what of the planned image is shown; NULL: nothing */
 	uint64_t old_size_bytes;
+	const struct bitmap_repairs *repairs; /* NULL, but for qcow2 bitmap repair */
 };
+
+/* What a repair of bitmaps has done, a line each; and as the member "repairs". */
+void bitmap_repairs_human(struct spool *out, const struct bitmap_repairs *repairs);
+void bitmap_repairs_json(struct json *json, const struct bitmap_repairs *repairs);
 
 /* The page: what was changed, or with a dry run every byte of it. 0, or -1 with *err filled. */
 int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
@@ -69,7 +73,7 @@ int plan_preview(struct spool *out, struct json *json, const struct plan_report 
 void plan_show_hex(struct spool *out, uint64_t offset, struct qcow2_bytes old_bytes,
 		   struct qcow2_bytes new_bytes, bool colour);
 
-/* "withdraw", "new", "point" or "clean". */
+/* "withdraw", "new", "count", "point" or "clean". */
 const char *plan_phase_name(enum qcow2_phase phase);
 
 #endif

@@ -1,127 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Scripts of qcow2 edit: a change a line, words as in a shell. */
-#include <stdio.h>
-#include <stdlib.h>
+/* Scripts of qcow2 edit: a verb a line. */
 #include <string.h>
 
-#include "edit.h"
+#include "script.h"
 
-#define SCRIPT_MOST ((size_t)16 << 20)
-#define WORDS_MOST  256
-
-/* The line that is run, taken apart in place. */
-struct script {
-	char *at;
-	char *words[WORDS_MOST];
-	size_t count;
+struct edit {
+	struct qcow2_plan *plan;
+	struct edit_effect *effect;
 };
 
-/* One word into place, its quotes gone. False if a quote is not closed. */
-static bool take_word(struct script *script, char **word)
-{
-	char *to = script->at, quote = 0, c;
-
-	*word = to;
-	while ((c = *script->at) != '\0' && (quote || !strchr(" \t\r", c))) {
-		script->at++;
-		if (quote ? c == quote : c == '\'' || c == '"')
-			quote = quote ? 0 : c;
-		else if (c == '\\' && quote != '\'' && *script->at)
-			*to++ = *script->at++;
-		else
-			*to++ = c;
-	}
-	if (*script->at)
-		script->at++;
-	*to = '\0';
-	return quote == 0;
-}
-
-/* NULL, or what is wrong with the line. */
-static const char *take_words(struct script *script)
-{
-	script->count = 0;
-	for (;;) {
-		script->at += strspn(script->at, " \t\r");
-		if (*script->at == '\0' || *script->at == '#')
-			return NULL;
-		if (script->count == WORDS_MOST)
-			return "too many words";
-		if (!take_word(script, &script->words[script->count++]))
-			return "a quote is not closed";
-	}
-}
-
 /* --data=… and --file=… are options anywhere on the line; the rest are words. */
-static void take_options(struct script *script, struct edit_line *line)
+static int run_verb(void *opaque, char **words, size_t count, struct qcow2_error *err)
 {
-	line->words = script->words;
-	for (size_t i = 0; i < script->count; i++) {
-		char *word = script->words[i];
+	const struct edit *edit = opaque;
+	struct edit_line line = {.words = words};
 
-		if (strncmp(word, "--data=", 7) == 0)
-			line->data = word + 7;
-		else if (strncmp(word, "--file=", 7) == 0)
-			line->file = word + 7;
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(words[i], "--data=", 7) == 0)
+			line.data = words[i] + 7;
+		else if (strncmp(words[i], "--file=", 7) == 0)
+			line.file = words[i] + 7;
 		else
-			line->words[line->count++] = word;
+			words[line.count++] = words[i];
 	}
-}
-
-static int run_line(struct qcow2_plan *plan, struct script *script, size_t number,
-		    struct edit_effect *effect, struct qcow2_error *err)
-{
-	struct edit_line line = {0};
-	const char *wrong = take_words(script);
-	char text[sizeof(err->text)];
-	int failed;
-
-	if (wrong) {
-		*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT,
-					    .offset_bytes = QCOW2_NO_OFFSET};
-		snprintf(err->text, sizeof(err->text), "line %zu: %s", number, wrong);
-		return -1;
-	}
-	take_options(script, &line);
-	if (line.count == 0)
-		return 0;
-	failed = edit_verb(plan, &line, effect, err);
-	if (failed) {
-		memcpy(text, err->text, sizeof(text));
-		snprintf(err->text, sizeof(err->text), "line %zu: %.200s", number, text);
-	}
-	return failed;
-}
-
-static int run_lines(struct qcow2_plan *plan, char *text, size_t size, struct edit_effect *effect,
-		     struct qcow2_error *err)
-{
-	char *at = text, *end = text + size;
-	size_t number = 1;
-
-	for (; at < end; number++) {
-		char *newline = memchr(at, '\n', (size_t)(end - at));
-		char *line_end = newline ? newline : end;
-		struct script script = {.at = at};
-
-		*line_end = '\0'; /* the buffer has room for one behind its end */
-		if (run_line(plan, &script, number, effect, err))
-			return -1;
-		at = line_end + 1;
-	}
-	return 0;
+	return line.count == 0 ? 0 : edit_verb(edit->plan, &line, edit->effect, err);
 }
 
 int edit_script(struct qcow2_plan *plan, const char *path, struct edit_effect *effect,
 		struct qcow2_error *err)
 {
-	uint8_t *text;
-	size_t size;
-	int failed;
+	struct edit edit = {plan, effect};
 
-	if (edit_read_file(path, SCRIPT_MOST, &text, &size, err))
-		return -1;
-	failed = run_lines(plan, (char *)text, size, effect, err);
-	free(text);
-	return failed;
+	return script_run(path, run_verb, &edit, err);
 }

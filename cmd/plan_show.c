@@ -14,9 +14,8 @@
 const char *plan_phase_name(enum qcow2_phase phase)
 {
 	static const char *const names[] = {
-		[QCOW2_PHASE_WITHDRAW] = "withdraw",
-		[QCOW2_PHASE_NEW] = "new",
-		[QCOW2_PHASE_POINT] = "point",
+		[QCOW2_PHASE_WITHDRAW] = "withdraw", [QCOW2_PHASE_NEW] = "new",
+		[QCOW2_PHASE_COUNT] = "count",       [QCOW2_PHASE_POINT] = "point",
 		[QCOW2_PHASE_CLEAN] = "clean",
 	};
 
@@ -126,6 +125,8 @@ int plan_show_human(struct spool *out, const struct plan_report *report, bool co
 	size_t count = qcow2_plan_count(report->plan);
 	struct qcow2_write write;
 
+	if (report->repairs)
+		bitmap_repairs_human(out, report->repairs);
 	for (size_t i = 0; i < count; i++) {
 		if (qcow2_plan_at(report->plan, i, &write, err))
 			return -1;
@@ -240,6 +241,8 @@ int plan_show_json(struct json *json, const struct plan_report *report, struct q
 							      strlen(report->undo_file)});
 	else
 		json_null(json);
+	if (report->repairs)
+		bitmap_repairs_json(json, report->repairs);
 	number(json, "size-before", report->old_size_bytes);
 	number(json, "size-after", qcow2_plan_size_bytes(report->plan));
 	if (write_writes(json, report->plan, err))

@@ -24,6 +24,10 @@ static char *put_line(const struct json *json, char *to)
 {
 	size_t columns = (size_t)json->depth * json->indent;
 
+	if (json->line_depth != 0 && json->depth >= json->line_depth) {
+		*to++ = ' ';
+		return to;
+	}
 	*to++ = '\n';
 	memset(to, ' ', columns);
 	return to + columns;
@@ -40,6 +44,8 @@ static char *put_separator(struct json *json, char *to)
 		return to;
 	if (json->filled[json->depth])
 		*to++ = ',';
+	else if (json->line_depth == json->depth)
+		return json->filled[json->depth] = true, to;
 	json->filled[json->depth] = true;
 	return put_line(json, to);
 }
@@ -66,15 +72,25 @@ static void begin(struct json *json, const char *bracket)
 
 static void end(struct json *json, const char *bracket)
 {
-	bool filled = json->filled[json->depth--];
+	bool on_line = json->line_depth != 0 && json->depth >= json->line_depth;
+	bool filled = json->filled[json->depth] && !on_line;
 	char *to = spool_reserve(json->out, separator_size(json) + 1);
 
+	if (json->line_depth == json->depth--)
+		json->line_depth = 0;
 	if (!to)
 		return;
 	if (filled)
 		to = put_line(json, to);
 	*to++ = *bracket;
 	spool_advance(json->out, to);
+}
+
+void json_begin_line_object(struct json *json)
+{
+	begin(json, "{");
+	if (json->line_depth == 0)
+		json->line_depth = json->depth;
 }
 
 void json_begin_object(struct json *json)

@@ -20,12 +20,15 @@ struct json {
 	unsigned depth;
 	bool filled[JSON_DEPTH_MAX]; /* the value at that depth has a member already */
 	bool after_key;
+	unsigned line_depth; /* from this depth on all is on one line; 0: nothing is */
 };
 
 void json_init(struct json *json, struct spool *out, unsigned indent, bool ascii);
 
 void json_begin_object(struct json *json);
 void json_end_object(struct json *json);
+/* An object that is one line, with all in it; ended like others. */
+void json_begin_line_object(struct json *json);
 void json_begin_array(struct json *json);
 void json_end_array(struct json *json);
 

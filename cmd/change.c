@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* The way of every change: plan, judge, show, apply. See change.h. */
+#include "change.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define UNDO_NAMES_MOST 100
+
+int change_fail(const struct change *change, const struct qcow2_error *err)
+{
+	return report_error(change->command, change->report.file, err);
+}
+
+int change_fail_text(const struct change *change, const char *text)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(err.text, sizeof(err.text), "%s", text);
+	return change_fail(change, &err);
+}
+
+/* IMAGE.undo-YYYYmmddTHHMMSS, with a number behind it if that is taken. False if none is free. */
+static bool name_undo_file(struct change *change)
+{
+	char stamp[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	struct stat st;
+
+	if (change->no_undo || change->report.dry_run || change->undo_file) {
+		change->report.undo_file =
+			change->report.dry_run || change->no_undo ? NULL : change->undo_file;
+		return true;
+	}
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", localtime_r(&now, &tm));
+	for (unsigned i = 1; i <= UNDO_NAMES_MOST; i++) {
+		char more[16] = "";
+		int size;
+
+		if (i > 1)
+			snprintf(more, sizeof(more), "-%u", i);
+		size = snprintf(change->undo_name, sizeof(change->undo_name), "%s.undo-%s%s",
+				change->report.file, stamp, more);
+		if (size < 0 || (size_t)size >= sizeof(change->undo_name))
+			return false;
+		change->report.undo_file = change->undo_name;
+		if (lstat(change->undo_name, &st) < 0 && errno == ENOENT)
+			return true;
+	}
+	return false;
+}
+
+/* What no program that does not know the feature may touch. */
+static int refuse_unknown(const struct change *change)
+{
+	struct qcow2_image *image;
+	struct qcow2_error err;
+	uint64_t unknown;
+
+	/* What is no image may still get a header that makes it one. */
+	if (change->force || qcow2_image_open(change->source, &image, &err))
+		return EXIT_FINE;
+	unknown = qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
+	qcow2_image_close(image);
+	if (unknown == 0)
+		return EXIT_FINE;
+	return change_fail_text(
+		change, "it has incompatible features that are not known here: what an edit "
+			"would do to them, nobody knows (--force edits it all the same)");
+}
+
+static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	problem_log_add(&((struct change *)opaque)->problems, problem);
+}
+
+/* The problems that a plan adds, on standard error. */
+static void tell_problems(const struct change *change)
+{
+	struct spool to;
+
+	spool_init(&to, STDERR_FILENO);
+	for (size_t i = 0; i < change->problems.count; i++) {
+		spool_text(&to, "  ");
+		problem_print(&to, &change->problems.kept[i], false);
+		spool_text(&to, "\n");
+	}
+	(void)spool_finish(&to);
+	spool_release(&to);
+}
+
+/* Refuses what adds problems. */
+static int judge(struct change *change)
+{
+	struct qcow2_error err;
+	char text[sizeof(err.text)];
+	int code;
+
+	if (qcow2_plan_judge(change->report.plan, &change->verdict, hear_problem, change, &err)) {
+		if (change->force)
+			return EXIT_FINE;
+		snprintf(text, sizeof(text),
+			 "the planned image cannot be checked: %.150s "
+			 "(--force goes on)",
+			 err.text);
+		return change_fail_text(change, text);
+	}
+	change->report.verdict = &change->verdict;
+	change->report.problems = &change->problems;
+	if (change->force || !change->verdict.adds_problems)
+		return EXIT_FINE;
+	if (change->verdict.not_opened.code != QCOW2_ERROR_NONE) {
+		snprintf(text, sizeof(text),
+			 "refused: it would be no image any more: %.150s "
+			 "(--force does it)",
+			 change->verdict.not_opened.text);
+		return change_fail_text(change, text);
+	}
+	code = change_fail_text(change,
+				"refused: the image would have problems that it has not now "
+				"(--force does it):");
+	tell_problems(change);
+	return code;
+}
+
+/* The page is made before the plan is applied: the old bytes are gone then. */
+static int show_plan(struct change *change)
+{
+	struct qcow2_error err;
+
+	change->report.applied = !change->report.dry_run;
+	if (qcow2_plan_count(change->report.plan) == 0) {
+		change->report.applied = false;
+		change->report.undo_file = NULL;
+	}
+	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
+			    : plan_show_human(&change->out, &change->report, wants_colour(), &err))
+		return change_fail(change, &err);
+	return EXIT_FINE;
+}
+
+static int apply(struct change *change)
+{
+	/* As it is found from any folder. */
+	char *path = realpath(change->report.file, NULL);
+	const struct qcow2_apply_options how = {
+		.undo_path = change->report.undo_file,
+		.image_path = path ? path : change->report.file,
+		.command = change->description,
+	};
+	struct qcow2_error err;
+	int failed = qcow2_plan_apply(change->report.plan, &how, &err);
+
+	free(path);
+	return failed ? change_fail(change, &err) : EXIT_FINE;
+}
+
+static int plan_changes(struct change *change)
+{
+	struct qcow2_error err;
+
+	if (qcow2_edit_begin(change->report.plan, &err))
+		return change_fail(change, &err);
+	return change->plan(change);
+}
+
+static int change_source(struct change *change)
+{
+	int code = refuse_unknown(change), refused;
+
+	if (code == EXIT_FINE)
+		code = plan_changes(change);
+	if (code != EXIT_FINE)
+		return code;
+	refused = judge(change);
+	if (refused != EXIT_FINE && !change->report.dry_run)
+		return refused;
+	if (change->confirm && !change->report.dry_run && !change->confirm(change))
+		return change_fail_text(change, "nothing was changed");
+	if (!name_undo_file(change))
+		return change_fail_text(change,
+					"no name is free for an undo file: use --undo-file");
+	code = show_plan(change);
+	if (code == EXIT_FINE && change->report.applied)
+		code = apply(change);
+	if (code != EXIT_FINE)
+		return code;
+	code = finish_output(change->command, &change->out, refused);
+	if (code != EXIT_FINE && change->report.applied)
+		return change_fail_text(change,
+					change->report.undo_file
+						? "the image was changed, and there is an undo file"
+						: "the image was changed");
+	return code;
+}
+
+static int change_file(struct change *change)
+{
+	unsigned flags = change->force ? QCOW2_EDIT_READ_ONLY_TOO : 0;
+	bool dry_run = change->report.dry_run;
+	struct qcow2_error err;
+	int code;
+
+	if (dry_run ? qcow2_source_open(change->report.file, &change->source, &err)
+		    : qcow2_source_open_for_edit(change->report.file, flags, &change->source, &err))
+		return change_fail(change, &err);
+	warn_in_use(change->command, change->report.file, dry_run ? change->source : NULL);
+	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
+	code = qcow2_plan_new(change->source, &change->report.plan, &err)
+		       ? change_fail(change, &err)
+		       : change_source(change);
+	qcow2_plan_free(change->report.plan);
+	qcow2_source_close(change->source);
+	return code;
+}
+
+int change_run(struct change *change)
+{
+	int code;
+
+	if (change->report.selector && !change->report.dry_run)
+		return usage_error(change->command, "--dump is for --dry-run");
+	if (change->no_undo && change->undo_file)
+		return usage_error(change->command, "--undo-file and --no-undo at once");
+	spool_init(&change->out, STDOUT_FILENO);
+	json_init(&change->json, &change->out, 2, false);
+	code = change_file(change);
+	spool_release(&change->out);
+	problem_log_release(&change->problems);
+	return code;
+}

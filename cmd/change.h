@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* What every command that changes an image does besides its own: judge the plan, show it, apply it.
+ */
+#ifndef CMD_CHANGE_H
+#define CMD_CHANGE_H
+
+#include "edit.h"
+
+/* One change of an image. The caller fills the first part, and zeros the rest. */
+struct change {
+	const struct command *command;
+	struct plan_report report; /* file, dry_run and selector */
+	const char *undo_file;     /* NULL: one is named */
+	bool as_json, force, no_undo;
+	char description[256]; /* for the undo file */
+	/* Adds to report.plan. EXIT_FINE, or what went wrong has been said. */
+	int (*plan)(struct change *change);
+	bool (*confirm)(const struct change *change); /* NULL: nothing has to be confirmed */
+	void *opaque;
+
+	struct qcow2_source *source;
+	struct qcow2_plan_verdict verdict;
+	struct problem_log problems;
+	struct spool out;
+	struct json json;
+	char undo_name[4096];
+};
+
+/* Returns the exit code. */
+int change_run(struct change *change);
+
+/* Say what went wrong; return EXIT_COULD_NOT. */
+int change_fail(const struct change *change, const struct qcow2_error *err);
+int change_fail_text(const struct change *change, const char *text);
+
+#endif
