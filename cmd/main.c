@@ -10,8 +10,8 @@
 #include <qcow2/version.h>
 
 static const struct command *const all[] = {
-	&info_command, &dump_command,    &check_command,  &edit_command,
-	&undo_command, &explain_command, &compat_command,
+	&info_command, &dump_command, &check_command,   &bitmap_command,
+	&edit_command, &undo_command, &explain_command, &compat_command,
 };
 
 const struct command *const *commands_all(size_t *count)

@@ -17,7 +17,7 @@ import pytest
 
 from outside import QCOW2, SAMPLE, run, text_of
 
-COMMANDS = ["info", "dump", "check", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")

@@ -10,7 +10,7 @@ import pytest
 from outside import ROOT, SAMPLE, complaint, documents, harmless, run, text_of
 from forge import build
 
-COMMANDS = ["info", "dump", "check", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 
 
 def usage(done, command=""):
@@ -120,9 +120,45 @@ def is_unchanged(before, after):
     assert before == after
 
 
+def shows_only(what):
+    def check(before, after):
+        assert after.splitlines() == [line for line in before.splitlines() if line.endswith(what)]
+        assert after and after != before
+    return check
+
+
+def is_other(before, after):
+    assert before != after and re.fullmatch(r"(\d+ \d+ (dirty|clean)\n)+", after)
+
+
+def is_one_extent(_, after):
+    assert after == "0 1048576 clean\n"
+
+
+def is_nothing(_, after):
+    assert after == ""
+
+
+def is_another_plan(before, after):
+    assert before != after and "bitmap directory" in before and "bitmap directory" in after
+
+
+def makes_dirty(before, after):
+    assert before.count("left as it is") == 7 and after.count("all dirty, 1 MiB") == 7
+
+
+def adds_the_name(before, after):
+    assert before in after and after.endswith("name                      new\n")
+
+
+EXTENTS = ["extents", "bitmaps", "a", "b"]
+ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
-ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"))
+ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
+         ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"))
+# What the option makes of the file must not be there yet.
+MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new"}
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -158,6 +194,27 @@ OPTIONS = {
     ("edit", "data"): (["-n", "base", "extension", "add", "5"], ["--data=five"], is_planned),
     ("edit", "file"): (["-n", "base", "extension", "add", "5"], ["--file=script"], is_planned),
     ("edit", "help"): (PLANNED, ["--help"], is_help),
+    ("bitmap", "json"): (["list", "bitmaps"], ["--json"], shows_json),
+    ("bitmap", "output"): (["list", "bitmaps"], ["--output=json"], shows_json),
+    ("bitmap", "dirty"): (EXTENTS, ["--dirty"], shows_only(" dirty")),
+    ("bitmap", "clean"): (EXTENTS, ["--clean"], shows_only(" clean")),
+    ("bitmap", "all"): (EXTENTS, ["--all"], is_unchanged),
+    ("bitmap", "union"): (EXTENTS, ["--union"], is_unchanged),
+    ("bitmap", "intersect"): (EXTENTS, ["--intersect"], is_other),
+    ("bitmap", "subtract"): (EXTENTS, ["--subtract"], is_other),
+    ("bitmap", "force"): (["extents", "in-use", "b0"], ["--force"], is_one_extent),
+    ("bitmap", "to"): (["export", "bitmaps", "a"], ["--to=new"], is_nothing),
+    ("bitmap", "sparse"): (["-o", "new", "export", "bitmaps", "a"], ["--sparse"], is_nothing),
+    ("bitmap", "from"): (["compare", "bitmaps", "a", "a"], ["--from=bitmaps"], is_unchanged),
+    ("bitmap", "granularity"): (ADDED, ["--granularity=4k"], is_another_plan),
+    ("bitmap", "disabled"): (ADDED, ["--disabled"], is_another_plan),
+    ("bitmap", "drop-bad"): (["-n", "repair", "bitmaps"], ["--drop-bad"], is_unchanged),
+    ("bitmap", "assume-dirty"): (["-n", "repair", "in-use"], ["--assume-dirty"], makes_dirty),
+    ("bitmap", "dry-run"): (["enable", "bitmaps", "a"], ["--dry-run"], adds_the_check),
+    ("bitmap", "dump"): (ADDED, ["--dump=bitmaps/2/name"], adds_the_name),
+    ("bitmap", "undo-file"): (ADDED, ["--undo-file=x"], is_unchanged),
+    ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
+    ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
     ("undo", "force"): (["-l", "undo"], ["--force"], is_unchanged),
     ("undo", "json"): (["-l", "undo"], ["--json"], shows_json),
@@ -180,6 +237,8 @@ def fixture_folder(tmp_path):
     build("size 1M\n", str(tmp_path / "base"))
     build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
     build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
+    build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",
+          str(tmp_path / "bitmaps"))
     build("size 1M\n", str(tmp_path / "edited"))
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
@@ -209,10 +268,14 @@ def test_option(command, option, folder):
     after = text_of(run(*words, *given, *operands, cwd=folder))
     check(before, after)
     letter, argument = listed_options(words)[option]
+    made = folder / MADE.get((command, option), "nothing")
+    made.unlink(missing_ok=True)
     value = given[0].partition("=")[2]
     assert bool(argument) == bool(value)
     if letter:
-        assert text_of(run(*words, "-" + letter, *operands, cwd=folder)) == after
+        short = ["-" + letter, value] if argument else ["-" + letter]
+        assert text_of(run(*words, *short, *operands, cwd=folder)) == after
+        made.unlink(missing_ok=True)
     if argument:
         assert text_of(run(*words, "--" + option, value, *operands, cwd=folder)) == after
     if command in ("dump", "info", "explain"):
@@ -384,5 +447,6 @@ def test_exit_codes_of_pages():
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9])\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
+                 "bitmap": {"0", "1", "2", "3"},
                  "check": {"0", "1", "2", "3"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -68,4 +68,4 @@ def test_tour(number, place):
 def test_there_is_a_tour():
     assert len(TOUR) >= 8
     assert {command.split()[1] for command, _ in TOUR if command.startswith("qcow2")} == {
-        "dump", "info", "check", "explain"}
+        "dump", "info", "check", "bitmap", "explain"}

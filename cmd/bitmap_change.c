@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* The actions of qcow2 bitmap that change an image: one, or a script of them, is one plan. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitmap.h"
+#include "script.h"
+
+#include <qcow2/source.h>
+
+/* One action, with what belongs to it. */
+struct act {
+	const char *verb;
+	char **words;
+	size_t count;
+	uint64_t granularity;
+	bool disabled, force;
+	const char *from;
+};
+
+static int fail(struct qcow2_error *err, const char *text)
+{
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "%s", text);
+	return -1;
+}
+
+/* Names the bitmap in the error of what failed. */
+static int named(int failed, const char *name, struct qcow2_error *err)
+{
+	if (failed)
+		bitmap_error_name(err, name);
+	return failed;
+}
+
+static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act,
+		       const struct qcow2_image *image, const char *source, const char *target,
+		       struct qcow2_error *err)
+{
+	struct qcow2_bitmap_dir_entry entry;
+	struct qcow2_extents *extents;
+	int failed;
+
+	if (bitmap_find_usable(image, source, act->force, &entry, err) ||
+	    qcow2_extents_open(image, &entry, &extents, err))
+		return named(-1, source, err);
+	failed = named(qcow2_bitmap_merge_extents(editor, extents, bitmap_bytes(target), err),
+		       target, err);
+	qcow2_extents_close(extents);
+	return failed;
+}
+
+static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act,
+		       const char *target, struct qcow2_error *err)
+{
+	struct qcow2_source *source;
+	struct qcow2_image *image = NULL;
+	int failed;
+
+	if (qcow2_source_open(act->from, &source, err))
+		return -1;
+	failed = qcow2_image_open(source, &image, err);
+	for (size_t i = 0; i + 1 < act->count && !failed; i++)
+		failed = merge_image(editor, act, image, act->words[i], target, err);
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return failed;
+}
+
+static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, struct qcow2_error *err)
+{
+	const char *target = act->words[act->count - 1];
+	int failed = 0;
+
+	if (act->from)
+		return merge_other(editor, act, target, err);
+	for (size_t i = 0; i + 1 < act->count && !failed; i++)
+		failed = named(qcow2_bitmap_merge(editor, bitmap_bytes(act->words[i]),
+						  bitmap_bytes(target), err),
+			       act->words[i], err);
+	return failed;
+}
+
+static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
+		  struct qcow2_error *err)
+{
+	struct qcow2_bytes name = bitmap_bytes(act->words[0]);
+	uint8_t *bits;
+	size_t size;
+	int failed = 0;
+
+	if (edit_read_file(act->words[1], QCOW2_BITMAP_DATA_MOST_BYTES, &bits, &size, err))
+		return -1;
+	/* One that is there keeps its granularity and its flags. */
+	if (act->granularity || act->disabled)
+		failed = qcow2_bitmap_add(editor, name, act->granularity, !act->disabled, err);
+	if (!failed)
+		failed = qcow2_bitmap_import(editor, name, (struct qcow2_bytes){bits, size}, err);
+	if (failed && err->code == QCOW2_ERROR_NOT_FOUND)
+		failed = qcow2_bitmap_add(editor, name, 0, true, err) ||
+			 qcow2_bitmap_import(editor, name, (struct qcow2_bytes){bits, size}, err);
+	free(bits);
+	return named(failed ? -1 : 0, act->words[0], err);
+}
+
+static int one(struct qcow2_bitmap_editor *editor, const struct act *act, const char *word,
+	       struct qcow2_error *err)
+{
+	struct qcow2_bytes name = bitmap_bytes(word);
+
+	if (strcmp(act->verb, "add") == 0)
+		return qcow2_bitmap_add(editor, name, act->granularity, !act->disabled, err);
+	if (strcmp(act->verb, "remove") == 0)
+		return qcow2_bitmap_remove(editor, name, err);
+	if (strcmp(act->verb, "clear") == 0)
+		return qcow2_bitmap_clear(editor, name, err);
+	return qcow2_bitmap_enable(editor, name, strcmp(act->verb, "enable") == 0, err);
+}
+
+static int run_act(struct qcow2_bitmap_editor *editor, const struct act *act,
+		   struct qcow2_error *err)
+{
+	int failed = 0;
+
+	if (strcmp(act->verb, "merge") == 0)
+		return merge(editor, act, err);
+	if (strcmp(act->verb, "import") == 0)
+		return import(editor, act, err);
+	if (strcmp(act->verb, "rename") == 0)
+		return named(qcow2_bitmap_rename(editor, bitmap_bytes(act->words[0]),
+						 bitmap_bytes(act->words[1]), err),
+			     act->words[0], err);
+	for (size_t i = 0; i < act->count && !failed; i++)
+		failed = named(one(editor, act, act->words[i], err), act->words[i], err);
+	return failed;
+}
+
+/* ---- scripts ---- */
+
+struct script_run {
+	struct qcow2_bitmap_editor *editor;
+	const struct bitmap_run *run;
+};
+
+/* Takes the options of a line out of its words. */
+static int take_words(struct act *act, char **words, size_t count, struct qcow2_error *err)
+{
+	bool ended = false;
+
+	for (size_t i = 0; i < count; i++) {
+		char *word = words[i];
+
+		if (ended || word[0] != '-' || strcmp(word, "-") == 0)
+			words[act->count++] = word;
+		else if (strcmp(word, "--") == 0)
+			ended = true;
+		else if (strncmp(word, "--granularity=", 14) == 0) {
+			if (!bitmap_size(word + 14, &act->granularity) || act->granularity == 0)
+				return fail(err, "that is no granularity");
+		} else if (strcmp(word, "--disabled") == 0)
+			act->disabled = true;
+		else if (strncmp(word, "--from=", 7) == 0)
+			act->from = word + 7;
+		else
+			return fail(err, "an unknown option (there are --granularity=SIZE, "
+					 "--disabled and --from=IMAGE)");
+	}
+	return 0;
+}
+
+static int run_line(void *opaque, char **words, size_t count, struct qcow2_error *err)
+{
+	static const struct {
+		const char *verb;
+		size_t least, most;
+		bool makes, merges; /* which options it takes */
+	} verbs[] = {
+		{"add", 1, SIZE_MAX, true, false},      {"remove", 1, SIZE_MAX, false, false},
+		{"clear", 1, SIZE_MAX, false, false},   {"enable", 1, SIZE_MAX, false, false},
+		{"disable", 1, SIZE_MAX, false, false}, {"rename", 2, 2, false, false},
+		{"merge", 2, SIZE_MAX, false, true},    {"import", 2, 2, true, false},
+	};
+	const struct script_run *script = opaque;
+	struct act act = {.verb = words[0], .words = words + 1, .force = script->run->force};
+
+	if (take_words(&act, words + 1, count - 1, err))
+		return -1;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].verb, act.verb) != 0)
+			continue;
+		if (act.count < verbs[i].least || act.count > verbs[i].most)
+			return fail(err, "too few or too many names");
+		if ((!verbs[i].makes && (act.granularity || act.disabled)) ||
+		    (!verbs[i].merges && act.from))
+			return fail(err, "that action does not take that option");
+		return run_act(script->editor, &act, err);
+	}
+	return fail(err, "no such action");
+}
+
+/* ---- the plan ---- */
+
+static int plan_change(struct change *change)
+{
+	const struct bitmap_run *run = change->opaque;
+	const struct act act = {
+		.verb = run->action->name,
+		.words = run->names,
+		.count = run->name_count,
+		.granularity = run->granularity,
+		.disabled = run->disabled,
+		.force = run->force,
+		.from = run->from,
+	};
+	struct script_run script = {.run = run};
+	struct qcow2_error err;
+	int failed;
+
+	if (qcow2_bitmap_editor_open(change->report.plan, &script.editor, &err))
+		return change_fail(change, &err);
+	failed = strcmp(act.verb, "script") == 0
+			 ? script_run(run->names[0], run_line, &script, &err)
+			 : run_act(script.editor, &act, &err);
+	if (!failed)
+		failed = qcow2_bitmap_editor_finish(script.editor, &err);
+	qcow2_bitmap_editor_close(script.editor);
+	return failed ? change_fail(change, &err) : EXIT_FINE;
+}
+
+int bitmap_change(struct bitmap_run *run)
+{
+	run->change.plan = plan_change;
+	return change_run(&run->change);
+}

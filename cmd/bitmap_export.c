@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 bitmap export: the bits of a bitmap, least significant first, and nothing else. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+
+#define PIECE_BYTES ((size_t)256 * 1024)
+
+/* One export: pieces are filled in order, and written whole. */
+struct export
+{
+	const struct bitmap_run *run;
+	int fd;
+	uint8_t *piece;
+	uint64_t at; /* byte of the bitmap that the piece begins with */
+	uint64_t size;
+	bool seekable; /* zeros may be left out */
+	int errnum;
+};
+
+static bool write_all(struct export *e, const uint8_t *bytes, size_t size)
+{
+	while (size > 0) {
+		ssize_t done = write(e->fd, bytes, size);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0) {
+			e->errnum = errno;
+			return false;
+		}
+		bytes += done;
+		size -= (size_t)done;
+	}
+	return true;
+}
+
+static size_t piece_size(const struct export *e)
+{
+	return e->size - e->at < PIECE_BYTES ? (size_t)(e->size - e->at) : PIECE_BYTES;
+}
+
+/* Writes the piece, and begins the next one. */
+static bool flush_piece(struct export *e)
+{
+	size_t size = piece_size(e);
+	bool zeros = e->piece[0] == 0 && memcmp(e->piece, e->piece + 1, size - 1) == 0;
+
+	if (zeros && e->seekable) {
+		if (lseek(e->fd, (off_t)size, SEEK_CUR) < 0) {
+			e->errnum = errno;
+			return false;
+		}
+	} else if (!write_all(e, e->piece, size)) {
+		return false;
+	}
+	memset(e->piece, 0, size);
+	e->at += size;
+	return true;
+}
+
+/* Sets the bits [first, end) of the bitmap, which rise from call to call. */
+static bool set_bits(struct export *e, uint64_t first, uint64_t end)
+{
+	while (first < end) {
+		while (first / 8 >= e->at + piece_size(e))
+			if (!flush_piece(e))
+				return false;
+		if (first % 8 == 0 && end - first >= 8) {
+			uint64_t bytes = (end - first) / 8, place = first / 8 - e->at;
+			uint64_t room = piece_size(e) - place;
+
+			memset(e->piece + place, 0xff, (size_t)(bytes < room ? bytes : room));
+			first += 8 * (bytes < room ? bytes : room);
+			continue;
+		}
+		e->piece[first / 8 - e->at] |= (uint8_t)(1U << first % 8);
+		first++;
+	}
+	return true;
+}
+
+static int export_bits(struct export *e, struct qcow2_extents *extents, unsigned shift,
+		       struct qcow2_error *err)
+{
+	uint64_t mask = (UINT64_C(1) << shift) - 1;
+	struct qcow2_extent extent;
+	int more;
+
+	while ((more = qcow2_extents_next(extents, &extent, err)) > 0) {
+		uint64_t end = extent.start_bytes + extent.length_bytes;
+
+		if (extent.dirty &&
+		    !set_bits(e, extent.start_bytes >> shift, (end >> shift) + ((end & mask) != 0)))
+			break;
+	}
+	while (more == 0 && e->errnum == 0 && e->at < e->size)
+		flush_piece(e);
+	/* A hole at the end. */
+	if (more == 0 && e->errnum == 0 && e->seekable && ftruncate(e->fd, (off_t)e->size) < 0)
+		e->errnum = errno;
+	return more < 0 ? -1 : 0;
+}
+
+static int fail_file(const struct bitmap_run *run, int errnum)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(err.text, sizeof(err.text), "%s", strerror(errnum));
+	return report_error(run->command, strcmp(run->to, "-") == 0 ? "standard output" : run->to,
+			    &err);
+}
+
+static int export_to(struct export *e, const struct qcow2_bitmap_dir_entry *entry)
+{
+	const struct bitmap_run *run = e->run;
+	struct qcow2_extents *extents;
+	struct qcow2_error err;
+	int failed;
+
+	if (qcow2_extents_open(run->image, entry, &extents, &err))
+		return bitmap_fail_name(run, run->names[0], &err);
+	failed = export_bits(e, extents, entry->granularity_bits, &err);
+	qcow2_extents_close(extents);
+	if (failed)
+		return bitmap_fail_name(run, run->names[0], &err);
+	return e->errnum ? fail_file(run, e->errnum) : EXIT_FINE;
+}
+
+static int open_target(struct export *e)
+{
+	const struct bitmap_run *run = e->run;
+
+	e->fd = STDOUT_FILENO;
+	if (strcmp(run->to, "-") == 0)
+		return run->sparse ? usage_error(run->command, "--sparse needs --to=FILE")
+				   : EXIT_FINE;
+	/* Never over something that is there: it may be the only copy of it. */
+	e->fd = open(run->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	e->seekable = run->sparse;
+	return e->fd < 0 ? fail_file(run, errno) : EXIT_FINE;
+}
+
+static int export_bitmap(struct export *e)
+{
+	struct bitmap_run *run = (struct bitmap_run *)(uintptr_t)e->run;
+	struct qcow2_bitmap_dir_entry entry;
+	struct qcow2_error err;
+	uint64_t size = qcow2_image_header(run->image)->size, granules;
+	int code;
+
+	if (bitmap_find_usable(run->image, run->names[0], run->force, &entry, &err))
+		return bitmap_fail_name(run, run->names[0], &err);
+	granules = entry.granularity_bits > 63
+			   ? 0
+			   : (size >> entry.granularity_bits) +
+				     ((size & ((UINT64_C(1) << entry.granularity_bits) - 1)) != 0);
+	e->size = granules / 8 + (granules % 8 != 0);
+	code = open_target(e);
+	if (code != EXIT_FINE)
+		return code;
+	code = export_to(e, &entry);
+	if (e->fd == STDOUT_FILENO)
+		return code;
+	if (close(e->fd) < 0 && code == EXIT_FINE)
+		code = fail_file(run, errno);
+	if (code != EXIT_FINE)
+		(void)unlink(run->to);
+	return code;
+}
+
+int bitmap_export(struct bitmap_run *run)
+{
+	struct export e = {.run = run, .piece = calloc(1, PIECE_BYTES)};
+	int code;
+
+	if (!e.piece)
+		return fail_file(run, ENOMEM);
+	code = export_bitmap(&e);
+	free(e.piece);
+	return code;
+}

@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: MIT
+# `qcow2 bitmap` from outside: every action, its output as text and JSON, what is refused and why.
+# QEMU's opinions are in tests/oracle, crashes in tests/crash.
+"""bitmap, from outside."""
+import glob
+import json
+import os
+import random
+import shutil
+import subprocess
+
+import jsonschema
+import pytest
+
+from helpers import QCOW2, RELEASE, TOP, document, image, recipe_image, run
+from forge import recipes
+from test_recipes import text_is_safe
+
+with open(os.path.join(TOP, "docs", "bitmap.schema.json"), encoding="utf-8") as stream:
+    VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
+TWO = "size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b bits=1,9\n"
+GRANULE = 64 << 10
+# Recipes of so many bitmaps, or of so long tables, that plans are large.
+PLENTY = ("bad-hostile-bitmaps-65535", "bad-hostile-bitmaps-65536",
+          "bad-hostile-bitmap-names-equal", "bad-hostile-shared-bitmap-table")
+
+
+def read(path):
+    with open(path, "rb") as opened:
+        return opened.read()
+
+
+@pytest.fixture(name="copy")
+def fixture_copy(tmp_path):
+    def make(source, name="a.qcow2"):
+        return shutil.copyfile(source, str(tmp_path / name))
+    return make
+
+
+@pytest.fixture(name="two")
+def fixture_two(copy):
+    return copy(image(TWO)[0])
+
+
+def shown(*words, code=0):
+    done = run("bitmap", *words)
+    assert done.returncode == code, done
+    assert done.stderr == b"" or code
+    text_is_safe(done.stdout)
+    return done.stdout.decode()
+
+
+def valid(*words, code=0):
+    found = json.loads(shown(*words, "-j", code=code))
+    VALIDATOR.validate(found)
+    return found
+
+
+def refused(path, *words, says):
+    before, files = read(path), sorted(os.listdir(os.path.dirname(path)))
+    done = run("bitmap", *words)
+    assert done.returncode == 1 and done.stdout == b"", done
+    assert says in done.stderr.decode(), done.stderr
+    text_is_safe(done.stderr)
+    assert read(path) == before and sorted(os.listdir(os.path.dirname(path))) == files
+
+
+def changed(path, action, *words):
+    """A change that works, leaves a sound image, and is undone and done again."""
+    before = read(path)
+    assert run("bitmap", action, f"--undo-file={path}.undo", path, *words).returncode == 0
+    after = read(path)
+    if os.path.exists(path + ".undo"):
+        assert run("undo", path + ".undo").returncode == 0
+        assert read(path) == before
+        with open(path, "wb") as opened:
+            opened.write(after)
+        os.remove(path + ".undo")
+    else:
+        assert after == before
+    assert run("check", path).returncode == 0
+
+
+def states(path):
+    return {b["name"]: b["state"] for b in valid("list", path)["bitmaps"]}
+
+
+def dirty(path, *names):
+    """The granules of 64 KiB that are dirty."""
+    return [start // GRANULE + i for start, length in
+            ((e["start"], e["length"]) for e in valid("extents", path, *names, "--dirty"))
+            for i in range(length // GRANULE)]
+
+
+# ---- reading ----
+
+def test_list():
+    path = recipe_image("good-bitmaps")[0]
+    rows = {b["name"]: b for b in valid("list", path)["bitmaps"]}
+    assert list(rows) == ["enabled", "disabled", "ones", "fine", "coarse", "serialized", "empty"]
+    assert rows["enabled"]["state"] == "enabled" and rows["disabled"]["state"] == "disabled"
+    assert rows["enabled"]["dirty-bytes"] == 3 * GRANULE
+    assert rows["ones"]["dirty-bytes"] == 64 << 20 and rows["ones"]["all-ones-entries"] == 1
+    assert rows["coarse"]["granularity"] == 2 << 30 and rows["coarse"]["dirty-bytes"] == 64 << 20
+    assert rows["empty"]["disk-bytes"] == 65536 and rows["empty"]["problem"] is None
+    lines = [json.loads(line) for line in shown("list", path, "--output=ndjson").splitlines()]
+    assert lines == list(rows.values())
+    text = shown("list", path)
+    assert text.splitlines()[0].split() == ["state", "granularity", "dirty", "on", "disk", "name"]
+    assert "enabled            64 KiB     192 KiB   0.3 %    128 KiB  enabled\n" in text
+
+
+def test_list_of_none():
+    path = image("size 1M\n")[0]
+    assert shown("list", path) == "no bitmaps\n"
+    assert valid("list", path)["bitmaps"] == [] and shown("list", path, "--output=ndjson") == ""
+
+
+@pytest.mark.parametrize("recipe, state, problem, code", [
+    ("good-bitmap-in-use", "in use", None, 0),
+    ("good-bitmap-autoclear-cleared", "inconsistent", None, 0),
+    ("good-bitmap-extra-data-unknown", "unusable", "bitmap-extra-data-unknown", 0),
+    ("good-bitmap-extra-data", "enabled", None, 0),
+    ("bad-bitmap-type-255", "unusable", "bitmap-type", 2),
+    ("bad-bitmap-granularity-255", "unusable", "bitmap-granularity", 2),
+    ("bad-bitmap-entry-reserved-low", "unusable", "bitmap-entry-reserved", 2),
+    ("bad-bitmap-entry-all-ones-offset", "unusable", "bitmap-entry-all-ones", 2),
+    ("bad-bitmap-table-size-long", "unusable", "bitmap-table-size", 2),
+    ("bad-bitmap-table-beyond-end", "unusable", "bitmap-table-beyond-end", 2),
+    ("bad-bitmap-entry-name-cut", "unusable", "bitmap-entry-cut", 2),
+])
+def test_states(recipe, state, problem, code):
+    row = [b for b in valid("list", recipe_image(recipe)[0], code=code)["bitmaps"]
+           if b["problem"] == problem and b["state"] == state]
+    assert row
+    assert state in shown("list", recipe_image(recipe)[0], code=code)
+
+
+def test_two_names_alike():
+    path = recipe_image("bad-bitmap-name-duplicate")[0]
+    assert [b["problem"] for b in valid("list", path, code=2)["bitmaps"]][-1] == \
+        "bitmap-name-duplicate"
+    name = valid("list", path, code=2)["bitmaps"][-1]["name"]
+    refused(path, "extents", path, name, says="bitmaps have that name")
+
+
+@pytest.mark.parametrize("recipe", [r for r in recipes() if "bitmap" in r])
+def test_hostile_lists(recipe):
+    """Whatever the bitmaps are: a page, or one line that says why not."""
+    path = recipe_image(recipe)[0]
+    for words in (("list", path), ("list", path, "--output=ndjson"), ("repair", path, "-n"),
+                  ("repair", path, "-n", "--drop-bad"), ("repair", path, "-n", "--assume-dirty")):
+        # Plans of so many writes take the sanitizers a minute.
+        program = RELEASE if words[0] == "repair" and recipe in PLENTY else QCOW2
+        done = run("bitmap", *words, program=program)
+        assert done.returncode in (0, 1, 2), done
+        text_is_safe(done.stdout)
+        text_is_safe(done.stderr)
+
+
+def test_extents():
+    path = image(TWO)[0]
+    assert shown("extents", path, "a") == (
+        "0 131072 dirty\n131072 196608 clean\n327680 65536 dirty\n393216 655360 clean\n")
+    assert dirty(path, "a") == [0, 1, 5] and dirty(path, "b") == [1, 9]
+    assert dirty(path, "a", "b") == [0, 1, 5, 9]
+    assert dirty(path, "a", "b", "--intersect") == [1]
+    assert dirty(path, "a", "b", "--subtract") == [0, 5]
+    assert dirty(path, "b", "a", "--subtract") == [9]
+    both = valid("extents", path, "a")
+    assert sum(e["length"] for e in both) == 1 << 20
+    assert [e["dirty"] for e in both] == [True, False, True, False]
+    assert [json.loads(line) for line in
+            shown("extents", path, "a", "--output=ndjson").splitlines()] == both
+    assert valid("extents", path, "a", "--clean") == [e for e in both if not e["dirty"]]
+
+
+def test_extents_end_with_the_disk():
+    """A granule may pass the end of the disk; an extent never does."""
+    path = image("size 100k\nbitmap a bits=1\n")[0]
+    assert shown("extents", path, "a") == "0 65536 clean\n65536 36864 dirty\n"
+    path = image("size 512\nbitmap a granularity=2G bits=0\n")[0]
+    assert shown("extents", path, "a") == "0 512 dirty\n"
+
+
+def test_bits_are_least_significant_first():
+    path = image("size 1M\nbitmap a table=data:0904\n")[0]
+    assert dirty(path, "a") == [0, 3, 10]
+    assert subprocess.run([QCOW2, "bitmap", "export", path, "a"], stdout=subprocess.PIPE,
+                          check=True).stdout == b"\x09\x04"
+
+
+def test_in_use_is_refused(copy):
+    path = copy(image("size 1M\nbitmap a flags=in_use,auto bits=3\nbitmap b\n")[0])
+    for words in (("extents", path, "a"), ("export", path, "a"), ("compare", path, "a", "b")):
+        refused(path, *words, says="it is in use: it was not saved properly")
+    assert dirty(path, "a", "--force") == [3]
+    for words in (("clear", path, "a"), ("enable", path, "a"), ("merge", path, "a", "b"),
+                  ("merge", path, "b", "a"), ("clear", path, "a", "--force")):
+        refused(path, *words, says="it is in use")
+    changed(path, "rename", "a", "c")
+    changed(path, "remove", "c")
+    assert states(path) == {"b": "disabled"}
+
+
+def test_inconsistent_is_refused(copy):
+    path = copy(recipe_image("good-bitmap-autoclear-cleared")[0])
+    name = valid("list", path)["bitmaps"][0]["name"]
+    refused(path, "extents", path, name, says="bitmaps bit is not set")
+    refused(path, "add", path, "x", says="bitmaps bit is not set")
+
+
+def test_broken_tables_are_refused(copy):
+    path = copy(recipe_image("bad-bitmap-entry-reserved-low")[0])
+    name = valid("list", path, code=2)["bitmaps"][0]["name"]
+    refused(path, "extents", path, name, says="an entry of the bitmap's table")
+    refused(path, "merge", path, name, name + "x", says="there is no bitmap")
+    path = copy(recipe_image("bad-bitmap-directory-size-long")[0])
+    refused(path, "add", path, "x", says="the bitmap directory is damaged")
+    path = copy(recipe_image("bad-bitmap-directory-beyond-end")[0])
+    refused(path, "add", path, "x", says="directory lies beyond the end")
+
+
+@pytest.mark.parametrize("words, says", [
+    (("list", "missing"), "cannot open: No such file"),
+    (("extents", "IMAGE", "c"), "bitmap 'c': there is no bitmap of that name"),
+    (("extents", "IMAGE", "\x1b[2J"), "bitmap '\\u{1b}[2J': there is no"),
+    (("compare", "IMAGE", "a", "c"), "there is no bitmap"),
+    (("compare", "IMAGE", "a", "a", "--from=missing"), "missing: cannot open"),
+    (("merge", "IMAGE", "a", "b", "--from=missing"), "No such file"),
+    (("merge", "IMAGE", "a", "c"), "there is no bitmap"),
+    (("merge", "IMAGE", "c", "a"), "there is no bitmap"),
+    (("remove", "IMAGE", "a", "c"), "bitmap 'c': there is no bitmap"),
+    (("add", "IMAGE", "a"), "there is a bitmap of that name already"),
+    (("add", "IMAGE", "x", "x"), "there is a bitmap of that name already"),
+    (("add", "IMAGE", ""), "the name is 0 bytes long"),
+    (("add", "IMAGE", "n" * 1024), "the name is 1024 bytes long"),
+    (("add", "IMAGE", "x", "-g", "3k"), "no power of two"),
+    (("add", "IMAGE", "x", "-g", "256"), "not from 512 bytes to 2 GiB"),
+    (("add", "IMAGE", "x", "-g", "4G"), "not from 512 bytes to 2 GiB"),
+    (("rename", "IMAGE", "a", "b"), "there is a bitmap of that name already"),
+    (("rename", "IMAGE", "c", "d"), "there is no bitmap"),
+    (("import", "IMAGE", "x", "missing"), "missing: No such file"),
+    (("import", "IMAGE", "x", "EMPTY"), "the data are 0 bytes, where the bitmap has 2"),
+    (("import", "IMAGE", "a", "LONG"), "the data are 3 bytes, where the bitmap has 2"),
+    (("script", "IMAGE", "missing"), "missing: No such file"),
+    (("repair", "IMAGE", "--assume-dirty", "c"), "there is no bitmap 'c'"),
+    (("export", "IMAGE", "a", "--to=IMAGE"), "File exists"),
+])
+def test_refused(two, tmp_path, words, says):
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "long").write_bytes(b"123")
+    names = {"IMAGE": two, "EMPTY": str(tmp_path / "empty"), "LONG": str(tmp_path / "long")}
+    words = [names.get(w, w).replace("=IMAGE", "=" + two) for w in words]
+    refused(two, *words, says=says)
+
+
+@pytest.mark.parametrize("words, says", [
+    ((), "no action given"),
+    (("list",), "no image given"),
+    (("lst", "IMAGE"), "unknown action 'lst'"),
+    (("list", "IMAGE", "a"), "list takes IMAGE"),
+    (("extents", "IMAGE"), "extents takes IMAGE NAME..."),
+    (("rename", "IMAGE", "a"), "rename takes IMAGE NAME NEW"),
+    (("compare", "IMAGE", "a"), "compare takes IMAGE NAME NAME"),
+    (("list", "IMAGE", "--dirty"), "list does not take --dirty"),
+    (("extents", "IMAGE", "a", "--from=x"), "extents does not take --from"),
+    (("add", "IMAGE", "x", "--sparse"), "add does not take --sparse"),
+    (("add", "IMAGE", "x", "--output=ndjson"), "add has no output as ndjson"),
+    (("add", "IMAGE", "x", "-g", "many"), "'many' is no granularity"),
+    (("add", "IMAGE", "x", "-g", "0"), "'0' is no granularity"),
+    (("add", "IMAGE", "x", "-g", "99999999T"), "'99999999T' is no granularity"),
+    (("add", "IMAGE", "x", "--dump=header"), "--dump is for --dry-run"),
+    (("add", "IMAGE", "x", "--no-undo", "--undo-file=u"), "--undo-file and --no-undo at once"),
+    (("export", "IMAGE", "a", "--sparse"), "--sparse needs --to=FILE"),
+    (("repair", "IMAGE", "a"), "names are for --assume-dirty"),
+    (("list", "IMAGE", "--output=xml"), "--output is human, json or ndjson, not 'xml'"),
+])
+def test_usage(two, words, says):
+    done = run("bitmap", *[two if w == "IMAGE" else w for w in words])
+    assert done.returncode == 1 and done.stdout == b"", done
+    assert done.stderr.decode() == f"qcow2 bitmap: {says}\nTry 'qcow2 bitmap --help'.\n"
+
+
+# ---- export, import, compare ----
+
+def test_export_and_import(two, tmp_path):
+    to = str(tmp_path / "bits")
+    assert shown("export", two, "a", "-o", to) == "" and read(to) == b"\x23\0"
+    changed(two, "import", "b", to)
+    assert dirty(two, "b") == [0, 1, 5] and states(two)["b"] == "disabled"
+    changed(two, "import", "c", to)
+    assert dirty(two, "c") == [0, 1, 5] and states(two)["c"] == "enabled"
+    changed(two, "import", "d", to, "--disabled", "-g", "64k")
+    assert states(two)["d"] == "disabled"
+
+
+def test_export_at_random(copy, tmp_path):
+    """Bits that begin and end anywhere come back as they were."""
+    path = copy(image("cluster_bits 9\nsize 33333k\n")[0])
+    numbers = random.Random(5)
+    count = -(-33333 * 1024 // 512)
+    bits = bytearray(-(-count // 8))
+    at = 0
+    while at < count:
+        run_length = numbers.choice((1, 3, 8, 64, 700, 5000))
+        if numbers.random() < 0.5:
+            for bit in range(at, min(at + run_length, count)):
+                bits[bit // 8] |= 1 << bit % 8
+        at += run_length
+    (tmp_path / "bits").write_bytes(bits)
+    changed(path, "import", "a", str(tmp_path / "bits"), "-g", "512")
+    done = run("bitmap", "export", path, "a")
+    assert done.returncode == 0 and done.stdout == bits
+    told = bytearray(len(bits))
+    for extent in valid("extents", path, "a"):
+        for bit in range(extent["start"] // 512, -(-(extent["start"] + extent["length"]) // 512)):
+            told[bit // 8] |= extent["dirty"] << bit % 8
+    assert told == bits
+    assert valid("list", path)["bitmaps"][0]["dirty-bytes"] == sum(
+        e["length"] for e in valid("extents", path, "a", "--dirty"))
+
+
+def test_sparse_export(copy, tmp_path):
+    path = copy(image("size 8T\nbitmap a bits=5\n")[0])
+    to = str(tmp_path / "bits")
+    shown("export", path, "a", "--to", to, "--sparse")
+    assert os.path.getsize(to) == 16 << 20 and os.stat(to).st_blocks * 512 < 1 << 20
+    assert read(to)[:2] == b"\x20\0"
+    shown("export", path, "a", "--to", to + "2")
+    assert read(to) == read(to + "2")
+
+
+def test_import_of_a_bit_past_the_end(copy, tmp_path):
+    path = copy(image("size 640k\n")[0])
+    (tmp_path / "bits").write_bytes(b"\0\x04")
+    refused(path, "import", path, "x", str(tmp_path / "bits"), says="bits past the end")
+
+
+def test_compare(two, copy):
+    assert shown("compare", two, "a", "a") == (
+        "equal: 192 KiB dirty in both, 0 B in the first only, 0 B in the second\n")
+    assert shown("compare", two, "a", "b", code=3) == (
+        "0 65536 first\n327680 65536 first\n589824 65536 second\n"
+        "different: 64 KiB dirty in both, 128 KiB in the first only, 64 KiB in the second\n")
+    found = valid("compare", two, "a", "b", code=3)
+    assert found["equal"] is False and found["first-bytes"] == 2 * GRANULE
+    assert [d["dirty-in"] for d in found["differences"]] == ["first", "first", "second"]
+    assert [json.loads(line) for line in shown("compare", two, "a", "b", "--output=ndjson", code=3)
+            .splitlines()] == found["differences"]
+    other = copy(image("size 1M\nbitmap x granularity=32k bits=0,1,2,3,10,11\n")[0], "other")
+    assert valid("compare", two, "a", "x", "--from", other)["equal"] is True
+    small = copy(image("size 512k\nbitmap a\n")[0], "small")
+    refused(two, "compare", two, "a", "a", "--from", small, says="different sizes")
+    refused(two, "merge", two, "a", "a", "--from", small, says="different sizes")
+
+
+# ---- changing ----
+
+def test_actions(two):
+    changed(two, "add", "c", "d", "-g", "4k")
+    changed(two, "disable", "a", "c")
+    changed(two, "enable", "b")
+    assert states(two) == {"a": "disabled", "b": "enabled", "c": "disabled", "d": "enabled"}
+    changed(two, "merge", "a", "b", "c")
+    assert dirty(two, "c") == [0, 1, 5, 9]
+    changed(two, "clear", "a")
+    assert dirty(two, "a") == []
+    changed(two, "rename", "c", "ü x")
+    assert valid("list", two)["bitmaps"][2]["name"] == "ü x"
+    refused(two, "rename", two, "d", "\x1b", says="would have problems that it has not now")
+    changed(two, "remove", "a", "b", "d", "ü x")
+    assert states(two) == {} and "bitmaps" not in document(two)
+
+
+def test_nothing_to_change(two):
+    before = read(two)
+    for words in (("enable", two, "a"), ("repair", two), ("merge", two, "a", "a")):
+        assert shown(*words) == "Nothing to change.\n"
+    assert read(two) == before and not glob.glob(two + ".undo*")
+
+
+def test_merge_coarsens_and_refines(copy):
+    path = copy(image("size 1M\nbitmap fine granularity=4k bits=17\n"
+                      "bitmap coarse granularity=256k bits=2\nbitmap b\n")[0])
+    changed(path, "merge", "fine", "coarse", "b")
+    assert dirty(path, "b") == [1, 8, 9, 10, 11]
+
+
+def test_dry_run(two):
+    before = read(two)
+    plan = json.loads(shown("add", two, "c", "-n", "-j"))
+    phases = [w["phase"] for w in plan["writes"]]
+    assert phases == sorted(phases, key=["withdraw", "new", "count", "point", "clean"].index)
+    assert plan["applied"] is False and plan["verdict"]["adds-problems"] is False
+    with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as opened:
+        jsonschema.Draft202012Validator(json.load(opened)).validate(plan)
+    assert read(two) == before
+
+
+def test_script(two, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("add --granularity=4k --disabled x 'y z'\n\n# a comment\n"
+                      "merge a b x\nclear a\nremove b\nenable x\ndisable 'y z'\nrename x w\n")
+    changed(two, "script", str(script))
+    assert states(two) == {"a": "enabled", "w": "enabled", "y z": "disabled"}
+    assert dirty(two, "w") == [0, 1, 5, 9] and dirty(two, "a") == []
+    done = subprocess.run([QCOW2, "bitmap", "script", two, "-"], input=b"remove a\n",
+                          stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 0 and states(two) == {"w": "enabled", "y z": "disabled"}
+
+
+@pytest.mark.parametrize("text, says", [
+    ("bogus a\n", "line 1: no such action"),
+    ("add x\nremove c\n", "line 2: bitmap 'c': there is no bitmap"),
+    ("rename a\n", "line 1: too few or too many names"),
+    ("add --sparse x\n", "line 1: an unknown option"),
+    ("clear --disabled a\n", "line 1: that action does not take that option"),
+    ("add --from=x y\n", "line 1: that action does not take that option"),
+    ("add --granularity=x y\n", "line 1: that is no granularity"),
+    ("add 'x\n", "line 1: a quote is not closed"),
+    ("add -- --x\nremove -- --x c\n", "line 2: bitmap 'c'"),
+])
+def test_wrong_scripts(two, tmp_path, text, says):
+    (tmp_path / "script").write_text(text)
+    refused(two, "script", two, str(tmp_path / "script"), says=says)
+
+
+def test_version_2(copy):
+    path = copy(image("version 2\nsize 1M\n")[0])
+    refused(path, "add", path, "x", says="images of version 2 have no bitmaps")
+    assert shown("list", path) == "no bitmaps\n"
+
+
+def test_no_room_in_the_header(copy):
+    path = copy(image("cluster_bits 9\nsize 1M\nextension 0x12345678 hex:" + "61" * 360 + "\n")[0])
+    refused(path, "add", path, "x", says="has no room")
+
+
+def test_directory_shrinks(copy):
+    """A directory that needs fewer clusters gives the others back."""
+    many = "".join(f"bitmap b{i}\n" for i in range(64))
+    path = copy(image("cluster_bits 9\nsize 1M\n" + many)[0])
+    script = path + ".script"
+    with open(script, "w", encoding="ascii") as stream:
+        stream.write("".join(f"remove b{i}\n" for i in range(60)))
+    changed(path, "script", script)
+    assert [b["name"] for b in valid("list", path)["bitmaps"]] == [f"b{i}" for i in range(60, 64)]
+    assert run("check", path).returncode == 0
+
+
+def test_too_fine(copy):
+    path = copy(image("size 16T\n")[0])
+    refused(path, "add", path, "x", "-g", "512", says="the bitmap would be over 512 MiB")
+
+
+def test_too_many_at_a_time(copy):
+    """Tables in memory are bounded: here they would take a MiB each."""
+    path = copy(image("cluster_bits 9\nsize 120G\n")[0])
+    done = run("bitmap", "add", "-n", "-g", "512", path, *range(1200), program=RELEASE)
+    assert done.returncode == 1 and b"change fewer at a time" in done.stderr
+
+
+def test_disk_without_bytes(copy):
+    path = copy(image("size 0\n")[0])
+    refused(path, "add", path, "x", says="there is nothing to track")
+
+
+def test_dirty_image_gets_clusters_at_its_end(copy):
+    """With lazy refcounts, after a crash, what is not counted may be in use."""
+    path = copy(recipe_image("good-dirty")[0])
+    size = os.path.getsize(path)
+    plan = json.loads(shown("add", path, "x", "-n", "-j"))
+    new = [w["offset"] for w in plan["writes"] if w["why"] in ("bitmap table", "bitmap directory")]
+    assert new and min(new) >= size
+
+
+# ---- repair ----
+
+def test_repair_says_what_it_costs(copy):
+    path = copy(recipe_image("bad-bitmap-entry-reserved-low")[0])
+    plan = json.loads(shown("repair", path, "-n", "-j"))
+    assert plan["repairs-total"] == len(plan["repairs"]) == 1
+    row = plan["repairs"][0]
+    assert row["problem"] == "bitmap-entry-reserved" and row["remedy"] == "mended"
+    assert row["dirty-bytes"] > 0 and "copies more" in row["cost"]
+    text = shown("repair", path)
+    assert "Reserved bits of a bitmap table entry are set.\n  mended, " in text
+    assert run("check", path).returncode == 0
+
+
+def test_repair_asks(copy):
+    path = copy(recipe_image("bad-bitmap-type-255")[0])
+    refused(path, "repair", path, says="not all can be mended")
+    refused(path, "repair", path, says="to be decided: it can only be dropped")
+    changed(path, "repair", "--drop-bad")
+    path = copy(recipe_image("bad-bitmap-table-offset-zero")[0])
+    refused(path, "repair", path, says="to be decided: dropped, the next backup")
+    assert run("bitmap", "repair", path, "--assume-dirty").returncode == 0
+    size = document(path)["header"]["size"]
+    assert [0, size] in [[e["start"], e["length"]] for b in states(path)
+                         for e in valid("extents", path, b, "--dirty")]
+
+
+def test_assume_dirty(copy):
+    path = copy(image("size 1M\nbitmap a flags=in_use,auto bits=3\nbitmap b flags=in_use\n"
+                      "bitmap c bits=2\n")[0])
+    assert shown("repair", path).count("left as it is") == 2
+    changed(path, "repair", "--assume-dirty", "a")
+    assert states(path) == {"a": "enabled", "b": "in use", "c": "disabled"}
+    changed(path, "repair", "--assume-dirty")
+    assert states(path) == {"a": "enabled", "b": "disabled", "c": "disabled"}
+    assert dirty(path, "a") == dirty(path, "b") == list(range(16)) and dirty(path, "c") == [2]
+    # Named, it is made dirty whatever it is.
+    changed(path, "repair", "--assume-dirty", "c")
+    assert dirty(path, "c") == list(range(16))
