@@ -5,6 +5,7 @@ Each function writes its images into a folder and checks that they are what they
 """
 
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def bitmaps(folder):
                   for i in range(8 * TIB // (32 * GIB)) for j in range(4)])
     data = BITMAPS * (8 * TIB // (64 * KIB) // 8)
     assert os.stat(path).st_blocks * 512 >= data, "QEMU has not stored the bitmaps"
+    return path
+
+
+def dense_bitmap(qcow2, folder):
+    """A disk of 8 TiB with a bitmap b0 whose 2^27 bits are random: some 67 million extents."""
+    path, bits = os.path.join(folder, "dense.qcow2"), os.path.join(folder, "bits")
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, "8T")
+    with open(bits, "wb") as file:
+        file.write(random.Random(1).randbytes(8 * TIB // (64 * KIB) // 8))
+    run(qcow2, "bitmap", "import", "--no-undo", "-g", "64k", path, "b0", bits)
+    os.unlink(bits)
     return path
 
 
