@@ -33,6 +33,8 @@ struct qcow2_allocator {
 	uint64_t entries;
 	bool table_changed, moved;
 	uint64_t from; /* no cluster before this one is free */
+	/* Before this one, so many are not free side by side: 0 is not known. */
+	uint64_t sought_from, sought;
 	uint64_t last; /* the block that was read last, which is forgotten if it has not changed */
 };
 
@@ -221,8 +223,9 @@ static int look(struct qcow2_allocator *a, uint64_t cluster, bool *is_free, uint
 static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		    struct qcow2_error *err)
 {
-	uint64_t at = a->from, until;
-	bool is_free, all_taken = true;
+	bool known = a->sought > 0 && count >= a->sought && a->sought_from > a->from;
+	uint64_t at = known ? a->sought_from : a->from, until;
+	bool is_free, all_taken = !known;
 
 	for (*first = at; *first + count > at; at = until) {
 		if (at > OFFSET_MOST >> a->cluster_bits)
@@ -235,6 +238,11 @@ static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		all_taken &= !is_free;
 		if (all_taken)
 			a->from = until;
+	}
+	/* Single clusters move the beginning itself. */
+	if (count > 1) {
+		a->sought_from = *first;
+		a->sought = count;
 	}
 	return 0;
 }

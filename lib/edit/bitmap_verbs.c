@@ -2,6 +2,7 @@
 /* What can be done to bitmaps by name. See bitmap_edit.h. */
 #include <string.h>
 
+#include "base/bitset.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap_editor.h"
@@ -239,11 +240,15 @@ int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 		return -1;
 	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
 		size_t at = (size_t)i * cluster;
-		uint8_t *data = qcow2_bitmap_data(editor, bitmap, i, err);
+		size_t size = bits.size - at < cluster ? bits.size - at : cluster;
+		uint8_t *data;
 
+		if (qcow2_count_ones(bits.data + at, size) == 0)
+			continue;
+		data = qcow2_bitmap_data(editor, bitmap, i, err);
 		if (!data)
 			return -1;
-		memcpy(data, bits.data + at, bits.size - at < cluster ? bits.size - at : cluster);
+		memcpy(data, bits.data + at, size);
 	}
 	return 0;
 }
