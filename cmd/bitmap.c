@@ -173,12 +173,14 @@ static int run_reader(struct bitmap_run *run)
 	if (qcow2_source_open(run->file, &run->source, &err))
 		return bitmap_fail(run, &err);
 	warn_in_use(run->command, run->file, run->source);
+	progress_init(&run->progress);
 	spool_init(&run->out, STDOUT_FILENO);
 	json_init(&run->json, &run->out, run->format == BITMAP_JSON ? 2 : 0, false);
 	if (qcow2_image_open(run->source, &run->image, &err)) {
 		code = bitmap_fail(run, &err);
 	} else {
 		code = run->action->run(run);
+		progress_end(&run->progress);
 		qcow2_image_close(run->image);
 	}
 	/* What a failure left behind is not printed, unless it streams already. */

@@ -4,6 +4,7 @@
 #define CMD_BITMAP_H
 
 #include "change.h"
+#include "out/progress.h"
 
 #include <qcow2/bitmap.h>
 #include <qcow2/bitmap_edit.h>
@@ -45,6 +46,7 @@ struct bitmap_run {
 	struct change change;
 	struct spool out;
 	struct json json;
+	struct progress progress; /* of actions that only read */
 };
 
 /* Actions; each returns the exit code. */

@@ -18,6 +18,7 @@ struct comparison {
 	unsigned pending_side;
 	uint64_t alone[2]; /* bytes that are dirty in one only */
 	uint64_t both;
+	uint64_t steps;
 };
 
 static void show_pending(struct comparison *c)
@@ -67,7 +68,7 @@ static void take(struct comparison *c, uint64_t length)
 
 static int walk(struct comparison *c, struct qcow2_error *err)
 {
-	uint64_t left = qcow2_extents_size_bytes(c->sides[FIRST]);
+	uint64_t size = qcow2_extents_size_bytes(c->sides[FIRST]), left = size;
 
 	while (left > 0 && c->run->out.errnum == 0) {
 		uint64_t length;
@@ -85,6 +86,8 @@ static int walk(struct comparison *c, struct qcow2_error *err)
 			c->now[i].length_bytes -= length;
 		}
 		left -= length;
+		if ((++c->steps & 0xffff) == 0)
+			progress_share(&c->run->progress, size - left, size);
 	}
 	show_pending(c);
 	return 0;

@@ -21,6 +21,7 @@ struct export
 	uint64_t size;
 	bool seekable; /* zeros may be left out */
 	int errnum;
+	struct progress *progress;
 };
 
 static bool write_all(struct export *e, const uint8_t *bytes, size_t size)
@@ -61,6 +62,7 @@ static bool flush_piece(struct export *e)
 	}
 	memset(e->piece, 0, size);
 	e->at += size;
+	progress_share(e->progress, e->at, e->size);
 	return true;
 }
 
@@ -137,9 +139,13 @@ static int open_target(struct export *e)
 	const struct bitmap_run *run = e->run;
 
 	e->fd = STDOUT_FILENO;
+	if (strcmp(run->to, "-") == 0 && run->sparse)
+		return usage_error(run->command, "--sparse needs --to=FILE");
+	if (strcmp(run->to, "-") == 0 && isatty(STDOUT_FILENO))
+		return usage_error(run->command,
+				   "bits are not for a terminal: use --to=FILE or a pipe");
 	if (strcmp(run->to, "-") == 0)
-		return run->sparse ? usage_error(run->command, "--sparse needs --to=FILE")
-				   : EXIT_FINE;
+		return EXIT_FINE;
 	/* Never over something that is there: it may be the only copy of it. */
 	e->fd = open(run->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	e->seekable = run->sparse;
@@ -176,7 +182,7 @@ static int export_bitmap(struct export *e)
 
 int bitmap_export(struct bitmap_run *run)
 {
-	struct export e = {.run = run, .piece = calloc(1, PIECE_BYTES)};
+	struct export e = {.run = run, .piece = calloc(1, PIECE_BYTES), .progress = &run->progress};
 	int code;
 
 	if (!e.piece)

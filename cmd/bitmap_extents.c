@@ -6,6 +6,9 @@
 #include "bitmap.h"
 #include "extent_text.h"
 
+/* Every so many extents. */
+#define PROGRESS_MASK 0xffff
+
 static int out_of_memory(const struct bitmap_run *run)
 {
 	const struct qcow2_error err = {.code = QCOW2_ERROR_MEMORY,
@@ -43,6 +46,7 @@ static int show_all(struct bitmap_run *run, struct qcow2_extents *extents)
 	struct qcow2_extent extent;
 	struct qcow2_error err;
 	struct extent_text *text = calloc(1, sizeof(*text));
+	uint64_t told = 0;
 	bool first = true;
 	int more;
 
@@ -51,6 +55,9 @@ static int show_all(struct bitmap_run *run, struct qcow2_extents *extents)
 	text->format = run->format;
 	spool_text(&run->out, run->format == BITMAP_JSON ? "[" : "");
 	while ((more = qcow2_extents_next(extents, &extent, &err)) > 0 && run->out.errnum == 0) {
+		if ((++told & PROGRESS_MASK) == 0)
+			progress_share(&run->progress, extent.start_bytes,
+				       qcow2_extents_size_bytes(extents));
 		if (run->show != BITMAP_ALL && extent.dirty != (run->show == BITMAP_DIRTY))
 			continue;
 		extent_text_show(text, &run->out, &extent);

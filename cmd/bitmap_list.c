@@ -181,6 +181,7 @@ static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qco
 			return -1;
 		show(list);
 		list->count++;
+		progress_share(&list->run->progress, list->count, claimed);
 	}
 	list->damaged |= list->count != claimed ||
 			 qcow2_bitmaps_used_bytes(bitmaps) !=

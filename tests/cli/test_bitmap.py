@@ -14,6 +14,7 @@ import pytest
 
 from helpers import QCOW2, RELEASE, TOP, document, image, recipe_image, run
 from forge import recipes
+from outside import on_terminal
 from test_recipes import text_is_safe
 
 with open(os.path.join(TOP, "docs", "bitmap.schema.json"), encoding="utf-8") as stream:
@@ -319,6 +320,10 @@ def test_export_at_random(copy, tmp_path):
     assert told == bits
     assert valid("list", path)["bitmaps"][0]["dirty-bytes"] == sum(
         e["length"] for e in valid("extents", path, "a", "--dirty"))
+
+
+def test_no_bits_on_a_terminal(two):
+    assert on_terminal("bitmap", "export", two, "a") == (1, b"")
 
 
 def test_sparse_export(copy, tmp_path):
