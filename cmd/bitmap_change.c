@@ -143,28 +143,54 @@ struct script_run {
 	const struct bitmap_run *run;
 };
 
+/* The value of an option that is the word at *i, in that word or the next; NULL if it is not. */
+static const char *value_of(char **words, size_t count, size_t *i, const char *name, char letter)
+{
+	const char *word = words[*i];
+	size_t size = strlen(name);
+	bool is_short = word[1] == letter;
+
+	if (!is_short && strncmp(word + 1, name, size) != 0)
+		return NULL;
+	word += is_short ? 2 : 1 + size;
+	if (*word)
+		return is_short ? word : *word == '=' ? word + 1 : NULL;
+	return *i + 1 < count ? words[++*i] : NULL;
+}
+
+/* One option of a line. */
+static int take_word(struct act *act, char **words, size_t count, size_t *i,
+		     struct qcow2_error *err)
+{
+	const char *value;
+
+	if (strcmp(words[*i], "--disabled") == 0) {
+		act->disabled = true;
+		return 0;
+	}
+	value = value_of(words, count, i, "-granularity", 'g');
+	if (value && (!bitmap_size(value, &act->granularity) || act->granularity == 0))
+		return fail(err, "that is no granularity");
+	if (value)
+		return 0;
+	act->from = value_of(words, count, i, "-from", 'b');
+	return act->from ? 0
+			 : fail(err, "an unknown option, or one without its value (there are "
+				     "--granularity=SIZE, --disabled and --from=IMAGE)");
+}
+
 /* Takes the options of a line out of its words. */
 static int take_words(struct act *act, char **words, size_t count, struct qcow2_error *err)
 {
 	bool ended = false;
 
 	for (size_t i = 0; i < count; i++) {
-		char *word = words[i];
-
-		if (ended || word[0] != '-' || strcmp(word, "-") == 0)
-			words[act->count++] = word;
-		else if (strcmp(word, "--") == 0)
+		if (ended || words[i][0] != '-' || strcmp(words[i], "-") == 0)
+			words[act->count++] = words[i];
+		else if (strcmp(words[i], "--") == 0)
 			ended = true;
-		else if (strncmp(word, "--granularity=", 14) == 0) {
-			if (!bitmap_size(word + 14, &act->granularity) || act->granularity == 0)
-				return fail(err, "that is no granularity");
-		} else if (strcmp(word, "--disabled") == 0)
-			act->disabled = true;
-		else if (strncmp(word, "--from=", 7) == 0)
-			act->from = word + 7;
-		else
-			return fail(err, "an unknown option (there are --granularity=SIZE, "
-					 "--disabled and --from=IMAGE)");
+		else if (take_word(act, words, count, &i, err))
+			return -1;
 	}
 	return 0;
 }

@@ -405,7 +405,7 @@ def test_dry_run(two):
 
 def test_script(two, tmp_path):
     script = tmp_path / "script"
-    script.write_text("add --granularity=4k --disabled x 'y z'\n\n# a comment\n"
+    script.write_text("add -g 4k --disabled x 'y z'\nadd --granularity 8k v\nremove v\n\n# a comment\n"
                       "merge a b x\nclear a\nremove b\nenable x\ndisable 'y z'\nrename x w\n")
     changed(two, "script", str(script))
     assert states(two) == {"a": "enabled", "w": "enabled", "y z": "disabled"}
@@ -420,6 +420,9 @@ def test_script(two, tmp_path):
     ("add x\nremove c\n", "line 2: bitmap 'c': there is no bitmap"),
     ("rename a\n", "line 1: too few or too many names"),
     ("add --sparse x\n", "line 1: an unknown option"),
+    ("add x -g\n", "line 1: an unknown option, or one without its value"),
+    ("add -gx y\n", "line 1: that is no granularity"),
+    ("merge -b two y\n", "line 1: too few or too many names"),
     ("clear --disabled a\n", "line 1: that action does not take that option"),
     ("add --from=x y\n", "line 1: that action does not take that option"),
     ("add --granularity=x y\n", "line 1: that is no granularity"),
