@@ -88,15 +88,6 @@ struct qcow2_bytes bitmap_bytes(const char *text)
 	return (struct qcow2_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-void bitmap_error_name(struct qcow2_error *err, const char *name)
-{
-	char text[sizeof(err->text)], safe[96];
-
-	memcpy(text, err->text, sizeof(text));
-	qcow2_text_escape(bitmap_bytes(name), safe, sizeof(safe));
-	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.140s", safe, text);
-}
-
 int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err)
 {
 	return report_error(run->command, run->file, err);
@@ -106,7 +97,7 @@ int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struc
 {
 	struct qcow2_error named = *err;
 
-	bitmap_error_name(&named, name);
+	qcow2_bitmap_error(&named, bitmap_bytes(name));
 	return bitmap_fail(run, &named);
 }
 

@@ -63,9 +63,6 @@ int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struc
 
 struct qcow2_bytes bitmap_bytes(const char *text);
 
-/* "bitmap 'NAME': " before the text of an error. */
-void bitmap_error_name(struct qcow2_error *err, const char *name);
-
 /* The entry of a bitmap that may be relied on, or on anything with --force. -1 with *err filled. */
 int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool force,
 		       struct qcow2_bitmap_dir_entry *entry, struct qcow2_error *err);

@@ -26,14 +26,6 @@ static int fail(struct qcow2_error *err, const char *text)
 	return -1;
 }
 
-/* Names the bitmap in the error of what failed. */
-static int named(int failed, const char *name, struct qcow2_error *err)
-{
-	if (failed)
-		bitmap_error_name(err, name);
-	return failed;
-}
-
 static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act,
 		       const struct qcow2_image *image, const char *source, const char *target,
 		       struct qcow2_error *err)
@@ -43,10 +35,11 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	int failed;
 
 	if (bitmap_find_usable(image, source, act->force, &entry, err) ||
-	    qcow2_extents_open(image, &entry, &extents, err))
-		return named(-1, source, err);
-	failed = named(qcow2_bitmap_merge_extents(editor, extents, bitmap_bytes(target), err),
-		       target, err);
+	    qcow2_extents_open(image, &entry, &extents, err)) {
+		qcow2_bitmap_error(err, bitmap_bytes(source));
+		return -1;
+	}
+	failed = qcow2_bitmap_merge_extents(editor, extents, bitmap_bytes(target), err);
 	qcow2_extents_close(extents);
 	return failed;
 }
@@ -76,9 +69,8 @@ static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, stru
 	if (act->from)
 		return merge_other(editor, act, target, err);
 	for (size_t i = 0; i + 1 < act->count && !failed; i++)
-		failed = named(qcow2_bitmap_merge(editor, bitmap_bytes(act->words[i]),
-						  bitmap_bytes(target), err),
-			       act->words[i], err);
+		failed = qcow2_bitmap_merge(editor, bitmap_bytes(act->words[i]),
+					    bitmap_bytes(target), err);
 	return failed;
 }
 
@@ -101,7 +93,7 @@ static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
 		failed = qcow2_bitmap_add(editor, name, 0, true, err) ||
 			 qcow2_bitmap_import(editor, name, (struct qcow2_bytes){bits, size}, err);
 	free(bits);
-	return named(failed ? -1 : 0, act->words[0], err);
+	return failed ? -1 : 0;
 }
 
 static int one(struct qcow2_bitmap_editor *editor, const struct act *act, const char *word,
@@ -128,11 +120,10 @@ static int run_act(struct qcow2_bitmap_editor *editor, const struct act *act,
 	if (strcmp(act->verb, "import") == 0)
 		return import(editor, act, err);
 	if (strcmp(act->verb, "rename") == 0)
-		return named(qcow2_bitmap_rename(editor, bitmap_bytes(act->words[0]),
-						 bitmap_bytes(act->words[1]), err),
-			     act->words[0], err);
+		return qcow2_bitmap_rename(editor, bitmap_bytes(act->words[0]),
+					   bitmap_bytes(act->words[1]), err);
 	for (size_t i = 0; i < act->count && !failed; i++)
-		failed = named(one(editor, act, act->words[i], err), act->words[i], err);
+		failed = one(editor, act, act->words[i], err);
 	return failed;
 }
 

@@ -71,6 +71,13 @@ QCOW2_API void qcow2_extents_close(struct qcow2_extents *extents);
 QCOW2_API int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 				struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err);
 
+/*
+ * Puts "bitmap 'NAME': " before the text of an error; the name is made safe to print, and cut.
+ * Nothing happens if err is NULL. May be called from several threads, as all that is not about an
+ * image or a stream.
+ */
+QCOW2_API void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name);
+
 /* ---- what is wrong with bitmaps ---- */
 
 struct qcow2_bitmap_health;

@@ -64,6 +64,7 @@ QCOW2_API uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry 
  *                          the bitmap is in use, which only remove and rename do not mind
  *   QCOW2_ERROR_BROKEN     what would be read of a bitmap is damaged
  *   QCOW2_ERROR_LIMIT      a limit of QEMU's would be passed
+ * The text of an error begins with the bitmap that it is about: see qcow2_bitmap_error().
  */
 
 /* A new bitmap, all clean. granularity_bytes: a power of two, 512 to 2^31; 0: as QEMU does. */
@@ -87,7 +88,7 @@ QCOW2_API int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow
 /*
  * Makes all dirty that extents, which may come from another image, tell of. Where granularities
  * differ, a part of a granule that is dirty makes the whole dirty. Errors: QCOW2_ERROR_ARGUMENT
- * (the disks' sizes differ), those of qcow2_extents_next().
+ * (the disks' sizes differ), those of qcow2_extents_next(), which name no bitmap.
  */
 QCOW2_API int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor,
 					 struct qcow2_extents *extents, struct qcow2_bytes name,

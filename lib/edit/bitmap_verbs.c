@@ -14,6 +14,15 @@ uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry *geometry)
 	return cluster < 4096 ? 4096 : cluster > 65536 ? 65536 : cluster;
 }
 
+/* Names the bitmap in the error of what failed. */
+static int about(struct qcow2_bytes name, int failed, struct qcow2_error *err)
+{
+	if (!failed)
+		return 0;
+	qcow2_bitmap_error(err, name);
+	return -1;
+}
+
 static bool is_called(const struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name)
 {
 	return bitmap->entry.name_size == name.size &&
@@ -90,8 +99,8 @@ static int check_new_name(const struct qcow2_bitmap_editor *editor, struct qcow2
 	return 0;
 }
 
-int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
-		     uint64_t granularity, bool enabled, struct qcow2_error *err)
+static int add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, uint64_t granularity,
+	       bool enabled, struct qcow2_error *err)
 {
 	struct qcow2_edited_bitmap *bitmap;
 	unsigned bits;
@@ -115,8 +124,14 @@ int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name
 	return qcow2_bitmap_fill(editor, bitmap, 0, err);
 }
 
-int qcow2_bitmap_remove(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
-			struct qcow2_error *err)
+int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		     uint64_t granularity, bool enabled, struct qcow2_error *err)
+{
+	return about(name, add(editor, name, granularity, enabled, err), err);
+}
+
+static int take_away(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		     struct qcow2_error *err)
 {
 	size_t at;
 
@@ -126,8 +141,14 @@ int qcow2_bitmap_remove(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 	return 0;
 }
 
-int qcow2_bitmap_clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
-		       struct qcow2_error *err)
+int qcow2_bitmap_remove(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			struct qcow2_error *err)
+{
+	return about(name, take_away(editor, name, err), err);
+}
+
+static int clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		 struct qcow2_error *err)
 {
 	struct qcow2_edited_bitmap *bitmap;
 
@@ -136,8 +157,14 @@ int qcow2_bitmap_clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 		       : 0;
 }
 
-int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
-			struct qcow2_error *err)
+int qcow2_bitmap_clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		       struct qcow2_error *err)
+{
+	return about(name, clear(editor, name, err), err);
+}
+
+static int enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
+		  struct qcow2_error *err)
 {
 	struct qcow2_edited_bitmap *bitmap;
 	uint32_t flags;
@@ -153,22 +180,29 @@ int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 	return 0;
 }
 
+int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
+			struct qcow2_error *err)
+{
+	return about(name, enable(editor, name, enabled, err), err);
+}
+
 int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			struct qcow2_bytes new_name, struct qcow2_error *err)
 {
 	size_t at;
 
-	if (find(editor, name, &at, err) || check_new_name(editor, new_name, err))
+	if (about(name, find(editor, name, &at, err), err) ||
+	    about(new_name, check_new_name(editor, new_name, err), err))
 		return -1;
 	if (!qcow2_bitmap_rename_to(editor->bitmaps[at], new_name))
-		return qcow2_fail_memory(err);
+		return about(name, qcow2_fail_memory(err), err);
 	editor->changed = true;
 	return 0;
 }
 
-/* Sets what extents call dirty. */
+/* Sets what extents call dirty. Their own errors are the caller's to name. */
 static int set_extents(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
-		       struct qcow2_extents *extents, struct qcow2_error *err)
+		       struct qcow2_extents *extents, struct qcow2_error *err, bool *is_theirs)
 {
 	unsigned shift = bitmap->entry.granularity_bits;
 	struct qcow2_extent extent;
@@ -182,11 +216,12 @@ static int set_extents(struct qcow2_bitmap_editor *editor, struct qcow2_edited_b
 					  qcow2_div_ceil_u64(end, UINT64_C(1) << shift), err))
 			return -1;
 	}
+	*is_theirs = more < 0;
 	return more;
 }
 
-int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extents *extents,
-			       struct qcow2_bytes name, struct qcow2_error *err)
+static int merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extents *extents,
+			 struct qcow2_bytes name, struct qcow2_error *err, bool *is_theirs)
 {
 	struct qcow2_edited_bitmap *bitmap;
 	uint64_t uncertain;
@@ -197,7 +232,16 @@ int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_
 	if (find_usable(editor, name, &bitmap, err) ||
 	    qcow2_bitmap_load(editor, bitmap, false, &uncertain, err))
 		return -1;
-	return set_extents(editor, bitmap, extents, err);
+	return set_extents(editor, bitmap, extents, err, is_theirs);
+}
+
+int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extents *extents,
+			       struct qcow2_bytes name, struct qcow2_error *err)
+{
+	bool is_theirs = false;
+	int failed = merge_extents(editor, extents, name, err, &is_theirs);
+
+	return is_theirs ? failed : about(name, failed, err);
 }
 
 int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes source,
@@ -205,22 +249,24 @@ int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes so
 {
 	struct qcow2_edited_bitmap *from, *to;
 	struct qcow2_extents *extents;
+	bool is_theirs = false;
 	int failed;
 
-	if (find_usable(editor, source, &from, err) || find_usable(editor, name, &to, err))
+	if (about(source, find_usable(editor, source, &from, err), err) ||
+	    about(name, find_usable(editor, name, &to, err), err))
 		return -1;
 	if (from == to)
 		return 0;
 	if (from->entries ? qcow2_edited_extents(editor, from, &extents, err)
 			  : qcow2_extents_open(editor->image, &from->entry, &extents, err))
-		return -1;
-	failed = qcow2_bitmap_merge_extents(editor, extents, name, err);
+		return about(source, -1, err);
+	failed = merge_extents(editor, extents, name, err, &is_theirs);
 	qcow2_extents_close(extents);
-	return failed;
+	return about(is_theirs ? source : name, failed, err);
 }
 
-int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
-			struct qcow2_bytes bits, struct qcow2_error *err)
+static int import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+		  struct qcow2_bytes bits, struct qcow2_error *err)
 {
 	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
 	struct qcow2_edited_bitmap *bitmap;
@@ -251,4 +297,10 @@ int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 		memcpy(data, bits.data + at, size);
 	}
 	return 0;
+}
+
+int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+			struct qcow2_bytes bits, struct qcow2_error *err)
+{
+	return about(name, import(editor, name, bits, err), err);
 }

@@ -2,11 +2,14 @@
 /* Hands out what the kinds of streams have found, and combines streams. */
 #include "image/extents.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "image/internal.h"
+
+#include <qcow2/text.h>
 
 uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents)
 {
@@ -184,4 +187,15 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		err, found == 0 ? QCOW2_ERROR_NOT_FOUND : QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 		found == 0 ? "there is no bitmap of that name" : "%u bitmaps have that name",
 		found);
+}
+
+void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)
+{
+	char text[sizeof(err->text)], safe[96];
+
+	if (!err)
+		return;
+	memcpy(text, err->text, sizeof(text));
+	qcow2_text_escape(name, safe, sizeof(safe));
+	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.140s", safe, text);
 }
