@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The command: finds the subcommand that is meant and hands over. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +98,8 @@ int main(int argc, char **argv)
 	const struct command *command;
 	int code;
 
+	/* Beyond the limit of a file's size a write fails, and that is said, as on a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (strcmp(self, "qcow2.py") == 0)
 		return compat_command.run(&compat_command, argc, argv);
 	if (argc < 2)

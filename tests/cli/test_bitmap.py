@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 
@@ -403,6 +404,26 @@ def test_dry_run(two):
     with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as opened:
         jsonschema.Draft202012Validator(json.load(opened)).validate(plan)
     assert read(two) == before
+
+
+def test_file_size_limit(copy, tmp_path):
+    """As on a full disk: an error, nothing changed, and nothing left behind."""
+    path = copy(image("size 8T\nbitmap a bits=5\n")[0])
+    limit = os.path.getsize(path) + (256 << 10)
+    bits = tmp_path / "bits"
+    bits.write_bytes(random.Random(5).randbytes(16 << 20))
+    before, files = read(path), sorted(os.listdir(os.path.dirname(path)))
+
+    def limited(*words):
+        done = subprocess.run(
+            [QCOW2, "bitmap", "import", *words, path, "a", bits], capture_output=True, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert done.returncode == 1 and b"File too large" in done.stderr, done
+
+    for words in ((), ("--no-undo",)):
+        limited(*words)
+        assert read(path) == before
+        assert sorted(os.listdir(os.path.dirname(path))) == files
 
 
 def test_script(two, tmp_path):
