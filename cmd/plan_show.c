@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Shows a plan: every byte before and after, or a line a write; as text and as JSON. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "edit.h"
@@ -119,28 +120,79 @@ static void show_verdict(struct spool *out, const struct plan_report *report, bo
 	}
 }
 
-int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
-		    struct qcow2_error *err)
+/* Writes side by side that are of one kind. */
+struct stretch {
+	size_t first, last; /* counted from 1 */
+	enum qcow2_phase phase;
+	uint64_t offset, size;
+	const char *why;
+};
+
+static void show_stretch(struct spool *out, const struct stretch *stretch, size_t count)
+{
+	char human[HUMAN_MAX] = "", size[HUMAN_MAX];
+
+	if (stretch->first == 0)
+		return;
+	if (stretch->size >= 1024)
+		snprintf(human, sizeof(human), " (%s)", human_size(stretch->size, size));
+	spool_print(out, "%zu", stretch->first);
+	if (stretch->last > stretch->first)
+		spool_print(out, "-%zu", stretch->last);
+	spool_print(out, "/%zu %s, %" PRIu64 " byte%s%s at 0x%" PRIx64 ": %s\n", count,
+		    plan_phase_name(stretch->phase), stretch->size, stretch->size == 1 ? "" : "s",
+		    human, stretch->offset, stretch->why);
+}
+
+/* Whether a write goes on where the others end, for the same reason. */
+static bool goes_on(const struct stretch *stretch, const struct qcow2_write *write)
+{
+	return stretch->first > 0 && write->phase == stretch->phase &&
+	       write->offset_bytes == stretch->offset + stretch->size &&
+	       strcmp(write->why, stretch->why) == 0;
+}
+
+static int show_writes(struct spool *out, const struct plan_report *report, bool colour,
+		       struct qcow2_error *err)
 {
 	size_t count = qcow2_plan_count(report->plan);
+	struct stretch stretch = {0};
 	struct qcow2_write write;
 
-	if (report->repairs)
-		bitmap_repairs_human(out, report->repairs);
 	for (size_t i = 0; i < count; i++) {
 		if (qcow2_plan_at(report->plan, i, &write, err))
 			return -1;
-		spool_print(out, "%zu/%zu %s, %zu bytes at 0x%" PRIx64 ": %s\n", i + 1, count,
-			    plan_phase_name(write.phase), write.new_bytes.size, write.offset_bytes,
-			    write.why);
-		if (report->dry_run)
-			plan_show_hex(out, write.offset_bytes, write.old_bytes, write.new_bytes,
-				      colour);
+		if (!goes_on(&stretch, &write)) {
+			show_stretch(out, &stretch, count);
+			stretch = (struct stretch){.first = i + 1,
+						   .phase = write.phase,
+						   .offset = write.offset_bytes,
+						   .why = write.why};
+		}
+		stretch.last = i + 1;
+		stretch.size += write.new_bytes.size;
+		if (!report->dry_run)
+			continue;
+		/* Each with its bytes. */
+		show_stretch(out, &stretch, count);
+		stretch.first = 0;
+		plan_show_hex(out, write.offset_bytes, write.old_bytes, write.new_bytes, colour);
 	}
+	show_stretch(out, &stretch, count);
+	return 0;
+}
+
+int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
+		    struct qcow2_error *err)
+{
+	if (report->repairs)
+		bitmap_repairs_human(out, report->repairs);
+	if (show_writes(out, report, colour, err))
+		return -1;
 	if (qcow2_plan_size_bytes(report->plan) != report->old_size_bytes)
 		spool_print(out, "file size from %" PRIu64 " to %" PRIu64 " bytes\n",
 			    report->old_size_bytes, qcow2_plan_size_bytes(report->plan));
-	if (count == 0)
+	if (qcow2_plan_count(report->plan) == 0)
 		spool_text(out, "Nothing to change.\n");
 	if (report->dry_run)
 		show_verdict(out, report, colour);

@@ -426,6 +426,20 @@ def test_file_size_limit(copy, tmp_path):
         assert sorted(os.listdir(os.path.dirname(path))) == files
 
 
+def test_writes_side_by_side_are_one_line(copy, tmp_path):
+    path = copy(image("size 8T\nbitmap a bits=5\n")[0])
+    bits = tmp_path / "bits"
+    bits.write_bytes(b"\x55" * (2 << 20))
+    run("bitmap", "add", "--no-undo", "-g", "512k", path, "b")
+    done = run("bitmap", "import", "--no-undo", "--dry-run", path, "b", bits).stdout.decode()
+    assert [line for line in done.splitlines() if ": bitmap data" in line] == [
+        "2/8 new, 1048576 bytes (1 MiB) at 0x90000: bitmap data",
+        "3/8 new, 1048576 bytes (1 MiB) at 0x190000: bitmap data"]
+    done = run("bitmap", "import", "--no-undo", path, "b", bits).stdout.decode().splitlines()
+    assert done[:2] == ["1/8 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
+                        "2-3/8 new, 2097152 bytes (2 MiB) at 0x90000: bitmap data"]
+
+
 def test_script(two, tmp_path):
     script = tmp_path / "script"
     script.write_text("add -g 4k --disabled x 'y z'\nadd --granularity 8k v\nremove v\n\n# a comment\n"
