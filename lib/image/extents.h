@@ -3,6 +3,8 @@
 #ifndef QCOW2_IMAGE_EXTENTS_H
 #define QCOW2_IMAGE_EXTENTS_H
 
+#include <assert.h>
+
 #include <qcow2/bitmap.h>
 
 #define QCOW2_EXTENTS_QUEUED 1024
@@ -24,7 +26,7 @@ struct qcow2_extents {
 	uint64_t start_bytes; /* of the extent whose end is not known yet */
 	bool begun, dirty, ended;
 	size_t next, count; /* in the queue */
-	struct qcow2_extent queue[QCOW2_EXTENTS_QUEUED];
+	struct qcow2_extent queue[QCOW2_EXTENTS_QUEUED + 1]; /* and the one that ends the disk */
 };
 
 static inline bool qcow2_extents_have_room(const struct qcow2_extents *extents)
@@ -37,6 +39,7 @@ static inline void qcow2_extents_flip(struct qcow2_extents *extents, uint64_t at
 {
 	struct qcow2_extent *extent = &extents->queue[extents->count++];
 
+	assert(extents->count <= QCOW2_EXTENTS_QUEUED + 1);
 	extent->start_bytes = extents->start_bytes;
 	extent->length_bytes = at_bytes - extents->start_bytes;
 	extent->dirty = extents->dirty;

@@ -325,6 +325,19 @@ def test_export_at_random(copy, tmp_path):
         e["length"] for e in valid("extents", path, "a", "--dirty"))
 
 
+def test_every_granule_changes(copy, tmp_path):
+    """As many changes as granules, up to the very end of the disk."""
+    path = copy(image("size 128M\nbitmap a\n")[0])
+    (tmp_path / "bits").write_bytes(b"\x55" * 256)
+    changed(path, "import", "a", str(tmp_path / "bits"))
+    assert run("bitmap", "export", path, "a").stdout == b"\x55" * 256
+    assert valid("extents", path, "a") == [
+        {"start": at * GRANULE, "length": GRANULE, "dirty": at % 2 == 0} for at in range(2048)]
+    changed(path, "add", "b")
+    changed(path, "merge", "a", "b")
+    assert run("bitmap", "export", path, "b").stdout == b"\x55" * 256
+
+
 def test_no_bits_on_a_terminal(two):
     assert on_terminal("bitmap", "export", two, "a") == (1, b"")
 

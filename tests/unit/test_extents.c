@@ -12,11 +12,11 @@
 
 #define TABLE_AT     0x400
 #define DATA_AT      0x10000
-#define GRANULE      512
+#define GRANULE      1024
 #define ENTRY_BITS   4096 /* of a cluster of 512 bytes */
 #define ENTRIES      40
 #define BITS         (ENTRIES * ENTRY_BITS - 777)
-#define DISK_BYTES   ((uint64_t)BITS * GRANULE - 100)
+#define DISK_BYTES   ((uint64_t)BITS * GRANULE - 512)
 #define STORED_BYTES (DATA_AT + ENTRIES * CLUSTER)
 
 static bool expected[BITS];
@@ -44,7 +44,7 @@ static struct qcow2_extents *open_extents(uint32_t table_size)
 {
 	const struct qcow2_bitmap_dir_entry entry = {.bitmap_table_offset = TABLE_AT,
 						     .bitmap_table_size = table_size,
-						     .granularity_bits = 9};
+						     .granularity_bits = 10};
 	struct qcow2_extents *extents;
 
 	assert_int_equal(qcow2_extents_open(image, &entry, &extents, &err), 0);
@@ -129,6 +129,36 @@ static void one_run(void **state)
 	}
 }
 
+/* Changes at each bit up to the very end of a disk, which has so many whole words. */
+static void every_bit_changes(void **state)
+{
+	static const unsigned words[] = {1, 2, 15, 16, 17, 31, 32, 48, 63, 64, 128, 640};
+
+	(void)state;
+	memset(bytes + DATA_AT, 0x55, STORED_BYTES - DATA_AT);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		uint64_t bits = UINT64_C(64) * words[i], found = 0;
+		uint32_t table_size = (uint32_t)((bits + ENTRY_BITS - 1) / ENTRY_BITS);
+		const struct qcow2_bitmap_dir_entry entry = {.bitmap_table_offset = TABLE_AT,
+							     .bitmap_table_size = table_size,
+							     .granularity_bits = 10};
+		struct qcow2_extents *extents;
+		struct qcow2_extent extent;
+
+		make("dddddddddddddddddddddddddddddddddddddddd");
+		put_be(bytes + 24, 8, bits * GRANULE);
+		open_bytes(STORED_BYTES);
+		assert_int_equal(qcow2_extents_open(image, &entry, &extents, &err), 0);
+		for (; qcow2_extents_next(extents, &extent, &err) > 0; found++) {
+			assert_true(extent.start_bytes == found * GRANULE);
+			assert_true(extent.length_bytes == GRANULE);
+			assert_int_equal(extent.dirty, found % 2 == 0);
+		}
+		assert_true(found == bits);
+		qcow2_extents_close(extents);
+	}
+}
+
 static void file_ends_early(void **state)
 {
 	(void)state;
@@ -194,7 +224,7 @@ static void operations(void **state)
 			const struct qcow2_bitmap_dir_entry entry = {
 				.bitmap_table_offset = 0x1000 + 0x200 * (uint64_t)i,
 				.bitmap_table_size = ENTRIES,
-				.granularity_bits = 9};
+				.granularity_bits = 10};
 
 			assert_int_equal(qcow2_extents_open(image, &entry, &parts[i], &err), 0);
 		}
@@ -217,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(random_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_bit_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_ends_early, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_entries, setup, teardown),
 		cmocka_unit_test_setup_teardown(table_that_is_not_stored, setup, teardown),
