@@ -46,6 +46,7 @@ QCOW2_API void qcow2_bitmap_editor_close(struct qcow2_bitmap_editor *editor);
 
 /*
  * Plans what was changed; nothing if nothing was. No more changes can be made then. Errors:
+ * QCOW2_ERROR_ARGUMENT (an action failed halfway, with another error than NOT_FOUND or ARGUMENT),
  * QCOW2_ERROR_LIMIT (the header cluster, the directory or the refcounts have no room),
  * QCOW2_ERROR_BROKEN (the refcounts cannot be used), those of qcow2_plan_write() and qcow2_check().
  */

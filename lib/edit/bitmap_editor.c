@@ -34,6 +34,7 @@ void qcow2_bitmap_editor_close(struct qcow2_bitmap_editor *editor)
 	for (size_t i = 0; i < editor->count; i++)
 		release(editor, editor->bitmaps[i]);
 	qcow2_free(editor->bitmaps);
+	qcow2_free(editor->hashes);
 	qcow2_vector_release(&editor->given_up);
 	qcow2_allocator_close(editor->allocator);
 	qcow2_image_close(editor->image);
@@ -41,7 +42,7 @@ void qcow2_bitmap_editor_close(struct qcow2_bitmap_editor *editor)
 	qcow2_free(editor);
 }
 
-bool qcow2_bitmap_rename_to(struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name)
+static bool set_name(struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name)
 {
 	uint8_t *copy = qcow2_alloc_buffer(name.size + 1);
 
@@ -55,26 +56,47 @@ bool qcow2_bitmap_rename_to(struct qcow2_edited_bitmap *bitmap, struct qcow2_byt
 	return true;
 }
 
+bool qcow2_bitmap_editor_rename(struct qcow2_bitmap_editor *editor, size_t at,
+				struct qcow2_bytes name)
+{
+	if (!set_name(editor->bitmaps[at], name))
+		return false;
+	editor->hashes[at] = qcow2_hash(&editor->key, name);
+	return true;
+}
+
+/* Room for one more. */
+static bool grow(struct qcow2_bitmap_editor *editor)
+{
+	size_t capacity = editor->capacity ? editor->capacity * 2 : FIRST_CAPACITY;
+	void *grown;
+
+	if (editor->count < editor->capacity)
+		return true;
+	grown = qcow2_realloc_array(editor->bitmaps, capacity, sizeof(editor->bitmaps[0]));
+	if (!grown)
+		return false;
+	editor->bitmaps = grown;
+	grown = qcow2_realloc_array(editor->hashes, capacity, sizeof(editor->hashes[0]));
+	if (!grown)
+		return false;
+	editor->hashes = grown;
+	editor->capacity = capacity;
+	return true;
+}
+
 struct qcow2_edited_bitmap *qcow2_bitmap_editor_append(struct qcow2_bitmap_editor *editor,
 						       struct qcow2_bytes name)
 {
-	size_t capacity = editor->capacity ? editor->capacity * 2 : FIRST_CAPACITY;
 	struct qcow2_edited_bitmap *bitmap = qcow2_alloc(sizeof(*bitmap));
 
-	if (bitmap && editor->count == editor->capacity) {
-		void *grown = qcow2_realloc_array(editor->bitmaps, capacity, sizeof(bitmap));
-
-		if (grown) {
-			editor->bitmaps = grown;
-			editor->capacity = capacity;
-		}
-	}
-	if (!bitmap || editor->count == editor->capacity || !qcow2_bitmap_rename_to(bitmap, name)) {
+	if (!bitmap || !grow(editor) || !set_name(bitmap, name)) {
 		qcow2_free(bitmap);
 		return NULL;
 	}
 	bitmap->index = UINT64_MAX;
 	bitmap->entry.type = 1;
+	editor->hashes[editor->count] = qcow2_hash(&editor->key, name);
 	editor->bitmaps[editor->count++] = bitmap;
 	return bitmap;
 }
@@ -85,6 +107,8 @@ void qcow2_bitmap_editor_drop(struct qcow2_bitmap_editor *editor, size_t at)
 	editor->count--;
 	memmove(&editor->bitmaps[at], &editor->bitmaps[at + 1],
 		(editor->count - at) * sizeof(editor->bitmaps[0]));
+	memmove(&editor->hashes[at], &editor->hashes[at + 1],
+		(editor->count - at) * sizeof(editor->hashes[0]));
 	editor->changed = true;
 }
 
@@ -164,6 +188,7 @@ int qcow2_bitmap_editor_new(struct qcow2_plan *plan, struct qcow2_bitmap_editor 
 	if (!editor)
 		return qcow2_fail_memory(err);
 	editor->plan = plan;
+	qcow2_hash_key_make(&editor->key);
 	qcow2_vector_init(&editor->given_up, sizeof(uint64_t), GIVEN_UP_MOST);
 	if (qcow2_plan_view(plan, &editor->view, err) ||
 	    qcow2_image_open(editor->view, &editor->image, err)) {

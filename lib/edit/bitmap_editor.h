@@ -5,6 +5,7 @@
 
 #include <qcow2/bitmap_edit.h>
 
+#include "base/hash.h"
 #include "base/vector.h"
 #include "edit/allocator.h"
 
@@ -27,8 +28,11 @@ struct qcow2_bitmap_editor {
 	struct qcow2_image *image;
 	const struct qcow2_geometry *geometry;
 	struct qcow2_edited_bitmap **bitmaps;
+	uint64_t *hashes; /* of their names: there may be 65,535 */
 	size_t count, capacity;
+	struct qcow2_hash_key key;
 	bool changed, inconsistent;
+	bool failed;             /* halfway through a change: nothing can be planned any more */
 	bool careful;            /* refcounts may be wrong: look before clusters are taken */
 	uint64_t held_bytes;     /* of tables and data in memory */
 	uint64_t unread_entries; /* of tables that are given up: so many more may be read */
@@ -53,7 +57,8 @@ int qcow2_bitmap_editor_take(struct qcow2_bitmap_editor *editor, const struct qc
 struct qcow2_edited_bitmap *qcow2_bitmap_editor_append(struct qcow2_bitmap_editor *editor,
 						       struct qcow2_bytes name);
 void qcow2_bitmap_editor_drop(struct qcow2_bitmap_editor *editor, size_t at);
-bool qcow2_bitmap_rename_to(struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name);
+bool qcow2_bitmap_editor_rename(struct qcow2_bitmap_editor *editor, size_t at,
+				struct qcow2_bytes name);
 struct qcow2_bytes qcow2_edited_name(const struct qcow2_edited_bitmap *bitmap);
 
 /*

@@ -13,22 +13,26 @@
 
 #define NAMES_MAX ((size_t)1 << 21)
 
-static bool add_name(struct qcow2_name_set *set, const struct qcow2_hash_key *key,
-		     struct qcow2_bytes name)
+/* Whether a name can be a bitmap's: 1 and it is in the set now, 0, or -1 if memory is short. */
+static int add_name(struct qcow2_name_set *set, const struct qcow2_hash_key *key,
+		    struct qcow2_bytes name)
 {
 	uint64_t earlier = QCOW2_NAME_SET_NEW;
 
 	/* QEMU reads a name up to a NUL, and then finds that the directory's size is wrong. */
-	return name.size > 0 && name.size <= QCOW2_BITMAP_NAME_MOST &&
-	       !memchr(name.data, '\0', name.size) &&
-	       qcow2_name_set_insert(set, qcow2_hash(key, name), 0, &earlier) == QCOW2_ERROR_NONE &&
-	       earlier == QCOW2_NAME_SET_NEW;
+	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST ||
+	    memchr(name.data, '\0', name.size))
+		return 0;
+	if (qcow2_name_set_insert(set, qcow2_hash(key, name), 0, &earlier) != QCOW2_ERROR_NONE)
+		return -1;
+	return earlier == QCOW2_NAME_SET_NEW;
 }
 
 /* Another name for a bitmap: its own, as far as it can be kept, and its number. */
-static int rename_one(struct qcow2_repair *r, struct qcow2_edited_bitmap *e,
-		      struct qcow2_name_set *set, const struct qcow2_hash_key *key)
+static int rename_one(struct qcow2_repair *r, size_t at, struct qcow2_name_set *set,
+		      const struct qcow2_hash_key *key)
 {
+	struct qcow2_edited_bitmap *e = r->editor->bitmaps[at];
 	char text[QCOW2_BITMAP_NAME_MOST + 64], number[48];
 	size_t kept = strnlen((const char *)e->name, e->entry.name_size);
 
@@ -38,6 +42,7 @@ static int rename_one(struct qcow2_repair *r, struct qcow2_edited_bitmap *e,
 					: snprintf(number, sizeof(number), "-%llu-%u",
 						   (unsigned long long)e->index, attempt);
 		size_t all;
+		int added;
 
 		if (kept == 0) {
 			memcpy(text, "bitmap", 6);
@@ -45,13 +50,19 @@ static int rename_one(struct qcow2_repair *r, struct qcow2_edited_bitmap *e,
 		} else if (attempt == 0) {
 			if (kept > QCOW2_BITMAP_NAME_MOST - sizeof(number))
 				kept = QCOW2_BITMAP_NAME_MOST - sizeof(number);
+			/* Not in the middle of a character. */
+			while (kept > 0 && kept < e->entry.name_size &&
+			       (e->name[kept] & 0xc0) == 0x80)
+				kept--;
 			memcpy(text, e->name, kept);
 		}
 		memcpy(text + kept, number, (size_t)size);
 		all = kept + (size_t)size;
-		if (!add_name(set, key, (struct qcow2_bytes){(uint8_t *)text, all}))
+		added = add_name(set, key, (struct qcow2_bytes){(uint8_t *)text, all});
+		if (added == 0)
 			continue;
-		if (!qcow2_bitmap_rename_to(e, (struct qcow2_bytes){(uint8_t *)text, all}))
+		if (added < 0 || !qcow2_bitmap_editor_rename(
+					 r->editor, at, (struct qcow2_bytes){(uint8_t *)text, all}))
 			return qcow2_fail_memory(r->err);
 		r->editor->changed = true;
 		return 0;
@@ -82,20 +93,25 @@ int qcow2_repair_names(struct qcow2_repair *r)
 {
 	struct qcow2_hash_key key;
 	struct qcow2_name_set set;
-	struct qcow2_edited_bitmap **later;
+	size_t *later;
 	size_t count = 0;
 	int failed = 0;
 
 	qcow2_hash_key_make(&key);
 	qcow2_name_set_init(&set, NAMES_MAX);
-	later = qcow2_alloc_array(r->editor->count + 1, sizeof(struct qcow2_edited_bitmap *));
+	later = qcow2_alloc_array(r->editor->count + 1, sizeof(*later));
 	if (!later)
 		return qcow2_fail_memory(r->err);
-	for (size_t i = 0; i < r->editor->count; i++)
-		if (!add_name(&set, &key, qcow2_edited_name(r->editor->bitmaps[i])))
-			later[count++] = r->editor->bitmaps[i];
+	for (size_t i = 0; i < r->editor->count && !failed; i++) {
+		int added = add_name(&set, &key, qcow2_edited_name(r->editor->bitmaps[i]));
+
+		if (added == 0)
+			later[count++] = i;
+		if (added < 0)
+			failed = qcow2_fail_memory(r->err);
+	}
 	for (size_t i = 0; i < count && !failed; i++) {
-		struct qcow2_edited_bitmap *e = later[i];
+		const struct qcow2_edited_bitmap *e = r->editor->bitmaps[later[i]];
 		size_t size = e->entry.name_size;
 		uint8_t *old = qcow2_alloc_buffer(size + 1);
 
@@ -104,7 +120,7 @@ int qcow2_repair_names(struct qcow2_repair *r)
 			break;
 		}
 		memcpy(old, e->name, size);
-		failed = rename_one(r, e, &set, &key);
+		failed = rename_one(r, later[i], &set, &key);
 		if (!failed)
 			tell_renamed(
 				r, e, (struct qcow2_bytes){old, size},

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap_editor.h"
+#include "image/internal.h"
 
 uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry *geometry)
 {
@@ -23,6 +24,15 @@ static int about(struct qcow2_bytes name, int failed, struct qcow2_error *err)
 	return -1;
 }
 
+/* Half of a change may have been made, unless the error is one of those that come first. */
+static int ended(struct qcow2_bitmap_editor *editor, int failed, const struct qcow2_error *err)
+{
+	editor->failed |=
+		failed &&
+		(!err || (err->code != QCOW2_ERROR_NOT_FOUND && err->code != QCOW2_ERROR_ARGUMENT));
+	return failed;
+}
+
 static bool is_called(const struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name)
 {
 	return bitmap->entry.name_size == name.size &&
@@ -33,10 +43,11 @@ static bool is_called(const struct qcow2_edited_bitmap *bitmap, struct qcow2_byt
 static size_t count_called(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			   size_t *at)
 {
+	uint64_t hash = qcow2_hash(&editor->key, name);
 	size_t found = 0;
 
 	for (size_t i = editor->count; i-- > 0;) {
-		if (!is_called(editor->bitmaps[i], name))
+		if (editor->hashes[i] != hash || !is_called(editor->bitmaps[i], name))
 			continue;
 		*at = i;
 		found++;
@@ -127,7 +138,7 @@ static int add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, uint
 int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 		     uint64_t granularity, bool enabled, struct qcow2_error *err)
 {
-	return about(name, add(editor, name, granularity, enabled, err), err);
+	return ended(editor, about(name, add(editor, name, granularity, enabled, err), err), err);
 }
 
 static int take_away(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
@@ -144,7 +155,7 @@ static int take_away(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name
 int qcow2_bitmap_remove(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			struct qcow2_error *err)
 {
-	return about(name, take_away(editor, name, err), err);
+	return ended(editor, about(name, take_away(editor, name, err), err), err);
 }
 
 static int clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
@@ -160,7 +171,7 @@ static int clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 int qcow2_bitmap_clear(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 		       struct qcow2_error *err)
 {
-	return about(name, clear(editor, name, err), err);
+	return ended(editor, about(name, clear(editor, name, err), err), err);
 }
 
 static int enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
@@ -183,7 +194,7 @@ static int enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, b
 int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, bool enabled,
 			struct qcow2_error *err)
 {
-	return about(name, enable(editor, name, enabled, err), err);
+	return ended(editor, about(name, enable(editor, name, enabled, err), err), err);
 }
 
 int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
@@ -194,8 +205,8 @@ int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 	if (about(name, find(editor, name, &at, err), err) ||
 	    about(new_name, check_new_name(editor, new_name, err), err))
 		return -1;
-	if (!qcow2_bitmap_rename_to(editor->bitmaps[at], new_name))
-		return about(name, qcow2_fail_memory(err), err);
+	if (!qcow2_bitmap_editor_rename(editor, at, new_name))
+		return ended(editor, about(name, qcow2_fail_memory(err), err), err);
 	editor->changed = true;
 	return 0;
 }
@@ -226,7 +237,7 @@ static int merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extent
 	struct qcow2_edited_bitmap *bitmap;
 	uint64_t uncertain;
 
-	if (qcow2_extents_size_bytes(extents) != editor->geometry->virtual_size_bytes)
+	if (qcow2_extents_size_bytes(extents) != qcow2_tracked_bytes(editor->geometry))
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "the disks that the bitmaps are of have different sizes");
 	if (find_usable(editor, name, &bitmap, err) ||
@@ -241,7 +252,7 @@ int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_
 	bool is_theirs = false;
 	int failed = merge_extents(editor, extents, name, err, &is_theirs);
 
-	return is_theirs ? failed : about(name, failed, err);
+	return ended(editor, is_theirs ? failed : about(name, failed, err), err);
 }
 
 int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes source,
@@ -258,11 +269,11 @@ int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes so
 	if (from == to)
 		return 0;
 	if (from->entries ? qcow2_edited_extents(editor, from, &extents, err)
-			  : qcow2_extents_open(editor->image, &from->entry, &extents, err))
+			  : qcow2_extents_open(editor->image, &from->entry, false, &extents, err))
 		return about(source, -1, err);
 	failed = merge_extents(editor, extents, name, err, &is_theirs);
 	qcow2_extents_close(extents);
-	return about(is_theirs ? source : name, failed, err);
+	return ended(editor, about(is_theirs ? source : name, failed, err), err);
 }
 
 static int import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
@@ -302,5 +313,5 @@ static int import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			struct qcow2_bytes bits, struct qcow2_error *err)
 {
-	return about(name, import(editor, name, bits, err), err);
+	return ended(editor, about(name, import(editor, name, bits, err), err), err);
 }

@@ -102,7 +102,7 @@ static int find_open(const char *name, struct qcow2_extents **out)
 	struct qcow2_bitmap_dir_entry entry;
 
 	return qcow2_bitmap_find(image, text(name), &entry, &err) ||
-	       qcow2_extents_open(image, &entry, out, &err);
+	       qcow2_extents_open(image, &entry, false, out, &err);
 }
 
 /* What is dirty in b and not in a: 0 if all of that was told. */
@@ -204,59 +204,100 @@ static int repair(void)
 
 /* ---- how ---- */
 
-/* Lets each allocation fail, then each read; least: how many of both there must be. */
-static void try_all(int (*what)(void), unsigned long allocations, long reads_least)
+/*
+ * Lets each allocation fail, then each read; least: how many of both there must be. The result does
+ * not depend on some allocations; all others must be missed.
+ */
+static void try_all(int (*what)(void), unsigned long allocations, unsigned long harmless,
+		    long reads_least)
 {
-	unsigned long n = 0;
-	int failed;
+	unsigned long needed, missed = 0;
+	long all;
 
-	do {
-		faults_fail_allocation = ++n;
-		failed = what();
-		faults_fail_allocation = 0;
-		if (failed)
+	faults_allocations = 0;
+	assert_int_equal(what(), 0);
+	needed = faults_allocations;
+	assert_in_range(needed, allocations, FAULTS_MOST);
+	for (unsigned long n = 1; n <= needed; n++) {
+		faults_fail_allocation = n;
+		if (what() != 0) {
+			missed++;
 			assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
-	} while (failed && n < FAULTS_MOST);
-	assert_in_range(n, allocations, FAULTS_MOST - 1);
+		}
+		faults_fail_allocation = 0;
+	}
+	assert_int_equal(missed + harmless, needed);
 	faults_pread = failing_pread;
-	fail_read = 0;
-	do {
+	reads = fail_read = 0;
+	assert_int_equal(what(), 0);
+	all = reads;
+	assert_in_range(all, reads_least, FAULTS_MOST);
+	for (fail_read = 1; fail_read <= all; fail_read++) {
 		reads = 0;
-		fail_read++;
-		failed = what();
-		if (failed)
-			assert_int_equal(err.code, QCOW2_ERROR_IO);
-	} while (failed && fail_read < FAULTS_MOST);
+		assert_int_not_equal(what(), 0);
+		assert_int_equal(err.code, QCOW2_ERROR_IO);
+	}
 	faults_pread = NULL;
-	assert_in_range(fail_read, reads_least, FAULTS_MOST - 1);
 }
 
 static void extents(void **state)
 {
 	(void)state;
 	write_image(1);
-	try_all(read_extents, 8, 6);
+	try_all(read_extents, 8, 0, 6);
 }
 
 static void health(void **state)
 {
 	(void)state;
 	write_image(1);
-	try_all(examine, 5, 4);
+	try_all(examine, 5, 0, 4);
 }
 
 static void changes(void **state)
 {
 	(void)state;
 	write_image(1);
-	try_all(change, 50, 20);
+	try_all(change, 50, 0, 20);
 }
 
 static void repairs(void **state)
 {
 	(void)state;
 	write_image(0x9000000000000001);
-	try_all(repair, 30, 20);
+	/* The list of what was wrong before: all is well afterwards. */
+	try_all(repair, 30, 1, 20);
+}
+
+/* What failed halfway is never planned; what was refused at once does no harm. */
+static void halfway(void **state)
+{
+	struct qcow2_bitmap_editor *editor;
+	struct qcow2_plan *plan;
+
+	(void)state;
+	write_image(1);
+	for (unsigned long fail = 0; fail <= 2; fail++) {
+		assert_int_equal(qcow2_source_open(path, &source, &err), 0);
+		assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+		assert_int_equal(qcow2_bitmap_editor_open(plan, &editor, &err), 0);
+		assert_int_equal(qcow2_bitmap_add(editor, text("a"), 0, true, &err), -1);
+		assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+		assert_int_equal(qcow2_bitmap_clear(editor, text("none"), &err), -1);
+		assert_int_equal(err.code, QCOW2_ERROR_NOT_FOUND);
+		assert_string_equal(err.text, "bitmap 'none': there is no bitmap of that name");
+		faults_fail_allocation = fail;
+		assert_int_equal(qcow2_bitmap_clear(editor, text("b"), fail == 2 ? NULL : &err),
+				 fail > 0 ? -1 : 0);
+		faults_fail_allocation = 0;
+		assert_int_equal(qcow2_bitmap_editor_finish(editor, &err), fail > 0 ? -1 : 0);
+		if (fail > 0)
+			assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+		assert_int_equal(qcow2_plan_count(plan) > 0, fail == 0);
+		qcow2_bitmap_editor_close(editor);
+		qcow2_plan_free(plan);
+		close_image();
+	}
 }
 
 static int group_setup(void **state)
@@ -276,10 +317,8 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(extents),
-		cmocka_unit_test(health),
-		cmocka_unit_test(changes),
-		cmocka_unit_test(repairs),
+		cmocka_unit_test(extents), cmocka_unit_test(health),  cmocka_unit_test(changes),
+		cmocka_unit_test(repairs), cmocka_unit_test(halfway),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
