@@ -112,6 +112,8 @@ int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool f
 		why = "the image's bitmaps bit is not set: they are stale";
 	else if (entry->flags & QCOW2_BITMAP_IN_USE)
 		why = "it is in use: it was not saved properly, and what it says may be stale";
+	else if (entry->type != 1)
+		why = "its type is not known";
 	else if (entry->extra_data_size > 0 && !(entry->flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
 		why = "it has extra data of an unknown kind and must not be used";
 	if (force || !why)
@@ -128,7 +130,7 @@ int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *
 	struct qcow2_error err;
 
 	if (bitmap_find_usable(image, name, run->force, &entry, &err) ||
-	    qcow2_extents_open(image, &entry, out, &err))
+	    qcow2_extents_open(image, &entry, run->force, out, &err))
 		return bitmap_fail_name(run, name, &err);
 	return EXIT_FINE;
 }

@@ -35,7 +35,7 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	int failed;
 
 	if (bitmap_find_usable(image, source, act->force, &entry, err) ||
-	    qcow2_extents_open(image, &entry, &extents, err)) {
+	    qcow2_extents_open(image, &entry, act->force, &extents, err)) {
 		qcow2_bitmap_error(err, bitmap_bytes(source));
 		return -1;
 	}

@@ -125,7 +125,7 @@ static int export_to(struct export *e, const struct qcow2_bitmap_dir_entry *entr
 	struct qcow2_error err;
 	int failed;
 
-	if (qcow2_extents_open(run->image, entry, &extents, &err))
+	if (qcow2_extents_open(run->image, entry, run->force, &extents, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
 	failed = export_bits(e, extents, entry->granularity_bits, &err);
 	qcow2_extents_close(extents);

@@ -23,16 +23,19 @@ struct qcow2_extent {
 struct qcow2_extents;
 
 /*
- * The ranges of a bitmap, in order, from 0 to the virtual size without gaps; neighbours differ.
- * entry is copied. Data in holes of the file, or past its end, reads as zeros; table entries that
- * are missing count as zeros.
+ * The ranges of a bitmap, in order, from 0 to the virtual size, cut to whole sectors of 512 bytes,
+ * without gaps; neighbours differ. entry is copied. Data in holes of the file reads as zeros.
+ * lenient: table entries that are missing, and data past the end of the file, count as zeros, too;
+ * else they are errors, as what was dirty there is lost.
  *
  * Returns 0 and sets *out (close it with qcow2_extents_close()), or -1 with *err filled:
- * QCOW2_ERROR_BROKEN (the geometry is insane, granularity over 63), QCOW2_ERROR_MEMORY.
+ * QCOW2_ERROR_BROKEN (the geometry is insane, granularity over 63; unless lenient, the table has
+ * not as many entries as the disk needs, or is cut by the end of the file), QCOW2_ERROR_LIMIT (the
+ * table is larger than what the file stores), QCOW2_ERROR_MEMORY.
  * An image may be read by several of them, each used by one thread at a time.
  */
 QCOW2_API int qcow2_extents_open(const struct qcow2_image *image,
-				 const struct qcow2_bitmap_dir_entry *entry,
+				 const struct qcow2_bitmap_dir_entry *entry, bool lenient,
 				 struct qcow2_extents **out, struct qcow2_error *err);
 
 enum qcow2_extents_operation {
@@ -55,7 +58,8 @@ QCOW2_API uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents)
 
 /*
  * The next range: 1 and *out filled, 0 after the last, -1 with *err filled: QCOW2_ERROR_BROKEN (a
- * table entry that cannot be understood: reserved bits, or an offset and all ones),
+ * table entry that cannot be understood: reserved bits, or an offset and all ones; unless the
+ * stream is lenient, one that leads past the end of the file, or not to a cluster),
  * QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT.
  */
 QCOW2_API int qcow2_extents_next(struct qcow2_extents *extents, struct qcow2_extent *out,

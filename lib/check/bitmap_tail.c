@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "image/internal.h"
 
 static bool all_zeros(const uint8_t *bytes, size_t size)
 {
@@ -16,7 +17,7 @@ int qcow2_rule_bitmap_tail(const struct qcow2_image *image, const struct qcow2_b
 			   struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
-	uint64_t bits = qcow2_div_ceil_u64(geometry->virtual_size_bytes,
+	uint64_t bits = qcow2_div_ceil_u64(qcow2_tracked_bytes(geometry),
 					   UINT64_C(1) << bitmap->entry.granularity_bits);
 	uint64_t in_cluster = bits % (geometry->cluster_size_bytes * 8);
 	uint64_t at = data + in_cluster / 8, end = data + geometry->cluster_size_bytes;

@@ -25,7 +25,7 @@ static uint64_t bits_per_entry(const struct qcow2_bitmap_editor *editor)
 uint64_t qcow2_edited_bits(const struct qcow2_bitmap_editor *editor,
 			   const struct qcow2_edited_bitmap *bitmap)
 {
-	return qcow2_div_ceil_u64(editor->geometry->virtual_size_bytes,
+	return qcow2_div_ceil_u64(qcow2_tracked_bytes(editor->geometry),
 				  UINT64_C(1) << bitmap->entry.granularity_bits);
 }
 
@@ -327,7 +327,7 @@ int qcow2_edited_extents(struct qcow2_bitmap_editor *editor, struct qcow2_edited
 	if (!e)
 		return qcow2_fail_memory(err);
 	e->common.kind = &kind;
-	e->common.size_bytes = editor->geometry->virtual_size_bytes;
+	e->common.size_bytes = qcow2_tracked_bytes(editor->geometry);
 	e->editor = editor;
 	e->bitmap = bitmap;
 	e->bits = qcow2_edited_bits(editor, bitmap);

@@ -32,14 +32,14 @@ uint64_t qcow2_bitmap_table_entries_needed(const struct qcow2_geometry *geometry
 
 	if (granularity_bits > 63)
 		return 0;
-	bits = qcow2_div_ceil_u64(geometry->virtual_size_bytes, UINT64_C(1) << granularity_bits);
+	bits = qcow2_div_ceil_u64(qcow2_tracked_bytes(geometry), UINT64_C(1) << granularity_bits);
 	return qcow2_div_ceil_u64(qcow2_div_ceil_u64(bits, 8), geometry->cluster_size_bytes);
 }
 
 /* Bytes of the virtual disk that the last bit stands for, which may be fewer than the others'. */
 static uint64_t last_bit_bytes(const struct counting *c)
 {
-	uint64_t size = c->image->geometry.virtual_size_bytes;
+	uint64_t size = qcow2_tracked_bytes(&c->image->geometry);
 	uint64_t granularity = UINT64_C(1) << c->granularity_bits;
 
 	return size % granularity ? size % granularity : granularity;
@@ -186,7 +186,7 @@ int qcow2_bitmap_count(const struct qcow2_image *image, const struct qcow2_bitma
 	if (!image->sane || entry->granularity_bits > 63)
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 				  "the cluster size or the granularity is not known");
-	out->bits = qcow2_div_ceil_u64(image->geometry.virtual_size_bytes,
+	out->bits = qcow2_div_ceil_u64(qcow2_tracked_bytes(&image->geometry),
 				       UINT64_C(1) << entry->granularity_bits);
 	if (qcow2_table_new(image, &table, err))
 		return -1;

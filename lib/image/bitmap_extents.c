@@ -4,6 +4,7 @@
  * together without reading any data, and data is searched for changes 64 bits at a step.
  * Bits are least significant first.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,6 +32,7 @@ struct bitmap_extents {
 	 * multiple of 8, and of 64 from there on, but for the end of a piece. */
 	uint64_t first, end;
 	uint8_t *buffer;
+	bool lenient;
 	uint64_t budget; /* bytes that may still be read: entries may share their data */
 };
 
@@ -57,6 +59,10 @@ static int load_entry(struct bitmap_extents *b, uint64_t index, uint64_t *entry,
 	if ((*entry & ENTRY_RESERVED) || ((*entry & ENTRY_OFFSET) && (*entry & 1)))
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
 				  "an entry of the bitmap's table cannot be understood");
+	if (!b->lenient && ((*entry & ENTRY_OFFSET) >= b->image->geometry.file_size_bytes ||
+			    (*entry & ENTRY_OFFSET) % b->image->geometry.cluster_size_bytes != 0))
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
+				  "an entry of the bitmap's table leads to no cluster of the file");
 	return 0;
 }
 
@@ -185,8 +191,30 @@ static void bitmap_close(struct qcow2_extents *extents)
 
 static const struct qcow2_extents_kind bitmap_kind = {bitmap_fill, bitmap_close};
 
+/* Whether the table is as long as the disk needs, and whole. */
+static int judge_table(const struct bitmap_extents *b, const struct qcow2_bitmap_dir_entry *entry,
+		       struct qcow2_error *err)
+{
+	uint64_t needed = qcow2_div_ceil_u64(b->bits, bits_per_entry(b));
+
+	if (b->entries > b->budget / 8)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, entry->bitmap_table_offset,
+				  "the bitmap table claims more than the file stores");
+	if (b->lenient)
+		return 0;
+	if (entry->bitmap_table_size != needed)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, entry->bitmap_table_offset,
+				  "the bitmap's table has %" PRIu32 " entries, and the disk needs "
+				  "%" PRIu64,
+				  entry->bitmap_table_size, needed);
+	if (b->entries < needed)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, entry->bitmap_table_offset,
+				  "the bitmap's table passes the end of the file");
+	return 0;
+}
+
 int qcow2_extents_open(const struct qcow2_image *image, const struct qcow2_bitmap_dir_entry *entry,
-		       struct qcow2_extents **out, struct qcow2_error *err)
+		       bool lenient, struct qcow2_extents **out, struct qcow2_error *err)
 {
 	struct bitmap_extents *b;
 
@@ -197,8 +225,9 @@ int qcow2_extents_open(const struct qcow2_image *image, const struct qcow2_bitma
 	if (!b)
 		return qcow2_fail_memory(err);
 	b->common.kind = &bitmap_kind;
-	b->common.size_bytes = image->geometry.virtual_size_bytes;
+	b->common.size_bytes = qcow2_tracked_bytes(&image->geometry);
 	b->image = image;
+	b->lenient = lenient;
 	b->granularity_bits = entry->granularity_bits;
 	b->bits = qcow2_div_ceil_u64(b->common.size_bytes, UINT64_C(1) << b->granularity_bits);
 	b->buffer = qcow2_alloc_buffer(PIECE_BYTES + 8);
@@ -209,10 +238,9 @@ int qcow2_extents_open(const struct qcow2_image *image, const struct qcow2_bitma
 	b->budget = qcow2_source_allocated_bytes(image->source) + SLACK_BYTES;
 	b->table_offset = entry->bitmap_table_offset;
 	b->entries = qcow2_table_begin(b->table, b->table_offset, entry->bitmap_table_size);
-	if (b->entries > b->budget / 8) {
+	if (judge_table(b, entry, err)) {
 		bitmap_close(&b->common);
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, entry->bitmap_table_offset,
-				  "the bitmap table claims more than the file stores");
+		return -1;
 	}
 	*out = &b->common;
 	return 0;

@@ -156,6 +156,24 @@ void qcow2_bitmaps_go_beyond(struct qcow2_bitmaps *bitmaps)
 	qcow2_window_begin(&bitmaps->window, bitmaps->at, end);
 }
 
+int qcow2_bitmaps_skip_zeros(struct qcow2_bitmaps *bitmaps, uint64_t most_used_bytes,
+			     struct qcow2_error *err)
+{
+	static const uint8_t zeros[8];
+	struct qcow2_bytes view;
+
+	while (bitmaps->used + sizeof(zeros) <= most_used_bytes &&
+	       bitmaps->at + sizeof(zeros) <= bitmaps->window.end) {
+		if (qcow2_window_view(&bitmaps->window, bitmaps->at, sizeof(zeros), &view, err))
+			return -1;
+		if (view.size < sizeof(zeros) || memcmp(view.data, zeros, sizeof(zeros)) != 0)
+			break;
+		bitmaps->at += sizeof(zeros);
+		bitmaps->used += sizeof(zeros);
+	}
+	return 0;
+}
+
 uint64_t qcow2_bitmaps_used_bytes(const struct qcow2_bitmaps *bitmaps)
 {
 	return bitmaps->used;

@@ -53,10 +53,20 @@ void qcow2_window_begin(struct qcow2_window *window, uint64_t offset, uint64_t e
 int qcow2_window_view(struct qcow2_window *window, uint64_t offset, size_t size,
 		      struct qcow2_bytes *view, struct qcow2_error *err);
 
+/* How much of a disk bitmaps track: QEMU's disks are whole sectors. */
+static inline uint64_t qcow2_tracked_bytes(const struct qcow2_geometry *geometry)
+{
+	return geometry->virtual_size_bytes & ~UINT64_C(511);
+}
+
 /*
  * Makes an iterator that has not moved go on behind what the extension says of the directory's size
  * and count, for a caller who knows where to stop.
  */
 void qcow2_bitmaps_go_beyond(struct qcow2_bitmaps *bitmaps);
+
+/* Moves an iterator over zeros, eight at a time, but not behind so many bytes of the directory. */
+int qcow2_bitmaps_skip_zeros(struct qcow2_bitmaps *bitmaps, uint64_t most_used_bytes,
+			     struct qcow2_error *err);
 
 #endif

@@ -36,7 +36,7 @@ static void read_extents(const struct qcow2_image *image,
 	unsigned count = 0;
 	int more;
 
-	if (qcow2_extents_open(image, entry, &extents, &err))
+	if (qcow2_extents_open(image, entry, entry->flags & 1, &extents, &err))
 		return;
 	while ((more = qcow2_extents_next(extents, &extent, &err)) > 0 && count++ < EXTENTS_MOST) {
 		if (extent.length_bytes == 0 ||

@@ -47,7 +47,7 @@ static struct qcow2_extents *open_extents(uint32_t table_size)
 						     .granularity_bits = 10};
 	struct qcow2_extents *extents;
 
-	assert_int_equal(qcow2_extents_open(image, &entry, &extents, &err), 0);
+	assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), 0);
 	assert_true(qcow2_extents_size_bytes(extents) == DISK_BYTES);
 	return extents;
 }
@@ -148,7 +148,7 @@ static void every_bit_changes(void **state)
 		make("dddddddddddddddddddddddddddddddddddddddd");
 		put_be(bytes + 24, 8, bits * GRANULE);
 		open_bytes(STORED_BYTES);
-		assert_int_equal(qcow2_extents_open(image, &entry, &extents, &err), 0);
+		assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), 0);
 		for (; qcow2_extents_next(extents, &extent, &err) > 0; found++) {
 			assert_true(extent.start_bytes == found * GRANULE);
 			assert_true(extent.length_bytes == GRANULE);
@@ -189,6 +189,55 @@ static void wrong_entries(void **state)
 	}
 }
 
+/* What a strict stream does not take for zeros. */
+static void strict(void **state)
+{
+	static const struct {
+		const char *entries;
+		uint32_t table_size;
+		uint64_t second; /* entry, if not 0 */
+		int opens, reads;
+	} cases[] = {
+		{"dddd", ENTRIES, 0, 0, 0},
+		{"dddd", ENTRIES - 1, 0, -1, 0},
+		{"dddd", ENTRIES + 1, 0, -1, 0},
+		{"dxdd", ENTRIES, 0, 0, -1},
+		{"dddd", ENTRIES, STORED_BYTES, 0, -1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct qcow2_bitmap_dir_entry entry = {.bitmap_table_offset = TABLE_AT,
+							     .bitmap_table_size =
+								     cases[i].table_size,
+							     .granularity_bits = 10};
+		struct qcow2_extents *extents;
+		struct qcow2_extent extent;
+		int more;
+
+		make(cases[i].entries);
+		if (cases[i].second > 0)
+			put_be(bytes + TABLE_AT + 8, 8, cases[i].second);
+		open_bytes(STORED_BYTES);
+		assert_int_equal(qcow2_extents_open(image, &entry, false, &extents, &err),
+				 cases[i].opens);
+		if (cases[i].opens < 0) {
+			assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+			assert_true(err.offset_bytes == TABLE_AT);
+			continue;
+		}
+		do
+			more = qcow2_extents_next(extents, &extent, &err);
+		while (more > 0);
+		assert_int_equal(more, cases[i].reads);
+		if (more < 0) {
+			assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+			assert_true(err.offset_bytes == TABLE_AT + 8);
+		}
+		qcow2_extents_close(extents);
+	}
+}
+
 static void table_that_is_not_stored(void **state)
 {
 	const struct qcow2_bitmap_dir_entry entry = {.granularity_bits = 64};
@@ -197,7 +246,7 @@ static void table_that_is_not_stored(void **state)
 	(void)state;
 	make("");
 	open_bytes(STORED_BYTES);
-	assert_int_equal(qcow2_extents_open(image, &entry, &extents, &err), -1);
+	assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 }
 
@@ -226,7 +275,8 @@ static void operations(void **state)
 				.bitmap_table_size = ENTRIES,
 				.granularity_bits = 10};
 
-			assert_int_equal(qcow2_extents_open(image, &entry, &parts[i], &err), 0);
+			assert_int_equal(qcow2_extents_open(image, &entry, true, &parts[i], &err),
+					 0);
 		}
 		for (size_t bit = 0; bit < BITS; bit++) {
 			bool a = each[0][bit], b = each[1][bit], c = each[2][bit];
@@ -250,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_bit_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_ends_early, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_entries, setup, teardown),
+		cmocka_unit_test_setup_teardown(strict, setup, teardown),
 		cmocka_unit_test_setup_teardown(table_that_is_not_stored, setup, teardown),
 		cmocka_unit_test_setup_teardown(operations, setup, teardown),
 	};
