@@ -24,13 +24,16 @@ struct qcow2_check_options {
 	uint64_t max_per_kind; /* so many problems of a kind are told, all are counted; 0: no end */
 	const struct qcow2_problem_kind *only; /* tell problems of this kind alone; NULL: of all */
 	bool deep;                             /* inflate every compressed cluster, too */
+	/* Whether problems of a host cluster are told and counted. Called by several threads at
+	 * once, for clusters that may have one. NULL: all are. */
+	bool (*wants_cluster)(const void *opaque, uint64_t cluster);
 	/* Called for each problem, from the calling thread, in an order that depends on nothing but
 	 * the image. May be NULL. */
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
 	/* Called from time to time from the calling thread; total_bytes may grow. Not 0 stops the
 	 * check. May be NULL. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
-	void *opaque; /* for both */
+	void *opaque; /* for all three */
 };
 
 /* What a check found. */

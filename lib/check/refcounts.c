@@ -38,12 +38,15 @@ static void add_bad(struct qcow2_check_worker *worker, enum qcow2_bad kind,
 /* One cluster whose refcount may be wrong. */
 static void judge(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t refcount)
 {
+	const struct qcow2_check_options *options = worker->check->options;
 	struct qcow2_cluster_state state =
 		qcow2_clusters_get(&worker->check->workers[0].clusters, cluster);
 	struct qcow2_bad_cluster item = {
 		.cluster = cluster, .refcount = refcount, .count = state.count};
 	uint64_t most = largest_refcount(worker->check);
 
+	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
+		return;
 	if (refcount < state.count && refcount < most)
 		add_bad(worker, QCOW2_BAD_REFCOUNT_LOW, &item);
 	if (state.count > most)

@@ -14,7 +14,11 @@
 #define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
 #define BLOCK_OFFSET     UINT64_C(0xfffffffffffffe00)
 #define OFFSET_MOST      (UINT64_C(1) << 56)
-#define HEADER_TABLE_AT  48 /* refcount_table_offset and refcount_table_clusters */
+/* Sizes of runs, doubling. */
+#define SIZES 32
+/* Behind its end, the file does not grow over more clusters that are counted all the same. */
+#define COUNTED_BEHIND_MOST (UINT64_C(1) << 20)
+#define HEADER_TABLE_AT     48 /* refcount_table_offset and refcount_table_clusters */
 
 /* A refcount block in memory. */
 struct block {
@@ -32,9 +36,11 @@ struct qcow2_allocator {
 	struct block *blocks;
 	uint64_t entries;
 	bool table_changed, moved;
-	uint64_t from; /* no cluster before this one is free */
-	/* Before this one, so many are not free side by side: 0 is not known. */
-	uint64_t sought_from, sought;
+	uint64_t file_size; /* as it was */
+	/* Before these, no run of 1, 2, 4 … clusters, or more, is free. */
+	uint64_t sought[SIZES];
+	/* Clusters behind the end of the file that were counted already, up to seen_behind. */
+	uint64_t counted_behind, seen_behind;
 	uint64_t last; /* the block that was read last, which is forgotten if it has not changed */
 };
 
@@ -88,7 +94,8 @@ int qcow2_allocator_open(struct qcow2_plan *plan, const struct qcow2_image *imag
 	a->table_offset = header->refcount_table_offset;
 	a->table_clusters = header->refcount_table_clusters;
 	a->last = UINT64_MAX;
-	a->from = only_behind ? qcow2_div_ceil_u64(plan->size_bytes, a->cluster_size) : 1;
+	a->file_size = plan->size_bytes;
+	a->sought[0] = only_behind ? qcow2_div_ceil_u64(plan->size_bytes, a->cluster_size) : 1;
 	if (load_table(a, err)) {
 		qcow2_allocator_close(a);
 		return -1;
@@ -153,7 +160,8 @@ static bool is_counted(const struct qcow2_allocator *a, uint64_t cluster)
 	return index < a->entries && a->table[index] != 0;
 }
 
-int qcow2_allocator_get(struct qcow2_allocator *a, uint64_t cluster, uint64_t *refcount,
+/* 0 where nothing counts it. */
+static int get_refcount(struct qcow2_allocator *a, uint64_t cluster, uint64_t *refcount,
 			struct qcow2_error *err)
 {
 	uint8_t *bytes;
@@ -212,38 +220,62 @@ static int look(struct qcow2_allocator *a, uint64_t cluster, bool *is_free, uint
 	*until = index < a->entries ? (index + 1) * a->per_block : UINT64_MAX;
 	if (!is_counted(a, cluster))
 		return 0;
-	if (qcow2_allocator_get(a, cluster, &refcount, err))
+	if (get_refcount(a, cluster, &refcount, err))
 		return -1;
 	*is_free = refcount == 0;
 	*until = cluster + 1;
 	return 0;
 }
 
-/* The first count free clusters side by side. */
+/* The smallest size, as an index of sought, of which a run has room for count clusters. */
+static unsigned size_of(uint64_t count)
+{
+	unsigned size = 0;
+
+	while (size + 1 < SIZES && UINT64_C(1) << size < count)
+		size++;
+	return size;
+}
+
+/* A taken cluster behind the end of the file: something may refer to it, so it stays what it is. */
+static int pass_behind(struct qcow2_allocator *a, uint64_t cluster, struct qcow2_error *err)
+{
+	if (cluster << a->cluster_bits < a->file_size || cluster < a->seen_behind)
+		return 0;
+	a->seen_behind = cluster + 1;
+	if (++a->counted_behind <= COUNTED_BEHIND_MOST)
+		return 0;
+	return qcow2_fail(err, QCOW2_ERROR_LIMIT, a->file_size,
+			  "the refcounts count over %" PRIu64 " clusters behind the end of the "
+			  "file: no cluster is taken behind them",
+			  COUNTED_BEHIND_MOST);
+}
+
+/*
+ * Free clusters side by side: the first run that has room for as many, rounded up to a size of
+ * which the search goes on where it ended, so that searches do not begin again and again.
+ */
 static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		    struct qcow2_error *err)
 {
-	bool known = a->sought > 0 && count >= a->sought && a->sought_from > a->from;
-	uint64_t at = known ? a->sought_from : a->from, until;
-	bool is_free, all_taken = !known;
+	unsigned size = size_of(count);
+	uint64_t wanted = UINT64_C(1) << size > count ? UINT64_C(1) << size : count;
+	uint64_t at = a->sought[0], until;
+	bool is_free;
 
-	for (*first = at; *first + count > at; at = until) {
+	for (unsigned i = 1; i <= size; i++)
+		if (a->sought[i] > at)
+			at = a->sought[i];
+	for (*first = at; *first + wanted > at; at = until) {
 		if (at > OFFSET_MOST >> a->cluster_bits)
 			return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 					  "there is no free cluster below 2^56 bytes");
-		if (look(a, at, &is_free, &until, err))
+		if (look(a, at, &is_free, &until, err) || (!is_free && pass_behind(a, at, err)))
 			return -1;
 		if (!is_free)
 			*first = until;
-		all_taken &= !is_free;
-		if (all_taken)
-			a->from = until;
 	}
-	/* Single clusters move the beginning itself. */
-	if (count > 1) {
-		a->sought_from = *first;
-		a->sought = count;
-	}
+	a->sought[size] = *first;
 	return 0;
 }
 
@@ -344,6 +376,8 @@ int qcow2_allocator_take(struct qcow2_allocator *a, uint64_t count, uint64_t *of
 	for (uint64_t i = 0; i < needed + count; i++)
 		if (qcow2_allocator_set(a, first + i, 1, err))
 			return -1;
+	if (first + needed + count > a->seen_behind)
+		a->seen_behind = first + needed + count;
 	*offset_bytes = (first + needed) << a->cluster_bits;
 	return 0;
 }

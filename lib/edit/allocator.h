@@ -28,10 +28,6 @@ void qcow2_allocator_close(struct qcow2_allocator *allocator);
 int qcow2_allocator_take(struct qcow2_allocator *allocator, uint64_t count, uint64_t *offset_bytes,
 			 struct qcow2_error *err);
 
-/* The refcount of a cluster; 0 where nothing counts it. */
-int qcow2_allocator_get(struct qcow2_allocator *allocator, uint64_t cluster, uint64_t *refcount,
-			struct qcow2_error *err);
-
 /* Sets the refcount of a cluster that is counted already; others are left alone. */
 int qcow2_allocator_set(struct qcow2_allocator *allocator, uint64_t cluster, uint64_t refcount,
 			struct qcow2_error *err);
