@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap_repair.h"
+#include "image/internal.h"
 
 static const char cost_left[] = "it stays stale: no backup can rely on it";
 static const char cost_dropped[] = "the next backup of its chain must be a full one";
@@ -82,7 +83,7 @@ static int assume_dirty(struct qcow2_repair *r, const struct qcow2_problem_kind 
 	e->entry.flags &= ~QCOW2_BITMAP_IN_USE;
 	if (qcow2_bitmap_fill(r->editor, e, QCOW2_BITMAP_ENTRY_ONES, r->err))
 		return -1;
-	qcow2_repair_tell(r, kind, QCOW2_REMEDY_ALL_DIRTY, r->editor->geometry->virtual_size_bytes,
+	qcow2_repair_tell(r, kind, QCOW2_REMEDY_ALL_DIRTY, qcow2_tracked_bytes(r->editor->geometry),
 			  cost_dirty);
 	return 0;
 }
@@ -155,11 +156,11 @@ static bool convert(struct qcow2_repair *r, uint64_t *dirty_bytes)
 	struct qcow2_bitmap_dir_entry old = e->entry;
 	struct qcow2_extents *extents;
 	struct qcow2_extent extent;
-	uint64_t before = 0, granule = UINT64_C(1) << (bits & 63), set = 0;
+	uint64_t before = 0, granule = UINT64_C(1) << (bits & 63), set = 0, counted = 0;
 	int more = -1;
 
 	if (bits > 63 || !may_read(r, &old) ||
-	    qcow2_extents_open(r->editor->image, &old, &extents, r->err))
+	    qcow2_extents_open(r->editor->image, &old, false, &extents, r->err))
 		return false;
 	e->entry.granularity_bits = (uint8_t)bits;
 	if (qcow2_bitmap_fill(r->editor, e, 0, r->err) == 0)
@@ -171,7 +172,9 @@ static bool convert(struct qcow2_repair *r, uint64_t *dirty_bytes)
 			if (!extent.dirty)
 				continue;
 			before += extent.length_bytes;
-			set += (end - first) * granule;
+			/* Several of them may be in one granule. */
+			set += (end - (first < counted ? counted : first)) * granule;
+			counted = end;
 			if (qcow2_bitmap_set_bits(r->editor, e, first, end, r->err)) {
 				more = -1;
 				break;
@@ -204,7 +207,10 @@ static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 		       ? QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU
 		       : QCOW2_PROBLEM_BITMAP_DATA_TAIL;
 	if (!fits) {
-		if (damage != QCOW2_PROBLEM_COUNT || !convert(r, &uncertain))
+		if (damage != QCOW2_PROBLEM_COUNT)
+			return 1;
+		r->err->code = QCOW2_ERROR_NONE;
+		if (!convert(r, &uncertain))
 			return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 1;
 	} else if (damage != QCOW2_PROBLEM_COUNT ||
 		   r->kinds[QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU]) {
@@ -212,8 +218,8 @@ static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 			return -1;
 		uncertain <<= e->entry.granularity_bits;
 	}
-	if (uncertain > r->editor->geometry->virtual_size_bytes)
-		uncertain = r->editor->geometry->virtual_size_bytes;
+	if (uncertain > qcow2_tracked_bytes(r->editor->geometry))
+		uncertain = qcow2_tracked_bytes(r->editor->geometry);
 	if (r->kinds[QCOW2_PROBLEM_BITMAP_DATA_TAIL] && mend_tail(r))
 		return -1;
 	qcow2_repair_tell(r, qcow2_repair_kind(*why), QCOW2_REMEDY_MENDED, uncertain,

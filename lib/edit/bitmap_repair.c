@@ -103,27 +103,54 @@ static bool is_empty(const struct qcow2_bitmap *bitmap)
 {
 	static const uint8_t zeros[FIXED_BYTES];
 
-	return bitmap->raw.size < FIXED_BYTES ||
+	return bitmap->raw.size == FIXED_BYTES &&
 	       memcmp(bitmap->raw.data, zeros, sizeof(zeros)) == 0;
+}
+
+/* Zeros where an entry has to be: nothing is known of it. Those behind it may be whole. */
+static int treat_hole(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps,
+		      const struct qcow2_bitmap *bitmap, uint64_t directory_size)
+{
+	bool drop = r->options->drop_bad;
+
+	r->bitmap = bitmap;
+	qcow2_repair_tell(
+		r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_TYPE),
+		drop ? QCOW2_REMEDY_DROPPED : QCOW2_REMEDY_NEEDED, 0,
+		drop ? "its entry was all zeros: if it was in use, the next backup of its "
+		       "chain must be a full one"
+		     : "its entry is all zeros: it can only be dropped");
+	r->bitmap = NULL;
+	r->editor->changed |= drop;
+	return qcow2_bitmaps_skip_zeros(bitmaps, directory_size, r->err);
 }
 
 /* Entries, as many as there are; the extension may claim more or fewer. */
 static int treat_entries(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps, uint64_t *count,
-			 uint64_t *used)
+			 uint64_t *used, bool *holes)
 {
 	const struct qcow2_bitmaps_extension claimed = *qcow2_bitmaps_header(bitmaps);
 	struct qcow2_bitmap bitmap;
 	int more;
 
 	*count = *used = 0;
+	*holes = false;
 	qcow2_bitmaps_go_beyond(bitmaps);
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) > 0) {
 		bool inside = *count < claimed.nb_bitmaps && *used < claimed.bitmap_directory_size;
 		bool outside =
 			*count >= claimed.nb_bitmaps && *used >= claimed.bitmap_directory_size;
 
-		if (outside || is_empty(&bitmap) || (!inside && !is_likely(&bitmap)))
+		if (outside || (!inside && !is_likely(&bitmap)))
 			return 0;
+		if (is_empty(&bitmap)) {
+			if (treat_hole(r, bitmaps, &bitmap, claimed.bitmap_directory_size))
+				return -1;
+			++*count;
+			*used = qcow2_bitmaps_used_bytes(bitmaps);
+			*holes = true;
+			continue;
+		}
 		memset(r->kinds, 0, sizeof(r->kinds));
 		if (bitmap.cut)
 			return give_up_cut(r, &bitmap);
@@ -143,6 +170,7 @@ static int treat_directory(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps
 {
 	const struct qcow2_bitmaps_extension claimed = *qcow2_bitmaps_header(bitmaps);
 	uint64_t count, used;
+	bool holes;
 
 	r->editor->has_extension = true;
 	r->editor->directory_offset = claimed.bitmap_directory_offset;
@@ -152,9 +180,12 @@ static int treat_directory(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps
 		r->editor->has_extension = false; /* nothing of it is used or given up */
 		return give_up_all(r, QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET, NULL);
 	}
-	if (treat_entries(r, bitmaps, &count, &used))
+	if (treat_entries(r, bitmaps, &count, &used, &holes))
 		return -1;
 	r->bitmap = NULL;
+	/* How many there were where zeros are now is not known. */
+	if (holes)
+		count = claimed.nb_bitmaps;
 	if (used != claimed.bitmap_directory_size || count != claimed.nb_bitmaps ||
 	    claimed.reserved32 != 0 || place->data.size != FIXED_BYTES) {
 		qcow2_repair_tell(r,
@@ -190,6 +221,34 @@ static void treat_duplicates(struct qcow2_repair *r)
 	r->editor->changed = true;
 }
 
+/* Nobody can rely on any of them: all are dropped, and what they take is given up. */
+static int drop_all(struct qcow2_repair *r)
+{
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	int more;
+
+	qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
+			  QCOW2_REMEDY_DROPPED, 0,
+			  "all bitmaps are gone: the next backup must be a full one");
+	r->editor->changed = true;
+	if (qcow2_bitmaps_open(r->editor->image, &bitmaps, r->err))
+		return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	r->editor->has_extension = true;
+	r->editor->directory_offset = qcow2_bitmaps_header(bitmaps)->bitmap_directory_offset;
+	r->editor->directory_size = qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) > 0 && !bitmap.cut) {
+		if (qcow2_bitmap_editor_take(r->editor, &bitmap, r->err) ||
+		    qcow2_bitmap_give_up(r->editor, r->editor->bitmaps[0], r->err)) {
+			more = -1;
+			break;
+		}
+		qcow2_bitmap_editor_drop(r->editor, 0);
+	}
+	qcow2_bitmaps_close(bitmaps);
+	return more < 0 ? -1 : 0;
+}
+
 static int treat_all(struct qcow2_repair *r)
 {
 	uint64_t bits = qcow2_image_header(r->editor->image)->autoclear_features;
@@ -207,13 +266,8 @@ static int treat_all(struct qcow2_repair *r)
 		return 0;
 	}
 	r->editor->inconsistent = !(bits & QCOW2_AUTOCLEAR_BITMAPS);
-	if (r->editor->inconsistent && r->options->drop_bad) {
-		qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
-				  QCOW2_REMEDY_DROPPED, 0,
-				  "all bitmaps are gone: the next backup must be a full one");
-		r->editor->changed = true;
-		return 0;
-	}
+	if (r->editor->inconsistent && r->options->drop_bad)
+		return drop_all(r);
 	if (r->editor->inconsistent && !r->options->assume_dirty) {
 		qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
 				  QCOW2_REMEDY_LEFT, 0,

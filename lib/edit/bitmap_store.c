@@ -178,48 +178,22 @@ static void put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap)
 	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
 }
 
-/* Whether the clusters of the old directory can take the new one: they are nobody else's. */
-static int fits_in_place(struct qcow2_bitmap_editor *editor, uint64_t size, bool *fits,
-			 struct qcow2_error *err)
-{
-	uint64_t cluster = editor->geometry->cluster_size_bytes, refcount;
-	uint64_t clusters = qcow2_div_ceil_u64(editor->directory_size, cluster);
-
-	*fits = false;
-	if (!editor->has_extension || editor->inconsistent || size > clusters * cluster ||
-	    editor->directory_offset == 0 || editor->directory_offset % cluster != 0)
-		return 0;
-	for (uint64_t i = 0; i < clusters; i++) {
-		if (qcow2_allocator_get(editor->allocator, editor->directory_offset / cluster + i,
-					&refcount, err))
-			return -1;
-		if (refcount != 1)
-			return 0;
-	}
-	*fits = true;
-	return 0;
-}
-
+/*
+ * Always in clusters that nothing uses: those of the old directory may be somebody else's, too. The
+ * old one is given up.
+ */
 static int place_directory(struct qcow2_bitmap_editor *editor, uint64_t size, uint64_t *offset,
 			   struct qcow2_error *err)
 {
-	uint64_t cluster = editor->geometry->cluster_size_bytes;
-	uint64_t padded = qcow2_div_ceil_u64(size, cluster) * cluster;
-	bool fits;
+	uint64_t clusters = qcow2_div_ceil_u64(size, editor->geometry->cluster_size_bytes);
+	uint64_t old_size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+				    ? editor->directory_size
+				    : QCOW2_BITMAP_DIRECTORY_MOST;
 
-	if (fits_in_place(editor, size, &fits, err))
-		return -1;
-	*offset = editor->directory_offset;
-	if (fits)
-		return editor->directory_size > padded
-			       ? qcow2_give_up_clusters(editor, *offset + padded,
-							editor->directory_size - padded, err)
-			       : 0;
 	if (editor->has_extension &&
-	    qcow2_give_up_clusters(editor, editor->directory_offset, editor->directory_size, err))
+	    qcow2_give_up_clusters(editor, editor->directory_offset, old_size, err))
 		return -1;
-	return qcow2_allocator_take(editor->allocator, qcow2_div_ceil_u64(size, cluster), offset,
-				    err);
+	return clusters > 0 ? qcow2_allocator_take(editor->allocator, clusters, offset, err) : 0;
 }
 
 static int store_directory(struct qcow2_bitmap_editor *editor, uint64_t *offset, uint64_t *size,
@@ -232,18 +206,14 @@ static int store_directory(struct qcow2_bitmap_editor *editor, uint64_t *offset,
 	*offset = *size = 0;
 	for (size_t i = 0; i < editor->count; i++)
 		*size += entry_size(editor->bitmaps[i]);
-	if (*size == 0)
-		return editor->has_extension
-			       ? qcow2_give_up_clusters(editor, editor->directory_offset,
-							editor->directory_size, err)
-			       : 0;
 	if (*size > QCOW2_BITMAP_DIRECTORY_MOST)
 		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 				  "the bitmap directory would be over %llu bytes",
 				  (unsigned long long)QCOW2_BITMAP_DIRECTORY_MOST);
 	if (place_directory(editor, *size, offset, err))
 		return -1;
-	/* Zeros behind it, where an old one was longer. */
+	if (*size == 0)
+		return 0;
 	padded = qcow2_div_ceil_u64(*size, editor->geometry->cluster_size_bytes)
 		 << editor->geometry->cluster_bits;
 	raw = qcow2_alloc_array((size_t)padded, 1);
@@ -319,8 +289,11 @@ static int compare_clusters(const void *a, const void *b)
 }
 
 /* What was given up; and what was counted past the end of the file, if the file grew over it. */
-static bool may_free(const struct qcow2_bitmap_editor *editor, uint64_t cluster)
+static bool may_free(const void *opaque, uint64_t cluster)
 {
+	const struct clearing *clearing = opaque;
+	const struct qcow2_bitmap_editor *editor = clearing->editor;
+
 	return cluster << editor->geometry->cluster_bits >= editor->geometry->file_size_bytes ||
 	       (editor->given_up.count > 0 &&
 		bsearch(&cluster, editor->given_up.data, editor->given_up.count, sizeof(cluster),
@@ -334,7 +307,7 @@ static void hear_leak(void *opaque, const struct qcow2_problem *problem)
 	struct qcow2_bitmap_editor *editor = clearing->editor;
 	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
 
-	if (clearing->failed || !may_free(editor, cluster))
+	if (clearing->failed)
 		return;
 	if (qcow2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
 		clearing->failed = true;
@@ -350,6 +323,7 @@ static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 	struct clearing clearing = {.editor = editor, .err = err};
 	const struct qcow2_check_options how = {
 		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.wants_cluster = may_free,
 		.problem = hear_leak,
 		.opaque = &clearing,
 	};
@@ -407,6 +381,9 @@ int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_
 	uint64_t offset, size;
 	bool distrusted;
 
+	if (editor->failed)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "a change of the bitmaps failed halfway: nothing can be planned");
 	if (!editor->changed)
 		return 0;
 	editor->changed = false;

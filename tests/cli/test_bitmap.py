@@ -6,8 +6,10 @@ import glob
 import json
 import os
 import random
+import re
 import resource
 import shutil
+import struct
 import subprocess
 
 import jsonschema
@@ -325,6 +327,77 @@ def test_export_at_random(copy, tmp_path):
         e["length"] for e in valid("extents", path, "a", "--dirty"))
 
 
+def damage(path, index, field, value):
+    done = run("edit", "--force", "--no-undo", path, "set", f"bitmaps/{index}/{field}={value}")
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("field, value, says", [
+    ("bitmap_table_size", 1, "the bitmap's table has 1 entries, and the disk needs 2"),
+    ("bitmap_table_size", 3, "the bitmap's table has 3 entries, and the disk needs 2"),
+    ("table/1", 1 << 40, "leads to no cluster of the file"),
+    ("table/1", 1 << 63 | 0x5000, "cannot be understood"),
+    ("type", 2, "its type"),
+])
+def test_damaged_table(copy, field, value, says):
+    """What is lost is not taken for clean: not in what is told, and not by a merge."""
+    path = copy(image("cluster_bits 12\nsize 32M\nbitmap a granularity_bits=9 bits=5,40000\n"
+                      "bitmap b granularity_bits=9\n")[0])
+    damage(path, 0, field, value)
+    for words in (("extents", "a"), ("export", "a"), ("compare", "a", "b"), ("merge", "a", "b"),
+                  ("merge", f"--from={path}", "a", "b")):
+        refused(path, words[0], path, *words[1:], says=says)
+    if "understood" not in says:
+        assert valid("extents", path, "a", "--force", "--dirty")[0] == {
+            "start": 5 * 512, "length": 512, "dirty": True}
+    changed_by = run("bitmap", "clear", "--no-undo", path, "a")
+    assert changed_by.returncode == (1 if field == "type" else 0)
+
+
+def test_counted_behind_the_end(copy):
+    """Refcounts of a million clusters that the file has not: it does not grow over them."""
+    path = copy(recipe_image("good-cluster-512")[0])
+    entries = 16384
+    with open(path, "r+b") as stream:
+        block = (os.path.getsize(path) + 511) // 512 * 512
+        stream.seek(48)
+        table, clusters = struct.unpack(">QI", stream.read(12))
+        stream.seek(table)
+        old = stream.read(clusters * 512)
+        # Of the file: those that the table counts, and all that come with what is new.
+        first, own = block // 512 // 256, (block + 1024 + entries * 8) // 512 // 256 + 1
+        full = struct.pack(">Q", block + 512) * (own - first)
+        stream.seek(block)
+        stream.write(struct.pack(">HH", 0, 1) * 128 + struct.pack(">H", 1) * 256)
+        stream.write(old[:first * 8] + full + struct.pack(">Q", block) * (entries - own))
+        stream.seek(48)
+        stream.write(struct.pack(">QI", block + 1024, entries * 8 // 512))
+    # A directory of two clusters, which are nowhere side by side.
+    names = [letter * 300 for letter in "abc"]
+    done = run("bitmap", "add", "--no-undo", path, *names, program=RELEASE)
+    assert done.returncode == 1 and b"clusters behind the end of the file" in done.stderr, done
+
+
+def test_what_a_coarser_granularity_costs(copy):
+    """Two of four small granules in each larger one are dirty: as much again becomes so."""
+    bits = ",".join(str(bit) for bit in range(512) if bit % 4 < 3 and bit % 4 != 1)
+    path = copy(image(f"size 64k\nbitmap a granularity_bits=7 bits={bits}\n")[0])
+    done = run("bitmap", "repair", "--no-undo", path)
+    assert b"mended, 32 KiB of the disk now count as dirty" in done.stdout, done
+    assert valid("extents", path, "a") == [{"start": 0, "length": 64 << 10, "dirty": True}]
+
+
+def test_long_names_are_cut_between_characters(copy):
+    path = copy(image("size 1M\n")[0])
+    run("bitmap", "add", "--no-undo", path, "é" * 511, "è" * 511)
+    raw = read(path)
+    with open(path, "wb") as stream:
+        stream.write(raw.replace("è".encode() * 511, "é".encode() * 511))
+    changed(path, "repair")
+    first, second = (b["name"] for b in valid("list", path)["bitmaps"])
+    assert first == "é" * 511 and re.fullmatch("é{400,}-1", second)
+
+
 def test_every_granule_changes(copy, tmp_path):
     """As many changes as granules, up to the very end of the disk."""
     path = copy(image("size 128M\nbitmap a\n")[0])
@@ -446,11 +519,11 @@ def test_writes_side_by_side_are_one_line(copy, tmp_path):
     run("bitmap", "add", "--no-undo", "-g", "512k", path, "b")
     done = run("bitmap", "import", "--no-undo", "--dry-run", path, "b", bits).stdout.decode()
     assert [line for line in done.splitlines() if ": bitmap data" in line] == [
-        "2/8 new, 1048576 bytes (1 MiB) at 0x90000: bitmap data",
-        "3/8 new, 1048576 bytes (1 MiB) at 0x190000: bitmap data"]
+        "2/9 new, 1048576 bytes (1 MiB) at 0xa0000: bitmap data",
+        "3/9 new, 1048576 bytes (1 MiB) at 0x1a0000: bitmap data"]
     done = run("bitmap", "import", "--no-undo", path, "b", bits).stdout.decode().splitlines()
-    assert done[:2] == ["1/8 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
-                        "2-3/8 new, 2097152 bytes (2 MiB) at 0x90000: bitmap data"]
+    assert done[:2] == ["1/9 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
+                        "2-3/9 new, 2097152 bytes (2 MiB) at 0xa0000: bitmap data"]
 
 
 def test_script(two, tmp_path):

@@ -391,6 +391,7 @@ DAMAGES = {
     "directory beyond end": (lambda p: p.patch(p.directory()[0] + 24, struct.pack(">Q", 1 << 40)),
                              True, "all"),
     "tail": (damage_tail, False, "mended"),
+    "entry zeros": (lambda p: p.patch(p.entry(), bytes(32)), True, "drop"),
     "table too short": (lambda p: p.patch(p.entry() + 8, struct.pack(">I", 1)), None, None),
     "table too long": (lambda p: p.patch(p.entry() + 8, struct.pack(">I", 9)), True, "mended"),
     "table empty": (lambda p: p.patch(p.entry() + 8, bytes(4)), True, "mended"),
@@ -517,3 +518,64 @@ def test_inconsistent(tmp_path):
     tool("qemu-img", "check", path)
     repaired(dropped, "--drop-bad")
     assert b"no bitmaps" in bitmap(dropped, "list").stdout
+
+
+def test_directory_all_zeros(tmp_path):
+    """How many bitmaps there were is not known: none is said to be kept."""
+    patient = Patient(tmp_path)
+    patient.patch(patient.directory()[3], bytes(96))
+    done = run("bitmap", "repair", patient.path)
+    assert done.returncode == 1 and b"all zeros" in done.stderr and b"nothing is lost" not in done.stderr
+    assert "dropped: its entry was all zeros" in repaired(patient.path, "--drop-bad")
+    assert info(patient.path) == {}
+    no_errors(patient.path)
+
+
+@pytest.mark.parametrize("flags", (0, 1))
+@pytest.mark.parametrize("action", (("repair",), ("add", "new")), ids=lambda words: words[0])
+def test_directory_in_a_guest_cluster(tmp_path, action, flags):
+    """Where the directory's cluster is the guest's, too, not a byte of the guest's is written."""
+    path = create(str(tmp_path / "a.qcow2"), 64 * M)
+    tool("qemu-io", "-c", "write -P 7 0 64k", path)
+    tool("qemu-img", "bitmap", "--add", path, "b0")
+    tool("qemu-img", "bitmap", "--add", path, "b1")
+    patient = Patient.__new__(Patient)
+    patient.path = path
+    at, _, _, directory = patient.directory()
+    l2 = patient.word(patient.word(40)) & 0x00fffffffffffe00
+    patient.patch(l2 + 8, struct.pack(">Q", directory | 1 << 63))
+    patient.patch(directory + 4 * K, b"\x55" * (60 * K))
+    patient.patch(79, bytes((flags,)))
+    if action[0] == "repair":
+        patient.field("flags", 0x12)
+    assert run("bitmap", action[0], "--no-undo", "--force", path, *action[1:]).returncode == 0
+    assert patient.directory()[3] != directory
+    tool("qemu-io", "-r", "-c", "read -P 0x55 68k 60k", path)
+    assert sorted(info(path)) == ["b0", "b1", "new"][:2 + (action[0] == "add")]
+
+
+def test_inconsistent_dropped_without_leaks(tmp_path):
+    path = Patient(tmp_path).path
+    run("edit", "--force", "--no-undo", path, "feature", "autoclear", "bitmaps", "off")
+    repaired(path, "--drop-bad")
+    tool("qemu-img", "check", path)
+
+
+@pytest.mark.parametrize("size", (256 * M + 100, 64 * K + 511, 513, 1023))
+def test_size_that_is_no_sector(tmp_path, size):
+    """QEMU's disks are whole sectors: what is made here is as long as it expects."""
+    path = create(str(tmp_path / "a.qcow2"), size // 512 * 512)
+    with open(path, "r+b") as stream:
+        stream.seek(24)
+        stream.write(struct.pack(">Q", size))
+    whole = size // 512 * 512
+    for name, granularity in (("fine", "512"), ("coarse", "64k")):
+        changed(path, "add", "-g", granularity, name)
+    assert sorted(info(path)) == ["coarse", "fine"]
+    tool("qemu-io", "-c", f"write {whole - 512} 512", path)
+    for name in ("fine", "coarse"):
+        assert extents(path, name) == nbd_extents(path, name, tmp_path)
+    changed(path, "merge", "coarse", "fine")
+    assert extents(path, "fine") == nbd_extents(path, "fine", tmp_path)
+    assert bitmap(path, "repair").stdout == b"Nothing to change.\n"
+    assert run("check", path).returncode == 0 or size % 512
