@@ -25,7 +25,7 @@ struct qcow2_extents {
 	uint64_t size_bytes;
 	uint64_t start_bytes; /* of the extent whose end is not known yet */
 	bool begun, dirty, ended;
-	size_t next, count; /* in the queue */
+	size_t next, count;                                  /* in the queue */
 	struct qcow2_extent queue[QCOW2_EXTENTS_QUEUED + 1]; /* and the one that ends the disk */
 };
 
