@@ -33,7 +33,7 @@ struct qcow2_bitmap_editor {
 	struct qcow2_hash_key key;
 	bool changed, inconsistent;
 	bool failed;             /* halfway through a change: nothing can be planned any more */
-	bool careful;            /* refcounts may be wrong: look before clusters are taken */
+	bool careful;            /* refcounts are too low: what they call free may be in use */
 	uint64_t held_bytes;     /* of tables and data in memory */
 	uint64_t unread_entries; /* of tables that are given up: so many more may be read */
 	bool has_extension;

@@ -290,5 +290,10 @@ int qcow2_repair_bitmap(struct qcow2_repair *r)
 		r->editor->changed = true;
 		r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE] = true;
 	}
+	/* What a damaged table says besides becomes dirty anyway, or is to be decided. */
+	if (why == QCOW2_PROBLEM_COUNT && r->bitmap->index < r->shared_count &&
+	    r->shared[r->bitmap->index] &&
+	    first_of(r, table_kinds, TABLE_KINDS) == QCOW2_PROBLEM_COUNT)
+		why = QCOW2_PROBLEM_CLUSTER_OWNERS;
 	return why != QCOW2_PROBLEM_COUNT ? give_up(r, why) : mend(r);
 }

@@ -311,13 +311,12 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 
 	if (qcow2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
-	r.editor->careful = true;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
 	r.found = qcow2_alloc_array(options->name_count + 1, sizeof(*r.found));
 	failed = r.found ? qcow2_bitmap_health_new(r.editor->image, &r.health, r.err)
 			 : qcow2_fail_memory(r.err);
 	if (!failed)
-		failed = treat_all(&r);
+		failed = qcow2_repair_find_shared(&r) || treat_all(&r) ? -1 : 0;
 	if (!failed)
 		failed = check_names(&r);
 	if (!failed)
@@ -325,5 +324,6 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 	qcow2_bitmap_health_free(r.health);
 	qcow2_bitmap_editor_close(r.editor);
 	qcow2_free(r.found);
+	qcow2_free(r.shared);
 	return failed;
 }

@@ -11,13 +11,18 @@ struct qcow2_repair {
 	const struct qcow2_bitmap_repair_options *options;
 	struct qcow2_bitmap_health *health;
 	struct qcow2_error *err;
-	bool *found; /* of each name that was asked for */
+	bool *found;  /* of each name that was asked for */
+	bool *shared; /* bitmaps whose clusters are somebody else's, too, by index */
+	size_t shared_count;
 	uint64_t needed;
 	uint64_t unread_bytes; /* of bitmaps that are converted: so many more may be read */
 	/* Of the bitmap that is looked at: */
 	const struct qcow2_bitmap *bitmap;
 	bool kinds[QCOW2_PROBLEM_COUNT];
 };
+
+/* Finds out which bitmaps share clusters, and whether refcounts are too low. */
+int qcow2_repair_find_shared(struct qcow2_repair *r);
 
 const struct qcow2_problem_kind *qcow2_repair_kind(enum qcow2_problem_id id);
 

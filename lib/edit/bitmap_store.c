@@ -353,33 +353,17 @@ static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 	return failed ? -1 : qcow2_allocator_plan(editor->allocator, QCOW2_PHASE_CLEAN, err);
 }
 
-static void hear_low(void *opaque, const struct qcow2_problem *problem)
+/* Whether clusters of the file may be in use and not counted, as after a crash with lazy refcounts.
+ */
+static bool is_distrusted(const struct qcow2_bitmap_editor *editor)
 {
-	(void)problem;
-	*(bool *)opaque = true;
-}
-
-/* Whether clusters of the file may be in use and not counted. */
-static int distrust(struct qcow2_bitmap_editor *editor, bool *distrusted, struct qcow2_error *err)
-{
-	size_t kinds;
-	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_LOW],
-		.problem = hear_low,
-		.opaque = distrusted,
-	};
-	struct qcow2_check_result result;
-
-	/* That is so after a crash with lazy refcounts. */
-	*distrusted = (qcow2_image_header(editor->image)->incompatible_features &
-		       (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
-	return editor->careful && !*distrusted ? qcow2_check(editor->image, &how, &result, err) : 0;
+	return editor->careful || (qcow2_image_header(editor->image)->incompatible_features &
+				   (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
 }
 
 int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t offset, size;
-	bool distrusted;
 
 	if (editor->failed)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -387,10 +371,8 @@ int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_
 	if (!editor->changed)
 		return 0;
 	editor->changed = false;
-	if (distrust(editor, &distrusted, err))
-		return -1;
-	return qcow2_allocator_open(editor->plan, editor->image, distrusted, &editor->allocator,
-				    err) ||
+	return qcow2_allocator_open(editor->plan, editor->image, is_distrusted(editor),
+				    &editor->allocator, err) ||
 			       withdraw(editor, err) || store_bitmaps(editor, err) ||
 			       store_directory(editor, &offset, &size, err) ||
 			       qcow2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||

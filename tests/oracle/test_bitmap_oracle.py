@@ -391,6 +391,8 @@ DAMAGES = {
     "directory beyond end": (lambda p: p.patch(p.directory()[0] + 24, struct.pack(">Q", 1 << 40)),
                              True, "all"),
     "tail": (damage_tail, False, "mended"),
+    "data on the L1 table": (lambda p: p.patch(p.table(), struct.pack(">Q", p.word(40))),
+                             None, "decide"),
     "entry zeros": (lambda p: p.patch(p.entry(), bytes(32)), True, "drop"),
     "table too short": (lambda p: p.patch(p.entry() + 8, struct.pack(">I", 1)), None, None),
     "table too long": (lambda p: p.patch(p.entry() + 8, struct.pack(">I", 9)), True, "mended"),
