@@ -64,6 +64,8 @@ int qcow2_plan_read(const struct qcow2_plan *plan, size_t count, uint64_t offset
 			: there - offset < size ? (size_t)(there - offset)
 						: size;
 
+	if (size == 0)
+		return 0;
 	if (stored > 0 && qcow2_source_read(plan->source, offset, bytes, stored, err))
 		return -1;
 	memset(bytes + stored, 0, size - stored);
@@ -191,6 +193,8 @@ int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t o
 		end = UINT64_MAX;
 	if (check_end(plan, end, err))
 		return -1;
+	if (bytes.size == 0)
+		return 0;
 	if (!make_room(plan, bytes.size))
 		return qcow2_fail_memory(err);
 	failed = qcow2_plan_read(plan, plan->count, offset, plan->now, bytes.size, err);

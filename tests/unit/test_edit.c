@@ -145,6 +145,10 @@ static void trims(void **state)
 	for (unsigned i = 0; i < sizeof(bytes); i++)
 		bytes[i] = original(32 + i);
 	assert_int_equal(qcow2_plan_write(scene->plan, QCOW2_PHASE_POINT, 32,
+					  (struct qcow2_bytes){NULL, 0}, "nothing", &err),
+			 0);
+	assert_int_equal(qcow2_plan_count(scene->plan), 0);
+	assert_int_equal(qcow2_plan_write(scene->plan, QCOW2_PHASE_POINT, 32,
 					  (struct qcow2_bytes){bytes, sizeof(bytes)}, "same", &err),
 			 0);
 	assert_int_equal(qcow2_plan_count(scene->plan), 0);
