@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bitmap.h"
+#include "descriptors.h"
 
 #define PIECE_BYTES ((size_t)256 * 1024)
 
@@ -147,7 +148,7 @@ static int open_target(struct export *e)
 	if (strcmp(run->to, "-") == 0)
 		return EXIT_FINE;
 	/* Never over something that is there: it may be the only copy of it. */
-	e->fd = open(run->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	e->fd = descriptors_open(run->to, O_WRONLY | O_CREAT | O_EXCL);
 	e->seekable = run->sparse;
 	return e->fd < 0 ? fail_file(run, errno) : EXIT_FINE;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "descriptors.h"
 #include "out/spool.h"
 
 #include <qcow2/version.h>
@@ -98,6 +99,8 @@ int main(int argc, char **argv)
 	const struct command *command;
 	int code;
 
+	if (!descriptors_replace_closed())
+		return EXIT_COULD_NOT;
 	/* Beyond the limit of a file's size a write fails, and that is said, as on a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
 	if (strcmp(self, "qcow2.py") == 0)

@@ -230,13 +230,13 @@ int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **ou
 		return qcow2_fail_errno(err, ENOENT, QCOW2_NO_OFFSET, "the path is empty");
 	/* O_NONBLOCK so that a FIFO nobody writes to opens at once; it changes nothing for files.
 	 */
-	do {
-		fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-	} while (fd < 0 && errno == EINTR);
+	fd = qcow2_descriptor_open(path, flags | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail_open(path, errno, err);
 	if (source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) < 0) {
 		(void)close(fd);
+		if (flags & O_EXCL)
+			(void)unlink(path);
 		return -1;
 	}
 	return 0;

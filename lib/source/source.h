@@ -48,7 +48,16 @@ struct qcow2_source {
 	};
 };
 
-/* Opens path with these flags besides the usual ones; what is no file or device is an error. */
+/*
+ * open(), but that interruptions are resumed, and that the descriptor is closed when a program is
+ * executed and is never that of standard input, output or error. -1 with errno set.
+ */
+int qcow2_descriptor_open(const char *path, int flags);
+
+/*
+ * Opens path with these flags besides the usual ones; what is no file or device is an error. A file
+ * that was made with O_EXCL is gone after an error.
+ */
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err);
 

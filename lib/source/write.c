@@ -124,7 +124,8 @@ static bool folder_of(const char *path, char *folder)
 int qcow2_source_sync_name(const char *path, struct qcow2_error *err)
 {
 	char folder[PATH_BYTES];
-	int fd = folder_of(path, folder) ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int fd = folder_of(path, folder) ? qcow2_descriptor_open(folder, O_RDONLY | O_DIRECTORY)
+					 : -1;
 	int errnum = fd < 0 || fsync(fd) < 0 ? errno : 0;
 
 	if (fd >= 0)

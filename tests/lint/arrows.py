@@ -22,6 +22,11 @@ FILE_CALLS = """open openat openat2 creat read readv pread pread64 preadv preadv
 pwrite pwrite64 pwritev pwritev2 mmap mmap64 lseek lseek64 ioctl ftruncate fsync fdatasync fallocate
 copy_file_range sendfile fopen fopen64 fdopen freopen fread fgets getline opendir stat fstat lstat
 statx access unlink rename""".split()
+# Calls that make a descriptor, which must not be that of standard input, output or error: only these
+# files make them.
+OPENERS = {"lib/source/descriptor.c", "cmd/descriptors.c"}
+OPENS = """open openat openat2 creat fopen fopen64 fdopen freopen tmpfile mkstemp dup dup2 dup3 pipe
+pipe2 socket opendir memfd_create eventfd epoll_create1""".split()
 # Calls that no library makes.
 LOUD_CALLS = """printf fprintf vprintf vfprintf dprintf puts fputs fputc putchar putc perror fwrite
 exit _exit _Exit quick_exit abort atexit system popen fork vfork execve execvp signal sigaction
@@ -119,6 +124,11 @@ def check_writers(out, name):
     out.case(f"writes of {name}", "\n".join(wrong))
 
 
+def check_opens(out, name):
+    if name not in OPENERS:
+        out.case(f"descriptors of {name}", "\n".join(wrong_calls(name, OPENS)))
+
+
 def check(out):
     files = [f for f in report.tracked() if f.endswith((".c", ".h"))]
     for name in files:
@@ -126,6 +136,8 @@ def check(out):
         if top not in ("lib", "cmd", "include", "examples"):
             continue
         check_includes(out, name)
+        if top in ("lib", "cmd"):
+            check_opens(out, name)
         if top == "lib":
             room = name.split("/")[1]
             out.case(f"room of {name}", "" if room in BELOW else f"no room is called {room}")

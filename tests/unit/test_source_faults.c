@@ -9,6 +9,7 @@
 #include "base/bitset.h"
 #include "base/hash.h"
 #include "base/vector.h"
+#include "source/write.h"
 
 #include <qcow2/source.h>
 
@@ -182,6 +183,25 @@ static void sources_without_memory(void **state)
 	assert_null(source);
 }
 
+/* A file that could be made, but not be kept, is not left behind. */
+static void new_file_without_memory(void **state)
+{
+	char fresh[sizeof(path) + 4];
+	struct qcow2_source *source = NULL;
+	struct qcow2_error err;
+
+	(void)state;
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	faults_fail_allocation = 1;
+	assert_int_equal(qcow2_source_create(fresh, &source, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
+	assert_int_equal(access(fresh, F_OK), -1);
+	assert_int_equal(qcow2_source_create(path, &source, &err), -1);
+	assert_int_equal(err.errnum, EEXIST);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_null(source);
+}
+
 static void descriptor_is_closed_on_exec_and_on_close(void **state)
 {
 	struct qcow2_source *source = NULL;
@@ -243,6 +263,7 @@ int main(void)
 		cmocka_unit_test_teardown(failed_read_is_an_error, teardown),
 		cmocka_unit_test_teardown(early_end_is_an_error, teardown),
 		cmocka_unit_test_teardown(sources_without_memory, teardown),
+		cmocka_unit_test_teardown(new_file_without_memory, teardown),
 		cmocka_unit_test_teardown(descriptor_is_closed_on_exec_and_on_close, teardown),
 		cmocka_unit_test_teardown(containers_without_memory, teardown),
 	};

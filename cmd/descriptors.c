@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* See descriptors.h. */
+#include "descriptors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+bool descriptors_replace_closed(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+			continue;
+		/* The lowest free number is this one. The wrong way round: nothing can be done with
+		 * it. */
+		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) == fd)
+			continue;
+		fprintf(stderr,
+			"qcow2: standard input, output or error is closed, and cannot be replaced: "
+			"/dev/null: %s\n",
+			strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+int descriptors_open(const char *path, int flags)
+{
+	int low, fd, errnum;
+
+	do {
+		low = open(path, flags | O_CLOEXEC, 0666);
+	} while (low < 0 && errno == EINTR);
+	if (low < 0 || low > STDERR_FILENO)
+		return low;
+	fd = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	errnum = errno;
+	(void)close(low);
+	errno = errnum;
+	return fd;
+}

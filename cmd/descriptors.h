@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors: none that the command opens is taken for standard input, output or error. */
+#ifndef CMD_DESCRIPTORS_H
+#define CMD_DESCRIPTORS_H
+
+#include <stdbool.h>
+
+/*
+ * Replaces standard input, output and error where they are closed, before anything is opened that
+ * would get their numbers. Reading the one and writing the others still fails, so that input that
+ * is missing and output that is lost are noticed. False, and it is said if it can be: nothing may
+ * be opened.
+ */
+bool descriptors_replace_closed(void);
+
+/*
+ * open(), but that interruptions are resumed, and that the descriptor is above those three and not
+ * passed on. Files that it makes are for everybody, as the mask allows. -1 with errno set.
+ */
+int descriptors_open(const char *path, int flags);
+
+#endif
