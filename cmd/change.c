@@ -202,15 +202,20 @@ static int change_source(struct change *change)
 
 static int change_file(struct change *change)
 {
-	unsigned flags = change->force ? QCOW2_EDIT_READ_ONLY_TOO : 0;
-	bool dry_run = change->report.dry_run;
+	const char *file = change->report.file;
 	struct qcow2_error err;
 	int code;
 
-	if (dry_run ? qcow2_source_open(change->report.file, &change->source, &err)
-		    : qcow2_source_open_for_edit(change->report.file, flags, &change->source, &err))
+	if (!change->report.dry_run) {
+		code = open_for_edit(change->command, file, change->force ? EDIT_FORCED : 0,
+				     &change->source);
+		if (code != EXIT_FINE)
+			return code;
+	} else if (qcow2_source_open(file, &change->source, &err)) {
 		return change_fail(change, &err);
-	warn_in_use(change->command, change->report.file, dry_run ? change->source : NULL);
+	} else {
+		warn_in_use(change->command, file, change->source);
+	}
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
 	code = qcow2_plan_new(change->source, &change->report.plan, &err)
 		       ? change_fail(change, &err)

@@ -12,7 +12,6 @@
 
 #include "out/spool.h"
 
-#include <qcow2/source.h>
 #include <qcow2/text.h>
 
 #define OPTIONS_MAX 32
@@ -50,18 +49,6 @@ int report_error(const struct command *command, const char *file, const struct q
 		fprintf(stderr, " (at offset 0x%" PRIx64 ")", err->offset_bytes);
 	fputc('\n', stderr);
 	return EXIT_COULD_NOT;
-}
-
-void warn_in_use(const struct command *command, const char *file, const struct qcow2_source *source)
-{
-	struct qcow2_error message = {
-		.offset_bytes = QCOW2_NO_OFFSET,
-		.text = "in use: another program has it open for writing, and results may be "
-			"inconsistent",
-	};
-
-	if (source && qcow2_source_in_use(source))
-		report_error(command, file, &message);
 }
 
 int finish_output(const struct command *command, struct spool *spool, int code)

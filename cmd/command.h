@@ -69,9 +69,20 @@ int usage_error(const struct command *command, const char *format, ...)
 /* One line on stderr: command, file, text, offset. Returns EXIT_COULD_NOT. */
 int report_error(const struct command *command, const char *file, const struct qcow2_error *err);
 
-/* Says on stderr if another program has the image open for writing. source may be NULL. */
+/*
+ * Says on stderr if another program has the image open for writing, or if that cannot be told.
+ * source may be NULL.
+ */
 void warn_in_use(const struct command *command, const char *file,
 		 const struct qcow2_source *source);
+
+/*
+ * Opens an image for an edit, and says on stderr if nobody else is kept out. flags are of
+ * enum qcow2_edit_flags; EDIT_FORCED are those of --force. EXIT_FINE, or the error has been said.
+ */
+#define EDIT_FORCED (QCOW2_EDIT_READ_ONLY_TOO | QCOW2_EDIT_WITHOUT_LOCKS)
+int open_for_edit(const struct command *command, const char *file, unsigned flags,
+		  struct qcow2_source **out);
 
 /* Whether standard output is a terminal that shows colours, of a person who has not said no. */
 bool wants_colour(void);

@@ -383,12 +383,13 @@ static int run_command(struct script *s)
 int compat_edit(const struct compat_edit *edit, struct spool *out)
 {
 	struct script s = {.edit = edit, .out = out};
-	int result = DIED;
+	int result;
 
 	/* qcow2.py opens whatever it may, and so does this. */
-	if (qcow2_source_open_for_edit(edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source, &s.err) ==
-	    0)
-		result = run_command(&s);
+	if (open_for_edit(&compat_command, edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source) !=
+	    EXIT_FINE)
+		return EXIT_COULD_NOT;
+	result = run_command(&s);
 	qcow2_source_close(s.source);
 	free(s.area);
 	free(s.backing);

@@ -14,7 +14,7 @@ enum { OPTION_LIST, OPTION_FORCE, OPTION_OUTPUT, OPTION_JSON };
 
 static const struct option_row options[] = {
 	{"list", 'l', NULL, "show what would be put back, and change nothing", NULL},
-	{"force", 'f', NULL, "even if the image is read-only", NULL},
+	{"force", 'f', NULL, "even if the image is read-only, or cannot be locked", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -148,9 +148,8 @@ static int undo_image(struct run *run)
 	if (run->info.image_path.size == 0 && !run->image)
 		return usage_error(run->command, "the undo file names no image: give it");
 	memcpy(run->path, run->info.image_path.data, run->info.image_path.size);
-	if (qcow2_source_open_for_edit(image, run->force ? QCOW2_EDIT_READ_ONLY_TOO : 0, &source,
-				       &err))
-		return report_error(run->command, image, &err);
+	if (open_for_edit(run->command, image, run->force ? EDIT_FORCED : 0, &source) != EXIT_FINE)
+		return EXIT_COULD_NOT;
 	failed = qcow2_undo_apply(run->undo, source, elsewhere, &err);
 	qcow2_source_close(source);
 	return failed ? report_error(run->command, image, &err) : say_done(run, image, was_undone);

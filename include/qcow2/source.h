@@ -54,27 +54,42 @@ QCOW2_API int qcow2_source_open(const char *path, struct qcow2_source **out,
 enum qcow2_edit_flags {
 	/* Even if nobody has the permission to write the file, which root could still do. */
 	QCOW2_EDIT_READ_ONLY_TOO = 1 << 0,
+	/* Even if it cannot be known whether another program uses it, and nobody is kept out. */
+	QCOW2_EDIT_WITHOUT_LOCKS = 1 << 1,
 };
 
 /*
  * Opens a regular file or a block device for an edit (see edit.h), and keeps QEMU and other edits
  * out until it is closed, with the locks that QEMU uses; where the file system knows no locks,
- * nobody is kept out. Nothing is written by opening.
+ * nobody is kept out (qcow2_source_in_use() tells). What the source knows of the file was learned
+ * when the locks were held. Nothing is written by opening.
  *
  * flags: of enum qcow2_edit_flags, or 0. Returns 0, or -1 with *err filled, besides those of
  * qcow2_source_open():
- *   QCOW2_ERROR_IN_USE  another program has it open for writing, or allows nobody to write
- *   QCOW2_ERROR_IO      no permission to write (EACCES, EROFS, EPERM)
+ *   QCOW2_ERROR_IN_USE  another program has it open for writing, or allows nobody to write;
+ *                       with errnum set, that cannot be known, as a call for a lock failed;
+ *                       or it was changed or replaced before it could be locked: try again
+ *   QCOW2_ERROR_IO      nobody may write it, or not you (EACCES, EROFS, EPERM): the text says why,
+ *                       and what would help
  * May be called from several threads.
  */
 QCOW2_API int qcow2_source_open_for_edit(const char *path, unsigned flags,
 					 struct qcow2_source **out, struct qcow2_error *err);
 
+/* Whether another program has a file open for writing. */
+enum qcow2_in_use {
+	QCOW2_IN_USE_NO = 0,
+	QCOW2_IN_USE_YES = 1,      /* what is read may be inconsistent */
+	QCOW2_IN_USE_UNKNOWN = 2,  /* a call for a lock failed */
+	QCOW2_IN_USE_NO_LOCKS = 3, /* the file system has no locks: nobody can know */
+};
+
 /*
- * Whether another program has the file open for writing, as far as QEMU's locks tell: what is read
- * may then be inconsistent. False for sources that are no files. Thread safe.
+ * Whether another program has the file open for writing, as far as QEMU's locks tell: programs that
+ * take none are not seen. Of a source that was opened for an edit, the last two values say that
+ * nobody else is kept out. QCOW2_IN_USE_NO for sources that are no files. Thread safe.
  */
-QCOW2_API bool qcow2_source_in_use(const struct qcow2_source *source);
+QCOW2_API enum qcow2_in_use qcow2_source_in_use(const struct qcow2_source *source);
 
 /*
  * A source over size bytes at data, which the caller keeps alive and unchanged until the source is

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -190,29 +191,76 @@ static int device_size(int fd, uint64_t *size_bytes)
 #endif
 }
 
+/* What the system says of an open file. */
+struct learned {
+	struct stat st;
+	uint64_t size_bytes, allocated_bytes;
+};
+
+static int learn(int fd, struct learned *l, struct qcow2_error *err)
+{
+	int errnum = fstat(fd, &l->st) < 0 ? errno : 0;
+
+	if (errnum == 0 && wrong_kind(l->st.st_mode))
+		return fail_kind(err, wrong_kind(l->st.st_mode));
+	if (errnum == 0 && S_ISBLK(l->st.st_mode))
+		errnum = device_size(fd, &l->size_bytes);
+	if (errnum != 0)
+		return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot learn the size");
+	l->allocated_bytes = l->size_bytes;
+	if (!S_ISBLK(l->st.st_mode)) {
+		l->size_bytes = (uint64_t)l->st.st_size;
+		l->allocated_bytes = (uint64_t)l->st.st_blocks * STAT_BLOCK_BYTES;
+	}
+	return 0;
+}
+
+int qcow2_source_learn_again(struct qcow2_source *source, const char *path, mode_t *mode,
+			     struct qcow2_error *err)
+{
+	struct learned now = {0};
+	struct stat named;
+
+	if (learn(source->fd, &now, err))
+		return -1;
+	if (stat(path, &named) < 0 || named.st_dev != now.st.st_dev ||
+	    named.st_ino != now.st.st_ino)
+		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				  "it was renamed, removed or replaced while it was being opened: "
+				  "try again");
+	if (now.size_bytes != source->size_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				  "its size changed from %" PRIu64 " to %" PRIu64
+				  " bytes while it was being opened: try again",
+				  source->size_bytes, now.size_bytes);
+	source->allocated_bytes = now.allocated_bytes;
+	*mode = now.st.st_mode;
+	return 0;
+}
+
+bool qcow2_source_is_read_only_device(const struct qcow2_source *source)
+{
+#ifdef BLKROGET
+	int read_only = 0;
+
+	return source->backend == &device_edit_backend &&
+	       ioctl(source->fd, BLKROGET, &read_only) == 0 && read_only != 0;
+#else
+	(void)source;
+	return false;
+#endif
+}
+
 /* On success the source owns fd. */
 static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
 {
-	uint64_t size_bytes, allocated_bytes;
+	struct learned now = {0};
 	struct qcow2_source *source;
-	struct stat st;
-	int errnum;
 
-	if (fstat(fd, &st) < 0)
-		return qcow2_fail_errno(err, errno, QCOW2_NO_OFFSET, "cannot learn the size");
-	if (wrong_kind(st.st_mode))
-		return fail_kind(err, wrong_kind(st.st_mode));
-	size_bytes = (uint64_t)st.st_size;
-	allocated_bytes = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES;
-	if (S_ISBLK(st.st_mode)) {
-		errnum = device_size(fd, &size_bytes);
-		if (errnum)
-			return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET,
-						"cannot learn the size");
-		allocated_bytes = size_bytes;
-	}
-
-	source = qcow2_source_new(backend_of(st.st_mode, edit), size_bytes, allocated_bytes, err);
+	if (learn(fd, &now, err))
+		return -1;
+	source = qcow2_source_new(backend_of(now.st.st_mode, edit), now.size_bytes,
+				  now.allocated_bytes, err);
 	if (!source)
 		return -1;
 	source->fd = fd;

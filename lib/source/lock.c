@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define USED_BASE     100
@@ -39,84 +38,114 @@ static int take(int fd, int byte)
 	return result < 0 ? errno : 0;
 }
 
-/* Whether somebody else holds a lock on that byte. */
-static bool is_held(int fd, int byte)
+/* Whether somebody else holds a lock on that byte. 0, or an errno value if that is not known. */
+static int find_holder(int fd, int byte, bool *held)
 {
 	struct flock lock = lock_of(F_WRLCK, byte);
+	int result;
 
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	do {
+		result = fcntl(fd, F_OFD_GETLK, &lock);
+	} while (result < 0 && errno == EINTR);
+	*held = result == 0 && lock.l_type != F_UNLCK;
+	return result < 0 ? errno : 0;
 }
 
-/* Whether the file system has such locks at all; NFS of old, for one, does not. */
-static bool is_unsupported(int errnum)
+/*
+ * What a call that failed says of others. That the file system knows no such locks is an answer.
+ * All else, the shortage of locks of a server for one, is none; neither is EINVAL, which kernels
+ * before 3.15 say.
+ */
+static enum qcow2_in_use judge_failure(int errnum)
 {
-	return errnum == EINVAL || errnum == ENOSYS || errnum == EOPNOTSUPP || errnum == ENOLCK;
+	return errnum == ENOSYS || errnum == EOPNOTSUPP ? QCOW2_IN_USE_NO_LOCKS
+							: QCOW2_IN_USE_UNKNOWN;
 }
 
-static int take_all(int fd, struct qcow2_error *err)
+/* The locks of one edit. */
+struct locking {
+	int fd;
+	unsigned flags;
+	enum qcow2_in_use known; /* of others, so far */
+	struct qcow2_error *err;
+};
+
+/* A call failed. 0 if the edit may go on. */
+static int note_failure(struct locking *l, int errnum)
+{
+	if (errnum == 0)
+		return 0;
+	l->known = judge_failure(errnum);
+	if (l->known == QCOW2_IN_USE_NO_LOCKS || (l->flags & QCOW2_EDIT_WITHOUT_LOCKS))
+		return 0;
+	qcow2_fail_errno(l->err, errnum, QCOW2_NO_OFFSET,
+			 "cannot tell whether another program uses it");
+	if (l->err)
+		l->err->code = QCOW2_ERROR_IN_USE;
+	return -1;
+}
+
+static int take_all(struct locking *l)
 {
 	for (int i = 0; i < PERMISSIONS; i++) {
-		int errnum = used[i] ? take(fd, USED_BASE + i) : 0;
+		int errnum = used[i] ? take(l->fd, USED_BASE + i) : 0;
 
 		if (errnum == 0 && unshared[i])
-			errnum = take(fd, UNSHARED_BASE + i);
-		if (is_unsupported(errnum))
-			return 0;
+			errnum = take(l->fd, UNSHARED_BASE + i);
 		/* Only an exclusive lock stands in the way of ours; QEMU holds none for long. */
 		if (errnum == EAGAIN || errnum == EACCES)
-			return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
 					  "another program has locked it");
-		if (errnum != 0)
-			return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot lock it");
+		if (note_failure(l, errnum))
+			return -1;
 	}
 	return 0;
 }
 
 /* Both sides take their locks before they look at the other's: two of them may both lose. */
-static int find_others(int fd, struct qcow2_error *err)
+static int find_others(struct locking *l)
 {
 	for (int i = 0; i < PERMISSIONS; i++) {
-		if (unshared[i] && is_held(fd, USED_BASE + i))
-			return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+		bool uses = false, refuses = false;
+
+		if (unshared[i] && note_failure(l, find_holder(l->fd, USED_BASE + i, &uses)))
+			return -1;
+		if (used[i] && note_failure(l, find_holder(l->fd, UNSHARED_BASE + i, &refuses)))
+			return -1;
+		if (uses)
+			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
 					  "in use: another program has it open for writing");
-		if (used[i] && is_held(fd, UNSHARED_BASE + i))
-			return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+		if (refuses)
+			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
 					  "in use: another program has it open and lets nobody "
 					  "write");
 	}
 	return 0;
 }
 
-bool qcow2_source_in_use(const struct qcow2_source *source)
+int qcow2_source_lock(struct qcow2_source *source, unsigned flags, struct qcow2_error *err)
 {
-	return source->is_file &&
-	       (is_held(source->fd, USED_BASE + WRITE) || is_held(source->fd, USED_BASE + RESIZE));
-}
+	struct locking l = {source->fd, flags, QCOW2_IN_USE_NO, err};
 
-/* Root may write what nobody has the permission to: that would be a surprise. */
-static int check_mode(int fd, unsigned flags, struct qcow2_error *err)
-{
-	struct stat st;
-
-	if (flags & QCOW2_EDIT_READ_ONLY_TOO)
-		return 0;
-	if (fstat(fd, &st) == 0 && (st.st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0)
-		return qcow2_fail_errno(err, EACCES, QCOW2_NO_OFFSET, "it is read-only");
+	if (take_all(&l) || find_others(&l))
+		return -1;
+	source->locked = l.known;
 	return 0;
 }
 
-int qcow2_source_open_for_edit(const char *path, unsigned flags, struct qcow2_source **out,
-			       struct qcow2_error *err)
+enum qcow2_in_use qcow2_source_in_use(const struct qcow2_source *source)
 {
-	struct qcow2_source *source;
+	static const int bytes[] = {USED_BASE + WRITE, USED_BASE + RESIZE};
+	enum qcow2_in_use known = source->locked;
 
-	if (qcow2_source_open_file(path, O_RDWR, &source, err))
-		return -1;
-	if (check_mode(source->fd, flags, err) || take_all(source->fd, err) ||
-	    find_others(source->fd, err)) {
-		qcow2_source_close(source);
-		return -1;
+	for (size_t i = 0; source->is_file && i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+		bool held;
+		int errnum = find_holder(source->fd, bytes[i], &held);
+
+		if (held)
+			return QCOW2_IN_USE_YES;
+		if (errnum != 0)
+			known = judge_failure(errnum);
 	}
-	*out = source;
-	return 0;
+	return known;
 }

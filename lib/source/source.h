@@ -8,6 +8,7 @@
 
 #include <qcow2/source.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 /* What a backend's read returns, besides 0 and errno values, if the end came too early. */
 #define QCOW2_SOURCE_BECAME_SHORTER (-1)
@@ -36,6 +37,8 @@ struct qcow2_source {
 	uint64_t size_bytes; /* an edit may change it */
 	uint64_t allocated_bytes;
 	bool is_file; /* fd is meant */
+	/* What an edit could not do to keep others out: NO, UNKNOWN or NO_LOCKS. */
+	enum qcow2_in_use locked;
 	_Atomic uint64_t read_bytes;
 	_Atomic uint64_t budget_bytes; /* what may still be read; UINT64_MAX is no limit */
 	union {
@@ -60,6 +63,19 @@ int qcow2_descriptor_open(const char *path, int flags);
  */
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err);
+
+/*
+ * Learns size, occupied bytes and mode of the open file again, once nobody else changes it. Errors:
+ * QCOW2_ERROR_IN_USE if the size is another one now, or if path names another file.
+ */
+int qcow2_source_learn_again(struct qcow2_source *source, const char *path, mode_t *mode,
+			     struct qcow2_error *err);
+
+/* Takes QEMU's locks for an edit; see qcow2_source_open_for_edit() for errors. */
+int qcow2_source_lock(struct qcow2_source *source, unsigned flags, struct qcow2_error *err);
+
+/* Whether the open block device is read-only, whatever it was opened for. */
+bool qcow2_source_is_read_only_device(const struct qcow2_source *source);
 
 /* A source without a budget, its union for the backend to fill. NULL, and *err filled. */
 struct qcow2_source *qcow2_source_new(const struct qcow2_source_backend *backend,
