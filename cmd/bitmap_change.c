@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bitmap.h"
 #include "script.h"
 
 #include <qcow2/source.h>
+#include <qcow2/text.h>
 
 /* One action, with what belongs to it. */
 struct act {
@@ -17,6 +19,7 @@ struct act {
 	uint64_t granularity;
 	bool disabled, force;
 	const char *from;
+	const char *file; /* the image that is changed */
 };
 
 static int fail(struct qcow2_error *err, const char *text)
@@ -44,6 +47,38 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	return failed;
 }
 
+/* An error of the image that --from names, which it says. */
+static int fail_other(struct qcow2_error *err, const char *from)
+{
+	struct qcow2_error copy = *err;
+	char name[96];
+
+	qcow2_text_escape(bitmap_bytes(from), name, sizeof(name));
+	snprintf(err->text, sizeof(err->text), "%s: %.150s", name, copy.text);
+	return -1;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat one, other;
+
+	return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+/* Bits that are still written may lack dirty ones. Our own lock does not count. */
+static int check_other_use(const struct act *act, const struct qcow2_source *source,
+			   struct qcow2_error *err)
+{
+	if (is_same_file(act->from, act->file))
+		return 0;
+	if (!act->force && qcow2_source_in_use(source) == QCOW2_IN_USE_YES)
+		return fail(err,
+			    "in use: another program has it open for writing (--force reads it)");
+	warn_in_use(&bitmap_command, act->from, source);
+	return 0;
+}
+
 static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act,
 		       const char *target, struct qcow2_error *err)
 {
@@ -52,13 +87,15 @@ static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act
 	int failed;
 
 	if (qcow2_source_open(act->from, &source, err))
-		return -1;
-	failed = qcow2_image_open(source, &image, err);
+		return fail_other(err, act->from);
+	failed = check_other_use(act, source, err) || qcow2_image_open(source, &image, err);
+	if (failed)
+		fail_other(err, act->from);
 	for (size_t i = 0; i + 1 < act->count && !failed; i++)
 		failed = merge_image(editor, act, image, act->words[i], target, err);
 	qcow2_image_close(image);
 	qcow2_source_close(source);
-	return failed;
+	return failed ? -1 : 0;
 }
 
 static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, struct qcow2_error *err)
@@ -199,7 +236,10 @@ static int run_line(void *opaque, char **words, size_t count, struct qcow2_error
 		{"merge", 2, SIZE_MAX, false, true},    {"import", 2, 2, true, false},
 	};
 	const struct script_run *script = opaque;
-	struct act act = {.verb = words[0], .words = words + 1, .force = script->run->force};
+	struct act act = {.verb = words[0],
+			  .words = words + 1,
+			  .force = script->run->force,
+			  .file = script->run->file};
 
 	if (take_words(&act, words + 1, count - 1, err))
 		return -1;
@@ -229,6 +269,7 @@ static int plan_change(struct change *change)
 		.disabled = run->disabled,
 		.force = run->force,
 		.from = run->from,
+		.file = run->file,
 	};
 	struct script_run script = {.run = run};
 	struct qcow2_error err;

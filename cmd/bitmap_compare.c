@@ -167,6 +167,7 @@ int bitmap_compare(struct bitmap_run *run)
 		return compare_images(run, run->image);
 	if (qcow2_source_open(run->from, &source, &err))
 		return report_error(run->command, run->from, &err);
+	warn_in_use(run->command, run->from, source);
 	if (qcow2_image_open(source, &image, &err)) {
 		code = report_error(run->command, run->from, &err);
 	} else {

@@ -231,7 +231,7 @@ def test_broken_tables_are_refused(copy):
     (("extents", "IMAGE", "\x1b[2J"), "bitmap '\\u{1b}[2J': there is no"),
     (("compare", "IMAGE", "a", "c"), "there is no bitmap"),
     (("compare", "IMAGE", "a", "a", "--from=missing"), "missing: cannot open"),
-    (("merge", "IMAGE", "a", "b", "--from=missing"), "No such file"),
+    (("merge", "IMAGE", "a", "b", "--from=missing"), "missing: cannot open: No such file"),
     (("merge", "IMAGE", "a", "c"), "bitmap 'c': there is no bitmap"),
     (("merge", "IMAGE", "c", "a"), "bitmap 'c': there is no bitmap"),
     (("merge", "IMAGE", "c", "a", "--from=IMAGE"), "bitmap 'c': there is no bitmap"),
