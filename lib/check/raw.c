@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * "Header", raw external data: the data file alone has to read like the image, so that every guest
- * cluster, and every subcluster, must be mapped, or read as zeros, which QEMU then writes to the
- * data file, too. Runs of clusters that are neither are reported as one.
+ * cluster must be mapped, or read as zeros, which QEMU then writes to the data file, too. Runs of
+ * clusters that are neither are reported as one.
+ *
+ * Subclusters of a mapped cluster need not be allocated: QEMU makes a new image so, and the data
+ * file with zeros in it, which is what the guest reads.
  */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -47,15 +50,16 @@ static void unmapped(struct run *run, uint64_t start, uint64_t end)
 	run->end = end;
 }
 
-/* Whether an entry says of all its cluster that it is in the data file, or reads as zeros. */
+/* Whether an entry says of its cluster that it is in the data file, or that all reads as zeros. */
 static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *bytes)
 {
-	uint64_t entry = qcow2_load_be64(bytes), subclusters;
+	uint64_t entry = qcow2_load_be64(bytes);
 
+	if (entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED))
+		return true;
 	if (!geometry->extended_l2)
-		return (entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO)) != 0;
-	subclusters = qcow2_load_be64(bytes + 8);
-	return ((subclusters >> 32 | subclusters) & UINT32_MAX) == UINT32_MAX;
+		return (entry & QCOW2_ZERO) != 0;
+	return qcow2_load_be64(bytes + 8) >> 32 == UINT32_MAX;
 }
 
 static int visit_table(struct run *run, uint64_t index, uint64_t offset)

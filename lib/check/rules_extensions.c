@@ -140,9 +140,12 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	struct qcow2_finding finding = {.has_found = true, .expectation = QCOW2_EXPECT_VALUE};
 
 	rule_length(seen, extension, 24);
-	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
+	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
+	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
 		complain(seen, extension,
 			 (struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAPS_INCONSISTENT});
+		return;
+	}
 	if (extension->data.size < 24)
 		return;
 	qcow2_bitmaps_extension_decode(&bitmaps, extension->data.data, extension->data.size);

@@ -153,13 +153,16 @@ def test_compressed_past_the_end(tmp_path):
             stream.write(entry)
 
 
-def test_trimmed_raw_data_file(tmp_path):
+@pytest.mark.parametrize("more", ["", ",extended_l2=on", ",extended_l2=on,cluster_size=128k"])
+def test_trimmed_raw_data_file(more, tmp_path):
     """QEMU leaves clusters that read as zeros, and writes zeros to the data file."""
     path = str(tmp_path / "raw.qcow2")
     shell("qemu-img", "create", "-q", "-f", "qcow2", "-o",
-          f"data_file={tmp_path}/data.raw,data_file_raw=on", path, "2M", cwd=folder())
+          f"data_file={tmp_path}/data.raw,data_file_raw=on{more}", path, "2M", cwd=folder())
+    same_numbers(path)
     shell("qemu-io", "-c", "write -P 7 0 1M", "-c", "discard 0 64k", "-c", "write -z 64k 64k",
-          "-c", "write -z -u 128k 64k", path, cwd=folder())
+          "-c", "write -z -u 128k 64k", "-c", "write -P 3 1300k 4k", "-c", "write -z 1400k 6k",
+          "-c", "discard 300k 9k", path, cwd=folder())
     same_numbers(path)
     shell("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, f"{tmp_path}/data.raw",
           cwd=folder())
@@ -183,6 +186,38 @@ def test_stale_bitmaps(tmp_path):
                          before[96:])
         at_least_as_bad(path)
         assert ours(path)[0] == 3
+
+
+# What a bitmaps extension may say that nobody may believe: offsets in it, and bytes.
+EXTENSIONS = {"count 0": (0, ">I", 0), "count": (0, ">I", 0x7fffffff), "reserved": (4, ">I", 5),
+              "size 0": (8, ">Q", 0), "size": (8, ">Q", 1 << 62), "offset 0": (16, ">Q", 0),
+              "offset odd": (16, ">Q", 0x50001), "offset far": (16, ">Q", 0x10000000),
+              "offset most": (16, ">Q", (1 << 64) - 65536), "on the L1 table": (16, ">Q", 0x30000)}
+
+
+@pytest.mark.parametrize("what", EXTENSIONS)
+@pytest.mark.parametrize("bits", [0, 1 << 5])
+def test_bitmaps_that_nobody_may_use(what, bits, tmp_path):
+    """Their bit is clear: one warning, and their clusters are leaks; with the bit, all is judged."""
+    path = str(tmp_path / "i.qcow2")
+    shell("qemu-img", "create", "-q", "-f", "qcow2", path, "64M", cwd=folder())
+    shell("qemu-io", "-c", "write 0 1M", path, cwd=folder())
+    shell("qemu-img", "bitmap", "--add", path, "b0", cwd=folder())
+    shell("qemu-io", "-c", "write 3M 1M", path, cwd=folder())
+    with open(path, "r+b") as stream:
+        extension = stream.read(4096).index(struct.pack(">II", 0x23852875, 24)) + 8
+        at, form, value = EXTENSIONS[what]
+        stream.seek(extension + at)
+        stream.write(struct.pack(form, value))
+    assert ours(path)[0] == 2
+    with open(path, "r+b") as stream:
+        stream.seek(88)
+        stream.write(struct.pack(">Q", bits))
+    same_numbers(path)
+    code, shown = ours(path)
+    assert code == 3
+    assert {p["id"] for p in shown["problems"] if p["severity"] != "leak"} - \
+        {"feature-autoclear-unknown"} == {"bitmaps-inconsistent"}, shown
 
 
 @pytest.mark.parametrize("size", [1, 511, 513, 65535, 65537, 196609])

@@ -32,6 +32,9 @@ CREATE = {
     "preallocated": "-o preallocation=metadata 64M",
     "data file": "-o data_file=data.raw 64M",
     "data file raw": "-o data_file=data.raw,data_file_raw=on 64M",
+    "data file raw extended": "-o data_file=data.raw,data_file_raw=on,extended_l2=on 64M",
+    "data file raw extended 16k": "-o data_file=data.raw,data_file_raw=on,extended_l2=on,"
+                                  "cluster_size=16k 10M",
     "luks": "--object secret,id=s,data=pw -o encrypt.format=luks,encrypt.key-secret=s,"
             "encrypt.iter-time=10 64M",
     "luks sha512": "--object secret,id=s,data=pw -o encrypt.format=luks,encrypt.key-secret=s,"
