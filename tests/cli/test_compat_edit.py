@@ -8,6 +8,7 @@ import random
 import shutil
 import struct
 import subprocess
+import unicodedata
 
 import pytest
 
@@ -216,7 +217,14 @@ def test_messages(tmp_path, words, said):
     ("0x_ff", 255), ("0", 0), ("00", 0), ("0_0", 0), ("-0", 0),
     ("010", None), ("1__0", None), ("_1", None), ("1_", None), ("0x", None), ("", None),
     (" ", None), ("1e3", None), ("1.0", None), ("0b2", None), ("--1", None), ("- 1", None),
-    ("1 2", None), ("0x1_", None),
+    ("1 2", None), ("0x1_", None), ("\u0663", 3), ("\uff11\u0662\u096a", 124), ("0x\u0669f", 159),
+    ("\u0660x1f", 31), ("\u0660b1", 1), ("\u00a0\u20095\u3000", 5), ("-\u0660", 0), ("1_\u0663", 13),
+    ("\u06601", None), ("\u0660", 0), ("\u00b2", None), ("\u2160", None), ("\u0bf0", None),
+    ("\uff10\uff58\uff11", None), ("\x1c5", None), ("\x1c\u0663", None), ("\x7f5", None),
+    ("\x0b5\x0c", 5), ("5\u200b", None), ("\u2212\u0665", None), ("\U0001d7d9\U0001fbf3", 13),
+    ("\udcff1", None), ("1\udc80", None), ("\ud7ff", None), ("0_\u0660", 0), ("0x_\u0663", 3),
+    ("0x__3", None), ("+ \u0663", None), ("9" * 19, 9999999999999999999), ("0" * 4300, 0),
+    ("0" * 4301, None), ("0x" + "0" * 5000 + "1", 1),
 ])
 def test_numbers(tmp_path, text, value):
     """Numbers are what Python's int(text, 0) reads."""
@@ -230,6 +238,53 @@ def test_numbers(tmp_path, text, value):
     assert done.returncode == (1 if value is None else 0)
     if value is not None:
         assert struct.unpack(">Q", read(path)[24:32])[0] == value
+
+
+def said_of(path, texts):
+    """For each text what set-header makes of it: a value, "none" or "no room"."""
+    for text in texts:
+        done = run("compat", path, "set-header", "size", text)
+        if done.returncode == 0:
+            yield struct.unpack(">Q", read(path)[24:32])[0]
+        else:
+            assert done.returncode == 1
+            yield "none" if done.stdout.endswith(b" is not a valid number\n") else "no room"
+
+
+def python_says(text):
+    try:
+        value = int(text, 0)
+    except ValueError:
+        return "none"
+    return value if 0 <= value < 1 << 64 else "no room"
+
+
+def test_digits_of_every_script(tmp_path):
+    """Each kind of digit that this Python knows, its neighbours, and all white space."""
+    path = str(tmp_path / "a.img")
+    shutil.copyfile(image(PLAIN)[0], path)
+    known = [c for c in range(0x80, 0x110000) if unicodedata.decimal(chr(c), -1) == 0]
+    assert len(known) > 50
+    texts = ["1" + "".join(chr(c + i) for i in range(10)) for c in known]
+    texts += [chr(c + i) for c in known for i in (-1, 10)
+              if unicodedata.category(chr(c + i)) not in ("Cn", "Nd")]
+    texts += [chr(c) + "7" for c in range(0x21, 0x110000)
+              if chr(c).isspace() or unicodedata.category(chr(c)) in ("Zs", "Zl", "Zp")]
+    # A later Python may know digits that Unicode 15 has not.
+    later = tuple(map(int, unicodedata.unidata_version.split("."))) > (15, 1)
+    for text, said in zip(texts, said_of(path, texts)):
+        assert said == python_says(text) or (later and said == "none"), text
+
+
+def test_random_numbers(tmp_path):
+    path = str(tmp_path / "a.img")
+    shutil.copyfile(image(PLAIN)[0], path)
+    dice = random.Random(13)
+    letters = list("00011279afxXoObB_+- \t\x0b\x1c\x7f\xa0.eE") + [
+        "\u0660", "\u0663", "\u0669", "\uff10", "\uff19", "\u2003", "\u3000", "\u00b2", "\udcff",
+        "\U0001d7ce", "0x", "0b", "0o", "_1", "1_0"]
+    texts = ["".join(dice.choice(letters) for _ in range(dice.randint(1, 7))) for _ in range(ROUNDS)]
+    assert list(said_of(path, texts)) == [python_says(t) for t in texts]
 
 
 def test_under_its_own_name(tmp_path):
