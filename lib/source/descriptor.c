@@ -11,18 +11,25 @@
 
 #define FIRST_OWN (STDERR_FILENO + 1)
 
+int qcow2_descriptor_lift(int fd)
+{
+	int higher, errnum;
+
+	if (fd < 0 || fd >= FIRST_OWN)
+		return fd;
+	higher = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN);
+	errnum = errno;
+	(void)close(fd);
+	errno = errnum;
+	return higher;
+}
+
 int qcow2_descriptor_open(const char *path, int flags)
 {
-	int low, fd, errnum;
+	int fd;
 
 	do {
-		low = open(path, flags | O_CLOEXEC, 0600);
-	} while (low < 0 && errno == EINTR);
-	if (low < 0 || low >= FIRST_OWN)
-		return low;
-	fd = fcntl(low, F_DUPFD_CLOEXEC, FIRST_OWN);
-	errnum = errno;
-	(void)close(low);
-	errno = errnum;
-	return fd;
+		fd = open(path, flags | O_CLOEXEC, 0600);
+	} while (fd < 0 && errno == EINTR);
+	return qcow2_descriptor_lift(fd);
 }

@@ -251,8 +251,7 @@ bool qcow2_source_is_read_only_device(const struct qcow2_source *source)
 #endif
 }
 
-/* On success the source owns fd. */
-static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
+static int take_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
 {
 	struct learned now = {0};
 	struct qcow2_source *source;
@@ -269,6 +268,14 @@ static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct q
 	return 0;
 }
 
+int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
+{
+	if (take_fd(fd, edit, out, err) == 0)
+		return 0;
+	(void)close(fd);
+	return -1;
+}
+
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err)
 {
@@ -281,13 +288,11 @@ int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **ou
 	fd = qcow2_descriptor_open(path, flags | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail_open(path, errno, err);
-	if (source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) < 0) {
-		(void)close(fd);
-		if (flags & O_EXCL)
-			(void)unlink(path);
-		return -1;
-	}
-	return 0;
+	if (qcow2_source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) == 0)
+		return 0;
+	if (flags & O_EXCL)
+		(void)unlink(path);
+	return -1;
 }
 
 int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)

@@ -56,6 +56,8 @@ struct qcow2_source {
  * executed and is never that of standard input, output or error. -1 with errno set.
  */
 int qcow2_descriptor_open(const char *path, int flags);
+/* The same for one of mkostemp(): it becomes another one if it is such a one. */
+int qcow2_descriptor_lift(int fd);
 
 /*
  * Opens path with these flags besides the usual ones; what is no file or device is an error. A file
@@ -63,6 +65,9 @@ int qcow2_descriptor_open(const char *path, int flags);
  */
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err);
+
+/* A source that owns fd, also after an error: then fd is closed. */
+int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err);
 
 /*
  * Learns size, occupied bytes and mode of the open file again, once nobody else changes it. Errors:

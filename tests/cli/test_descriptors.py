@@ -51,7 +51,7 @@ edit --undo-file=BITS IMAGE set header/compatible_features=1
 edit --undo-file=IMAGE IMAGE set header/compatible_features=1
 bitmap remove --no-undo IMAGE nosuch|bitmap add --no-undo IMAGE enabled|bitmap nothing IMAGE
 bitmap import --no-undo IMAGE new OUT|bitmap script --no-undo IMAGE JUNK
-bitmap export --to=IMAGE IMAGE enabled|undo IMAGE|undo OUT|undo MADE OTHER
+bitmap export --to=IMAGE IMAGE enabled|undo IMAGE|undo OUT|undo MADE JUNK
 compat IMAGE set-header nosuch 1|compat IMAGE set-feature-bit compatible 99
 compat IMAGE add-header-ext x y|info OUT|check OUT|dump IMAGE nosuch|no-such-command IMAGE"""
 GIVE = """edit --no-undo --file=- IMAGE extension add 0x12345678

@@ -4,6 +4,7 @@
  * prints then must not land in an image or in an undo file: no descriptor of ours is below 3.
  */
 #include <qcow2/edit.h>
+#include <qcow2/undo.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +80,9 @@ static int open_each(unsigned closed)
 	qcow2_source_close(source);
 	if (qcow2_source_reopen(undo_path, &source, &err) || !chatter_is_lost(closed))
 		return 4;
+	qcow2_source_close(source);
+	if (qcow2_source_create_unnamed(image, &source, &err) || !chatter_is_lost(closed))
+		return 9;
 	qcow2_source_close(source);
 	if (qcow2_source_sync_name(undo_path, &err) || !qcow2_source_remove(undo_path) ||
 	    !chatter_is_lost(closed))
