@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool descriptors_replace_closed(void)
@@ -24,6 +25,14 @@ bool descriptors_replace_closed(void)
 		return false;
 	}
 	return true;
+}
+
+bool descriptors_lead_to(int fd, const char *path)
+{
+	struct stat there, meant;
+
+	return fstat(fd, &there) == 0 && stat(path, &meant) == 0 && there.st_dev == meant.st_dev &&
+	       there.st_ino == meant.st_ino && (S_ISREG(meant.st_mode) || S_ISBLK(meant.st_mode));
 }
 
 int descriptors_open(const char *path, int flags)

@@ -13,6 +13,10 @@
  */
 bool descriptors_replace_closed(void);
 
+/* Whether that descriptor leads to the file at path: what is printed there would be written into
+ * it. */
+bool descriptors_lead_to(int fd, const char *path);
+
 /*
  * open(), but that interruptions are resumed, and that the descriptor is above those three and not
  * passed on. Files that it makes are for everybody, as the mask allows. -1 with errno set.

@@ -2,8 +2,10 @@
 /* Opening images that other programs may use, too: what is said of that. See command.h. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
+#include "descriptors.h"
 
 #include <qcow2/source.h>
 
@@ -58,6 +60,14 @@ int open_for_edit(const struct command *command, const char *file, unsigned flag
 {
 	struct qcow2_error err, more;
 
+	/* Not a word: it would be written into the image. */
+	if (descriptors_lead_to(STDERR_FILENO, file))
+		return EXIT_COULD_NOT;
+	if (descriptors_lead_to(STDOUT_FILENO, file)) {
+		warn(command, file,
+		     "standard output goes into the image itself: send it elsewhere");
+		return EXIT_COULD_NOT;
+	}
 	if (qcow2_source_open_for_edit(file, flags, out, &err)) {
 		more = err;
 		if (err.code == QCOW2_ERROR_IN_USE && err.errnum != 0)

@@ -14,8 +14,8 @@ struct python_int {
 
 /*
  * White space around, a sign, then 0x, 0o, 0b or decimal without leading zeros; single underscores
- * between digits. Digits and white space are those of any script, as in Python. False if it is none,
- * or has more decimal digits than Python converts.
+ * between digits. Digits and white space are those of any script, as in Python. False if it is
+ * none, or has more decimal digits than Python converts.
  */
 bool python_int_parse(const char *text, struct python_int *out);
 

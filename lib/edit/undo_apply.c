@@ -107,7 +107,7 @@ static int undo_now(struct qcow2_undoing *u)
 	struct qcow2_source *file = NULL;
 	int failed;
 
-	if (!u->is_copy && qcow2_source_reopen(u->undo->path, &file, u->err))
+	if (!u->is_copy && qcow2_source_reopen(u->undo->file, u->undo->path, &file, u->err))
 		return -1;
 	failed = mark(u, file, QCOW2_UNDO_UNDOING) || put_back(u) ||
 		 mark(u, file, QCOW2_UNDO_UNDONE);

@@ -90,10 +90,16 @@ static int file_write(struct qcow2_source *source, uint64_t offset_bytes, const 
 	return 0;
 }
 
+/* What is past all that was written here is not ours to cut off. */
 static int file_resize(struct qcow2_source *source, uint64_t size_bytes)
 {
+	struct stat st;
 	int result;
 
+	if (fstat(source->fd, &st) < 0)
+		return errno;
+	if ((uint64_t)st.st_size > source->size_bytes && (uint64_t)st.st_size > source->reach_bytes)
+		return QCOW2_SOURCE_BECAME_LONGER;
 	do {
 		result = ftruncate(source->fd, (off_t)size_bytes);
 	} while (result < 0 && errno == EINTR);
@@ -102,7 +108,12 @@ static int file_resize(struct qcow2_source *source, uint64_t size_bytes)
 
 static int file_sync(struct qcow2_source *source)
 {
-	return fsync(source->fd) < 0 ? errno : 0;
+	int result;
+
+	do {
+		result = fsync(source->fd);
+	} while (result < 0 && errno == EINTR);
+	return result < 0 ? errno : 0;
 }
 
 static const struct qcow2_source_backend file_backend = {
@@ -290,7 +301,7 @@ int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **ou
 		return fail_open(path, errno, err);
 	if (qcow2_source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) == 0)
 		return 0;
-	if (flags & O_EXCL)
+	if (flags & O_CREAT)
 		(void)unlink(path);
 	return -1;
 }

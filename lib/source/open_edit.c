@@ -51,6 +51,8 @@ static int explain(const char *path, int errnum, struct qcow2_error *err)
 	const char *why = errnum == EPERM ? flag_of(path) : NULL;
 	struct stat st;
 
+	if (errnum == EBUSY)
+		why = "the system uses the device: it is mounted, or a part of another one";
 	if (errnum == EROFS)
 		why = stat(path, &st) == 0 && S_ISBLK(st.st_mode)
 			      ? "the device is read-only"
@@ -72,13 +74,15 @@ static int check_writable(const struct qcow2_source *source, mode_t mode, unsign
 int qcow2_source_open_for_edit(const char *path, unsigned flags, struct qcow2_source **out,
 			       struct qcow2_error *err)
 {
+	/* Without O_CREAT: not a block device that is mounted. QEMU opens devices without. */
+	int exclusive = flags & QCOW2_EDIT_WITHOUT_LOCKS ? 0 : O_EXCL;
 	struct qcow2_error unheard;
 	struct qcow2_source *source;
 	mode_t mode;
 
 	if (!err)
 		err = &unheard;
-	if (qcow2_source_open_file(path, O_RDWR, &source, err))
+	if (qcow2_source_open_file(path, O_RDWR | exclusive, &source, err))
 		return err->code == QCOW2_ERROR_IO ? explain(path, err->errnum, err) : -1;
 	if (qcow2_source_lock(source, flags, err) ||
 	    qcow2_source_learn_again(source, path, &mode, err) ||

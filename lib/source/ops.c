@@ -8,13 +8,17 @@
 
 #include <errno.h>
 
+/* A negative value is a mistake of the caller's, but still no success. */
+static int as_errnum(int result)
+{
+	return result < 0 ? EIO : result;
+}
+
 static int ops_read(const struct qcow2_source *source, uint64_t offset_bytes, uint8_t *buffer,
 		    size_t size)
 {
-	int errnum = source->caller.ops.read(source->caller.opaque, offset_bytes, buffer, size);
-
-	/* A negative value is a mistake of the caller's, but still no success. */
-	return errnum < 0 ? EIO : errnum;
+	return as_errnum(
+		source->caller.ops.read(source->caller.opaque, offset_bytes, buffer, size));
 }
 
 static void ops_close(struct qcow2_source *source)
@@ -39,17 +43,18 @@ static uint64_t ops_hole_end(const struct qcow2_source *source, uint64_t offset_
 static int ops_write(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
 		     size_t size)
 {
-	return source->caller.ops.write(source->caller.opaque, offset_bytes, bytes, size);
+	return as_errnum(
+		source->caller.ops.write(source->caller.opaque, offset_bytes, bytes, size));
 }
 
 static int ops_resize(struct qcow2_source *source, uint64_t size_bytes)
 {
-	return source->caller.ops.resize(source->caller.opaque, size_bytes);
+	return as_errnum(source->caller.ops.resize(source->caller.opaque, size_bytes));
 }
 
 static int ops_sync(struct qcow2_source *source)
 {
-	return source->caller.ops.sync(source->caller.opaque);
+	return as_errnum(source->caller.ops.sync(source->caller.opaque));
 }
 
 static const struct qcow2_source_backend read_backend = {

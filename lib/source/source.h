@@ -12,6 +12,8 @@
 
 /* What a backend's read returns, besides 0 and errno values, if the end came too early. */
 #define QCOW2_SOURCE_BECAME_SHORTER (-1)
+/* What resize returns if somebody else made the file longer, which is not cut off. */
+#define QCOW2_SOURCE_BECAME_LONGER (-2)
 
 struct qcow2_source_backend {
 	/* Reads exactly size > 0 bytes. 0, an errno value, or QCOW2_SOURCE_BECAME_SHORTER. */
@@ -23,7 +25,7 @@ struct qcow2_source_backend {
 	void (*close)(struct qcow2_source *source);
 	/*
 	 * For edits; all NULL if the source is only for reading. Writing past the end moves it;
-	 * resize fills up with zeros. 0, or an errno value.
+	 * resize fills up with zeros. 0, or an errno value, or QCOW2_SOURCE_BECAME_LONGER.
 	 */
 	int (*write)(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
 		     size_t size);
@@ -34,7 +36,8 @@ struct qcow2_source_backend {
 
 struct qcow2_source {
 	const struct qcow2_source_backend *backend;
-	uint64_t size_bytes; /* an edit may change it */
+	uint64_t size_bytes;  /* an edit may change it */
+	uint64_t reach_bytes; /* how far an edit may have made the file, as it was told or failed */
 	uint64_t allocated_bytes;
 	bool is_file; /* fd is meant */
 	/* What an edit could not do to keep others out: NO, UNKNOWN or NO_LOCKS. */
@@ -60,8 +63,8 @@ int qcow2_descriptor_open(const char *path, int flags);
 int qcow2_descriptor_lift(int fd);
 
 /*
- * Opens path with these flags besides the usual ones; what is no file or device is an error. A file
- * that was made with O_EXCL is gone after an error.
+ * Opens path with these flags besides the usual ones; what is no file or device is an error.
+ * O_CREAT needs O_EXCL; a file that was made is gone after an error.
  */
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err);

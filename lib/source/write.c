@@ -49,6 +49,13 @@ static int check_range(const struct qcow2_source *source, uint64_t end, struct q
 	return 0;
 }
 
+/* A write or a change of size that fails may have made the file longer all the same. */
+static void note_reach(struct qcow2_source *source, uint64_t end)
+{
+	if (end > source->reach_bytes)
+		source->reach_bytes = end;
+}
+
 int qcow2_source_write(struct qcow2_source *source, uint64_t offset_bytes, const void *bytes,
 		       size_t size, struct qcow2_error *err)
 {
@@ -59,6 +66,7 @@ int qcow2_source_write(struct qcow2_source *source, uint64_t offset_bytes, const
 		end = UINT64_MAX;
 	if (check_range(source, end, err))
 		return -1;
+	note_reach(source, end);
 	errnum = source->backend->write(source, offset_bytes, bytes, size);
 	if (errnum != 0)
 		return qcow2_fail_errno(err, errnum, offset_bytes,
@@ -75,11 +83,16 @@ int qcow2_source_resize(struct qcow2_source *source, uint64_t size_bytes, struct
 	if (check_range(source, size_bytes, err))
 		return -1;
 	errnum = source->backend->resize ? source->backend->resize(source, size_bytes) : 0;
+	if (errnum == QCOW2_SOURCE_BECAME_LONGER)
+		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				  "another program made the file longer meanwhile: what it wrote "
+				  "is not cut off");
+	note_reach(source, size_bytes);
 	if (errnum != 0)
 		return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET,
 					"cannot change the size to %" PRIu64 " bytes", size_bytes);
 	if (source->backend->resize)
-		source->size_bytes = size_bytes;
+		source->size_bytes = source->reach_bytes = size_bytes;
 	return 0;
 }
 
@@ -137,9 +150,26 @@ int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow
 	return qcow2_source_open_file(path, O_RDWR | O_CREAT | O_EXCL, out, err);
 }
 
-int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+static bool is_same_file(int a, int b)
 {
-	return qcow2_source_open_file(path, O_RDWR, out, err);
+	struct stat one, other;
+
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+int qcow2_source_reopen(const struct qcow2_source *opened, const char *path,
+			struct qcow2_source **out, struct qcow2_error *err)
+{
+	if (qcow2_source_open_file(path, O_RDWR, out, err))
+		return -1;
+	if (is_same_file(opened->fd, (*out)->fd))
+		return 0;
+	qcow2_source_close(*out);
+	*out = NULL;
+	return qcow2_fail(err, QCOW2_ERROR_MISMATCH, QCOW2_NO_OFFSET,
+			  "another file took the name of the undo file meanwhile; nothing was "
+			  "written");
 }
 
 void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other)

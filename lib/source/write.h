@@ -20,7 +20,10 @@ bool qcow2_source_has_fixed_size(const struct qcow2_source *source);
  */
 int qcow2_source_write(struct qcow2_source *source, uint64_t offset_bytes, const void *bytes,
 		       size_t size, struct qcow2_error *err);
-/* Cuts, or fills up with zeros. */
+/*
+ * Cuts, or fills up with zeros. QCOW2_ERROR_IN_USE: the file has become longer than it was made
+ * here, and what somebody else has written is not cut off.
+ */
 int qcow2_source_resize(struct qcow2_source *source, uint64_t size_bytes, struct qcow2_error *err);
 /* Returns when all is on the medium. */
 int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err);
@@ -51,8 +54,12 @@ void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source 
 /* A file without a name, in the folder of beside; it is gone when it is closed. */
 int qcow2_source_create_unnamed(const char *beside, struct qcow2_source **out,
 				struct qcow2_error *err);
-/* An existing file of ours, for reading and writing, without locks. */
-int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err);
+/*
+ * A file of ours that is open for reading, at path, for writing as well, without locks. Errors:
+ * those of qcow2_source_open(), QCOW2_ERROR_MISMATCH (path leads to another file by now).
+ */
+int qcow2_source_reopen(const struct qcow2_source *opened, const char *path,
+			struct qcow2_source **out, struct qcow2_error *err);
 /* Returns when the name of a new file is on the medium. */
 int qcow2_source_sync_name(const char *path, struct qcow2_error *err);
 /* Takes a file of ours away again; false if that cannot be done. */

@@ -174,6 +174,21 @@ def test_by_the_other_name(subset, scene):
         assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("words", runs(CHANGE))
+@pytest.mark.parametrize("where", ["1<>IMAGE", "1>>IMAGE", "2<>IMAGE", "2>>IMAGE", "1<>LINK"])
+def test_output_into_the_image(where, words, scene):
+    """What is told of a change must not be written into what was changed."""
+    folder, again = scene
+    again()
+    os.link("IMAGE", "LINK")
+    before = listed(folder)
+    done = subprocess.run(["sh", "-c", f'exec "$@" {where}', "sh", QCOW2, *words.split()],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 1 and listed(folder) == before
+    assert where[0] == "2" or b"standard output goes into the image itself" in done.stderr
+
+
 def test_every_command_is_there():
     names = re.findall(r"^  ([a-z]+) ", run("--help").stdout.decode().split("Options:")[0], re.M)
     actions = set(re.findall(r"^  ([a-z]+) ", run("bitmap", "--help").stdout.decode(), re.M))

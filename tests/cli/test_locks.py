@@ -123,6 +123,24 @@ def test_changed_before_the_lock(change, words, shim):
         assert read("image") == left[0]
 
 
+def test_undo_file_replaced_before_the_lock(shim):
+    """What was proved is what is used and marked, and nothing else that has its name."""
+    def meanwhile():
+        shutil.copyfile("made", "other")
+        os.rename("other", "made")
+
+    before = read("image"), read("made")
+    code, _, err = interrupted(shim, UNDO, meanwhile)
+    assert code == 1 and b"another file took the name of the undo file" in err, err
+    assert (read("image"), read("made")) == before
+
+
+def test_undo_through_a_link(shim):
+    os.symlink("made", "link")
+    assert finished(shim, ["undo", "link"])[0] == 0
+    assert b"undone before" in finished(shim, UNDO)[1]
+
+
 @pytest.mark.parametrize("words", EDITS, ids=" ".join)
 def test_written_before_the_lock(words, shim):
     """What the guest writes in place is read after the lock, and kept."""
@@ -230,15 +248,39 @@ def test_writable_device(shim):
     assert finished(shim, ["undo", "u"], AS_IF="image", IS_DEVICE="writable")[0] == 0
 
 
-def test_read_only_loop_device():
-    """The real thing, where there are loop devices."""
+def loop_device(*options):
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("only root sets loop devices up")
-    made = subprocess.run(["losetup", "--read-only", "--find", "--show", "image"],
+    made = subprocess.run(["losetup", *options, "--find", "--show", "image"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if made.returncode != 0:
         pytest.skip("no loop device can be set up")
-    device = made.stdout.decode().strip()
+    return made.stdout.decode().strip()
+
+
+def test_device_that_the_system_uses():
+    """As a mount does, or a device that is made of it; --force is for those who know better."""
+    os.truncate("image", 2 << 20)
+    device = loop_device()
+    try:
+        holder = os.open(device, os.O_RDONLY | os.O_EXCL)
+        words = ["edit", "--no-undo", device, "set", "header/compatible_features=1"]
+        done = subprocess.run([RELEASE, *words], stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 1 and b"the system uses the device" in done.stderr
+        words.insert(1, "--force")
+        assert subprocess.run([RELEASE, *words], stdout=subprocess.DEVNULL, check=False
+                              ).returncode == 0
+        os.close(holder)
+        words = ["edit", "--no-undo", device, "set", "header/compatible_features=0"]
+        assert subprocess.run([RELEASE, *words], stdout=subprocess.DEVNULL, check=False
+                              ).returncode == 0
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_read_only_loop_device():
+    """The real thing, where there are loop devices."""
+    device = loop_device("--read-only")
     try:
         before = read("image")
         for words in EDITS[:4]:

@@ -67,7 +67,7 @@ static bool chatter_is_lost(unsigned closed)
 /* Each way to open a file. Returns the number of the step that failed, or 0. */
 static int open_each(unsigned closed)
 {
-	struct qcow2_source *source;
+	struct qcow2_source *source, *again;
 
 	if (qcow2_source_open(image, &source, &err) || !chatter_is_lost(closed))
 		return 1;
@@ -77,10 +77,10 @@ static int open_each(unsigned closed)
 	qcow2_source_close(source);
 	if (qcow2_source_create(undo_path, &source, &err) || !chatter_is_lost(closed))
 		return 3;
-	qcow2_source_close(source);
-	if (qcow2_source_reopen(undo_path, &source, &err) || !chatter_is_lost(closed))
+	if (qcow2_source_reopen(source, undo_path, &again, &err) || !chatter_is_lost(closed))
 		return 4;
 	qcow2_source_close(source);
+	qcow2_source_close(again);
 	if (qcow2_source_create_unnamed(image, &source, &err) || !chatter_is_lost(closed))
 		return 9;
 	qcow2_source_close(source);

@@ -315,6 +315,25 @@ static void one_at_a_time(void **state)
 	qcow2_source_close(reader);
 }
 
+/* What a program that knows no locks appends is not cut off by whoever takes a growth back. */
+static void somebody_appends(void **state)
+{
+	struct scene *scene = *state;
+	int fd = open(scene->image, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES + 512, &err), 0);
+	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES, &err), 0);
+	assert_int_equal(qcow2_source_write(scene->source, FILE_BYTES, "ours", 4, &err), 0);
+	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES, &err), 0);
+	assert_int_equal(file_size(scene), FILE_BYTES);
+	assert_int_equal(write(fd, "theirs", 6), 6);
+	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES - 1, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_IN_USE);
+	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES + 2, &err), -1);
+	assert_int_equal(file_size(scene), FILE_BYTES + 6);
+	assert_int_equal(close(fd), 0);
+}
+
 static void wrong_image(void **state)
 {
 	struct scene *scene = *state;
@@ -448,6 +467,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(somebody_appends, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_image, setup, teardown),
 		cmocka_unit_test_setup_teardown(device, setup, teardown),
 		cmocka_unit_test(own_backend),
