@@ -58,7 +58,9 @@ def edit(path, *words, **kwargs):
 
 
 def undo_files(path):
-    return sorted(glob.glob(glob.escape(path) + ".undo-*"))
+    folder, name = os.path.split(path)
+    return sorted(glob.glob(os.path.join(glob.escape(folder), ".qcow2-undo",
+                                         glob.escape(name) + ".*.undo")))
 
 
 def done(path, *words, **kwargs):
@@ -526,8 +528,8 @@ def test_undo_file_names(plain):
     names = [os.path.basename(name) for name in undo_files(plain)]
     assert len(names) == 6
     for name in names:
-        assert re.fullmatch(r"a\.qcow2\.undo-\d{8}T\d{6}(-\d+)?", name)
-        assert os.stat(os.path.join(os.path.dirname(plain), name)).st_mode & 0o777 == 0o600
+        assert re.fullmatch(r"a\.qcow2\.\d{8}T\d{6}Z(-\d+)?\.undo", name)
+    assert all(os.stat(path).st_mode & 0o777 == 0o600 for path in undo_files(plain))
 
 
 def test_undo_file_given(plain, tmp_path):

@@ -190,6 +190,7 @@ OPTIONS = {
     ("edit", "yes"): (PLANNED, ["--yes"], is_a_plan),
     ("edit", "no-undo"): (PLANNED, ["--no-undo"], is_a_plan),
     ("edit", "undo-file"): (PLANNED, ["--undo-file=x"], is_a_plan),
+    ("edit", "undo-dir"): (PLANNED, ["--undo-dir=."], is_a_plan),
     ("edit", "script"): (["-n", "base"], ["--script=script"], is_planned),
     ("edit", "data"): (["-n", "base", "extension", "add", "5"], ["--data=five"], is_planned),
     ("edit", "file"): (["-n", "base", "extension", "add", "5"], ["--file=script"], is_planned),
@@ -213,6 +214,7 @@ OPTIONS = {
     ("bitmap", "dry-run"): (["enable", "bitmaps", "a"], ["--dry-run"], adds_the_check),
     ("bitmap", "dump"): (ADDED, ["--dump=bitmaps/2/name"], adds_the_name),
     ("bitmap", "undo-file"): (ADDED, ["--undo-file=x"], is_unchanged),
+    ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
@@ -226,6 +228,7 @@ OPTIONS = {
     ("explain", "help"): ([], ["--help"], is_help),
     ("compat", "json"): ([SAMPLE, "dump-header"], ["--json"], shows_json),
     ("compat", "undo-file"): ([SAMPLE, "dump-header"], ["--undo-file=x"], is_unchanged),
+    ("compat", "undo-dir"): ([SAMPLE, "dump-header"], ["--undo-dir=."], is_unchanged),
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
 }
