@@ -125,7 +125,7 @@ struct stretch {
 	size_t first, last; /* counted from 1 */
 	enum qcow2_phase phase;
 	uint64_t offset, size;
-	const char *why;
+	char why[QCOW2_WHY_MAX];
 };
 
 static void show_stretch(struct spool *out, const struct stretch *stretch, size_t count)
@@ -164,10 +164,9 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 			return -1;
 		if (!goes_on(&stretch, &write)) {
 			show_stretch(out, &stretch, count);
-			stretch = (struct stretch){.first = i + 1,
-						   .phase = write.phase,
-						   .offset = write.offset_bytes,
-						   .why = write.why};
+			stretch = (struct stretch){
+				.first = i + 1, .phase = write.phase, .offset = write.offset_bytes};
+			snprintf(stretch.why, sizeof(stretch.why), "%s", write.why);
 		}
 		stretch.last = i + 1;
 		stretch.size += write.new_bytes.size;

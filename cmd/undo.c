@@ -9,11 +9,13 @@
 #include "out/human.h"
 
 #include <qcow2/text.h>
+#include <qcow2/undo.h>
 
-enum { OPTION_LIST, OPTION_FORCE, OPTION_OUTPUT, OPTION_JSON };
+enum { OPTION_LIST, OPTION_EXACT, OPTION_FORCE, OPTION_OUTPUT, OPTION_JSON };
 
 static const struct option_row options[] = {
 	{"list", 'l', NULL, "show what would be put back, and change nothing", NULL},
+	{"exact", 0, NULL, "the saved bytes, even where they may not be true any more", NULL},
 	{"force", 'f', NULL, "even if the image is read-only", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
@@ -27,7 +29,8 @@ struct run {
 	struct spool out;
 	struct json json;
 	char path[8193]; /* of the image, as the undo file has it */
-	bool list, force, as_json;
+	struct qcow2_undo_result result;
+	bool list, exact, force, as_json;
 };
 
 static const char *state_name(enum qcow2_undo_state state)
@@ -139,8 +142,10 @@ static int say_done(struct run *run, const char *image, bool was_undone)
 static int undo_image(struct run *run)
 {
 	const char *image = run->image ? run->image : run->path;
-	unsigned elsewhere = run->image ? QCOW2_UNDO_ELSEWHERE : 0;
-	bool was_undone = run->info.state == QCOW2_UNDO_UNDONE;
+	const struct qcow2_undo_options how = {
+		.flags = (run->image ? QCOW2_UNDO_ELSEWHERE : 0) |
+			 (run->exact ? QCOW2_UNDO_EXACT : 0),
+	};
 	struct qcow2_source *source;
 	struct qcow2_error err;
 	int failed;
@@ -151,9 +156,10 @@ static int undo_image(struct run *run)
 	if (qcow2_source_open_for_edit(image, run->force ? QCOW2_EDIT_READ_ONLY_TOO : 0, &source,
 				       &err))
 		return report_error(run->command, image, &err);
-	failed = qcow2_undo_apply(run->undo, source, elsewhere, &err);
+	failed = qcow2_undo_apply(run->undo, source, &how, &run->result, &err);
 	qcow2_source_close(source);
-	return failed ? report_error(run->command, image, &err) : say_done(run, image, was_undone);
+	return failed ? report_error(run->command, image, &err)
+		      : say_done(run, image, run->result.is_undone);
 }
 
 static int undo_file(struct run *run)
@@ -186,6 +192,8 @@ static int run_undo(const struct command *command, int argc, char **argv)
 	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
 		if (option == OPTION_LIST)
 			run.list = true;
+		else if (option == OPTION_EXACT)
+			run.exact = true;
 		else if (option == OPTION_FORCE)
 			run.force = true;
 		else if (option == OPTION_JSON)

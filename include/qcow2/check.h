@@ -24,6 +24,7 @@ struct qcow2_check_options {
 	uint64_t max_per_kind; /* so many problems of a kind are told, all are counted; 0: no end */
 	const struct qcow2_problem_kind *only; /* tell problems of this kind alone; NULL: of all */
 	bool deep;                             /* inflate every compressed cluster, too */
+	bool digest;                           /* make a digest of all metadata */
 	/* Whether problems of a host cluster are told and counted. Called by several threads at
 	 * once, for clusters that may have one. NULL: all are. */
 	bool (*wants_cluster)(const void *opaque, uint64_t cluster);
@@ -45,12 +46,23 @@ struct qcow2_check_result {
 	/* False if the header does not allow to look at the clusters at all; then the numbers below
 	 * are 0. */
 	bool clusters_checked;
+	bool has_data_file; /* the guest's data are in another file */
 	uint64_t image_end_offset_bytes; /* end of the last host cluster in use */
 	uint64_t total_clusters;         /* of the virtual disk */
 	/* Of the active image: */
 	uint64_t allocated_clusters;
 	uint64_t fragmented_clusters; /* that do not follow the cluster before them in the file */
 	uint64_t compressed_clusters;
+	/*
+	 * With options->digest: a digest of the header cluster, the header extensions, all tables,
+	 * refcounts and directories, but for the flag that says that a bitmap is in use. Two
+	 * states of one file with the same digest have the same metadata; guest data, data of
+	 * bitmaps and VM states are not in it. Not against forgery. False, and zeros, if the
+	 * header does not allow to look at the clusters, or if the metadata claim so much that
+	 * a part of them was not read.
+	 */
+	bool has_digest;
+	uint64_t metadata_digest[2];
 };
 
 /*

@@ -3,9 +3,9 @@
  * Changing an image, through one door. Every change is first a plan: an ordered list of writes,
  * each with the bytes that it replaces and why. A plan can be looked at, the image can be read as
  * it would be, and only qcow2_plan_apply() writes: first an undo file, then the plan, in an order
- * in which a crash after any step leaves an image that qcow2_undo_apply() brings back.
+ * in which a crash after any step leaves an image that qcow2_undo_apply() brings back (undo.h).
  *
- * A plan, and an undo file that is open, may be used by one thread at a time.
+ * A plan may be used by one thread at a time.
  */
 #ifndef QCOW2_EDIT_H
 #define QCOW2_EDIT_H
@@ -31,7 +31,7 @@ enum qcow2_phase {
 
 #define QCOW2_WHY_MAX 160
 
-/* One write of a plan. Views live until the plan changes. */
+/* One write of a plan. Views live until another one is asked for, or the plan changes. */
 struct qcow2_write {
 	enum qcow2_phase phase;
 	uint64_t offset_bytes;
@@ -50,6 +50,15 @@ struct qcow2_plan;
 QCOW2_API int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out,
 			     struct qcow2_error *err);
 
+/*
+ * Lets a plan without writes, which keeps what it writes in memory, go on in a temporary file
+ * without a name, in the folder of path: then 64 MiB stay in memory. The file is made when it is
+ * needed. Without this a plan may hold 1 GiB. path is copied. Errors: QCOW2_ERROR_ARGUMENT (it has
+ * writes), QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_plan_spill_beside(struct qcow2_plan *plan, const char *path,
+				      struct qcow2_error *err);
+
 /* NULL is fine. The source stays open. */
 QCOW2_API void qcow2_plan_free(struct qcow2_plan *plan);
 
@@ -58,7 +67,9 @@ QCOW2_API void qcow2_plan_free(struct qcow2_plan *plan);
  * Past the planned end, the end moves.
  *
  * Errors: QCOW2_ERROR_ARGUMENT (past 2^63 - 1, or past the end of a device), QCOW2_ERROR_LIMIT
- * (over 2^30 bytes or 2^22 writes in one plan), QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ * (over 2^22 writes in one plan, or over 2^30 bytes and nowhere to spill them), QCOW2_ERROR_MEMORY,
+ * QCOW2_ERROR_IO. After QCOW2_ERROR_MEMORY the plan may be of no use any more; then all that is
+ * done with it fails in the same way.
  */
 QCOW2_API int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase,
 			       uint64_t offset_bytes, struct qcow2_bytes bytes, const char *why,
@@ -72,7 +83,10 @@ QCOW2_API int qcow2_plan_resize(struct qcow2_plan *plan, uint64_t size_bytes,
 QCOW2_API uint64_t qcow2_plan_size_bytes(const struct qcow2_plan *plan);
 QCOW2_API size_t qcow2_plan_count(const struct qcow2_plan *plan);
 
-/* The write of that index, below qcow2_plan_count(), in the order in which they are made. */
+/*
+ * The write of that index, below qcow2_plan_count(), in the order in which they are made. Rising
+ * indexes are fast. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ */
 QCOW2_API int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_write *out,
 			    struct qcow2_error *err);
 
@@ -113,7 +127,8 @@ struct qcow2_apply_options {
  * and the undo file remains.
  *
  * Errors: QCOW2_ERROR_IO (with undo_path's trouble told as such), QCOW2_ERROR_ARGUMENT (not opened
- * for an edit), QCOW2_ERROR_MEMORY.
+ * for an edit), QCOW2_ERROR_IN_USE (the file was written to since the plan was made; nothing is
+ * changed), QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
 			       struct qcow2_error *err);
@@ -179,66 +194,6 @@ QCOW2_API int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes n
 
 /* Writes the feature name table anew, with the names that this library knows. */
 QCOW2_API int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err);
-
-/* ---- undo ---- */
-
-enum qcow2_undo_state {
-	QCOW2_UNDO_APPLYING = 1, /* the edit began and did not end */
-	QCOW2_UNDO_APPLIED = 2,
-	QCOW2_UNDO_UNDOING = 3, /* an undo began and did not end */
-	QCOW2_UNDO_UNDONE = 4,
-};
-
-struct qcow2_undo;
-
-/* What an undo file says of itself. Texts are as stored: not safe for a terminal. */
-struct qcow2_undo_info {
-	enum qcow2_undo_state state;
-	struct qcow2_bytes image_path;
-	struct qcow2_bytes command;
-	uint64_t time_seconds; /* since the Epoch */
-	uint64_t old_size_bytes, new_size_bytes;
-	uint64_t pieces; /* places in the image */
-	uint64_t bytes;  /* in all of them */
-};
-
-/* A place that an undo puts back; views live until the next call. */
-struct qcow2_undo_piece {
-	uint64_t offset_bytes;
-	struct qcow2_bytes old_bytes; /* what is put back; what passes the old end is cut off */
-	struct qcow2_bytes new_bytes; /* what the edit left; what passes the new end is zeros */
-};
-
-/*
- * Opens an undo file and proves it whole. Errors: QCOW2_ERROR_NOT_QCOW2 (no undo file),
- * QCOW2_ERROR_UNSUPPORTED (of a later version), QCOW2_ERROR_BROKEN (cut or damaged),
- * QCOW2_ERROR_LIMIT (over 2^23 pieces), QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
- */
-QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct qcow2_error *err);
-
-/* NULL is fine. */
-QCOW2_API void qcow2_undo_close(struct qcow2_undo *undo);
-
-QCOW2_API void qcow2_undo_describe(const struct qcow2_undo *undo, struct qcow2_undo_info *out);
-
-/* The piece of that index, below info.pieces, in the order of the file. Errors: QCOW2_ERROR_IO. */
-QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_piece *out,
-			    struct qcow2_error *err);
-
-enum qcow2_undo_flags {
-	QCOW2_UNDO_ELSEWHERE = 1 << 0, /* the image moved: it need not be the same file */
-};
-
-/*
- * Puts an image, opened with qcow2_source_open_for_edit(), back to what it was before the edit,
- * byte for byte, after it has been proved to be in the state that the edit, or an interrupted edit
- * or undo, left. May be interrupted and repeated; undoing what is undone does nothing.
- *
- * Errors: QCOW2_ERROR_MISMATCH (another file, or changed since: nothing is written),
- * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY, QCOW2_ERROR_ARGUMENT.
- */
-QCOW2_API int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image, unsigned flags,
-			       struct qcow2_error *err);
 
 QCOW2_END_DECLS
 

@@ -14,6 +14,7 @@
 #include <qcow2/problem.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
+#include <qcow2/undo.h>
 #include <qcow2/version.h>
 #include <qcow2/walk.h>
 

@@ -45,6 +45,7 @@ static int visit_entry(const struct visit *visit, const struct qcow2_bitmap *bit
 
 	if (qcow2_table_entry(visit->table, place->index, &entry, visit->check->err))
 		return -1;
+	qcow2_check_digest_word(&visit->check->workers[0], place->offset_bytes, entry);
 	if (entry == 0 || entry == 1)
 		return 0;
 	offset = entry & QCOW2_OFFSET_MASK;
@@ -74,8 +75,10 @@ static int visit_table(struct visit *visit, const struct qcow2_bitmap *bitmap)
 		   e->bitmap_table_size * UINT64_C(8), &place))
 		return -1;
 	entries = qcow2_table_begin(visit->table, e->bitmap_table_offset, e->bitmap_table_size);
-	if (entries > visit->table_bytes_left / 8)
+	if (entries > visit->table_bytes_left / 8) {
 		entries = visit->table_bytes_left / 8;
+		visit->check->digest_is_cut = true;
+	}
 	visit->table_bytes_left -= entries * 8;
 	needed = e->granularity_bits > 63
 			 ? 0
@@ -103,6 +106,7 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err);
 		if (more <= 0)
 			break;
+		qcow2_check_digest_bitmap(&check->workers[0], &bitmap);
 		qcow2_rules_bitmap(check->image, &bitmap, &visit->seen, &check->reporter);
 		if (bitmap.raw.size == qcow2_bitmap_dir_entry_structure.size_bytes &&
 		    visit_table(visit, &bitmap))
@@ -111,6 +115,7 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		read.cut = bitmap.cut;
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
+	check->digest_is_cut |= more > 0;
 	if (visit->seen.short_of_memory)
 		return qcow2_fail_memory(check->err);
 	if (more == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Drives a check, part by part. See check.h and internal.h. */
+#include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -210,12 +211,38 @@ static void sum_up(struct qcow2_check *check)
 				   check->geometry->cluster_size_bytes);
 }
 
+static void add_header(struct qcow2_check *check)
+{
+	struct qcow2_bytes first = qcow2_image_first_cluster(check->image);
+
+	check->digesting = check->options->digest;
+	qcow2_check_digest(&check->workers[0], 0, first.data, first.size);
+}
+
+/* All metadata has been read once; what is read again from here on only names owners. */
+static void take_digest(struct qcow2_check *check)
+{
+	struct qcow2_digest digest = {{0, 0}};
+
+	for (unsigned i = 0; i < check->threads; i++)
+		qcow2_digest_join(&digest, &check->workers[i].digest);
+	/* The bounds depend on how much the file stores, and so on more than the metadata. */
+	check->result->has_digest = check->digesting && !check->digest_is_cut;
+	if (check->result->has_digest)
+		memcpy(check->result->metadata_digest, digest.sum, sizeof(digest.sum));
+	check->digesting = false;
+}
+
 static int check_clusters(struct qcow2_check *check)
 {
-	if (start(check) || qcow2_check_metadata(check) || qcow2_check_l1_tables(check) ||
+	if (start(check))
+		return -1;
+	add_header(check);
+	if (qcow2_check_metadata(check) || qcow2_check_l1_tables(check) ||
 	    qcow2_check_l2_tables(check) || qcow2_check_report_l2(check) ||
 	    qcow2_check_raw(check) || qcow2_check_deep(check) || qcow2_check_refcounts(check))
 		return -1;
+	take_digest(check);
 	report_beyond_end(check);
 	sum_up(check);
 	return qcow2_check_tell_clusters(check);
@@ -238,6 +265,8 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	int failed = 0;
 
 	*result = (struct qcow2_check_result){0};
+	result->has_data_file =
+		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
 		check.bad_left[kind] = told_most(&check, qcow2_bad_id(kind));
 	check.reporter = (struct qcow2_reporter){problem_found, &check, problem_wanted};

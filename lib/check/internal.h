@@ -7,6 +7,7 @@
 #ifndef QCOW2_CHECK_INTERNAL_H
 #define QCOW2_CHECK_INTERNAL_H
 
+#include "base/digest.h"
 #include "base/hash.h"
 #include "check/clusters.h"
 #include "check/rules.h"
@@ -136,6 +137,7 @@ struct qcow2_check_worker {
 	uint64_t highest_cluster; /* in use, plus one */
 	uint64_t beyond_end;      /* refcounts of clusters past the end of the file */
 	struct qcow2_bad_list bad[QCOW2_BAD_KINDS];
+	struct qcow2_digest digest;
 	struct qcow2_error err;
 	bool failed;
 };
@@ -169,7 +171,18 @@ struct qcow2_check {
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
 	bool naming;
+	bool digesting;     /* metadata that is read goes into the workers' digests */
+	bool digest_is_cut; /* a bound on what is read kept some metadata out of them */
 };
+
+/* Adds metadata that a worker has read to its digest. */
+static inline void qcow2_check_digest(struct qcow2_check_worker *worker, uint64_t offset_bytes,
+				      const void *bytes, uint64_t size)
+{
+	if (worker->check->digesting)
+		qcow2_digest_add(&worker->digest, offset_bytes,
+				 (struct qcow2_bytes){bytes, (size_t)size});
+}
 
 /* Errors of the calling thread. */
 int qcow2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err);
@@ -179,6 +192,18 @@ int qcow2_check_worker_failed(struct qcow2_check *check);
 
 /* Tells the caller how far the check is; false if it shall stop. Only for the calling thread. */
 bool qcow2_check_progress(struct qcow2_check *check);
+
+/* Where to go on in a table that starts at start, if there is a hole from at to hole_end. */
+uint64_t qcow2_check_past_hole(uint64_t start, uint64_t at, uint64_t hole_end);
+/* What of a table was read goes into the digest: sectors, a directory entry, an entry of a table.
+ */
+void qcow2_check_digest_sectors(struct qcow2_check_worker *worker, uint64_t at,
+				const uint8_t *bytes, size_t size);
+void qcow2_check_digest_bitmap(struct qcow2_check_worker *worker,
+			       const struct qcow2_bitmap *bitmap);
+void qcow2_check_digest_snapshot(struct qcow2_check_worker *worker,
+				 const struct qcow2_snapshot *snapshot);
+void qcow2_check_digest_word(struct qcow2_check_worker *worker, uint64_t at, uint64_t word);
 
 /* Counts a claim in the clusters of a worker. */
 void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_claim *claim);

@@ -119,14 +119,14 @@ static int read_table(const struct reading *r, uint64_t end)
 		size_t size;
 
 		if (data > at) {
-			/* Holes end between entries, or the rest of one is not in the hole. */
-			at = data < end ? at + ((data - at) & ~UINT64_C(7)) : end;
 			if (data >= end)
 				break;
+			at = qcow2_check_past_hole(r->l1->offset_bytes, at, data);
 		}
 		size = end - at < QCOW2_PIECE_BYTES ? (size_t)(end - at) : QCOW2_PIECE_BYTES;
 		if (read_padded(r->check, at, buffer, size))
 			return -1;
+		qcow2_check_digest_sectors(&r->check->workers[0], at, buffer, size);
 		for (size_t i = 0; i + 8 <= size; i += 8) {
 			uint64_t entry = qcow2_load_be64(buffer + i);
 

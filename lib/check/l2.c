@@ -288,6 +288,7 @@ static void visit_batch(struct qcow2_check_worker *worker, const struct batch *b
 				     (check->geometry->cluster_size_bytes - 1),
 		};
 
+		qcow2_check_digest(worker, ref->offset_bytes, g.bytes, table_bytes(check, ref));
 		visit_table(&g);
 		ref->faulty = g.faulty;
 	}

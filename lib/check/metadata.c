@@ -37,6 +37,8 @@ int qcow2_check_luks(struct qcow2_check *check)
 		return qcow2_check_fail_memory(check, check->err);
 	failed = qcow2_image_read_luks(check->image, raw, LUKS_READ, &offset, &reason);
 	if (!failed)
+		qcow2_check_digest(&check->workers[0], offset, raw, LUKS_READ);
+	if (!failed)
 		qcow2_rules_luks(check->image, raw, LUKS_READ, offset, &check->reporter);
 	qcow2_free(raw);
 	if (failed && (reason.code == QCOW2_ERROR_IO || reason.code == QCOW2_ERROR_MEMORY)) {

@@ -55,7 +55,7 @@ static int read_table(struct qcow2_check *check, uint64_t at, uint64_t end)
 	uint64_t start = at;
 
 	while (at < end) {
-		uint64_t data = qcow2_source_hole_end(source, at) & ~UINT64_C(7);
+		uint64_t data = qcow2_check_past_hole(start, at, qcow2_source_hole_end(source, at));
 		uint8_t *buffer = check->workers[0].buffer;
 		size_t size;
 
@@ -65,6 +65,7 @@ static int read_table(struct qcow2_check *check, uint64_t at, uint64_t end)
 		size = end - at < QCOW2_PIECE_BYTES ? (size_t)(end - at) : QCOW2_PIECE_BYTES;
 		if (qcow2_source_read(source, at, buffer, size, check->err))
 			return -1;
+		qcow2_check_digest_sectors(&check->workers[0], at, buffer, size);
 		for (size_t i = 0; i + 8 <= size; i += 8) {
 			uint64_t entry = qcow2_load_be64(buffer + i);
 

@@ -198,6 +198,7 @@ static bool read_block(struct qcow2_check_worker *worker, const struct qcow2_ref
 		worker->failed = true;
 		return false;
 	}
+	qcow2_check_digest(worker, block->offset_bytes, worker->buffer, size);
 	return true;
 }
 

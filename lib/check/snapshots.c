@@ -58,6 +58,7 @@ static int visit_entries(struct qcow2_check *check, struct qcow2_snapshots *snap
 		more = qcow2_snapshots_next(snapshots, &snapshot, check->err);
 		if (more <= 0)
 			break;
+		qcow2_check_digest_snapshot(&check->workers[0], &snapshot);
 		qcow2_rules_snapshot(check->image, &snapshot, seen, &check->reporter);
 		if (!snapshot.cut)
 			*used_bytes = snapshot.offset_bytes + snapshot.size_bytes -
@@ -65,6 +66,7 @@ static int visit_entries(struct qcow2_check *check, struct qcow2_snapshots *snap
 		if (!claim_l1(check, &snapshot))
 			return -1;
 	}
+	check->digest_is_cut |= more > 0;
 	if (seen->short_of_memory)
 		return qcow2_fail_memory(check->err);
 	return more < 0 ? -1 : 0;

@@ -67,7 +67,7 @@ static int load_table(struct qcow2_allocator *a, struct qcow2_error *err)
 		qcow2_free(raw);
 		return qcow2_fail_memory(err);
 	}
-	if (qcow2_plan_read(a->plan, a->plan->count, a->table_offset, raw, (size_t)bytes, err)) {
+	if (qcow2_plan_read(a->plan, a->table_offset, raw, (size_t)bytes, err)) {
 		qcow2_free(raw);
 		return -1;
 	}
@@ -143,8 +143,7 @@ static uint8_t *load_block(struct qcow2_allocator *a, uint64_t index, struct qco
 		qcow2_fail_memory(err);
 		return NULL;
 	}
-	if (qcow2_plan_read(a->plan, a->plan->count, offset, block->bytes, (size_t)a->cluster_size,
-			    err)) {
+	if (qcow2_plan_read(a->plan, offset, block->bytes, (size_t)a->cluster_size, err)) {
 		qcow2_free(block->bytes);
 		block->bytes = NULL;
 		return NULL;

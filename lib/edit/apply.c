@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Applies plans: the only code that writes to an image. First the undo file, then phase by phase;
- * whatever fails, what was written is taken back.
+ * Applies plans: with undo_apply.c the only code that writes to an image. First the undo file, then
+ * phase by phase; whatever fails, what was written is taken back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,12 +12,13 @@
 
 struct applying {
 	struct qcow2_plan *plan;
-	struct qcow2_place *places;
-	size_t place_count;
-	uint8_t **old_bytes; /* of each place that a write changes; NULL of what is only cut off */
+	struct qcow2_places changed, freed;
+	uint64_t *kept;  /* of each changed place: where its old bytes are in the store */
+	uint8_t *buffer; /* QCOW2_PLACE_MOST_BYTES, twice */
 	struct qcow2_error *err;
 };
 
+/* As much of a place as the file had. */
 static size_t old_size(const struct qcow2_plan *plan, const struct qcow2_place *place)
 {
 	uint64_t left = place->offset_bytes >= plan->old_size_bytes
@@ -30,20 +31,36 @@ static size_t old_size(const struct qcow2_plan *plan, const struct qcow2_place *
 /* Keeps what the writes will change, in order to take them back. */
 static int keep(struct applying *a)
 {
-	a->old_bytes = qcow2_alloc_array(a->place_count, sizeof(uint8_t *));
-	if (!a->old_bytes)
+	a->kept = qcow2_alloc_array(a->changed.count, sizeof(*a->kept));
+	if (!a->kept)
 		return qcow2_fail_memory(a->err);
-	for (size_t i = 0; i < a->place_count; i++) {
-		const struct qcow2_place *place = &a->places[i];
-		size_t size = old_size(a->plan, place);
+	for (size_t i = 0; i < a->changed.count; i++) {
+		const struct qcow2_place *place = &a->changed.items[i];
+		struct qcow2_bytes bytes = {a->buffer, old_size(a->plan, place)};
 
 		if (place->offset_bytes >= a->plan->size_bytes)
 			break;
-		a->old_bytes[i] = qcow2_alloc_buffer(size);
-		if (!a->old_bytes[i])
-			return qcow2_fail_memory(a->err);
-		if (qcow2_plan_read(a->plan, 0, place->offset_bytes, a->old_bytes[i], size, a->err))
+		if (qcow2_plan_read_old(a->plan, place->offset_bytes, a->buffer, bytes.size,
+					a->err) ||
+		    qcow2_store_put(&a->plan->store, bytes, &a->kept[i], a->err))
 			return -1;
+	}
+	return 0;
+}
+
+/* One write of the plan, in pieces that the buffer holds. */
+static int write_one(const struct applying *a, const struct qcow2_planned_write *write)
+{
+	for (uint64_t done = 0; done < write->size_bytes;) {
+		uint64_t left = write->size_bytes - done;
+		size_t size =
+			(size_t)(left < QCOW2_PLACE_MOST_BYTES ? left : QCOW2_PLACE_MOST_BYTES);
+
+		if (qcow2_store_get(&a->plan->store, write->at + done, a->buffer, size, a->err) ||
+		    qcow2_source_write(a->plan->source, write->offset_bytes + done, a->buffer, size,
+				       a->err))
+			return -1;
+		done += size;
 	}
 	return 0;
 }
@@ -52,19 +69,19 @@ static int write_all(struct applying *a)
 {
 	const struct qcow2_plan *plan = a->plan;
 	struct qcow2_source *source = plan->source;
+	const struct qcow2_planned_write *before = NULL;
 
 	if (plan->size_bytes > plan->old_size_bytes &&
 	    qcow2_source_resize(source, plan->size_bytes, a->err))
 		return -1;
 	for (size_t i = 0; i < plan->count; i++) {
-		const struct qcow2_planned_write *write = plan->writes[i];
+		const struct qcow2_planned_write *write = qcow2_plan_write_at(plan, i);
 
-		if (i > 0 && write->phase != plan->writes[i - 1]->phase &&
-		    qcow2_source_sync(source, a->err))
+		if (before && write->phase != before->phase && qcow2_source_sync(source, a->err))
 			return -1;
-		if (qcow2_source_write(source, write->offset_bytes, write->bytes, write->size,
-				       a->err))
+		if (write_one(a, write))
 			return -1;
+		before = write;
 	}
 	if (qcow2_source_sync(source, a->err))
 		return -1;
@@ -76,21 +93,38 @@ static int write_all(struct applying *a)
 		       : 0;
 }
 
+/* Puts a place back, unless it was not reached: then there is nothing to write. */
+static bool take_back_place(const struct applying *a, size_t index)
+{
+	const struct qcow2_place *place = &a->changed.items[index];
+	size_t size = old_size(a->plan, place);
+	uint8_t *now = a->buffer + QCOW2_PLACE_MOST_BYTES;
+
+	if (place->offset_bytes >= a->plan->size_bytes)
+		return true;
+	if (qcow2_store_get(&a->plan->store, a->kept[index], a->buffer, size, NULL))
+		return false;
+	if (qcow2_plan_read_old(a->plan, place->offset_bytes, now, size, NULL) == 0 &&
+	    memcmp(now, a->buffer, size) == 0)
+		return true;
+	return qcow2_source_write(a->plan->source, place->offset_bytes, a->buffer, size, NULL) == 0;
+}
+
 /* Takes back what was written. False if that fails, too, or if something was cut off. */
-static bool take_back(struct applying *a)
+static bool take_back(const struct applying *a)
 {
 	const struct qcow2_plan *plan = a->plan;
 	struct qcow2_source *source = plan->source;
 
 	if (qcow2_source_size_bytes(source) < plan->old_size_bytes)
 		return false;
-	for (size_t i = a->place_count; i-- > 0;)
-		if (a->old_bytes[i] &&
-		    qcow2_source_write(source, a->places[i].offset_bytes, a->old_bytes[i],
-				       old_size(plan, &a->places[i]), NULL))
+	for (size_t i = a->changed.count; i-- > 0;)
+		if (!take_back_place(a, i))
 			return false;
-	return qcow2_source_resize(source, plan->old_size_bytes, NULL) == 0 &&
-	       qcow2_source_sync(source, NULL) == 0;
+	if (qcow2_source_size_bytes(source) != plan->old_size_bytes &&
+	    qcow2_source_resize(source, plan->old_size_bytes, NULL))
+		return false;
+	return qcow2_source_sync(source, NULL) == 0;
 }
 
 /* Says in the error what has become of the image. */
@@ -105,29 +139,60 @@ static void append(struct qcow2_error *err, const char *text)
 	err->errnum = copy.errnum;
 }
 
+/* What the undo file needs besides the plan: digests, and what is freed. */
+static int save(struct applying *a, const struct qcow2_apply_options *options,
+		struct qcow2_source **undo)
+{
+	const struct qcow2_undo_saving saving = {
+		.plan = a->plan, .changed = &a->changed, .freed = &a->freed, .options = options};
+
+	if (qcow2_plan_find_digests(a->plan, a->err) == 0 &&
+	    qcow2_plan_freed(a->plan, &a->changed, &a->freed, a->err) == 0 &&
+	    qcow2_undo_save(&saving, undo, a->err) == 0)
+		return 0;
+	append(a->err, "no undo file could be made, and nothing was changed");
+	return -1;
+}
+
 static int apply(struct applying *a, const struct qcow2_apply_options *options)
 {
 	struct qcow2_source *undo = NULL;
 	int failed;
 
-	if (options->undo_path &&
-	    qcow2_undo_save(a->plan, a->places, a->place_count, options, &undo, a->err)) {
-		append(a->err, "no undo file could be made, and nothing was changed");
+	if (options->undo_path && save(a, options, &undo))
 		return -1;
-	}
 	failed = write_all(a);
 	if (!failed && undo)
-		failed = qcow2_undo_mark(undo, QCOW2_UNDO_APPLIED, a->err);
+		failed = qcow2_undo_mark(undo, QCOW2_UNDO_APPLIED, a->plan->source, 0, a->err);
 	if (failed && take_back(a)) {
 		append(a->err, "the image is as it was");
+		qcow2_source_identify(a->plan->source, &a->plan->identity);
 		if (undo)
 			(void)qcow2_source_remove(options->undo_path);
 	} else if (failed) {
 		append(a->err, undo ? "the image is changed in part: undo it"
 				    : "the image is changed in part, and there is no undo file");
+	} else if (undo) {
+		qcow2_source_settle(a->plan->source);
 	}
 	qcow2_source_close(undo);
 	return failed;
+}
+
+/* Whoever does not know of locks may have written since the plan began. */
+static int check_unchanged(const struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	struct qcow2_source_identity now;
+
+	qcow2_source_identify(plan->source, &now);
+	if (!now.is_file || (now.size_bytes == plan->old_size_bytes &&
+			     now.modified_seconds == plan->identity.modified_seconds &&
+			     now.modified_nanoseconds == plan->identity.modified_nanoseconds))
+		return 0;
+	return qcow2_fail(
+		err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+		"another program wrote to the image while the change was planned; nothing "
+		"was changed");
 }
 
 int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
@@ -140,13 +205,19 @@ int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *
 	if (!qcow2_source_is_writable(plan->source))
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "it was opened for reading only");
+	if (plan->is_broken)
+		return qcow2_fail_memory(err);
 	if (plan->count == 0 && plan->size_bytes == plan->old_size_bytes)
 		return 0;
-	if (qcow2_plan_places(plan, &a.places, &a.place_count, err) == 0 && keep(&a) == 0)
+	a.buffer = qcow2_alloc_buffer(2 * QCOW2_PLACE_MOST_BYTES);
+	if (!a.buffer)
+		return qcow2_fail_memory(err);
+	if (check_unchanged(plan, err) == 0 && qcow2_plan_places(plan, &a.changed, err) == 0 &&
+	    keep(&a) == 0)
 		failed = apply(&a, options ? options : &defaults);
-	for (size_t i = 0; a.old_bytes && i < a.place_count; i++)
-		qcow2_free(a.old_bytes[i]);
-	qcow2_free(a.old_bytes);
-	qcow2_free(a.places);
+	qcow2_places_release(&a.changed);
+	qcow2_places_release(&a.freed);
+	qcow2_free(a.kept);
+	qcow2_free(a.buffer);
 	return failed;
 }

@@ -133,8 +133,8 @@ int qcow2_bitmap_editor_take(struct qcow2_bitmap_editor *editor, const struct qc
 	taken->extra = qcow2_alloc_buffer(extra);
 	if (!taken->extra)
 		return qcow2_fail_memory(err);
-	return qcow2_plan_read(editor->plan, editor->plan->count,
-			       bitmap->offset_bytes + FIXED_BYTES, taken->extra, extra, err);
+	return qcow2_plan_read(editor->plan, bitmap->offset_bytes + FIXED_BYTES, taken->extra,
+			       extra, err);
 }
 
 int qcow2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,

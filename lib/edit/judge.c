@@ -99,18 +99,21 @@ static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hear
 		 struct qcow2_error *err)
 {
 	struct qcow2_plan_verdict *verdict = hearing->verdict;
-	struct qcow2_check_options how = {.max_per_kind = TOLD_MOST, .opaque = hearing};
+	struct qcow2_check_options how = {
+		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
 	struct qcow2_check_result again;
 	bool opened;
 
 	/* Most images are sound afterwards, and nothing has to be compared. */
-	if (check_source(view, NULL, &verdict->after, &opened, err))
+	if (check_source(view, &how, &verdict->after, &opened, err))
 		return -1;
 	if (!opened)
 		verdict->not_opened = *err;
 	how.problem = hear_before;
 	if (check_source(plan->source, &how, &verdict->before, &verdict->opened_before, err))
 		return -1;
+	qcow2_plan_note_digests(plan, &verdict->before, &verdict->after);
+	how.digest = false;
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
 	/* What is seen only because the clusters can be looked at now is not new. */

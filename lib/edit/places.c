@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The places that a plan changes. See plan.h. */
-#include <stdlib.h>
-
 #include "base/alloc.h"
 #include "base/error.h"
 #include "edit/plan.h"
 
-struct places {
-	struct qcow2_place *items;
-	size_t count, capacity;
-};
+#define FIRST_CAPACITY 16
 
-static bool add(struct places *places, uint64_t offset, uint64_t size)
+static bool push(struct qcow2_places *places, uint64_t offset, uint64_t size)
 {
 	if (places->count == places->capacity) {
-		size_t capacity = places->capacity ? places->capacity * 2 : 16;
+		size_t capacity = places->capacity ? places->capacity * 2 : FIRST_CAPACITY;
 		void *grown = qcow2_realloc_array(places->items, capacity, sizeof(*places->items));
 
 		if (!grown)
@@ -26,20 +21,39 @@ static bool add(struct places *places, uint64_t offset, uint64_t size)
 	return true;
 }
 
-/* In pieces that are not too large. */
-static bool add_pieces(struct places *places, uint64_t offset, uint64_t size)
+bool qcow2_places_add(struct qcow2_places *places, uint64_t offset, uint64_t size)
 {
-	while (size > QCOW2_PLACE_MOST_BYTES) {
-		if (!add(places, offset, QCOW2_PLACE_MOST_BYTES))
-			return false;
-		offset += QCOW2_PLACE_MOST_BYTES;
-		size -= QCOW2_PLACE_MOST_BYTES;
+	struct qcow2_place *last = places->count ? &places->items[places->count - 1] : NULL;
+
+	if (last && last->offset_bytes + last->size_bytes == offset &&
+	    last->size_bytes < QCOW2_PLACE_MOST_BYTES) {
+		uint64_t more = QCOW2_PLACE_MOST_BYTES - last->size_bytes;
+
+		if (more > size)
+			more = size;
+		last->size_bytes += more;
+		offset += more;
+		size -= more;
 	}
-	return size == 0 || add(places, offset, size);
+	while (size > 0) {
+		uint64_t part = size < QCOW2_PLACE_MOST_BYTES ? size : QCOW2_PLACE_MOST_BYTES;
+
+		if (!push(places, offset, part))
+			return false;
+		offset += part;
+		size -= part;
+	}
+	return true;
+}
+
+void qcow2_places_release(struct qcow2_places *places)
+{
+	qcow2_free(places->items);
+	*places = (struct qcow2_places){.items = NULL};
 }
 
 /* What the plan cuts off; holes come back by themselves. */
-static bool add_cut(struct places *places, const struct qcow2_plan *plan)
+static bool add_cut(struct qcow2_places *places, const struct qcow2_plan *plan)
 {
 	uint64_t at = plan->size_bytes;
 
@@ -49,56 +63,26 @@ static bool add_cut(struct places *places, const struct qcow2_plan *plan)
 
 		if (size > QCOW2_PLACE_MOST_BYTES)
 			size = QCOW2_PLACE_MOST_BYTES;
-		if (!add_pieces(places, data, size))
+		if (size > 0 && !qcow2_places_add(places, data, size))
 			return false;
 		at = data + size;
 	}
 	return true;
 }
 
-static int by_offset(const void *left, const void *right)
-{
-	const struct qcow2_place *a = left, *b = right;
-
-	return a->offset_bytes < b->offset_bytes ? -1 : a->offset_bytes > b->offset_bytes;
-}
-
-/* Unites the writes' places that overlap or touch; splits what has become too large. */
-static bool unite(const struct places *from, struct places *to)
-{
-	size_t i = 0;
-
-	while (i < from->count) {
-		uint64_t start = from->items[i].offset_bytes;
-		uint64_t end = start + from->items[i].size_bytes;
-
-		for (i++; i < from->count && from->items[i].offset_bytes <= end; i++)
-			if (from->items[i].offset_bytes + from->items[i].size_bytes > end)
-				end = from->items[i].offset_bytes + from->items[i].size_bytes;
-		if (!add_pieces(to, start, end - start))
-			return false;
-	}
-	return true;
-}
-
-int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_place **out, size_t *count,
+int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_places *places,
 		      struct qcow2_error *err)
 {
-	struct places all = {0}, united = {0};
+	struct qcow2_segment_at at;
+	const struct qcow2_segment *segment = qcow2_segments_find(&plan->planned, 0, &at);
 	bool done = true;
 
-	for (size_t i = 0; i < plan->count && done; i++)
-		done = add(&all, plan->writes[i]->offset_bytes, plan->writes[i]->size);
-	if (done && all.count > 0)
-		qsort(all.items, all.count, sizeof(*all.items), by_offset);
+	*places = (struct qcow2_places){.items = NULL};
+	for (; segment && done; segment = qcow2_segments_next(&plan->planned, &at))
+		done = qcow2_places_add(places, segment->offset_bytes, segment->size_bytes);
 	/* All writes are before the planned end, so that what is cut off comes behind them. */
-	done = done && unite(&all, &united) && add_cut(&united, plan);
-	qcow2_free(all.items);
-	if (!done) {
-		qcow2_free(united.items);
-		return qcow2_fail_memory(err);
-	}
-	*out = united.items;
-	*count = united.count;
-	return 0;
+	if (done && add_cut(places, plan))
+		return 0;
+	qcow2_places_release(places);
+	return qcow2_fail_memory(err);
 }

@@ -11,9 +11,8 @@
 #include "edit/plan.h"
 #include "source/write.h"
 
-#define HELD_MOST_BYTES (UINT64_C(1) << 30)
-#define FIRST_CAPACITY  16
-#define STEP_BYTES      256
+#define FIRST_CAPACITY 16
+#define STEP_BYTES     256
 
 int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct qcow2_error *err)
 {
@@ -23,27 +22,35 @@ int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct 
 		return qcow2_fail_memory(err);
 	plan->source = source;
 	plan->old_size_bytes = plan->size_bytes = qcow2_source_size_bytes(source);
+	qcow2_source_identify(source, &plan->identity);
+	qcow2_segments_init(&plan->planned);
+	qcow2_segments_init(&plan->replay);
+	qcow2_store_init(&plan->store);
 	*out = plan;
 	return 0;
-}
-
-static void free_write(struct qcow2_planned_write *write)
-{
-	qcow2_free(write->bytes);
-	qcow2_free(write);
 }
 
 void qcow2_plan_free(struct qcow2_plan *plan)
 {
 	if (!plan)
 		return;
-	for (size_t i = 0; i < plan->count; i++)
-		free_write(plan->writes[i]);
-	qcow2_plan_index_release(plan->buckets);
+	for (size_t i = 0; i < QCOW2_PHASES; i++)
+		qcow2_free(plan->phases[i].writes);
+	qcow2_segments_release(&plan->planned);
+	qcow2_segments_release(&plan->replay);
+	qcow2_store_release(&plan->store);
 	qcow2_free(plan->writes);
-	qcow2_free(plan->old_bytes);
+	qcow2_free(plan->shown);
 	qcow2_free(plan->now);
 	qcow2_free(plan);
+}
+
+int qcow2_plan_spill_beside(struct qcow2_plan *plan, const char *path, struct qcow2_error *err)
+{
+	if (plan->store.end_bytes > 0)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the plan has writes already");
+	return qcow2_store_spill_beside(&plan->store, path, err);
 }
 
 uint64_t qcow2_plan_size_bytes(const struct qcow2_plan *plan)
@@ -56,26 +63,60 @@ size_t qcow2_plan_count(const struct qcow2_plan *plan)
 	return plan->count;
 }
 
-int qcow2_plan_read(const struct qcow2_plan *plan, size_t count, uint64_t offset, uint8_t *bytes,
-		    size_t size, struct qcow2_error *err)
+int qcow2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset, uint8_t *bytes, size_t size,
+			struct qcow2_error *err)
 {
 	uint64_t there = plan->old_size_bytes;
 	size_t stored = offset >= there         ? 0
 			: there - offset < size ? (size_t)(there - offset)
 						: size;
 
-	if (size == 0)
-		return 0;
 	if (stored > 0 && qcow2_source_read(plan->source, offset, bytes, stored, err))
 		return -1;
 	memset(bytes + stored, 0, size - stored);
-	qcow2_plan_index_lay_over(plan->buckets, count < plan->count ? plan->writes[count] : NULL,
-				  offset, bytes, size);
 	return 0;
+}
+
+/* Lays what the segments say over what was read from [offset, offset + size). */
+static int lay_over(const struct qcow2_plan *plan, const struct qcow2_segments *segments,
+		    uint64_t offset, struct qcow2_bytes bytes, struct qcow2_error *err)
+{
+	struct qcow2_segment_at at;
+	const struct qcow2_segment *segment = qcow2_segments_find(segments, offset, &at);
+	uint8_t *to = (uint8_t *)(uintptr_t)bytes.data;
+	uint64_t end = offset + bytes.size;
+
+	for (; segment && segment->offset_bytes < end;
+	     segment = qcow2_segments_next(segments, &at)) {
+		const struct qcow2_planned_write *write = &plan->writes[segment->write];
+		uint64_t first = segment->offset_bytes > offset ? segment->offset_bytes : offset;
+		uint64_t last = segment->offset_bytes + segment->size_bytes;
+
+		if (last > end)
+			last = end;
+		if (qcow2_store_get(&plan->store, write->at + (first - write->offset_bytes),
+				    to + (first - offset), (size_t)(last - first), err))
+			return -1;
+	}
+	return 0;
+}
+
+int qcow2_plan_read(const struct qcow2_plan *plan, uint64_t offset, uint8_t *bytes, size_t size,
+		    struct qcow2_error *err)
+{
+	if (size == 0)
+		return 0;
+	return qcow2_plan_read_old(plan, offset, bytes, size, err) ||
+			       lay_over(plan, &plan->planned, offset,
+					(struct qcow2_bytes){bytes, size}, err)
+		       ? -1
+		       : 0;
 }
 
 static int check_end(const struct qcow2_plan *plan, uint64_t end, struct qcow2_error *err)
 {
+	if (plan->is_broken)
+		return qcow2_fail_memory(err);
 	if (end > INT64_MAX ||
 	    (qcow2_source_has_fixed_size(plan->source) && end > plan->old_size_bytes))
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -116,40 +157,47 @@ static void trim(const uint8_t *now, struct qcow2_bytes *bytes, uint64_t *offset
 	*offset += first;
 }
 
-/* A write with a copy of the bytes, or NULL. */
-static struct qcow2_planned_write *make_write(enum qcow2_phase phase, uint64_t offset,
-					      struct qcow2_bytes bytes, const char *why)
+/* Makes room for one element more in an array; false if memory is short. */
+static bool grow(void **array, size_t count, size_t *capacity, size_t element_size)
 {
-	struct qcow2_planned_write *write = qcow2_alloc(sizeof(*write));
-
-	if (!write)
-		return NULL;
-	write->bytes = qcow2_alloc_buffer(bytes.size);
-	if (!write->bytes) {
-		qcow2_free(write);
-		return NULL;
-	}
-	memcpy(write->bytes, bytes.data, bytes.size);
-	write->size = bytes.size;
-	write->phase = phase;
-	write->offset_bytes = offset;
-	snprintf(write->why, sizeof(write->why), "%s", why);
-	return write;
-}
-
-/* Makes room for one write more. */
-static bool grow(struct qcow2_plan *plan)
-{
-	size_t capacity = plan->capacity ? plan->capacity * 2 : FIRST_CAPACITY;
+	size_t more = *capacity ? *capacity * 2 : FIRST_CAPACITY;
 	void *grown;
 
-	if (plan->count < plan->capacity)
+	if (count < *capacity)
 		return true;
-	grown = qcow2_realloc_array(plan->writes, capacity, sizeof(struct qcow2_planned_write *));
+	grown = qcow2_realloc_array(*array, more, element_size);
 	if (!grown)
 		return false;
-	plan->writes = grown;
-	plan->capacity = capacity;
+	*array = grown;
+	*capacity = more;
+	return true;
+}
+
+static void note_shared(void *opaque, uint32_t number)
+{
+	struct qcow2_plan *plan = opaque;
+
+	plan->writes[number].shares = plan->writes[plan->count].shares = true;
+}
+
+/* Adds a write whose bytes are in the store to the list, its phase and the segments. */
+static bool list_write(struct qcow2_plan *plan, const struct qcow2_planned_write *write)
+{
+	struct qcow2_planned_phase *phase = &plan->phases[write->phase];
+	const struct qcow2_segment segment = {write->offset_bytes, write->size_bytes,
+					      (uint32_t)plan->count, write->phase};
+
+	if (!grow((void **)&plan->writes, plan->count, &plan->capacity, sizeof(*plan->writes)) ||
+	    !grow((void **)&phase->writes, phase->count, &phase->capacity, sizeof(*phase->writes)))
+		return false;
+	plan->writes[plan->count] = *write;
+	if (!qcow2_segments_add(&plan->planned, &segment, note_shared, plan)) {
+		/* What was there may be lost: nothing more can be done with this plan. */
+		plan->is_broken = true;
+		return false;
+	}
+	phase->writes[phase->count++] = (uint32_t)plan->count;
+	plan->count++;
 	return true;
 }
 
@@ -157,29 +205,26 @@ static bool grow(struct qcow2_plan *plan)
 static int insert(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t offset,
 		  struct qcow2_bytes bytes, const char *why, struct qcow2_error *err)
 {
-	struct qcow2_planned_write *write;
-	size_t at = plan->count;
+	struct qcow2_planned_write write = {
+		.offset_bytes = offset, .size_bytes = bytes.size, .phase = (uint8_t)phase};
+	size_t why_size = strlen(why);
+	uint64_t why_at;
 
 	if (plan->count == QCOW2_WRITES_MOST)
 		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 				  "the plan would have over %zu writes", QCOW2_WRITES_MOST);
-	if (bytes.size > HELD_MOST_BYTES - plan->held_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-				  "the plan would write over %" PRIu64 " bytes", HELD_MOST_BYTES);
-	write = grow(plan) ? make_write(phase, offset, bytes, why) : NULL;
-	if (!write)
+	write.why_size = (uint8_t)(why_size < QCOW2_WHY_MAX ? why_size : QCOW2_WHY_MAX - 1);
+	if (qcow2_store_put(&plan->store, bytes, &write.at, err) ||
+	    qcow2_store_put(&plan->store,
+			    (struct qcow2_bytes){(const uint8_t *)why, write.why_size}, &why_at,
+			    err))
+		return -1;
+	if (!list_write(plan, &write))
 		return qcow2_fail_memory(err);
-	write->number = plan->count;
-	if (!qcow2_plan_index_add(plan->buckets, write)) {
-		qcow2_plan_index_remove(plan->buckets, write);
-		free_write(write);
-		return qcow2_fail_memory(err);
-	}
-	for (; at > 0 && plan->writes[at - 1]->phase > phase; at--)
-		plan->writes[at] = plan->writes[at - 1];
-	plan->writes[at] = write;
-	plan->count++;
-	plan->held_bytes += bytes.size;
+	if (offset + bytes.size > plan->end_bytes)
+		plan->end_bytes = offset + bytes.size;
+	plan->digests.are_current = false;
+	plan->replayed = 0;
 	return 0;
 }
 
@@ -197,13 +242,15 @@ int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t o
 		return 0;
 	if (!make_room(plan, bytes.size))
 		return qcow2_fail_memory(err);
-	failed = qcow2_plan_read(plan, plan->count, offset, plan->now, bytes.size, err);
+	failed = qcow2_plan_read(plan, offset, plan->now, bytes.size, err);
 	if (!failed)
 		trim(plan->now, &bytes, &offset);
 	if (!failed && bytes.size > 0)
 		failed = insert(plan, phase, offset, bytes, why, err);
-	if (!failed && end > plan->size_bytes)
+	if (!failed && end > plan->size_bytes) {
 		plan->size_bytes = end;
+		plan->digests.are_current = false;
+	}
 	return failed;
 }
 
@@ -211,34 +258,77 @@ int qcow2_plan_resize(struct qcow2_plan *plan, uint64_t size_bytes, struct qcow2
 {
 	if (check_end(plan, size_bytes, err))
 		return -1;
-	for (size_t i = 0; i < plan->count; i++)
-		if (plan->writes[i]->offset_bytes + plan->writes[i]->size > size_bytes)
-			return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-					  "the plan writes past %" PRIu64 " bytes", size_bytes);
+	if (plan->end_bytes > size_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the plan writes past %" PRIu64 " bytes", size_bytes);
 	plan->size_bytes = size_bytes;
+	plan->digests.are_current = false;
 	return 0;
+}
+
+const struct qcow2_planned_write *qcow2_plan_write_at(const struct qcow2_plan *plan, size_t index)
+{
+	const struct qcow2_planned_phase *phase = plan->phases;
+
+	while (index >= phase->count)
+		index -= (phase++)->count;
+	return &plan->writes[phase->writes[index]];
+}
+
+/* Makes the replay hold the first count writes, in the order in which they are made. */
+static bool replay(struct qcow2_plan *plan, size_t count)
+{
+	if (count < plan->replayed || plan->replayed == 0) {
+		qcow2_segments_release(&plan->replay);
+		plan->replayed = 0;
+	}
+	for (; plan->replayed < count; plan->replayed++) {
+		const struct qcow2_planned_write *write = qcow2_plan_write_at(plan, plan->replayed);
+		const struct qcow2_segment segment = {
+			.offset_bytes = write->offset_bytes,
+			.size_bytes = write->size_bytes,
+			.write = (uint32_t)(write - plan->writes),
+		};
+
+		if (!qcow2_segments_add(&plan->replay, &segment, NULL, NULL)) {
+			plan->replayed = 0;
+			return false;
+		}
+	}
+	return true;
 }
 
 int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_write *out,
 		  struct qcow2_error *err)
 {
-	const struct qcow2_planned_write *write = plan->writes[index];
+	const struct qcow2_planned_write *write = qcow2_plan_write_at(plan, index);
 	uint64_t there = plan->old_size_bytes;
-	size_t size = write->offset_bytes >= there ? 0
-		      : there - write->offset_bytes < write->size
-			      ? (size_t)(there - write->offset_bytes)
-			      : write->size;
+	size_t size = (size_t)write->size_bytes;
+	size_t old = write->offset_bytes >= there         ? 0
+		     : there - write->offset_bytes < size ? (size_t)(there - write->offset_bytes)
+							  : size;
+	struct qcow2_bytes old_bytes;
 
-	qcow2_free(plan->old_bytes);
-	plan->old_bytes = qcow2_alloc_buffer(size);
-	if (!plan->old_bytes)
+	if (!replay(plan, index))
 		return qcow2_fail_memory(err);
+	qcow2_free(plan->shown);
+	plan->shown = qcow2_alloc_buffer(size + old);
+	if (!plan->shown)
+		return qcow2_fail_memory(err);
+	old_bytes = (struct qcow2_bytes){plan->shown + size, old};
+	if (qcow2_store_get(&plan->store, write->at, plan->shown, size, err) ||
+	    qcow2_store_get(&plan->store, write->at + size, plan->shown_why, write->why_size,
+			    err) ||
+	    qcow2_plan_read_old(plan, write->offset_bytes, plan->shown + size, old, err) ||
+	    lay_over(plan, &plan->replay, write->offset_bytes, old_bytes, err))
+		return -1;
+	plan->shown_why[write->why_size] = '\0';
 	*out = (struct qcow2_write){
-		.phase = write->phase,
+		.phase = (enum qcow2_phase)write->phase,
 		.offset_bytes = write->offset_bytes,
-		.old_bytes = {plan->old_bytes, size},
-		.new_bytes = {write->bytes, write->size},
-		.why = write->why,
+		.old_bytes = old_bytes,
+		.new_bytes = {plan->shown, size},
+		.why = plan->shown_why,
 	};
-	return qcow2_plan_read(plan, index, write->offset_bytes, plan->old_bytes, size, err);
+	return 0;
 }

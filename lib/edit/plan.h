@@ -5,32 +5,81 @@
 
 #include <qcow2/edit.h>
 
-#include "edit/plan_index.h"
+#include "edit/segments.h"
+#include "edit/store.h"
+#include "source/write.h"
 
+#define QCOW2_PHASES (QCOW2_PHASE_CLEAN + 1)
+
+/* One write; its bytes and its reason are in the plan's store. */
 struct qcow2_planned_write {
-	enum qcow2_phase phase;
-	uint64_t number; /* among all, as they were added */
 	uint64_t offset_bytes;
-	uint8_t *bytes;
-	size_t size;
-	char why[QCOW2_WHY_MAX];
+	uint64_t size_bytes;
+	uint64_t at; /* of the bytes in the store; the reason follows them */
+	uint8_t why_size;
+	uint8_t phase;
+	bool shares; /* another write touches the same bytes */
+};
+
+/* The numbers of the writes of one phase, in the order in which they are made. */
+struct qcow2_planned_phase {
+	uint32_t *writes;
+	size_t count, capacity;
+};
+
+/* Digests of all metadata, see struct qcow2_check_result. */
+struct qcow2_plan_digests {
+	bool are_current;           /* the plan has not changed since */
+	bool has_before, has_after; /* that image could be checked */
+	uint64_t before[2], after[2];
+	bool has_data_file; /* either image has: the guest's data may be written without a trace */
 };
 
 struct qcow2_plan {
 	struct qcow2_source *source;
-	struct qcow2_planned_write **writes; /* in the order of their phases */
+	struct qcow2_source_identity identity; /* of the source when the plan began */
+	struct qcow2_planned_write *writes;    /* as they were added */
 	size_t count, capacity;
-	struct qcow2_plan_bucket buckets[QCOW2_PLAN_BUCKETS];
+	struct qcow2_planned_phase phases[QCOW2_PHASES];
+	struct qcow2_segments planned; /* the file as it will be */
+	struct qcow2_segments replay;  /* the file before the write that was asked for last */
+	size_t replayed;               /* so many writes are in it */
+	struct qcow2_store store;
 	uint64_t old_size_bytes, size_bytes;
-	uint64_t held_bytes; /* in all writes */
-	uint8_t *now;        /* what a write is compared with: room of now_size bytes */
+	uint64_t end_bytes; /* of the write that goes farthest */
+	uint8_t *now;       /* what a write is compared with: room of now_size bytes */
 	size_t now_size;
-	uint8_t *old_bytes; /* of the write that was asked for last */
+	uint8_t *shown; /* of the write that was asked for last: new bytes, old bytes */
+	char shown_why[QCOW2_WHY_MAX];
+	struct qcow2_plan_digests digests; /* of the plan as it is now, if they are known */
+	bool is_broken;                    /* memory was short: it does not hold what it should */
 };
 
-/* Reads the file as it is after the first count writes; past the end of the file, zeros. */
-int qcow2_plan_read(const struct qcow2_plan *plan, size_t count, uint64_t offset_bytes,
-		    uint8_t *bytes, size_t size, struct qcow2_error *err);
+/* Reads the file as it will be; past its planned end, zeros. */
+int qcow2_plan_read(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes,
+		    size_t size, struct qcow2_error *err);
+
+/* Reads the file as it is; past its end, zeros. */
+int qcow2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes,
+			size_t size, struct qcow2_error *err);
+
+/*
+ * Makes sure that plan->digests are those of the plan as it is; qcow2_plan_judge() finds them on
+ * its way. What cannot be checked has none, which is no error.
+ */
+int qcow2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err);
+/* Takes them from two checks that were asked for digests. */
+void qcow2_plan_note_digests(struct qcow2_plan *plan, const struct qcow2_check_result *before,
+			     const struct qcow2_check_result *after);
+/*
+ * Checks a source for its digest; result->has_digest says whether there is one. Errors:
+ * QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO; what is no image, or one too odd to be checked, has none.
+ */
+int qcow2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *result,
+			  struct qcow2_error *err);
+
+/* The write that comes at that place, below plan->count, in the order in which they are made. */
+const struct qcow2_planned_write *qcow2_plan_write_at(const struct qcow2_plan *plan, size_t index);
 
 /* A place that a plan changes. */
 struct qcow2_place {
@@ -39,14 +88,32 @@ struct qcow2_place {
 };
 
 #define QCOW2_PLACE_MOST_BYTES ((uint64_t)1 << 20)
-/* So many writes a plan may have; an undo file may have twice as many records. */
+/* So many writes a plan may have. An undo file may have four times as many records. */
 #define QCOW2_WRITES_MOST ((size_t)1 << 22)
+
+/* Places in the order of the file. */
+struct qcow2_places {
+	struct qcow2_place *items;
+	size_t count, capacity;
+};
+
+/* In pieces of at most QCOW2_PLACE_MOST_BYTES; what touches the last place joins it. */
+bool qcow2_places_add(struct qcow2_places *places, uint64_t offset_bytes, uint64_t size_bytes);
+void qcow2_places_release(struct qcow2_places *places);
 
 /*
  * The places that a plan changes, what it cuts off included: disjoint, rising, and none larger than
- * QCOW2_PLACE_MOST_BYTES. The caller frees *out with qcow2_free().
+ * QCOW2_PLACE_MOST_BYTES. The caller releases *places.
  */
-int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_place **out, size_t *count,
+int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_places *places,
 		      struct qcow2_error *err);
+
+/*
+ * The clusters that the plan frees: counted in the file as it is, not counted as it will be, and
+ * no part of the places that it changes. Rising; empty if either is no image. The caller releases
+ * *freed.
+ */
+int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed,
+		     struct qcow2_places *freed, struct qcow2_error *err);
 
 #endif

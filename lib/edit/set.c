@@ -43,7 +43,7 @@ static int find_in_header(const struct qcow2_plan *plan, const char *name, struc
 	if (!field)
 		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 				  "the header has no field '%s'", name);
-	if (qcow2_plan_read(plan, plan->count, 0, raw, sizeof(raw), err))
+	if (qcow2_plan_read(plan, 0, raw, sizeof(raw), err))
 		return -1;
 	version = qcow2_load_be32(raw + 4);
 	if (version == 2 && field->offset_bytes >= V2_BYTES)
@@ -231,8 +231,7 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 {
 	uint8_t bytes[8];
 
-	if (qcow2_plan_read(plan, plan->count, target->offset_bytes, bytes, target->width_bytes,
-			    err))
+	if (qcow2_plan_read(plan, target->offset_bytes, bytes, target->width_bytes, err))
 		return -1;
 	if (target->bit_count > 0) {
 		unsigned mask = ((1U << target->bit_count) - 1) << target->first_bit;
@@ -265,7 +264,7 @@ int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
 		   struct qcow2_error *err)
 {
 	char why[QCOW2_WHY_MAX], safe[QCOW2_WHY_MAX / 2];
-	struct target target;
+	struct target target = {0};
 	uint64_t number;
 
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)path, strlen(path)}, safe,

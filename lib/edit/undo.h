@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The undo file. Big-endian; a head, two texts, then pieces and possible bytes:
+ * The undo file. Big-endian; a head, two texts, then three kinds of records:
  *
- *   0  "QCOW2UND"            56  number of pieces
- *   8  version, 32 bits      64  number of possible bytes' records
- *  12  state, 32 bits        72  time in seconds since the Epoch
- *  16  length of the file    80  checksum of the image's first bytes, as they were
- *  24  device of the image   88  length of the image's path, 32 bits
- *  32  inode                 92  length of the command, 32 bits
- *  40  old size              96  checksum of bytes 16 to 95 and of both texts
- *  48  new size             104  path, command
+ *   0  "QCOW2UND"                         88  modification time of the image before: seconds
+ *   8  version, 32 bits                   96  and nanoseconds, 32 bits
+ *  12  flags, 32 bits                    100  length of the image's path, 32 bits
+ *  16  length of the file                104  length of the command, 32 bits
+ *  24  device of the image               108  32 bits zero
+ *  32  inode, or number of a device      112  digest of the metadata before, 128 bits
+ *  40  old size                          128  digest of the metadata after, 128 bits
+ *  48  new size                          144  checksum of the image's first bytes before
+ *  56  number of pieces                  152  old bytes in all pieces
+ *  64  number of possible bytes' records 160  bytes of freed clusters
+ *  72  number of freed records           168  checksum of bytes 8 to 167 and of both texts
+ *  80  time in seconds since the Epoch   512  a state; 1024 another one
+ *                                       1536  path, command
+ *
+ * A state: number that rises, state (32 bits), flags (32 bits), modification time of the image when
+ * the state began (seconds; nanoseconds in 32 bits), 32 bits zero, checksum of all this. Of the two
+ * the one that is whole and has the higher number counts: a state that was being written when the
+ * power failed leaves the one before.
  *
  * A piece: offset, size (32 bits), length of old bytes, of new bytes (32 bits each), 32 bits zero,
  * checksum of these and of the bytes; the old bytes, the new ones. Pieces are disjoint and rise.
@@ -17,37 +27,84 @@
  * Possible bytes are what a place may hold in between, where a plan writes it more than once:
  * offset, size (32 bits), 32 bits zero, checksum; the bytes.
  *
- * Only the state ever changes. Numbers are 64 bits wide where nothing else is said.
+ * A freed record is a piece without new bytes: clusters that the change freed, as they were. They
+ * rise, too, and share nothing with pieces. Bytes that are not stored are zeros.
+ *
+ * Only the states ever change. Numbers are 64 bits wide where nothing else is said.
  */
 #ifndef QCOW2_EDIT_UNDO_H
 #define QCOW2_EDIT_UNDO_H
+
+#include <qcow2/undo.h>
 
 #include "edit/plan.h"
 #include "source/write.h"
 
 #define QCOW2_UNDO_MAGIC          "QCOW2UND"
-#define QCOW2_UNDO_VERSION        1
-#define QCOW2_UNDO_HEAD_BYTES     104
+#define QCOW2_UNDO_VERSION        2
+#define QCOW2_UNDO_HEAD_BYTES     176
+#define QCOW2_UNDO_STATE_BYTES    40
+#define QCOW2_UNDO_STATE_AT       512 /* of the first state; the second follows 512 bytes later */
+#define QCOW2_UNDO_TEXTS_AT       1536
 #define QCOW2_UNDO_PIECE_BYTES    32
 #define QCOW2_UNDO_POSSIBLE_BYTES 24
-#define QCOW2_UNDO_STATE_AT       12
-/* So much of the image's beginning tells it from others. */
+/* Without digests, so much of the image's beginning tells it from others. */
 #define QCOW2_UNDO_FIRST_BYTES ((size_t)65536)
+
+/* Flags of the head. */
+#define QCOW2_UNDO_HAS_BEFORE    UINT32_C(1) /* the digest of before is known */
+#define QCOW2_UNDO_HAS_AFTER     UINT32_C(2)
+#define QCOW2_UNDO_HAS_DATA_FILE UINT32_C(4)
+#define QCOW2_UNDO_OF_DEVICE     UINT32_C(8)
+/* Flags of a state: the undo put back every byte as it was, and had no doubt that it was right. */
+#define QCOW2_UNDO_WAS_EXACT  UINT32_C(1)
+#define QCOW2_UNDO_WAS_PROVED UINT32_C(2)
+
+/* What checksums of different things begin with. */
+enum {
+	QCOW2_UNDO_SEED_PIECE,
+	QCOW2_UNDO_SEED_POSSIBLE,
+	QCOW2_UNDO_SEED_FIRST,
+	QCOW2_UNDO_SEED_HEAD,
+	QCOW2_UNDO_SEED_FREED,
+	QCOW2_UNDO_SEED_STATE
+};
 
 /* Checksums of what belongs together: not against forgery, against damage. */
 uint64_t qcow2_undo_checksum(uint64_t seed, struct qcow2_bytes bytes);
 
+/* What an undo file is made of. */
+struct qcow2_undo_saving {
+	const struct qcow2_plan *plan;
+	const struct qcow2_places *changed, *freed;
+	const struct qcow2_apply_options *options;
+};
+
 /*
- * Writes the undo file of a plan: the places that it changes, with the bytes as they are and as
- * they will be. All is on the medium, the name included, when it returns 0. Nothing is left behind
- * after an error. *out is open, for qcow2_undo_mark().
+ * Writes the undo file of a plan, in state applying: the places that it changes, with the bytes as
+ * they are and as they will be, and what it frees. All is on the medium, the name included, when it
+ * returns 0. Nothing is left behind after an error. *out is open, for qcow2_undo_mark().
  */
-int qcow2_undo_save(const struct qcow2_plan *plan, const struct qcow2_place *places, size_t count,
-		    const struct qcow2_apply_options *options, struct qcow2_source **out,
+int qcow2_undo_save(const struct qcow2_undo_saving *saving, struct qcow2_source **out,
 		    struct qcow2_error *err);
 
-/* Notes a state in an undo file, and returns when it is on the medium. */
+/*
+ * Notes a state in an undo file, with the time at which the image was modified last, and returns
+ * when it is on the medium.
+ */
 int qcow2_undo_mark(struct qcow2_source *file, enum qcow2_undo_state state,
-		    struct qcow2_error *err);
+		    const struct qcow2_source *image, uint32_t flags, struct qcow2_error *err);
+
+/* The state that counts, as qcow2_undo_mark() has noted it. */
+struct qcow2_undo_marked {
+	uint64_t number;
+	enum qcow2_undo_state state;
+	uint64_t modified_seconds;
+	uint32_t modified_nanoseconds;
+	bool was_exact, was_proved;
+};
+/* Errors: QCOW2_ERROR_BROKEN (neither is whole), QCOW2_ERROR_IO. */
+int qcow2_undo_read_mark(struct qcow2_source *file, struct qcow2_undo_marked *mark,
+			 struct qcow2_error *err);
 
 #endif

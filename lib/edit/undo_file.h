@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* An undo file that is open. */
+/* An undo file that is open, and the image as it would be put back. */
 #ifndef QCOW2_EDIT_UNDO_FILE_H
 #define QCOW2_EDIT_UNDO_FILE_H
 
 #include "edit/undo.h"
 
-/* A piece, or possible bytes: where in the image, and where in the undo file. */
+/* A piece, possible bytes or a freed record: where in the image, and where in the undo file. */
 struct qcow2_undo_record {
 	uint64_t offset_bytes;
 	uint64_t at; /* of its bytes in the undo file, the old ones before the new ones */
 	uint32_t size, old_size, new_size;
+};
+
+/* The records of one kind, by their offsets. */
+struct qcow2_undo_records {
+	struct qcow2_undo_record *items;
+	size_t count;
 };
 
 struct qcow2_undo {
@@ -17,15 +23,97 @@ struct qcow2_undo {
 	struct qcow2_source *file;
 	char *texts; /* the image's path, then the command */
 	struct qcow2_undo_info info;
-	struct qcow2_source_identity identity;
+	struct qcow2_undo_marked mark;
+	struct qcow2_source_identity identity; /* of the image, when the change began */
+	uint32_t flags;
+	uint64_t digest_before[2], digest_after[2];
 	uint64_t first_sum;
-	struct qcow2_undo_record *records; /* pieces, then possible bytes */
-	size_t piece_count, record_count;
+	uint64_t possible_count, freed_count;
+	bool is_proved; /* the records below are read and their checksums are right */
+	struct qcow2_undo_records pieces, possible, freed;
 	uint8_t *buffer; /* of a piece: old, new */
 };
 
-/* Reads the old and the new bytes of a record, each filled up with zeros to its size. */
-int qcow2_undo_read(struct qcow2_undo *undo, const struct qcow2_undo_record *record,
-		    uint8_t *old_bytes, uint8_t *new_bytes, struct qcow2_error *err);
+/* Reads all records and proves them, unless that was done. */
+int qcow2_undo_prove(struct qcow2_undo *undo, struct qcow2_error *err);
+
+/* Reads the state again: it may have changed since the file was opened. */
+int qcow2_undo_refresh(struct qcow2_undo *undo, struct qcow2_error *err);
+
+/* Reads the old bytes of a record, filled up with zeros to its size. */
+int qcow2_undo_read_old(const struct qcow2_undo *undo, const struct qcow2_undo_record *record,
+			uint8_t *bytes, struct qcow2_error *err);
+/* Reads the new bytes, filled up likewise. */
+int qcow2_undo_read_new(const struct qcow2_undo *undo, const struct qcow2_undo_record *record,
+			uint8_t *bytes, struct qcow2_error *err);
+
+/* The first record of a kind whose end is behind offset; records->count if there is none. */
+size_t qcow2_undo_find(const struct qcow2_undo_records *records, uint64_t offset);
+
+/* The byte that a place in a freed cluster had; false if it is in none, or cannot be read. */
+bool qcow2_undo_freed_byte(const struct qcow2_undo *undo, uint64_t offset, uint8_t *byte);
+
+/* A byte that is put back with other bits than it had: see undo_doubt.c. */
+struct qcow2_undo_patch {
+	uint64_t offset_bytes;
+	uint8_t set, clear; /* bits */
+};
+
+/* In the order of the file. */
+struct qcow2_undo_patches {
+	struct qcow2_undo_patch *items;
+	size_t count, capacity;
+};
+
+/* False if memory is short. They are to be added in rising order. */
+bool qcow2_undo_patch_add(struct qcow2_undo_patches *patches, struct qcow2_undo_patch patch);
+void qcow2_undo_patches_release(struct qcow2_undo_patches *patches);
+
+/* The image with all pieces put back, and patched. */
+struct qcow2_undo_view {
+	const struct qcow2_undo *undo;
+	struct qcow2_source *image;
+	const struct qcow2_undo_patches *patches; /* NULL: none */
+};
+
+/*
+ * A read-only source that shows the image as it would be put back. *view stays where it is until
+ * the source is closed. Errors: QCOW2_ERROR_MEMORY.
+ */
+int qcow2_undo_view_open(struct qcow2_undo_view *view, struct qcow2_source **out,
+			 struct qcow2_error *err);
+
+/* What an undo has found out and is going to do. */
+struct qcow2_undoing {
+	struct qcow2_undo *undo;
+	struct qcow2_source *image;
+	const struct qcow2_undo_options *options;
+	struct qcow2_undo_result *result;
+	struct qcow2_source_identity identity; /* of the image now */
+	bool is_copy;                          /* not the file that was changed */
+	bool is_exact;                         /* the saved bytes were insisted on */
+	bool is_marked;                        /* an undo before this one left bitmaps in use */
+	bool is_untouched; /* its time proves that the file is as the change left it */
+	struct qcow2_check_result now, then; /* of the image, and of what it would be */
+	struct qcow2_undo_patches marks;     /* bits that an earlier undo may have patched */
+	struct qcow2_undo_patches patches;
+	struct qcow2_error *err;
+};
+
+/* Writes *u->result and u->patches; the caller releases both lists of patches. */
+int qcow2_undo_find_out(struct qcow2_undoing *u);
+/* Proves that each place holds bytes that the state allows. */
+int qcow2_undo_check_places(struct qcow2_undoing *u);
+/* Proves that what the change freed is as it was. */
+int qcow2_undo_check_freed(struct qcow2_undoing *u);
+/* Whether the guest may have written to its data in place since, for all that is known. */
+enum qcow2_undo_doubt qcow2_undo_find_doubt(struct qcow2_undoing *u);
+/* What must not come back as it was, if there is doubt: fills u->patches and the result. */
+int qcow2_undo_distrust(struct qcow2_undoing *u, struct qcow2_source *restored);
+/* Where earlier undos may have set or cleared bits: fills u->marks. */
+int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored);
+
+/* QCOW2_ERROR_MISMATCH; the text goes on with what that means. */
+int qcow2_undo_mismatch(struct qcow2_undoing *u, uint64_t offset, const char *text);
 
 #endif

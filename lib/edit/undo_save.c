@@ -6,17 +6,26 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "base/checked.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "edit/undo.h"
 
+#define TEXTS_BYTES 8192
+/* Small records are gathered before they are written. */
+#define GATHER_BYTES ((size_t)1 << 20)
+#define RECORD_BYTES ((size_t)(QCOW2_UNDO_PIECE_BYTES + 2 * QCOW2_PLACE_MOST_BYTES))
+
 /* Where the next bytes go, and what they are made of. */
 struct saving {
+	const struct qcow2_undo_saving *what;
 	const struct qcow2_plan *plan;
 	struct qcow2_source *file;
-	uint64_t at;
-	uint8_t *buffer; /* a head and two pieces */
+	uint64_t at; /* where the gathered bytes begin */
+	size_t gathered;
+	uint8_t *gather;   /* GATHER_BYTES */
+	uint8_t *record;   /* RECORD_BYTES */
+	uint64_t possible; /* records of possible bytes */
+	uint64_t old_bytes, freed_bytes;
 	struct qcow2_error *err;
 };
 
@@ -27,194 +36,230 @@ uint64_t qcow2_undo_checksum(uint64_t seed, struct qcow2_bytes bytes)
 	return qcow2_hash(&key, bytes);
 }
 
-int qcow2_undo_mark(struct qcow2_source *file, enum qcow2_undo_state state, struct qcow2_error *err)
+/* As much of a place as lies before end. */
+static size_t within(const struct qcow2_place *place, uint64_t end)
 {
-	uint8_t bytes[4];
+	uint64_t left = place->offset_bytes >= end ? 0 : end - place->offset_bytes;
 
-	qcow2_store_be32(bytes, (uint32_t)state);
-	return qcow2_source_write(file, QCOW2_UNDO_STATE_AT, bytes, sizeof(bytes), err) ||
-			       qcow2_source_sync(file, err)
-		       ? -1
-		       : 0;
+	return (size_t)(left < place->size_bytes ? left : place->size_bytes);
 }
 
-/* As much of [offset, offset + size) as lies before end. */
-static size_t within(uint64_t offset, uint64_t size, uint64_t end)
+static int flush(struct saving *s)
 {
-	uint64_t left = offset >= end ? 0 : end - offset;
-
-	return (size_t)(left < size ? left : size);
-}
-
-static int put(struct saving *s, const uint8_t *bytes, size_t size)
-{
-	if (qcow2_source_write(s->file, s->at, bytes, size, s->err))
+	if (s->gathered > 0 && qcow2_source_write(s->file, s->at, s->gather, s->gathered, s->err))
 		return -1;
-	s->at += size;
+	s->at += s->gathered;
+	s->gathered = 0;
 	return 0;
+}
+
+static int put(struct saving *s, struct qcow2_bytes bytes)
+{
+	if (bytes.size > GATHER_BYTES - s->gathered && flush(s))
+		return -1;
+	if (bytes.size > GATHER_BYTES) {
+		if (qcow2_source_write(s->file, s->at, bytes.data, bytes.size, s->err))
+			return -1;
+		s->at += bytes.size;
+		return 0;
+	}
+	memcpy(s->gather + s->gathered, bytes.data, bytes.size);
+	s->gathered += bytes.size;
+	return 0;
+}
+
+/* A record whose bytes, old_size and new_size of them, stand behind its head in s->record. */
+static int put_piece(struct saving *s, const struct qcow2_place *place, size_t old_size,
+		     size_t new_size, uint64_t seed)
+{
+	struct qcow2_bytes head = {s->record, 24};
+	struct qcow2_bytes bytes = {s->record + QCOW2_UNDO_PIECE_BYTES, old_size + new_size};
+
+	memset(s->record, 0, QCOW2_UNDO_PIECE_BYTES);
+	qcow2_store_be64(s->record, place->offset_bytes);
+	qcow2_store_be32(s->record + 8, (uint32_t)place->size_bytes);
+	qcow2_store_be32(s->record + 12, (uint32_t)old_size);
+	qcow2_store_be32(s->record + 16, (uint32_t)new_size);
+	qcow2_store_be64(s->record + 24,
+			 qcow2_undo_checksum(qcow2_undo_checksum(seed, head), bytes));
+	return put(s, (struct qcow2_bytes){s->record, QCOW2_UNDO_PIECE_BYTES + bytes.size});
 }
 
 static int save_piece(struct saving *s, const struct qcow2_place *place)
 {
-	size_t old_size = within(place->offset_bytes, place->size_bytes, s->plan->old_size_bytes);
-	size_t new_size = within(place->offset_bytes, place->size_bytes, s->plan->size_bytes);
-	uint8_t *old_bytes = s->buffer + QCOW2_UNDO_PIECE_BYTES, *new_bytes = old_bytes + old_size;
-	size_t size = old_size + new_size;
+	size_t old_size = within(place, s->plan->old_size_bytes);
+	size_t new_size = within(place, s->plan->size_bytes);
+	uint8_t *old_bytes = s->record + QCOW2_UNDO_PIECE_BYTES;
 
-	memset(s->buffer, 0, QCOW2_UNDO_PIECE_BYTES);
-	qcow2_store_be64(s->buffer, place->offset_bytes);
-	qcow2_store_be32(s->buffer + 8, (uint32_t)place->size_bytes);
-	qcow2_store_be32(s->buffer + 12, (uint32_t)old_size);
-	qcow2_store_be32(s->buffer + 16, (uint32_t)new_size);
-	if (qcow2_plan_read(s->plan, 0, place->offset_bytes, old_bytes, old_size, s->err) ||
-	    qcow2_plan_read(s->plan, s->plan->count, place->offset_bytes, new_bytes, new_size,
-			    s->err))
+	if (qcow2_plan_read_old(s->plan, place->offset_bytes, old_bytes, old_size, s->err) ||
+	    qcow2_plan_read(s->plan, place->offset_bytes, old_bytes + old_size, new_size, s->err))
 		return -1;
-	qcow2_store_be64(
-		s->buffer + 24,
-		qcow2_undo_checksum(qcow2_undo_checksum(0, (struct qcow2_bytes){s->buffer, 24}),
-				    (struct qcow2_bytes){old_bytes, size}));
-	return put(s, s->buffer, QCOW2_UNDO_PIECE_BYTES + size);
+	s->old_bytes += old_size;
+	return put_piece(s, place, old_size, new_size, QCOW2_UNDO_SEED_PIECE);
 }
 
-/* Whether another write of the plan touches the same bytes. */
-static bool is_rewritten(const struct qcow2_plan *plan, size_t index)
+/* What a hole holds need not be stored. */
+static int save_freed(struct saving *s, const struct qcow2_place *place)
 {
-	const struct qcow2_planned_write *write = plan->writes[index];
+	uint64_t hole = qcow2_source_hole_end(s->plan->source, place->offset_bytes);
+	size_t size = within(place, s->plan->old_size_bytes);
 
-	for (size_t i = 0; i < plan->count; i++)
-		if (i != index &&
-		    qcow2_ranges_overlap(write->offset_bytes, write->size,
-					 plan->writes[i]->offset_bytes, plan->writes[i]->size))
-			return true;
-	return false;
+	if (hole - place->offset_bytes >= size)
+		size = 0;
+	if (qcow2_plan_read_old(s->plan, place->offset_bytes, s->record + QCOW2_UNDO_PIECE_BYTES,
+				size, s->err))
+		return -1;
+	s->freed_bytes += place->size_bytes;
+	return put_piece(s, place, size, 0, QCOW2_UNDO_SEED_FREED);
 }
 
-static int save_possible_piece(struct saving *s, uint64_t offset, struct qcow2_bytes bytes)
+/* What a write leaves for a while, where another one writes as well. */
+static int save_possible(struct saving *s, const struct qcow2_planned_write *write)
 {
-	uint8_t head[QCOW2_UNDO_POSSIBLE_BYTES] = {0};
+	uint8_t *bytes = s->record + QCOW2_UNDO_POSSIBLE_BYTES;
+	uint64_t left = write->size_bytes;
 
-	qcow2_store_be64(head, offset);
-	qcow2_store_be32(head + 8, (uint32_t)bytes.size);
-	qcow2_store_be64(
-		head + 16,
-		qcow2_undo_checksum(qcow2_undo_checksum(1, (struct qcow2_bytes){head, 16}), bytes));
-	return put(s, head, sizeof(head)) || put(s, bytes.data, bytes.size) ? -1 : 0;
-}
+	while (left > 0) {
+		uint64_t done = write->size_bytes - left;
+		size_t size =
+			(size_t)(left < QCOW2_PLACE_MOST_BYTES ? left : QCOW2_PLACE_MOST_BYTES);
+		uint64_t sum;
 
-/* What a write leaves for a while; *count rises by the records that it takes. */
-static int save_possible(struct saving *s, const struct qcow2_planned_write *write, uint64_t *count)
-{
-	for (size_t at = 0; at < write->size; at += QCOW2_PLACE_MOST_BYTES) {
-		struct qcow2_bytes bytes = {write->bytes + at, write->size - at};
-
-		if (bytes.size > QCOW2_PLACE_MOST_BYTES)
-			bytes.size = QCOW2_PLACE_MOST_BYTES;
-		if (save_possible_piece(s, write->offset_bytes + at, bytes))
+		if (qcow2_store_get(&s->plan->store, write->at + done, bytes, size, s->err))
 			return -1;
-		(*count)++;
+		memset(s->record, 0, QCOW2_UNDO_POSSIBLE_BYTES);
+		qcow2_store_be64(s->record, write->offset_bytes + done);
+		qcow2_store_be32(s->record + 8, (uint32_t)size);
+		sum = qcow2_undo_checksum(QCOW2_UNDO_SEED_POSSIBLE,
+					  (struct qcow2_bytes){s->record, 16});
+		qcow2_store_be64(s->record + 16,
+				 qcow2_undo_checksum(sum, (struct qcow2_bytes){bytes, size}));
+		if (put(s, (struct qcow2_bytes){s->record, QCOW2_UNDO_POSSIBLE_BYTES + size}))
+			return -1;
+		s->possible++;
+		left -= size;
 	}
 	return 0;
+}
+
+static int save_records(struct saving *s)
+{
+	for (size_t i = 0; i < s->what->changed->count; i++)
+		if (save_piece(s, &s->what->changed->items[i]))
+			return -1;
+	for (size_t i = 0; i < s->plan->count; i++)
+		if (s->plan->writes[i].shares && save_possible(s, &s->plan->writes[i]))
+			return -1;
+	for (size_t i = 0; i < s->what->freed->count; i++)
+		if (save_freed(s, &s->what->freed->items[i]))
+			return -1;
+	return flush(s);
 }
 
 /* The checksum of the image's first bytes as they are. */
 static int sum_first(struct saving *s, uint64_t *sum)
 {
-	size_t size = within(0, QCOW2_UNDO_FIRST_BYTES, s->plan->old_size_bytes);
+	const struct qcow2_place place = {0, QCOW2_UNDO_FIRST_BYTES};
+	size_t size = within(&place, s->plan->old_size_bytes);
 
-	if (qcow2_plan_read(s->plan, 0, 0, s->buffer, size, s->err))
+	if (qcow2_plan_read_old(s->plan, 0, s->record, size, s->err))
 		return -1;
-	*sum = qcow2_undo_checksum(2, (struct qcow2_bytes){s->buffer, size});
+	*sum = qcow2_undo_checksum(QCOW2_UNDO_SEED_FIRST, (struct qcow2_bytes){s->record, size});
 	return 0;
 }
 
-struct counts {
-	uint64_t pieces, possible;
-};
+static uint32_t flags_of(const struct qcow2_plan *plan)
+{
+	return (plan->digests.has_before ? QCOW2_UNDO_HAS_BEFORE : 0) |
+	       (plan->digests.has_after ? QCOW2_UNDO_HAS_AFTER : 0) |
+	       (plan->digests.has_data_file ? QCOW2_UNDO_HAS_DATA_FILE : 0) |
+	       (plan->identity.is_device ? QCOW2_UNDO_OF_DEVICE : 0);
+}
+
+/* What the head says of the image. */
+static void put_image(const struct qcow2_plan *plan, uint8_t *head)
+{
+	qcow2_store_be64(head + 24, plan->identity.device);
+	qcow2_store_be64(head + 32, plan->identity.inode);
+	qcow2_store_be64(head + 40, plan->old_size_bytes);
+	qcow2_store_be64(head + 48, plan->size_bytes);
+	qcow2_store_be64(head + 88, plan->identity.modified_seconds);
+	qcow2_store_be32(head + 96, plan->identity.modified_nanoseconds);
+	for (size_t i = 0; i < 2; i++) {
+		qcow2_store_be64(head + 112 + 8 * i, plan->digests.before[i]);
+		qcow2_store_be64(head + 128 + 8 * i, plan->digests.after[i]);
+	}
+}
 
 /* The head is written last: a file without one is none. */
-static int save_head(struct saving *s, const struct qcow2_apply_options *options,
-		     const struct counts *counts, const char *texts)
+static int save_head(struct saving *s, const char *texts, size_t path_size)
 {
 	uint8_t head[QCOW2_UNDO_HEAD_BYTES] = {0};
-	size_t path_size = options->image_path ? strlen(options->image_path) : 0;
-	size_t size = strlen(texts);
-	struct qcow2_source_identity identity;
-	uint64_t first;
+	struct qcow2_bytes all = {(const uint8_t *)texts, strlen(texts)};
+	uint64_t first, sum;
 
 	if (sum_first(s, &first))
 		return -1;
-	qcow2_source_identify(s->plan->source, &identity);
 	memcpy(head, QCOW2_UNDO_MAGIC, 8);
 	qcow2_store_be32(head + 8, QCOW2_UNDO_VERSION);
-	qcow2_store_be32(head + QCOW2_UNDO_STATE_AT, QCOW2_UNDO_APPLYING);
+	qcow2_store_be32(head + 12, flags_of(s->plan));
 	qcow2_store_be64(head + 16, s->at);
-	qcow2_store_be64(head + 24, identity.device);
-	qcow2_store_be64(head + 32, identity.inode);
-	qcow2_store_be64(head + 40, s->plan->old_size_bytes);
-	qcow2_store_be64(head + 48, s->plan->size_bytes);
-	qcow2_store_be64(head + 56, counts->pieces);
-	qcow2_store_be64(head + 64, counts->possible);
-	qcow2_store_be64(head + 72, (uint64_t)time(NULL));
-	qcow2_store_be64(head + 80, first);
-	qcow2_store_be32(head + 88, (uint32_t)path_size);
-	qcow2_store_be32(head + 92, (uint32_t)(size - path_size));
-	qcow2_store_be64(
-		head + 96,
-		qcow2_undo_checksum(qcow2_undo_checksum(3, (struct qcow2_bytes){head + 16, 80}),
-				    (struct qcow2_bytes){(const uint8_t *)texts, size}));
+	put_image(s->plan, head);
+	qcow2_store_be64(head + 56, s->what->changed->count);
+	qcow2_store_be64(head + 64, s->possible);
+	qcow2_store_be64(head + 72, s->what->freed->count);
+	qcow2_store_be64(head + 80, (uint64_t)time(NULL));
+	qcow2_store_be32(head + 100, (uint32_t)path_size);
+	qcow2_store_be32(head + 104, (uint32_t)(all.size - path_size));
+	qcow2_store_be64(head + 144, first);
+	qcow2_store_be64(head + 152, s->old_bytes);
+	qcow2_store_be64(head + 160, s->freed_bytes);
+	sum = qcow2_undo_checksum(QCOW2_UNDO_SEED_HEAD, (struct qcow2_bytes){head + 8, 160});
+	qcow2_store_be64(head + 168, qcow2_undo_checksum(sum, all));
 	return qcow2_source_write(s->file, 0, head, sizeof(head), s->err);
 }
 
-static int save_all(struct saving *s, const struct qcow2_place *places, size_t count,
-		    const struct qcow2_apply_options *options)
+static int save_all(struct saving *s)
 {
-	struct counts counts = {.pieces = count};
-	char texts[8192];
+	const struct qcow2_apply_options *options = s->what->options;
+	const char *path = options->image_path ? options->image_path : "";
+	char texts[TEXTS_BYTES];
 
-	snprintf(texts, sizeof(texts), "%s", options->image_path ? options->image_path : "");
-	if (options->image_path && strlen(texts) < strlen(options->image_path))
+	if (strlen(path) >= sizeof(texts))
 		return qcow2_fail(s->err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "the image's path is too long for an undo file");
-	snprintf(texts + strlen(texts), sizeof(texts) - strlen(texts), "%s",
-		 options->command ? options->command : "");
-	s->at = QCOW2_UNDO_HEAD_BYTES;
-	if (put(s, (const uint8_t *)texts, strlen(texts)))
+	snprintf(texts, sizeof(texts), "%s%s", path, options->command ? options->command : "");
+	qcow2_source_own_like(s->file, s->plan->source);
+	s->at = QCOW2_UNDO_TEXTS_AT;
+	if (put(s, (struct qcow2_bytes){(const uint8_t *)texts, strlen(texts)}) ||
+	    save_records(s) ||
+	    qcow2_undo_mark(s->file, QCOW2_UNDO_APPLYING, s->plan->source, 0, s->err) ||
+	    save_head(s, texts, strlen(path)) || qcow2_source_sync(s->file, s->err))
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		if (save_piece(s, &places[i]))
-			return -1;
-	for (size_t i = 0; i < s->plan->count; i++) {
-		if (!is_rewritten(s->plan, i))
-			continue;
-		if (save_possible(s, s->plan->writes[i], &counts.possible))
-			return -1;
-	}
-	return save_head(s, options, &counts, texts) || qcow2_source_sync(s->file, s->err) ||
-			       qcow2_source_sync_name(options->undo_path, s->err)
-		       ? -1
-		       : 0;
+	return qcow2_source_sync_name(options->undo_path, s->err);
 }
 
-int qcow2_undo_save(const struct qcow2_plan *plan, const struct qcow2_place *places, size_t count,
-		    const struct qcow2_apply_options *options, struct qcow2_source **out,
+int qcow2_undo_save(const struct qcow2_undo_saving *saving, struct qcow2_source **out,
 		    struct qcow2_error *err)
 {
-	struct saving s = {.plan = plan, .err = err};
-	int failed;
+	struct saving s = {.what = saving, .plan = saving->plan, .err = err};
+	const char *path = saving->options->undo_path;
+	int failed = 0;
 
 	/* What could not be read again. */
-	if (count > QCOW2_WRITES_MOST)
+	if (saving->changed->count + saving->freed->count > QCOW2_WRITES_MOST)
 		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 				  "the plan changes over %zu places", QCOW2_WRITES_MOST);
-	if (qcow2_source_create(options->undo_path, &s.file, err))
+	if (qcow2_source_create(path, &s.file, err))
 		return -1;
-	s.buffer = qcow2_alloc_buffer(QCOW2_UNDO_PIECE_BYTES + 2 * QCOW2_PLACE_MOST_BYTES);
-	failed = s.buffer ? save_all(&s, places, count, options) : qcow2_fail_memory(err);
-	qcow2_free(s.buffer);
+	s.gather = qcow2_alloc_buffer(GATHER_BYTES);
+	s.record = qcow2_alloc_buffer(RECORD_BYTES);
+	failed = s.gather && s.record ? save_all(&s) : qcow2_fail_memory(err);
+	qcow2_free(s.gather);
+	qcow2_free(s.record);
 	if (failed) {
 		qcow2_source_close(s.file);
-		(void)qcow2_source_remove(options->undo_path);
+		(void)qcow2_source_remove(path);
 		return -1;
 	}
 	*out = s.file;

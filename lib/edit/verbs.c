@@ -248,7 +248,7 @@ int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
 
 	if (plan->size_bytes < sizeof(header))
 		return 0;
-	if (qcow2_plan_read(plan, plan->count, 0, header, sizeof(header), err))
+	if (qcow2_plan_read(plan, 0, header, sizeof(header), err))
 		return -1;
 	if (qcow2_load_be32(header) != MAGIC || qcow2_load_be32(header + 4) != 3)
 		return 0;

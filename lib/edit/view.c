@@ -11,7 +11,7 @@ static int view_read(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 	const struct qcow2_plan *plan = opaque;
 	struct qcow2_error err = {.errnum = 0};
 
-	if (qcow2_plan_read(plan, plan->count, offset_bytes, buffer, size, &err) == 0)
+	if (qcow2_plan_read(plan, offset_bytes, buffer, size, &err) == 0)
 		return 0;
 	return err.errnum ? err.errnum : EIO;
 }
@@ -20,13 +20,18 @@ static int view_read(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 static uint64_t view_hole_end(void *opaque, uint64_t offset_bytes)
 {
 	const struct qcow2_plan *plan = opaque;
+	const struct qcow2_segment *segment;
+	struct qcow2_segment_at at;
 	uint64_t end = offset_bytes < plan->old_size_bytes
 			       ? qcow2_source_hole_end(plan->source, offset_bytes)
 			       : plan->size_bytes;
 
 	if (end == plan->old_size_bytes && end > offset_bytes && plan->size_bytes > end)
 		end = plan->size_bytes;
-	return qcow2_plan_index_next(plan->buckets, offset_bytes, end);
+	segment = qcow2_segments_find(&plan->planned, offset_bytes, &at);
+	if (segment && segment->offset_bytes < end)
+		end = segment->offset_bytes > offset_bytes ? segment->offset_bytes : offset_bytes;
+	return end;
 }
 
 int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out, struct qcow2_error *err)
@@ -36,6 +41,7 @@ int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out, struct q
 	if (qcow2_source_from_ops(&ops, plan, plan->size_bytes, out, err))
 		return -1;
 	/* What a sparse file stores bounds what is read of a hostile one. */
-	(*out)->allocated_bytes = qcow2_source_allocated_bytes(plan->source) + plan->held_bytes;
+	(*out)->allocated_bytes =
+		qcow2_source_allocated_bytes(plan->source) + plan->store.end_bytes;
 	return 0;
 }

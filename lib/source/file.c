@@ -190,8 +190,7 @@ static int device_size(int fd, uint64_t *size_bytes)
 #endif
 }
 
-/* On success the source owns fd. */
-static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
+static int take_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
 {
 	uint64_t size_bytes, allocated_bytes;
 	struct qcow2_source *source;
@@ -221,6 +220,14 @@ static int source_from_fd(int fd, bool edit, struct qcow2_source **out, struct q
 	return 0;
 }
 
+int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
+{
+	if (take_fd(fd, edit, out, err) == 0)
+		return 0;
+	(void)close(fd);
+	return -1;
+}
+
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err)
 {
@@ -235,11 +242,7 @@ int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **ou
 	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return fail_open(path, errno, err);
-	if (source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) < 0) {
-		(void)close(fd);
-		return -1;
-	}
-	return 0;
+	return qcow2_source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err);
 }
 
 int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)

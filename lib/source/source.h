@@ -52,6 +52,9 @@ struct qcow2_source {
 int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			   struct qcow2_error *err);
 
+/* A source that owns fd, also after an error: then fd is closed. */
+int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err);
+
 /* A source without a budget, its union for the backend to fill. NULL, and *err filled. */
 struct qcow2_source *qcow2_source_new(const struct qcow2_source_backend *backend,
 				      uint64_t size_bytes, uint64_t allocated_bytes,

@@ -9,11 +9,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
+#define UNNAMED    ".qcow2-XXXXXX"
+/* Ticks of the clock are up to 10 ms long. */
+#define SETTLE_TRIES       25
+#define SETTLE_NANOSECONDS 1000000
+#ifdef CLOCK_REALTIME_COARSE
+#define SETTLE_CLOCK CLOCK_REALTIME_COARSE
+#else
+#define SETTLE_CLOCK CLOCK_REALTIME
+#endif
 
 bool qcow2_source_is_writable(const struct qcow2_source *source)
 {
@@ -87,11 +99,37 @@ void qcow2_source_identify(const struct qcow2_source *source,
 {
 	struct stat st;
 
-	*identity = (struct qcow2_source_identity){0, 0};
+	*identity = (struct qcow2_source_identity){.device = 0};
 	if (!source->is_file || fstat(source->fd, &st) < 0)
 		return;
+	identity->is_device = S_ISBLK(st.st_mode);
+	if (identity->is_device) {
+		/* A node's own inode does not outlive a restart. */
+		identity->inode = (uint64_t)st.st_rdev;
+		return;
+	}
+	identity->is_file = true;
 	identity->device = (uint64_t)st.st_dev;
 	identity->inode = (uint64_t)st.st_ino;
+	identity->size_bytes = (uint64_t)st.st_size;
+	identity->modified_seconds = (uint64_t)st.st_mtim.tv_sec;
+	identity->modified_nanoseconds = (uint32_t)st.st_mtim.tv_nsec;
+}
+
+void qcow2_source_settle(const struct qcow2_source *source)
+{
+	struct qcow2_source_identity identity;
+	struct timespec now, pause = {0, SETTLE_NANOSECONDS};
+
+	qcow2_source_identify(source, &identity);
+	for (int i = 0; identity.is_file && i < SETTLE_TRIES; i++) {
+		/* The clock that the system takes the times of files from. */
+		if (clock_gettime(SETTLE_CLOCK, &now) < 0 ||
+		    (uint64_t)now.tv_sec != identity.modified_seconds ||
+		    (uint64_t)now.tv_nsec > identity.modified_nanoseconds)
+			return;
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow2_error *err)
@@ -102,6 +140,15 @@ int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow
 int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err)
 {
 	return qcow2_source_open_file(path, O_RDWR, out, err);
+}
+
+void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other)
+{
+	struct stat st;
+
+	/* Only root may give files away; for others the owner is right, or nothing can be done. */
+	if (other->is_file && fstat(other->fd, &st) == 0 && fchown(file->fd, st.st_uid, st.st_gid))
+		return;
 }
 
 /* The folder that a path is in. False if the path is too long. */
@@ -119,6 +166,33 @@ static bool folder_of(const char *path, char *folder)
 	if (length == 0)
 		memcpy(folder, slash ? "/" : ".", 2);
 	return true;
+}
+
+static int open_unnamed(const char *folder)
+{
+	char path[PATH_BYTES + sizeof(UNNAMED)];
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd;
+	/* The file system cannot make one: a name for a moment. */
+	snprintf(path, sizeof(path), "%s/%s", folder, UNNAMED);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		(void)unlink(path);
+	return fd;
+}
+
+int qcow2_source_create_unnamed(const char *beside, struct qcow2_source **out,
+				struct qcow2_error *err)
+{
+	char folder[PATH_BYTES];
+	int fd = folder_of(beside, folder) ? open_unnamed(folder) : -1;
+
+	if (fd < 0)
+		return qcow2_fail_errno(err, errno, QCOW2_NO_OFFSET,
+					"cannot make a temporary file beside %s", beside);
+	return qcow2_source_from_fd(fd, true, out, err);
 }
 
 int qcow2_source_sync_name(const char *path, struct qcow2_error *err)

@@ -25,16 +25,32 @@ int qcow2_source_resize(struct qcow2_source *source, uint64_t size_bytes, struct
 /* Returns when all is on the medium. */
 int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err);
 
-/* What tells a file from others; zeros if the source is no file. */
+/* What tells a file from others, and whether it was written to; zeros if it is no file. */
 struct qcow2_source_identity {
-	uint64_t device;
-	uint64_t inode;
+	uint64_t device; /* 0 of a block device */
+	uint64_t inode;  /* of a block device, its number */
+	bool is_file;    /* the time is known; false for devices, too */
+	bool is_device;
+	uint64_t size_bytes; /* as it is now, of a file */
+	uint64_t modified_seconds;
+	uint32_t modified_nanoseconds;
 };
 void qcow2_source_identify(const struct qcow2_source *source,
 			   struct qcow2_source_identity *identity);
 
+/*
+ * Waits until what is written from now on gets another modification time than the one that the
+ * file has, but no longer than a few ticks of the system's clock.
+ */
+void qcow2_source_settle(const struct qcow2_source *source);
+
 /* A new file, which must not exist, to be read and written by its owner alone. */
 int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow2_error *err);
+/* Gives the file the owner of another one, as far as that is allowed. */
+void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other);
+/* A file without a name, in the folder of beside; it is gone when it is closed. */
+int qcow2_source_create_unnamed(const char *beside, struct qcow2_source **out,
+				struct qcow2_error *err);
 /* An existing file of ours, for reading and writing, without locks. */
 int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err);
 /* Returns when the name of a new file is on the medium. */

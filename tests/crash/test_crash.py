@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Edits and undos that are stopped after, before and in the middle of each write, change of size and
 # sync, or at which the system fails. Afterwards the image is untouched, or wholly changed, or `qcow2
-# undo` brings the original back byte for byte; never anything else.
+# undo` brings the original back; never anything else. What proves that no guest wrote in between is
+# lost with the process, so that bitmaps that were out of use for a while come back in use, and
+# unknown autoclear bits stay clear. `undo --exact` brings every byte back.
 """Crash tests of edit and undo."""
 import os
 import signal
@@ -58,6 +60,26 @@ def read(path):
         return stream.read()
 
 
+def without_doubts(image):
+    """An image with all bitmaps in use and no autoclear bit that is not known."""
+    image = bytearray(image)
+    image[88:95] = bytes(7)
+    image[95] &= 3
+    at = int.from_bytes(image[100:104], "big")
+    while image[at:at + 4] not in (b"\x23\x85\x28\x75", bytes(4)):
+        at += 8 + (int.from_bytes(image[at + 4:at + 8], "big") + 7 & ~7)
+    if image[at:at + 4] == bytes(4):
+        return image
+    count = int.from_bytes(image[at + 8:at + 12], "big")
+    entry = int.from_bytes(image[at + 24:at + 32], "big")
+    for _ in range(count):
+        image[entry + 15] |= 1
+        name = int.from_bytes(image[entry + 18:entry + 20], "big")
+        extra = int.from_bytes(image[entry + 20:entry + 24], "big")
+        entry += 24 + extra + name + 7 & ~7
+    return image
+
+
 class Scene:
     """One image, the edit of it, and the ways in which it may be disturbed."""
 
@@ -103,7 +125,12 @@ class Scene:
         return self.disturbed(self.edit_arguments(), step, how)[0]
 
     def undo_now(self):
-        done = run("undo", self.undo, program=RELEASE)
+        """An undo as people call it, again, and at last one that insists on every byte."""
+        for _ in range(2):
+            done = run("undo", self.undo, program=RELEASE)
+            assert done.returncode == 0, done
+            assert without_doubts(read(self.image)) == without_doubts(self.original)
+        done = run("undo", "--exact", self.undo, program=RELEASE)
         assert done.returncode == 0, done
         assert read(self.image) == self.original
 
@@ -173,8 +200,8 @@ def test_killed_undo(name, tmp_path, shim):
             stream.write(scene.applied)
 
     for how, _, done in all_steps(scene, ["undo", scene.undo], KILLS, prepare):
-        assert was_killed(done, how) or read(scene.image) == scene.original
-        scene.undo_now()
+        assert was_killed(done, how) or \
+            without_doubts(read(scene.image)) == without_doubts(scene.original)
         scene.undo_now()
 
 

@@ -105,7 +105,7 @@ def check_includes(out, name):
 
 # Who may write to an image: a plan that is applied, an undo, and the making of undo files.
 WRITERS = {"lib/edit/apply.c", "lib/edit/undo_apply.c", "lib/edit/undo_save.c",
-           "lib/source/write.c"}
+           "lib/edit/undo_mark.c", "lib/edit/store.c", "lib/source/write.c"}
 WRITES = ["qcow2_source_write", "qcow2_source_resize"]
 
 

@@ -4,6 +4,7 @@
  * and shrink, places that are written twice, and images that are no files.
  */
 #include <qcow2/edit.h>
+#include <qcow2/undo.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,7 +132,7 @@ static void undo_all(struct scene *scene)
 
 	reopen(scene);
 	assert_int_equal(qcow2_undo_open(scene->undo, &undo, &err), 0);
-	assert_int_equal(qcow2_undo_apply(undo, scene->source, 0, &err), 0);
+	assert_int_equal(qcow2_undo_apply(undo, scene->source, NULL, NULL, &err), 0);
 	qcow2_undo_close(undo);
 	assert_original(scene);
 }
@@ -242,8 +243,7 @@ static void large_places(void **state)
 	struct scene *scene = *state;
 	size_t size = (size_t)(5 * MIB / 2);
 	uint8_t *bytes = malloc(size);
-	struct qcow2_place *places;
-	size_t count;
+	struct qcow2_places places;
 
 	assert_non_null(bytes);
 	memset(bytes, 0xa5, size);
@@ -255,12 +255,12 @@ static void large_places(void **state)
 					  (struct qcow2_bytes){bytes, size}, "larger", &err),
 			 0);
 	free(bytes);
-	assert_int_equal(qcow2_plan_places(scene->plan, &places, &count, &err), 0);
-	assert_int_equal(count, 3);
-	assert_int_equal(places[0].offset_bytes, 4);
-	assert_int_equal(places[0].size_bytes, MIB);
-	assert_int_equal(places[2].offset_bytes + places[2].size_bytes, size + 8);
-	free(places);
+	assert_int_equal(qcow2_plan_places(scene->plan, &places, &err), 0);
+	assert_int_equal(places.count, 3);
+	assert_int_equal(places.items[0].offset_bytes, 4);
+	assert_int_equal(places.items[0].size_bytes, MIB);
+	assert_int_equal(places.items[2].offset_bytes + places.items[2].size_bytes, size + 8);
+	qcow2_places_release(&places);
 	apply(scene);
 	undo_all(scene);
 }
@@ -279,11 +279,13 @@ static void limits(void **state)
 	assert_int_equal(qcow2_plan_write(scene->plan, QCOW2_PHASE_NEW, UINT64_MAX,
 					  (struct qcow2_bytes){&byte, 1}, "farther", &err),
 			 -1);
-	scene->plan->held_bytes = (uint64_t)1 << 30;
+	scene->plan->store.memory_most = 0;
 	assert_int_equal(qcow2_plan_write(scene->plan, QCOW2_PHASE_NEW, 1,
 					  (struct qcow2_bytes){&byte, 1}, "full", &err),
 			 -1);
 	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	qcow2_plan_free(scene->plan);
+	assert_int_equal(qcow2_plan_new(scene->source, &scene->plan, &err), 0);
 	assert_int_equal(qcow2_source_open(scene->image, &reader, &err), 0);
 	assert_int_equal(qcow2_plan_new(reader, &plan, &err), 0);
 	assert_int_equal(qcow2_plan_apply(plan, NULL, &err), -1);
@@ -324,11 +326,11 @@ static void wrong_image(void **state)
 	reopen(scene);
 	assert_int_equal(qcow2_undo_open(scene->undo, &undo, &err), 0);
 	assert_int_equal(qcow2_source_open(scene->image, &reader, &err), 0);
-	assert_int_equal(qcow2_undo_apply(undo, reader, 0, &err), -1);
+	assert_int_equal(qcow2_undo_apply(undo, reader, NULL, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 	qcow2_source_close(reader);
 	assert_int_equal(qcow2_source_write(scene->source, 41, "y", 1, &err), 0);
-	assert_int_equal(qcow2_undo_apply(undo, scene->source, 0, &err), -1);
+	assert_int_equal(qcow2_undo_apply(undo, scene->source, NULL, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_MISMATCH);
 	qcow2_undo_close(undo);
 }
@@ -354,7 +356,7 @@ static void device(void **state)
 	plan_text(scene, QCOW2_PHASE_POINT, FILE_BYTES - 2, "xy");
 	apply(scene);
 	assert_int_equal(qcow2_undo_open(scene->undo, &undo, &err), 0);
-	assert_int_equal(qcow2_undo_apply(undo, scene->source, 0, &err), 0);
+	assert_int_equal(qcow2_undo_apply(undo, scene->source, NULL, NULL, &err), 0);
 	qcow2_undo_close(undo);
 	assert_original(scene);
 }

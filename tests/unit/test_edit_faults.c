@@ -7,6 +7,7 @@
 #include "image_bytes.h"
 
 #include <qcow2/edit.h>
+#include <qcow2/undo.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +93,7 @@ static int undo(void)
 	struct qcow2_error err;
 	int failed = qcow2_source_open_for_edit(path, 0, &source, &err) ||
 		     qcow2_undo_open(undo_path, &file, &err) ||
-		     qcow2_undo_apply(file, source, 0, &err);
+		     qcow2_undo_apply(file, source, NULL, NULL, &err);
 
 	qcow2_undo_close(file);
 	qcow2_source_close(source);

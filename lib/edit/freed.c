@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clusters that a plan frees ("Host cluster management"): what is in them may be overwritten as
+ * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "check/classify.h"
+#include "edit/plan.h"
+
+/* So much of a refcount block is compared at once. */
+#define PIECE_BYTES ((size_t)65536)
+/* What may be compared beyond all that the file stores: a hostile table names a block often. */
+#define SLACK_BYTES     (UINT64_C(64) << 20)
+#define OFFSET_MASK     (~UINT64_C(0x1ff))
+#define TABLE_MOST_SIZE (UINT64_C(1) << 40)
+
+/* The refcounts of the file as it is, or as it will be. */
+struct counting {
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	const struct qcow2_geometry *geometry;
+	uint64_t table_offset, table_entries;
+	uint8_t *bytes; /* PIECE_BYTES */
+};
+
+struct freeing {
+	const struct qcow2_plan *plan;
+	const struct qcow2_places *changed;
+	struct qcow2_places *freed;
+	struct counting before, after;
+	uint64_t bytes_left; /* that may still be compared */
+	size_t next;         /* of the changed places, the first that may matter */
+	struct qcow2_error *err;
+};
+
+/* False if the source is no image whose refcounts can be found. */
+static bool open_counting(struct counting *counting, struct qcow2_source *source)
+{
+	const struct qcow2_header *header;
+	struct qcow2_error ignored;
+	uint64_t size;
+
+	counting->source = source;
+	if (qcow2_image_open(source, &counting->image, &ignored))
+		return false;
+	counting->geometry = qcow2_image_geometry(counting->image);
+	if (!counting->geometry)
+		return false;
+	header = qcow2_image_header(counting->image);
+	counting->table_offset = header->refcount_table_offset;
+	size = qcow2_source_size_bytes(source);
+	if (counting->table_offset == 0 || counting->table_offset >= size)
+		return false;
+	size -= counting->table_offset;
+	if (size > TABLE_MOST_SIZE)
+		size = TABLE_MOST_SIZE;
+	counting->table_entries =
+		header->refcount_table_clusters * counting->geometry->cluster_size_bytes / 8;
+	if (counting->table_entries > size / 8)
+		counting->table_entries = size / 8;
+	return true;
+}
+
+/* Reads as far as the source has bytes; past its end, zeros. */
+static int read_padded(const struct counting *counting, uint64_t offset, size_t size,
+		       struct qcow2_error *err)
+{
+	uint64_t end = qcow2_source_size_bytes(counting->source);
+	size_t stored = offset >= end ? 0 : end - offset < size ? (size_t)(end - offset) : size;
+
+	memset(counting->bytes + stored, 0, size - stored);
+	return stored == 0
+		       ? 0
+		       : qcow2_source_read(counting->source, offset, counting->bytes, stored, err);
+}
+
+/* Where the block of that index is; 0: there is none. */
+static int find_block(const struct counting *counting, uint64_t index, uint64_t *offset,
+		      struct qcow2_error *err)
+{
+	uint8_t raw[8];
+
+	*offset = 0;
+	if (index >= counting->table_entries)
+		return 0;
+	if (qcow2_source_read(counting->source, counting->table_offset + index * 8, raw,
+			      sizeof(raw), err))
+		return -1;
+	*offset = qcow2_load_be64(raw) & OFFSET_MASK;
+	if (*offset % counting->geometry->cluster_size_bytes != 0)
+		*offset = 0;
+	return 0;
+}
+
+/* Adds a cluster, but for what the plan changes itself. */
+static bool add_cluster(struct freeing *f, uint64_t cluster)
+{
+	uint64_t size = f->before.geometry->cluster_size_bytes;
+	uint64_t at = cluster * size, end = at + size;
+
+	if (end > f->plan->old_size_bytes)
+		end = f->plan->old_size_bytes;
+	while (at < end) {
+		const struct qcow2_place *place =
+			f->next < f->changed->count ? &f->changed->items[f->next] : NULL;
+		uint64_t stop = place && place->offset_bytes < end ? place->offset_bytes : end;
+
+		if (at < stop && !qcow2_places_add(f->freed, at, stop - at))
+			return false;
+		if (stop == end)
+			break;
+		at = place->offset_bytes + place->size_bytes > at
+			     ? place->offset_bytes + place->size_bytes
+			     : at;
+		if (at <= end)
+			f->next++;
+	}
+	return true;
+}
+
+/* A piece of a block that both have read. */
+static int compare_piece(struct freeing *f, uint64_t first_cluster, size_t size)
+{
+	unsigned width = f->before.geometry->refcount_bits;
+	uint64_t last = f->plan->old_size_bytes >> f->before.geometry->cluster_bits;
+
+	if (memcmp(f->before.bytes, f->after.bytes, size) == 0)
+		return 0;
+	for (unsigned i = 0; i < size * 8 / width && first_cluster + i <= last; i++) {
+		if (qcow2_refcount_at(f->before.bytes, i, width) == 0 ||
+		    qcow2_refcount_at(f->after.bytes, i, width) != 0)
+			continue;
+		if (!add_cluster(f, first_cluster + i))
+			return qcow2_fail_memory(f->err);
+		if (f->freed->count > QCOW2_WRITES_MOST)
+			return qcow2_fail(f->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+					  "the change frees over %zu places", QCOW2_WRITES_MOST);
+	}
+	return 0;
+}
+
+static int compare_block(struct freeing *f, uint64_t index, uint64_t before, uint64_t after)
+{
+	const struct qcow2_geometry *geometry = f->before.geometry;
+	uint64_t cluster = geometry->cluster_size_bytes;
+	uint64_t first = index * geometry->refcount_block_entries;
+
+	for (uint64_t at = 0; at < cluster; at += PIECE_BYTES) {
+		size_t size = cluster - at < PIECE_BYTES ? (size_t)(cluster - at) : PIECE_BYTES;
+
+		if (f->bytes_left < size)
+			return qcow2_fail(f->err, QCOW2_ERROR_LIMIT, before,
+					  "the refcount table leads to the same blocks too often");
+		f->bytes_left -= size;
+		if (read_padded(&f->before, before + at, size, f->err))
+			return -1;
+		memset(f->after.bytes, 0, size);
+		if (after != 0 && read_padded(&f->after, after + at, size, f->err))
+			return -1;
+		if (compare_piece(f, first + at * 8 / geometry->refcount_bits, size))
+			return -1;
+	}
+	return 0;
+}
+
+static bool is_changed(const struct freeing *f, uint64_t offset)
+{
+	struct qcow2_segment_at at;
+	const struct qcow2_segment *segment = qcow2_segments_find(&f->plan->planned, offset, &at);
+
+	return segment && segment->offset_bytes < offset + f->before.geometry->cluster_size_bytes;
+}
+
+/* All blocks that count clusters of the file as it is. */
+static int compare_blocks(struct freeing *f)
+{
+	const struct qcow2_geometry *geometry = f->before.geometry;
+	uint64_t clusters = (f->plan->old_size_bytes >> geometry->cluster_bits) + 1;
+	uint64_t needed = clusters / geometry->refcount_block_entries + 1;
+
+	for (uint64_t i = 0; i < f->before.table_entries && i < needed; i++) {
+		uint64_t before, after, at = f->before.table_offset + i * 8;
+		uint64_t hole = qcow2_source_hole_end(f->before.source, at);
+
+		if (hole - at >= 8) {
+			i += (hole - at) / 8 - 1;
+			continue;
+		}
+		if (find_block(&f->before, i, &before, f->err) ||
+		    find_block(&f->after, i, &after, f->err))
+			return -1;
+		if (before == 0 || (before == after && !is_changed(f, before)))
+			continue;
+		if (compare_block(f, i, before, after))
+			return -1;
+	}
+	return 0;
+}
+
+static bool is_comparable(struct freeing *f, struct qcow2_source *view)
+{
+	return open_counting(&f->before, f->plan->source) && open_counting(&f->after, view) &&
+	       f->before.geometry->cluster_bits == f->after.geometry->cluster_bits &&
+	       f->before.geometry->refcount_bits == f->after.geometry->refcount_bits;
+}
+
+int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed,
+		     struct qcow2_places *freed, struct qcow2_error *err)
+{
+	struct freeing f = {
+		.plan = plan,
+		.changed = changed,
+		.freed = freed,
+		.bytes_left =
+			2 * (qcow2_source_allocated_bytes(plan->source) + plan->store.end_bytes) +
+			SLACK_BYTES,
+		.err = err,
+	};
+	struct qcow2_source *view = NULL;
+	uint8_t *bytes = qcow2_alloc_buffer(2 * PIECE_BYTES);
+	int failed = -1;
+
+	*freed = (struct qcow2_places){.items = NULL};
+	f.before.bytes = bytes;
+	f.after.bytes = bytes + PIECE_BYTES;
+	if (!bytes)
+		qcow2_fail_memory(err);
+	else if (qcow2_plan_view(plan, &view, err) == 0)
+		failed = is_comparable(&f, view) ? compare_blocks(&f) : 0;
+	qcow2_image_close(f.before.image);
+	qcow2_image_close(f.after.image);
+	qcow2_source_close(view);
+	qcow2_free(bytes);
+	if (failed)
+		qcow2_places_release(freed);
+	return failed;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Judges an undo before anything is written: the image must be in a state that the change, or an
+ * undo of it, left; what it would become must have the metadata that it had before.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "edit/undo_file.h"
+
+static int check_identity(struct qcow2_undoing *u)
+{
+	u->is_copy = !qcow2_undo_is_of(u->undo, u->image);
+	if (u->is_copy && !(u->options->flags & QCOW2_UNDO_ELSEWHERE))
+		return qcow2_undo_mismatch(
+			u, QCOW2_NO_OFFSET,
+			"not the file that was changed, but another one of its name");
+	return 0;
+}
+
+static int check_size(struct qcow2_undoing *u)
+{
+	const struct qcow2_undo_info *info = &u->undo->info;
+	uint64_t low = info->old_size_bytes, high = info->new_size_bytes;
+	uint64_t now = qcow2_source_size_bytes(u->image);
+
+	if (info->state == QCOW2_UNDO_APPLIED && !u->is_copy)
+		low = high;
+	if (info->state == QCOW2_UNDO_UNDONE && !u->is_copy)
+		high = low;
+	if (now < (low < high ? low : high) || now > (low < high ? high : low))
+		return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+					   "the image was written to since: its size is not what "
+					   "the change left");
+	return 0;
+}
+
+/* Without digests, only the beginning of what the image would be tells it from others. */
+static int check_first(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	uint64_t all = qcow2_source_size_bytes(restored);
+	struct qcow2_bytes first = {NULL, all < QCOW2_UNDO_FIRST_BYTES ? (size_t)all
+								       : QCOW2_UNDO_FIRST_BYTES};
+	uint8_t *bytes = qcow2_alloc_buffer(first.size);
+	int failed;
+
+	if (!bytes)
+		return qcow2_fail_memory(u->err);
+	first.data = bytes;
+	failed = qcow2_source_read(restored, 0, bytes, first.size, u->err);
+	if (!failed && qcow2_undo_checksum(QCOW2_UNDO_SEED_FIRST, first) != u->undo->first_sum)
+		failed = qcow2_undo_mismatch(u, 0,
+					     "the image begins unlike the one that was changed, or "
+					     "was written to since");
+	qcow2_free(bytes);
+	return failed;
+}
+
+static bool is_same(const struct qcow2_check_result *result, const uint64_t *digest)
+{
+	return result->has_digest &&
+	       memcmp(result->metadata_digest, digest, sizeof(result->metadata_digest)) == 0;
+}
+
+static int check_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	const struct qcow2_undo *undo = u->undo;
+
+	if (qcow2_metadata_digest(u->image, &u->now, u->err) ||
+	    qcow2_metadata_digest(restored, &u->then, u->err))
+		return -1;
+	if (undo->info.state == QCOW2_UNDO_APPLIED && !u->is_copy &&
+	    (undo->flags & QCOW2_UNDO_HAS_AFTER) && !is_same(&u->now, undo->digest_after))
+		return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+					   "the image was written to since: its metadata are not "
+					   "what the change left");
+	if (!is_same(&u->then, undo->digest_before))
+		return qcow2_undo_mismatch(
+			u, QCOW2_NO_OFFSET,
+			undo->info.state == QCOW2_UNDO_APPLIED && !u->is_copy
+				? "the undo would not bring back the metadata of before"
+				: "the image was written to since the change was interrupted, or "
+				  "is none that it was made to");
+	return 0;
+}
+
+/*
+ * What cannot be checked has no digest. Then only a file that nobody has touched is known to be
+ * what the change left.
+ */
+static int check_without_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	if (check_first(u, restored))
+		return -1;
+	if (u->is_untouched || u->is_exact)
+		return 0;
+	return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+				   "the image could not be checked when it was changed, so that "
+				   "nothing proves that it was left alone since (--exact puts the "
+				   "saved bytes back all the same)");
+}
+
+/* A guest may have written where no disk would be any more. */
+static int check_size_of_disk(struct qcow2_undoing *u)
+{
+	enum qcow2_problem_id id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE;
+
+	if (u->result->doubt == QCOW2_UNDO_NO_DOUBT || u->is_exact ||
+	    u->then.by_kind[id] <= u->now.by_kind[id])
+		return 0;
+	return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+				   "the virtual disk would become smaller, and what a guest may "
+				   "have written behind its new end would be cut off (--exact does "
+				   "it all the same)");
+}
+
+static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	if (qcow2_undo_find_marks(u, restored) || qcow2_undo_check_places(u))
+		return -1;
+	u->result->is_undone = u->undo->info.state == QCOW2_UNDO_UNDONE && !u->is_copy;
+	/* Who insists on the saved bytes may do so after an undo that was careful. */
+	if (u->result->is_undone && (!u->is_exact || u->undo->mark.was_exact))
+		return 0;
+	u->result->is_undone = false;
+	u->result->doubt = qcow2_undo_find_doubt(u);
+	if (u->undo->info.proves_metadata ? check_digests(u, restored) || check_size_of_disk(u)
+					  : check_without_digests(u, restored))
+		return -1;
+	if (qcow2_undo_check_freed(u))
+		return -1;
+	if (u->result->doubt == QCOW2_UNDO_NO_DOUBT || u->is_exact)
+		return 0;
+	return qcow2_undo_distrust(u, restored);
+}
+
+int qcow2_undo_find_out(struct qcow2_undoing *u)
+{
+	struct qcow2_undo_view view = {.undo = u->undo, .image = u->image};
+	struct qcow2_source *restored;
+	int failed;
+
+	*u->result = (struct qcow2_undo_result){.is_undone = false};
+	u->is_exact = (u->options->flags & QCOW2_UNDO_EXACT) != 0;
+	qcow2_source_identify(u->image, &u->identity);
+	if (qcow2_undo_refresh(u->undo, u->err) || qcow2_undo_prove(u->undo, u->err) ||
+	    check_identity(u) || check_size(u) || qcow2_undo_view_open(&view, &restored, u->err))
+		return -1;
+	failed = prove(u, restored);
+	qcow2_source_close(restored);
+	u->result->is_exact = u->result->is_undone ? u->undo->mark.was_exact
+						   : u->patches.count == 0 && !u->is_marked;
+	return failed;
+}
+
+int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
+		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
+		     struct qcow2_error *err)
+{
+	static const struct qcow2_undo_options defaults;
+	struct qcow2_undoing u = {.undo = undo,
+				  .image = image,
+				  .options = options ? options : &defaults,
+				  .result = result,
+				  .err = err};
+	int failed = qcow2_undo_find_out(&u);
+
+	qcow2_undo_patches_release(&u.marks);
+	qcow2_undo_patches_release(&u.patches);
+	return failed;
+}
