@@ -127,7 +127,9 @@ static int apply(struct change *change)
 {
 	/* As it is found from any folder. */
 	char *path = realpath(change->report.file, NULL);
+	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
+		.no_undo_file = &no_undo_file,
 		.undo_path = change->report.undo_file,
 		.image_path = path ? path : change->report.file,
 		.command = change->description,
@@ -139,7 +141,8 @@ static int apply(struct change *change)
 	if (!failed)
 		return EXIT_FINE;
 	undo_place_abandon(&change->place);
-	return change_fail(change, &err);
+	return no_undo_file ? undo_place_fail(change->command, &change->place, &err)
+			    : change_fail(change, &err);
 }
 
 static int plan_changes(struct change *change)

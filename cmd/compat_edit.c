@@ -234,17 +234,23 @@ static int apply(struct script *s, struct qcow2_plan *plan, const struct undo_pl
 {
 	/* As it is found from any folder. */
 	char *path = realpath(s->edit->file, NULL);
+	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
 		.undo_path = place->path[0] ? place->path : NULL,
 		.image_path = path ? path : s->edit->file,
 		.command = s->edit->command,
+		.no_undo_file = &no_undo_file,
 	};
 	int failed = qcow2_plan_apply(plan, &how, &s->err);
 
 	free(path);
-	if (failed)
-		undo_place_abandon(place);
-	return failed ? DIED : DONE;
+	if (!failed)
+		return DONE;
+	undo_place_abandon(place);
+	if (!no_undo_file)
+		return DIED;
+	undo_place_fail(&compat_command, place, &s->err);
+	return SAID;
 }
 
 static int update(struct script *s)

@@ -20,6 +20,8 @@
 /* So much of the image's name is part of the undo file's, whose name may have 255 bytes. */
 #define BASE_MOST 180
 
+#define WAYS_OUT "(--undo-file=PATH or --undo-dir=DIR keeps it elsewhere, --no-undo keeps none)"
+
 static int fail(const struct command *command, const char *path, int errnum, const char *text)
 {
 	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
@@ -332,8 +334,16 @@ int undo_place_prepare(const struct command *command, struct undo_place *place)
 		return EXIT_FINE;
 	undo_place_abandon(place);
 	return fail(command, place->path, errnum,
-		    "no undo file could be made, and nothing was changed (--undo-file=PATH or "
-		    "--undo-dir=DIR keeps it elsewhere, --no-undo keeps none)");
+		    "no undo file could be made, and nothing was changed " WAYS_OUT);
+}
+
+int undo_place_fail(const struct command *command, const struct undo_place *place,
+		    const struct qcow2_error *err)
+{
+	struct qcow2_error said = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(said.text, sizeof(said.text), "%.150s " WAYS_OUT, err->text);
+	return report_error(command, place->path, &said);
 }
 
 void undo_place_abandon(const struct undo_place *place)

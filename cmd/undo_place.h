@@ -47,6 +47,10 @@ int undo_place_choose(const struct command *command, const struct undo_choice *c
 /* Makes the folder, and sees whether a file can be made there. As above. */
 int undo_place_prepare(const struct command *command, struct undo_place *place);
 
+/* Says that no undo file could be made after all, for want of room. Returns EXIT_COULD_NOT. */
+int undo_place_fail(const struct command *command, const struct undo_place *place,
+		    const struct qcow2_error *err);
+
 /* No undo file was made after all: the folder goes, too, if it was made for it. */
 void undo_place_abandon(const struct undo_place *place);
 
