@@ -605,16 +605,17 @@ def test_undo_list(plain):
     shown = json.loads(run("undo", "-l", "-j", undo).stdout)
     assert shown["state"] == "applied" and shown["image"] == plain
     assert shown["pieces"] == [{"offset": 29, "old": "10", "new": "08"}]
-    assert json.loads(run("undo", "--output=json", undo).stdout) == {"image": plain, "bytes": 1}
+    shown = json.loads(run("undo", "--output=json", undo).stdout)
+    assert (shown["image"], shown["bytes"], shown["exact"]) == (plain, 1, True)
     assert run("undo", undo).stdout.decode("utf-8") == f"undone before: {plain}\n"
     assert json.loads(run("undo", "-lj", undo).stdout)["state"] == "undone"
-    assert json.loads(run("undo", "-j", undo).stdout) == {"image": plain, "bytes": 0}
+    assert json.loads(run("undo", "-j", undo).stdout)["bytes"] == 0
 
 
 @pytest.mark.parametrize("arguments, says", [
     ((), "no undo file given"),
     (("a", "b", "c"), "too many operands"),
-    (("--list", "a", "b"), "too many operands"),
+    (("--list", "a", "b"), "a: No such file or directory"),
     (("--output=xml", "a"), "--output is human or json"),
     (("/nowhere/x",), "No such file or directory"),
 ])
