@@ -20,6 +20,7 @@ enum undo_now {
 	UNDO_NOW_UNKNOWN, /* why says why that cannot be told */
 	UNDO_NOW_EXACT,
 	UNDO_NOW_SAFE,   /* not all of it: see result */
+	UNDO_NOW_INSIST, /* only with --exact: what else it would leave is not safe */
 	UNDO_NOW_AFTER,  /* once another one, first, is undone */
 	UNDO_NOW_NEVER,  /* the image was written to since */
 	UNDO_NOW_OTHER,  /* another file is where the image was */

@@ -23,11 +23,14 @@ struct group {
 	bool in_doubt; /* one that is not known may have to be undone first */
 };
 
+/* That nothing was written goes without saying here. */
 static void set(struct undo_entry *entry, enum undo_now now, const char *why)
 {
+	const char *end = why ? strstr(why, "; nothing was written") : NULL;
+
 	entry->now = now;
 	free(entry->why);
-	entry->why = why ? strdup(why) : NULL;
+	entry->why = !why ? NULL : end ? strndup(why, (size_t)(end - why)) : strdup(why);
 }
 
 void undo_list_open(struct undo_list *list, size_t from, size_t to)
@@ -87,23 +90,32 @@ struct qcow2_undo **undo_list_undone(const struct undo_list *list, size_t from, 
 
 /* ---- judging ---- */
 
-static void judge_alone(struct group *group, struct undo_entry *entry)
+/* What judging it says, with flags of enum qcow2_undo_flags. */
+static enum undo_now judge_with(const struct group *group, struct undo_entry *entry, unsigned flags,
+				struct qcow2_error *err)
 {
-	const struct qcow2_undo_options how = {.later = group->undone,
-					       .later_count = group->undone_count};
-	struct qcow2_error err;
+	const struct qcow2_undo_options how = {
+		.flags = flags, .later = group->undone, .later_count = group->undone_count};
 
-	if (qcow2_undo_judge(entry->undo, group->image, &how, &entry->result, &err) == 0)
-		set(entry,
-		    entry->result.is_undone  ? UNDO_NOW_UNDONE
-		    : entry->result.is_exact ? UNDO_NOW_EXACT
-					     : UNDO_NOW_SAFE,
-		    NULL);
-	else
-		set(entry,
-		    err.code == QCOW2_ERROR_MISMATCH && !group->in_doubt ? UNDO_NOW_NEVER
-									 : UNDO_NOW_UNKNOWN,
-		    err.text);
+	if (qcow2_undo_judge(entry->undo, group->image, &how, &entry->result, err))
+		return err->code == QCOW2_ERROR_MISMATCH && !group->in_doubt ? UNDO_NOW_NEVER
+									     : UNDO_NOW_UNKNOWN;
+	if (entry->result.is_undone)
+		return UNDO_NOW_UNDONE;
+	return entry->result.is_exact ? UNDO_NOW_EXACT : UNDO_NOW_SAFE;
+}
+
+static void judge_alone(const struct group *group, struct undo_entry *entry)
+{
+	struct qcow2_error err, ignored;
+	enum undo_now now = judge_with(group, entry, 0, &err), insisted;
+	bool failed = now == UNDO_NOW_NEVER || now == UNDO_NOW_UNKNOWN;
+
+	if (failed && err.code == QCOW2_ERROR_MISMATCH) {
+		insisted = judge_with(group, entry, QCOW2_UNDO_EXACT, &ignored);
+		now = insisted == UNDO_NOW_EXACT ? UNDO_NOW_INSIST : now;
+	}
+	set(entry, now, failed ? err.text : NULL);
 }
 
 /*
@@ -129,7 +141,7 @@ static void judge_entry(struct group *group, size_t index)
 	next = follower(group->list, group->from, index);
 	later = next == UNDO_NO_ENTRY ? NULL : &group->list->entries[next];
 	if (later && (later->now == UNDO_NOW_EXACT || later->now == UNDO_NOW_SAFE ||
-		      later->now == UNDO_NOW_AFTER)) {
+		      later->now == UNDO_NOW_INSIST || later->now == UNDO_NOW_AFTER)) {
 		set(entry, UNDO_NOW_AFTER, NULL);
 		entry->first = later->now == UNDO_NOW_AFTER ? later->first : next;
 		return;

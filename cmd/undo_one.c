@@ -210,6 +210,23 @@ static int say_done(struct one *one)
 	return EXIT_FINE;
 }
 
+/* Whether a later one, which is open, could be undone. */
+static bool can_be_undone(const struct one *one, const struct undo_entry *later)
+{
+	struct qcow2_undo_options how = {
+		.flags = QCOW2_UNDO_EXACT | (one->image != one->path ? QCOW2_UNDO_ELSEWHERE : 0)};
+	struct qcow2_undo_result result;
+	struct qcow2_source *source;
+	struct qcow2_error err;
+	bool fits;
+
+	if (qcow2_source_open(one->image, &source, &err))
+		return false;
+	fits = qcow2_undo_judge(later->undo, source, &how, &result, &err) == 0;
+	qcow2_source_close(source);
+	return fits;
+}
+
 /* Why not, and which later change has to be undone first if that is why. */
 static int refuse(struct one *one, const struct qcow2_error *err)
 {
@@ -223,7 +240,12 @@ static int refuse(struct one *one, const struct qcow2_error *err)
 	if (!first)
 		return EXIT_COULD_NOT;
 	qcow2_text_escape(bytes_of(first->path), safe, sizeof(safe));
-	fprintf(stderr, "qcow2 undo: a later change has to be undone first: qcow2 undo %s\n", safe);
+	if (can_be_undone(one, first))
+		fprintf(stderr,
+			"qcow2 undo: a later change has to be undone first: qcow2 undo %s\n", safe);
+	else
+		fprintf(stderr, "qcow2 undo: a later change cannot be undone any more either: %s\n",
+			safe);
 	return EXIT_COULD_NOT;
 }
 

@@ -13,6 +13,8 @@
 #define TEXT_SHOWN 200
 /* What is left of 80 columns for the change. */
 #define CHANGE_COLUMNS 30
+/* What the library says first of an image that has another content. */
+#define SINCE "the image was written to since: "
 
 const char *undo_state_name(enum qcow2_undo_state state)
 {
@@ -33,10 +35,10 @@ const char *undo_now_name(enum undo_now now)
 {
 	static const char *const names[] = {
 		[UNDO_NOW_UNKNOWN] = "unknown",   [UNDO_NOW_EXACT] = "exact",
-		[UNDO_NOW_SAFE] = "safe",         [UNDO_NOW_AFTER] = "after",
-		[UNDO_NOW_NEVER] = "never",       [UNDO_NOW_OTHER] = "other image",
-		[UNDO_NOW_GONE] = "no image",     [UNDO_NOW_UNDONE] = "undone",
-		[UNDO_NOW_BROKEN] = "unreadable",
+		[UNDO_NOW_SAFE] = "safe",         [UNDO_NOW_INSIST] = "exact only",
+		[UNDO_NOW_AFTER] = "after",       [UNDO_NOW_NEVER] = "never",
+		[UNDO_NOW_OTHER] = "other image", [UNDO_NOW_GONE] = "no image",
+		[UNDO_NOW_UNDONE] = "undone",     [UNDO_NOW_BROKEN] = "unreadable",
 	};
 
 	return names[now];
@@ -224,6 +226,9 @@ static void show_reason(const struct page *page, const struct undo_entry *entry)
 
 	if (!why)
 		return;
+	/* "never" says the first half. */
+	if (entry->now == UNDO_NOW_NEVER && strncmp(why, SINCE, strlen(SINCE)) == 0)
+		why += strlen(SINCE);
 	spool_print(page->out, "      %s", why);
 	if (elsewhere)
 		show_path(page->out, page->list->entries[entry->first].path);

@@ -461,7 +461,10 @@ def test_written_to_since(plain, three):
         opened.seek(87)
         opened.write(b"\x02")
     assert nows(plain) == [(name, "never") for name in three]
-    assert " never " in page(plain)
+    text = page(plain)
+    assert " never " in text and "nothing was written" not in text and "written to" not in text
+    said = run("undo", three[2]).stderr.decode()
+    assert f"a later change cannot be undone any more either: {three[0]}\n" in said
 
 
 def test_image_that_is_not_there(plain, tmp_path, three):
@@ -616,6 +619,20 @@ def test_exact_afterwards(touched):
     assert (shown["exact"], shown["reason"], shown["bitmaps-in-use"]) == (False, "time", 1)
     assert run("undo", "--exact", undo).returncode == 0
     assert read(path) == read(image(BITMAPS)[0])
+
+
+def test_only_exact(tmp_path):
+    """What a smaller disk would cut off may have been written since; that undo file is kept."""
+    path = str(tmp_path / "disk.qcow2")
+    shutil.copyfile(image("size 1M\nwrite 0 1M\n")[0], path)
+    assert run("edit", "--force", path, "set", "header/size=512k").returncode == 0
+    undo = change(path, field="size", to="1M")[1]
+    os.utime(path)
+    shown = listed(path)["undo-files"]
+    assert [one["now"] for one in shown] == ["exact only", "after"] and "--exact" in shown[0]["why"]
+    assert " exact only " in page(path)
+    assert listed(path, option="--prune")["undo-files"] == []
+    assert run("undo", undo).returncode == 1 and run("undo", "--exact", undo).returncode == 0
 
 
 # ---- removing ----
