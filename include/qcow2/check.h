@@ -46,7 +46,7 @@ struct qcow2_check_result {
 	/* False if the header does not allow to look at the clusters at all; then the numbers below
 	 * are 0. */
 	bool clusters_checked;
-	bool has_data_file; /* the guest's data are in another file */
+	bool has_data_file;              /* the guest's data are in another file */
 	uint64_t image_end_offset_bytes; /* end of the last host cluster in use */
 	uint64_t total_clusters;         /* of the virtual disk */
 	/* Of the active image: */

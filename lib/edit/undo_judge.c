@@ -80,7 +80,8 @@ static int check_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
 		return qcow2_undo_mismatch(
 			u, QCOW2_NO_OFFSET,
 			undo->info.state == QCOW2_UNDO_APPLIED && !u->is_copy
-				? "the undo would not bring back the metadata of before"
+				? "the image was written to since: the undo would not bring back "
+				  "the metadata of before"
 				: "the image was written to since the change was interrupted, or "
 				  "is none that it was made to");
 	return 0;
@@ -126,10 +127,10 @@ static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
 		return 0;
 	u->result->is_undone = false;
 	u->result->doubt = qcow2_undo_find_doubt(u);
+	if (qcow2_undo_check_freed(u))
+		return -1;
 	if (u->undo->info.proves_metadata ? check_digests(u, restored) || check_size_of_disk(u)
 					  : check_without_digests(u, restored))
-		return -1;
-	if (qcow2_undo_check_freed(u))
 		return -1;
 	if (u->result->doubt == QCOW2_UNDO_NO_DOUBT || u->is_exact)
 		return 0;

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+# Each kind of change, then what may happen to an image before somebody thinks better of it, then
+# undo. docs/edit.md has the same table; what is expected here is what stands there.
+"""undo after the real qemu-io and qemu-img have worked with the image."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "forge"))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+
+from helpers import document, run  # noqa: E402
+
+M = 1 << 20
+SIZE = 64 * M
+CONTENTS = ("write -P 1 0 8M", "write -P 1 20M 1M", "discard 20M 1M")
+IMAGE = object()  # stands for its path
+EDIT = os.path.join(HERE, "..", "..", "docs", "edit.md")
+
+# What stands in the table of docs/edit.md.
+EXACT = "exact"      # every byte is what it was
+SAFE = "safe"        # as before, but that bitmaps that come back do so in use
+REFUSED = "refused"  # nothing is written
+
+# A name, the command line before the image, behind it, and what the image must have.
+CHANGES = {
+    "edit backing set": (("edit",), ("backing", "set", "base.raw", "raw"), ()),
+    "edit extension add": (("edit", "--data=x"), ("extension", "add", "0x12345678"), ()),
+    "edit feature lazy-refcounts on": (("edit",),
+                                       ("feature", "compatible", "lazy-refcounts", "on"), ()),
+    "edit feature-names rebuild": (("edit",), ("feature-names", "rebuild"), ("no names",)),
+    "edit set header/size, larger": (("edit",), ("set", "header/size=128M"), ()),
+    "edit of an image with an unknown autoclear bit": (("edit", "--data=x"),
+                                                       ("extension", "add", "0x12345678"),
+                                                       ("autoclear",)),
+    "bitmap add, the first": (("bitmap", "add"), ("new",), ()),
+    "bitmap add, one more": (("bitmap", "add"), ("new",), ("b0",)),
+    "bitmap remove, the last": (("bitmap", "remove"), ("b0",), ("b0",)),
+    "bitmap remove, one of two": (("bitmap", "remove"), ("b0",), ("b0", "b1")),
+    "bitmap clear": (("bitmap", "clear"), ("b0",), ("b0", "b1")),
+    "bitmap disable": (("bitmap", "disable"), ("b0",), ("b0",)),
+    "bitmap enable": (("bitmap", "enable"), ("off",), ("off",)),
+    "bitmap rename": (("bitmap", "rename"), ("b0", "c0"), ("b0",)),
+    "bitmap merge": (("bitmap", "merge"), ("b0", "b1"), ("b0", "b1")),
+    "bitmap repair --assume-dirty": (("bitmap", "repair", "--assume-dirty"), ("b0",), ("b0",)),
+}
+# What happens in between, and how.
+EVENTS = {
+    "nothing": (),
+    "writes in place": (("qemu-io", "-c", "write -P 7 1M 64k", "-c", "write -P 7 3M 4k", IMAGE),),
+    "allocating writes": (("qemu-io", "-c", "write -P 7 20M 1M", IMAGE),),
+    "allocating writes, discarded": (
+        ("qemu-io", "-d", "unmap", "-c", "write -P 7 20M 1M", "-c", "discard 20M 1M",
+         IMAGE),),
+    "a snapshot": (("qemu-img", "snapshot", "-c", "s0", IMAGE),),
+    "a resize": (("qemu-img", "resize", "-q", "-f", "qcow2", IMAGE, "+64M"),),
+    "qemu-img check -r all": (("qemu-img", "check", "-q", "-r", "all", IMAGE),),
+}
+
+
+def tool(*words):
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done
+    return done.stdout.decode(errors="replace")
+
+
+def read(path):
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def disk(path):
+    """What the guest sees, zeros at its end left out: its size may change."""
+    raw = path + ".raw"
+    tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw)
+    return read(raw).rstrip(b"\0")
+
+
+def patch(path, offset, value):
+    with open(path, "r+b") as stream:
+        stream.seek(offset)
+        stream.write(value)
+
+
+def make(path, wanted):
+    tool("qemu-img", "create", "-q", "-f", "qcow2", path, str(SIZE))
+    tool("qemu-img", "create", "-q", "-f", "raw", os.path.join(os.path.dirname(path), "base.raw"), "1M")
+    tool("qemu-io", "-d", "unmap", *(word for c in CONTENTS for word in ("-c", c)), path)
+    for name in wanted:
+        if name in ("b0", "b1", "off"):
+            tool("qemu-img", "bitmap", "--add", "-g", "64k", path, name)
+    if "b0" in wanted:
+        tool("qemu-io", "-c", "write -P 2 2M 128k", path)
+    if "b1" in wanted:
+        tool("qemu-io", "-c", "write -P 2 5M 64k", path)
+    if "off" in wanted:
+        tool("qemu-img", "bitmap", "--disable", path, "off")
+    if "no names" in wanted:
+        assert run("edit", "--no-undo", path, "extension", "remove", "0x6803f857").returncode == 0
+    if "autoclear" in wanted:
+        patch(path, 94, b"\x02")
+
+
+def bitmaps(path):
+    done = run("bitmap", "list", "-j", path)
+    assert done.returncode == 0, done
+    return {b["name"]: b for b in json.loads(done.stdout)["bitmaps"]}
+
+
+def dirty(path, name):
+    done = run("bitmap", "extents", "--dirty", "--force", path, name)
+    assert done.returncode == 0, done
+    return {granule for line in done.stdout.decode().splitlines()
+            for start, length in [map(int, line.split()[:2])]
+            for granule in range(start // 65536, (start + length + 65535) // 65536)}
+
+
+def outcome_of(path, before, undo):
+    """What an undo did; whatever that is, nothing that is lost may look as if it were not."""
+    now, seen = read(path), disk(path)
+    done = run("undo", undo)
+    assert done.returncode in (0, 1), done
+    assert disk(path) == seen, "the guest's data are other ones"
+    if done.returncode == 1:
+        assert b"written to since" in done.stderr and read(path) == now
+        return REFUSED
+    tool("qemu-img", "check", path)
+    assert run("check", path).returncode == 0
+    if read(path) == before:
+        return EXACT
+    return SAFE
+
+
+def assert_safe(path, before):
+    """But for bitmaps that are in use, and autoclear bits that nobody knows, all is as before."""
+    now = bytearray(read(path))
+    assert len(now) == len(before)
+    other = [at for at, (a, b) in enumerate(zip(now, before)) if a != b]
+    flags = {entry["flags.offset"] + 3 for extension in
+             (document(path, "--offsets", "bitmaps")["extensions"] if bitmaps(path) else ())
+             for entry in extension["data"]["bitmap_directory"]}
+    guest = [at for at in other if at not in flags and at not in range(88, 95)]
+    for at in flags & set(other):
+        assert now[at] == before[at] | 1
+    return guest
+
+
+def expected():
+    """The table of docs/edit.md: {(change, event): outcome}."""
+    text = read(EDIT).decode()
+    table = text[text.index("| change |"):]
+    lines = table[:table.index("\n\n")].splitlines()
+    events = [cell.strip() for cell in lines[0].strip("|").split("|")][1:]
+    return {(cells[0], event): cell for line in lines[2:]
+            for cells in [[re.sub(r"`", "", c.strip()) for c in line.strip("|").split("|")]]
+            for event, cell in zip(events, cells[1:])}
+
+
+TABLE = expected()
+
+
+def test_the_table_is_whole():
+    assert set(TABLE) == {(change, event) for change in CHANGES for event in EVENTS}
+    assert set(TABLE.values()) == {EXACT, SAFE, REFUSED}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_undo_after(change, event, tmp_path):
+    path, undo = str(tmp_path / "a.qcow2"), str(tmp_path / "undo")
+    front, back, wanted = CHANGES[change]
+    make(path, wanted)
+    before, trusted = read(path), {n: dirty(path, n) for n in bitmaps(path)}
+    done = run(front[0], *front[1:], f"--undo-file={undo}", path, *back)
+    assert done.returncode == 0, done
+    for words in EVENTS[event]:
+        tool(*(path if word == IMAGE else word for word in words))
+    outcome = outcome_of(path, before, undo)
+    assert outcome == TABLE[change, event]
+    if outcome == SAFE:
+        written = assert_safe(path, before)
+        assert event != "nothing" and (written == [] or event == "writes in place")
+    for name, bitmap in bitmaps(path).items() if outcome != REFUSED else ():
+        # What is still trusted is what it was; what guests wrote meanwhile is in none of them.
+        if bitmap["state"] != "in use":
+            assert outcome == EXACT or event == "allocating writes, discarded"
+            assert dirty(path, name) == trusted[name]
