@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,7 @@ int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err)
 void qcow2_source_identify(const struct qcow2_source *source,
 			   struct qcow2_source_identity *identity)
 {
+	struct statvfs fs;
 	struct stat st;
 
 	*identity = (struct qcow2_source_identity){.device = 0};
@@ -109,11 +111,20 @@ void qcow2_source_identify(const struct qcow2_source *source,
 		return;
 	}
 	identity->is_file = true;
+	if (fstatvfs(source->fd, &fs) == 0)
+		identity->filesystem = (uint64_t)fs.f_fsid;
 	identity->device = (uint64_t)st.st_dev;
 	identity->inode = (uint64_t)st.st_ino;
 	identity->size_bytes = (uint64_t)st.st_size;
 	identity->modified_seconds = (uint64_t)st.st_mtim.tv_sec;
 	identity->modified_nanoseconds = (uint32_t)st.st_mtim.tv_nsec;
+}
+
+bool qcow2_source_is_same(const struct qcow2_source_identity *a,
+			  const struct qcow2_source_identity *b)
+{
+	return a->is_device == b->is_device && a->inode == b->inode &&
+	       (a->device == b->device || (a->filesystem == b->filesystem && a->filesystem != 0));
 }
 
 void qcow2_source_settle(const struct qcow2_source *source)

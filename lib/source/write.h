@@ -27,9 +27,11 @@ int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err);
 
 /* What tells a file from others, and whether it was written to; zeros if it is no file. */
 struct qcow2_source_identity {
-	uint64_t device; /* 0 of a block device */
-	uint64_t inode;  /* of a block device, its number */
-	bool is_file;    /* the time is known; false for devices, too */
+	uint64_t device;     /* 0 of a block device */
+	uint64_t filesystem; /* its id, which outlives a restart where the device's number does not
+			      */
+	uint64_t inode;      /* of a block device, its number */
+	bool is_file;        /* the time is known; false for devices, too */
 	bool is_device;
 	uint64_t size_bytes; /* as it is now, of a file */
 	uint64_t modified_seconds;
@@ -37,6 +39,9 @@ struct qcow2_source_identity {
 };
 void qcow2_source_identify(const struct qcow2_source *source,
 			   struct qcow2_source_identity *identity);
+/* Whether both are of one file or device, at whatever time. */
+bool qcow2_source_is_same(const struct qcow2_source_identity *a,
+			  const struct qcow2_source_identity *b);
 
 /*
  * Waits until what is written from now on gets another modification time than the one that the

@@ -639,7 +639,7 @@ def test_damaged_undo_files(plain):
     assert edit(plain, "set", "header/size=0x80000").returncode == 0
     undo = undo_files(plain)[0]
     whole = read(undo)
-    for at in (*range(176), *range(1536, len(whole))):
+    for at in (*range(184), *range(1536, len(whole))):
         damaged(undo, whole[:at] + bytes([whole[at] ^ 0xff]) + whole[at + 1:], plain)
     for size in range(0, len(whole), 7):
         damaged(undo, whole[:size], plain)
