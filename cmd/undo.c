@@ -10,6 +10,8 @@
 #include "undo.h"
 #include "undo_place.h"
 
+#include <qcow2/image.h>
+
 enum {
 	OPTION_LIST,
 	OPTION_EXACT,
@@ -42,18 +44,39 @@ static int fail(const struct undo_run *run, const char *path, int errnum)
 	return report_error(run->command, path, &err);
 }
 
+/* What is no image, and nothing was found for, was meant to be an undo file. */
+static int check_operand(const struct undo_run *run, struct qcow2_source *source, const char *path)
+{
+	struct qcow2_image *image;
+	struct qcow2_undo *undo;
+	struct qcow2_error err;
+
+	if (qcow2_image_open(source, &image, &err) == 0) {
+		qcow2_image_close(image);
+		return EXIT_FINE;
+	}
+	if (qcow2_undo_open(path, &undo, &err))
+		return report_error(run->command, path, &err);
+	qcow2_undo_close(undo);
+	return EXIT_FINE;
+}
+
 /* Those of an image, which is looked for by its path and by what it is. */
 static int gather_image(const struct undo_run *run, struct undo_list *list, const char *path)
 {
 	char *real = realpath(path, NULL);
 	struct undo_filter filter = {.image_path = real};
+	size_t count = list->count;
 	struct qcow2_error err;
 	int code = EXIT_FINE;
 
-	if (qcow2_source_open(path, &filter.image, &err))
+	if (qcow2_source_open(path, &filter.image, &err)) {
 		code = report_error(run->command, path, &err);
-	else
+	} else {
 		undo_list_of_image(list, path, &filter);
+		if (list->count == count)
+			code = check_operand(run, filter.image, path);
+	}
 	qcow2_source_close(filter.image);
 	free(real);
 	return code;

@@ -456,6 +456,20 @@ def test_list_of_an_image(plain, tmp_path, three):
     assert nows(plain, other) == nows(tmp_path)
 
 
+def test_list_of_neither(plain, tmp_path):
+    """What is neither an image nor an undo file is an error; an image that was one is not."""
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text").write_bytes(bytes(5000))
+    for option in ("--list", "--prune"):
+        for name in ("empty", "text"):
+            done = run("undo", option, tmp_path / name)
+            assert done.returncode == 1 and b"not an undo file" in done.stderr
+            assert done.stdout == b""
+    assert listed(plain)["undo-files"] == []
+    named = change(plain, "--force", field="magic", to=0)[1]
+    assert nows(plain) == [(named, "exact")]
+
+
 def test_written_to_since(plain, three):
     with open(plain, "r+b") as opened:
         opened.seek(87)
