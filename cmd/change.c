@@ -149,6 +149,10 @@ static int plan_changes(struct change *change)
 {
 	struct qcow2_error err;
 
+	if (!change->report.dry_run &&
+	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
+	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
+		return change_fail(change, &err);
 	if (qcow2_edit_begin(change->report.plan, &err))
 		return change_fail(change, &err);
 	return change->plan(change);

@@ -25,6 +25,7 @@ struct change {
 	struct spool out;
 	struct json json;
 	struct undo_place place;
+	char spill_path[UNDO_PATH_MAX];
 };
 
 /* Returns the exit code. */

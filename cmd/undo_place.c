@@ -267,6 +267,20 @@ int undo_place_choose(const struct command *command, const struct undo_choice *c
 	return choose_beside(command, image, place);
 }
 
+bool undo_spill_path(const struct undo_choice *choice, const char *image, char *path)
+{
+	const char *dir = choice->dir ? choice->dir : undo_dir_of_environment();
+	char folder[UNDO_PATH_MAX], name[UNDO_PATH_MAX];
+
+	if (choice->file)
+		return snprintf(path, UNDO_PATH_MAX, "%s", choice->file) < UNDO_PATH_MAX;
+	if (dir && !choice->none)
+		return snprintf(path, UNDO_PATH_MAX, "%s/undo", dir) < UNDO_PATH_MAX;
+	if (!beside(image, folder, name, sizeof(folder)) || is_in_memory(folder))
+		return false;
+	return snprintf(path, UNDO_PATH_MAX, "%s", name) < UNDO_PATH_MAX;
+}
+
 /* ---- making it ---- */
 
 /* A new folder is as open as the one that it is in, so that nobody is kept out who was not. */

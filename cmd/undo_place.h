@@ -44,6 +44,12 @@ const char *undo_dir_of_environment(void);
 int undo_place_choose(const struct command *command, const struct undo_choice *choice,
 		      const char *image, struct undo_place *place);
 
+/*
+ * A path in whose folder a large plan may keep what memory cannot hold, into path of UNDO_PATH_MAX
+ * bytes: where the undo file goes. False if there is no folder that is on a medium.
+ */
+bool undo_spill_path(const struct undo_choice *choice, const char *image, char *path);
+
 /* Makes the folder, and sees whether a file can be made there. As above. */
 int undo_place_prepare(const struct command *command, struct undo_place *place);
 
