@@ -30,6 +30,7 @@ enum {
 	OPTION_DRY_RUN,
 	OPTION_DUMP,
 	OPTION_UNDO_FILE,
+	OPTION_UNDO_DIR,
 	OPTION_NO_UNDO,
 	OPTION_OUTPUT,
 	OPTION_JSON
@@ -53,6 +54,7 @@ static const struct option_row options[] = {
 	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
 	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
 	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
+	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
 	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
@@ -60,7 +62,8 @@ static const struct option_row options[] = {
 
 #define BIT(option) (UINT32_C(1) << OPTION_##option)
 #define OUTPUTS     (BIT(OUTPUT) | BIT(JSON))
-#define CHANGES     (OUTPUTS | BIT(FORCE) | BIT(DRY_RUN) | BIT(DUMP) | BIT(UNDO_FILE) | BIT(NO_UNDO))
+#define UNDO_PLACES (BIT(UNDO_FILE) | BIT(UNDO_DIR) | BIT(NO_UNDO))
+#define CHANGES     (OUTPUTS | BIT(FORCE) | BIT(DRY_RUN) | BIT(DUMP) | UNDO_PLACES)
 #define EXTENT_CHOICE                                                                              \
 	(BIT(DIRTY) | BIT(CLEAN) | BIT(ALL) | BIT(UNION) | BIT(INTERSECT) | BIT(SUBTRACT))
 
@@ -259,10 +262,13 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		run->change.report.selector = value;
 		return true;
 	case OPTION_UNDO_FILE:
-		run->change.undo_file = value;
+		run->change.undo.file = value;
+		return true;
+	case OPTION_UNDO_DIR:
+		run->change.undo.dir = value;
 		return true;
 	case OPTION_NO_UNDO:
-		run->change.no_undo = true;
+		run->change.undo.none = true;
 		return true;
 	case OPTION_OUTPUT:
 		return take_output(run, value);

@@ -148,7 +148,7 @@ static int open_target(struct export *e)
 	if (strcmp(run->to, "-") == 0)
 		return EXIT_FINE;
 	/* Never over something that is there: it may be the only copy of it. */
-	e->fd = descriptors_open(run->to, O_WRONLY | O_CREAT | O_EXCL);
+	e->fd = descriptors_open(run->to, O_WRONLY | O_CREAT | O_EXCL, 0666);
 	e->seekable = run->sparse;
 	return e->fd < 0 ? fail_file(run, errno) : EXIT_FINE;
 }

@@ -2,15 +2,10 @@
 /* The way of every change: plan, judge, show, apply. See change.h. */
 #include "change.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-#define UNDO_NAMES_MOST 100
 
 int change_fail(const struct change *change, const struct qcow2_error *err)
 {
@@ -25,35 +20,20 @@ int change_fail_text(const struct change *change, const char *text)
 	return change_fail(change, &err);
 }
 
-/* IMAGE.undo-YYYYmmddTHHMMSS, with a number behind it if that is taken. False if none is free. */
-static bool name_undo_file(struct change *change)
+/* Chooses where the undo file goes, and sees that it can go there. */
+static int place_undo_file(struct change *change)
 {
-	char stamp[32];
-	time_t now = time(NULL);
-	struct tm tm;
-	struct stat st;
+	int code;
 
-	if (change->no_undo || change->report.dry_run || change->undo_file) {
-		change->report.undo_file =
-			change->report.dry_run || change->no_undo ? NULL : change->undo_file;
-		return true;
-	}
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", localtime_r(&now, &tm));
-	for (unsigned i = 1; i <= UNDO_NAMES_MOST; i++) {
-		char more[16] = "";
-		int size;
-
-		if (i > 1)
-			snprintf(more, sizeof(more), "-%u", i);
-		size = snprintf(change->undo_name, sizeof(change->undo_name), "%s.undo-%s%s",
-				change->report.file, stamp, more);
-		if (size < 0 || (size_t)size >= sizeof(change->undo_name))
-			return false;
-		change->report.undo_file = change->undo_name;
-		if (lstat(change->undo_name, &st) < 0 && errno == ENOENT)
-			return true;
-	}
-	return false;
+	if (change->report.dry_run || qcow2_plan_count(change->report.plan) == 0)
+		return EXIT_FINE;
+	code = undo_place_choose(change->command, &change->undo, change->report.file,
+				 &change->place);
+	if (code == EXIT_FINE)
+		code = undo_place_prepare(change->command, &change->place);
+	if (code == EXIT_FINE && change->place.path[0])
+		change->report.undo_file = change->place.path;
+	return code;
 }
 
 /* What no program that does not know the feature may touch. */
@@ -135,10 +115,8 @@ static int show_plan(struct change *change)
 	struct qcow2_error err;
 
 	change->report.applied = !change->report.dry_run;
-	if (qcow2_plan_count(change->report.plan) == 0) {
+	if (qcow2_plan_count(change->report.plan) == 0)
 		change->report.applied = false;
-		change->report.undo_file = NULL;
-	}
 	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
 			    : plan_show_human(&change->out, &change->report, wants_colour(), &err))
 		return change_fail(change, &err);
@@ -149,7 +127,9 @@ static int apply(struct change *change)
 {
 	/* As it is found from any folder. */
 	char *path = realpath(change->report.file, NULL);
+	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
+		.no_undo_file = &no_undo_file,
 		.undo_path = change->report.undo_file,
 		.image_path = path ? path : change->report.file,
 		.command = change->description,
@@ -158,13 +138,21 @@ static int apply(struct change *change)
 	int failed = qcow2_plan_apply(change->report.plan, &how, &err);
 
 	free(path);
-	return failed ? change_fail(change, &err) : EXIT_FINE;
+	if (!failed)
+		return EXIT_FINE;
+	undo_place_abandon(&change->place);
+	return no_undo_file ? undo_place_fail(change->command, &change->place, &err)
+			    : change_fail(change, &err);
 }
 
 static int plan_changes(struct change *change)
 {
 	struct qcow2_error err;
 
+	if (!change->report.dry_run &&
+	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
+	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
+		return change_fail(change, &err);
 	if (qcow2_edit_begin(change->report.plan, &err))
 		return change_fail(change, &err);
 	return change->plan(change);
@@ -183,9 +171,9 @@ static int change_source(struct change *change)
 		return refused;
 	if (change->confirm && !change->report.dry_run && !change->confirm(change))
 		return change_fail_text(change, "nothing was changed");
-	if (!name_undo_file(change))
-		return change_fail_text(change,
-					"no name is free for an undo file: use --undo-file");
+	code = place_undo_file(change);
+	if (code != EXIT_FINE)
+		return code;
 	code = show_plan(change);
 	if (code == EXIT_FINE && change->report.applied)
 		code = apply(change);
@@ -231,8 +219,8 @@ int change_run(struct change *change)
 
 	if (change->report.selector && !change->report.dry_run)
 		return usage_error(change->command, "--dump is for --dry-run");
-	if (change->no_undo && change->undo_file)
-		return usage_error(change->command, "--undo-file and --no-undo at once");
+	if (undo_choice_error(&change->undo))
+		return usage_error(change->command, "%s", undo_choice_error(&change->undo));
 	spool_init(&change->out, STDOUT_FILENO);
 	json_init(&change->json, &change->out, 2, false);
 	code = change_file(change);

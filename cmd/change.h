@@ -5,13 +5,14 @@
 #define CMD_CHANGE_H
 
 #include "edit.h"
+#include "undo_place.h"
 
 /* One change of an image. The caller fills the first part, and zeros the rest. */
 struct change {
 	const struct command *command;
 	struct plan_report report; /* file, dry_run and selector */
-	const char *undo_file;     /* NULL: one is named */
-	bool as_json, force, no_undo;
+	struct undo_choice undo;
+	bool as_json, force;
 	char description[256]; /* for the undo file */
 	/* Adds to report.plan. EXIT_FINE, or what went wrong has been said. */
 	int (*plan)(struct change *change);
@@ -23,7 +24,8 @@ struct change {
 	struct problem_log problems;
 	struct spool out;
 	struct json json;
-	char undo_name[4096];
+	struct undo_place place;
+	char spill_path[UNDO_PATH_MAX];
 };
 
 /* Returns the exit code. */

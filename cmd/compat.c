@@ -18,7 +18,7 @@
 struct request {
 	const char *program;  /* as the usage text calls it */
 	const char *words[4]; /* file, command, its arguments */
-	const char *undo_file;
+	struct undo_choice undo;
 	size_t word_count;
 	bool json;
 	bool v7;
@@ -67,6 +67,32 @@ static bool set_layout(struct request *request, const char *layout)
 }
 
 /*
+ * Takes an option for undo files, whose value may be the next word; *wrong is set if that is
+ * missing. False if the word is something else.
+ */
+static bool take_undo(struct request *request, const char *word, const char *next,
+		      const char **wrong)
+{
+	const struct {
+		const char *name, *missing, **value;
+	} rows[] = {
+		{"--undo-file", "option '--undo-file' needs an argument", &request->undo.file},
+		{"--undo-dir", "option '--undo-dir' needs an argument", &request->undo.dir},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t size = strlen(rows[i].name);
+
+		if (strncmp(word, rows[i].name, size) != 0 || (word[size] && word[size] != '='))
+			continue;
+		*rows[i].value = word[size] ? word + size + 1 : next;
+		*wrong = *rows[i].value ? NULL : rows[i].missing;
+		return true;
+	}
+	return false;
+}
+
+/*
  * Takes the line apart. qcow2.py takes the first -j wherever it stands; options of ours come
  * before FILE, and --layout=… anywhere but under qcow2.py's name, whose arguments are its own.
  *
@@ -74,6 +100,7 @@ static bool set_layout(struct request *request, const char *layout)
  */
 static const char *parse(struct request *request, int argc, char **argv, bool is_qcow2_py)
 {
+	const char *wrong = NULL;
 	bool options = true;
 
 	for (int i = 1; i < argc; i++) {
@@ -97,12 +124,10 @@ static const char *parse(struct request *request, int argc, char **argv, bool is
 				return "option '--layout' needs an argument";
 			if (!set_layout(request, argv[++i]))
 				return "--layout is qemu or v7, not ";
-		} else if (leading && strncmp(word, "--undo-file=", 12) == 0) {
-			request->undo_file = word + 12;
-		} else if (leading && strcmp(word, "--undo-file") == 0) {
-			if (i + 1 == argc)
-				return "option '--undo-file' needs an argument";
-			request->undo_file = argv[++i];
+		} else if (leading && take_undo(request, word, argv[i + 1], &wrong)) {
+			if (wrong)
+				return wrong;
+			i += strchr(word, '=') == NULL;
 		} else if (leading && !is_qcow2_py && word[0] == '-' && word[1]) {
 			request->wrong_word = word;
 			return "unknown option ";
@@ -114,7 +139,7 @@ static const char *parse(struct request *request, int argc, char **argv, bool is
 	}
 	if (request->json && request->v7)
 		return "--layout=v7 has no JSON";
-	return NULL;
+	return undo_choice_error(&request->undo);
 }
 
 /* A line on stderr that begins with the name of the file, made safe for a terminal. */
@@ -219,7 +244,7 @@ static int answer(const struct request *request, struct spool *out)
 	}
 	if (action->kind == EDIT)
 		return compat_edit(&(struct compat_edit){request->words[0], action->name,
-							 &request->words[2], request->undo_file},
+							 &request->words[2], request->undo},
 				   out);
 	return show_file(request, action->kind == DUMP_ALL, out);
 }
@@ -249,6 +274,7 @@ static const struct option_row options[] = {
 	{"layout", 0, "LAYOUT", "qemu (5.2 and later, default) or v7 (the patch of 2020)",
 	 "qemu v7"},
 	{"undo-file", 0, "PATH", "keep what undoes a change in PATH (default: nothing)", NULL},
+	{"undo-dir", 0, "DIR", "keep it in folder DIR, under a name of its own", NULL},
 };
 
 const struct command compat_command = {

@@ -226,26 +226,53 @@ static int plan_all(struct script *s, struct qcow2_plan *plan)
 		       : 0;
 }
 
-static int update(struct script *s)
-{
-	const struct qcow2_apply_options how = {
-		.undo_path = s->edit->undo_file,
-		.image_path = s->edit->file,
-		.command = s->edit->command,
-	};
-	struct qcow2_plan *plan;
-	int failed;
-
-	if (qcow2_plan_new(s->source, &plan, &s->err))
-		return -1;
-	failed = plan_all(s, plan) || qcow2_plan_apply(plan, &how, &s->err);
-	qcow2_plan_free(plan);
-	return failed ? -1 : 0;
-}
-
 /* ---- the commands ---- */
 
 enum { DONE = 0, DIED = -1, SAID = 1 };
+
+static int apply(struct script *s, struct qcow2_plan *plan, const struct undo_place *place)
+{
+	/* As it is found from any folder. */
+	char *path = realpath(s->edit->file, NULL);
+	bool no_undo_file = false;
+	const struct qcow2_apply_options how = {
+		.undo_path = place->path[0] ? place->path : NULL,
+		.image_path = path ? path : s->edit->file,
+		.command = s->edit->command,
+		.no_undo_file = &no_undo_file,
+	};
+	int failed = qcow2_plan_apply(plan, &how, &s->err);
+
+	free(path);
+	if (!failed)
+		return DONE;
+	undo_place_abandon(place);
+	if (!no_undo_file)
+		return DIED;
+	undo_place_fail(&compat_command, place, &s->err);
+	return SAID;
+}
+
+static int update(struct script *s)
+{
+	struct undo_choice undo = s->edit->undo;
+	struct undo_place place;
+	struct qcow2_plan *plan;
+	int result;
+
+	undo.none = !undo.file && !undo.dir && !undo_dir_of_environment();
+	if (qcow2_plan_new(s->source, &plan, &s->err))
+		return DIED;
+	if (plan_all(s, plan))
+		result = DIED;
+	else if (undo_place_choose(&compat_command, &undo, s->edit->file, &place) ||
+		 undo_place_prepare(&compat_command, &place))
+		result = SAID;
+	else
+		result = apply(s, plan, &place);
+	qcow2_plan_free(plan);
+	return result;
+}
 
 static int say(struct script *s, const char *format, const char *word)
 {

@@ -4,12 +4,13 @@
 #define CMD_COMPAT_EDIT_H
 
 #include "out/spool.h"
+#include "undo_place.h"
 
 struct compat_edit {
 	const char *file;
 	const char *command; /* "set-header", … */
 	const char *const *arguments;
-	const char *undo_file; /* NULL: none, as with qcow2.py */
+	struct undo_choice undo; /* by default none, as with qcow2.py */
 };
 
 /* Does what qcow2.py does; messages go to out, as its do. Returns the exit code. */

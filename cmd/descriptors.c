@@ -35,12 +35,12 @@ bool descriptors_lead_to(int fd, const char *path)
 	       there.st_ino == meant.st_ino && (S_ISREG(meant.st_mode) || S_ISBLK(meant.st_mode));
 }
 
-int descriptors_open(const char *path, int flags)
+int descriptors_open(const char *path, int flags, mode_t mode)
 {
 	int low, fd, errnum;
 
 	do {
-		low = open(path, flags | O_CLOEXEC, 0666);
+		low = open(path, flags | O_CLOEXEC, mode);
 	} while (low < 0 && errno == EINTR);
 	if (low < 0 || low > STDERR_FILENO)
 		return low;

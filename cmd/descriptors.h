@@ -4,6 +4,7 @@
 #define CMD_DESCRIPTORS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /*
  * Replaces standard input, output and error where they are closed, before anything is opened that
@@ -19,8 +20,8 @@ bool descriptors_lead_to(int fd, const char *path);
 
 /*
  * open(), but that interruptions are resumed, and that the descriptor is above those three and not
- * passed on. Files that it makes are for everybody, as the mask allows. -1 with errno set.
+ * passed on. mode: of a file that it makes. -1 with errno set.
  */
-int descriptors_open(const char *path, int flags);
+int descriptors_open(const char *path, int flags, mode_t mode);
 
 #endif

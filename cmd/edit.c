@@ -13,6 +13,7 @@ enum {
 	OPTION_YES,
 	OPTION_SCRIPT,
 	OPTION_UNDO_FILE,
+	OPTION_UNDO_DIR,
 	OPTION_NO_UNDO,
 	OPTION_DATA,
 	OPTION_FILE,
@@ -27,6 +28,7 @@ static const struct option_row options[] = {
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
 	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
+	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
 	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
 	{"data", 0, "TEXT", "data of the extension", NULL},
 	{"file", 0, "PATH", "file with the data of the extension (- for stdin)", NULL},
@@ -93,10 +95,13 @@ static bool take_option(struct run *run, int option, const char *value)
 		run->script = value;
 		return true;
 	case OPTION_UNDO_FILE:
-		change->undo_file = value;
+		change->undo.file = value;
+		return true;
+	case OPTION_UNDO_DIR:
+		change->undo.dir = value;
 		return true;
 	case OPTION_NO_UNDO:
-		change->no_undo = true;
+		change->undo.none = true;
 		return true;
 	case OPTION_DATA:
 		run->line.data = value;
@@ -169,7 +174,8 @@ const struct command edit_command = {
 		 "  data-file set NAME\n"
 		 "  feature-names rebuild\n"
 		 "What adds problems to the image is refused. The undo file is\n"
-		 "IMAGE.undo-YYYYmmddTHHMMSS; 'qcow2 undo' puts back what it holds.\n"
+		 ".qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside it, or in --undo-dir,\n"
+		 "or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
 		 "Exit codes: 0 done, 1 could not or would not.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

@@ -54,7 +54,7 @@ int edit_read_file(const char *path, size_t most, uint8_t **out, size_t *size,
 		   struct qcow2_error *err)
 {
 	bool standard = strcmp(path, "-") == 0;
-	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY), failed;
+	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY, 0), failed;
 
 	if (fd < 0)
 		return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));

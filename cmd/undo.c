@@ -1,217 +1,217 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 undo: puts back what an edit changed. */
-#include <inttypes.h>
+/* qcow2 undo: the command line, and what lists and removes undo files. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "edit.h"
-#include "out/human.h"
+#include "undo.h"
+#include "undo_place.h"
 
-#include <qcow2/text.h>
-#include <qcow2/undo.h>
+#include <qcow2/image.h>
 
-enum { OPTION_LIST, OPTION_EXACT, OPTION_FORCE, OPTION_OUTPUT, OPTION_JSON };
+enum {
+	OPTION_LIST,
+	OPTION_EXACT,
+	OPTION_FORCE,
+	OPTION_PRUNE,
+	OPTION_OLDER_THAN,
+	OPTION_YES,
+	OPTION_OUTPUT,
+	OPTION_JSON
+};
 
 static const struct option_row options[] = {
-	{"list", 'l', NULL, "show what would be put back, and change nothing", NULL},
-	{"exact", 0, NULL, "the saved bytes, even where they may not be true any more", NULL},
-	{"force", 'f', NULL, "even if the image is read-only, or cannot be locked", NULL},
+	{"list", 'l', NULL, "show undo files, or what one puts back", NULL},
+	{"exact", 0, NULL, "the saved bytes, whether they are still true or not", NULL},
+	{"force", 'f', NULL, "if read-only, or not locked; --prune: see the manual", NULL},
+	{"prune", 0, NULL, "remove undo files that are undone or can never be", NULL},
+	{"older-than", 0, "AGE", "--prune: only those as old as 30d, 2w or 12h", NULL},
+	{"yes", 'y', NULL, "--prune: do not ask", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
 
-struct run {
-	const struct command *command;
-	const char *file, *image;
+/* ---- many undo files ---- */
+
+static int fail(const struct undo_run *run, const char *path, int errnum)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(err.text, sizeof(err.text), "%s", strerror(errnum));
+	return report_error(run->command, path, &err);
+}
+
+/* What is no image, and nothing was found for, was meant to be an undo file. */
+static int check_operand(const struct undo_run *run, struct qcow2_source *source, const char *path)
+{
+	struct qcow2_image *image;
 	struct qcow2_undo *undo;
-	struct qcow2_undo_info info;
-	struct spool out;
-	struct json json;
-	char path[8193]; /* of the image, as the undo file has it */
-	struct qcow2_undo_result result;
-	bool list, exact, force, as_json;
-};
-
-static const char *state_name(enum qcow2_undo_state state)
-{
-	switch (state) {
-	case QCOW2_UNDO_APPLYING:
-		return "interrupted";
-	case QCOW2_UNDO_APPLIED:
-		return "applied";
-	case QCOW2_UNDO_UNDOING:
-		return "undo interrupted";
-	case QCOW2_UNDO_UNDONE:
-		return "undone";
-	}
-	return "unknown";
-}
-
-static void show_text(struct spool *out, const char *label, struct qcow2_bytes text)
-{
-	char safe[4096];
-
-	qcow2_text_escape(text, safe, sizeof(safe));
-	spool_print(out, "%s%s\n", label, safe);
-}
-
-static int show_pieces(struct run *run)
-{
-	struct qcow2_undo_piece piece;
 	struct qcow2_error err;
 
-	for (uint64_t i = 0; i < run->info.pieces; i++) {
-		if (qcow2_undo_at(run->undo, i, &piece, &err))
-			return report_error(run->command, run->file, &err);
-		if (run->as_json) {
-			json_begin_object(&run->json);
-			json_key(&run->json, "offset");
-			json_number(&run->json, piece.offset_bytes);
-			json_key(&run->json, "old");
-			json_hex(&run->json, piece.old_bytes);
-			json_key(&run->json, "new");
-			json_hex(&run->json, piece.new_bytes);
-			json_end_object(&run->json);
-		} else {
-			/* Turned round: what is there, and what comes back. */
-			plan_show_hex(&run->out, piece.offset_bytes, piece.new_bytes,
-				      piece.old_bytes, wants_colour());
-		}
-	}
-	return EXIT_FINE;
-}
-
-static int list_human(struct run *run)
-{
-	char text[HUMAN_MAX];
-
-	show_text(&run->out, "image    ", run->info.image_path);
-	show_text(&run->out, "edit     ", run->info.command);
-	spool_print(&run->out, "made     %s\n", human_time(run->info.time_seconds, text));
-	spool_print(&run->out, "state    %s\n", state_name(run->info.state));
-	spool_print(&run->out, "size     %" PRIu64 " bytes, before the edit %" PRIu64 "\n",
-		    run->info.new_size_bytes, run->info.old_size_bytes);
-	spool_print(&run->out, "puts back %" PRIu64 " bytes in %" PRIu64 " places\n",
-		    run->info.bytes, run->info.pieces);
-	return show_pieces(run);
-}
-
-static int list_json(struct run *run)
-{
-	struct json *json = &run->json;
-	int code;
-
-	json_begin_object(json);
-	json_text_member(json, "image", run->info.image_path);
-	json_text_member(json, "edit", run->info.command);
-	json_key(json, "time");
-	json_number(json, run->info.time_seconds);
-	json_key(json, "state");
-	json_text(json, state_name(run->info.state));
-	json_key(json, "size-before");
-	json_number(json, run->info.old_size_bytes);
-	json_key(json, "size-after");
-	json_number(json, run->info.new_size_bytes);
-	json_key(json, "pieces");
-	json_begin_array(json);
-	code = show_pieces(run);
-	json_end_array(json);
-	json_end_object(json);
-	spool_text(&run->out, "\n");
-	return code;
-}
-
-static int say_done(struct run *run, const char *image, bool was_undone)
-{
-	struct qcow2_bytes name = {(const uint8_t *)image, strlen(image)};
-
-	if (run->as_json) {
-		json_begin_object(&run->json);
-		json_text_member(&run->json, "image", name);
-		json_key(&run->json, "bytes");
-		json_number(&run->json, was_undone ? 0 : run->info.bytes);
-		json_end_object(&run->json);
-		spool_text(&run->out, "\n");
+	if (qcow2_image_open(source, &image, &err) == 0) {
+		qcow2_image_close(image);
 		return EXIT_FINE;
 	}
-	show_text(&run->out, was_undone ? "undone before: " : "undone: ", name);
+	if (qcow2_undo_open(path, &undo, &err))
+		return report_error(run->command, path, &err);
+	qcow2_undo_close(undo);
 	return EXIT_FINE;
 }
 
-static int undo_image(struct run *run)
+/* Those of an image, which is looked for by its path and by what it is. */
+static int gather_image(const struct undo_run *run, struct undo_list *list, const char *path)
 {
-	const char *image = run->image ? run->image : run->path;
-	const struct qcow2_undo_options how = {
-		.flags = (run->image ? QCOW2_UNDO_ELSEWHERE : 0) |
-			 (run->exact ? QCOW2_UNDO_EXACT : 0),
-	};
-	struct qcow2_source *source;
+	char *real = realpath(path, NULL);
+	struct undo_filter filter = {.image_path = real};
+	size_t count = list->count;
 	struct qcow2_error err;
-	int failed;
+	int code = EXIT_FINE;
 
-	if (run->info.image_path.size == 0 && !run->image)
-		return usage_error(run->command, "the undo file names no image: give it");
-	memcpy(run->path, run->info.image_path.data, run->info.image_path.size);
-	if (open_for_edit(run->command, image, run->force ? EDIT_FORCED : 0, &source) != EXIT_FINE)
-		return EXIT_COULD_NOT;
-	failed = qcow2_undo_apply(run->undo, source, &how, &run->result, &err);
-	qcow2_source_close(source);
-	return failed ? report_error(run->command, image, &err)
-		      : say_done(run, image, run->result.is_undone);
+	if (qcow2_source_open(path, &filter.image, &err)) {
+		code = report_error(run->command, path, &err);
+	} else {
+		undo_list_of_image(list, path, &filter);
+		if (list->count == count)
+			code = check_operand(run, filter.image, path);
+	}
+	qcow2_source_close(filter.image);
+	free(real);
+	return code;
 }
 
-static int undo_file(struct run *run)
+static int gather_operand(const struct undo_run *run, struct undo_list *list, const char *path)
 {
-	struct qcow2_error err;
-	int code;
+	struct stat st;
+	int errnum;
 
-	if (qcow2_undo_open(run->file, &run->undo, &err))
-		return report_error(run->command, run->file, &err);
-	qcow2_undo_describe(run->undo, &run->info);
-	if (run->list)
-		code = run->as_json ? list_json(run) : list_human(run);
-	else
-		code = undo_image(run);
-	qcow2_undo_close(run->undo);
-	if (code != EXIT_FINE)
-		return code;
-	code = finish_output(run->command, &run->out, EXIT_FINE);
-	if (code != EXIT_FINE && !run->list)
-		fprintf(stderr, "qcow2 undo: the image was put back\n");
+	if (stat(path, &st) < 0)
+		return fail(run, path, errno);
+	if (S_ISDIR(st.st_mode)) {
+		errnum = undo_list_scan(list, path, NULL);
+		return errnum ? fail(run, path, errnum) : EXIT_FINE;
+	}
+	if (!undo_is_one(path))
+		return gather_image(run, list, path);
+	undo_list_add(list, path, NULL);
+	return EXIT_FINE;
+}
+
+static int gather(const struct undo_run *run, struct undo_list *list)
+{
+	const char *dir = undo_dir_of_environment();
+	int code = EXIT_FINE;
+
+	for (size_t i = 0; i < run->operand_count && code == EXIT_FINE; i++)
+		code = gather_operand(run, list, run->operands[i]);
+	if (run->operand_count == 0) {
+		code = gather_operand(run, list, ".");
+		if (dir && code == EXIT_FINE)
+			code = gather_operand(run, list, dir);
+	}
+	if (code == EXIT_FINE && list->short_of_memory)
+		code = fail(run, "undo files", ENOMEM);
+	undo_list_extend(list);
+	undo_list_sort(list);
 	return code;
+}
+
+static int run_many(struct undo_run *run)
+{
+	struct undo_list list = {.count = 0};
+	int code = gather(run, &list);
+
+	if (code == EXIT_FINE) {
+		undo_list_judge(&list);
+		if (run->pruning)
+			code = undo_prune(&run->prune, &list, &run->out, &run->json);
+		else if (run->as_json)
+			undo_list_json(&run->json, &list);
+		else
+			undo_list_human(&run->out, &list);
+		code = finish_output(run->command, &run->out, code);
+	}
+	undo_list_release(&list);
+	return code;
+}
+
+/* ---- the line ---- */
+
+/* False if the option makes no sense; that has been said. */
+static bool take_option(struct undo_run *run, int option, const char *value)
+{
+	switch (option) {
+	case OPTION_LIST:
+		run->list = true;
+		return true;
+	case OPTION_EXACT:
+		run->exact = true;
+		return true;
+	case OPTION_FORCE:
+		run->force = true;
+		return true;
+	case OPTION_PRUNE:
+		run->pruning = true;
+		return true;
+	case OPTION_OLDER_THAN:
+		run->aged = true;
+		if (undo_age(value, &run->prune.older_seconds))
+			return true;
+		usage_error(run->command, "'%s' is no age: 30d, 2w, 12h, 5m and 90s are", value);
+		return false;
+	case OPTION_YES:
+		run->prune.yes = true;
+		return true;
+	case OPTION_JSON:
+		run->as_json = true;
+		return true;
+	default:
+		return options_output(run->command, value, &run->as_json);
+	}
+}
+
+/* NULL, or what is wrong with the line. */
+static const char *line_error(const struct undo_run *run)
+{
+	if (run->list && run->pruning)
+		return "--list and --prune at once: --prune shows what it would remove";
+	if (!run->pruning && (run->aged || run->prune.yes))
+		return "--older-than and --yes are for --prune";
+	if (run->exact && (run->list || run->pruning))
+		return "--exact is for undoing";
+	if (run->list || run->pruning)
+		return NULL;
+	if (run->operand_count == 0)
+		return "no undo file given";
+	return run->operand_count > 2 ? "too many operands" : NULL;
 }
 
 static int run_undo(const struct command *command, int argc, char **argv)
 {
-	struct run run = {.command = command};
+	struct undo_run run = {.command = command};
 	const char *value;
 	int code, option;
 
-	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
-		if (option == OPTION_LIST)
-			run.list = true;
-		else if (option == OPTION_EXACT)
-			run.exact = true;
-		else if (option == OPTION_FORCE)
-			run.force = true;
-		else if (option == OPTION_JSON)
-			run.as_json = true;
-		else if (!options_output(command, value, &run.as_json))
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		if (!take_option(&run, option, value))
 			return EXIT_COULD_NOT;
-	}
 	if (option == OPTIONS_STOP)
 		return code;
-	if (optind == argc)
-		return usage_error(command, "no undo file given");
-	run.file = argv[optind++];
-	if (optind < argc)
-		run.image = argv[optind++];
-	if (optind < argc || (run.list && run.image))
-		return usage_error(command, "too many operands");
+	run.operands = argv + optind;
+	run.operand_count = (size_t)(argc - optind);
+	if (line_error(&run))
+		return usage_error(command, "%s", line_error(&run));
+	run.prune.command = command;
+	run.prune.force = run.force;
+	run.prune.as_json = run.as_json;
 	spool_init(&run.out, STDOUT_FILENO);
 	json_init(&run.json, &run.out, 2, false);
-	code = undo_file(&run);
+	if (run.pruning || (run.list && (run.operand_count != 1 || !undo_is_one(run.operands[0]))))
+		code = run_many(&run);
+	else
+		code = undo_one(&run);
 	spool_release(&run.out);
 	return code;
 }
@@ -219,11 +219,15 @@ static int run_undo(const struct command *command, int argc, char **argv)
 const struct command undo_command = {
 	.name = "undo",
 	.operands = "UNDO-FILE [IMAGE]",
-	.summary = "Put back what an edit changed, byte for byte.",
-	.notes = "Give IMAGE if it has moved since. An image that has changed since is refused: "
-		 "undo later\n"
-		 "edits first. May be interrupted and repeated.\n"
-		 "Exit codes: 0 done, 1 could not or would not.\n",
+	.summary = "Put back what a change replaced, or show which undo files there are.",
+	.notes =
+		"Give IMAGE if it has moved since. An image that was written to since is\n"
+		"refused: of several changes, undo the last one first. May be interrupted and\n"
+		"repeated.\n"
+		"  undo --list [UNDO|DIR|IMAGE...]    which there are, and what can be undone now\n"
+		"  undo --prune [UNDO|DIR|IMAGE...]   remove those that nobody can need\n"
+		"Without a name, both look in the current folder and in QCOW2_UNDO_DIR.\n"
+		"Exit codes: 0 done, 1 could not or would not.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_undo,

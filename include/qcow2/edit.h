@@ -119,6 +119,7 @@ struct qcow2_apply_options {
 	const char *undo_path;  /* a new file to undo with; NULL: none */
 	const char *image_path; /* how the image was called; noted in the undo file */
 	const char *command;    /* what is done, one line; noted in the undo file */
+	bool *no_undo_file;     /* NULL, or set if an error is about the undo file, not the image */
 };
 
 /*

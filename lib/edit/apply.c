@@ -151,6 +151,8 @@ static int save(struct applying *a, const struct qcow2_apply_options *options,
 	    qcow2_undo_save(&saving, undo, a->err) == 0)
 		return 0;
 	append(a->err, "no undo file could be made, and nothing was changed");
+	if (options->no_undo_file)
+		*options->no_undo_file = true;
 	return -1;
 }
 

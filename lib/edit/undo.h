@@ -12,8 +12,9 @@
  *  48  new size                          144  checksum of the image's first bytes before
  *  56  number of pieces                  152  old bytes in all pieces
  *  64  number of possible bytes' records 160  bytes of freed clusters
- *  72  number of freed records           168  checksum of bytes 8 to 167 and of both texts
- *  80  time in seconds since the Epoch   512  a state; 1024 another one
+ *  72  number of freed records           168  id of the image's file system
+ *  80  time in seconds since the Epoch   176  checksum of bytes 8 to 175 and of both texts
+ *                                        512  a state; 1024 another one
  *                                       1536  path, command
  *
  * A state: number that rises, state (32 bits), flags (32 bits), modification time of the image when
@@ -42,7 +43,7 @@
 
 #define QCOW2_UNDO_MAGIC          "QCOW2UND"
 #define QCOW2_UNDO_VERSION        2
-#define QCOW2_UNDO_HEAD_BYTES     176
+#define QCOW2_UNDO_HEAD_BYTES     184
 #define QCOW2_UNDO_STATE_BYTES    40
 #define QCOW2_UNDO_STATE_AT       512 /* of the first state; the second follows 512 bytes later */
 #define QCOW2_UNDO_TEXTS_AT       1536

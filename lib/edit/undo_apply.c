@@ -102,12 +102,28 @@ static int mark(struct qcow2_undoing *u, struct qcow2_source *file, enum qcow2_u
 	return qcow2_undo_refresh(u->undo, u->err);
 }
 
+/* The undo file, to be written to: the very one that was proved, or none. */
+static int reopen(struct qcow2_undoing *u, struct qcow2_source **file)
+{
+	struct qcow2_source_identity proved, found;
+
+	if (qcow2_source_reopen(u->undo->path, file, u->err))
+		return -1;
+	qcow2_source_identify(u->undo->file, &proved);
+	qcow2_source_identify(*file, &found);
+	if (qcow2_source_is_same(&proved, &found))
+		return 0;
+	qcow2_source_close(*file);
+	return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+				   "the undo file was replaced by another one meanwhile");
+}
+
 static int undo_now(struct qcow2_undoing *u)
 {
 	struct qcow2_source *file = NULL;
 	int failed;
 
-	if (!u->is_copy && qcow2_source_reopen(u->undo->file, u->undo->path, &file, u->err))
+	if (!u->is_copy && reopen(u, &file))
 		return -1;
 	failed = mark(u, file, QCOW2_UNDO_UNDOING) || put_back(u) ||
 		 mark(u, file, QCOW2_UNDO_UNDONE);

@@ -51,6 +51,7 @@ static int take_head(struct qcow2_undo *undo, const uint8_t *head, struct qcow2_
 	undo->identity.is_device = (undo->flags & QCOW2_UNDO_OF_DEVICE) != 0;
 	undo->identity.device = qcow2_load_be64(head + 24);
 	undo->identity.inode = qcow2_load_be64(head + 32);
+	undo->identity.filesystem = qcow2_load_be64(head + 168);
 	undo->identity.modified_seconds = qcow2_load_be64(head + 88);
 	undo->identity.modified_nanoseconds = qcow2_load_be32(head + 96);
 	info->old_size_bytes = qcow2_load_be64(head + 40);
@@ -76,7 +77,7 @@ static int take_head(struct qcow2_undo *undo, const uint8_t *head, struct qcow2_
 static int read_texts(struct qcow2_undo *undo, const uint8_t *head, struct qcow2_error *err)
 {
 	size_t path_size = qcow2_load_be32(head + 100), command_size = qcow2_load_be32(head + 104);
-	struct qcow2_bytes texts, numbers = {head + 8, 160};
+	struct qcow2_bytes texts, numbers = {head + 8, 168};
 
 	if (path_size > TEXTS_MOST || command_size > TEXTS_MOST)
 		return broken(err, 100, "a text is too long");
@@ -87,7 +88,7 @@ static int read_texts(struct qcow2_undo *undo, const uint8_t *head, struct qcow2
 	texts.data = (const uint8_t *)undo->texts;
 	if (qcow2_source_read(undo->file, QCOW2_UNDO_TEXTS_AT, undo->texts, texts.size, err))
 		return -1;
-	if (qcow2_load_be64(head + 168) !=
+	if (qcow2_load_be64(head + 176) !=
 	    qcow2_undo_checksum(qcow2_undo_checksum(QCOW2_UNDO_SEED_HEAD, numbers), texts))
 		return broken(err, 0, "the head's checksum is wrong");
 	undo->info.image_path = (struct qcow2_bytes){texts.data, path_size};
@@ -157,8 +158,7 @@ bool qcow2_undo_is_of(const struct qcow2_undo *undo, const struct qcow2_source *
 	struct qcow2_source_identity found;
 
 	qcow2_source_identify(image, &found);
-	return found.is_device == undo->identity.is_device &&
-	       found.device == undo->identity.device && found.inode == undo->identity.inode;
+	return qcow2_source_is_same(&found, &undo->identity);
 }
 
 bool qcow2_undo_follows(const struct qcow2_undo *later, const struct qcow2_undo *earlier)

@@ -183,6 +183,7 @@ static void put_image(const struct qcow2_plan *plan, uint8_t *head)
 	qcow2_store_be64(head + 32, plan->identity.inode);
 	qcow2_store_be64(head + 40, plan->old_size_bytes);
 	qcow2_store_be64(head + 48, plan->size_bytes);
+	qcow2_store_be64(head + 168, plan->identity.filesystem);
 	qcow2_store_be64(head + 88, plan->identity.modified_seconds);
 	qcow2_store_be32(head + 96, plan->identity.modified_nanoseconds);
 	for (size_t i = 0; i < 2; i++) {
@@ -214,8 +215,8 @@ static int save_head(struct saving *s, const char *texts, size_t path_size)
 	qcow2_store_be64(head + 144, first);
 	qcow2_store_be64(head + 152, s->old_bytes);
 	qcow2_store_be64(head + 160, s->freed_bytes);
-	sum = qcow2_undo_checksum(QCOW2_UNDO_SEED_HEAD, (struct qcow2_bytes){head + 8, 160});
-	qcow2_store_be64(head + 168, qcow2_undo_checksum(sum, all));
+	sum = qcow2_undo_checksum(QCOW2_UNDO_SEED_HEAD, (struct qcow2_bytes){head + 8, 168});
+	qcow2_store_be64(head + 176, qcow2_undo_checksum(sum, all));
 	return qcow2_source_write(s->file, 0, head, sizeof(head), s->err);
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,6 +111,7 @@ int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err)
 void qcow2_source_identify(const struct qcow2_source *source,
 			   struct qcow2_source_identity *identity)
 {
+	struct statvfs fs;
 	struct stat st;
 
 	*identity = (struct qcow2_source_identity){.device = 0};
@@ -122,11 +124,20 @@ void qcow2_source_identify(const struct qcow2_source *source,
 		return;
 	}
 	identity->is_file = true;
+	if (fstatvfs(source->fd, &fs) == 0)
+		identity->filesystem = (uint64_t)fs.f_fsid;
 	identity->device = (uint64_t)st.st_dev;
 	identity->inode = (uint64_t)st.st_ino;
 	identity->size_bytes = (uint64_t)st.st_size;
 	identity->modified_seconds = (uint64_t)st.st_mtim.tv_sec;
 	identity->modified_nanoseconds = (uint32_t)st.st_mtim.tv_nsec;
+}
+
+bool qcow2_source_is_same(const struct qcow2_source_identity *a,
+			  const struct qcow2_source_identity *b)
+{
+	return a->is_device == b->is_device && a->inode == b->inode &&
+	       (a->device == b->device || (a->filesystem == b->filesystem && a->filesystem != 0));
 }
 
 void qcow2_source_settle(const struct qcow2_source *source)
@@ -150,26 +161,9 @@ int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow
 	return qcow2_source_open_file(path, O_RDWR | O_CREAT | O_EXCL, out, err);
 }
 
-static bool is_same_file(int a, int b)
+int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err)
 {
-	struct stat one, other;
-
-	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
-	       one.st_ino == other.st_ino;
-}
-
-int qcow2_source_reopen(const struct qcow2_source *opened, const char *path,
-			struct qcow2_source **out, struct qcow2_error *err)
-{
-	if (qcow2_source_open_file(path, O_RDWR, out, err))
-		return -1;
-	if (is_same_file(opened->fd, (*out)->fd))
-		return 0;
-	qcow2_source_close(*out);
-	*out = NULL;
-	return qcow2_fail(err, QCOW2_ERROR_MISMATCH, QCOW2_NO_OFFSET,
-			  "another file took the name of the undo file meanwhile; nothing was "
-			  "written");
+	return qcow2_source_open_file(path, O_RDWR, out, err);
 }
 
 void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other)

@@ -30,9 +30,11 @@ int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err);
 
 /* What tells a file from others, and whether it was written to; zeros if it is no file. */
 struct qcow2_source_identity {
-	uint64_t device; /* 0 of a block device */
-	uint64_t inode;  /* of a block device, its number */
-	bool is_file;    /* the time is known; false for devices, too */
+	uint64_t device;     /* 0 of a block device */
+	uint64_t filesystem; /* its id, which outlives a restart where the device's number does not
+			      */
+	uint64_t inode;      /* of a block device, its number */
+	bool is_file;        /* the time is known; false for devices, too */
 	bool is_device;
 	uint64_t size_bytes; /* as it is now, of a file */
 	uint64_t modified_seconds;
@@ -40,6 +42,9 @@ struct qcow2_source_identity {
 };
 void qcow2_source_identify(const struct qcow2_source *source,
 			   struct qcow2_source_identity *identity);
+/* Whether both are of one file or device, at whatever time. */
+bool qcow2_source_is_same(const struct qcow2_source_identity *a,
+			  const struct qcow2_source_identity *b);
 
 /*
  * Waits until what is written from now on gets another modification time than the one that the
@@ -54,12 +59,8 @@ void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source 
 /* A file without a name, in the folder of beside; it is gone when it is closed. */
 int qcow2_source_create_unnamed(const char *beside, struct qcow2_source **out,
 				struct qcow2_error *err);
-/*
- * A file of ours that is open for reading, at path, for writing as well, without locks. Errors:
- * those of qcow2_source_open(), QCOW2_ERROR_MISMATCH (path leads to another file by now).
- */
-int qcow2_source_reopen(const struct qcow2_source *opened, const char *path,
-			struct qcow2_source **out, struct qcow2_error *err);
+/* An existing file of ours, for reading and writing, without locks. */
+int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err);
 /* Returns when the name of a new file is on the medium. */
 int qcow2_source_sync_name(const char *path, struct qcow2_error *err);
 /* Takes a file of ours away again; false if that cannot be done. */

@@ -24,9 +24,9 @@ SAMPLE = os.path.abspath(os.path.join(TOP, "examples", "sample.qcow2"))
 SECONDS = 60
 
 
-def run(*arguments, program=QCOW2):
+def run(*arguments, program=QCOW2, **more):
     return subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=SECONDS, check=False)
+                          stderr=subprocess.PIPE, timeout=SECONDS, check=False, **more)
 
 
 def document(image, *arguments, program=QCOW2):

@@ -131,7 +131,7 @@ def test_undo_file_replaced_before_the_lock(shim):
 
     before = read("image"), read("made")
     code, _, err = interrupted(shim, UNDO, meanwhile)
-    assert code == 1 and b"another file took the name of the undo file" in err, err
+    assert code == 1 and b"the undo file was replaced by another one" in err, err
     assert (read("image"), read("made")) == before
 
 

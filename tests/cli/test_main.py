@@ -116,6 +116,14 @@ def is_undo_list(before, after):
     assert before.startswith("undone: ") and "\nstate    undone\n" in after
 
 
+def is_undone_before(before, after):
+    assert before.startswith("undone: ") and after.startswith("undone before: ")
+
+
+def removes_none(_, after):
+    assert after == "no undo files to remove\n"
+
+
 def is_unchanged(before, after):
     assert before == after
 
@@ -156,7 +164,7 @@ ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
-         ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"))
+         ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"))
 # What the option makes of the file must not be there yet.
 MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new"}
 OPTIONS = {
@@ -190,6 +198,7 @@ OPTIONS = {
     ("edit", "yes"): (PLANNED, ["--yes"], is_a_plan),
     ("edit", "no-undo"): (PLANNED, ["--no-undo"], is_a_plan),
     ("edit", "undo-file"): (PLANNED, ["--undo-file=x"], is_a_plan),
+    ("edit", "undo-dir"): (PLANNED, ["--undo-dir=."], is_a_plan),
     ("edit", "script"): (["-n", "base"], ["--script=script"], is_planned),
     ("edit", "data"): (["-n", "base", "extension", "add", "5"], ["--data=five"], is_planned),
     ("edit", "file"): (["-n", "base", "extension", "add", "5"], ["--file=script"], is_planned),
@@ -213,9 +222,15 @@ OPTIONS = {
     ("bitmap", "dry-run"): (["enable", "bitmaps", "a"], ["--dry-run"], adds_the_check),
     ("bitmap", "dump"): (ADDED, ["--dump=bitmaps/2/name"], adds_the_name),
     ("bitmap", "undo-file"): (ADDED, ["--undo-file=x"], is_unchanged),
+    ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
+    ("undo", "exact"): (["undo"], ["--exact"], is_undone_before),
+    # what these remove, test_undo_files.py tests
+    ("undo", "prune"): (["undo"], ["--prune"], removes_none),
+    ("undo", "older-than"): (["--prune", "undo"], ["--older-than=1d"], removes_none),
+    ("undo", "yes"): (["--prune", "undo"], ["--yes"], removes_none),
     ("undo", "force"): (["-l", "undo"], ["--force"], is_unchanged),
     ("undo", "json"): (["-l", "undo"], ["--json"], shows_json),
     ("undo", "output"): (["-l", "undo"], ["--output=json"], shows_json),
@@ -226,6 +241,7 @@ OPTIONS = {
     ("explain", "help"): ([], ["--help"], is_help),
     ("compat", "json"): ([SAMPLE, "dump-header"], ["--json"], shows_json),
     ("compat", "undo-file"): ([SAMPLE, "dump-header"], ["--undo-file=x"], is_unchanged),
+    ("compat", "undo-dir"): ([SAMPLE, "dump-header"], ["--undo-dir=."], is_unchanged),
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
 }

@@ -198,7 +198,7 @@ static void apply_and_undo(struct qcow2_plan *plan, struct memory *now, const st
 			   uint64_t number)
 {
 	static char path[64];
-	const struct qcow2_apply_options how = {path, "image", "fuzz"};
+	const struct qcow2_apply_options how = {path, "image", "fuzz", NULL};
 	struct memory shown = expect(plan), changed;
 	struct qcow2_error err;
 

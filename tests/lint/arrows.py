@@ -26,7 +26,7 @@ statx access unlink rename""".split()
 # files make them.
 OPENERS = {"lib/source/descriptor.c", "cmd/descriptors.c"}
 OPENS = """open openat openat2 creat fopen fopen64 fdopen freopen tmpfile mkstemp dup dup2 dup3 pipe
-pipe2 socket opendir memfd_create eventfd epoll_create1""".split()
+pipe2 socket memfd_create eventfd epoll_create1""".split()
 # Calls that no library makes.
 LOUD_CALLS = """printf fprintf vprintf vfprintf dprintf puts fputs fputc putchar putc perror fwrite
 exit _exit _Exit quick_exit abort atexit system popen fork vfork execve execvp signal sigaction
@@ -125,8 +125,10 @@ def check_writers(out, name):
 
 
 def check_opens(out, name):
+    """The command replaces closed ones before all else, so that what is below a folder is safe."""
+    names = OPENS if name.startswith("lib/") else [o for o in OPENS if o != "openat"]
     if name not in OPENERS:
-        out.case(f"descriptors of {name}", "\n".join(wrong_calls(name, OPENS)))
+        out.case(f"descriptors of {name}", "\n".join(wrong_calls(name, names)))
 
 
 def check(out):

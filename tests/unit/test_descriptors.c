@@ -77,7 +77,7 @@ static int open_each(unsigned closed)
 	qcow2_source_close(source);
 	if (qcow2_source_create(undo_path, &source, &err) || !chatter_is_lost(closed))
 		return 3;
-	if (qcow2_source_reopen(source, undo_path, &again, &err) || !chatter_is_lost(closed))
+	if (qcow2_source_reopen(undo_path, &again, &err) || !chatter_is_lost(closed))
 		return 4;
 	qcow2_source_close(source);
 	qcow2_source_close(again);

@@ -111,7 +111,7 @@ static void assert_original(const struct scene *scene)
 
 static void apply(struct scene *scene)
 {
-	const struct qcow2_apply_options how = {scene->undo, scene->image, "a test"};
+	const struct qcow2_apply_options how = {scene->undo, scene->image, "a test", NULL};
 
 	assert_int_equal(qcow2_plan_apply(scene->plan, &how, &err), 0);
 }

@@ -60,7 +60,7 @@ static bool is_original(void)
 /* Everything that a plan is made of. 0 if all of it worked. */
 static int edit(void)
 {
-	const struct qcow2_apply_options how = {undo_path, path, "faults"};
+	const struct qcow2_apply_options how = {undo_path, path, "faults", NULL};
 	struct qcow2_plan_verdict verdict;
 	struct qcow2_source *source = NULL;
 	struct qcow2_plan *plan = NULL;
