@@ -92,7 +92,8 @@ struct qcow2_undoing {
 	struct qcow2_source_identity identity; /* of the image now */
 	bool is_copy;                          /* not the file that was changed */
 	bool is_exact;                         /* the saved bytes were insisted on */
-	bool is_marked;                        /* an undo before this one left bitmaps in use */
+	bool is_old;       /* all places hold the bytes of before, as far as that is looked at */
+	bool is_marked;    /* an undo before this one left bitmaps in use */
 	bool is_untouched; /* its time proves that the file is as the change left it */
 	struct qcow2_check_result now, then; /* of the image, and of what it would be */
 	struct qcow2_undo_patches marks;     /* bits that an earlier undo may have patched */

@@ -121,7 +121,12 @@ static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
 	if (qcow2_undo_find_marks(u, restored) || qcow2_undo_check_places(u))
 		return -1;
-	u->result->is_undone = u->undo->info.state == QCOW2_UNDO_UNDONE && !u->is_copy;
+	/* A copy may be one of before the change: nothing has to be done there, either. */
+	u->result->is_undone = u->is_copy ? u->is_old && qcow2_source_size_bytes(u->image) ==
+								 u->undo->info.old_size_bytes
+					  : u->undo->info.state == QCOW2_UNDO_UNDONE;
+	if (u->is_copy && u->result->is_undone)
+		return 0;
 	/* Who insists on the saved bytes may do so after an undo that was careful. */
 	if (u->result->is_undone && (!u->is_exact || u->undo->mark.was_exact))
 		return 0;
@@ -145,13 +150,14 @@ int qcow2_undo_find_out(struct qcow2_undoing *u)
 
 	*u->result = (struct qcow2_undo_result){.is_undone = false};
 	u->is_exact = (u->options->flags & QCOW2_UNDO_EXACT) != 0;
+	u->is_old = true;
 	qcow2_source_identify(u->image, &u->identity);
 	if (qcow2_undo_refresh(u->undo, u->err) || qcow2_undo_prove(u->undo, u->err) ||
 	    check_identity(u) || check_size(u) || qcow2_undo_view_open(&view, &restored, u->err))
 		return -1;
 	failed = prove(u, restored);
 	qcow2_source_close(restored);
-	u->result->is_exact = u->result->is_undone ? u->undo->mark.was_exact
+	u->result->is_exact = u->result->is_undone ? u->is_copy || u->undo->mark.was_exact
 						   : u->patches.count == 0 && !u->is_marked;
 	return failed;
 }

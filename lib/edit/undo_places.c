@@ -110,6 +110,7 @@ static int look_at(struct looking *l)
 	if (old_allowed) {
 		if (qcow2_undo_read_old(l->u->undo, l->record, l->other, l->u->err))
 			return -1;
+		l->u->is_old &= memcmp(l->now, l->other, l->record->size) == 0;
 		allow_same(l);
 		allow_marks(l);
 	}
