@@ -241,7 +241,7 @@ static int merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extent
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "the disks that the bitmaps are of have different sizes");
 	if (find_usable(editor, name, &bitmap, err) ||
-	    qcow2_bitmap_load(editor, bitmap, false, &uncertain, err))
+	    qcow2_bitmap_load(editor, bitmap, NULL, &uncertain, err))
 		return -1;
 	return set_extents(editor, bitmap, extents, err, is_theirs);
 }
