@@ -239,6 +239,8 @@ static int take_fault(struct qcow2_bitmap_trust *trust, const struct qcow2_bitma
 	if (claim->who.entry != QCOW2_CLAIM_TABLE)
 		return qcow2_claims_fault(trust, claim->who, id, err);
 	bitmap = qcow2_claims_bitmap(trust, claim->who.bitmap);
+	/* What is counted too often may still be what it was. */
+	bitmap->foreign_table |= id != QCOW2_PROBLEM_REFCOUNT_HIGH;
 	/* The other reasons do not ask for a decision. */
 	if (bitmap->whole == QCOW2_PROBLEM_COUNT || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED ||
@@ -336,6 +338,16 @@ enum qcow2_problem_id qcow2_trust_whole(const struct qcow2_bitmap_trust *trust, 
 	return bitmap->whole;
 }
 
+bool qcow2_trust_table(const struct qcow2_bitmap_trust *trust, uint64_t index)
+{
+	const struct qcow2_trusted_bitmap *bitmap = qcow2_claims_bitmap(trust, index);
+
+	if (!bitmap || trust->incomplete || trust->directory != QCOW2_PROBLEM_COUNT)
+		return false;
+	return !bitmap->foreign_table && bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_OFFSET &&
+	       bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
+}
+
 /* The first fault of a bitmap from an entry on. */
 static const struct qcow2_bitmap_fault *find_fault(const struct qcow2_bitmap_trust *trust,
 						   struct qcow2_claimant who)
@@ -379,6 +391,21 @@ enum qcow2_problem_id qcow2_trust_any(const struct qcow2_bitmap_trust *trust, ui
 	return qcow2_claims_bitmap(trust, bitmap)->tail_entry != UINT32_MAX
 		       ? QCOW2_PROBLEM_BITMAP_DATA_TAIL
 		       : QCOW2_PROBLEM_COUNT;
+}
+
+bool qcow2_trust_has(const struct qcow2_bitmap_trust *trust, uint64_t bitmap,
+		     enum qcow2_problem_id id)
+{
+	struct qcow2_claimant who = {(uint32_t)bitmap, 0};
+	const struct qcow2_bitmap_fault *end = (const void *)trust->faults.data;
+
+	end += trust->faults.count;
+	for (const struct qcow2_bitmap_fault *fault = find_fault(trust, who);
+	     fault && fault < end && fault->who.bitmap == bitmap; fault++)
+		if (fault->id == id)
+			return true;
+	return id == QCOW2_PROBLEM_BITMAP_DATA_TAIL &&
+	       qcow2_claims_bitmap(trust, bitmap)->tail_entry != UINT32_MAX;
 }
 
 bool qcow2_trust_same_name(const struct qcow2_bitmap_trust *trust, uint64_t bitmap)

@@ -30,9 +30,9 @@ struct qcow2_bitmap_fault {
 
 struct qcow2_trusted_bitmap {
 	enum qcow2_problem_id whole;
-	bool same_name;
-	uint32_t tail_entry; /* whose bits past the end are set; UINT32_MAX: none */
-	uint64_t last_data;  /* of the last entry that the disk needs; 0: none */
+	bool same_name, foreign_table; /* its table's clusters are not its alone */
+	uint32_t tail_entry;           /* whose bits past the end are set; UINT32_MAX: none */
+	uint64_t last_data;            /* of the last entry that the disk needs; 0: none */
 };
 
 struct qcow2_bitmap_trust {

@@ -32,6 +32,7 @@ struct qcow2_bitmap_editor {
 	struct qcow2_edited_bitmap **bitmaps;
 	uint64_t *hashes; /* of their names: there may be 65,535 */
 	size_t count, capacity;
+	const struct qcow2_bitmap_trust *trust; /* of a repair; else NULL */
 	struct qcow2_hash_key key;
 	bool changed, inconsistent;
 	bool failed;             /* halfway through a change: nothing can be planned any more */

@@ -198,6 +198,22 @@ static bool convert(struct qcow2_repair *r, uint64_t *dirty_bytes)
 	return more == 0;
 }
 
+/* One table may have faults of several kinds; what they cost is told with the first. */
+static void tell_other_faults(struct qcow2_repair *r, enum qcow2_problem_id told)
+{
+	static const enum qcow2_problem_id ids[] = {
+		QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED,  QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES,
+		QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,  QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+		QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END, QCOW2_PROBLEM_REFCOUNT_LOW,
+		QCOW2_PROBLEM_REFCOUNT_HIGH,          QCOW2_PROBLEM_CLUSTER_OWNERS,
+	};
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] != told && qcow2_trust_has(r->trust, r->bitmap->index, ids[i]))
+			qcow2_repair_tell(r, qcow2_repair_kind(ids[i]), QCOW2_REMEDY_MENDED, 0,
+					  "what that costs is counted above");
+}
+
 /* The table and the bits. 0 done, 1 they cannot be mended, -1. */
 static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 {
@@ -233,6 +249,7 @@ static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 			  *why == QCOW2_PROBLEM_CLUSTER_OWNERS ? cost_shared
 			  : uncertain > 0                      ? cost_some
 							       : cost_nothing);
+	tell_other_faults(r, *why);
 	return 0;
 }
 

@@ -178,7 +178,8 @@ static void treat_extension(struct qcow2_repair *r, const struct qcow2_directory
 			   .cost = count < claimed->nb_bitmaps
 					   ? "if there was another bitmap, it is gone, and the "
 					     "next backup of its chain must be a full one"
-					   : "nothing is lost"});
+				   : walk->holes ? "nothing else is lost"
+						 : "nothing is lost"});
 	r->editor->changed = true;
 	/* Its size is not known well enough to write over it. */
 	if (walk->used > claimed->bitmap_directory_size)
@@ -252,28 +253,29 @@ static int leave_all(struct qcow2_repair *r)
 /* Nobody can rely on any of them: all are dropped, and what they take is given up. */
 static int drop_all(struct qcow2_repair *r)
 {
-	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	struct qcow2_directory_walk walk;
 	int more;
 
 	qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
 			  QCOW2_REMEDY_DROPPED, 0,
 			  "all bitmaps are gone: the next backup must be a full one");
 	r->editor->changed = true;
-	if (qcow2_bitmaps_open(r->editor->image, &bitmaps, r->err))
+	if (qcow2_directory_walk_open(&walk, r->editor->image, r->err))
 		return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	r->editor->has_extension = true;
-	r->editor->directory_offset = qcow2_bitmaps_header(bitmaps)->bitmap_directory_offset;
-	r->editor->directory_size = qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) > 0 && !bitmap.cut) {
-		if (qcow2_bitmap_editor_take(r->editor, &bitmap, r->err) ||
+	r->editor->directory_offset = walk.claimed.bitmap_directory_offset;
+	r->editor->directory_size = walk.claimed.bitmap_directory_size;
+	while ((more = qcow2_directory_walk_next(&walk, r->err)) > 0 && !walk.bitmap.cut) {
+		if (walk.is_hole)
+			continue;
+		if (qcow2_bitmap_editor_take(r->editor, &walk.bitmap, r->err) ||
 		    qcow2_bitmap_give_up(r->editor, r->editor->bitmaps[0], r->err)) {
 			more = -1;
 			break;
 		}
 		qcow2_bitmap_editor_drop(r->editor, 0);
 	}
-	qcow2_bitmaps_close(bitmaps);
+	qcow2_directory_walk_close(&walk);
 	return more < 0 ? -1 : 0;
 }
 
@@ -345,6 +347,7 @@ static int repair(struct qcow2_repair *r)
 	if (qcow2_bitmap_health_new(r->editor->image, &r->health, r->err) ||
 	    qcow2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
 		return -1;
+	r->editor->trust = r->trust;
 	/* What is not counted may be in use: new clusters come from behind all others. */
 	r->editor->careful |= qcow2_trust_refcounts_low(r->trust);
 	if (treat_all(r) || check_names(r) || ask(r))

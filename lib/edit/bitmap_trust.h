@@ -39,6 +39,13 @@ enum qcow2_problem_id qcow2_trust_entry(const struct qcow2_bitmap_trust *trust, 
 /* The reason of the first entry of a bitmap that cannot be believed, or QCOW2_PROBLEM_COUNT. */
 enum qcow2_problem_id qcow2_trust_any(const struct qcow2_bitmap_trust *trust, uint64_t bitmap);
 
+/* Whether some entry of a bitmap cannot be believed for that reason. */
+bool qcow2_trust_has(const struct qcow2_bitmap_trust *trust, uint64_t bitmap,
+		     enum qcow2_problem_id id);
+
+/* Whether what stands where a bitmap's table is said to be is this table. */
+bool qcow2_trust_table(const struct qcow2_bitmap_trust *trust, uint64_t bitmap);
+
 /* Whether another bitmap has the same name: one of them is not what it says. */
 bool qcow2_trust_same_name(const struct qcow2_bitmap_trust *trust, uint64_t bitmap);
 
