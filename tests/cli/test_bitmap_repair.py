@@ -87,6 +87,8 @@ def test_image_in_use_elsewhere(copy):
         done = run("bitmap", "extents", path, "a")
         assert done.returncode == 1 and b"another program has the image open" in done.stderr
         assert b"not saved properly" not in done.stderr
+        done = run("bitmap", "clear", "-n", path, "a")
+        assert done.returncode == 1 and b"stores it when it is done" in done.stderr
         done = run("bitmap", "list", path)
         assert b"another program has the image open" in done.stdout
         assert json.loads(run("bitmap", "list", "-j", path).stdout)["image-in-use"] is True
@@ -131,12 +133,12 @@ DOUBTS = {
     "not all of QEMU's tail": (A + "poke @bitmaps/b/data/0/2 ffffffffff7f\n", False, [3], DIRTY),
     "two of a name": (A + 'set bitmaps/b/name "a"\n', False, None, None),
     "equal extensions": (A + "extension bitmaps hex:{extension}\n", False, [3], [2, 5]),
-    "hidden by the count": (A + "set bitmaps/b/table/0 @data/0\nset extensions/bitmaps/nb_bitmaps 1\n",
-                            False, [3], DIRTY),
+    "hidden by the count": (A + "set bitmaps/b/table/0 @data/0\n"
+                            "set extensions/bitmaps/nb_bitmaps 1\n", False, [3], DIRTY),
     "hidden by the size": (A + "set bitmaps/b/table/0 @data/0\n"
                            "set extensions/bitmaps/bitmap_directory_size 32\n", False, [3], DIRTY),
-    "hidden in use": (A + "set bitmaps/b/flags 1\nset extensions/bitmaps/nb_bitmaps 1\n", False, [3],
-                      "in use"),
+    "hidden in use": (A + "set bitmaps/b/flags 1\nset extensions/bitmaps/nb_bitmaps 1\n", False,
+                      [3], "in use"),
 }
 
 
@@ -230,7 +232,8 @@ def test_the_disk_is_not_called_sound(copy):
 def test_only_what_helps_is_suggested(copy, options, says):
     path = copy(image(A + "set bitmaps/a/type 7\nset bitmaps/b/bitmap_table_offset 0\n")[0])
     refused(path, "repair", path, *options, says=says)
-    assert run("bitmap", "repair", "--no-undo", path, "--assume-dirty", "--drop-bad").returncode == 0
+    both = ("--assume-dirty", "--drop-bad")
+    assert run("bitmap", "repair", "--no-undo", path, *both).returncode == 0
     assert states(path) == {"b": "disabled"} and dirty(path, "b") == DIRTY
 
 

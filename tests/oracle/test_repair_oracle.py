@@ -23,6 +23,7 @@ from helpers import run  # noqa: E402
 from test_bitmap_oracle import create, nbd_extents, tool  # noqa: E402
 
 K, M = 1 << 10, 1 << 20
+# Many rounds, by hand: REPAIR_ROUNDS=1500 REPAIR_SEED=7; what fails is kept in /tmp then.
 ROUNDS = int(os.environ.get("REPAIR_ROUNDS", "60"))
 SEED = int(os.environ.get("REPAIR_SEED", "0"))
 WAYS = ([], ["--drop-bad"], ["--assume-dirty"], ["--assume-dirty", "--drop-bad"], "named")
@@ -47,8 +48,8 @@ class Image:
         at = self.directory
         for _ in range(self.count):
             name_size, extra = struct.unpack_from(">HI", self.raw, at + NAME_SIZE)
-            name = bytes(self.raw[at + 24 + extra:at + 24 + extra + name_size]).decode(errors="replace")
-            self.bitmaps[name] = at
+            name = bytes(self.raw[at + 24 + extra:at + 24 + extra + name_size])
+            self.bitmaps[name.decode(errors="replace")] = at
             at += 24 + extra + name_size + 7 & ~7
 
     def u32(self, at):
@@ -313,7 +314,7 @@ def test_misled(tmp_path, bases, what, target):
     """An entry, or the pointer to the table, leads to somebody else's cluster."""
     base, *known = bases[0]
     numbers = random.Random(what + target)
-    hidings = ["alone"] + numbers.sample(list(HIDING)[1:], 2 if ROUNDS <= 60 else len(HIDING) - 1)
+    hidings = ["alone"] + numbers.sample(list(HIDING)[1:], 1 if ROUNDS <= 60 else len(HIDING) - 1)
     for hiding in hidings:
         image = Image(base)
         HIDING[hiding](image)
@@ -331,7 +332,8 @@ def test_misled(tmp_path, bases, what, target):
             assert repair(path, known, ["--assume-dirty"]) == 0
             # A table that is somebody else's is a decision, one entry is not.
             assert plain == (what == "table" or "table" in target and "refcount" not in target)
-            repair(path, known, "named")
+            if ROUNDS > 60:
+                repair(path, known, "named")
 
 
 # ---- at random ----
