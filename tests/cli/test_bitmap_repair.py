@@ -8,10 +8,15 @@ import shutil
 import struct
 import subprocess
 
+import jsonschema
 import pytest
 
-from helpers import image, recipe_image, run
+from helpers import TOP, image, recipe_image, run
 from test_bitmap import changed, dirty, read, refused, shown, states
+
+
+with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as stream:
+    VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
 
 
 @pytest.fixture(name="copy")
@@ -44,6 +49,7 @@ def test_stale_bitmaps_have_a_code_of_their_own(copy, name):
         for option in ("--assume-dirty", "--drop-bad"):
             assert (option in text) == (option in remedies), text
         plan = json.loads(shown("repair", path, *words, "-j", code=4))
+        VALIDATOR.validate(plan)
         assert plan["left"] == 1 and plan["left-remedies"] == remedies
         assert plan["image-in-use"] is False and plan["applied"] is False
     assert read(path) == before
