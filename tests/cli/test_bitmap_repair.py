@@ -18,6 +18,8 @@ from test_bitmap import changed, dirty, read, refused, shown, states
 with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
 
+A = "size 1M\nwrite 0 64k\nbitmap a bits=3\nbitmap b bits=2,5\n"
+
 
 @pytest.fixture(name="copy")
 def fixture_copy(tmp_path):
@@ -33,12 +35,15 @@ def stale(copy, name):
         path = copy(recipe_image("good-bitmap-autoclear-cleared")[0])
         done = run("edit", "--force", "--no-undo", path, "set", "bitmaps/0/type=9")
         assert done.returncode == 0, done
+    elif name == "of no directory":
+        path = copy(image(A + "set header/autoclear_features 0\n"
+                          "set extensions/bitmaps/bitmap_directory_offset 1 << 40\n")[0])
     else:
         path = copy(image("size 1M\nbitmap a flags=in_use,auto bits=3\nbitmap b\n")[0])
-    return path, ["--drop-bad"] if name == "of no type" else ["--assume-dirty", "--drop-bad"]
+    return path, ["--drop-bad"] if name.startswith("of no ") else ["--assume-dirty", "--drop-bad"]
 
 
-@pytest.mark.parametrize("name", ["in use", "bit clear", "of no type"])
+@pytest.mark.parametrize("name", ["in use", "bit clear", "of no type", "of no directory"])
 def test_stale_bitmaps_have_a_code_of_their_own(copy, name):
     """repair && backup must not go on if no backup can rely on the bitmaps."""
     path, remedies = stale(copy, name)
@@ -56,7 +61,12 @@ def test_stale_bitmaps_have_a_code_of_their_own(copy, name):
     for option in remedies:
         other = path + ".copy"
         shutil.copyfile(path, other)
-        changed(other, "repair", option)
+        # What no directory names leaks: no sound image is left, but one without damage.
+        if name == "of no directory":
+            assert run("bitmap", "repair", "--no-undo", option, other).returncode == 0
+            assert run("check", other).returncode == 3
+        else:
+            changed(other, "repair", option)
         plan = json.loads(shown("repair", other, "-j"))
         assert plan["left"] == 0 and plan["left-remedies"] == []
 
@@ -111,7 +121,6 @@ def test_image_in_use_elsewhere(copy):
 
 # ---- what is not believed ----
 
-A = "size 1M\nwrite 0 64k\nbitmap a bits=3\nbitmap b bits=2,5\n"
 DIRTY = list(range(16))
 # What is wrong: the image, whether a decision is needed, what is dirty then in a and in b (None: it
 # is gone, or its name is).
