@@ -49,7 +49,7 @@ static const struct option_row options[] = {
 	{"from", 'b', "IMAGE", "merge, compare: the sources, the second is in IMAGE", NULL},
 	{"granularity", 'g', "SIZE", "add, import: bytes that a bit stands for", NULL},
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
-	{"drop-bad", 0, NULL, "repair: drop what cannot be mended", NULL},
+	{"drop-bad", 0, NULL, "repair: drop what cannot be mended, or is stale", NULL},
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
 	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
 	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
@@ -114,7 +114,11 @@ int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool f
 	if (!(qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
 		why = "the image's bitmaps bit is not set: they are stale";
 	else if (entry->flags & QCOW2_BITMAP_IN_USE)
-		why = "it is in use: it was not saved properly, and what it says may be stale";
+		why = qcow2_source_in_use(qcow2_image_source(image))
+			      ? "it is in use: another program has the image open, and stores it "
+				"when it is done"
+			      : "it is in use: it was not saved properly, and what it says may be "
+				"stale";
 	else if (entry->type != 1)
 		why = "its type is not known";
 	else if (entry->extra_data_size > 0 && !(entry->flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
@@ -363,7 +367,8 @@ const struct command bitmap_command = {
 		 "  script IMAGE FILE              such actions, one a line, as one change\n"
 		 "  repair IMAGE [NAME...]         make QEMU open the image again\n"
 		 "Exit codes: 0 done, 1 could not or would not, 2 list: a bitmap is\n"
-		 "damaged, 3 compare: they differ.\n",
+		 "damaged, 3 compare: they differ, 4 repair: done, but there are\n"
+		 "bitmaps that no backup can rely on.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_bitmap,

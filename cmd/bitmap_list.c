@@ -18,7 +18,8 @@
 struct list {
 	struct bitmap_run *run;
 	struct qcow2_bitmap_health *health;
-	bool damaged; /* one of them is */
+	bool damaged;      /* one of them is */
+	bool image_in_use; /* by another program */
 	uint64_t count;
 	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmap_totals totals;
@@ -149,6 +150,13 @@ static void show_row(const struct list *list)
 			    list->totals.all_ones_entries);
 	if (list->why)
 		spool_print(out, "              ! %s: %s\n", list->why->id, list->why->text);
+	else if (strcmp(list->state, "in use") == 0)
+		spool_text(out,
+			   list->image_in_use
+				   ? "              ! another program has the image open, and "
+				     "stores it when it is done\n"
+				   : "              ! it was not saved properly: 'qcow2 bitmap "
+				     "repair' has the ways out\n");
 	else if (!list->counted)
 		spool_print(out, "              ! not counted: %s\n", list->uncounted.text);
 }
@@ -206,6 +214,7 @@ static int list_directory(struct list *list, struct qcow2_error *err)
 int bitmap_list(struct bitmap_run *run)
 {
 	struct list list = {.run = run,
+			    .image_in_use = qcow2_source_in_use(run->source),
 			    .left = qcow2_source_allocated_bytes(run->source) + SLACK_BYTES};
 	struct qcow2_error err;
 	bool json = run->format == BITMAP_JSON;
@@ -214,6 +223,8 @@ int bitmap_list(struct bitmap_run *run)
 		json_begin_object(&run->json);
 		json_text_member(&run->json, "filename", bitmap_bytes(run->file));
 		number(&run->json, "virtual-size", true, qcow2_image_header(run->image)->size);
+		json_key(&run->json, "image-in-use");
+		json_bool(&run->json, list.image_in_use);
 		json_key(&run->json, "bitmaps");
 		json_begin_array(&run->json);
 	}

@@ -8,11 +8,13 @@
 #include "bitmap.h"
 #include "out/human.h"
 
+#include <qcow2/source.h>
 #include <qcow2/text.h>
 
 #define REPAIRS_KEPT ((size_t)10000)
 #define NAME_SHOWN   120
-#define COST_MAX     256
+#define COST_MAX     320
+#define WHAT_MAX     128
 
 /* What was told of one problem. */
 struct kept_repair {
@@ -23,12 +25,16 @@ struct kept_repair {
 	uint8_t *name;
 	size_t name_size;
 	char cost[COST_MAX];
+	char what[WHAT_MAX]; /* empty: the kind's text says it */
 };
 
 struct bitmap_repairs {
 	struct kept_repair *list;
 	size_t count, capacity;
 	uint64_t total;
+	/* Stale ones that are left, and those of them that cannot be assumed dirty. */
+	uint64_t left, left_to_drop;
+	bool image_in_use; /* by another program */
 };
 
 static const char *remedy_name(enum qcow2_bitmap_remedy remedy)
@@ -66,6 +72,10 @@ static void hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 	struct bitmap_repairs *repairs = opaque;
 	struct kept_repair *kept = next(repairs);
 
+	if (repair->remedy == QCOW2_REMEDY_LEFT) {
+		repairs->left++;
+		repairs->left_to_drop += !repair->can_be_dirty;
+	}
 	if (!kept)
 		return;
 	*kept = (struct kept_repair){
@@ -78,6 +88,8 @@ static void hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 		.name_size = repair->name.size,
 	};
 	strncpy(kept->cost, repair->cost, COST_MAX - 1);
+	if (repair->what)
+		strncpy(kept->what, repair->what, WHAT_MAX - 1);
 	if (!kept->name)
 		return;
 	if (repair->name.size > 0)
@@ -90,7 +102,21 @@ static struct qcow2_bytes name_of(const struct kept_repair *kept)
 	return (struct qcow2_bytes){kept->name, kept->name_size};
 }
 
-static void show_one(struct spool *out, const struct kept_repair *kept)
+static const char *what_is_wrong(const struct bitmap_repairs *repairs,
+				 const struct kept_repair *kept)
+{
+	if (!kept->kind)
+		return "It was asked for.";
+	if (kept->what[0])
+		return kept->what;
+	if (repairs->image_in_use && kept->remedy == QCOW2_REMEDY_LEFT)
+		return "Another program has the image open, and stores its bitmaps when it is "
+		       "done.";
+	return kept->kind->text;
+}
+
+static void show_one(struct spool *out, const struct bitmap_repairs *repairs,
+		     const struct kept_repair *kept)
 {
 	char name[6 * NAME_SHOWN + 1], dirty[HUMAN_MAX];
 
@@ -99,20 +125,56 @@ static void show_one(struct spool *out, const struct kept_repair *kept)
 		spool_print(out, "bitmap %" PRIu64 " '%s': ", kept->index, name);
 	else
 		spool_text(out, "the bitmaps: ");
-	spool_print(out, "%s\n  %s", kept->kind ? kept->kind->text : "It was asked for.",
-		    remedy_name(kept->remedy));
+	spool_print(out, "%s\n  %s", what_is_wrong(repairs, kept), remedy_name(kept->remedy));
 	if (kept->dirty_bytes > 0)
 		spool_print(out, ", %s of the disk now count as dirty",
 			    human_size(kept->dirty_bytes, dirty));
 	spool_print(out, ": %s\n", kept->cost);
 }
 
+/* What can be done about bitmaps that were left. */
+static void advise(struct spool *out, const struct bitmap_repairs *repairs)
+{
+	if (repairs->left == 0)
+		return;
+	if (repairs->image_in_use)
+		spool_text(out, "No backup can rely on what was left as long as the other program "
+				"has the image open.\n");
+	else if (repairs->left_to_drop == 0)
+		spool_text(out, "No backup can rely on what was left: --assume-dirty makes it all "
+				"dirty, --drop-bad drops it.\n");
+	else if (repairs->left_to_drop == repairs->left)
+		spool_text(out, "No backup can rely on what was left: --drop-bad drops it.\n");
+	else
+		spool_text(out, "No backup can rely on what was left: --drop-bad drops it; with "
+				"--assume-dirty as well, what can be is made all dirty.\n");
+}
+
 void bitmap_repairs_human(struct spool *out, const struct bitmap_repairs *repairs)
 {
 	for (size_t i = 0; i < repairs->count; i++)
-		show_one(out, &repairs->list[i]);
+		show_one(out, repairs, &repairs->list[i]);
 	if (repairs->total > repairs->count)
 		spool_print(out, "… and %" PRIu64 " more\n", repairs->total - repairs->count);
+	advise(out, repairs);
+}
+
+/* The options that make usable, or drop, all that was left. */
+static void write_remedies(struct json *json, const struct bitmap_repairs *repairs)
+{
+	bool any = repairs->left > 0 && !repairs->image_in_use;
+
+	json_key(json, "left");
+	json_number(json, repairs->left);
+	json_key(json, "left-remedies");
+	json_begin_array(json);
+	if (any && repairs->left_to_drop == 0)
+		json_text(json, "--assume-dirty");
+	if (any)
+		json_text(json, "--drop-bad");
+	json_end_array(json);
+	json_key(json, "image-in-use");
+	json_bool(json, repairs->image_in_use);
 }
 
 void bitmap_repairs_json(struct json *json, const struct bitmap_repairs *repairs)
@@ -137,12 +199,14 @@ void bitmap_repairs_json(struct json *json, const struct bitmap_repairs *repairs
 		json_text(json, remedy_name(kept->remedy));
 		json_key(json, "dirty-bytes");
 		json_number(json, kept->dirty_bytes);
+		json_text_member(json, "what", bitmap_bytes(what_is_wrong(repairs, kept)));
 		json_text_member(json, "cost", bitmap_bytes(kept->cost));
 		json_end_object(json);
 	}
 	json_end_array(json);
 	json_key(json, "repairs-total");
 	json_number(json, repairs->total);
+	write_remedies(json, repairs);
 }
 
 /* What has to be decided is said where errors are. */
@@ -174,6 +238,7 @@ static int plan_repair(struct change *change)
 
 	if (!names)
 		return change_fail_text(change, "out of memory");
+	repairs->image_in_use = qcow2_source_in_use(change->source);
 	for (size_t i = 0; i < run->name_count; i++)
 		names[i] = bitmap_bytes(run->names[i]);
 	failed = qcow2_bitmap_repair(change->report.plan, &how, &err);
@@ -196,6 +261,9 @@ int bitmap_repair(struct bitmap_run *run)
 	run->change.plan = plan_repair;
 	run->change.report.repairs = &repairs;
 	code = change_run(&run->change);
+	/* Who names bitmaps asks for these, which are never left. */
+	if (code == EXIT_FINE && repairs.left > 0 && run->name_count == 0)
+		code = EXIT_STALE;
 	for (size_t i = 0; i < repairs.count; i++)
 		free(repairs.list[i].name);
 	free(repairs.list);

@@ -15,7 +15,13 @@ struct spool;
 struct qcow2_source;
 
 /* Exit codes. */
-enum { EXIT_FINE = 0, EXIT_COULD_NOT = 1, EXIT_MALFORMED = 2, EXIT_LEAKS = 3 };
+enum {
+	EXIT_FINE = 0,
+	EXIT_COULD_NOT = 1,
+	EXIT_MALFORMED = 2,
+	EXIT_LEAKS = 3,
+	EXIT_STALE = 4, /* bitmap repair: done, but there are bitmaps that no backup can rely on */
+};
 
 struct option_row {
 	const char *name;     /* long name without dashes */

@@ -119,15 +119,18 @@ struct qcow2_bitmap_treatment {
 	uint64_t index;
 	struct qcow2_bytes name;
 	const struct qcow2_problem_kind *kind; /* NULL: it was asked for by name */
+	const char *what; /* what is wrong, one safe line; NULL if the kind's text says it */
 	enum qcow2_bitmap_remedy remedy;
+	/* LEFT, NEEDED: assume_dirty would make it usable; else it can only be dropped. */
+	bool can_be_dirty;
 	uint64_t dirty_bytes; /* of the disk that count as dirty now and were not known to be */
 	const char *cost;     /* what that means, one safe line */
 };
 
 struct qcow2_bitmap_repair_options {
-	bool drop_bad;     /* drop bitmaps that cannot be mended */
-	bool assume_dirty; /* make the named bitmaps, or all that are in use or beyond mending,
-			      dirty */
+	bool drop_bad;     /* drop bitmaps that cannot be mended, or are stale */
+	bool assume_dirty; /* make the named bitmaps, or all that are stale or beyond mending,
+			      dirty; where it can be, this comes before drop_bad */
 	const struct qcow2_bytes *names; /* for assume_dirty */
 	size_t name_count;
 	void (*tell)(void *opaque, const struct qcow2_bitmap_treatment *repair); /* may be NULL */
@@ -136,13 +139,15 @@ struct qcow2_bitmap_repair_options {
 
 /*
  * Plans what makes every bitmap usable again, each looked at by itself; sound ones stay as they
- * are. Superfluous dirty bits are harmless to a chain of backups, missing ones are not: what is not
- * certain becomes dirty.
+ * are. Superfluous dirty bits are harmless to a chain of backups, missing ones are not: a bit that
+ * may have been dirty never comes out clean. Bits are believed only in clusters that are one
+ * bitmap's alone and are counted as such; the planned image is read again and compared with that.
  *
- * Returns 0 with the plan filled; nothing is planned if nothing is wrong. Returns -1 with *err
- * filled: QCOW2_ERROR_BROKEN (something needs a decision, drop_bad or assume_dirty, of which tell
- * has heard), QCOW2_ERROR_NOT_FOUND (no bitmap has one of the names), those of
- * qcow2_bitmap_editor_open() and qcow2_bitmap_editor_finish().
+ * Returns 0 with the plan filled; nothing is planned if nothing is wrong. Bitmaps with the remedy
+ * QCOW2_REMEDY_LEFT, of which tell has heard, are still stale then: no backup can rely on them.
+ * Returns -1 with *err filled: QCOW2_ERROR_BROKEN (something needs a decision, drop_bad or
+ * assume_dirty, of which tell has heard), QCOW2_ERROR_NOT_FOUND (no bitmap has one of the names),
+ * those of qcow2_bitmap_editor_open(), qcow2_bitmap_editor_finish() and qcow2_check().
  */
 QCOW2_API int qcow2_bitmap_repair(struct qcow2_plan *plan,
 				  const struct qcow2_bitmap_repair_options *options,

@@ -164,7 +164,8 @@ static int load_entry(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bi
 }
 
 int qcow2_bitmap_load(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
-		      bool mend, uint64_t *uncertain, struct qcow2_error *err)
+		      const struct qcow2_bitmap_trust *trust, uint64_t *uncertain,
+		      struct qcow2_error *err)
 {
 	struct qcow2_bitmap_dir_entry old = bitmap->entry;
 	struct qcow2_table *table;
@@ -185,7 +186,8 @@ int qcow2_bitmap_load(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bi
 		if (!lost)
 			failed = qcow2_table_entry(table, i, &entry, err);
 		lost |= is_damaged(editor, entry);
-		if (lost && !mend)
+		lost |= trust && qcow2_trust_entry(trust, bitmap->index, i) != QCOW2_PROBLEM_COUNT;
+		if (lost && !trust)
 			failed =
 				qcow2_fail(err, QCOW2_ERROR_BROKEN, old.bitmap_table_offset + i * 8,
 					   "an entry of the bitmap's table is damaged ('qcow2 "

@@ -140,12 +140,15 @@ int qcow2_bitmap_editor_take(struct qcow2_bitmap_editor *editor, const struct qc
 int qcow2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 			   struct qcow2_error *err)
 {
-	uint64_t cluster = editor->geometry->cluster_size_bytes;
+	unsigned bits = editor->geometry->cluster_bits;
+	uint64_t end = editor->geometry->file_size_bytes;
 
-	for (uint64_t at = 0; at < size && offset + at < editor->geometry->file_size_bytes;
-	     at += cluster) {
-		uint64_t number = (offset + at) >> editor->geometry->cluster_bits;
-
+	if (offset >= end || size == 0)
+		return 0;
+	if (size < end - offset)
+		end = offset + size;
+	/* Damaged pointers may lead into the middle of a cluster, and so touch one more. */
+	for (uint64_t number = offset >> bits; number <= (end - 1) >> bits; number++) {
 		if (qcow2_vector_push(&editor->given_up, &number) != QCOW2_ERROR_NONE)
 			return qcow2_fail_memory(err);
 	}
@@ -162,6 +165,11 @@ int qcow2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct qcow2_edited
 	if (!bitmap->stored)
 		return 0;
 	bitmap->stored = false;
+	/* What is no table may name any cluster, also one that somebody else has lost. */
+	if (bitmap->entry.bitmap_table_offset == 0 ||
+	    bitmap->entry.bitmap_table_offset % cluster != 0 ||
+	    (editor->trust && !qcow2_trust_table(editor->trust, bitmap->index)))
+		return 0;
 	if (qcow2_table_new(editor->image, &table, err))
 		return -1;
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,

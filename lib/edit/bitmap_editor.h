@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/vector.h"
 #include "edit/allocator.h"
+#include "edit/bitmap_trust.h"
 
 #define QCOW2_BITMAP_ENTRY_ONES UINT64_C(1)
 
@@ -20,6 +21,7 @@ struct qcow2_edited_bitmap {
 	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
 	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
 	uint64_t entry_count;
+	bool all_dirty; /* because it was to be assumed */
 };
 
 struct qcow2_bitmap_editor {
@@ -30,6 +32,7 @@ struct qcow2_bitmap_editor {
 	struct qcow2_edited_bitmap **bitmaps;
 	uint64_t *hashes; /* of their names: there may be 65,535 */
 	size_t count, capacity;
+	const struct qcow2_bitmap_trust *trust; /* of a repair; else NULL */
 	struct qcow2_hash_key key;
 	bool changed, inconsistent;
 	bool failed;             /* halfway through a change: nothing can be planned any more */
@@ -93,11 +96,13 @@ int qcow2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bi
 		      uint64_t entry, struct qcow2_error *err);
 
 /*
- * Takes the table of a stored bitmap into memory, unless it is there. mend: entries that are
- * damaged or missing become all ones, and *uncertain counts the bits of them; else they are errors.
+ * Takes the table of a stored bitmap into memory, unless it is there. Entries that are damaged or
+ * missing are errors; with trust, they and those that cannot be believed become all ones, and
+ * *uncertain counts the bits of them.
  */
 int qcow2_bitmap_load(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
-		      bool mend, uint64_t *uncertain, struct qcow2_error *err);
+		      const struct qcow2_bitmap_trust *trust, uint64_t *uncertain,
+		      struct qcow2_error *err);
 
 /* Sets the bits [first, end) of a bitmap whose table is in memory. */
 int qcow2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,

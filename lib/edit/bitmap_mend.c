@@ -16,6 +16,9 @@ static const char cost_dropped[] = "the next backup of its chain must be a full 
 static const char cost_dirty[] = "the next incremental backup copies the whole disk";
 static const char cost_nothing[] = "nothing is lost";
 static const char cost_some[] = "the next incremental backup copies more than it had to";
+static const char cost_shared[] =
+	"the next incremental backup copies more than it had to; what else uses the cluster may be "
+	"damaged";
 static const char cost_needed[] =
 	"dropped, the next backup of its chain must be a full one; assumed dirty, the next "
 	"incremental backup copies the whole disk";
@@ -55,6 +58,12 @@ static unsigned granularity_from(const struct qcow2_repair *r, unsigned bits)
 	return 64;
 }
 
+bool qcow2_repair_can_be_dirty(const struct qcow2_repair *r,
+			       const struct qcow2_bitmap_dir_entry *entry)
+{
+	return entry->type == 1 && granularity_from(r, entry->granularity_bits) < 64;
+}
+
 static void strip_extra(struct qcow2_edited_bitmap *e)
 {
 	qcow2_free(e->extra);
@@ -74,7 +83,8 @@ static int drop(struct qcow2_repair *r, const struct qcow2_problem_kind *kind)
 	return 0;
 }
 
-static int assume_dirty(struct qcow2_repair *r, const struct qcow2_problem_kind *kind)
+static int make_all_dirty(struct qcow2_repair *r, const struct qcow2_problem_kind *kind,
+			  enum qcow2_bitmap_remedy remedy)
 {
 	struct qcow2_edited_bitmap *e = last_of(r);
 
@@ -83,23 +93,26 @@ static int assume_dirty(struct qcow2_repair *r, const struct qcow2_problem_kind 
 	e->entry.flags &= ~QCOW2_BITMAP_IN_USE;
 	if (qcow2_bitmap_fill(r->editor, e, QCOW2_BITMAP_ENTRY_ONES, r->err))
 		return -1;
-	qcow2_repair_tell(r, kind, QCOW2_REMEDY_ALL_DIRTY, qcow2_tracked_bytes(r->editor->geometry),
-			  cost_dirty);
+	e->all_dirty = true;
+	qcow2_repair_tell(r, kind, remedy, qcow2_tracked_bytes(r->editor->geometry), cost_dirty);
 	return 0;
 }
 
 /* What cannot be mended: kind says why. */
 static int give_up(struct qcow2_repair *r, enum qcow2_problem_id id)
 {
-	bool can_be_dirty = last_of(r)->entry.type == 1 && granularity_from(r, 9) < 64;
+	bool can_be_dirty = qcow2_repair_can_be_dirty(r, &last_of(r)->entry);
 	const struct qcow2_bitmap_repair_options *options = r->options;
 
 	if (options->assume_dirty && options->name_count == 0 && can_be_dirty)
-		return assume_dirty(r, qcow2_repair_kind(id));
+		return make_all_dirty(r, qcow2_repair_kind(id), QCOW2_REMEDY_ALL_DIRTY);
 	if (options->drop_bad)
 		return drop(r, qcow2_repair_kind(id));
-	qcow2_repair_tell(r, qcow2_repair_kind(id), QCOW2_REMEDY_NEEDED, 0,
-			  can_be_dirty ? cost_needed : cost_only_dropped);
+	qcow2_repair_tell_all(r, (struct qcow2_bitmap_treatment){
+					 .kind = qcow2_repair_kind(id),
+					 .remedy = QCOW2_REMEDY_NEEDED,
+					 .can_be_dirty = can_be_dirty,
+					 .cost = can_be_dirty ? cost_needed : cost_only_dropped});
 	return 0;
 }
 
@@ -125,7 +138,7 @@ static int mend_tail(struct qcow2_repair *r)
 	uint64_t unused;
 	uint8_t *data;
 
-	if (qcow2_bitmap_load(r->editor, e, true, &unused, r->err))
+	if (qcow2_bitmap_load(r->editor, e, r->trust, &unused, r->err))
 		return -1;
 	data = e->data[e->entry_count - 1];
 	if (!data || inside == 0)
@@ -185,36 +198,46 @@ static bool convert(struct qcow2_repair *r, uint64_t *dirty_bytes)
 	return more == 0;
 }
 
-static const enum qcow2_problem_id table_kinds[] = {
-	QCOW2_PROBLEM_BITMAP_TABLE_SIZE,      QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED,
-	QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES,  QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
-	QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
-};
-#define TABLE_KINDS (sizeof(table_kinds) / sizeof(table_kinds[0]))
+/* One table may have faults of several kinds; what they cost is told with the first. */
+static void tell_other_faults(struct qcow2_repair *r, enum qcow2_problem_id told)
+{
+	static const enum qcow2_problem_id ids[] = {
+		QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED,  QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES,
+		QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,  QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+		QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END, QCOW2_PROBLEM_REFCOUNT_LOW,
+		QCOW2_PROBLEM_REFCOUNT_HIGH,          QCOW2_PROBLEM_CLUSTER_OWNERS,
+	};
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		if (ids[i] != told && qcow2_trust_has(r->trust, r->bitmap->index, ids[i]))
+			qcow2_repair_tell(r, qcow2_repair_kind(ids[i]), QCOW2_REMEDY_MENDED, 0,
+					  "what that costs is counted above");
+}
 
 /* The table and the bits. 0 done, 1 they cannot be mended, -1. */
 static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 {
+	static const enum qcow2_problem_id kinds[] = {
+		QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
+		QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU,
+		QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+	};
 	struct qcow2_edited_bitmap *e = last_of(r);
-	enum qcow2_problem_id damage = first_of(r, table_kinds, TABLE_KINDS);
+	enum qcow2_problem_id damage = qcow2_trust_any(r->trust, r->bitmap->index);
 	bool fits = qcow2_bitmap_fits(r->editor, e->entry.granularity_bits, NULL) == 0;
 	uint64_t uncertain = 0;
 
-	*why = damage != QCOW2_PROBLEM_COUNT ? damage
-	       : r->kinds[QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU]
-		       ? QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU
-	       : r->kinds[QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU]
-		       ? QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU
-		       : QCOW2_PROBLEM_BITMAP_DATA_TAIL;
+	*why = damage != QCOW2_PROBLEM_COUNT ? damage : first_of(r, kinds, 3);
+	if (*why == QCOW2_PROBLEM_COUNT)
+		return 0;
 	if (!fits) {
 		if (damage != QCOW2_PROBLEM_COUNT)
 			return 1;
 		r->err->code = QCOW2_ERROR_NONE;
 		if (!convert(r, &uncertain))
 			return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 1;
-	} else if (damage != QCOW2_PROBLEM_COUNT ||
-		   r->kinds[QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU]) {
-		if (qcow2_bitmap_load(r->editor, e, true, &uncertain, r->err))
+	} else {
+		if (qcow2_bitmap_load(r->editor, e, r->trust, &uncertain, r->err))
 			return -1;
 		uncertain <<= e->entry.granularity_bits;
 	}
@@ -223,7 +246,10 @@ static int mend_table(struct qcow2_repair *r, enum qcow2_problem_id *why)
 	if (r->kinds[QCOW2_PROBLEM_BITMAP_DATA_TAIL] && mend_tail(r))
 		return -1;
 	qcow2_repair_tell(r, qcow2_repair_kind(*why), QCOW2_REMEDY_MENDED, uncertain,
-			  uncertain > 0 ? cost_some : cost_nothing);
+			  *why == QCOW2_PROBLEM_CLUSTER_OWNERS ? cost_shared
+			  : uncertain > 0                      ? cost_some
+							       : cost_nothing);
+	tell_other_faults(r, *why);
 	return 0;
 }
 
@@ -251,49 +277,91 @@ static void mend_entry(struct qcow2_repair *r)
 static int mend(struct qcow2_repair *r)
 {
 	enum qcow2_problem_id why;
-	int left = 0;
+	int left = mend_table(r, &why);
 
-	if (first_of(r, table_kinds, TABLE_KINDS) != QCOW2_PROBLEM_COUNT ||
-	    r->kinds[QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU] ||
-	    r->kinds[QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU] ||
-	    r->kinds[QCOW2_PROBLEM_BITMAP_DATA_TAIL])
-		left = mend_table(r, &why);
 	if (left != 0)
 		return left < 0 ? -1 : give_up(r, why);
 	mend_entry(r);
 	if (r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE])
-		qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_IN_USE),
-				  QCOW2_REMEDY_LEFT, 0, cost_left);
+		qcow2_repair_tell_all(
+			r, (struct qcow2_bitmap_treatment){
+				   .kind = qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_IN_USE),
+				   .remedy = QCOW2_REMEDY_LEFT,
+				   .can_be_dirty = qcow2_repair_can_be_dirty(r, &last_of(r)->entry),
+				   .cost = cost_left});
 	return 0;
 }
 
-/* One bitmap, which is the last in the editor's list now. */
-int qcow2_repair_bitmap(struct qcow2_repair *r)
+/* ---- one bitmap ---- */
+
+/* Why it takes a decision what becomes of a bitmap, or QCOW2_PROBLEM_COUNT. */
+static enum qcow2_problem_id beyond_mending(const struct qcow2_repair *r)
 {
 	static const enum qcow2_problem_id beyond[] = {
 		QCOW2_PROBLEM_BITMAP_TYPE,         QCOW2_PROBLEM_BITMAP_GRANULARITY,
 		QCOW2_PROBLEM_BITMAP_TABLE_OFFSET, QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END,
 		QCOW2_PROBLEM_BITMAP_TABLE_SHARED, QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN,
 	};
-	const struct qcow2_bitmap_repair_options *options = r->options;
 	enum qcow2_problem_id why = first_of(r, beyond, sizeof(beyond) / sizeof(beyond[0]));
-	bool in_use = r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE];
-	bool named = is_named(r, r->bitmap->name);
 
-	if (options->assume_dirty && last_of(r)->entry.type == 1 &&
-	    (named || (options->name_count == 0 && (in_use || r->editor->inconsistent))))
-		return assume_dirty(r,
-				    in_use ? qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_IN_USE) : NULL);
+	if (why != QCOW2_PROBLEM_COUNT)
+		return why;
+	why = qcow2_trust_whole(r->trust, r->bitmap->index);
+	switch (why) {
+	case QCOW2_PROBLEM_BITMAP_IN_USE:
+	case QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED:
+	case QCOW2_PROBLEM_BITMAP_TABLE_SIZE:
+		return QCOW2_PROBLEM_COUNT;
+	default:
+		return why;
+	}
+}
+
+/* Nobody can rely on it, and somebody said what to do with such bitmaps: 0 if so, 1 if not. */
+static int treat_stale(struct qcow2_repair *r, bool named)
+{
+	const struct qcow2_bitmap_repair_options *options = r->options;
+	const struct qcow2_problem_kind *kind =
+		r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE]
+			? qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_IN_USE)
+			: NULL;
+	bool stale = kind || r->editor->inconsistent;
+	bool wanted = options->assume_dirty && (named || (options->name_count == 0 && stale));
+
+	if (wanted && qcow2_repair_can_be_dirty(r, &last_of(r)->entry))
+		return make_all_dirty(r, kind, QCOW2_REMEDY_ALL_DIRTY);
+	if (stale && (options->drop_bad || wanted))
+		return give_up(r, QCOW2_PROBLEM_BITMAP_IN_USE);
+	return 1;
+}
+
+/* The last bitmap in the editor's list now. */
+int qcow2_repair_bitmap(struct qcow2_repair *r)
+{
+	enum qcow2_problem_id why;
+	int left = treat_stale(r, is_named(r, r->bitmap->name));
+
+	if (left != 1)
+		return left;
 	if (r->editor->inconsistent) {
 		/* Once the bit is set again, each bitmap has to say of itself that it is stale. */
 		last_of(r)->entry.flags |= QCOW2_BITMAP_IN_USE;
 		r->editor->changed = true;
 		r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE] = true;
 	}
-	/* What a damaged table says besides becomes dirty anyway, or is to be decided. */
-	if (why == QCOW2_PROBLEM_COUNT && r->bitmap->index < r->shared_count &&
-	    r->shared[r->bitmap->index] &&
-	    first_of(r, table_kinds, TABLE_KINDS) == QCOW2_PROBLEM_COUNT)
-		why = QCOW2_PROBLEM_CLUSTER_OWNERS;
-	return why != QCOW2_PROBLEM_COUNT ? give_up(r, why) : mend(r);
+	why = beyond_mending(r);
+	if (why != QCOW2_PROBLEM_COUNT)
+		return give_up(r, why);
+	why = qcow2_trust_whole(r->trust, r->bitmap->index);
+	if (why == QCOW2_PROBLEM_COUNT || why == QCOW2_PROBLEM_BITMAP_IN_USE)
+		return mend(r);
+	/* Its place is known, but nothing that it says. */
+	r->kinds[QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED] = false;
+	if (!qcow2_repair_can_be_dirty(r, &last_of(r)->entry))
+		return give_up(r, why);
+	if (make_all_dirty(r, qcow2_repair_kind(why), QCOW2_REMEDY_MENDED))
+		return -1;
+	last_of(r)->all_dirty = true;
+	mend_entry(r);
+	return 0;
 }

@@ -74,62 +74,97 @@ static int rename_one(struct qcow2_repair *r, size_t at, struct qcow2_name_set *
 static void tell_renamed(struct qcow2_repair *r, const struct qcow2_edited_bitmap *e,
 			 struct qcow2_bytes old, enum qcow2_problem_id id)
 {
-	char safe[160], cost[256];
+	char safe[160], cost[320];
 	struct qcow2_bytes name = qcow2_edited_name(e);
 	const struct qcow2_bitmap bitmap = {.index = e->index, .name = old};
 
 	if (name.size > 24)
 		name = (struct qcow2_bytes){name.data + name.size - 24, 24};
 	qcow2_text_escape(name, safe, sizeof(safe));
-	snprintf(cost, sizeof(cost), "its name is %s'%s' now",
-		 e->entry.name_size > 24 ? "one that ends with " : "", safe);
+	snprintf(cost, sizeof(cost), "its name is %s'%s' now%s",
+		 e->entry.name_size > 24 ? "one that ends with " : "", safe,
+		 id == QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE
+			 ? ": whose the old one was is not known (--assume-dirty NAME keeps it)"
+			 : "");
 	r->bitmap = &bitmap;
 	qcow2_repair_tell(r, qcow2_repair_kind(id), QCOW2_REMEDY_MENDED, 0, cost);
 	r->bitmap = NULL;
 }
 
-/* The first of equal names stays. */
+/*
+ * Of bitmaps that have one name, one is not what it says, and nobody knows which. So none keeps it,
+ * unless it is all dirty: then it is right for whoever looks for that name.
+ */
+static bool is_doubtful(const struct qcow2_repair *r, const struct qcow2_edited_bitmap *e)
+{
+	return !e->all_dirty && qcow2_trust_same_name(r->trust, e->index);
+}
+
+/* What is wrong with a name that cannot stay. */
+static enum qcow2_problem_id why_not(struct qcow2_bytes name)
+{
+	if (name.size == 0)
+		return QCOW2_PROBLEM_BITMAP_NAME_EMPTY;
+	if (name.size > QCOW2_BITMAP_NAME_MOST)
+		return QCOW2_PROBLEM_BITMAP_NAME_QEMU;
+	if (memchr(name.data, '\0', name.size))
+		return QCOW2_PROBLEM_BITMAP_NAME_TEXT;
+	return QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE;
+}
+
+/* Enters the names that may stay, then those that may not, so that no other bitmap gets one. */
+static int enter_names(struct qcow2_repair *r, const struct qcow2_hash_key *key,
+		       struct qcow2_name_set *set, bool *later)
+{
+	for (unsigned doubtful = 0; doubtful < 2; doubtful++)
+		for (size_t i = 0; i < r->editor->count; i++) {
+			const struct qcow2_edited_bitmap *e = r->editor->bitmaps[i];
+			int added;
+
+			if (is_doubtful(r, e) != (doubtful == 1))
+				continue;
+			added = add_name(set, key, qcow2_edited_name(e));
+			if (added < 0)
+				return qcow2_fail_memory(r->err);
+			later[i] = added == 0 || doubtful == 1;
+		}
+	return 0;
+}
+
+static int rename_and_tell(struct qcow2_repair *r, size_t at, struct qcow2_name_set *set,
+			   const struct qcow2_hash_key *key)
+{
+	const struct qcow2_edited_bitmap *e = r->editor->bitmaps[at];
+	struct qcow2_bytes old = {NULL, e->entry.name_size};
+	uint8_t *copy = qcow2_alloc_buffer(old.size + 1);
+	int failed;
+
+	if (!copy)
+		return qcow2_fail_memory(r->err);
+	memcpy(copy, e->name, old.size);
+	old.data = copy;
+	failed = rename_one(r, at, set, key);
+	if (!failed)
+		tell_renamed(r, e, old, why_not(old));
+	qcow2_free(copy);
+	return failed;
+}
+
 int qcow2_repair_names(struct qcow2_repair *r)
 {
 	struct qcow2_hash_key key;
 	struct qcow2_name_set set;
-	size_t *later;
-	size_t count = 0;
-	int failed = 0;
+	bool *later = qcow2_alloc_array(r->editor->count + 1, sizeof(*later));
+	int failed;
 
-	qcow2_hash_key_make(&key);
-	qcow2_name_set_init(&set, NAMES_MAX);
-	later = qcow2_alloc_array(r->editor->count + 1, sizeof(*later));
 	if (!later)
 		return qcow2_fail_memory(r->err);
-	for (size_t i = 0; i < r->editor->count && !failed; i++) {
-		int added = add_name(&set, &key, qcow2_edited_name(r->editor->bitmaps[i]));
-
-		if (added == 0)
-			later[count++] = i;
-		if (added < 0)
-			failed = qcow2_fail_memory(r->err);
-	}
-	for (size_t i = 0; i < count && !failed; i++) {
-		const struct qcow2_edited_bitmap *e = r->editor->bitmaps[later[i]];
-		size_t size = e->entry.name_size;
-		uint8_t *old = qcow2_alloc_buffer(size + 1);
-
-		if (!old) {
-			failed = qcow2_fail_memory(r->err);
-			break;
-		}
-		memcpy(old, e->name, size);
-		failed = rename_one(r, later[i], &set, &key);
-		if (!failed)
-			tell_renamed(
-				r, e, (struct qcow2_bytes){old, size},
-				size == 0                       ? QCOW2_PROBLEM_BITMAP_NAME_EMPTY
-				: size > QCOW2_BITMAP_NAME_MOST ? QCOW2_PROBLEM_BITMAP_NAME_QEMU
-				: memchr(old, '\0', size)       ? QCOW2_PROBLEM_BITMAP_NAME_TEXT
-							  : QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE);
-		qcow2_free(old);
-	}
+	qcow2_hash_key_make(&key);
+	qcow2_name_set_init(&set, NAMES_MAX);
+	failed = enter_names(r, &key, &set, later);
+	for (size_t i = 0; i < r->editor->count && !failed; i++)
+		if (later[i])
+			failed = rename_and_tell(r, i, &set, &key);
 	qcow2_free(later);
 	qcow2_name_set_release(&set);
 	return failed;

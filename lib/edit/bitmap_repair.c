@@ -11,9 +11,9 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "image/internal.h"
+#include "edit/bitmap_walk.h"
 
-#define FIXED_BYTES 24
+#define EXTENSION_BYTES 24
 /* File systems may count less than a file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -32,22 +32,29 @@ static void hear(void *opaque, const struct qcow2_problem *problem)
 	r->kinds[problem->kind - qcow2_problem_kinds(&count)] = true;
 }
 
-void qcow2_repair_tell(struct qcow2_repair *r, const struct qcow2_problem_kind *kind,
-		       enum qcow2_bitmap_remedy remedy, uint64_t dirty_bytes, const char *cost)
+void qcow2_repair_tell_all(struct qcow2_repair *r, struct qcow2_bitmap_treatment treatment)
 {
-	struct qcow2_bitmap_treatment repair = {
-		.kind = kind, .remedy = remedy, .dirty_bytes = dirty_bytes, .cost = cost};
-
-	if (remedy == QCOW2_REMEDY_NEEDED)
+	if (treatment.remedy == QCOW2_REMEDY_NEEDED) {
 		r->needed++;
+		r->needed_dropped += !treatment.can_be_dirty;
+	}
 	if (!r->options->tell)
 		return;
 	if (r->bitmap) {
-		repair.has_bitmap = true;
-		repair.index = r->bitmap->index;
-		repair.name = r->bitmap->name;
+		treatment.has_bitmap = true;
+		treatment.index = r->bitmap->index;
+		treatment.name = r->bitmap->name;
 	}
-	r->options->tell(r->options->opaque, &repair);
+	r->options->tell(r->options->opaque, &treatment);
+}
+
+void qcow2_repair_tell(struct qcow2_repair *r, const struct qcow2_problem_kind *kind,
+		       enum qcow2_bitmap_remedy remedy, uint64_t dirty_bytes, const char *cost)
+{
+	qcow2_repair_tell_all(r, (struct qcow2_bitmap_treatment){.kind = kind,
+								 .remedy = remedy,
+								 .dirty_bytes = dirty_bytes,
+								 .cost = cost});
 }
 
 /* ---- the directory ---- */
@@ -77,7 +84,8 @@ static int give_up_cut(struct qcow2_repair *r, const struct qcow2_bitmap *bitmap
 {
 	struct qcow2_bitmap rest = *bitmap;
 
-	if (r->options->drop_bad && bitmap->raw.size == FIXED_BYTES) {
+	if (r->options->drop_bad &&
+	    bitmap->raw.size == qcow2_bitmap_dir_entry_structure.size_bytes) {
 		rest.entry.extra_data_size = 0;
 		rest.name.size = 0;
 		if (qcow2_bitmap_editor_take(r->editor, &rest, r->err) ||
@@ -92,114 +100,106 @@ static int give_up_cut(struct qcow2_repair *r, const struct qcow2_bitmap *bitmap
 				   : "it, and what may stand behind it, can only be dropped");
 }
 
-/* Whether what stands behind what the extension counts looks like a bitmap, too. */
-static bool is_likely(const struct qcow2_bitmap *bitmap)
-{
-	return !bitmap->cut && bitmap->entry.type == 1 && bitmap->entry.name_size > 0 &&
-	       bitmap->entry.bitmap_table_offset != 0 && bitmap->entry.granularity_bits < 64;
-}
-
-static bool is_empty(const struct qcow2_bitmap *bitmap)
-{
-	static const uint8_t zeros[FIXED_BYTES];
-
-	return bitmap->raw.size == FIXED_BYTES &&
-	       memcmp(bitmap->raw.data, zeros, sizeof(zeros)) == 0;
-}
-
 /* Zeros where an entry has to be: nothing is known of it. Those behind it may be whole. */
-static int treat_hole(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps,
-		      const struct qcow2_bitmap *bitmap, uint64_t directory_size)
+static void treat_hole(struct qcow2_repair *r, const struct qcow2_directory_walk *walk)
 {
 	bool drop = r->options->drop_bad;
+	bool all = walk->count == 1 && walk->used >= walk->claimed.bitmap_directory_size;
 
-	r->bitmap = bitmap;
-	qcow2_repair_tell(
-		r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_TYPE),
-		drop ? QCOW2_REMEDY_DROPPED : QCOW2_REMEDY_NEEDED, 0,
-		drop ? "its entry was all zeros: if it was in use, the next backup of its "
-		       "chain must be a full one"
-		     : "its entry is all zeros: it can only be dropped");
+	r->bitmap = all ? NULL : &walk->bitmap;
+	qcow2_repair_tell_all(
+		r,
+		(struct qcow2_bitmap_treatment){
+			.kind = qcow2_repair_kind(QCOW2_PROBLEM_BITMAP_TYPE),
+			.what = all ? "The bitmap directory is all zeros."
+				    : "The bitmap's entry in the directory is all zeros.",
+			.remedy = drop ? QCOW2_REMEDY_DROPPED : QCOW2_REMEDY_NEEDED,
+			.cost = drop ? "nothing is known of what it was: the next backup of its "
+				       "chain must be a full one"
+				     : "nothing is known of what it was: it can only be dropped, "
+				       "and the next backup must be a full one"});
 	r->bitmap = NULL;
 	r->editor->changed |= drop;
-	return qcow2_bitmaps_skip_zeros(bitmaps, directory_size, r->err);
+}
+
+static int treat_entry(struct qcow2_repair *r, const struct qcow2_bitmap *bitmap)
+{
+	int failed;
+
+	memset(r->kinds, 0, sizeof(r->kinds));
+	r->bitmap = bitmap;
+	failed = qcow2_bitmap_health_examine(r->health, bitmap, hear, r, r->err) ||
+		 qcow2_bitmap_editor_take(r->editor, bitmap, r->err) || qcow2_repair_bitmap(r);
+	r->bitmap = NULL;
+	return failed ? -1 : 0;
 }
 
 /* Entries, as many as there are; the extension may claim more or fewer. */
-static int treat_entries(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps, uint64_t *count,
-			 uint64_t *used, bool *holes)
+static int treat_entries(struct qcow2_repair *r, struct qcow2_directory_walk *walk)
 {
-	const struct qcow2_bitmaps_extension claimed = *qcow2_bitmaps_header(bitmaps);
-	struct qcow2_bitmap bitmap;
 	int more;
 
-	*count = *used = 0;
-	*holes = false;
-	qcow2_bitmaps_go_beyond(bitmaps);
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) > 0) {
-		bool inside = *count < claimed.nb_bitmaps && *used < claimed.bitmap_directory_size;
-		bool outside =
-			*count >= claimed.nb_bitmaps && *used >= claimed.bitmap_directory_size;
-
-		if (outside || (!inside && !is_likely(&bitmap)))
-			return 0;
-		if (is_empty(&bitmap)) {
-			if (treat_hole(r, bitmaps, &bitmap, claimed.bitmap_directory_size))
-				return -1;
-			++*count;
-			*used = qcow2_bitmaps_used_bytes(bitmaps);
-			*holes = true;
+	while ((more = qcow2_directory_walk_next(walk, r->err)) > 0) {
+		if (walk->is_hole) {
+			treat_hole(r, walk);
 			continue;
 		}
-		memset(r->kinds, 0, sizeof(r->kinds));
-		if (bitmap.cut)
-			return give_up_cut(r, &bitmap);
-		r->bitmap = &bitmap;
-		if (qcow2_bitmap_health_examine(r->health, &bitmap, hear, r, r->err) ||
-		    qcow2_bitmap_editor_take(r->editor, &bitmap, r->err) || qcow2_repair_bitmap(r))
+		if (walk->bitmap.cut)
+			return give_up_cut(r, &walk->bitmap);
+		if (treat_entry(r, &walk->bitmap))
 			return -1;
-		r->bitmap = NULL;
-		++*count;
-		*used = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	return more;
 }
 
-static int treat_directory(struct qcow2_repair *r, struct qcow2_bitmaps *bitmaps,
+/* What the extension says of the directory, against what was found there. */
+static void treat_extension(struct qcow2_repair *r, const struct qcow2_directory_walk *walk,
+			    const struct qcow2_extension *place)
+{
+	const struct qcow2_bitmaps_extension *claimed = &walk->claimed;
+	/* How many there were where zeros are now is not known. */
+	uint64_t count = walk->holes ? claimed->nb_bitmaps : walk->count;
+	enum qcow2_problem_id id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE;
+
+	if (walk->used == claimed->bitmap_directory_size && count == claimed->nb_bitmaps &&
+	    claimed->reserved32 == 0 && place->data.size == EXTENSION_BYTES)
+		return;
+	if (claimed->reserved32 != 0)
+		id = QCOW2_PROBLEM_BITMAPS_RESERVED;
+	else if (count != claimed->nb_bitmaps)
+		id = QCOW2_PROBLEM_BITMAPS_COUNT;
+	qcow2_repair_tell_all(
+		r, (struct qcow2_bitmap_treatment){
+			   .kind = qcow2_repair_kind(id),
+			   .what = id == QCOW2_PROBLEM_BITMAPS_COUNT
+					   ? "The number of bitmaps is not the one in the header."
+					   : NULL,
+			   .remedy = QCOW2_REMEDY_MENDED,
+			   .cost = count < claimed->nb_bitmaps
+					   ? "if there was another bitmap, it is gone, and the "
+					     "next backup of its chain must be a full one"
+				   : walk->holes ? "nothing else is lost"
+						 : "nothing is lost"});
+	r->editor->changed = true;
+	/* Its size is not known well enough to write over it. */
+	if (walk->used > claimed->bitmap_directory_size)
+		r->editor->directory_size = walk->used;
+}
+
+static int treat_directory(struct qcow2_repair *r, struct qcow2_directory_walk *walk,
 			   const struct qcow2_extension *place)
 {
-	const struct qcow2_bitmaps_extension claimed = *qcow2_bitmaps_header(bitmaps);
-	uint64_t count, used;
-	bool holes;
-
 	r->editor->has_extension = true;
-	r->editor->directory_offset = claimed.bitmap_directory_offset;
-	r->editor->directory_size = claimed.bitmap_directory_size;
-	if (claimed.bitmap_directory_offset == 0 ||
-	    claimed.bitmap_directory_offset % r->editor->geometry->cluster_size_bytes != 0) {
+	r->editor->directory_offset = walk->claimed.bitmap_directory_offset;
+	r->editor->directory_size = walk->claimed.bitmap_directory_size;
+	if (walk->claimed.bitmap_directory_offset == 0 ||
+	    walk->claimed.bitmap_directory_offset % r->editor->geometry->cluster_size_bytes != 0) {
 		r->editor->has_extension = false; /* nothing of it is used or given up */
 		return give_up_all(r, QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET, NULL);
 	}
-	if (treat_entries(r, bitmaps, &count, &used, &holes))
+	if (treat_entries(r, walk))
 		return -1;
-	r->bitmap = NULL;
-	/* How many there were where zeros are now is not known. */
-	if (holes)
-		count = claimed.nb_bitmaps;
-	if (used != claimed.bitmap_directory_size || count != claimed.nb_bitmaps ||
-	    claimed.reserved32 != 0 || place->data.size != FIXED_BYTES) {
-		qcow2_repair_tell(r,
-				  qcow2_repair_kind(claimed.reserved32 != 0
-							    ? QCOW2_PROBLEM_BITMAPS_RESERVED
-						    : count != claimed.nb_bitmaps
-							    ? QCOW2_PROBLEM_BITMAPS_COUNT
-							    : QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE),
-				  QCOW2_REMEDY_MENDED, 0, "nothing is lost");
-		r->editor->changed = true;
-		/* Its size is not known well enough to write over it. */
-		if (used > claimed.bitmap_directory_size)
-			r->editor->directory_size = used;
-	}
+	treat_extension(r, walk, place);
 	return qcow2_repair_names(r);
 }
 
@@ -221,31 +221,61 @@ static void treat_duplicates(struct qcow2_repair *r)
 	r->editor->changed = true;
 }
 
+/* All are stale, and left so. Whether assuming them dirty would help is looked up. */
+static int leave_all(struct qcow2_repair *r)
+{
+	struct qcow2_bitmap_treatment left = {
+		.kind = qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
+		.remedy = QCOW2_REMEDY_LEFT,
+		.cost = "all bitmaps stay stale: no backup can rely on them",
+	};
+	struct qcow2_directory_walk walk;
+	int more = 0;
+
+	if (qcow2_directory_walk_open(&walk, r->editor->image, r->err) == 0) {
+		uint64_t directory = walk.claimed.bitmap_directory_offset;
+
+		left.can_be_dirty =
+			directory != 0 && directory % r->editor->geometry->cluster_size_bytes == 0;
+		while (left.can_be_dirty && (more = qcow2_directory_walk_next(&walk, r->err)) > 0)
+			left.can_be_dirty = !walk.is_hole && !walk.bitmap.cut &&
+					    qcow2_repair_can_be_dirty(r, &walk.bitmap.entry);
+		left.can_be_dirty &= walk.count > 0;
+		qcow2_directory_walk_close(&walk);
+	} else if (r->err->code == QCOW2_ERROR_MEMORY) {
+		return -1;
+	}
+	if (more >= 0)
+		qcow2_repair_tell_all(r, left);
+	return more < 0 ? -1 : 0;
+}
+
 /* Nobody can rely on any of them: all are dropped, and what they take is given up. */
 static int drop_all(struct qcow2_repair *r)
 {
-	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	struct qcow2_directory_walk walk;
 	int more;
 
 	qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
 			  QCOW2_REMEDY_DROPPED, 0,
 			  "all bitmaps are gone: the next backup must be a full one");
 	r->editor->changed = true;
-	if (qcow2_bitmaps_open(r->editor->image, &bitmaps, r->err))
+	if (qcow2_directory_walk_open(&walk, r->editor->image, r->err))
 		return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	r->editor->has_extension = true;
-	r->editor->directory_offset = qcow2_bitmaps_header(bitmaps)->bitmap_directory_offset;
-	r->editor->directory_size = qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) > 0 && !bitmap.cut) {
-		if (qcow2_bitmap_editor_take(r->editor, &bitmap, r->err) ||
+	r->editor->directory_offset = walk.claimed.bitmap_directory_offset;
+	r->editor->directory_size = walk.claimed.bitmap_directory_size;
+	while ((more = qcow2_directory_walk_next(&walk, r->err)) > 0 && !walk.bitmap.cut) {
+		if (walk.is_hole)
+			continue;
+		if (qcow2_bitmap_editor_take(r->editor, &walk.bitmap, r->err) ||
 		    qcow2_bitmap_give_up(r->editor, r->editor->bitmaps[0], r->err)) {
 			more = -1;
 			break;
 		}
 		qcow2_bitmap_editor_drop(r->editor, 0);
 	}
-	qcow2_bitmaps_close(bitmaps);
+	qcow2_directory_walk_close(&walk);
 	return more < 0 ? -1 : 0;
 }
 
@@ -253,7 +283,7 @@ static int treat_all(struct qcow2_repair *r)
 {
 	uint64_t bits = qcow2_image_header(r->editor->image)->autoclear_features;
 	struct qcow2_extension place;
-	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_directory_walk walk;
 	int failed;
 
 	if (!qcow2_image_find_extension(r->editor->image, QCOW2_EXTENSION_BITMAPS, &place)) {
@@ -266,21 +296,15 @@ static int treat_all(struct qcow2_repair *r)
 		return 0;
 	}
 	r->editor->inconsistent = !(bits & QCOW2_AUTOCLEAR_BITMAPS);
-	if (r->editor->inconsistent && r->options->drop_bad)
-		return drop_all(r);
-	if (r->editor->inconsistent && !r->options->assume_dirty) {
-		qcow2_repair_tell(r, qcow2_repair_kind(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
-				  QCOW2_REMEDY_LEFT, 0,
-				  "all bitmaps stay stale: no backup can rely on them");
-		return 0;
-	}
+	if (r->editor->inconsistent && !r->options->assume_dirty)
+		return r->options->drop_bad ? drop_all(r) : leave_all(r);
 	treat_duplicates(r);
-	if (qcow2_bitmaps_open(r->editor->image, &bitmaps, r->err))
+	if (qcow2_directory_walk_open(&walk, r->editor->image, r->err))
 		return r->err->code == QCOW2_ERROR_MEMORY
 			       ? -1
 			       : give_up_all(r, QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END, NULL);
-	failed = treat_directory(r, bitmaps, &place);
-	qcow2_bitmaps_close(bitmaps);
+	failed = treat_directory(r, &walk, &place);
+	qcow2_directory_walk_close(&walk);
 	return failed;
 }
 
@@ -295,11 +319,42 @@ static int check_names(const struct qcow2_repair *r)
 		return qcow2_fail(r->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 				  "there is no bitmap '%s'", safe);
 	}
-	if (r->needed > 0)
-		return qcow2_fail(r->err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
-				  "not all can be mended: say what to do with the rest "
-				  "(--drop-bad or --assume-dirty)");
 	return 0;
+}
+
+/* Nothing is changed before somebody has said what shall become of the rest. */
+static int ask(const struct qcow2_repair *r)
+{
+	const char *how = "--drop-bad or --assume-dirty";
+
+	if (r->needed == 0)
+		return 0;
+	if (r->options->assume_dirty && r->options->name_count == 0)
+		how = "--drop-bad as well";
+	else if (r->needed_dropped == r->needed)
+		how = "--drop-bad";
+	else if (r->needed_dropped > 0)
+		how = "--drop-bad, with --assume-dirty where that is possible";
+	return qcow2_fail(r->err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			  "not all can be mended: say what to do with the rest (%s)%s", how,
+			  qcow2_trust_others_sound(r->trust)
+				  ? "; only bitmaps are damaged, the disk itself is sound"
+				  : "");
+}
+
+static int repair(struct qcow2_repair *r)
+{
+	if (qcow2_bitmap_health_new(r->editor->image, &r->health, r->err) ||
+	    qcow2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
+		return -1;
+	r->editor->trust = r->trust;
+	/* What is not counted may be in use: new clusters come from behind all others. */
+	r->editor->careful |= qcow2_trust_refcounts_low(r->trust);
+	if (treat_all(r) || check_names(r) || ask(r))
+		return -1;
+	if (!r->editor->changed)
+		return 0;
+	return qcow2_bitmap_editor_finish(r->editor, r->err) || qcow2_repair_judge(r) ? -1 : 0;
 }
 
 int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repair_options *options,
@@ -313,17 +368,10 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 		return -1;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
 	r.found = qcow2_alloc_array(options->name_count + 1, sizeof(*r.found));
-	failed = r.found ? qcow2_bitmap_health_new(r.editor->image, &r.health, r.err)
-			 : qcow2_fail_memory(r.err);
-	if (!failed)
-		failed = qcow2_repair_find_shared(&r) || treat_all(&r) ? -1 : 0;
-	if (!failed)
-		failed = check_names(&r);
-	if (!failed)
-		failed = qcow2_bitmap_editor_finish(r.editor, r.err);
+	failed = r.found ? repair(&r) : qcow2_fail_memory(r.err);
+	qcow2_bitmap_trust_free(r.trust);
 	qcow2_bitmap_health_free(r.health);
 	qcow2_bitmap_editor_close(r.editor);
 	qcow2_free(r.found);
-	qcow2_free(r.shared);
 	return failed;
 }

@@ -80,6 +80,12 @@ static int find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_by
 		return -1;
 	bitmap = editor->bitmaps[at];
 	*out = bitmap;
+	/* Only a dry run gets here while another program writes. */
+	if ((bitmap->entry.flags & QCOW2_BITMAP_IN_USE) &&
+	    qcow2_source_in_use(editor->plan->source))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "it is in use: another program has the image open, and stores it "
+				  "when it is done");
 	if (bitmap->entry.flags & QCOW2_BITMAP_IN_USE)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "it is in use: it was not saved properly ('qcow2 bitmap repair "
@@ -241,7 +247,7 @@ static int merge_extents(struct qcow2_bitmap_editor *editor, struct qcow2_extent
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "the disks that the bitmaps are of have different sizes");
 	if (find_usable(editor, name, &bitmap, err) ||
-	    qcow2_bitmap_load(editor, bitmap, false, &uncertain, err))
+	    qcow2_bitmap_load(editor, bitmap, NULL, &uncertain, err))
 		return -1;
 	return set_extents(editor, bitmap, extents, err, is_theirs);
 }

@@ -47,6 +47,39 @@ static void hear_before(void *opaque, const struct qcow2_problem *problem)
 		hearing->short_of_memory = true;
 }
 
+/* How many problems say that a bitmap, its table or the directory is not what it seems to be. */
+static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
+{
+	static const enum qcow2_problem_id ids[] = {
+		QCOW2_PROBLEM_BITMAPS_COUNT,           QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET, QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
+		QCOW2_PROBLEM_BITMAP_ENTRY_CUT,        QCOW2_PROBLEM_BITMAP_TYPE,
+		QCOW2_PROBLEM_BITMAP_GRANULARITY,      QCOW2_PROBLEM_BITMAP_TABLE_OFFSET,
+		QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END, QCOW2_PROBLEM_BITMAP_TABLE_SIZE,
+		QCOW2_PROBLEM_BITMAP_TABLE_SHARED,     QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
+		QCOW2_PROBLEM_CLUSTER_OWNERS,          QCOW2_PROBLEM_REFCOUNT_LOW,
+	};
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		sum += result->by_kind[ids[i]];
+	return sum;
+}
+
+/*
+ * What could not be seen before: leaks that only a damaged bitmap seemed to use, and what is
+ * unusual about bitmaps that the directory's size or their number hid.
+ */
+static bool was_hidden(const struct qcow2_plan_verdict *verdict, size_t id)
+{
+	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
+			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
+			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
+
+	return (of_bitmaps || id == QCOW2_PROBLEM_REFCOUNT_HIGH) &&
+	       count_damage_of_bitmaps(&verdict->before) > count_damage_of_bitmaps(&verdict->after);
+}
+
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 {
 	const struct qcow2_plan_verdict *verdict = hearing->verdict;
@@ -56,6 +89,8 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	/* All bitmaps were stale before, which was told once. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
 	    verdict->before.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
+		return false;
+	if (was_hidden(verdict, id))
 		return false;
 	/* Extensions move when others are laid out before them. */
 	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST ||

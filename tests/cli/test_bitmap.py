@@ -156,7 +156,7 @@ def test_hostile_lists(recipe):
         # Plans of so many writes take the sanitizers a minute.
         program = RELEASE if words[0] == "repair" and recipe in PLENTY else QCOW2
         done = run("bitmap", *words, program=program)
-        assert done.returncode in (0, 1, 2), done
+        assert done.returncode in (0, 1, 2, 4), done
         text_is_safe(done.stdout)
         text_is_safe(done.stderr)
 
@@ -394,7 +394,7 @@ def test_long_names_are_cut_between_characters(copy):
         stream.write(raw.replace("è".encode() * 511, "é".encode() * 511))
     changed(path, "repair")
     first, second = (b["name"] for b in valid("list", path)["bitmaps"])
-    assert first == "é" * 511 and re.fullmatch("é{400,}-1", second)
+    assert re.fullmatch("é{400,}-0", first) and re.fullmatch("é{400,}-1", second)
 
 
 def test_every_granule_changes(copy, tmp_path):
@@ -636,7 +636,7 @@ def test_repair_asks(copy):
 def test_assume_dirty(copy):
     path = copy(image("size 1M\nbitmap a flags=in_use,auto bits=3\nbitmap b flags=in_use\n"
                       "bitmap c bits=2\n")[0])
-    assert shown("repair", path).count("left as it is") == 2
+    assert shown("repair", path, code=4).count("left as it is") == 2
     changed(path, "repair", "--assume-dirty", "a")
     assert states(path) == {"a": "enabled", "b": "in use", "c": "disabled"}
     changed(path, "repair", "--assume-dirty")
