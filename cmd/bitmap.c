@@ -3,10 +3,10 @@
 #include "bitmap.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
@@ -135,26 +135,18 @@ int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *
 	return EXIT_FINE;
 }
 
-bool bitmap_size(const char *text, uint64_t *bytes)
+int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *err)
 {
-	static const char letters[] = "kMGT";
-	const char *letter;
-	char *end;
+	struct qcow2_error why = {.code = QCOW2_ERROR_NONE};
 
-	*bytes = strtoull(text, &end, 0);
-	if (end == text || text[0] == '-')
-		return false;
-	letter = *end ? strchr(letters, *end == 'K' ? 'k' : *end) : NULL;
-	if (*end && (!letter || end[1]))
-		return false;
-	if (letter) {
-		unsigned shift = 10 * (unsigned)(letter - letters + 1);
-
-		if (*bytes > UINT64_MAX >> shift)
-			return false;
-		*bytes <<= shift;
-	}
-	return true;
+	if (qcow2_number_parse(text, UINT64_C(1) << QCOW2_BITMAP_GRANULARITY_MAX, bytes, &why) ==
+		    0 &&
+	    *bytes > 0)
+		return 0;
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "--granularity: %.180s",
+		 why.code ? why.text : "0 is none: it is a power of two, as 65536 or 64k");
+	return -1;
 }
 
 /* An action that only reads. */
@@ -225,6 +217,8 @@ static void take_reading(struct bitmap_run *run, int option)
 /* False if the option makes no sense; that has been said. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
+	struct qcow2_error err;
+
 	switch (option) {
 	case OPTION_FORCE:
 		run->force = true;
@@ -239,9 +233,9 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		run->from = value;
 		return true;
 	case OPTION_GRANULARITY:
-		if (bitmap_size(value, &run->granularity) && run->granularity > 0)
+		if (bitmap_granularity(value, &run->granularity, &err) == 0)
 			return true;
-		usage_error(run->command, "'%s' is no granularity", value);
+		usage_error(run->command, "%s", err.text);
 		return false;
 	case OPTION_DISABLED:
 		run->disabled = true;

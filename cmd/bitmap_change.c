@@ -160,10 +160,8 @@ static int take_word(struct act *act, char **words, size_t count, size_t *i,
 		return 0;
 	}
 	value = value_of(words, count, i, "-granularity", 'g');
-	if (value && (!bitmap_size(value, &act->granularity) || act->granularity == 0))
-		return fail(err, "that is no granularity");
 	if (value)
-		return 0;
+		return bitmap_granularity(value, &act->granularity, err);
 	act->from = value_of(words, count, i, "-from", 'b');
 	return act->from ? 0
 			 : fail(err, "an unknown option, or one without its value (there are "
