@@ -22,6 +22,7 @@ enum {
 	OPTION_FORCE,
 	OPTION_TO,
 	OPTION_SPARSE,
+	OPTION_RAW,
 	OPTION_FROM,
 	OPTION_GRANULARITY,
 	OPTION_DISABLED,
@@ -45,6 +46,7 @@ static const struct option_row options[] = {
 	{"force", 'f', NULL, "use bitmaps that are in use; edit all the same", NULL},
 	{"to", 'o', "FILE", "export: where to (default - for standard output)", NULL},
 	{"sparse", 0, NULL, "export: leave holes in FILE where bits are zero", NULL},
+	{"raw", 0, NULL, "export, import: the bits alone, with nothing in front of them", NULL},
 	{"from", 'b', "IMAGE", "merge, compare: the sources, the second is in IMAGE", NULL},
 	{"granularity", 'g', "SIZE", "add, import: bytes that a bit stands for", NULL},
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
@@ -67,7 +69,8 @@ static const struct option_row options[] = {
 static const struct bitmap_action actions[] = {
 	{"list", "", 0, 0, OUTPUTS, false, bitmap_list},
 	{"extents", "NAME...", 1, ANY, OUTPUTS | EXTENT_CHOICE | BIT(FORCE), false, bitmap_extents},
-	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(FORCE), false, bitmap_export},
+	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE), false,
+	 bitmap_export},
 	{"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE), false, bitmap_compare},
 	{"add", "NAME...", 1, ANY, CHANGES | BIT(GRANULARITY) | BIT(DISABLED), true, bitmap_change},
 	{"remove", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
@@ -76,7 +79,7 @@ static const struct bitmap_action actions[] = {
 	{"disable", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
 	{"rename", "NAME NEW", 2, 2, CHANGES, true, bitmap_change},
 	{"merge", "SOURCE... NAME", 2, ANY, CHANGES | BIT(FROM), true, bitmap_change},
-	{"import", "NAME FILE", 2, 2, CHANGES | BIT(GRANULARITY) | BIT(DISABLED), true,
+	{"import", "NAME FILE", 2, 2, CHANGES | BIT(GRANULARITY) | BIT(DISABLED) | BIT(RAW), true,
 	 bitmap_change},
 	{"script", "FILE", 1, 1, CHANGES, true, bitmap_change},
 	{"repair", "[NAME...]", 0, ANY, CHANGES | BIT(DROP_BAD) | BIT(ASSUME_DIRTY), true,
@@ -229,6 +232,9 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	case OPTION_SPARSE:
 		run->sparse = true;
 		return true;
+	case OPTION_RAW:
+		run->raw = true;
+		return true;
 	case OPTION_FROM:
 		run->from = value;
 		return true;
@@ -341,7 +347,7 @@ const struct command bitmap_command = {
 	.notes = "Actions that read:\n"
 		 "  list IMAGE                     state, dirty bytes and space of each bitmap\n"
 		 "  extents IMAGE NAME...          which ranges of the disk are dirty\n"
-		 "  export IMAGE NAME              the bits, least significant first\n"
+		 "  export IMAGE NAME              the bits, and what they are of\n"
 		 "  compare IMAGE NAME NAME        where two differ\n"
 		 "Actions that change, each of which can be undone:\n"
 		 "  add, remove, clear, enable, disable IMAGE NAME...\n"

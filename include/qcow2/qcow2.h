@@ -6,6 +6,7 @@
 #include <qcow2/base.h>
 #include <qcow2/bitmap.h>
 #include <qcow2/bitmap_edit.h>
+#include <qcow2/bitmap_file.h>
 #include <qcow2/check.h>
 #include <qcow2/edit.h>
 #include <qcow2/error.h>

@@ -190,7 +190,7 @@ def test_extents_end_with_the_disk():
 def test_bits_are_least_significant_first():
     path = image("size 1M\nbitmap a table=data:0904\n")[0]
     assert dirty(path, "a") == [0, 3, 10]
-    assert subprocess.run([QCOW2, "bitmap", "export", path, "a"], stdout=subprocess.PIPE,
+    assert subprocess.run([QCOW2, "bitmap", "export", "--raw", path, "a"], stdout=subprocess.PIPE,
                           check=True).stdout == b"\x09\x04"
 
 
@@ -294,7 +294,7 @@ def test_usage(two, words, says):
 
 def test_export_and_import(two, tmp_path):
     to = str(tmp_path / "bits")
-    assert shown("export", two, "a", "-o", to) == "" and read(to) == b"\x23\0"
+    assert shown("export", "--raw", two, "a", "-o", to) == "" and read(to) == b"\x23\0"
     changed(two, "import", "b", to)
     assert dirty(two, "b") == [0, 1, 5] and states(two)["b"] == "disabled"
     changed(two, "import", "c", to)
@@ -318,7 +318,7 @@ def test_export_at_random(copy, tmp_path):
         at += run_length
     (tmp_path / "bits").write_bytes(bits)
     changed(path, "import", "a", str(tmp_path / "bits"), "-g", "512")
-    done = run("bitmap", "export", path, "a")
+    done = run("bitmap", "export", "--raw", path, "a")
     assert done.returncode == 0 and done.stdout == bits
     told = bytearray(len(bits))
     for extent in valid("extents", path, "a"):
@@ -405,12 +405,12 @@ def test_every_granule_changes(copy, tmp_path):
     path = copy(image("size 128M\nbitmap a\n")[0])
     (tmp_path / "bits").write_bytes(b"\x55" * 256)
     changed(path, "import", "a", str(tmp_path / "bits"))
-    assert run("bitmap", "export", path, "a").stdout == b"\x55" * 256
+    assert run("bitmap", "export", "--raw", path, "a").stdout == b"\x55" * 256
     assert valid("extents", path, "a") == [
         {"start": at * GRANULE, "length": GRANULE, "dirty": at % 2 == 0} for at in range(2048)]
     changed(path, "add", "b")
     changed(path, "merge", "a", "b")
-    assert run("bitmap", "export", path, "b").stdout == b"\x55" * 256
+    assert run("bitmap", "export", "--raw", path, "b").stdout == b"\x55" * 256
 
 
 def test_no_bits_on_a_terminal(two):
@@ -420,10 +420,10 @@ def test_no_bits_on_a_terminal(two):
 def test_sparse_export(copy, tmp_path):
     path = copy(image("size 8T\nbitmap a bits=5\n")[0])
     to = str(tmp_path / "bits")
-    shown("export", path, "a", "--to", to, "--sparse")
+    shown("export", "--raw", path, "a", "--to", to, "--sparse")
     assert os.path.getsize(to) == 16 << 20 and os.stat(to).st_blocks * 512 < 1 << 20
     assert read(to)[:2] == b"\x20\0"
-    shown("export", path, "a", "--to", to + "2")
+    shown("export", "--raw", path, "a", "--to", to + "2")
     assert read(to) == read(to + "2")
 
 
