@@ -158,6 +158,8 @@ static int apply(struct change *change)
 	int failed = qcow2_plan_apply(change->report.plan, &how, &err);
 
 	free(path);
+	if (failed)
+		change_explain_full(change, &err);
 	return failed ? change_fail(change, &err) : EXIT_FINE;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "check/classify.h"
 #include "edit/lent.h"
+#include "edit/refcount_put.h"
 #include "source/write.h"
 
 #define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
@@ -47,7 +48,7 @@ struct qcow2_allocator {
 	bool fixed;   /* since a device ends there */
 	bool full;    /* one that did not fit was asked for */
 	struct qcow2_lent lent;
-	bool lends;    /* so every run must be found, however tight it fits */
+	bool lends;    /* so room is scarce, and runs are chosen to fit tightly */
 	uint64_t last; /* the block that was read last, which is forgotten if it has not changed */
 };
 
@@ -187,24 +188,6 @@ static int get_refcount(struct qcow2_allocator *a, uint64_t cluster, uint64_t *r
 	return 0;
 }
 
-/* Below 8 bits, least significant bits first; else big-endian. */
-static void store_refcount(const struct qcow2_allocator *a, uint8_t *bytes, uint64_t index,
-			   uint64_t refcount)
-{
-	unsigned width = a->refcount_bits;
-
-	if (width < 8) {
-		unsigned shift = (unsigned)(index * width % 8);
-		uint8_t mask = (uint8_t)(((1U << width) - 1) << shift);
-		uint8_t *byte = &bytes[index * width / 8];
-
-		*byte = (uint8_t)((*byte & ~mask) | (refcount << shift & mask));
-		return;
-	}
-	for (unsigned i = width / 8; i-- > 0; refcount >>= 8)
-		bytes[index * (width / 8) + i] = (uint8_t)refcount;
-}
-
 int qcow2_allocator_set(struct qcow2_allocator *a, uint64_t cluster, uint64_t refcount,
 			struct qcow2_error *err)
 {
@@ -216,7 +199,7 @@ int qcow2_allocator_set(struct qcow2_allocator *a, uint64_t cluster, uint64_t re
 	bytes = load_block(a, index, err);
 	if (!bytes)
 		return -1;
-	store_refcount(a, bytes, cluster % a->per_block, refcount);
+	qcow2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
 	a->blocks[index].changed = true;
 	return 0;
 }
@@ -281,18 +264,17 @@ static int fail_end(struct qcow2_allocator *a, struct qcow2_error *err)
 
 /*
  * Free clusters side by side: the first run that has room for as many, rounded up to a size of
- * which the search goes on where it ended, so that searches do not begin again and again. Where
- * clusters are lent, each search begins at the beginning and nothing is rounded: they are few.
+ * which the search goes on where it ended, so that searches do not begin again and again.
  */
 static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		    struct qcow2_error *err)
 {
 	unsigned size = size_of(count);
-	uint64_t wanted = UINT64_C(1) << size > count && !a->lends ? UINT64_C(1) << size : count;
+	uint64_t wanted = UINT64_C(1) << size > count ? UINT64_C(1) << size : count;
 	uint64_t at = a->sought[0], until;
 	bool is_free;
 
-	for (unsigned i = 1; i <= size && !a->lends; i++)
+	for (unsigned i = 1; i <= size; i++)
 		if (a->sought[i] > at)
 			at = a->sought[i];
 	for (*first = at; *first + wanted > at; at = until) {
@@ -307,6 +289,29 @@ static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		return fail_end(a, err);
 	a->sought[size] = *first;
 	return 0;
+}
+
+/* The smallest run that has room, so that larger ones stay for what needs them. */
+static int find_tight_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
+			  struct qcow2_error *err)
+{
+	uint64_t best = UINT64_MAX, begin = a->sought[0], until;
+	bool is_free;
+
+	for (uint64_t at = begin; at < a->end; at = until) {
+		if (look(a, at, &is_free, &until, err))
+			return -1;
+		if (is_free && until < a->end)
+			continue;
+		if (is_free)
+			at = a->end;
+		if (at - begin >= count && at - begin < best) {
+			best = at - begin;
+			*first = begin;
+		}
+		begin = until;
+	}
+	return best < UINT64_MAX ? 0 : fail_end(a, err);
 }
 
 /* What clusters [first, end) need before they can be counted. */
@@ -391,12 +396,14 @@ int qcow2_allocator_take(struct qcow2_allocator *a, uint64_t count, uint64_t *of
 			 struct qcow2_error *err)
 {
 	struct lack lack = {0, 0};
+	int (*find)(struct qcow2_allocator *, uint64_t, uint64_t *, struct qcow2_error *);
 	uint64_t first, more = 0, needed = 0;
 
 	/* What is lacking takes clusters itself, which may lack something. */
 	do {
 		more = needed;
-		if (find_run(a, more + count, &first, err) ||
+		find = a->lends && more + count > 1 ? find_tight_run : find_run;
+		if (find(a, more + count, &first, err) ||
 		    find_lack(a, first, first + more + count, &lack, err))
 			return -1;
 		needed = lack.blocks + lack.table_clusters;

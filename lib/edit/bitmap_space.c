@@ -22,11 +22,19 @@
 
 /* ---- taking ---- */
 
+/* Of the new table of a bitmap; 0: it has none. */
+static uint64_t table_clusters(const struct qcow2_bitmap_editor *editor,
+			       const struct qcow2_edited_bitmap *bitmap)
+{
+	return bitmap->entries ? qcow2_div_ceil_u64(bitmap->entry_count * 8,
+						    editor->geometry->cluster_size_bytes)
+			       : 0;
+}
+
 static int place_table(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
 		       struct qcow2_error *err)
 {
-	uint64_t clusters =
-		qcow2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
+	uint64_t clusters = table_clusters(editor, bitmap);
 
 	bitmap->entry.bitmap_table_size = (uint32_t)bitmap->entry_count;
 	return qcow2_allocator_take(editor->allocator, clusters, &bitmap->entry.bitmap_table_offset,
@@ -81,15 +89,40 @@ static int place_neatly(struct qcow2_bitmap_editor *editor, uint64_t *directory,
 	return place_directory(editor, directory, err);
 }
 
-/* First what has to lie side by side, then data cluster by cluster into what is left. */
+/* The largest part that has to lie side by side and is smaller than below clusters; 0: none. */
+static uint64_t next_smaller(const struct qcow2_bitmap_editor *editor, uint64_t below)
+{
+	uint64_t most = 0;
+
+	if (editor->needs.directory_clusters < below)
+		most = editor->needs.directory_clusters;
+	for (size_t i = 0; i < editor->count; i++) {
+		uint64_t clusters = table_clusters(editor, editor->bitmaps[i]);
+
+		if (clusters > most && clusters < below)
+			most = clusters;
+	}
+	return most;
+}
+
+/*
+ * First what has to lie side by side, the largest first, so that each fits where its like was; then
+ * data cluster by cluster into what is left.
+ */
 static int place_tightly(struct qcow2_bitmap_editor *editor, uint64_t *directory,
 			 struct qcow2_error *err)
 {
-	if (place_directory(editor, directory, err))
-		return -1;
-	for (size_t i = 0; i < editor->count; i++)
-		if (editor->bitmaps[i]->entries && place_table(editor, editor->bitmaps[i], err))
+	uint64_t size = UINT64_MAX;
+
+	while ((size = next_smaller(editor, size)) > 0) {
+		if (editor->needs.directory_clusters == size &&
+		    place_directory(editor, directory, err))
 			return -1;
+		for (size_t i = 0; i < editor->count; i++)
+			if (table_clusters(editor, editor->bitmaps[i]) == size &&
+			    place_table(editor, editor->bitmaps[i], err))
+				return -1;
+	}
 	for (size_t i = 0; i < editor->count; i++)
 		if (editor->bitmaps[i]->entries && place_data(editor, editor->bitmaps[i], 1, err))
 			return -1;
@@ -321,7 +354,10 @@ static const struct qcow2_edited_bitmap *find_largest(struct qcow2_bitmap_editor
 	return largest;
 }
 
-/* What would make room. */
+/*
+ * What would make room. Not qemu-img check -r: whenever QEMU has written to an image, it stores all
+ * bitmaps anew before it frees the old ones; on a device that is full, they are all lost.
+ */
 static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *text, size_t size)
 {
 	const struct qcow2_edited_bitmap *largest;
@@ -330,13 +366,12 @@ static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *te
 	uint64_t clusters;
 
 	if (distrusted) {
-		snprintf(text, size,
-			 "first 'qemu-img check -r all': its refcounts are not trusted");
+		snprintf(text, size, "enlarge the device: its refcounts cannot be trusted");
 		return;
 	}
 	if (qcow2_check(editor->image, NULL, &result, NULL) == 0 && result.leaks > 0) {
 		snprintf(text, size,
-			 "'qemu-img check -r leaks' frees up to %" PRIu64 ", or enlarge the device",
+			 "%" PRIu64 " leaked ('qcow2 check' shows them), or enlarge the device",
 			 result.leaks);
 		return;
 	}
@@ -393,11 +428,13 @@ static int place_again(struct qcow2_bitmap_editor *editor, bool distrusted, uint
 
 	qcow2_vector_init(&reclaim.unused, sizeof(uint64_t), SIZE_MAX / sizeof(uint64_t));
 	failed = (!distrusted && find_unused(editor, &reclaim, err)) ||
-		 open_allocator(editor, distrusted, &reclaim.unused, err) ||
-		 place_tightly(editor, directory, err);
-	if (failed && editor->allocator && qcow2_allocator_is_full(editor->allocator) &&
-	    open_allocator(editor, distrusted, &reclaim.unused, err) == 0)
-		(void)fail_full(editor, distrusted, err);
+		 open_allocator(editor, distrusted, &reclaim.unused, err);
+	if (!failed && place_tightly(editor, directory, err)) {
+		failed = -1;
+		if (qcow2_allocator_is_full(editor->allocator) &&
+		    open_allocator(editor, distrusted, &reclaim.unused, err) == 0)
+			(void)fail_full(editor, distrusted, err);
+	}
 	editor->reuses = reclaim.unused.count > 0;
 	qcow2_vector_release(&reclaim.unused);
 	return failed ? -1 : 0;

@@ -230,6 +230,8 @@ def test_failing_system(name, tmp_path, shim, device):
             assert now == scene.changed
             continue
         assert done.stderr and done.stdout == b""
+        if how in ("ENOSPC", "full"):
+            assert b"its file system has" in done.stderr, (how, step, done)
         if now != scene.original:
             assert b"changed in part" in done.stderr
             scene.undo_now()
