@@ -114,6 +114,12 @@ static int import_file(struct qcow2_bitmap_editor *editor, const struct act *act
 		qcow2_bitmap_error(err, bitmap_bytes(act->words[0]));
 		return -1;
 	}
+	if (file.stale && !act->force) {
+		(void)fail(err, "the export is of a bitmap that was not saved properly or is "
+				"damaged: bits may be missing (--force takes it)");
+		qcow2_bitmap_error(err, bitmap_bytes(act->words[0]));
+		return -1;
+	}
 	return add_as_asked(editor, act, UINT64_C(1) << file.granularity_bits, file.enabled, err) ||
 			       qcow2_bitmap_import_file(editor, bitmap_bytes(act->words[0]), bytes,
 							err)

@@ -49,6 +49,28 @@ static bool write_all(struct export *e, const uint8_t *bytes, size_t size)
 	return true;
 }
 
+/*
+ * Whether bits may be missing: nobody vouches for them, or what cannot be read was taken for clean.
+ * The header comes first, so it is tried whether all can be read.
+ */
+static bool is_stale(const struct export *e)
+{
+	struct qcow2_bitmap_dir_entry entry;
+	struct qcow2_extents *extents;
+	struct qcow2_extent extent;
+	struct qcow2_error err;
+	int more;
+
+	if (bitmap_find_usable(e->run->image, e->run->names[0], false, &entry, &err) ||
+	    qcow2_extents_open(e->run->image, e->entry, false, &extents, &err))
+		return true;
+	do
+		more = qcow2_extents_next(extents, &extent, &err);
+	while (more > 0);
+	qcow2_extents_close(extents);
+	return more < 0;
+}
+
 /* Not before the first bits are there: where none can be read, nothing is written. */
 static bool write_header(struct export *e)
 {
@@ -56,6 +78,7 @@ static bool write_header(struct export *e)
 		.disk_size_bytes = qcow2_image_header(e->run->image)->size,
 		.granularity_bits = e->entry->granularity_bits,
 		.enabled = e->entry->flags & QCOW2_BITMAP_AUTO,
+		.stale = e->run->force && is_stale(e),
 	};
 	uint8_t header[QCOW2_BITMAP_FILE_HEADER_BYTES];
 

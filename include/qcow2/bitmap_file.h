@@ -7,9 +7,11 @@
  *   8  version: 1
  *  12  granularity_bits: a bit stands for 1 << granularity_bits bytes of the disk
  *  16  size of the disk, in bytes
- *  24  number of bits: of the disk's whole sectors of 512 bytes, divided by the granularity,
- * rounded up 32  flags: bit 0 if the bitmap was enabled; the others are zero 36  zeros 60  CRC-32
- * of bytes 0 to 59 64  the bits, eight a byte, least significant first; bits past the end are zero
+ *  24  number of bits: see qcow2_bitmap_file_bits()
+ *  32  flags: bit 0: it was enabled, bit 1: bits may be missing; the others are zero
+ *  36  zeros
+ *  60  CRC-32 of bytes 0 to 59
+ *  64  the bits, eight a byte, least significant first; bits past the end are zero
  *      CRC-32 of the bits
  *
  * Numbers are big-endian, 64 bits wide at 16 and 24 and 32 bits elsewhere. The CRC is that of gzip.
@@ -34,6 +36,9 @@ struct qcow2_bitmap_file {
 	uint64_t bit_count;
 	unsigned granularity_bits;
 	bool enabled; /* programs recorded writes in it */
+	/* It was not saved properly, or not all of it could be read: nobody may take it for whole.
+	 */
+	bool stale;
 };
 
 /*

@@ -14,6 +14,7 @@
 #define MAGIC_BYTES   8
 #define VERSION       1
 #define FLAG_ENABLED  UINT32_C(1)
+#define FLAG_STALE    UINT32_C(2)
 #define SECTOR_BYTES  UINT64_C(512)
 #define AT_VERSION    8
 #define AT_GRANULE    12
@@ -46,7 +47,8 @@ void qcow2_bitmap_file_header(const struct qcow2_bitmap_file *file,
 	qcow2_store_be64(header + AT_DISK, file->disk_size_bytes);
 	qcow2_store_be64(header + AT_BITS,
 			 qcow2_bitmap_file_bits(file->disk_size_bytes, file->granularity_bits));
-	qcow2_store_be32(header + AT_FLAGS, file->enabled ? FLAG_ENABLED : 0);
+	qcow2_store_be32(header + AT_FLAGS,
+			 (file->enabled ? FLAG_ENABLED : 0) | (file->stale ? FLAG_STALE : 0));
 	qcow2_store_be32(header + AT_CHECKSUM,
 			 qcow2_bitmap_file_checksum(0, (struct qcow2_bytes){header, AT_CHECKSUM}));
 }
@@ -70,7 +72,7 @@ static int check_header(const uint8_t *header, struct qcow2_error *err)
 	if (qcow2_load_be32(header + AT_CHECKSUM) != checksum)
 		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 				  "the header of the export is damaged: its checksum is wrong");
-	if (qcow2_load_be32(header + AT_FLAGS) & ~FLAG_ENABLED)
+	if (qcow2_load_be32(header + AT_FLAGS) & ~(FLAG_ENABLED | FLAG_STALE))
 		return qcow2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
 				  "the export has flags that are not known: 0x%" PRIx32,
 				  qcow2_load_be32(header + AT_FLAGS));
@@ -92,6 +94,7 @@ static int take_header(const uint8_t *header, struct qcow2_bitmap_file *out,
 		.bit_count = qcow2_load_be64(header + AT_BITS),
 		.granularity_bits = qcow2_load_be32(header + AT_GRANULE),
 		.enabled = qcow2_load_be32(header + AT_FLAGS) & FLAG_ENABLED,
+		.stale = qcow2_load_be32(header + AT_FLAGS) & FLAG_STALE,
 	};
 	if (out->granularity_bits < 64 &&
 	    out->bit_count == qcow2_bitmap_file_bits(out->disk_size_bytes, out->granularity_bits))

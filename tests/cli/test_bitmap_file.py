@@ -98,6 +98,25 @@ def test_of_another_disk(two, copy, tmp_path):
     changed(two, "import", "x", str(to))
 
 
+@pytest.mark.parametrize("text", [
+    "size 1M\nbitmap a flags=in_use,auto bits=3\n",
+    "size 1M\nbitmap a bits=3\nset header/autoclear_features 0\n",
+    "size 1M\nbitmap a bits=3 granularity=512\nset bitmaps/0/table/0 1<<40\n"])
+def test_stale(two, copy, tmp_path, text):
+    """What may lack bits is not taken for whole on the other side."""
+    path, to = copy(image(text)[0], "stale.qcow2"), tmp_path / "export"
+    refused(path, "export", path, "a", "--to", to, says="a")
+    shown("export", path, "a", "--to", to, "--force")
+    assert struct.unpack(">I", read(to)[32:36])[0] & 2
+    refused(two, "import", two, "x", to, says="bits may be missing (--force takes it)")
+    changed(two, "import", "x", str(to), "--force")
+
+
+def test_forced_but_whole(two, tmp_path):
+    shown("export", two, "a", "--to", tmp_path / "export", "--force")
+    assert read(tmp_path / "export") == export_of(b"\x23\0", 1 << 20, 16)
+
+
 def damaged():
     good = export_of(b"\x23\0", 1 << 20, 16)
     yield "cut", good[:-1], "the export is cut: it has 69 bytes of 70"
@@ -106,7 +125,7 @@ def damaged():
     yield "a bit of the data", good[:64] + b"\x22" + good[65:], "the checksum of its bits is wrong"
     yield "the checksum", good[:-1] + bytes([good[-1] ^ 1]), "the checksum of its bits is wrong"
     yield "version", export_of(b"\x23\0", 1 << 20, 16, version=2), "is of version 2"
-    yield "flags", export_of(b"\x23\0", 1 << 20, 16, flags=3), "flags that are not known: 0x3"
+    yield "flags", export_of(b"\x23\0", 1 << 20, 16, flags=5), "flags that are not known: 0x5"
     yield "zeros", export_of(b"\x23\0", 1 << 20, 16, zeros=bytes(23) + b"x"), "something in byte 59"
     yield "past the end", export_of(b"\x23\x04", 640 << 10, 16), "bits past the end of the disk"
     yield "granularity", export_of(b"", 1 << 20, 32, flags=0), "the export is cut"

@@ -51,7 +51,9 @@ def same_on_a_file(path, device, tmp_path, *words):
     """Does something on the full device, and on a copy that can grow: the same bitmaps come out."""
     before, copy, undo = read(path), shutil.copy(path, tmp_path / "file.qcow2"), tmp_path / "undo"
     expected = run("bitmap", words[0], "--no-undo", copy, *words[1:], program=RELEASE)
+    dry = device(path, "bitmap", words[0], "--dry-run", path, *words[1:])
     done = device(path, "bitmap", words[0], f"--undo-file={undo}", path, *words[1:])
+    assert dry.returncode == done.returncode and (dry.stderr == done.stderr or not done.returncode)
     if done.returncode:
         assert read(path) == before and not undo.exists()
         return done

@@ -41,7 +41,7 @@ static void put_right(uint8_t *bytes, size_t size, uint8_t what)
 		qcow2_store_be32(bytes + 12, bytes[15] % 40);
 		qcow2_store_be64(bytes + 16, 1 << 20);
 		qcow2_store_be64(bytes + 24, qcow2_bitmap_file_bits(1 << 20, bytes[15] % 40));
-		qcow2_store_be32(bytes + 32, bytes[35] & 1);
+		qcow2_store_be32(bytes + 32, bytes[35] & 3);
 	}
 	if (what & 8)
 		put_checksum(bytes + HEADER - 4, bytes, HEADER - 4);
