@@ -3,10 +3,10 @@
 #include "bitmap.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
@@ -22,6 +22,7 @@ enum {
 	OPTION_FORCE,
 	OPTION_TO,
 	OPTION_SPARSE,
+	OPTION_RAW,
 	OPTION_FROM,
 	OPTION_GRANULARITY,
 	OPTION_DISABLED,
@@ -46,6 +47,7 @@ static const struct option_row options[] = {
 	{"force", 'f', NULL, "use bitmaps that are in use; edit all the same", NULL},
 	{"to", 'o', "FILE", "export: where to (default - for standard output)", NULL},
 	{"sparse", 0, NULL, "export: leave holes in FILE where bits are zero", NULL},
+	{"raw", 0, NULL, "export, import: the bits alone, with nothing in front of them", NULL},
 	{"from", 'b', "IMAGE", "merge, compare: the sources, the second is in IMAGE", NULL},
 	{"granularity", 'g', "SIZE", "add, import: bytes that a bit stands for", NULL},
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
@@ -70,7 +72,8 @@ static const struct option_row options[] = {
 static const struct bitmap_action actions[] = {
 	{"list", "", 0, 0, OUTPUTS, false, bitmap_list},
 	{"extents", "NAME...", 1, ANY, OUTPUTS | EXTENT_CHOICE | BIT(FORCE), false, bitmap_extents},
-	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(FORCE), false, bitmap_export},
+	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE), false,
+	 bitmap_export},
 	{"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE), false, bitmap_compare},
 	{"add", "NAME...", 1, ANY, CHANGES | BIT(GRANULARITY) | BIT(DISABLED), true, bitmap_change},
 	{"remove", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
@@ -79,7 +82,7 @@ static const struct bitmap_action actions[] = {
 	{"disable", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
 	{"rename", "NAME NEW", 2, 2, CHANGES, true, bitmap_change},
 	{"merge", "SOURCE... NAME", 2, ANY, CHANGES | BIT(FROM), true, bitmap_change},
-	{"import", "NAME FILE", 2, 2, CHANGES | BIT(GRANULARITY) | BIT(DISABLED), true,
+	{"import", "NAME FILE", 2, 2, CHANGES | BIT(GRANULARITY) | BIT(DISABLED) | BIT(RAW), true,
 	 bitmap_change},
 	{"script", "FILE", 1, 1, CHANGES, true, bitmap_change},
 	{"repair", "[NAME...]", 0, ANY, CHANGES | BIT(DROP_BAD) | BIT(ASSUME_DIRTY), true,
@@ -142,26 +145,18 @@ int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *
 	return EXIT_FINE;
 }
 
-bool bitmap_size(const char *text, uint64_t *bytes)
+int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *err)
 {
-	static const char letters[] = "kMGT";
-	const char *letter;
-	char *end;
+	struct qcow2_error why = {.code = QCOW2_ERROR_NONE};
 
-	*bytes = strtoull(text, &end, 0);
-	if (end == text || text[0] == '-')
-		return false;
-	letter = *end ? strchr(letters, *end == 'K' ? 'k' : *end) : NULL;
-	if (*end && (!letter || end[1]))
-		return false;
-	if (letter) {
-		unsigned shift = 10 * (unsigned)(letter - letters + 1);
-
-		if (*bytes > UINT64_MAX >> shift)
-			return false;
-		*bytes <<= shift;
-	}
-	return true;
+	if (qcow2_number_parse(text, UINT64_C(1) << QCOW2_BITMAP_GRANULARITY_MAX, bytes, &why) ==
+		    0 &&
+	    *bytes > 0)
+		return 0;
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "--granularity: %.180s",
+		 why.code ? why.text : "0 is none: it is a power of two, as 65536 or 64k");
+	return -1;
 }
 
 /* An action that only reads. */
@@ -232,6 +227,8 @@ static void take_reading(struct bitmap_run *run, int option)
 /* False if the option makes no sense; that has been said. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
+	struct qcow2_error err;
+
 	switch (option) {
 	case OPTION_FORCE:
 		run->force = true;
@@ -242,13 +239,16 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	case OPTION_SPARSE:
 		run->sparse = true;
 		return true;
+	case OPTION_RAW:
+		run->raw = true;
+		return true;
 	case OPTION_FROM:
 		run->from = value;
 		return true;
 	case OPTION_GRANULARITY:
-		if (bitmap_size(value, &run->granularity) && run->granularity > 0)
+		if (bitmap_granularity(value, &run->granularity, &err) == 0)
 			return true;
-		usage_error(run->command, "'%s' is no granularity", value);
+		usage_error(run->command, "%s", err.text);
 		return false;
 	case OPTION_DISABLED:
 		run->disabled = true;
@@ -357,7 +357,7 @@ const struct command bitmap_command = {
 	.notes = "Actions that read:\n"
 		 "  list IMAGE                     state, dirty bytes and space of each bitmap\n"
 		 "  extents IMAGE NAME...          which ranges of the disk are dirty\n"
-		 "  export IMAGE NAME              the bits, least significant first\n"
+		 "  export IMAGE NAME              the bits, and what they are of\n"
 		 "  compare IMAGE NAME NAME        where two differ\n"
 		 "Actions that change, each of which can be undone:\n"
 		 "  add, remove, clear, enable, disable IMAGE NAME...\n"

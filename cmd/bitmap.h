@@ -39,7 +39,7 @@ struct bitmap_run {
 	enum bitmap_format format;
 	enum bitmap_show show;
 	enum qcow2_extents_operation operation;
-	bool force, sparse, disabled, drop_bad, assume_dirty;
+	bool force, sparse, raw, disabled, drop_bad, assume_dirty;
 	uint64_t granularity;
 	const char *to;   /* where export writes */
 	const char *from; /* the image of other bitmaps */
@@ -71,7 +71,7 @@ int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool f
 int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *image,
 			const char *name, struct qcow2_extents **out);
 
-/* A number of bytes, with k, M, G or T behind it. False if it is none. */
-bool bitmap_size(const char *text, uint64_t *bytes);
+/* The value of --granularity, never 0. -1 with *err filled. */
+int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "bitmap.h"
 #include "script.h"
 
+#include <qcow2/bitmap_file.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
@@ -17,7 +18,7 @@ struct act {
 	char **words;
 	size_t count;
 	uint64_t granularity;
-	bool disabled, force;
+	bool disabled, raw, force;
 	const char *from;
 	const char *file; /* the image that is changed */
 };
@@ -111,26 +112,75 @@ static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, stru
 	return failed;
 }
 
+/* Adds the bitmap first if an option says how: one that is there keeps what it has. */
+static int add_as_asked(struct qcow2_bitmap_editor *editor, const struct act *act,
+			uint64_t granularity, bool enabled, struct qcow2_error *err)
+{
+	if (!act->granularity && !act->disabled)
+		return 0;
+	return qcow2_bitmap_add(editor, bitmap_bytes(act->words[0]),
+				act->granularity ? act->granularity : granularity,
+				enabled && !act->disabled, err);
+}
+
+static int import_raw(struct qcow2_bitmap_editor *editor, const struct act *act,
+		      struct qcow2_bytes bits, struct qcow2_error *err)
+{
+	struct qcow2_bytes name = bitmap_bytes(act->words[0]);
+	int failed = add_as_asked(editor, act, 0, true, err);
+
+	if (!failed)
+		failed = qcow2_bitmap_import(editor, name, bits, err);
+	if (failed && err->code == QCOW2_ERROR_NOT_FOUND)
+		failed = qcow2_bitmap_add(editor, name, 0, true, err) ||
+			 qcow2_bitmap_import(editor, name, bits, err);
+	return failed ? -1 : 0;
+}
+
+static int import_file(struct qcow2_bitmap_editor *editor, const struct act *act,
+		       struct qcow2_bytes bytes, struct qcow2_error *err)
+{
+	struct qcow2_bitmap_file file;
+	struct qcow2_bytes bits;
+
+	if (qcow2_bitmap_file_open(bytes, &file, &bits, err)) {
+		size_t used = strlen(err->text);
+
+		snprintf(err->text + used, sizeof(err->text) - used,
+			 " (--raw takes it as bits alone)");
+		qcow2_bitmap_error(err, bitmap_bytes(act->words[0]));
+		return -1;
+	}
+	if (file.stale && !act->force) {
+		(void)fail(err, "the export is of a bitmap that was not saved properly or is "
+				"damaged: bits may be missing (--force takes it)");
+		qcow2_bitmap_error(err, bitmap_bytes(act->words[0]));
+		return -1;
+	}
+	return add_as_asked(editor, act, UINT64_C(1) << file.granularity_bits, file.enabled, err) ||
+			       qcow2_bitmap_import_file(editor, bitmap_bytes(act->words[0]), bytes,
+							err)
+		       ? -1
+		       : 0;
+}
+
 static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
 		  struct qcow2_error *err)
 {
-	struct qcow2_bytes name = bitmap_bytes(act->words[0]);
-	uint8_t *bits;
-	size_t size;
-	int failed = 0;
+	struct qcow2_bytes bytes;
+	uint8_t *buffer;
+	int failed;
 
-	if (edit_read_file(act->words[1], QCOW2_BITMAP_DATA_MOST_BYTES, &bits, &size, err))
+	if (edit_read_file(act->words[1],
+			   QCOW2_BITMAP_DATA_MOST_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
+				   QCOW2_BITMAP_FILE_TRAILER_BYTES,
+			   &buffer, &bytes.size, err))
 		return -1;
-	/* One that is there keeps its granularity and its flags. */
-	if (act->granularity || act->disabled)
-		failed = qcow2_bitmap_add(editor, name, act->granularity, !act->disabled, err);
-	if (!failed)
-		failed = qcow2_bitmap_import(editor, name, (struct qcow2_bytes){bits, size}, err);
-	if (failed && err->code == QCOW2_ERROR_NOT_FOUND)
-		failed = qcow2_bitmap_add(editor, name, 0, true, err) ||
-			 qcow2_bitmap_import(editor, name, (struct qcow2_bytes){bits, size}, err);
-	free(bits);
-	return failed ? -1 : 0;
+	bytes.data = buffer;
+	failed = !act->raw && qcow2_bitmap_file_begins(bytes) ? import_file(editor, act, bytes, err)
+							      : import_raw(editor, act, bytes, err);
+	free(buffer);
+	return failed;
 }
 
 static int one(struct qcow2_bitmap_editor *editor, const struct act *act, const char *word,
@@ -196,15 +246,17 @@ static int take_word(struct act *act, char **words, size_t count, size_t *i,
 		act->disabled = true;
 		return 0;
 	}
-	value = value_of(words, count, i, "-granularity", 'g');
-	if (value && (!bitmap_size(value, &act->granularity) || act->granularity == 0))
-		return fail(err, "that is no granularity");
-	if (value)
+	if (strcmp(words[*i], "--raw") == 0) {
+		act->raw = true;
 		return 0;
+	}
+	value = value_of(words, count, i, "-granularity", 'g');
+	if (value)
+		return bitmap_granularity(value, &act->granularity, err);
 	act->from = value_of(words, count, i, "-from", 'b');
 	return act->from ? 0
 			 : fail(err, "an unknown option, or one without its value (there are "
-				     "--granularity=SIZE, --disabled and --from=IMAGE)");
+				     "--granularity=SIZE, --disabled, --raw and --from=IMAGE)");
 }
 
 /* Takes the options of a line out of its words. */
@@ -228,12 +280,16 @@ static int run_line(void *opaque, char **words, size_t count, struct qcow2_error
 	static const struct {
 		const char *verb;
 		size_t least, most;
-		bool makes, merges; /* which options it takes */
+		bool makes, merges, imports; /* which options it takes */
 	} verbs[] = {
-		{"add", 1, SIZE_MAX, true, false},      {"remove", 1, SIZE_MAX, false, false},
-		{"clear", 1, SIZE_MAX, false, false},   {"enable", 1, SIZE_MAX, false, false},
-		{"disable", 1, SIZE_MAX, false, false}, {"rename", 2, 2, false, false},
-		{"merge", 2, SIZE_MAX, false, true},    {"import", 2, 2, true, false},
+		{"add", 1, SIZE_MAX, true, false, false},
+		{"remove", 1, SIZE_MAX, false, false, false},
+		{"clear", 1, SIZE_MAX, false, false, false},
+		{"enable", 1, SIZE_MAX, false, false, false},
+		{"disable", 1, SIZE_MAX, false, false, false},
+		{"rename", 2, 2, false, false, false},
+		{"merge", 2, SIZE_MAX, false, true, false},
+		{"import", 2, 2, true, false, true},
 	};
 	const struct script_run *script = opaque;
 	struct act act = {.verb = words[0],
@@ -249,7 +305,7 @@ static int run_line(void *opaque, char **words, size_t count, struct qcow2_error
 		if (act.count < verbs[i].least || act.count > verbs[i].most)
 			return fail(err, "too few or too many names");
 		if ((!verbs[i].makes && (act.granularity || act.disabled)) ||
-		    (!verbs[i].merges && act.from))
+		    (!verbs[i].merges && act.from) || (!verbs[i].imports && act.raw))
 			return fail(err, "that action does not take that option");
 		return run_act(script->editor, &act, err);
 	}
@@ -267,6 +323,7 @@ static int plan_change(struct change *change)
 		.count = run->name_count,
 		.granularity = run->granularity,
 		.disabled = run->disabled,
+		.raw = run->raw,
 		.force = run->force,
 		.from = run->from,
 		.file = run->file,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap export: the bits of a bitmap, least significant first, and nothing else. */
+/*
+ * qcow2 bitmap export: the bits of a bitmap, least significant first, and around them what
+ * qcow2/bitmap_file.h says, or nothing.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +13,8 @@
 #include "bitmap.h"
 #include "descriptors.h"
 
+#include <qcow2/bitmap_file.h>
+
 #define PIECE_BYTES ((size_t)256 * 1024)
 
 /* One export: pieces are filled in order, and written whole. */
@@ -18,9 +23,12 @@ struct export
 	const struct bitmap_run *run;
 	int fd;
 	uint8_t *piece;
+	const struct qcow2_bitmap_dir_entry *entry;
 	uint64_t at; /* byte of the bitmap that the piece begins with */
 	uint64_t size;
-	bool seekable; /* zeros may be left out */
+	uint32_t checksum; /* of the bytes before the piece */
+	bool begun;        /* the header is written */
+	bool seekable;     /* zeros may be left out */
 	int errnum;
 	struct progress *progress;
 };
@@ -42,6 +50,46 @@ static bool write_all(struct export *e, const uint8_t *bytes, size_t size)
 	return true;
 }
 
+/*
+ * Whether bits may be missing: nobody vouches for them, or what cannot be read was taken for clean.
+ * The header comes first, so it is tried whether all can be read.
+ */
+static bool is_stale(const struct export *e)
+{
+	struct qcow2_bitmap_dir_entry entry;
+	struct qcow2_extents *extents;
+	struct qcow2_extent extent;
+	struct qcow2_error err;
+	int more;
+
+	if (bitmap_find_usable(e->run->image, e->run->names[0], false, &entry, &err) ||
+	    qcow2_extents_open(e->run->image, e->entry, false, &extents, &err))
+		return true;
+	do
+		more = qcow2_extents_next(extents, &extent, &err);
+	while (more > 0);
+	qcow2_extents_close(extents);
+	return more < 0;
+}
+
+/* Not before the first bits are there: where none can be read, nothing is written. */
+static bool write_header(struct export *e)
+{
+	const struct qcow2_bitmap_file file = {
+		.disk_size_bytes = qcow2_image_header(e->run->image)->size,
+		.granularity_bits = e->entry->granularity_bits,
+		.enabled = e->entry->flags & QCOW2_BITMAP_AUTO,
+		.stale = e->run->force && is_stale(e),
+	};
+	uint8_t header[QCOW2_BITMAP_FILE_HEADER_BYTES];
+
+	if (e->run->raw || e->begun)
+		return true;
+	e->begun = true;
+	qcow2_bitmap_file_header(&file, header);
+	return write_all(e, header, sizeof(header));
+}
+
 static size_t piece_size(const struct export *e)
 {
 	return e->size - e->at < PIECE_BYTES ? (size_t)(e->size - e->at) : PIECE_BYTES;
@@ -53,6 +101,9 @@ static bool flush_piece(struct export *e)
 	size_t size = piece_size(e);
 	bool zeros = e->piece[0] == 0 && memcmp(e->piece, e->piece + 1, size - 1) == 0;
 
+	if (!write_header(e))
+		return false;
+	e->checksum = qcow2_bitmap_file_checksum(e->checksum, (struct qcow2_bytes){e->piece, size});
 	if (zeros && e->seekable) {
 		if (lseek(e->fd, (off_t)size, SEEK_CUR) < 0) {
 			e->errnum = errno;
@@ -104,10 +155,20 @@ static int export_bits(struct export *e, struct qcow2_extents *extents, unsigned
 	}
 	while (more == 0 && e->errnum == 0 && e->at < e->size)
 		flush_piece(e);
-	/* A hole at the end. */
-	if (more == 0 && e->errnum == 0 && e->seekable && ftruncate(e->fd, (off_t)e->size) < 0)
-		e->errnum = errno;
 	return more < 0 ? -1 : 0;
+}
+
+/* The checksum, or the end of a hole. */
+static void write_end(struct export *e)
+{
+	uint8_t trailer[QCOW2_BITMAP_FILE_TRAILER_BYTES];
+
+	for (unsigned i = 0; i < sizeof(trailer); i++)
+		trailer[i] = (uint8_t)(e->checksum >> (24 - 8 * i));
+	if (!e->run->raw)
+		(void)(write_header(e) && write_all(e, trailer, sizeof(trailer)));
+	else if (e->seekable && ftruncate(e->fd, (off_t)e->size) < 0)
+		e->errnum = errno;
 }
 
 static int fail_file(const struct bitmap_run *run, int errnum)
@@ -128,8 +189,11 @@ static int export_to(struct export *e, const struct qcow2_bitmap_dir_entry *entr
 
 	if (qcow2_extents_open(run->image, entry, run->force, &extents, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
+	e->entry = entry;
 	failed = export_bits(e, extents, entry->granularity_bits, &err);
 	qcow2_extents_close(extents);
+	if (!failed && e->errnum == 0)
+		write_end(e);
 	if (failed)
 		return bitmap_fail_name(run, run->names[0], &err);
 	return e->errnum ? fail_file(run, e->errnum) : EXIT_FINE;
@@ -158,16 +222,16 @@ static int export_bitmap(struct export *e)
 	struct bitmap_run *run = (struct bitmap_run *)(uintptr_t)e->run;
 	struct qcow2_bitmap_dir_entry entry;
 	struct qcow2_error err;
-	uint64_t size = qcow2_image_header(run->image)->size, granules;
+	uint64_t bits;
 	int code;
 
 	if (bitmap_find_usable(run->image, run->names[0], run->force, &entry, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
-	granules = entry.granularity_bits > 63
-			   ? 0
-			   : (size >> entry.granularity_bits) +
-				     ((size & ((UINT64_C(1) << entry.granularity_bits) - 1)) != 0);
-	e->size = granules / 8 + (granules % 8 != 0);
+	bits = entry.granularity_bits > 63
+		       ? 0
+		       : qcow2_bitmap_file_bits(qcow2_image_header(run->image)->size,
+						entry.granularity_bits);
+	e->size = bits / 8 + (bits % 8 != 0);
 	code = open_target(e);
 	if (code != EXIT_FINE)
 		return code;

@@ -141,8 +141,10 @@ static int apply(struct change *change)
 	if (!failed)
 		return EXIT_FINE;
 	undo_place_abandon(&change->place);
-	return no_undo_file ? undo_place_fail(change->command, &change->place, &err)
-			    : change_fail(change, &err);
+	if (no_undo_file)
+		return undo_place_fail(change->command, &change->place, &err);
+	change_explain_full(change, &err);
+	return change_fail(change, &err);
 }
 
 static int plan_changes(struct change *change)

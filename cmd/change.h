@@ -35,4 +35,7 @@ int change_run(struct change *change);
 int change_fail(const struct change *change, const struct qcow2_error *err);
 int change_fail_text(const struct change *change, const char *text);
 
+/* If an error is that a file system is full: adds to its text what is missing, and where. */
+void change_explain_full(const struct change *change, struct qcow2_error *err);
+
 #endif

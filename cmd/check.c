@@ -10,6 +10,7 @@
 #include "out/progress.h"
 
 #include <qcow2/image.h>
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 
 /* So many problems of a kind are kept, and are shown unless all are asked for. */
@@ -177,11 +178,15 @@ static int show_list(struct run *run)
 
 static bool parse_threads(struct run *run, const char *value)
 {
-	char *end;
-	unsigned long number = strtoul(value, &end, 10);
+	struct qcow2_error err;
+	uint64_t number;
 
+	if (qcow2_number_parse(value, THREADS_MOST, &number, &err)) {
+		usage_error(run->command, "--threads: %s", err.text);
+		return false;
+	}
 	run->threads = (unsigned)number;
-	if (value[0] >= '1' && value[0] <= '9' && *end == '\0' && number <= THREADS_MOST)
+	if (number > 0)
 		return true;
 	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'", THREADS_MOST,
 		    value);

@@ -11,6 +11,8 @@
 #include "descriptors.h"
 #include "edit.h"
 
+#include <qcow2/number.h>
+
 /* More than a header cluster holds is never needed. */
 #define DATA_MOST ((size_t)2 << 20)
 
@@ -169,13 +171,13 @@ static int verb_extension(struct qcow2_plan *plan, const struct edit_line *line,
 		[QCOW2_EXTENSION_REMOVE] = "remove",
 	};
 	const char *change = line->words[1];
-	char *end;
-	unsigned long long magic = strtoull(line->words[2], &end, 0);
+	struct qcow2_error why;
+	uint64_t magic;
 
 	(void)effect;
-	if (line->words[2][0] < '0' || line->words[2][0] > '9' || *end || magic > UINT32_MAX)
-		return fail(err, QCOW2_ERROR_ARGUMENT,
-			    "'%s' is no type of extension: a number of 32 bits", line->words[2]);
+	if (qcow2_number_parse(line->words[2], UINT32_MAX, &magic, &why))
+		return fail(err, QCOW2_ERROR_ARGUMENT, "an extension's type has 32 bits: %s",
+			    why.text);
 	for (size_t i = 0; i < 3; i++)
 		if (strcmp(changes[i], change) == 0)
 			return change_extension(plan, line, (enum qcow2_extension_change)i,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 explain: what a structure, field, value or problem means, from the tables that decode. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "explain.h"
 #include "out/json.h"
+
+#include <qcow2/number.h>
 
 enum { OPTION_JSON, OPTION_OUTPUT, OPTION_MAN };
 
@@ -37,17 +38,16 @@ static bool names_field(const struct qcow2_field *field, const char *name)
 	return same_name(field->name, name) || (field->alias && same_name(field->alias, name));
 }
 
-/* A value is meant by its name, or by its number as 0x… for those that are magic numbers. */
+/* A value is meant by its name, or by its number for those that are magic numbers. */
 static bool names_value(const struct qcow2_names *names, const struct qcow2_name *value,
 			const char *name)
 {
-	char *end;
+	uint64_t number;
 
 	if (same_name(value->name, name))
 		return true;
-	if (names->bits || value->value < 256 || strncmp(name, "0x", 2) != 0)
-		return false;
-	return strtoull(name, &end, 16) == value->value && *end == '\0';
+	return !names->bits && value->value >= 256 &&
+	       qcow2_number_parse(name, UINT64_MAX, &number, NULL) == 0 && number == value->value;
 }
 
 /* shown: a field of that name was, and with it what its values mean. */

@@ -97,10 +97,20 @@ QCOW2_API int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor,
 
 /*
  * Replaces the bits of a bitmap: bits.size must be just what it has, a bit for each granule, least
- * significant first, and bits past the end zero. Errors: QCOW2_ERROR_ARGUMENT.
+ * significant first, and bits past the end zero. Errors: QCOW2_ERROR_ARGUMENT; if the size is
+ * wrong, the text names the granularities for which it would be right.
  */
 QCOW2_API int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 				  struct qcow2_bytes bits, struct qcow2_error *err);
+
+/*
+ * The same from a whole file of bitmap_file.h, which says what it is about. A bitmap that is not
+ * there is added, with the file's granularity, enabled if it was. Errors: QCOW2_ERROR_ARGUMENT (the
+ * disk has another size, or the bitmap is there and has another granularity), those of
+ * qcow2_bitmap_file_open().
+ */
+QCOW2_API int qcow2_bitmap_import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
+				       struct qcow2_bytes file, struct qcow2_error *err);
 
 /* ---- repair ---- */
 

@@ -146,8 +146,8 @@ QCOW2_API int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
 /*
  * Sets the number that a path names to a value: "header/size", "snapshots/0/nb_l2",
  * "bitmaps/0/flags", "l1/3", "l2/5/17", "refcounts/0/9", "refcount_table/0", "bitmaps/0/table/4",
- * "luks/…": whatever qcow2_walk() shows with its bytes, and refcounts. value: a number of any base
- * (0x, 0o, 0b), with k, M, G, T, P or E behind it for sizes, or the name of a value of the field.
+ * "luks/…": whatever qcow2_walk() shows with its bytes, and refcounts. value: a number as
+ * qcow2_number_parse() reads it, or the name of a value of the field.
  * *raw, which may be NULL, tells whether an entry of a table was set, which no rule of the header
  * protects.
  *

@@ -6,11 +6,13 @@
 #include <qcow2/base.h>
 #include <qcow2/bitmap.h>
 #include <qcow2/bitmap_edit.h>
+#include <qcow2/bitmap_file.h>
 #include <qcow2/check.h>
 #include <qcow2/edit.h>
 #include <qcow2/error.h>
 #include <qcow2/format.h>
 #include <qcow2/image.h>
+#include <qcow2/number.h>
 #include <qcow2/problem.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>

@@ -10,6 +10,9 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "check/classify.h"
+#include "edit/lent.h"
+#include "edit/refcount_put.h"
+#include "source/write.h"
 
 #define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
 #define BLOCK_OFFSET     UINT64_C(0xfffffffffffffe00)
@@ -41,6 +44,11 @@ struct qcow2_allocator {
 	uint64_t sought[SIZES];
 	/* Clusters behind the end of the file that were counted already, up to seen_behind. */
 	uint64_t counted_behind, seen_behind;
+	uint64_t end; /* there are no clusters from this one on */
+	bool fixed;   /* since a device ends there */
+	bool full;    /* one that did not fit was asked for */
+	struct qcow2_lent lent;
+	bool lends;    /* so room is scarce, and runs are chosen to fit tightly */
 	uint64_t last; /* the block that was read last, which is forgotten if it has not changed */
 };
 
@@ -95,6 +103,9 @@ int qcow2_allocator_open(struct qcow2_plan *plan, const struct qcow2_image *imag
 	a->table_clusters = header->refcount_table_clusters;
 	a->last = UINT64_MAX;
 	a->file_size = plan->size_bytes;
+	a->fixed = qcow2_source_has_fixed_size(plan->source);
+	a->end = a->fixed ? plan->size_bytes >> a->cluster_bits
+			  : (OFFSET_MOST >> a->cluster_bits) + 1;
 	a->sought[0] = only_behind ? qcow2_div_ceil_u64(plan->size_bytes, a->cluster_size) : 1;
 	if (load_table(a, err)) {
 		qcow2_allocator_close(a);
@@ -112,6 +123,7 @@ void qcow2_allocator_close(struct qcow2_allocator *a)
 		qcow2_free(a->blocks[i].bytes);
 	qcow2_free(a->blocks);
 	qcow2_free(a->table);
+	qcow2_lent_release(&a->lent);
 	qcow2_free(a);
 }
 
@@ -175,24 +187,6 @@ static int get_refcount(struct qcow2_allocator *a, uint64_t cluster, uint64_t *r
 	return 0;
 }
 
-/* Below 8 bits, least significant bits first; else big-endian. */
-static void store_refcount(const struct qcow2_allocator *a, uint8_t *bytes, uint64_t index,
-			   uint64_t refcount)
-{
-	unsigned width = a->refcount_bits;
-
-	if (width < 8) {
-		unsigned shift = (unsigned)(index * width % 8);
-		uint8_t mask = (uint8_t)(((1U << width) - 1) << shift);
-		uint8_t *byte = &bytes[index * width / 8];
-
-		*byte = (uint8_t)((*byte & ~mask) | (refcount << shift & mask));
-		return;
-	}
-	for (unsigned i = width / 8; i-- > 0; refcount >>= 8)
-		bytes[index * (width / 8) + i] = (uint8_t)refcount;
-}
-
 int qcow2_allocator_set(struct qcow2_allocator *a, uint64_t cluster, uint64_t refcount,
 			struct qcow2_error *err)
 {
@@ -204,9 +198,16 @@ int qcow2_allocator_set(struct qcow2_allocator *a, uint64_t cluster, uint64_t re
 	bytes = load_block(a, index, err);
 	if (!bytes)
 		return -1;
-	store_refcount(a, bytes, cluster % a->per_block, refcount);
+	qcow2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
 	a->blocks[index].changed = true;
 	return 0;
+}
+
+int qcow2_allocator_lend(struct qcow2_allocator *a, const uint64_t *clusters, size_t count,
+			 struct qcow2_error *err)
+{
+	a->lends = true;
+	return qcow2_lent_init(&a->lent, clusters, count) ? 0 : qcow2_fail_memory(err);
 }
 
 /* From cluster on: whether clusters are free, and up to where that holds at least. */
@@ -221,7 +222,7 @@ static int look(struct qcow2_allocator *a, uint64_t cluster, bool *is_free, uint
 		return 0;
 	if (get_refcount(a, cluster, &refcount, err))
 		return -1;
-	*is_free = refcount == 0;
+	*is_free = refcount == 0 || qcow2_lent_has(&a->lent, cluster);
 	*until = cluster + 1;
 	return 0;
 }
@@ -250,6 +251,16 @@ static int pass_behind(struct qcow2_allocator *a, uint64_t cluster, struct qcow2
 			  COUNTED_BEHIND_MOST);
 }
 
+static int fail_end(struct qcow2_allocator *a, struct qcow2_error *err)
+{
+	a->full = a->fixed;
+	if (a->fixed)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the device is full: it has no free clusters for what is new");
+	return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			  "there is no free cluster below 2^56 bytes");
+}
+
 /*
  * Free clusters side by side: the first run that has room for as many, rounded up to a size of
  * which the search goes on where it ended, so that searches do not begin again and again.
@@ -266,16 +277,40 @@ static int find_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
 		if (a->sought[i] > at)
 			at = a->sought[i];
 	for (*first = at; *first + wanted > at; at = until) {
-		if (at > OFFSET_MOST >> a->cluster_bits)
-			return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-					  "there is no free cluster below 2^56 bytes");
+		if (at >= a->end)
+			return fail_end(a, err);
 		if (look(a, at, &is_free, &until, err) || (!is_free && pass_behind(a, at, err)))
 			return -1;
 		if (!is_free)
 			*first = until;
 	}
+	if (*first + wanted > a->end)
+		return fail_end(a, err);
 	a->sought[size] = *first;
 	return 0;
+}
+
+/* The smallest run that has room, so that larger ones stay for what needs them. */
+static int find_tight_run(struct qcow2_allocator *a, uint64_t count, uint64_t *first,
+			  struct qcow2_error *err)
+{
+	uint64_t best = UINT64_MAX, begin = a->sought[0], until;
+	bool is_free;
+
+	for (uint64_t at = begin; at < a->end; at = until) {
+		if (look(a, at, &is_free, &until, err))
+			return -1;
+		if (is_free && until < a->end)
+			continue;
+		if (is_free)
+			at = a->end;
+		if (at - begin >= count && at - begin < best) {
+			best = at - begin;
+			*first = begin;
+		}
+		begin = until;
+	}
+	return best < UINT64_MAX ? 0 : fail_end(a, err);
 }
 
 /* What clusters [first, end) need before they can be counted. */
@@ -360,21 +395,25 @@ int qcow2_allocator_take(struct qcow2_allocator *a, uint64_t count, uint64_t *of
 			 struct qcow2_error *err)
 {
 	struct lack lack = {0, 0};
+	int (*find)(struct qcow2_allocator *, uint64_t, uint64_t *, struct qcow2_error *);
 	uint64_t first, more = 0, needed = 0;
 
 	/* What is lacking takes clusters itself, which may lack something. */
 	do {
 		more = needed;
-		if (find_run(a, more + count, &first, err) ||
+		find = a->lends && more + count > 1 ? find_tight_run : find_run;
+		if (find(a, more + count, &first, err) ||
 		    find_lack(a, first, first + more + count, &lack, err))
 			return -1;
 		needed = lack.blocks + lack.table_clusters;
 	} while (needed > more);
 	if (make(a, &lack, first, first + more + count, err))
 		return -1;
-	for (uint64_t i = 0; i < needed + count; i++)
+	for (uint64_t i = 0; i < needed + count; i++) {
 		if (qcow2_allocator_set(a, first + i, 1, err))
 			return -1;
+		qcow2_lent_take(&a->lent, first + i);
+	}
 	if (first + needed + count > a->seen_behind)
 		a->seen_behind = first + needed + count;
 	*offset_bytes = (first + needed) << a->cluster_bits;
@@ -431,4 +470,25 @@ bool qcow2_allocator_moved_table(const struct qcow2_allocator *a, uint64_t *offs
 	*offset_bytes = a->old_offset;
 	*clusters = a->old_clusters;
 	return a->moved;
+}
+
+bool qcow2_allocator_is_full(const struct qcow2_allocator *a)
+{
+	return a->full;
+}
+
+int qcow2_allocator_count_free(struct qcow2_allocator *a, uint64_t *count, struct qcow2_error *err)
+{
+	uint64_t until;
+	bool is_free;
+
+	*count = 0;
+	for (uint64_t at = a->sought[0]; at < a->end; at = until) {
+		if (look(a, at, &is_free, &until, err))
+			return -1;
+		if (until > a->end)
+			until = a->end;
+		*count += is_free ? until - at : 0;
+	}
+	return 0;
 }

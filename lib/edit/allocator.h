@@ -22,11 +22,29 @@ void qcow2_allocator_close(struct qcow2_allocator *allocator);
 
 /*
  * Takes count clusters side by side, each with a refcount of 1 from now on; *offset_bytes is where
- * they are. Errors: QCOW2_ERROR_LIMIT (the refcount table would be too large), QCOW2_ERROR_BROKEN,
- * QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
+ * they are. Errors: QCOW2_ERROR_LIMIT (the refcount table would be too large, or the device is
+ * full), QCOW2_ERROR_BROKEN, QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
  */
 int qcow2_allocator_take(struct qcow2_allocator *allocator, uint64_t count, uint64_t *offset_bytes,
 			 struct qcow2_error *err);
+
+/*
+ * Whether an error of qcow2_allocator_take() was that the image is on a device, which cannot grow,
+ * and that no clusters side by side are free there.
+ */
+bool qcow2_allocator_is_full(const struct qcow2_allocator *allocator);
+
+/*
+ * Lets clusters be taken that are counted, as nothing refers to them any more once the plan is
+ * applied; clusters is copied, and rises. Those that nobody takes keep their refcounts. To be
+ * called once, before any is taken. Errors: QCOW2_ERROR_MEMORY.
+ */
+int qcow2_allocator_lend(struct qcow2_allocator *allocator, const uint64_t *clusters, size_t count,
+			 struct qcow2_error *err);
+
+/* How many clusters before the end of a device could be taken. */
+int qcow2_allocator_count_free(struct qcow2_allocator *allocator, uint64_t *count,
+			       struct qcow2_error *err);
 
 /* Sets the refcount of a cluster that is counted already; others are left alone. */
 int qcow2_allocator_set(struct qcow2_allocator *allocator, uint64_t cluster, uint64_t refcount,

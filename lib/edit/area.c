@@ -79,7 +79,7 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 
 int qcow2_area_open(struct qcow2_area *area, struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	*area = (struct qcow2_area){0};
+	*area = (struct qcow2_area){.phase = QCOW2_PHASE_POINT};
 	return qcow2_plan_view(plan, &area->view, err) ||
 			       qcow2_image_open(area->view, &area->image, err) ||
 			       take_apart(area, err)
@@ -204,8 +204,8 @@ int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, cons
 		return qcow2_fail_memory(err);
 	memcpy(cluster, first.data, area->header->header_length);
 	lay_out(area, cluster);
-	failed = qcow2_plan_write(plan, QCOW2_PHASE_POINT, 0, (struct qcow2_bytes){cluster, size},
-				  why, err);
+	failed = qcow2_plan_write(plan, area->phase, 0, (struct qcow2_bytes){cluster, size}, why,
+				  err);
 	qcow2_free(cluster);
 	return failed;
 }

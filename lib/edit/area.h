@@ -24,6 +24,7 @@ struct qcow2_area {
 	bool backing_lost;          /* there is one, but not where it can be laid out from */
 	uint64_t incompatible_features, compatible_features, autoclear_features;
 	uint64_t old_end_bytes; /* of what the area holds now */
+	enum qcow2_phase phase; /* of the write: QCOW2_PHASE_POINT, unless the caller changes it */
 };
 
 /*

@@ -24,6 +24,12 @@ struct qcow2_edited_bitmap {
 	bool all_dirty; /* because it was to be assumed */
 };
 
+/* What is new in a plan of bitmaps, in clusters. */
+struct qcow2_bitmap_needs {
+	uint64_t clusters; /* all of it: data, tables, directory */
+	uint64_t directory_bytes, directory_clusters;
+};
+
 struct qcow2_bitmap_editor {
 	struct qcow2_plan *plan;
 	struct qcow2_source *view; /* the image as it was planned before */
@@ -43,6 +49,9 @@ struct qcow2_bitmap_editor {
 	uint64_t directory_offset, directory_size; /* as the extension has them */
 	struct qcow2_vector given_up;              /* clusters that are no longer referred to */
 	struct qcow2_allocator *allocator;
+	struct qcow2_bitmap_needs needs;
+	bool reuses; /* clusters that were given up: until then, the header names no bitmaps */
+	size_t extension_index; /* where among the extensions it stood then */
 	struct qcow2_source *after_view;
 };
 
@@ -72,6 +81,25 @@ int qcow2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct qcow2_edited
 			 struct qcow2_error *err);
 int qcow2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset_bytes,
 			   uint64_t size_bytes, struct qcow2_error *err);
+
+/* ---- storing ---- */
+
+/* Data are stored in runs of so many bytes, if there is such a run. */
+#define QCOW2_BITMAP_RUN_BYTES ((size_t)1 << 20)
+
+/* The entry of a bitmap in the directory. */
+uint64_t qcow2_edited_entry_size(const struct qcow2_edited_bitmap *bitmap);
+void qcow2_edited_put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap);
+
+/*
+ * Opens the allocator and takes clusters for all that is new: entries, tables' offsets and
+ * *directory are set, nothing is planned. Where a device has no room, clusters that are given up
+ * are taken as well, if a check shows that nothing else refers to them, and editor->reuses is set.
+ * Errors: QCOW2_ERROR_LIMIT (full: says how much is missing and what would make room), those of
+ * qcow2_allocator_take().
+ */
+int qcow2_bitmaps_place(struct qcow2_bitmap_editor *editor, bool distrusted, uint64_t *directory,
+			struct qcow2_error *err);
 
 /* ---- bits ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,19 +15,37 @@
 #define AUTOCLEAR_AT    88
 #define FIXED_BYTES     24
 #define EXTENSION_BYTES 24
-/* Data are stored in runs of so many bytes, if there is such a run. */
-#define RUN_BYTES ((size_t)1 << 20)
 
-/* "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. */
+/*
+ * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
+ * have is written over, the extension goes as well: nobody may look for them, either.
+ */
 static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
+	struct qcow2_area area;
 	uint8_t raw[8];
+	int failed;
 
-	qcow2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
-	return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-				(struct qcow2_bytes){raw, sizeof(raw)},
-				"take the bitmaps bit back while they change", err);
+	if (!editor->reuses) {
+		qcow2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
+		return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
+					(struct qcow2_bytes){raw, sizeof(raw)},
+					"take the bitmaps bit back while they change", err);
+	}
+	failed = qcow2_area_open(&area, editor->plan, err);
+	if (!failed) {
+		while (editor->extension_index < area.count &&
+		       area.extensions[editor->extension_index].magic != QCOW2_EXTENSION_BITMAPS)
+			editor->extension_index++;
+		qcow2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
+		area.autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
+		area.phase = QCOW2_PHASE_WITHDRAW;
+		failed = qcow2_area_plan(&area, editor->plan,
+					 "no bitmaps while their clusters are used again", err);
+	}
+	qcow2_area_close(&area);
+	return failed;
 }
 
 /* ---- data and tables ---- */
@@ -46,6 +65,12 @@ static void simplify(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bit
 	bitmap->entries[index] = ones ? QCOW2_BITMAP_ENTRY_ONES : 0;
 }
 
+static uint64_t table_clusters(const struct qcow2_bitmap_editor *editor,
+			       const struct qcow2_edited_bitmap *bitmap)
+{
+	return qcow2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
+}
+
 /*
  * All ones for a last entry that the bitmap does not fill would be right, but QEMU then sets bits
  * past the end when it stores the bitmap the next time.
@@ -62,91 +87,82 @@ static int spell_out_last(struct qcow2_bitmap_editor *editor, struct qcow2_edite
 	return qcow2_bitmap_data(editor, bitmap, last, err) ? 0 : -1;
 }
 
-/* Stores the data of count entries from those that have data on, side by side. */
-static int store_run(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
-		     const uint64_t *indexes, size_t count, struct qcow2_error *err)
+/* What each entry says, and how many clusters the data and the table of a bitmap take then. */
+static int settle(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		  uint64_t *clusters, struct qcow2_error *err)
 {
-	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
-	uint8_t *run;
-	uint64_t offset;
-	int failed;
-
-	if (qcow2_allocator_take(editor->allocator, count, &offset, err))
+	if (spell_out_last(editor, bitmap, err))
 		return -1;
-	run = qcow2_alloc_buffer(count * cluster);
+	*clusters += table_clusters(editor, bitmap);
+	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
+		if (bitmap->data[i])
+			simplify(editor, bitmap, i);
+		*clusters += bitmap->data[i] != NULL;
+	}
+	return 0;
+}
+
+static int write_run(struct qcow2_bitmap_editor *editor, uint64_t offset, const uint8_t *run,
+		     size_t size, struct qcow2_error *err)
+{
+	return qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
+				(struct qcow2_bytes){run, size}, "bitmap data", err);
+}
+
+/* Data that lie side by side are one write. */
+static int write_data(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+		      struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes, size = 0;
+	size_t most = cluster < QCOW2_BITMAP_RUN_BYTES ? QCOW2_BITMAP_RUN_BYTES : cluster;
+	uint8_t *run = qcow2_alloc_buffer(most);
+	uint64_t offset = 0;
+	int failed = 0;
+
 	if (!run)
 		return qcow2_fail_memory(err);
-	for (size_t i = 0; i < count; i++) {
-		memcpy(run + i * cluster, bitmap->data[indexes[i]], cluster);
-		bitmap->entries[indexes[i]] = offset + i * cluster;
-		qcow2_bitmap_release_data(editor, bitmap, indexes[i]);
+	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
+		if (!bitmap->data[i])
+			continue;
+		if (size == most || bitmap->entries[i] != offset + size) {
+			failed = write_run(editor, offset, run, size, err);
+			offset = bitmap->entries[i];
+			size = 0;
+		}
+		memcpy(run + size, bitmap->data[i], cluster);
+		size += cluster;
+		qcow2_bitmap_release_data(editor, bitmap, i);
 	}
-	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
-				  (struct qcow2_bytes){run, count * cluster}, "bitmap data", err);
+	if (!failed)
+		failed = write_run(editor, offset, run, size, err);
 	qcow2_free(run);
 	return failed;
 }
 
-static int store_data(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
-		      struct qcow2_error *err)
-{
-	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
-	size_t most = cluster < RUN_BYTES ? RUN_BYTES / cluster : 1, count = 0;
-	uint64_t *indexes = qcow2_alloc_array(most, sizeof(*indexes));
-	int failed = 0;
-
-	if (!indexes)
-		return qcow2_fail_memory(err);
-	if (spell_out_last(editor, bitmap, err)) {
-		qcow2_free(indexes);
-		return -1;
-	}
-	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
-		if (bitmap->data[i])
-			simplify(editor, bitmap, i);
-		if (bitmap->data[i])
-			indexes[count++] = i;
-		if (count == most) {
-			failed = store_run(editor, bitmap, indexes, count, err);
-			count = 0;
-		}
-	}
-	if (!failed && count > 0)
-		failed = store_run(editor, bitmap, indexes, count, err);
-	qcow2_free(indexes);
-	return failed;
-}
-
-static int store_table(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
+static int write_table(struct qcow2_bitmap_editor *editor, struct qcow2_edited_bitmap *bitmap,
 		       struct qcow2_error *err)
 {
-	uint64_t cluster = editor->geometry->cluster_size_bytes;
-	uint64_t clusters = qcow2_div_ceil_u64(bitmap->entry_count * 8, cluster);
-	uint8_t *raw = qcow2_alloc_array((size_t)(clusters * cluster), 1);
-	uint64_t offset;
+	size_t size = (size_t)(table_clusters(editor, bitmap) << editor->geometry->cluster_bits);
+	uint8_t *raw = qcow2_alloc_array(size, 1);
 	int failed;
 
 	if (!raw)
 		return qcow2_fail_memory(err);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++)
 		qcow2_store_be64(raw + i * 8, bitmap->entries[i]);
-	failed = qcow2_allocator_take(editor->allocator, clusters, &offset, err) ||
-		 qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
-				  (struct qcow2_bytes){raw, (size_t)(clusters * cluster)},
-				  "bitmap table", err);
+	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, bitmap->entry.bitmap_table_offset,
+				  (struct qcow2_bytes){raw, size}, "bitmap table", err);
 	qcow2_free(raw);
-	bitmap->entry.bitmap_table_offset = offset;
-	bitmap->entry.bitmap_table_size = (uint32_t)bitmap->entry_count;
-	return failed ? -1 : 0;
+	return failed;
 }
 
-static int store_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	for (size_t i = 0; i < editor->count; i++) {
 		struct qcow2_edited_bitmap *bitmap = editor->bitmaps[i];
 
 		if (bitmap->entries &&
-		    (store_data(editor, bitmap, err) || store_table(editor, bitmap, err)))
+		    (write_data(editor, bitmap, err) || write_table(editor, bitmap, err)))
 			return -1;
 	}
 	return 0;
@@ -154,14 +170,14 @@ static int store_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error 
 
 /* ---- directory ---- */
 
-static uint64_t entry_size(const struct qcow2_edited_bitmap *bitmap)
+uint64_t qcow2_edited_entry_size(const struct qcow2_edited_bitmap *bitmap)
 {
 	uint64_t size = UINT64_C(24) + bitmap->entry.extra_data_size + bitmap->entry.name_size;
 
 	return (size + 7) & ~UINT64_C(7);
 }
 
-static void put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap)
+void qcow2_edited_put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap)
 {
 	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
 
@@ -178,50 +194,39 @@ static void put_entry(uint8_t *to, const struct qcow2_edited_bitmap *bitmap)
 	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
 }
 
-/*
- * Always in clusters that nothing uses: those of the old directory may be somebody else's, too. The
- * old one is given up.
- */
-static int place_directory(struct qcow2_bitmap_editor *editor, uint64_t size, uint64_t *offset,
-			   struct qcow2_error *err)
+static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	uint64_t clusters = qcow2_div_ceil_u64(size, editor->geometry->cluster_size_bytes);
-	uint64_t old_size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
-				    ? editor->directory_size
-				    : QCOW2_BITMAP_DIRECTORY_MOST;
+	uint64_t size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+				? editor->directory_size
+				: QCOW2_BITMAP_DIRECTORY_MOST;
 
-	if (editor->has_extension &&
-	    qcow2_give_up_clusters(editor, editor->directory_offset, old_size, err))
-		return -1;
-	return clusters > 0 ? qcow2_allocator_take(editor->allocator, clusters, offset, err) : 0;
+	return editor->has_extension
+		       ? qcow2_give_up_clusters(editor, editor->directory_offset, size, err)
+		       : 0;
 }
 
-static int store_directory(struct qcow2_bitmap_editor *editor, uint64_t *offset, uint64_t *size,
+/*
+ * Always in clusters that nothing uses: those of the old directory may be somebody else's, too, and
+ * are taken only once a check has shown that they are not.
+ */
+static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 			   struct qcow2_error *err)
 {
 	uint8_t *raw;
-	uint64_t at = 0, padded;
+	uint64_t at = 0, padded = qcow2_div_ceil_u64(size, editor->geometry->cluster_size_bytes)
+				  << editor->geometry->cluster_bits;
 	int failed;
 
-	*offset = *size = 0;
-	for (size_t i = 0; i < editor->count; i++)
-		*size += entry_size(editor->bitmaps[i]);
-	if (*size > QCOW2_BITMAP_DIRECTORY_MOST)
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-				  "the bitmap directory would be over %llu bytes",
-				  (unsigned long long)QCOW2_BITMAP_DIRECTORY_MOST);
-	if (place_directory(editor, *size, offset, err))
-		return -1;
-	if (*size == 0)
+	if (size == 0)
 		return 0;
-	padded = qcow2_div_ceil_u64(*size, editor->geometry->cluster_size_bytes)
-		 << editor->geometry->cluster_bits;
 	raw = qcow2_alloc_array((size_t)padded, 1);
 	if (!raw)
 		return qcow2_fail_memory(err);
-	for (size_t i = 0; i < editor->count; at += entry_size(editor->bitmaps[i++]))
-		put_entry(raw + at, editor->bitmaps[i]);
-	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, *offset,
+	for (size_t i = 0; i < editor->count; i++) {
+		qcow2_edited_put_entry(raw + at, editor->bitmaps[i]);
+		at += qcow2_edited_entry_size(editor->bitmaps[i]);
+	}
+	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
 				  (struct qcow2_bytes){raw, (size_t)padded}, "bitmap directory",
 				  err);
 	qcow2_free(raw);
@@ -257,6 +262,8 @@ static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t s
 	if (!failed) {
 		while (at < area.count && area.extensions[at].magic != QCOW2_EXTENSION_BITMAPS)
 			at++;
+		if (editor->reuses)
+			at = editor->extension_index;
 		qcow2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
 		area.autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
 		if (editor->count > 0)
@@ -361,9 +368,32 @@ static bool is_distrusted(const struct qcow2_bitmap_editor *editor)
 				   (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
 }
 
+/* What is new, and the clusters that it takes. */
+static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	struct qcow2_bitmap_needs *needs = &editor->needs;
+
+	*needs = (struct qcow2_bitmap_needs){0};
+	for (size_t i = 0; i < editor->count; i++) {
+		struct qcow2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		if (bitmap->entries && settle(editor, bitmap, &needs->clusters, err))
+			return -1;
+		needs->directory_bytes += qcow2_edited_entry_size(bitmap);
+	}
+	if (needs->directory_bytes > QCOW2_BITMAP_DIRECTORY_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+				  "the bitmap directory would be over %" PRIu64 " bytes",
+				  QCOW2_BITMAP_DIRECTORY_MOST);
+	needs->directory_clusters =
+		qcow2_div_ceil_u64(needs->directory_bytes, editor->geometry->cluster_size_bytes);
+	needs->clusters += needs->directory_clusters;
+	return give_up_directory(editor, err);
+}
+
 int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	uint64_t offset, size;
+	uint64_t offset = 0, size;
 
 	if (editor->failed)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -371,10 +401,12 @@ int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_
 	if (!editor->changed)
 		return 0;
 	editor->changed = false;
-	return qcow2_allocator_open(editor->plan, editor->image, is_distrusted(editor),
-				    &editor->allocator, err) ||
-			       withdraw(editor, err) || store_bitmaps(editor, err) ||
-			       store_directory(editor, &offset, &size, err) ||
+	if (settle_all(editor, err) ||
+	    qcow2_bitmaps_place(editor, is_distrusted(editor), &offset, err))
+		return -1;
+	size = editor->needs.directory_bytes;
+	return withdraw(editor, err) || write_bitmaps(editor, err) ||
+			       write_directory(editor, offset, size, err) ||
 			       qcow2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||
 			       point(editor, offset, size, err) || vouch(editor, err) ||
 			       clean(editor, err)

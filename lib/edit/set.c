@@ -4,10 +4,8 @@
  * The header's fields are found without one, so that a header which no walk can begin with can be
  * mended; so are refcounts, which may be less than a byte.
  */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <qcow2/text.h>
@@ -15,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "edit/number.h"
+#include "base/number.h"
 #include "edit/plan.h"
 
 #define HEADER_BYTES 112
@@ -84,15 +82,10 @@ static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t 
 /* "refcounts/BLOCK/INDEX"; *at is behind "refcounts/". False if it is not of that form. */
 static bool parse_refcount(const char *at, uint64_t *block, uint64_t *index)
 {
-	char *end;
+	const char *slash = strchr(at, '/');
 
-	if (!isdigit((unsigned char)*at))
-		return false;
-	*block = strtoull(at, &end, 10);
-	if (*end != '/' || !isdigit((unsigned char)end[1]))
-		return false;
-	*index = strtoull(end + 1, &end, 10);
-	return *end == '\0';
+	return slash && qcow2_index_parse(at, (size_t)(slash - at), block) &&
+	       qcow2_index_parse(slash + 1, strlen(slash + 1), index);
 }
 
 static int find_refcount(const struct qcow2_image *image, const char *at, struct target *target,
@@ -209,6 +202,7 @@ static int find_in_image(struct qcow2_plan *plan, const char *path, struct targe
 static int parse_value(const struct target *target, const char *path, const char *text,
 		       uint64_t *value, struct qcow2_error *err)
 {
+	struct qcow2_error why;
 	unsigned bits = target->bit_count ? target->bit_count : (unsigned)target->width_bytes * 8;
 
 	for (size_t i = 0; target->names && !target->names->bits && i < target->names->count; i++) {
@@ -217,9 +211,9 @@ static int parse_value(const struct target *target, const char *path, const char
 			return 0;
 		}
 	}
-	if (!qcow2_number_parse(text, value))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%s' is no number for %s", text, path);
+	if (qcow2_number_parse(text, UINT64_MAX, value, &why))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "%s: %s", path,
+				  why.text);
 	if (bits < 64 && *value >> bits != 0)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				  "%s does not fit %s, which is %u bits wide", text, path, bits);

@@ -2,8 +2,9 @@
 /* What people want to change in the first cluster. See edit.h. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include <qcow2/number.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -64,8 +65,7 @@ static bool is_called(const char *name, const char *word)
 /* A bit's number by its number or name. */
 static bool find_bit(const struct qcow2_names *names, const char *word, unsigned *bit)
 {
-	char *end;
-	unsigned long number;
+	uint64_t number;
 
 	for (size_t i = 0; i < names->count; i++) {
 		if (is_called(names->list[i].name, word)) {
@@ -73,9 +73,10 @@ static bool find_bit(const struct qcow2_names *names, const char *word, unsigned
 			return true;
 		}
 	}
-	number = strtoul(word, &end, 0);
+	if (qcow2_number_parse(word, 63, &number, NULL))
+		return false;
 	*bit = (unsigned)number;
-	return word[0] >= '0' && word[0] <= '9' && *end == '\0' && number < 64;
+	return true;
 }
 
 static int change_feature(struct qcow2_area *area, const char *name, const char *word, bool on,

@@ -135,6 +135,7 @@ static const struct qcow2_source_backend file_edit_backend = {
 static const struct qcow2_source_backend device_backend = {
 	.read = file_read,
 	.close = file_close,
+	.fixed_size = true,
 };
 
 static const struct qcow2_source_backend device_edit_backend = {

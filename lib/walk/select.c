@@ -3,33 +3,17 @@
  * Compiles selectors: splits paths into segments, reads numbers and ranges, and turns the short
  * forms that people write (bitmaps/b0/table/3, l2/5/17) into the full paths of the tree.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/number.h"
 #include "walk/select.h"
 
 static int bad(struct qcow2_error *err, const char *text, const char *why)
 {
 	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "selector '%s': %s", text,
 			  why);
-}
-
-/* A whole number, decimal or 0x hexadecimal, that ends where end points. */
-static bool read_number(const char *text, size_t size, uint64_t *out)
-{
-	char digits[24];
-	char *end;
-
-	if (size == 0 || size >= sizeof(digits) || text[0] < '0' || text[0] > '9')
-		return false;
-	memcpy(digits, text, size);
-	digits[size] = '\0';
-	errno = 0;
-	*out = strtoull(digits, &end, strncmp(digits, "0x", 2) == 0 ? 16 : 10);
-	return *end == '\0' && errno == 0;
 }
 
 /* N, A..B, A.. and ..B are numbers; everything else is a pattern for names. */
@@ -41,15 +25,15 @@ static void read_range(struct qcow2_segment *segment)
 	uint64_t first = 0, last = UINT64_MAX;
 
 	if (!dots) {
-		segment->numeric = read_number(text, size, &segment->first);
+		segment->numeric = qcow2_index_parse(text, size, &segment->first);
 		segment->last = segment->first;
 		return;
 	}
 	if (size == 2)
 		return;
-	if (dots != text && !read_number(text, (size_t)(dots - text), &first))
+	if (dots != text && !qcow2_index_parse(text, (size_t)(dots - text), &first))
 		return;
-	if (dots[2] != '\0' && !read_number(dots + 2, strlen(dots + 2), &last))
+	if (dots[2] != '\0' && !qcow2_index_parse(dots + 2, strlen(dots + 2), &last))
 		return;
 	segment->numeric = true;
 	segment->first = first;

@@ -298,9 +298,9 @@ def test_list():
     (("a", "b"), "too many operands"),
     (("--list", "a"), "too many operands"),
     (("--threads=0", "a"), "--threads is a number from 1 to 64, not '0'"),
-    (("--threads=65", "a"), "--threads is a number from 1 to 64, not '65'"),
-    (("--threads=2x", "a"), "--threads is a number from 1 to 64, not '2x'"),
-    (("--threads=-1", "a"), "--threads is a number from 1 to 64, not '-1'"),
+    (("--threads=65", "a"), "--threads: '65' is too large: 64 is the most"),
+    (("--threads=2x", "a"), "--threads: '2x' is no number: write it as 4096, 64k, 1.5G or 0x1000"),
+    (("--threads=-1", "a"), "--threads: '-1' is no number: write it as 4096, 64k, 1.5G or 0x1000"),
     (("--output=xml", "a"), "--output is human or json, not 'xml'"),
     (("--repair", "a"), "unknown option '--repair'"),
 ])

@@ -156,11 +156,11 @@ def test_set_refcounts(copy, order):
 
 
 @pytest.mark.parametrize("words, says", [
-    (("set", "header/size=abc"), "'abc' is no number for header/size"),
+    (("set", "header/size=abc"), "header/size: 'abc' is no number: write it as"),
     (("set", "header/size="), "'' is no number"),
     (("set", "header/size=0x"), "is no number"),
     (("set", "header/size=1kk"), "is no number"),
-    (("set", "header/size=18446744073709551616"), "is no number"),
+    (("set", "header/size=18446744073709551616"), "is too large: 18446744073709551615 is"),
     (("set", "header/version=4294967296"), "does not fit header/version, which is 32 bits wide"),
     (("set", "header/nonsense=1"), "the header has no field 'nonsense'"),
     (("set", "header/size"), "is not PATH=VALUE"),
@@ -181,8 +181,8 @@ def test_set_refcounts(copy, order):
     (("feature", "compatible", "64", "on"), "nor a bit from 0 to 63"),
     (("feature", "compatible", "raw", "on"), "'raw' is no compatible feature"),
     (("extension", "add", "0", "--data=x"), "0 marks the end"),
-    (("extension", "add", "x", "--data=x"), "is no type of extension"),
-    (("extension", "add", "0x100000000", "--data=x"), "is no type of extension"),
+    (("extension", "add", "x", "--data=x"), "type has 32 bits: 'x' is no number"),
+    (("extension", "add", "0x100000000", "--data=x"), "too large: 4294967295 is the most"),
     (("extension", "grow", "1", "--data=x"), "add, replace or remove"),
     (("extension", "remove", "1"), "there is no extension 0x00000001"),
     (("extension", "replace", "1", "--data=x"), "there is no extension 0x00000001"),
@@ -492,7 +492,7 @@ backing set back\\ ing.raw raw
 
 
 @pytest.mark.parametrize("text, says", [
-    ("\nset header/size=x", "line 2: 'x' is no number"),
+    ("\nset header/size=x", "line 2: header/size: 'x' is no number"),
     ("set 'header/size=1", "line 1: a quote is not closed"),
     ("set " + "header/size=1 " * 300, "line 1: too many words"),
     ("fly", "line 1: unknown verb 'fly'"),

@@ -164,9 +164,10 @@ ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
-         ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"))
+         ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
+         ("bitmap", "raw"))
 # What the option makes of the file must not be there yet.
-MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new"}
+MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -214,6 +215,7 @@ OPTIONS = {
     ("bitmap", "force"): (["extents", "in-use", "b0"], ["--force"], is_one_extent),
     ("bitmap", "to"): (["export", "bitmaps", "a"], ["--to=new"], is_nothing),
     ("bitmap", "sparse"): (["-o", "new", "export", "bitmaps", "a"], ["--sparse"], is_nothing),
+    ("bitmap", "raw"): (["-o", "new", "export", "bitmaps", "a"], ["--raw"], is_nothing),
     ("bitmap", "from"): (["compare", "bitmaps", "a", "a"], ["--from=bitmaps"], is_unchanged),
     ("bitmap", "granularity"): (ADDED, ["--granularity=4k"], is_another_plan),
     ("bitmap", "disabled"): (ADDED, ["--disabled"], is_another_plan),

@@ -5,7 +5,9 @@
 # lost with the process, so that bitmaps that were out of use for a while come back in use, and
 # unknown autoclear bits stay clear. `undo --exact` brings every byte back.
 """Crash tests of edit and undo."""
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from helpers import RELEASE, recipe_image, run  # noqa: E402
+from helpers import RELEASE, image, recipe_image  # noqa: E402
 
 KILLS = ("before", "after", "half")
 FAULTS = ("ENOSPC", "EIO", "short", "full")
@@ -25,6 +27,13 @@ backing set 'somewhere else.qcow2' qcow2
 extension add 0x12345678 --data="what is new"
 feature autoclear 9 on
 set l1/0=0x8000000000000200 refcounts/0/3=1
+"""
+FULL = """size 16M
+cluster_bits 12
+extension 0x12345678 "what stands behind"
+bitmap a bits=0,1,5
+bitmap b granularity=4096 bits=1,9
+bitmap c
 """
 # A recipe and an edit. All are forced, so that the edits themselves are what counts.
 EDITS = {
@@ -43,6 +52,11 @@ EDITS = {
     "bitmap disable": ("good-bitmaps", ("bitmap", "disable", "enabled")),
     "bitmap clear": ("good-bitmaps", ("bitmap", "clear", "fine")),
     "bitmap repair": ("bad-bitmap-entry-reserved-low", ("bitmap", "repair")),
+    # On a device without a free cluster: what the change gives up is used again.
+    "bitmap device remove": ("FULL", ("bitmap", "remove", "a")),
+    "bitmap device clear": ("FULL", ("bitmap", "clear", "b")),
+    "bitmap device merge": ("FULL", ("bitmap", "merge", "b", "a")),
+    "bitmap device rename": ("FULL", ("bitmap", "rename", "a", "a longer name")),
     "bitmap dirty": ("good-bitmap-in-use", ("bitmap", "repair", "--assume-dirty")),
 }
 
@@ -52,6 +66,14 @@ def fixture_shim(tmp_path_factory):
     library = str(tmp_path_factory.mktemp("shim") / "shim.so")
     subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
                     os.path.join(HERE, "shim.c"), "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(name="device", scope="module")
+def fixture_device(tmp_path_factory):
+    library = str(tmp_path_factory.mktemp("shim") / "device.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
+                    os.path.join(HERE, "..", "cli", "device.c"), "-ldl"], check=True)
     return library
 
 
@@ -83,9 +105,10 @@ def without_doubts(image):
 class Scene:
     """One image, the edit of it, and the ways in which it may be disturbed."""
 
-    def __init__(self, name, folder, shim):
+    def __init__(self, name, folder, shim, device):
         recipe, self.words = EDITS[name]
-        self.original = read(recipe_image(recipe)[0])
+        self.original = read(image(FULL)[0] if recipe == "FULL" else recipe_image(recipe)[0])
+        self.device = device if recipe == "FULL" else ""
         self.image = str(folder / "image.qcow2")
         self.undo = str(folder / "undo")
         self.log = str(folder / "reached")
@@ -108,8 +131,9 @@ class Scene:
 
     def disturbed(self, arguments, step, how):
         """A run that is stopped at a step, and whether it came so far."""
-        env = {"CRASH_AT": str(step), "CRASH_HOW": how, "CRASH_LOG": self.log,
-               "LD_PRELOAD": self.shim} if step else {}
+        env = {"CRASH_AT": str(step), "CRASH_HOW": how, "CRASH_LOG": self.log} if step else {}
+        libraries = [self.shim] * (step > 0) + [self.device] * bool(self.device)
+        env.update(LD_PRELOAD=":".join(libraries), DEVICE=self.image if self.device else "")
         done = subprocess.run([RELEASE, *arguments], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=60, check=False,
                               env={**os.environ, **env})
@@ -124,18 +148,28 @@ class Scene:
     def edit(self, step=0, how=""):
         return self.disturbed(self.edit_arguments(), step, how)[0]
 
+    def run(self, *arguments):
+        return self.disturbed(arguments, 0, "")[0]
+
     def undo_now(self):
         """An undo as people call it, again, and at last one that insists on every byte."""
         for _ in range(2):
-            done = run("undo", self.undo, program=RELEASE)
+            done = self.run("undo", self.undo)
             assert done.returncode == 0, done
             assert without_doubts(read(self.image)) == without_doubts(self.original)
-        done = run("undo", "--exact", self.undo, program=RELEASE)
+        done = self.run("undo", "--exact", self.undo)
         assert done.returncode == 0, done
         assert read(self.image) == self.original
 
     def undo_file_is_whole(self):
-        return run("undo", "--list", self.undo, program=RELEASE).returncode == 0
+        return self.run("undo", "--list", self.undo).returncode == 0
+
+    def believed(self):
+        """The bitmaps that may be relied on, with what they say is dirty."""
+        done = self.run("bitmap", "list", "-j", self.image)
+        rows = json.loads(done.stdout or '{"bitmaps": []}')["bitmaps"]
+        return {row["name"]: self.run("bitmap", "extents", "--dirty", self.image, row["name"]).stdout
+                for row in rows if row["state"] in ("enabled", "disabled")}
 
 
 def all_steps(scene, arguments, hows, prepare):
@@ -159,8 +193,8 @@ def was_killed(done, how):
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))
-def test_killed_edit(name, tmp_path, shim):
-    scene = Scene(name, tmp_path, shim)
+def test_killed_edit(name, tmp_path, shim, device):
+    scene = Scene(name, tmp_path, shim, device)
     seen = set()
     for how, _, done in all_steps(scene, scene.edit_arguments(), KILLS, scene.reset):
         now = read(scene.image)
@@ -175,21 +209,28 @@ def test_killed_edit(name, tmp_path, shim):
 
 
 @pytest.mark.parametrize("name", sorted(n for n in EDITS if n.startswith("bitmap")))
-def test_killed_bitmap_change(name, tmp_path, shim):
-    """Wherever it ends between two writes, nothing that is used is free; space may be lost."""
-    scene = Scene(name, tmp_path, shim)
+def test_killed_bitmap_change(name, tmp_path, shim, device):
+    """Wherever it ends between two writes, nothing that is used is free, and no bitmap is believed
+    that says anything but what it said before or says afterwards; space may be lost."""
+    scene = Scene(name, tmp_path, shim, device)
+    after = scene.believed()
     scene.reset()
-    before = run("check", scene.image, program=RELEASE)
+    before, original = scene.run("check", scene.image), scene.believed()
     for _ in all_steps(scene, scene.edit_arguments(), ("before", "after"), scene.reset):
-        done = run("check", scene.image, program=RELEASE)
+        done = scene.run("check", scene.image)
         assert done.returncode in (0, 3, before.returncode), done
         assert done.stdout.count(b"refcount-low") == 0
+        assert scene.believed() in ({}, original, after)
+        if scene.device and shutil.which("qemu-img"):
+            qemu = subprocess.run(["qemu-img", "check", scene.image], capture_output=True, timeout=60,
+                                  check=False)
+            assert qemu.returncode in (0, 3), qemu
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))
-def test_killed_undo(name, tmp_path, shim):
+def test_killed_undo(name, tmp_path, shim, device):
     """An undo that was killed is done again; so is one that was done."""
-    scene = Scene(name, tmp_path, shim)
+    scene = Scene(name, tmp_path, shim, device)
 
     def prepare():
         scene.reset()
@@ -206,9 +247,9 @@ def test_killed_undo(name, tmp_path, shim):
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))
-def test_failing_system(name, tmp_path, shim):
+def test_failing_system(name, tmp_path, shim, device):
     """What was written is taken back, or the whole change is there."""
-    scene = Scene(name, tmp_path, shim)
+    scene = Scene(name, tmp_path, shim, device)
     for how, step, done in all_steps(scene, scene.edit_arguments(), FAULTS, scene.reset):
         now = read(scene.image)
         assert done.returncode in (0, 1), (how, step, done)
@@ -216,6 +257,8 @@ def test_failing_system(name, tmp_path, shim):
             assert now == scene.changed
             continue
         assert done.stderr and done.stdout == b""
+        if how in ("ENOSPC", "full"):
+            assert b"its file system has" in done.stderr, (how, step, done)
         if now != scene.original:
             assert b"changed in part" in done.stderr
             scene.undo_now()
@@ -226,8 +269,8 @@ def test_failing_system(name, tmp_path, shim):
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))
-def test_failing_system_without_undo(name, tmp_path, shim):
-    scene = Scene(name, tmp_path, shim)
+def test_failing_system_without_undo(name, tmp_path, shim, device):
+    scene = Scene(name, tmp_path, shim, device)
     arguments = ["--no-undo" if word.startswith("--undo-file") else word
                  for word in scene.edit_arguments()]
     reached = 0

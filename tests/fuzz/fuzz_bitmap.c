@@ -10,6 +10,8 @@
 
 #include <qcow2/qcow2.h>
 
+#include "source/source.h"
+
 #define COMMAND_BYTES 4
 #define COMMANDS      6
 #define IMAGE_MOST    ((size_t)1 << 18)
@@ -134,6 +136,14 @@ static void run_command(struct qcow2_bitmap_editor *editor, const uint8_t *c)
 	}
 }
 
+/* What the file of the image is: one that can grow, or a device, full or not. */
+static void make_device(struct qcow2_source *source, struct qcow2_source_backend *backend)
+{
+	*backend = *source->backend;
+	backend->fixed_size = true;
+	source->backend = backend;
+}
+
 static void change(struct qcow2_source *source, const uint8_t *commands)
 {
 	struct qcow2_bitmap_editor *editor;
@@ -219,6 +229,7 @@ static void repair(struct qcow2_source *source, uint8_t choice)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t commands = (size_t)COMMANDS * COMMAND_BYTES;
+	struct qcow2_source_backend device;
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct qcow2_error err;
@@ -231,6 +242,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (qcow2_image_open(source, &image, &err) == 0) {
 		read_all(image);
 		qcow2_image_close(image);
+		change(source, data + size);
+		make_device(source, &device);
 		change(source, data + size);
 		repair(source, data[size]);
 	}

@@ -138,7 +138,7 @@ def test_extents_are_qemus(tmp_path, granularity_bits, cluster_bits):
     # What export writes, import takes, and QEMU sees it.
     bits = str(tmp_path / "bits")
     bitmap(path, "export", "ours", "--to", bits)
-    changed(path, "import", "copy", bits, "-g", str(1 << granularity_bits))
+    changed(path, "import", "copy", bits)
     assert nbd_extents(path, "copy", tmp_path) == expected
 
 
@@ -236,7 +236,7 @@ def test_growing_refcounts(tmp_path, width):
     bits.write_bytes(noise)
     for name in ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"][:9 if width == 64 else 2]:
         changed(path, "import", name, str(bits), "-g", "512")
-        assert bitmap(path, "export", name).stdout == noise
+        assert bitmap(path, "export", "--raw", name).stdout == noise
     if width == 64:
         assert document(path)["header"]["refcount_table_clusters"] > before
     assert tool("qemu-img", "check", path).startswith("No errors were found")

@@ -19,6 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "source/source.h"
+
 #include <cmocka.h>
 
 #define CLUSTERS    8
@@ -202,6 +204,43 @@ static int repair(void)
 	return failed;
 }
 
+/* The file as a device, which cannot grow, and on which no cluster is free. */
+static int open_device(struct qcow2_plan **plan, struct qcow2_bitmap_editor **editor)
+{
+	static struct qcow2_source_backend backend;
+
+	*plan = NULL;
+	*editor = NULL;
+	if (qcow2_source_open(path, &source, &err))
+		return -1;
+	backend = *source->backend;
+	backend.fixed_size = true;
+	source->backend = &backend;
+	return qcow2_plan_new(source, plan, &err) || qcow2_bitmap_editor_open(*plan, editor, &err);
+}
+
+static int change_device(void)
+{
+	struct qcow2_bitmap_editor *editor;
+	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+	struct qcow2_plan *plan;
+	int failed = open_device(&plan, &editor) ||
+		     qcow2_bitmap_merge(editor, text("a"), text("b"), &err) ||
+		     qcow2_bitmap_clear(editor, text("a"), &err) ||
+		     qcow2_bitmap_editor_finish(editor, &err) ||
+		     qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+
+	if (!failed) {
+		assert_true(qcow2_plan_count(plan) > 3);
+		assert_int_equal(qcow2_plan_size_bytes(plan), IMAGE_BYTES);
+		assert_false(verdict.adds_problems);
+	}
+	qcow2_bitmap_editor_close(editor);
+	qcow2_plan_free(plan);
+	close_image();
+	return failed;
+}
+
 /* ---- how ---- */
 
 /*
@@ -269,6 +308,27 @@ static void repairs(void **state)
 	try_all(repair, 30, 1, 20);
 }
 
+static void full_devices(void **state)
+{
+	struct qcow2_bitmap_editor *editor;
+	struct qcow2_plan *plan;
+
+	(void)state;
+	write_image(1);
+	try_all(change_device, 60, 0, 25);
+	assert_int_equal(open_device(&plan, &editor), 0);
+	assert_int_equal(qcow2_bitmap_add(editor, text("c"), 0, true, &err), 0);
+	assert_int_equal(qcow2_bitmap_editor_finish(editor, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	assert_string_equal(err.text,
+			    "the device is full: 2 clusters (1024 bytes) are needed, 1 can be had; "
+			    "removing bitmap 'a' would free 2, or enlarge the device");
+	assert_int_equal(qcow2_plan_count(plan), 0);
+	qcow2_bitmap_editor_close(editor);
+	qcow2_plan_free(plan);
+	close_image();
+}
+
 /* What failed halfway is never planned; what was refused at once does no harm. */
 static void halfway(void **state)
 {
@@ -317,8 +377,9 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(extents), cmocka_unit_test(health),  cmocka_unit_test(changes),
-		cmocka_unit_test(repairs), cmocka_unit_test(halfway),
+		cmocka_unit_test(extents), cmocka_unit_test(health),
+		cmocka_unit_test(changes), cmocka_unit_test(repairs),
+		cmocka_unit_test(halfway), cmocka_unit_test(full_devices),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
