@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -21,7 +22,9 @@
 /* So much of the image's name is part of the undo file's, whose name may have 255 bytes. */
 #define BASE_MOST 180
 
-#define WAYS_OUT "(--undo-file=PATH or --undo-dir=DIR keeps it elsewhere, --no-undo keeps none)"
+#define ROOM_MAX 64
+
+#define WAYS_OUT "(elsewhere: --undo-file=PATH, --undo-dir=DIR; --no-undo keeps none)"
 
 static int fail(const struct command *command, const char *path, int errnum, const char *text)
 {
@@ -30,6 +33,19 @@ static int fail(const struct command *command, const char *path, int errnum, con
 	snprintf(err.text, sizeof(err.text), "%s%s%s", errnum ? strerror(errnum) : "",
 		 errnum ? ": " : "", text);
 	return report_error(command, path, &err);
+}
+
+/* Where a disk is full: how full. Else the empty text. */
+static void free_room(const char *path, int errnum, char *text)
+{
+	struct statvfs there;
+	char folder[UNDO_PATH_MAX];
+
+	text[0] = '\0';
+	if ((errnum == ENOSPC || errnum == EDQUOT) &&
+	    undo_folder_of(path, folder, sizeof(folder)) && statvfs(folder, &there) == 0)
+		snprintf(text, ROOM_MAX, "; its file system has %" PRIu64 " bytes free",
+			 (uint64_t)there.f_bavail * (uint64_t)there.f_frsize);
 }
 
 static int too_long(const struct command *command, const char *image)
@@ -337,6 +353,7 @@ static int try_name(const char *path)
 
 int undo_place_prepare(const struct command *command, struct undo_place *place)
 {
+	char text[224], room[ROOM_MAX];
 	int errnum = 0;
 
 	if (!place->path[0])
@@ -348,8 +365,10 @@ int undo_place_prepare(const struct command *command, struct undo_place *place)
 	if (!errnum)
 		return EXIT_FINE;
 	undo_place_abandon(place);
-	return fail(command, place->path, errnum,
-		    "no undo file could be made, and nothing was changed " WAYS_OUT);
+	free_room(place->path, errnum, room);
+	snprintf(text, sizeof(text),
+		 "no undo file could be made, and nothing was changed%s " WAYS_OUT, room);
+	return fail(command, place->path, errnum, text);
 }
 
 int undo_place_fail(const struct command *command, const struct undo_place *place,
@@ -357,7 +376,10 @@ int undo_place_fail(const struct command *command, const struct undo_place *plac
 {
 	struct qcow2_error said = {.offset_bytes = QCOW2_NO_OFFSET};
 
-	snprintf(said.text, sizeof(said.text), "%.150s " WAYS_OUT, err->text);
+	char room[ROOM_MAX];
+
+	free_room(place->path, err->errnum, room);
+	snprintf(said.text, sizeof(said.text), "%.128s%.56s " WAYS_OUT, err->text, room);
 	return report_error(command, place->path, &said);
 }
 

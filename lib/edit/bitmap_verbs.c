@@ -77,7 +77,7 @@ static int find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_by
 		       struct qcow2_edited_bitmap **out, struct qcow2_error *err)
 {
 	struct qcow2_edited_bitmap *bitmap;
-	size_t at;
+	size_t at = 0;
 
 	if (find(editor, name, &at, err))
 		return -1;
@@ -107,7 +107,7 @@ static int find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_by
 static int check_new_name(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			  struct qcow2_error *err)
 {
-	size_t at;
+	size_t at = 0;
 
 	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST)
 		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -153,7 +153,7 @@ int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name
 static int take_away(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 		     struct qcow2_error *err)
 {
-	size_t at;
+	size_t at = 0;
 
 	if (find(editor, name, &at, err) || qcow2_bitmap_give_up(editor, editor->bitmaps[at], err))
 		return -1;
@@ -209,7 +209,7 @@ int qcow2_bitmap_enable(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 			struct qcow2_bytes new_name, struct qcow2_error *err)
 {
-	size_t at;
+	size_t at = 0;
 
 	if (about(name, find(editor, name, &at, err), err) ||
 	    about(new_name, check_new_name(editor, new_name, err), err))
@@ -356,7 +356,7 @@ static int check_file(const struct qcow2_bitmap_editor *editor, struct qcow2_byt
 {
 	uint64_t disk = editor->geometry->virtual_size_bytes;
 	unsigned granularity_bits;
-	size_t at;
+	size_t at = 0;
 
 	if (qcow2_bitmap_file_bits(disk, QCOW2_BITMAP_GRANULARITY_MIN) !=
 	    qcow2_bitmap_file_bits(file->disk_size_bytes, QCOW2_BITMAP_GRANULARITY_MIN))
@@ -380,7 +380,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 {
 	struct qcow2_bitmap_file file;
 	struct qcow2_bytes bits;
-	size_t at;
+	size_t at = 0;
 
 	if (qcow2_bitmap_file_open(bytes, &file, &bits, err) ||
 	    check_file(editor, name, &file, err))

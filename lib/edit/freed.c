@@ -2,6 +2,7 @@
 /*
  * The clusters that a plan frees ("Host cluster management"): what is in them may be overwritten as
  * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
+ * The flags of bitmaps are kept with them.
  */
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define PIECE_BYTES ((size_t)65536)
 /* What may be compared beyond all that the file stores: a hostile table names a block often. */
 #define SLACK_BYTES     (UINT64_C(64) << 20)
+#define FLAGS_LAST      15 /* of a directory entry: the byte that says that it is in use */
 #define OFFSET_MASK     (~UINT64_C(0x1ff))
 #define TABLE_MOST_SIZE (UINT64_C(1) << 40)
 
@@ -201,6 +203,61 @@ static int compare_blocks(struct freeing *f)
 	return 0;
 }
 
+/* Whether a byte is in one of the places; *next, the first that may have it, only rises. */
+static bool is_within(const struct qcow2_places *places, uint64_t offset, size_t *next)
+{
+	while (*next < places->count &&
+	       places->items[*next].offset_bytes + places->items[*next].size_bytes <= offset)
+		(*next)++;
+	return *next < places->count && places->items[*next].offset_bytes <= offset;
+}
+
+/* The places of f->freed before that offset, from *next on, go to all. */
+static bool move_before(const struct freeing *f, uint64_t offset, size_t *next,
+			struct qcow2_places *all)
+{
+	for (; *next < f->freed->count && f->freed->items[*next].offset_bytes < offset; (*next)++)
+		if (!qcow2_places_add(all, f->freed->items[*next].offset_bytes,
+				      f->freed->items[*next].size_bytes))
+			return false;
+	return true;
+}
+
+/*
+ * The flags of bitmaps whose entries stay where they are, too: an undo in doubt marks them as in
+ * use, and who insists on the saved bytes then needs what they were.
+ */
+static int add_flags(struct freeing *f)
+{
+	struct qcow2_places all = {.items = NULL};
+	struct qcow2_bitmaps *bitmaps = NULL;
+	struct qcow2_bitmap bitmap;
+	size_t changed = 0, freed = 0, moved = 0;
+	int more = 0;
+
+	if (qcow2_bitmaps_open(f->before.image, &bitmaps, f->err))
+		return f->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, f->err)) > 0 && !bitmap.cut) {
+		uint64_t offset = bitmap.offset_bytes + FLAGS_LAST;
+
+		if (is_within(f->changed, offset, &changed) ||
+		    is_within(f->freed, offset, &freed) ||
+		    all.count + f->freed->count > QCOW2_WRITES_MOST)
+			continue;
+		if (!move_before(f, offset, &moved, &all) || !qcow2_places_add(&all, offset, 1))
+			more = qcow2_fail_memory(f->err);
+		if (more < 0)
+			break;
+	}
+	qcow2_bitmaps_close(bitmaps);
+	if (more >= 0 && !move_before(f, UINT64_MAX, &moved, &all))
+		more = qcow2_fail_memory(f->err);
+	qcow2_places_release(more < 0 ? &all : f->freed);
+	if (more >= 0)
+		*f->freed = all;
+	return more < 0 ? -1 : 0;
+}
+
 static bool is_comparable(struct freeing *f, struct qcow2_source *view)
 {
 	return open_counting(&f->before, f->plan->source) && open_counting(&f->after, view) &&
@@ -230,7 +287,7 @@ int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed
 	if (!bytes)
 		qcow2_fail_memory(err);
 	else if (qcow2_plan_view(plan, &view, err) == 0)
-		failed = is_comparable(&f, view) ? compare_blocks(&f) : 0;
+		failed = is_comparable(&f, view) && (compare_blocks(&f) || add_flags(&f));
 	qcow2_image_close(f.before.image);
 	qcow2_image_close(f.after.image);
 	qcow2_source_close(view);

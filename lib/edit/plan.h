@@ -110,8 +110,8 @@ int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_places *places
 
 /*
  * The clusters that the plan frees: counted in the file as it is, not counted as it will be, and
- * no part of the places that it changes. Rising; empty if either is no image. The caller releases
- * *freed.
+ * no part of the places that it changes; and the flags of bitmaps that stay where they are. Rising;
+ * empty if either is no image. The caller releases *freed.
  */
 int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed,
 		     struct qcow2_places *freed, struct qcow2_error *err);

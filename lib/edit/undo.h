@@ -28,8 +28,9 @@
  * Possible bytes are what a place may hold in between, where a plan writes it more than once:
  * offset, size (32 bits), 32 bits zero, checksum; the bytes.
  *
- * A freed record is a piece without new bytes: clusters that the change freed, as they were. They
- * rise, too, and share nothing with pieces. Bytes that are not stored are zeros.
+ * A freed record is a piece without new bytes: clusters that the change freed, as they were; and
+ * the flags of bitmaps whose entries it leaves where they are. They rise, too, and share nothing
+ * with pieces. Bytes that are not stored are zeros.
  *
  * Only the states ever change. Numbers are 64 bits wide where nothing else is said.
  */

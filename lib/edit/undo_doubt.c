@@ -279,8 +279,6 @@ int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored
 	uint64_t autoclear;
 	int failed = 0;
 
-	if (u->undo->info.state == QCOW2_UNDO_APPLIED && !u->is_copy)
-		return 0;
 	if (qcow2_image_open(restored, &d.then, &ignored))
 		return 0;
 	autoclear = qcow2_image_header(d.then)->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;

@@ -205,5 +205,5 @@ def test_no_null_device(scene):
                            " 2>&-", "sh", QCOW2, "bitmap", "remove", "--no-undo", "IMAGE",
                            "enabled"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode not in (0, 1) or b"unshare" in done.stderr:
-        pytest.skip("no namespaces here")
+        pytest.skip("not here: no namespaces")
     assert done.returncode == 1 and listed(folder) == before

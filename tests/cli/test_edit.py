@@ -460,7 +460,7 @@ def test_read_only_file(plain):
     assert edit(plain, "--no-undo", "set", "header/size=0x80000").returncode == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write what nobody may")
+@pytest.mark.skipif(os.geteuid() != 0, reason="not here: only root can write what nobody may")
 def test_read_only_file_forced(plain):
     os.chmod(plain, 0o444)
     assert edit(plain, "--force", "set", "header/size=0x80000").returncode == 0

@@ -62,7 +62,7 @@ def same_on_a_file(path, device, tmp_path, *words):
     assert os.path.getsize(path) == len(before)
     if undo.exists():
         after = read(path)
-        assert device(path, "undo", undo).returncode == 0 and read(path) == before
+        assert device(path, "undo", "--exact", undo).returncode == 0 and read(path) == before
         with open(path, "r+b") as opened:
             opened.write(after)
         undo.unlink()
@@ -189,10 +189,10 @@ def test_at_random(device, tmp_path, seed):
 @pytest.fixture(name="loop")
 def fixture_loop(full):
     if os.geteuid() != 0 or not shutil.which("losetup"):
-        pytest.skip("no loop devices without root")
+        pytest.skip("not here: no loop devices without root")
     done = subprocess.run(["losetup", "--show", "-f", full], capture_output=True, check=False)
     if done.returncode:
-        pytest.skip("no loop devices here")
+        pytest.skip("not here: no loop devices")
     yield done.stdout.decode().strip()
     subprocess.run(["losetup", "-d", done.stdout.decode().strip()], check=True)
 
@@ -205,7 +205,7 @@ def test_on_a_loop_device(loop, tmp_path):
         done = run("bitmap", words[0], f"--undo-file={undo}", loop, *words[1:], program=QCOW2)
         assert done.returncode == 0, done
         assert run("check", loop).returncode == 0
-        assert run("undo", undo).returncode == 0 and read(loop) == before
+        assert run("undo", "--exact", undo).returncode == 0 and read(loop) == before
         undo.unlink()
     done = run("bitmap", "add", f"--undo-file={undo}", loop, "new")
     assert done.returncode == 1 and b"the device is full: 2 clusters" in done.stderr
@@ -219,7 +219,7 @@ def fixture_small(tmp_path):
     folder.mkdir()
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", folder],
                                            capture_output=True, check=False).returncode:
-        pytest.skip("nothing can be mounted")
+        pytest.skip("not here: nothing can be mounted")
     yield folder
     subprocess.run(["umount", folder], check=True)
 

@@ -250,11 +250,11 @@ def test_writable_device(shim):
 
 def loop_device(*options):
     if os.geteuid() != 0 or not shutil.which("losetup"):
-        pytest.skip("only root sets loop devices up")
+        pytest.skip("not here: only root sets loop devices up")
     made = subprocess.run(["losetup", *options, "--find", "--show", "image"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if made.returncode != 0:
-        pytest.skip("no loop device can be set up")
+        pytest.skip("not here: no loop device can be set up")
     return made.stdout.decode().strip()
 
 
@@ -298,7 +298,7 @@ def test_immutable():
     """The real thing, where the file system has such flags."""
     if os.geteuid() != 0 or subprocess.run(["chattr", "+i", "image"], stderr=subprocess.DEVNULL,
                                            check=False).returncode != 0:
-        pytest.skip("no flags here")
+        pytest.skip("not here: no flags of files")
     try:
         done = subprocess.run([RELEASE, *EDITS[0]], stderr=subprocess.PIPE, check=False)
         assert done.returncode == 1 and b"it is immutable" in done.stderr

@@ -25,7 +25,7 @@ with open(os.path.join(TOP, "docs", "undo.schema.json"), encoding="utf-8") as st
 PLAIN = "cluster_bits 12\nsize 1M\nwrite 0 8k\n"
 STAMP = r"\d{8}T\d{6}Z"
 MEMORY = "/dev/shm"
-needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="no /dev/shm")
+needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="not here: no /dev/shm")
 
 
 def read(path):
@@ -245,7 +245,7 @@ def test_folder_that_is_full(plain, tmp_path):
     assert not os.path.exists(tmp_path / "u") and read(plain) == read(image(PLAIN)[0])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="not here: root may write everywhere")
 def test_folder_that_is_closed(plain, tmp_path):
     os.chmod(tmp_path, 0o555)
     refused(plain, says=["/.qcow2-undo/", "Permission denied", "--undo-file", "--no-undo"])
@@ -283,7 +283,7 @@ def fixture_device(plain):
     made = subprocess.run(["losetup", "-f", "--show", plain], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, check=False) if shutil.which("losetup") else None
     if not made or made.returncode:
-        pytest.skip("no loop devices")
+        pytest.skip("not here: no loop devices")
     path = made.stdout.decode().strip()
     yield path
     subprocess.run(["losetup", "-d", path], check=True)
