@@ -309,7 +309,10 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 	struct qcow2_repair r = {.options = options, .err = err ? err : &ignored};
 	int failed;
 
-	if (qcow2_bitmap_editor_new(plan, &r.editor, r.err))
+	/* It says itself, and asks, what becomes of each bitmap. */
+	if (qcow2_plan_intend(plan, QCOW2_INTENT_BITMAP_GONE, (struct qcow2_bytes){NULL, 0},
+			      r.err) ||
+	    qcow2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
 	r.found = qcow2_alloc_array(options->name_count + 1, sizeof(*r.found));

@@ -22,6 +22,7 @@ int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct 
 	if (!plan)
 		return qcow2_fail_memory(err);
 	plan->source = source;
+	qcow2_intents_init(&plan->intents);
 	plan->old_size_bytes = plan->size_bytes = qcow2_source_size_bytes(source);
 	*out = plan;
 	return 0;
@@ -40,6 +41,7 @@ void qcow2_plan_free(struct qcow2_plan *plan)
 	for (size_t i = 0; i < plan->count; i++)
 		free_write(plan->writes[i]);
 	qcow2_plan_index_release(plan->buckets);
+	qcow2_intents_release(&plan->intents);
 	qcow2_free(plan->writes);
 	qcow2_free(plan->old_bytes);
 	qcow2_free(plan->now);

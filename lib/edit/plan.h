@@ -5,6 +5,7 @@
 
 #include <qcow2/edit.h>
 
+#include "edit/intents.h"
 #include "edit/plan_index.h"
 
 struct qcow2_planned_write {
@@ -26,6 +27,7 @@ struct qcow2_plan {
 	uint8_t *now;        /* what a write is compared with: room of now_size bytes */
 	size_t now_size;
 	uint8_t *old_bytes; /* of the write that was asked for last */
+	struct qcow2_intents intents;
 };
 
 /* Reads the file as it is after the first count writes; past the end of the file, zeros. */

@@ -12,6 +12,8 @@
 #define BACKING_MOST       1023
 #define FEATURE_NAME_BYTES 48
 
+static const struct qcow2_bytes any_name = {NULL, 0};
+
 /* Runs a change of the first cluster: opens it, changes it, plans it. */
 static int finish(struct qcow2_area *area, struct qcow2_plan *plan, const char *why, int failed,
 		  struct qcow2_error *err)
@@ -140,6 +142,16 @@ static int change_extension(struct qcow2_area *area, enum qcow2_extension_change
 	return 0;
 }
 
+/* What goes with an extension: of the bitmaps', all bitmaps. */
+static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow2_error *err)
+{
+	uint8_t type[4];
+
+	qcow2_store_be32(type, magic);
+	return qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
+				 (struct qcow2_bytes){type, sizeof(type)}, err);
+}
+
 int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
 			 uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
@@ -153,6 +165,8 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 	int failed = qcow2_area_open(&area, plan, err) ||
 		     change_extension(&area, change, magic, data, err);
 
+	if (!failed && change != QCOW2_EXTENSION_ADD)
+		failed = intend_extension(plan, magic, err);
 	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);
 	return finish(&area, plan, why, failed ? -1 : 0, err);
 }
@@ -190,6 +204,8 @@ int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const c
 		else if (format)
 			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
 	}
+	if (!failed)
+		failed = qcow2_plan_intend(plan, QCOW2_INTENT_BACKING, any_name, err);
 	return finish(&area, plan, name.size > 0 ? "name the backing file" : "no backing file",
 		      failed, err);
 }
@@ -205,6 +221,8 @@ int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struc
 	if (!failed && name.size == 0)
 		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				    "the data file's name is empty");
+	if (!failed)
+		failed = qcow2_plan_intend(plan, QCOW2_INTENT_DATA_FILE, any_name, err);
 	if (!failed)
 		put_extension(&area, QCOW2_EXTENSION_DATA_FILE, name);
 	return finish(&area, plan, "name the data file", failed, err);
@@ -230,6 +248,8 @@ int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err)
 	end = put_names(end, 0, &qcow2_incompatible_features);
 	end = put_names(end, 1, &qcow2_compatible_features);
 	end = put_names(end, 2, &qcow2_autoclear_features);
+	if (!failed)
+		failed = intend_extension(plan, QCOW2_EXTENSION_FEATURE_NAMES, err);
 	if (!failed)
 		put_extension(&area, QCOW2_EXTENSION_FEATURE_NAMES,
 			      (struct qcow2_bytes){table, (size_t)(end - table)});
