@@ -165,6 +165,8 @@ QCOW2_API int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
  * "bitmaps/0/flags", "l1/3", "l2/5/17", "refcounts/0/9", "refcount_table/0", "bitmaps/0/table/4",
  * "luks/…": whatever qcow2_walk() shows with its bytes, and refcounts. value: a number of any base
  * (0x, 0o, 0b), with k, M, G, T, P or E behind it for sizes, or the name of a value of the field.
+ * Another header/header_length moves the header extensions and the backing file's name along, if
+ * they can be laid out there; nothing else that is set moves anything.
  * *raw, which may be NULL, tells whether an entry of a table was set, which no rule of the header
  * protects.
  *
@@ -200,8 +202,10 @@ QCOW2_API int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension
 				   struct qcow2_error *err);
 
 /*
- * Names a backing file, 1 to 1023 bytes, and its format (NULL: as it is; an empty name takes both
- * away). The file is not looked at. Errors: as for extensions.
+ * Names a backing file, 1 to 1023 bytes, and its format ("raw", "qcow2", ...), which has to be
+ * given: a file whose format is guessed is what its contents say, and a guest may have written
+ * them. An empty name takes both away; format is not looked at then. Nor is the file. Errors:
+ * QCOW2_ERROR_ARGUMENT (the name is too long, or has no format), those of extensions.
  */
 QCOW2_API int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name,
 				 const char *format, struct qcow2_error *err);

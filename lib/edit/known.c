@@ -155,14 +155,48 @@ static bool is_count_worse(enum qcow2_problem_id id, const struct saying *now,
 	return now->found < then->found || !are_owners_of(now, then);
 }
 
+/*
+ * Which bits of what was found are what is wrong. Some problems tell all of a field of which one
+ * bit is meant, or what they were compared with.
+ */
+static uint64_t bits_of(enum qcow2_problem_id id)
+{
+	switch (id) {
+	case QCOW2_PROBLEM_FEATURE_INCOMPATIBLE_UNKNOWN:
+		return ~QCOW2_INCOMPATIBLE_KNOWN;
+	case QCOW2_PROBLEM_FEATURE_COMPATIBLE_UNKNOWN:
+		return ~QCOW2_COMPATIBLE_KNOWN;
+	case QCOW2_PROBLEM_FEATURE_AUTOCLEAR_UNKNOWN:
+		return ~QCOW2_AUTOCLEAR_KNOWN;
+	case QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED:
+		return ~(uint64_t)QCOW2_BITMAP_FLAGS_KNOWN;
+	case QCOW2_PROBLEM_FEATURE_DIRTY:
+	case QCOW2_PROBLEM_FEATURE_CORRUPT:
+	case QCOW2_PROBLEM_FEATURE_RAW_WITHOUT_DATA_FILE:
+	case QCOW2_PROBLEM_FEATURE_RAW_WITH_BACKING:
+	case QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS:
+	case QCOW2_PROBLEM_FEATURE_BITMAPS_WITHOUT_EXTENSION:
+	case QCOW2_PROBLEM_DATA_FILE_NAME_MISSING:
+	case QCOW2_PROBLEM_HEADER_COMPRESSION_BIT:
+	case QCOW2_PROBLEM_HEADER_SIZE_SECTORS:
+	case QCOW2_PROBLEM_BITMAP_IN_USE:
+	case QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE:
+	case QCOW2_PROBLEM_BITMAP_TABLE_SHARED:
+		return 0;
+	default:
+		return UINT64_MAX;
+	}
+}
+
 static bool is_value_worse(enum qcow2_problem_id id, const struct saying *now,
 			   const struct saying *then)
 {
 	bool same_right = now->expected == then->expected;
+	uint64_t bits = bits_of(id), gained = now->found & ~then->found & bits;
 
 	if (now->has_found != then->has_found || now->expectation != then->expectation)
 		return true;
-	if (now->found == then->found && same_right)
+	if (((now->found ^ then->found) & bits) == 0 && same_right)
 		return false;
 	switch (now->expectation) {
 	case QCOW2_EXPECT_AT_MOST:
@@ -173,7 +207,9 @@ static bool is_value_worse(enum qcow2_problem_id id, const struct saying *now,
 		if (id == QCOW2_PROBLEM_REFCOUNT_BEYOND_END)
 			return now->found > then->found;
 		/* Reserved bits: fewer of them are less. */
-		return !same_right || now->expected != 0 || (now->found & ~then->found) != 0;
+		return !same_right || now->expected != 0 || gained != 0;
+	case QCOW2_EXPECT_NOTHING:
+		return gained != 0;
 	default:
 		return true;
 	}

@@ -15,8 +15,8 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "edit/area.h"
 #include "edit/number.h"
-#include "edit/plan.h"
 
 #define HEADER_BYTES 112
 #define V2_BYTES     72
@@ -246,6 +246,30 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 				(struct qcow2_bytes){bytes, target->width_bytes}, why, err);
 }
 
+/*
+ * Extensions and the backing file's name lie behind the header: with another header_length they are
+ * laid out again there. 1: that is planned; 0: there is nothing to lay out, or it cannot be done,
+ * so that the number alone is set; -1 with *err filled.
+ */
+static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char *why,
+			   struct qcow2_error *err)
+{
+	struct qcow2_area area;
+	struct qcow2_error ignored;
+	int moved = 0;
+
+	if (length < V3_BYTES || length % 8 != 0 || length > UINT32_MAX)
+		return 0;
+	if (qcow2_area_open(&area, plan, &ignored) == 0 && area.count > 0 &&
+	    area.header->version >= 3) {
+		area.header_length = (uint32_t)length;
+		if (qcow2_area_fits(&area))
+			moved = qcow2_area_plan(&area, plan, why, err) ? -1 : 1;
+	}
+	qcow2_area_close(&area);
+	return moved;
+}
+
 /* Entries of tables: what they say, the image's contents hang on. */
 static bool is_raw(const char *path)
 {
@@ -267,6 +291,7 @@ int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
 	char why[QCOW2_WHY_MAX], safe[QCOW2_WHY_MAX / 2];
 	struct target target;
 	uint64_t number;
+	int moved = 0;
 
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)path, strlen(path)}, safe,
 			  sizeof(safe));
@@ -278,5 +303,9 @@ int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
 	if (parse_value(&target, path, value, &number, err))
 		return -1;
 	snprintf(why, sizeof(why), "set %s to %" PRIu64 " (0x%" PRIx64 ")", safe, number, number);
+	if (strcmp(path, "header/header_length") == 0)
+		moved = move_extensions(plan, number, why, err);
+	if (moved != 0)
+		return moved < 0 ? -1 : 0;
 	return store(plan, &target, number, why, err);
 }

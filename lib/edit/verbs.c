@@ -186,22 +186,34 @@ static void put_extension(struct qcow2_area *area, uint32_t magic, struct qcow2_
 
 /* ---- backing file, data file, feature names ---- */
 
+static int check_backing(struct qcow2_bytes name, const char *format, struct qcow2_error *err)
+{
+	if (name.size > BACKING_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the backing file's name is %zu bytes long: %d are allowed",
+				  name.size, BACKING_MOST);
+	if (name.size > 0 && (!format || *format == '\0'))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "give the backing file's format as well, as in 'backing set "
+				  "base.raw raw': if it has to be guessed, a guest that can write "
+				  "to a raw file chooses what it is read as");
+	return 0;
+}
+
 int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const char *format,
 		       struct qcow2_error *err)
 {
 	struct qcow2_area area;
 	int failed = qcow2_area_open(&area, plan, err);
 
-	if (!failed && name.size > BACKING_MOST)
-		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				    "the backing file's name is %zu bytes long: %d are allowed",
-				    name.size, BACKING_MOST);
+	if (!failed)
+		failed = check_backing(name, format, err);
 	if (!failed) {
 		area.backing = name;
 		area.backing_lost = false;
 		if (name.size == 0)
 			qcow2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
-		else if (format)
+		else
 			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
 	}
 	if (!failed)
