@@ -24,6 +24,13 @@ void qcow2_guard_refuse(struct qcow2_trial *trial, enum qcow2_guard_id guard, co
 int qcow2_guards_image(struct qcow2_trial *trial);
 int qcow2_guards_bitmaps(struct qcow2_trial *trial);
 int qcow2_guards_lost(struct qcow2_trial *trial);
+int qcow2_guards_shared_tables(struct qcow2_trial *trial);
+
+/* Asks about a cluster that the planned image uses for two things. */
+void qcow2_guards_shared_cluster(struct qcow2_trial *trial, const struct qcow2_problem *problem);
+
+/* Whether a plan writes to a place. */
+bool qcow2_plan_touches(const struct qcow2_plan *plan, uint64_t offset_bytes, uint64_t size_bytes);
 
 /*
  * Whether every guest cluster is data at the same place of the data file, so that this file alone

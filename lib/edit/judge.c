@@ -18,7 +18,7 @@
 struct hearing {
 	struct qcow2_plan_verdict *verdict;
 	struct qcow2_known known;
-	const struct qcow2_trial *trial;
+	struct qcow2_trial *trial;
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
 	void *opaque;
 	uint64_t shown[QCOW2_PROBLEM_COUNT];
@@ -56,6 +56,8 @@ static void hear_after(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
+	if (id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS && hearing->trial->after)
+		qcow2_guards_shared_cluster(hearing->trial, problem);
 	if (!is_new(hearing, problem))
 		return;
 	hearing->verdict->adds_problems = true;
@@ -133,7 +135,8 @@ static int ask_guards(struct qcow2_trial *trial)
 {
 	if (trial->plan->count == 0 || !trial->before || !trial->after)
 		return 0;
-	return qcow2_guards_image(trial) || qcow2_guards_bitmaps(trial) || qcow2_guards_lost(trial)
+	return qcow2_guards_image(trial) || qcow2_guards_shared_tables(trial) ||
+			       qcow2_guards_bitmaps(trial) || qcow2_guards_lost(trial)
 		       ? -1
 		       : 0;
 }

@@ -188,6 +188,21 @@ static int find_by_walk(const struct qcow2_image *image, const char *path, struc
 			  path);
 }
 
+/* A table that is said to be in the first cluster is not there: the header is. */
+static int check_place(const struct qcow2_image *image, const char *path,
+		       const struct target *target, struct qcow2_error *err)
+{
+	uint64_t first = qcow2_image_first_cluster(image).size;
+
+	if (target->offset_bytes >= first || strncmp(path, "extensions/", 11) == 0 ||
+	    strncmp(path, "features/", 9) == 0)
+		return 0;
+	return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+			  "'%s' would be inside the header: what says where it is has to be set "
+			  "right first",
+			  path);
+}
+
 static int find_in_image(struct qcow2_plan *plan, const char *path, struct target *target,
 			 struct qcow2_error *err)
 {
@@ -199,6 +214,8 @@ static int find_in_image(struct qcow2_plan *plan, const char *path, struct targe
 		failed = strncmp(path, "refcounts/", 10) == 0
 				 ? find_refcount(image, path + 10, target, err)
 				 : find_by_walk(image, path, target, err);
+	if (!failed)
+		failed = check_place(image, path, target, err);
 	qcow2_image_close(image);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;

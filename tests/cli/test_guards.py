@@ -206,6 +206,35 @@ def test_raw_data_file(copy):
     passes(path, raw.replace("on", "off"))
 
 
+def test_shared_cluster(copy):
+    """A guest cluster on a refcount block: each change of a count changes the disk."""
+    path = copy(PLAIN, "set l2/0/0 @refcounts/0 | 1<<63")
+    done = run("bitmap", "add", "--no-undo", path, "b0")
+    assert done.returncode == 1 and b"shared-cluster" in done.stderr
+    passes(path, "set header/compatible_features=1")
+
+
+def test_shared_table(copy):
+    """Before the guest writes, a snapshot and the disk have one L2 table."""
+    text = PLAIN + "snapshot 1 name=one\n"
+    path, layout = copy(text), image(text)[1]
+    for entry in (9, 0):
+        value = layout.value(f"l2/0/{entry}") | 1
+        assert guards_of(path, f"set l2/0/{entry}={value}") == {"shared-table"}
+    path = copy(text + "write 0 4k\n")
+    passes(path, "set l2/0/9=1")
+    path = copy(text, "set l2/0/0 $l2/0/0 | 1<<63")
+    passes(path, f"set l2/0/0={layout.value('l2/0/0') & ~(1 << 63)}")
+    share = "cluster_bits 9\nsize 256k\nwrite 0 4k\nshare_l2 0 1 2\n"
+    assert "shared-table" in guards_of(copy(share), "set l2/0/9=1")
+
+
+def test_tables_in_the_header(copy):
+    path = copy(SNAPSHOTS, "set header/snapshots_offset 0")
+    done = edit(path, "set snapshots/0/vm_clock_nsec=5")
+    assert done.returncode == 1 and b"inside the header" in done.stderr, done
+
+
 # ---- bitmaps ----
 
 def test_bitmaps_bit(copy):
