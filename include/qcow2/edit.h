@@ -110,7 +110,7 @@ struct qcow2_plan_verdict {
 	bool opened_before; /* it was an image that could be checked */
 	bool adds_problems; /* some that are not there before, or it is no image any more */
 	struct qcow2_error not_opened; /* if it is none any more: why; else its code is NONE */
-	/* New ones of each kind; of kinds with over 10,000, all if there are more than before. */
+	/* New ones of each kind; of kinds with over 100,000, all if there are more than before. */
 	uint64_t added_by_kind[QCOW2_PROBLEM_COUNT];
 	/* Guards that refuse the plan: the first QCOW2_REFUSALS_MOST are kept. */
 	uint64_t refusals_total;
@@ -123,7 +123,7 @@ struct qcow2_plan_verdict {
  * adds_problems is false and refusals_total is 0, or if a person insists.
  *
  * A problem is new if there is none of its kind at its place before that says the same or worse; of
- * kinds with over 10,000, if there are more than before. So a leak that is there already does not
+ * kinds with over 100,000, if there are more than before. So a leak that is there already does not
  * hide that its cluster loses the pointer to it, while a refcount that is less wrong than before is
  * not new. Bitmaps and header extensions keep their problems when they move or get another name.
  * problem, which may be NULL, hears of up to five new ones of each kind. Guards compare only images

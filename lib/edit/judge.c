@@ -11,7 +11,7 @@
 #include "edit/plan.h"
 
 /* Of a kind of which there are more, only their number is compared. */
-#define TOLD_MOST  10000
+#define TOLD_MOST  100000
 #define SHOWN_MOST 5
 
 /* The problems that there are before, and what is heard of those after. */

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Random scripts for `qcow2 edit` and `qcow2 bitmap`, and what each line asks for."""
-import json
 import re
-import struct
 
 from witness import BITMAPS
 
@@ -167,16 +165,22 @@ def bitmap_line(rng, names):
     return Line(f"{verb} {quoted(name)}", (asks, name))
 
 
-def bitmap_script(rng, image):
+def import_line(rng, image, folder):
+    """Random bits for a bitmap that has some, from a file."""
+    name, (_, count, _) = rng.choice(sorted(image.trusted().items()))
+    bits = rng.getrandbits(count) if count else 0
+    with open(f"{folder}/bits", "wb") as opened:
+        opened.write(bits.to_bytes(-(-count // 8), "little"))
+    return Line(f"import {quoted(name)} {folder}/bits", ("bits", name))
+
+
+def bitmap_script(rng, image, folder):
     names = [name for name in image.names() if re.fullmatch(rb"[ -&(-~]+", name)]
-    return [bitmap_line(rng, names) for _ in range(rng.choice((1, 1, 2, 4)))]
+    lines = [bitmap_line(rng, names) for _ in range(rng.choice((1, 1, 2, 4)))]
+    if rng.random() < 0.15 and set(image.trusted()) and set(image.trusted()) <= set(names):
+        lines.insert(0, import_line(rng, image, folder))
+    return lines
 
 
-def problems_of(shown):
-    return json.loads(shown)["problems"] if shown else []
-
-
-def header_field(image, name):
-    """The number that a field of the header has."""
-    offset, width = next((o, w) for n, o, w in HEADER if n == name)
-    return struct.unpack(">" + {1: "B", 4: "I", 8: "Q"}[width], image.at(offset, width))[0]
+def repair_options(rng):
+    return rng.choice(([], ["--assume-dirty"], ["--drop-bad"], ["--assume-dirty", "--drop-bad"]))

@@ -23,7 +23,7 @@ sys.path.insert(0, HERE)
 from forge import ForgeError, build, build_named, load, recipes  # noqa: E402
 from helpers import QCOW2  # noqa: E402
 from mutate import mutated  # noqa: E402
-from scripts import bitmap_script, edit_script, problems_of  # noqa: E402
+from scripts import Line, bitmap_script, edit_script, repair_options  # noqa: E402
 from witness import (BACKING_FORMAT, BITMAPS, CORRUPT, CRYPTO, DATA_FILE, DIRTY,  # noqa: E402
                      FEATURE_NAMES, HAS_DATA_FILE, Image)
 
@@ -245,16 +245,17 @@ def check_bitmaps(old, new, lines):
                                    if isinstance(ask, tuple) and ask[0] == "renamed"}
     if BITMAPS in asked(lines, "extension"):
         return
-    for name in set(old.names()) - gone:
+    for name in set(old.names()) - gone if not asks(lines, "repair") else ():
         assert new.names().count(name) >= old.names().count(name), f"bitmap {name}"
     before = old.trusted()
+    # What could be read of a bitmap that was damaged is not known here.
+    damaged = {name for name, flags, _, bits in old.bitmaps
+               if old.autoclear & 1 and not flags & 1 and bits is None}
     for name, (bits, count, granularity) in new.trusted().items():
         if name in made or name in changed:
             continue
         if name not in before:
-            # One whose bits could not be read is QEMU's to refuse.
-            if name in old.names() and not any(b[0] == name and not b[1] & 1 for b in old.bitmaps
-                                               if old.autoclear & 1):
+            if name in old.names() and name not in damaged:
                 assert bits == (1 << count) - 1, f"bitmap {name} is believed"
             continue
         assert granularity == before[name][2] or bits == (1 << count) - 1, f"granularity of {name}"
@@ -298,35 +299,44 @@ def check_writes(path, state, rng):
 
 # ---- the game ----
 
-def run_script(path, command, lines, problems):
+def digest(path):
+    """Of a file, or only its size if that is large: over holes that count as taken, files grow."""
+    if os.path.getsize(path) > 8 * FILE_MOST:
+        return os.path.getsize(path)
+    with open(path, "rb") as opened:
+        return hashlib.sha256(opened.read()).digest()
+
+
+def run_script(path, command, lines):
     script = "\n".join(line.text for line in lines).encode()
-    before = hashlib.sha256(open(path, "rb").read()).digest()
-    words = ["edit", "--script=-", path] if command == "edit" else ["bitmap", "script", path, "-"]
-    if command == "repair":
-        words = ["bitmap", "repair", *problems, path]
-        script = b""
-    done = quiet(QCOW2, words[0], "--no-undo", *words[1:], input=script) \
-        if command == "edit" else quiet(QCOW2, *words[:2], "--no-undo", *words[2:], input=script)
-    assert done.returncode in (0, 1) or command == "repair", done
-    after = hashlib.sha256(open(path, "rb").read()).digest()
-    if done.returncode == 1:
+    before = digest(path)
+    words = {"edit": ["edit", "--script=-", path], "script": ["bitmap", "script", path, "-"],
+             "repair": ["bitmap", "repair", *lines[0].text.split()[1:], path]}[command]
+    done = quiet(QCOW2, *words, "--no-undo", input=script)
+    assert 0 <= done.returncode <= 4, done
+    after = digest(path)
+    if done.returncode != 0:
         assert before == after, f"refused, but changed: {done.stderr}"
     return before != after
 
 
 def turn(rng, path, state):
-    """One script; the new state, and whether it was accepted."""
+    """One script; the new state (None: too large to go on), and whether it was accepted."""
     roll = rng.random()
-    if roll < 0.7:
+    if roll < 0.1:
+        command, lines = "repair", [Line(" ".join(["repair"] + repair_options(rng)), "repair")]
+    elif roll < 0.7:
         command, lines = "edit", edit_script(rng, state.has, (state.ours or {}).get("problems", []))
     else:
-        command, lines = "script", bitmap_script(rng, state.has)
+        command, lines = "script", bitmap_script(rng, state.has, os.path.dirname(path))
     text = f"{command}: " + "; ".join(line.text for line in lines)
     saved = path + ".before"
     shutil.copyfile(path, saved)
     try:
-        if not run_script(path, command, lines, ()):
+        if not run_script(path, command, lines):
             return state, False
+        if os.path.getsize(path) > 8 * FILE_MOST:
+            return None, True
         new = State(path)
         check_all(state, new, lines)
         if rng.random() < 0.25:
@@ -360,7 +370,7 @@ def play(seed, rounds, folder):
             except AssertionError as wrong:
                 raise AssertionError(f"seed {seed}, image {number}: {how}\n{wrong}") from wrong
             accepted += changed
-            if state.large or not state.has.is_image:
+            if not state or state.large or not state.has.is_image:
                 break
     return accepted
 
