@@ -93,6 +93,8 @@ enum qcow2_intent {
 	QCOW2_INTENT_DATA_FILE,   /* the data file gets another name */
 	QCOW2_INTENT_BITMAP_GONE, /* a bitmap of that name goes */
 	QCOW2_INTENT_BITMAP_MADE, /* a bitmap of that name is made, and says what is true */
+	/* A bitmap is found again that could not be found, or is mended in its granularity. */
+	QCOW2_INTENT_BITMAP_MENDED,
 };
 
 /*

@@ -16,7 +16,7 @@ struct pair {
 	const struct qcow2_bitmap *now;
 	const struct qcow2_item *then; /* NULL: it was not there */
 	bool trusted_now, trusted_then;
-	bool intended; /* the plan means to make it */
+	bool made, mended; /* as the plan means it */
 };
 
 static bool may_be_believed(const struct qcow2_inventory *inventory, uint32_t flags)
@@ -46,7 +46,7 @@ static enum qcow2_guard_id who_objects(const struct qcow2_trial *trial, const st
 {
 	uint32_t now = pair->now->entry.flags, then = pair->then ? pair->then->entry.flags : 0;
 
-	if (pair->intended)
+	if (pair->made || (pair->mended && !pair->then && trial->had.trusts_bitmaps))
 		return QCOW2_GUARD_COUNT;
 	if (pair->trusted_now && !pair->trusted_then) {
 		if (pair->then && then & QCOW2_BITMAP_IN_USE)
@@ -57,7 +57,7 @@ static enum qcow2_guard_id who_objects(const struct qcow2_trial *trial, const st
 		return QCOW2_GUARD_COUNT;
 	if (!pair->trusted_then && now & ~then & QCOW2_BITMAP_AUTO)
 		return QCOW2_GUARD_BITMAP_AUTO;
-	if (pair->trusted_then && pair->trusted_now &&
+	if (pair->trusted_then && pair->trusted_now && !pair->mended &&
 	    pair->now->entry.granularity_bits != pair->then->entry.granularity_bits)
 		return QCOW2_GUARD_BITMAP_GRANULARITY;
 	return QCOW2_GUARD_COUNT;
@@ -74,7 +74,8 @@ static int ask_one(struct qcow2_trial *trial, const struct qcow2_bitmap *bitmap)
 	pair.then = item ? qcow2_items_take(&trial->had.bitmaps, item->old_hash) : NULL;
 	pair.trusted_now = may_be_believed(&trial->has, bitmap->entry.flags);
 	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
-	pair.intended = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MADE, bitmap->name);
+	pair.made = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MADE, bitmap->name);
+	pair.mended = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MENDED, bitmap->name);
 	guard = who_objects(trial, &pair);
 	if (guard == QCOW2_GUARD_COUNT)
 		return 0;
