@@ -14,6 +14,7 @@
 #include <qcow2/walk.h>
 
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "edit/area.h"
 #include "edit/number.h"
@@ -188,12 +189,25 @@ static int find_by_walk(const struct qcow2_image *image, const char *path, struc
 			  path);
 }
 
-/* A table that is said to be in the first cluster is not there: the header is. */
+/*
+ * A table that is said to be in the first cluster is not there: the header is. Nor is one behind
+ * the end of the file, which would grow over terabytes; only the last cluster may be cut short.
+ */
 static int check_place(const struct qcow2_image *image, const char *path,
 		       const struct target *target, struct qcow2_error *err)
 {
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	uint64_t first = qcow2_image_first_cluster(image).size;
+	uint64_t end = qcow2_source_size_bytes(qcow2_image_source(image));
 
+	if (geometry)
+		end = qcow2_div_ceil_u64(end, geometry->cluster_size_bytes)
+		      << geometry->cluster_bits;
+	if (target->offset_bytes > end || end - target->offset_bytes < target->width_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+				  "'%s' would be behind the end of the file: what says where it is "
+				  "has to be set right first",
+				  path);
 	if (target->offset_bytes >= first || strncmp(path, "extensions/", 11) == 0 ||
 	    strncmp(path, "features/", 9) == 0)
 		return 0;

@@ -235,6 +235,18 @@ def test_tables_in_the_header(copy):
     assert done.returncode == 1 and b"inside the header" in done.stderr, done
 
 
+@pytest.mark.parametrize("breakage, path", [
+    ("set refcount_table/0 1<<50", "refcounts/0/5=1"), ("set l1/0 1<<50", "l2/0/0=1"),
+    ("set header/snapshots_offset 1<<50", "snapshots/0/date_sec=1"),
+])
+def test_tables_behind_the_end(copy, breakage, path):
+    """Nothing is set there, which would make a file of petabytes."""
+    image_ = copy(SNAPSHOTS, breakage)
+    size = os.path.getsize(image_)
+    assert edit(image_, f"set {path}", force=True).returncode == 1
+    assert os.path.getsize(image_) == size
+
+
 # ---- bitmaps ----
 
 def test_bitmaps_bit(copy):

@@ -40,7 +40,8 @@ def set_header(rng, image):
         value, name = rng.choice((72, 96, 104, 112, 120, 128, 256, 512, 1024)), "header_length"
     else:
         value = near(rng, int.from_bytes(image.at(offset, width), "big"), width, image.cluster)
-    return Line(f"set header/{name}={value}", *(["size"] if name == "size" else []))
+    return Line(f"set header/{name}={value}",
+                *{"size": ["size"], "crypt_method": ["key"]}.get(name, []))
 
 
 def set_extension(rng, image):

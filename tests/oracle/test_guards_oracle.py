@@ -164,8 +164,8 @@ def asks(lines, what):
 # ---- what must hold ----
 
 def is_elsewhere(lines):
-    """Whether other files are asked for, which may hold anything, or not be there."""
-    return asks(lines, "backing") or asks(lines, "data file") or \
+    """Whether other files, or a key, are asked for, which may not be there."""
+    return asks(lines, "key") or asks(lines, "backing") or asks(lines, "data file") or \
         {BACKING_FORMAT, DATA_FILE} & asked(lines, "extension")
 
 
