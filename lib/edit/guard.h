@@ -12,6 +12,9 @@ struct qcow2_trial {
 	struct qcow2_plan *plan;
 	struct qcow2_plan_verdict *verdict;
 	struct qcow2_image *before, *after; /* NULL: it is none */
+	/* If only its magic number or its version made it none: it as it was, but for those. */
+	struct qcow2_plan *restored;
+	struct qcow2_source *restored_view;
 	struct qcow2_inventory had, has;
 	struct qcow2_error *err;
 };

@@ -97,7 +97,11 @@ static void ask_corrupt(struct qcow2_trial *trial, uint64_t cleared, bool still_
 	uint64_t had = before->corruptions - before->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
 	uint64_t has = after->corruptions - after->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
 
-	if (before->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT] == 0)
+	if (!(qcow2_image_header(trial->before)->incompatible_features &
+	      QCOW2_INCOMPATIBLE_CORRUPT))
+		return;
+	/* What was no image has been made one, which is a beginning. */
+	if (!trial->verdict->opened_before && still_set)
 		return;
 	if (after->clusters_checked && has == 0 && (!still_set || had > 0))
 		return;

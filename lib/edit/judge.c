@@ -13,6 +13,8 @@
 /* Of a kind of which there are more, only their number is compared. */
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
+/* The magic number and the version. */
+#define START_BYTES 8
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {
@@ -122,12 +124,34 @@ static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 }
 
+/*
+ * What the plan makes an image by setting its magic number and version right has bits that protect
+ * it all the same: the guards compare with what it would be with these alone.
+ */
+static int restore(struct qcow2_trial *trial)
+{
+	uint8_t start[START_BYTES];
+	struct qcow2_plan *plan = trial->plan;
+
+	if (trial->before || !trial->after)
+		return 0;
+	if (qcow2_plan_read(plan, plan->count, 0, start, sizeof(start), trial->err) ||
+	    qcow2_plan_new(plan->source, &trial->restored, trial->err) ||
+	    qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, 0,
+			     (struct qcow2_bytes){start, sizeof(start)}, "", trial->err) ||
+	    qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+		return -1;
+	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+}
+
 static void close_trial(struct qcow2_trial *trial)
 {
 	qcow2_inventory_release(&trial->had);
 	qcow2_inventory_release(&trial->has);
 	qcow2_image_close(trial->before);
 	qcow2_image_close(trial->after);
+	qcow2_source_close(trial->restored_view);
+	qcow2_plan_free(trial->restored);
 }
 
 /* What is not changed is not judged; and what is no image has nothing to protect. */
@@ -159,7 +183,7 @@ int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict
 	qcow2_inventory_init(&trial.has, &plan->intents, true);
 	qcow2_known_init(&hearing.known);
 	failed = take_stock(plan->source, &trial.before, &trial.had, trial.err) ||
-		 take_stock(view, &trial.after, &trial.has, trial.err) ||
+		 take_stock(view, &trial.after, &trial.has, trial.err) || restore(&trial) ||
 		 judge(plan, view, &hearing, trial.err) || ask_guards(&trial);
 	qcow2_known_release(&hearing.known);
 	close_trial(&trial);

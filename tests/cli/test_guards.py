@@ -109,6 +109,16 @@ def test_dirty_without_reason(copy):
     passes(copy(LAZY), CLEAR_DIRTY[0])
 
 
+def test_dirty_and_no_image(copy):
+    """A magic number that comes back is no cover for a bit that goes."""
+    path = behind(copy, "corrupt")[0]
+    assert edit(path, "set header/magic=0 header/version=9", force=True).returncode == 0
+    back = "set header/magic=0x514649fb header/version=3"
+    assert guards_of(path, back, "set header/incompatible_features=0") == {"dirty", "corrupt"}
+    passes(path, back)
+    assert document(path)["header"]["incompatible_features"] == 3
+
+
 def test_dirty_images_are_edited(copy):
     """What touches the header alone passes; what takes clusters takes none that may be used."""
     path = behind(copy)[0]

@@ -238,6 +238,17 @@ def check_names(old, new, lines):
         assert new.snapshots.count(name) >= old.snapshots.count(name), f"snapshot {name}"
 
 
+def is_covered(before, after):
+    """Whether all that was dirty still is, where a bit stands for another part of the disk."""
+    bits, count, old = before
+    for bit in (i for i in range(count) if bits >> i & 1):
+        first, last = bit << old >> after[2], (bit + 1 << old) - 1 >> after[2]
+        for other in range(first, min(last + 1, after[1])):
+            if not after[0] >> other & 1:
+                return False
+    return True
+
+
 def check_bitmaps(old, new, lines):
     """Each is still there; one that may be believed holds at least what it held."""
     gone, changed = asked(lines, "gone"), asked(lines, "bits") | asked(lines, "merged")
@@ -257,6 +268,9 @@ def check_bitmaps(old, new, lines):
         if name not in before:
             if name in old.names() and name not in damaged:
                 assert bits == (1 << count) - 1, f"bitmap {name} is believed"
+            continue
+        if asks(lines, "repair") and granularity != before[name][2]:
+            assert is_covered(before[name], (bits, count, granularity)), f"dirty bytes of {name}"
             continue
         assert granularity == before[name][2] or bits == (1 << count) - 1, f"granularity of {name}"
         if asks(lines, "size"):
