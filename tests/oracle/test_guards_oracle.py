@@ -134,7 +134,7 @@ class State:
     """All that can be told of an image."""
 
     def __init__(self, path):
-        self.has = Image(path)
+        self.path, self.has = path, Image(path)
         shown = quiet(QCOW2, "check", "-j", path)
         assert shown.returncode in (0, 1, 2, 3, 63), shown
         self.ours = json.loads(shown.stdout) if shown.stdout else None
@@ -195,6 +195,8 @@ def check_disk(old, new, lines):
     if is_elsewhere(lines) or new.large:
         return
     if old.guest is not None:
+        # A busy machine may let one call of qemu-img fail.
+        new.guest = new.guest if new.guest is not None else guest_bytes(new.path)
         assert new.guest is not None, "QEMU cannot read it any more"
     if old.guest is not None and not asks(lines, "guest"):
         before, after = bytearray(old.guest), bytearray(new.guest)
