@@ -75,12 +75,49 @@ static void tell_problems(const struct change *change)
 	spool_release(&to);
 }
 
-/* Refuses what adds problems. */
+/* The guards that object, a line each, on standard error. */
+static void tell_refusals(const struct change *change)
+{
+	struct spool to;
+
+	spool_init(&to, STDERR_FILENO);
+	plan_show_refusals(&to, &change->verdict, "  ");
+	(void)spool_finish(&to);
+	spool_release(&to);
+}
+
+/* Refuses what adds problems, and what a guard objects to. */
+static int refuse(struct change *change)
+{
+	const struct qcow2_plan_verdict *verdict = &change->verdict;
+	char text[sizeof(verdict->not_opened.text)];
+	int code = EXIT_FINE;
+
+	if (verdict->not_opened.code != QCOW2_ERROR_NONE && verdict->adds_problems) {
+		snprintf(text, sizeof(text),
+			 "refused: it would be no image any more: %.150s "
+			 "(--force does it)",
+			 verdict->not_opened.text);
+		return change_fail_text(change, text);
+	}
+	if (verdict->refusals_total > 0) {
+		code = change_fail_text(change, "refused: it would give up what protects the data "
+						"(--force does it):");
+		tell_refusals(change);
+	}
+	if (verdict->adds_problems) {
+		code = change_fail_text(change,
+					"refused: the image would have problems that it has not "
+					"now (--force does it):");
+		tell_problems(change);
+	}
+	return code;
+}
+
 static int judge(struct change *change)
 {
 	struct qcow2_error err;
 	char text[sizeof(err.text)];
-	int code;
 
 	if (qcow2_plan_judge(change->report.plan, &change->verdict, hear_problem, change, &err)) {
 		if (change->force)
@@ -93,20 +130,7 @@ static int judge(struct change *change)
 	}
 	change->report.verdict = &change->verdict;
 	change->report.problems = &change->problems;
-	if (change->force || !change->verdict.adds_problems)
-		return EXIT_FINE;
-	if (change->verdict.not_opened.code != QCOW2_ERROR_NONE) {
-		snprintf(text, sizeof(text),
-			 "refused: it would be no image any more: %.150s "
-			 "(--force does it)",
-			 change->verdict.not_opened.text);
-		return change_fail_text(change, text);
-	}
-	code = change_fail_text(change,
-				"refused: the image would have problems that it has not now "
-				"(--force does it):");
-	tell_problems(change);
-	return code;
+	return change->force ? EXIT_FINE : refuse(change);
 }
 
 /* The page is made before the plan is applied: the old bytes are gone then. */

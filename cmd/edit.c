@@ -24,7 +24,8 @@ enum {
 static const struct option_row options[] = {
 	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
 	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
-	{"force", 'f', NULL, "even if it adds problems, or the image is read-only", NULL},
+	{"force", 'f', NULL,
+	 "even if it adds problems or a guard objects, or the image is read-only", NULL},
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
 	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
@@ -170,10 +171,11 @@ const struct command edit_command = {
 		 "                                     l2/5/17=0, refcounts/0/9=1\n"
 		 "  feature GROUP NAME|BIT on|off      incompatible, compatible or autoclear\n"
 		 "  extension add|replace|remove MAGIC with --data, --file or standard input\n"
-		 "  backing set NAME [FORMAT]          or: backing clear\n"
+		 "  backing set NAME FORMAT            or: backing clear\n"
 		 "  data-file set NAME\n"
 		 "  feature-names rebuild\n"
-		 "What adds problems to the image is refused. The undo file is\n"
+		 "What adds problems to the image, or gives up what protects it, is\n"
+		 "refused. The undo file is\n"
 		 ".qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside it, or in --undo-dir,\n"
 		 "or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
 		 "Exit codes: 0 done, 1 could not or would not.\n",

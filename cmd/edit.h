@@ -62,6 +62,10 @@ int plan_show_human(struct spool *out, const struct plan_report *report, bool co
 		    struct qcow2_error *err);
 int plan_show_json(struct json *json, const struct plan_report *report, struct qcow2_error *err);
 
+/* The guards that object to a plan, a line each, with that in front. */
+void plan_show_refusals(struct spool *out, const struct qcow2_plan_verdict *verdict,
+			const char *before);
+
 /*
  * Structures of the planned image, as qcow2 dump shows them: as text, or if json is not NULL as
  * the value of a member. 0, or -1 with *err filled.

@@ -196,7 +196,7 @@ static int verb_backing(struct qcow2_plan *plan, const struct edit_line *line,
 	if (strcmp(what, "clear") == 0 && line->count == 2)
 		return qcow2_edit_backing(plan, (struct qcow2_bytes){NULL, 0}, NULL, err);
 	if (strcmp(what, "set") != 0 || line->count < 3)
-		return fail(err, QCOW2_ERROR_ARGUMENT, "backing set NAME [FORMAT], or clear");
+		return fail(err, QCOW2_ERROR_ARGUMENT, "backing set NAME FORMAT, or clear");
 	if (line->words[2][0] == '\0')
 		return fail(err, QCOW2_ERROR_ARGUMENT, "the backing file's name is empty");
 	return qcow2_edit_backing(plan, bytes_of(line->words[2]),
@@ -231,7 +231,7 @@ static const struct verb {
 	{"set", "set PATH=VALUE...", 2, SIZE_MAX, verb_set},
 	{"feature", "feature GROUP NAME|BIT on|off", 4, 4, verb_feature},
 	{"extension", "extension add|replace|remove MAGIC", 3, 3, verb_extension},
-	{"backing", "backing set NAME [FORMAT], or backing clear", 2, 4, verb_backing},
+	{"backing", "backing set NAME FORMAT, or backing clear", 2, 4, verb_backing},
 	{"data-file", "data-file set NAME", 3, 3, verb_data_file},
 	{"feature-names", "feature-names rebuild", 2, 2, verb_feature_names},
 };

@@ -101,6 +101,25 @@ static void show_result(struct spool *out, const char *when,
 		    when, result->corruptions, result->leaks, result->warnings);
 }
 
+void plan_show_refusals(struct spool *out, const struct qcow2_plan_verdict *verdict,
+			const char *before)
+{
+	for (size_t i = 0; i < verdict->refusal_count; i++) {
+		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+
+		spool_print(out, "%s%s", before, refusal->guard->id);
+		if (refusal->where[0])
+			spool_print(out, " at %s", refusal->where);
+		spool_print(out, ": %s", refusal->guard->refusal);
+		if (refusal->text[0])
+			spool_print(out, " (%s)", refusal->text);
+		spool_print(out, " Instead: %s.\n", refusal->guard->way_out);
+	}
+	if (verdict->refusals_total > verdict->refusal_count)
+		spool_print(out, "%s... and %" PRIu64 " more\n", before,
+			    verdict->refusals_total - verdict->refusal_count);
+}
+
 static void show_verdict(struct spool *out, const struct plan_report *report, bool colour)
 {
 	const struct qcow2_plan_verdict *verdict = report->verdict;
@@ -113,6 +132,7 @@ static void show_verdict(struct spool *out, const struct plan_report *report, bo
 		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened.text);
 	else
 		show_result(out, "after", &verdict->after);
+	plan_show_refusals(out, verdict, "refused: ");
 	for (size_t i = 0; i < report->problems->count; i++) {
 		spool_text(out, "adds: ");
 		problem_print(out, &report->problems->kept[i], colour);
@@ -254,6 +274,25 @@ static void write_result(struct json *json, const char *key, bool there,
 	json_end_object(json);
 }
 
+static void write_refusals(struct json *json, const struct qcow2_plan_verdict *verdict)
+{
+	json_key(json, "refusals");
+	json_begin_array(json);
+	for (size_t i = 0; i < verdict->refusal_count; i++) {
+		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+
+		json_begin_object(json);
+		text(json, "guard", refusal->guard->id);
+		text(json, "where", refusal->where);
+		text(json, "text", refusal->guard->refusal);
+		text(json, "detail", refusal->text);
+		text(json, "way-out", refusal->guard->way_out);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	number(json, "refusals-total", verdict->refusals_total);
+}
+
 static void write_verdict(struct json *json, const struct plan_report *report)
 {
 	const struct qcow2_plan_verdict *verdict = report->verdict;
@@ -277,6 +316,7 @@ static void write_verdict(struct json *json, const struct plan_report *report)
 		json_end_object(json);
 	}
 	json_end_array(json);
+	write_refusals(json, verdict);
 	json_end_object(json);
 }
 

@@ -13,6 +13,7 @@
 #include <qcow2/base.h>
 #include <qcow2/check.h>
 #include <qcow2/error.h>
+#include <qcow2/guard.h>
 #include <qcow2/image.h>
 #include <qcow2/source.h>
 
@@ -97,18 +98,52 @@ QCOW2_API int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_
 QCOW2_API int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out,
 			      struct qcow2_error *err);
 
-/* What a check says of an image before and after a plan. */
+/* What a change may be meant to take away, or to make. */
+enum qcow2_intent {
+	/* A header extension goes, or gets other data; its name is its type, four bytes,
+	 * big-endian. */
+	QCOW2_INTENT_EXTENSION,
+	QCOW2_INTENT_BACKING,     /* the backing file gets another name or format, or goes */
+	QCOW2_INTENT_DATA_FILE,   /* the data file gets another name */
+	QCOW2_INTENT_BITMAP_GONE, /* a bitmap of that name goes */
+	QCOW2_INTENT_BITMAP_MADE, /* a bitmap of that name is made, and says what is true */
+	/* A bitmap is found again that could not be found, or is mended in its granularity. */
+	QCOW2_INTENT_BITMAP_MENDED,
+};
+
+/*
+ * Tells what a change means to do, so that qcow2_plan_judge() does not take it for an accident. The
+ * verbs below and those of bitmap_edit.h do it by themselves; it is for programs that add writes of
+ * their own. name is copied; one whose data is NULL stands for all names. Errors:
+ * QCOW2_ERROR_MEMORY (or over 2^22 of them).
+ */
+QCOW2_API int qcow2_plan_intend(struct qcow2_plan *plan, enum qcow2_intent intent,
+				struct qcow2_bytes name, struct qcow2_error *err);
+
+/* What a check, and the guards of guard.h, say of an image before and after a plan. */
 struct qcow2_plan_verdict {
 	struct qcow2_check_result before, after;
 	bool opened_before; /* it was an image that could be checked */
 	bool adds_problems; /* some that are not there before, or it is no image any more */
 	struct qcow2_error not_opened; /* if it is none any more: why; else its code is NONE */
+	/* New ones of each kind; of kinds with over 100,000, all if there are more than before. */
+	uint64_t added_by_kind[QCOW2_PROBLEM_COUNT];
+	/* Guards that refuse the plan: the first QCOW2_REFUSALS_MOST are kept. */
+	uint64_t refusals_total;
+	size_t refusal_count;
+	struct qcow2_refusal refusals[QCOW2_REFUSALS_MOST];
 };
 
 /*
- * Checks the image as it is and as it will be. A problem is new if there is none of its kind at its
- * place before; of kinds with over 10,000, if there are more than before. problem, which may be
- * NULL, hears of up to five new ones of each kind. Errors: those of qcow2_check().
+ * Checks the image as it is and as it will be, and asks the guards. A plan should be applied if
+ * adds_problems is false and refusals_total is 0, or if a person insists.
+ *
+ * A problem is new if there is none of its kind at its place before that says the same or worse; of
+ * kinds with over 100,000, if there are more than before. So a leak that is there already does not
+ * hide that its cluster loses the pointer to it, while a refcount that is less wrong than before is
+ * not new. Bitmaps and header extensions keep their problems when they move or get another name.
+ * problem, which may be NULL, hears of up to five new ones of each kind. Guards compare only images
+ * that can be opened, before and after. Errors: those of qcow2_check().
  */
 QCOW2_API int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
 			       void (*problem)(void *opaque, const struct qcow2_problem *problem),
@@ -148,6 +183,8 @@ QCOW2_API int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
  * "bitmaps/0/flags", "l1/3", "l2/5/17", "refcounts/0/9", "refcount_table/0", "bitmaps/0/table/4",
  * "luks/…": whatever qcow2_walk() shows with its bytes, and refcounts. value: a number as
  * qcow2_number_parse() reads it, or the name of a value of the field.
+ * Another header/header_length moves the header extensions and the backing file's name along, if
+ * they can be laid out there; nothing else that is set moves anything.
  * *raw, which may be NULL, tells whether an entry of a table was set, which no rule of the header
  * protects.
  *
@@ -183,8 +220,10 @@ QCOW2_API int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension
 				   struct qcow2_error *err);
 
 /*
- * Names a backing file, 1 to 1023 bytes, and its format (NULL: as it is; an empty name takes both
- * away). The file is not looked at. Errors: as for extensions.
+ * Names a backing file, 1 to 1023 bytes, and its format ("raw", "qcow2", ...), which has to be
+ * given: a file whose format is guessed is what its contents say, and a guest may have written
+ * them. An empty name takes both away; format is not looked at then. Nor is the file. Errors:
+ * QCOW2_ERROR_ARGUMENT (the name is too long, or has no format), those of extensions.
  */
 QCOW2_API int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name,
 				 const char *format, struct qcow2_error *err);

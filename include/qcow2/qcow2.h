@@ -11,6 +11,7 @@
 #include <qcow2/edit.h>
 #include <qcow2/error.h>
 #include <qcow2/format.h>
+#include <qcow2/guard.h>
 #include <qcow2/image.h>
 #include <qcow2/number.h>
 #include <qcow2/problem.h>

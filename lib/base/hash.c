@@ -141,6 +141,13 @@ static bool make_room(struct qcow2_name_set *set)
 	return true;
 }
 
+uint64_t qcow2_name_set_find(const struct qcow2_name_set *set, uint64_t hash)
+{
+	if (set->slot_count == 0)
+		return QCOW2_NAME_SET_NEW;
+	return find_slot(&set->key, set->slots, set->slot_count, hash)->value;
+}
+
 enum qcow2_error_code qcow2_name_set_insert(struct qcow2_name_set *set, uint64_t hash,
 					    uint64_t value, uint64_t *earlier)
 {

@@ -40,6 +40,9 @@ void qcow2_name_set_init(struct qcow2_name_set *set, size_t max_count);
 
 void qcow2_name_set_release(struct qcow2_name_set *set);
 
+/* The value that hash was first inserted with, or QCOW2_NAME_SET_NEW. */
+uint64_t qcow2_name_set_find(const struct qcow2_name_set *set, uint64_t hash);
+
 /*
  * Inserts hash with value, unless it is there already. *earlier becomes the value that the hash
  * came with first, or QCOW2_NAME_SET_NEW. Returns QCOW2_ERROR_NONE, or with the set unchanged

@@ -53,6 +53,7 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 	uint64_t end;
 
 	area->header = qcow2_image_header(area->image);
+	area->header_length = area->header->header_length;
 	area->incompatible_features = area->header->incompatible_features;
 	area->compatible_features = area->header->compatible_features;
 	area->autoclear_features = area->header->autoclear_features;
@@ -131,7 +132,7 @@ static uint64_t padded_size(const struct qcow2_area_extension *extension)
 
 static uint64_t new_end(const struct qcow2_area *area)
 {
-	uint64_t end = area->header->header_length + HEAD_BYTES + area->backing.size;
+	uint64_t end = (uint64_t)area->header_length + HEAD_BYTES + area->backing.size;
 
 	for (size_t i = 0; i < area->count; i++)
 		end += padded_size(&area->extensions[i]);
@@ -163,12 +164,13 @@ static void put_header(const struct qcow2_area *area, uint8_t *cluster, uint64_t
 	qcow2_store_be64(cluster + 72, area->incompatible_features);
 	qcow2_store_be64(cluster + 80, area->compatible_features);
 	qcow2_store_be64(cluster + 88, area->autoclear_features);
+	qcow2_store_be32(cluster + 100, area->header_length);
 }
 
 /* cluster has room for the larger of both ends, and begins with the header. */
 static void lay_out(const struct qcow2_area *area, uint8_t *cluster)
 {
-	uint64_t at = area->header->header_length;
+	uint64_t at = area->header_length;
 
 	for (size_t i = 0; i < area->count; i++) {
 		put_extension(cluster + at, &area->extensions[i]);
@@ -178,6 +180,12 @@ static void lay_out(const struct qcow2_area *area, uint8_t *cluster)
 	if (area->backing.size > 0)
 		memcpy(cluster + at, area->backing.data, area->backing.size);
 	put_header(area, cluster, at);
+}
+
+bool qcow2_area_fits(const struct qcow2_area *area)
+{
+	return !area->backing_lost &&
+	       new_end(area) <= qcow2_image_geometry(area->image)->cluster_size_bytes;
 }
 
 int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, const char *why,
@@ -202,7 +210,9 @@ int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, cons
 	cluster = qcow2_alloc_array(size, 1);
 	if (!cluster)
 		return qcow2_fail_memory(err);
-	memcpy(cluster, first.data, area->header->header_length);
+	memcpy(cluster, first.data,
+	       area->header_length < area->header->header_length ? area->header_length
+								 : area->header->header_length);
 	lay_out(area, cluster);
 	failed = qcow2_plan_write(plan, area->phase, 0, (struct qcow2_bytes){cluster, size}, why,
 				  err);

@@ -22,6 +22,7 @@ struct qcow2_area {
 	size_t count;
 	struct qcow2_bytes backing; /* empty: none */
 	bool backing_lost;          /* there is one, but not where it can be laid out from */
+	uint32_t header_length;     /* where the extensions begin */
 	uint64_t incompatible_features, compatible_features, autoclear_features;
 	uint64_t old_end_bytes; /* of what the area holds now */
 	enum qcow2_phase phase; /* of the write: QCOW2_PHASE_POINT, unless the caller changes it */
@@ -42,6 +43,9 @@ void qcow2_area_insert(struct qcow2_area *area, size_t index, uint32_t magic,
 		       struct qcow2_bytes data);
 /* Takes all of a type away; how many there were. */
 size_t qcow2_area_remove(struct qcow2_area *area, uint32_t magic);
+
+/* Whether it can be laid out: it has room, and nothing of it is lost. */
+bool qcow2_area_fits(const struct qcow2_area *area);
 
 /*
  * Lays the cluster out again and plans what has changed. Errors: QCOW2_ERROR_LIMIT if it does not

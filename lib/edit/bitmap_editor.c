@@ -59,7 +59,8 @@ static bool set_name(struct qcow2_edited_bitmap *bitmap, struct qcow2_bytes name
 bool qcow2_bitmap_editor_rename(struct qcow2_bitmap_editor *editor, size_t at,
 				struct qcow2_bytes name)
 {
-	if (!set_name(editor->bitmaps[at], name))
+	if (!qcow2_plan_renames(editor->plan, qcow2_edited_name(editor->bitmaps[at]), name) ||
+	    !set_name(editor->bitmaps[at], name))
 		return false;
 	editor->hashes[at] = qcow2_hash(&editor->key, name);
 	return true;

@@ -322,6 +322,18 @@ static int check_names(const struct qcow2_repair *r)
 	return 0;
 }
 
+/* It says itself, and asks, what becomes of each bitmap. */
+static int intend(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	static const struct qcow2_bytes type = {(const uint8_t *)"\x23\x85\x28\x75", 4}, any;
+
+	return qcow2_plan_intend(plan, QCOW2_INTENT_BITMAP_GONE, any, err) ||
+			       qcow2_plan_intend(plan, QCOW2_INTENT_BITMAP_MENDED, any, err) ||
+			       qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION, type, err)
+		       ? -1
+		       : 0;
+}
+
 /* Nothing is changed before somebody has said what shall become of the rest. */
 static int ask(const struct qcow2_repair *r)
 {
@@ -364,7 +376,7 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 	struct qcow2_repair r = {.options = options, .err = err ? err : &ignored};
 	int failed;
 
-	if (qcow2_bitmap_editor_new(plan, &r.editor, r.err))
+	if (intend(plan, r.err) || qcow2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
 	r.found = qcow2_alloc_array(options->name_count + 1, sizeof(*r.found));

@@ -247,6 +247,16 @@ static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 				err);
 }
 
+/* Without bitmaps there is no extension. */
+static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	uint8_t type[4];
+
+	qcow2_store_be32(type, QCOW2_EXTENSION_BITMAPS);
+	return qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
+				 (struct qcow2_bytes){type, sizeof(type)}, err);
+}
+
 /* The header points to the directory. */
 static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 		 struct qcow2_error *err)
@@ -256,6 +266,8 @@ static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t s
 	size_t at = 0;
 	int failed = qcow2_area_open(&area, editor->plan, err);
 
+	if (!failed && editor->count == 0)
+		failed = intend_no_extension(editor->plan, err);
 	qcow2_store_be32(data, (uint32_t)editor->count);
 	qcow2_store_be64(data + 8, size);
 	qcow2_store_be64(data + 16, offset);

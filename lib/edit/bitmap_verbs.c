@@ -141,6 +141,8 @@ static int add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, uint
 		return qcow2_fail_memory(err);
 	bitmap->entry.granularity_bits = (uint8_t)bits;
 	bitmap->entry.flags = enabled ? QCOW2_BITMAP_AUTO : 0;
+	if (qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_MADE, name, err))
+		return -1;
 	return qcow2_bitmap_fill(editor, bitmap, 0, err);
 }
 
@@ -155,7 +157,9 @@ static int take_away(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name
 {
 	size_t at = 0;
 
-	if (find(editor, name, &at, err) || qcow2_bitmap_give_up(editor, editor->bitmaps[at], err))
+	if (find(editor, name, &at, err) ||
+	    qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_GONE, name, err) ||
+	    qcow2_bitmap_give_up(editor, editor->bitmaps[at], err))
 		return -1;
 	qcow2_bitmap_editor_drop(editor, at);
 	return 0;
@@ -214,7 +218,8 @@ int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 	if (about(name, find(editor, name, &at, err), err) ||
 	    about(new_name, check_new_name(editor, new_name, err), err))
 		return -1;
-	if (!qcow2_bitmap_editor_rename(editor, at, new_name))
+	if (qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_GONE, name, err) ||
+	    !qcow2_bitmap_editor_rename(editor, at, new_name))
 		return ended(editor, about(name, qcow2_fail_memory(err), err), err);
 	editor->changed = true;
 	return 0;

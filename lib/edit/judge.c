@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a plan would leave an image with problems that it has not now. */
+/*
+ * Whether a plan would leave an image with problems that it has not now, or give up what protects
+ * its data.
+ */
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
+#include "edit/guard.h"
+#include "edit/known.h"
 #include "edit/plan.h"
 
 /* Of a kind of which there are more, only their number is compared. */
-#define TOLD_MOST  10000
-#define NAMES_MOST ((size_t)1 << 21)
+#define TOLD_MOST  100000
 #define SHOWN_MOST 5
+/* The magic number and the version. */
+#define START_BYTES 8
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {
 	struct qcow2_plan_verdict *verdict;
-	struct qcow2_name_set before;
+	struct qcow2_known known;
+	struct qcow2_trial *trial;
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
 	void *opaque;
-	bool short_of_memory;
 	uint64_t shown[QCOW2_PROBLEM_COUNT];
 };
 
@@ -28,23 +33,11 @@ static size_t id_of(const struct qcow2_problem *problem)
 	return (size_t)(problem->kind - qcow2_problem_kinds(&count));
 }
 
-/* What makes a problem the same as before: its kind and its place. */
-static uint64_t hash_of(const struct qcow2_problem *problem)
-{
-	const struct qcow2_hash_key key = {id_of(problem), 0};
-
-	return qcow2_hash(&key, (struct qcow2_bytes){(const uint8_t *)problem->where,
-						     strlen(problem->where)});
-}
-
 static void hear_before(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
-	uint64_t earlier;
 
-	if (qcow2_name_set_insert(&hearing->before, hash_of(problem), 0, &earlier) ==
-	    QCOW2_ERROR_MEMORY)
-		hearing->short_of_memory = true;
+	qcow2_known_add(&hearing->known, problem, &hearing->trial->had);
 }
 
 /* How many problems say that a bitmap, its table or the directory is not what it seems to be. */
@@ -84,7 +77,6 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 {
 	const struct qcow2_plan_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
-	uint64_t earlier;
 
 	/* All bitmaps were stale before, which was told once. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
@@ -92,25 +84,21 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 		return false;
 	if (was_hidden(verdict, id))
 		return false;
-	/* Extensions move when others are laid out before them. */
-	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST ||
-	    strncmp(problem->where, "extensions", 10) == 0)
+	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
 		return verdict->after.by_kind[id] > verdict->before.by_kind[id];
-	if (qcow2_name_set_insert(&hearing->before, hash_of(problem), 1, &earlier) ==
-	    QCOW2_ERROR_MEMORY)
-		hearing->short_of_memory = true;
-	/* Two of a kind at one place count as new only if there are more of the kind. */
-	return earlier == QCOW2_NAME_SET_NEW ||
-	       (earlier == 1 && verdict->after.by_kind[id] > verdict->before.by_kind[id]);
+	return !qcow2_known_take(&hearing->known, problem, &hearing->trial->has);
 }
 
 static void hear_after(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
+	if (id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS && hearing->trial->after)
+		qcow2_guards_shared_cluster(hearing->trial, problem);
 	if (!is_new(hearing, problem))
 		return;
 	hearing->verdict->adds_problems = true;
+	hearing->verdict->added_by_kind[id_of(problem)]++;
 	if (hearing->problem && hearing->shown[id_of(problem)]++ < SHOWN_MOST)
 		hearing->problem(hearing->opaque, problem);
 }
@@ -159,24 +147,84 @@ static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hear
 	how.problem = hear_after;
 	if (check_source(view, &how, &again, &opened, err))
 		return -1;
-	return hearing->short_of_memory ? qcow2_fail_memory(err) : 0;
+	return hearing->known.short_of_memory ? qcow2_fail_memory(err) : 0;
+}
+
+/* ---- guards ---- */
+
+/* An image, unless the source is none, and what it has. */
+static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
+		      struct qcow2_inventory *inventory, struct qcow2_error *err)
+{
+	if (qcow2_image_open(source, image, err) == 0)
+		return qcow2_inventory_take(inventory, *image, err);
+	*image = NULL;
+	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+}
+
+/*
+ * What the plan makes an image by setting its magic number and version right has bits that protect
+ * it all the same: the guards compare with what it would be with these alone.
+ */
+static int restore(struct qcow2_trial *trial)
+{
+	uint8_t start[START_BYTES];
+	struct qcow2_plan *plan = trial->plan;
+
+	if (trial->before || !trial->after)
+		return 0;
+	if (qcow2_plan_read(plan, 0, start, sizeof(start), trial->err) ||
+	    qcow2_plan_new(plan->source, &trial->restored, trial->err) ||
+	    qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, 0,
+			     (struct qcow2_bytes){start, sizeof(start)}, "", trial->err) ||
+	    qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+		return -1;
+	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+}
+
+static void close_trial(struct qcow2_trial *trial)
+{
+	qcow2_inventory_release(&trial->had);
+	qcow2_inventory_release(&trial->has);
+	qcow2_image_close(trial->before);
+	qcow2_image_close(trial->after);
+	qcow2_source_close(trial->restored_view);
+	qcow2_plan_free(trial->restored);
+}
+
+/* What is not changed is not judged; and what is no image has nothing to protect. */
+static int ask_guards(struct qcow2_trial *trial)
+{
+	if (trial->plan->count == 0 || !trial->before || !trial->after)
+		return 0;
+	return qcow2_guards_image(trial) || qcow2_guards_shared_tables(trial) ||
+			       qcow2_guards_bitmaps(trial) || qcow2_guards_lost(trial)
+		       ? -1
+		       : 0;
 }
 
 int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
 		     void (*problem)(void *opaque, const struct qcow2_problem *problem),
 		     void *opaque, struct qcow2_error *err)
 {
-	struct hearing hearing = {.verdict = verdict, .problem = problem, .opaque = opaque};
 	struct qcow2_error ignored;
+	struct qcow2_trial trial = {.plan = plan, .verdict = verdict, .err = err ? err : &ignored};
+	struct hearing hearing = {
+		.verdict = verdict, .trial = &trial, .problem = problem, .opaque = opaque};
 	struct qcow2_source *view;
 	int failed;
 
 	*verdict = (struct qcow2_plan_verdict){.not_opened = {.code = QCOW2_ERROR_NONE}};
 	if (qcow2_plan_view(plan, &view, err))
 		return -1;
-	qcow2_name_set_init(&hearing.before, NAMES_MOST);
-	failed = judge(plan, view, &hearing, err ? err : &ignored);
-	qcow2_name_set_release(&hearing.before);
+	qcow2_inventory_init(&trial.had, &plan->intents, false);
+	qcow2_inventory_init(&trial.has, &plan->intents, true);
+	qcow2_known_init(&hearing.known);
+	failed = take_stock(plan->source, &trial.before, &trial.had, trial.err) ||
+		 take_stock(view, &trial.after, &trial.has, trial.err) || restore(&trial) ||
+		 judge(plan, view, &hearing, trial.err) || ask_guards(&trial);
+	qcow2_known_release(&hearing.known);
+	close_trial(&trial);
 	qcow2_source_close(view);
-	return failed;
+	return failed ? -1 : 0;
 }

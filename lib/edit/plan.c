@@ -21,6 +21,7 @@ int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct 
 	if (!plan)
 		return qcow2_fail_memory(err);
 	plan->source = source;
+	qcow2_intents_init(&plan->intents);
 	plan->old_size_bytes = plan->size_bytes = qcow2_source_size_bytes(source);
 	qcow2_source_identify(source, &plan->identity);
 	qcow2_segments_init(&plan->planned);
@@ -39,6 +40,7 @@ void qcow2_plan_free(struct qcow2_plan *plan)
 	qcow2_segments_release(&plan->planned);
 	qcow2_segments_release(&plan->replay);
 	qcow2_store_release(&plan->store);
+	qcow2_intents_release(&plan->intents);
 	qcow2_free(plan->writes);
 	qcow2_free(plan->shown);
 	qcow2_free(plan->now);

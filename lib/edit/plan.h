@@ -5,6 +5,7 @@
 
 #include <qcow2/edit.h>
 
+#include "edit/intents.h"
 #include "edit/segments.h"
 #include "edit/store.h"
 #include "source/write.h"
@@ -53,6 +54,7 @@ struct qcow2_plan {
 	char shown_why[QCOW2_WHY_MAX];
 	struct qcow2_plan_digests digests; /* of the plan as it is now, if they are known */
 	bool is_broken;                    /* memory was short: it does not hold what it should */
+	struct qcow2_intents intents;
 };
 
 /* Reads the file as it will be; past its planned end, zeros. */

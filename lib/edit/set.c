@@ -12,8 +12,10 @@
 #include <qcow2/walk.h>
 
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/number.h"
+#include "edit/area.h"
 #include "edit/plan.h"
 
 #define HEADER_BYTES 112
@@ -181,6 +183,34 @@ static int find_by_walk(const struct qcow2_image *image, const char *path, struc
 			  path);
 }
 
+/*
+ * A table that is said to be in the first cluster is not there: the header is. Nor is one behind
+ * the end of the file, which would grow over terabytes; only the last cluster may be cut short.
+ */
+static int check_place(const struct qcow2_image *image, const char *path,
+		       const struct target *target, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	uint64_t first = qcow2_image_first_cluster(image).size;
+	uint64_t end = qcow2_source_size_bytes(qcow2_image_source(image));
+
+	if (geometry)
+		end = qcow2_div_ceil_u64(end, geometry->cluster_size_bytes)
+		      << geometry->cluster_bits;
+	if (target->offset_bytes > end || end - target->offset_bytes < target->width_bytes)
+		return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+				  "'%s' would be behind the end of the file: what says where it is "
+				  "has to be set right first",
+				  path);
+	if (target->offset_bytes >= first || strncmp(path, "extensions/", 11) == 0 ||
+	    strncmp(path, "features/", 9) == 0)
+		return 0;
+	return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+			  "'%s' would be inside the header: what says where it is has to be set "
+			  "right first",
+			  path);
+}
+
 static int find_in_image(struct qcow2_plan *plan, const char *path, struct target *target,
 			 struct qcow2_error *err)
 {
@@ -192,6 +222,8 @@ static int find_in_image(struct qcow2_plan *plan, const char *path, struct targe
 		failed = strncmp(path, "refcounts/", 10) == 0
 				 ? find_refcount(image, path + 10, target, err)
 				 : find_by_walk(image, path, target, err);
+	if (!failed)
+		failed = check_place(image, path, target, err);
 	qcow2_image_close(image);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;
@@ -239,6 +271,30 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 				(struct qcow2_bytes){bytes, target->width_bytes}, why, err);
 }
 
+/*
+ * Extensions and the backing file's name lie behind the header: with another header_length they are
+ * laid out again there. 1: that is planned; 0: there is nothing to lay out, or it cannot be done,
+ * so that the number alone is set; -1 with *err filled.
+ */
+static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char *why,
+			   struct qcow2_error *err)
+{
+	struct qcow2_area area;
+	struct qcow2_error ignored;
+	int moved = 0;
+
+	if (length < V3_BYTES || length % 8 != 0 || length > UINT32_MAX)
+		return 0;
+	if (qcow2_area_open(&area, plan, &ignored) == 0 && area.count > 0 &&
+	    area.header->version >= 3) {
+		area.header_length = (uint32_t)length;
+		if (qcow2_area_fits(&area))
+			moved = qcow2_area_plan(&area, plan, why, err) ? -1 : 1;
+	}
+	qcow2_area_close(&area);
+	return moved;
+}
+
 /* Entries of tables: what they say, the image's contents hang on. */
 static bool is_raw(const char *path)
 {
@@ -260,6 +316,7 @@ int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
 	char why[QCOW2_WHY_MAX], safe[QCOW2_WHY_MAX / 2];
 	struct target target = {0};
 	uint64_t number;
+	int moved = 0;
 
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)path, strlen(path)}, safe,
 			  sizeof(safe));
@@ -271,5 +328,9 @@ int qcow2_edit_set(struct qcow2_plan *plan, const char *path, const char *value,
 	if (parse_value(&target, path, value, &number, err))
 		return -1;
 	snprintf(why, sizeof(why), "set %s to %" PRIu64 " (0x%" PRIx64 ")", safe, number, number);
+	if (strcmp(path, "header/header_length") == 0)
+		moved = move_extensions(plan, number, why, err);
+	if (moved != 0)
+		return moved < 0 ? -1 : 0;
 	return store(plan, &target, number, why, err);
 }

@@ -13,6 +13,8 @@
 #define BACKING_MOST       1023
 #define FEATURE_NAME_BYTES 48
 
+static const struct qcow2_bytes any_name = {NULL, 0};
+
 /* Runs a change of the first cluster: opens it, changes it, plans it. */
 static int finish(struct qcow2_area *area, struct qcow2_plan *plan, const char *why, int failed,
 		  struct qcow2_error *err)
@@ -141,6 +143,16 @@ static int change_extension(struct qcow2_area *area, enum qcow2_extension_change
 	return 0;
 }
 
+/* What goes with an extension: of the bitmaps', all bitmaps. */
+static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow2_error *err)
+{
+	uint8_t type[4];
+
+	qcow2_store_be32(type, magic);
+	return qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
+				 (struct qcow2_bytes){type, sizeof(type)}, err);
+}
+
 int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
 			 uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
@@ -154,6 +166,8 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 	int failed = qcow2_area_open(&area, plan, err) ||
 		     change_extension(&area, change, magic, data, err);
 
+	if (!failed && change != QCOW2_EXTENSION_ADD)
+		failed = intend_extension(plan, magic, err);
 	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);
 	return finish(&area, plan, why, failed ? -1 : 0, err);
 }
@@ -173,24 +187,38 @@ static void put_extension(struct qcow2_area *area, uint32_t magic, struct qcow2_
 
 /* ---- backing file, data file, feature names ---- */
 
+static int check_backing(struct qcow2_bytes name, const char *format, struct qcow2_error *err)
+{
+	if (name.size > BACKING_MOST)
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "the backing file's name is %zu bytes long: %d are allowed",
+				  name.size, BACKING_MOST);
+	if (name.size > 0 && (!format || *format == '\0'))
+		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				  "give the backing file's format as well, as in 'backing set "
+				  "base.raw raw': if it has to be guessed, a guest that can write "
+				  "to a raw file chooses what it is read as");
+	return 0;
+}
+
 int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const char *format,
 		       struct qcow2_error *err)
 {
 	struct qcow2_area area;
 	int failed = qcow2_area_open(&area, plan, err);
 
-	if (!failed && name.size > BACKING_MOST)
-		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				    "the backing file's name is %zu bytes long: %d are allowed",
-				    name.size, BACKING_MOST);
+	if (!failed)
+		failed = check_backing(name, format, err);
 	if (!failed) {
 		area.backing = name;
 		area.backing_lost = false;
 		if (name.size == 0)
 			qcow2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
-		else if (format)
+		else
 			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
 	}
+	if (!failed)
+		failed = qcow2_plan_intend(plan, QCOW2_INTENT_BACKING, any_name, err);
 	return finish(&area, plan, name.size > 0 ? "name the backing file" : "no backing file",
 		      failed, err);
 }
@@ -206,6 +234,8 @@ int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struc
 	if (!failed && name.size == 0)
 		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 				    "the data file's name is empty");
+	if (!failed)
+		failed = qcow2_plan_intend(plan, QCOW2_INTENT_DATA_FILE, any_name, err);
 	if (!failed)
 		put_extension(&area, QCOW2_EXTENSION_DATA_FILE, name);
 	return finish(&area, plan, "name the data file", failed, err);
@@ -231,6 +261,8 @@ int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err)
 	end = put_names(end, 0, &qcow2_incompatible_features);
 	end = put_names(end, 1, &qcow2_compatible_features);
 	end = put_names(end, 2, &qcow2_autoclear_features);
+	if (!failed)
+		failed = intend_extension(plan, QCOW2_EXTENSION_FEATURE_NAMES, err);
 	if (!failed)
 		put_extension(&area, QCOW2_EXTENSION_FEATURE_NAMES,
 			      (struct qcow2_bytes){table, (size_t)(end - table)});

@@ -189,10 +189,12 @@ def test_set_refcounts(copy, order):
     (("extension", "add", "1", "--data=x", "--file=y"), "--data and --file at once"),
     (("extension", "add", "1", "--file=/nowhere/x"), "/nowhere/x: No such file or directory"),
     (("extension", "add", "1", "--data=" + "x" * 5000), "has no room"),
-    (("backing", "set"), "backing set NAME [FORMAT], or clear"),
+    (("backing", "set"), "backing set NAME FORMAT, or clear"),
     (("backing", "set", ""), "name is empty"),
-    (("backing", "set", "x" * 1024), "1024 bytes long: 1023 are allowed"),
-    (("backing", "away"), "backing set NAME [FORMAT], or clear"),
+    (("backing", "set", "x"), "give the backing file's format as well"),
+    (("backing", "set", "x", ""), "give the backing file's format as well"),
+    (("backing", "set", "x" * 1024, "raw"), "1024 bytes long: 1023 are allowed"),
+    (("backing", "away"), "backing set NAME FORMAT, or clear"),
     (("data-file", "set", "x"), "it has no data file to name"),
     (("data-file", "unset", "x"), "data-file set NAME"),
     (("feature-names", "forget"), "feature-names rebuild"),
@@ -297,8 +299,10 @@ def test_backing(plain):
     done(plain, "backing", "set", "b\u00e4cker.qcow2", "qcow2")
     shown = document(plain)["backing_file"]
     assert shown["name"] == "b\u00e4cker.qcow2" and 0xe2792aca in extensions(plain)
-    done(plain, "backing", "set", "other")
-    assert document(plain)["backing_file"]["name"] == "other" and 0xe2792aca in extensions(plain)
+    refused(plain, "backing", "set", "other", says="give the backing file's format as well")
+    done(plain, "backing", "set", "other", "raw")
+    assert document(plain)["backing_file"]["name"] == "other"
+    assert extensions(plain)[0xe2792aca]["length"] == 3
     done(plain, "backing", "clear")
     assert read(plain) == before
 

@@ -179,8 +179,10 @@ static int change(void)
 	qcow2_bitmap_editor_close(editor);
 	qcow2_plan_free(plan);
 	close_image();
-	if (!failed)
+	if (!failed) {
 		assert_false(verdict.adds_problems);
+		assert_int_equal(verdict.refusals_total, 0);
+	}
 	return failed;
 }
 
@@ -198,6 +200,7 @@ static int repair(void)
 	if (!failed) {
 		assert_true(qcow2_plan_count(plan) > 3);
 		assert_int_equal(verdict.after.corruptions, 0);
+		assert_int_equal(verdict.refusals_total, 0);
 	}
 	qcow2_plan_free(plan);
 	close_image();
@@ -304,8 +307,8 @@ static void repairs(void **state)
 {
 	(void)state;
 	write_image(0x9000000000000001);
-	/* The list of what was wrong before: all is well afterwards. */
-	try_all(repair, 30, 1, 20);
+	/* The list of what was wrong before, and its index: all is well afterwards. */
+	try_all(repair, 30, 2, 20);
 }
 
 static void full_devices(void **state)

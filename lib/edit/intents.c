@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* See intents.h. */
+#include "edit/intents.h"
+
+#include "base/error.h"
+#include "edit/inventory.h"
+#include "edit/plan.h"
+
+#define INTENTS_MOST ((size_t)1 << 22)
+/* Kinds of hashes besides enum qcow2_intent. */
+#define ANY     UINT64_C(0x100)
+#define RENAMED UINT64_C(0x200)
+
+void qcow2_intents_init(struct qcow2_intents *intents)
+{
+	qcow2_name_set_init(&intents->set, INTENTS_MOST);
+	qcow2_hash_key_make(&intents->key);
+}
+
+void qcow2_intents_release(struct qcow2_intents *intents)
+{
+	qcow2_name_set_release(&intents->set);
+}
+
+/* Set apart from the hashes of an inventory by the other half of the key. */
+static uint64_t hash_of(const struct qcow2_intents *intents, uint64_t kind, struct qcow2_bytes name)
+{
+	struct qcow2_hash_key key = {intents->key.low, intents->key.high ^ (kind << 32)};
+
+	return qcow2_hash(&key, name);
+}
+
+/* The hash for all names of an intent. */
+static uint64_t hash_of_any(const struct qcow2_intents *intents, enum qcow2_intent intent)
+{
+	return hash_of(intents, ANY + (uint64_t)intent, (struct qcow2_bytes){NULL, 0});
+}
+
+int qcow2_plan_intend(struct qcow2_plan *plan, enum qcow2_intent intent, struct qcow2_bytes name,
+		      struct qcow2_error *err)
+{
+	struct qcow2_intents *intents = &plan->intents;
+	uint64_t earlier, hash = name.data ? hash_of(intents, 1 + (uint64_t)intent, name)
+					   : hash_of_any(intents, intent);
+
+	if (qcow2_name_set_insert(&intents->set, hash, 0, &earlier) != QCOW2_ERROR_NONE)
+		return qcow2_fail_memory(err);
+	return 0;
+}
+
+bool qcow2_is_intended(const struct qcow2_plan *plan, enum qcow2_intent intent,
+		       struct qcow2_bytes name)
+{
+	const struct qcow2_intents *intents = &plan->intents;
+
+	return qcow2_name_set_find(&intents->set, hash_of_any(intents, intent)) !=
+		       QCOW2_NAME_SET_NEW ||
+	       qcow2_name_set_find(&intents->set, hash_of(intents, 1 + (uint64_t)intent, name)) !=
+		       QCOW2_NAME_SET_NEW;
+}
+
+uint64_t qcow2_name_before(const struct qcow2_intents *intents, struct qcow2_bytes new_name)
+{
+	uint64_t old = qcow2_name_set_find(&intents->set, hash_of(intents, RENAMED, new_name));
+
+	return old != QCOW2_NAME_SET_NEW ? old : qcow2_hash_bitmap(&intents->key, new_name);
+}
+
+bool qcow2_plan_renames(struct qcow2_plan *plan, struct qcow2_bytes old_name,
+			struct qcow2_bytes new_name)
+{
+	struct qcow2_intents *intents = &plan->intents;
+	uint64_t earlier, old = qcow2_name_before(intents, old_name);
+
+	if (old == QCOW2_NAME_SET_NEW)
+		old--;
+	/* What the plan made it vouches for under any name. */
+	if (qcow2_is_intended(plan, QCOW2_INTENT_BITMAP_MADE, old_name) &&
+	    qcow2_plan_intend(plan, QCOW2_INTENT_BITMAP_MADE, new_name, NULL))
+		return false;
+	return qcow2_name_set_insert(&intents->set, hash_of(intents, RENAMED, new_name), old,
+				     &earlier) == QCOW2_ERROR_NONE;
+}
