@@ -10,7 +10,8 @@
 
 #include <qcow2/text.h>
 
-#define ROW 16
+#define ROW            16
+#define REFUSAL_INDENT 6
 
 const char *plan_phase_name(enum qcow2_phase phase)
 {
@@ -106,14 +107,15 @@ void plan_show_refusals(struct spool *out, const struct qcow2_plan_verdict *verd
 {
 	for (size_t i = 0; i < verdict->refusal_count; i++) {
 		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+		char text[640];
 
-		spool_print(out, "%s%s", before, refusal->guard->id);
-		if (refusal->where[0])
-			spool_print(out, " at %s", refusal->where);
-		spool_print(out, ": %s", refusal->guard->refusal);
-		if (refusal->text[0])
-			spool_print(out, " (%s)", refusal->text);
-		spool_print(out, " Instead: %s.\n", refusal->guard->way_out);
+		spool_print(out, "%s%s%s%s\n", before, refusal->guard->id,
+			    refusal->where[0] ? " at " : "", refusal->where);
+		snprintf(text, sizeof(text), "%s%s%s%s", refusal->guard->refusal,
+			 refusal->text[0] ? " (" : "", refusal->text, refusal->text[0] ? ")" : "");
+		spool_wrapped(out, REFUSAL_INDENT, text);
+		snprintf(text, sizeof(text), "Instead: %s.", refusal->guard->way_out);
+		spool_wrapped(out, REFUSAL_INDENT, text);
 	}
 	if (verdict->refusals_total > verdict->refusal_count)
 		spool_print(out, "%s... and %" PRIu64 " more\n", before,

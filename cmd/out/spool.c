@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 1024
+#define WIDTH          79
 
 void spool_init(struct spool *spool, int fd)
 {
@@ -104,6 +105,26 @@ void spool_print(struct spool *spool, const char *format, ...)
 	if (size > 0 && spool->errnum == 0)
 		spool_write(spool, longer ? longer : line, (size_t)size);
 	free(longer);
+}
+
+void spool_wrapped(struct spool *spool, unsigned indent, const char *text)
+{
+	while (*text) {
+		size_t length = strlen(text), most = WIDTH - indent;
+
+		if (length > most) {
+			length = most;
+			while (length > 0 && text[length] != ' ')
+				length--;
+			/* A word that is longer than a line stands in one of its own. */
+			if (length == 0)
+				length = strcspn(text, " ");
+		}
+		spool_fill(spool, ' ', indent);
+		spool_write(spool, text, length);
+		spool_text(spool, "\n");
+		text += length + strspn(text + length, " ");
+	}
 }
 
 bool spool_finish(struct spool *spool)

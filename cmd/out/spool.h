@@ -80,6 +80,9 @@ void spool_text(struct spool *spool, const char *text);
 void spool_print(struct spool *spool, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* ASCII text in lines that fit a terminal of 80 columns, each indented so far. */
+void spool_wrapped(struct spool *spool, unsigned indent, const char *text);
+
 /* Writes what is left. False if anything could not be written; errnum says why. */
 bool spool_finish(struct spool *spool);
 

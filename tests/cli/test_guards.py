@@ -51,9 +51,11 @@ def guards_of(path, *lines):
     dry = subprocess.run([QCOW2, "edit", "-nj", "--script=-", path], stdout=subprocess.PIPE,
                          input="\n".join(lines).encode(), stderr=subprocess.PIPE, check=False)
     verdict = json.loads(dry.stdout)["verdict"]
+    said = " ".join(done.stderr.decode().split())  # its lines fit a terminal
+    wrapped = [line for line in done.stderr.decode().splitlines() if line.startswith(" " * 6)]
+    assert wrapped and max(map(len, wrapped)) < 80
     for refusal in verdict["refusals"]:
-        assert refusal["guard"].encode() in done.stderr
-        assert refusal["way-out"].encode() in done.stderr
+        assert refusal["guard"] in said and refusal["way-out"] in said
     return {refusal["guard"] for refusal in verdict["refusals"]}
 
 
