@@ -282,11 +282,11 @@ int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed
 	int failed = -1;
 
 	*freed = (struct qcow2_places){.items = NULL};
+	if (!bytes)
+		return qcow2_fail_memory(err);
 	f.before.bytes = bytes;
 	f.after.bytes = bytes + PIECE_BYTES;
-	if (!bytes)
-		qcow2_fail_memory(err);
-	else if (qcow2_plan_view(plan, &view, err) == 0)
+	if (qcow2_plan_view(plan, &view, err) == 0)
 		failed = is_comparable(&f, view) && (compare_blocks(&f) || add_flags(&f));
 	qcow2_image_close(f.before.image);
 	qcow2_image_close(f.after.image);

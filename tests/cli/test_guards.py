@@ -53,7 +53,7 @@ def guards_of(path, *lines):
     verdict = json.loads(dry.stdout)["verdict"]
     said = " ".join(done.stderr.decode().split())  # its lines fit a terminal
     wrapped = [line for line in done.stderr.decode().splitlines() if line.startswith(" " * 6)]
-    assert wrapped and max(map(len, wrapped)) < 80
+    assert bool(wrapped) == bool(verdict["refusals"]) and all(len(line) < 80 for line in wrapped)
     for refusal in verdict["refusals"]:
         assert refusal["guard"] in said and refusal["way-out"] in said
     return {refusal["guard"] for refusal in verdict["refusals"]}
