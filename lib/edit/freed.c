@@ -287,7 +287,7 @@ int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed
 	f.before.bytes = bytes;
 	f.after.bytes = bytes + PIECE_BYTES;
 	if (qcow2_plan_view(plan, &view, err) == 0)
-		failed = is_comparable(&f, view) && (compare_blocks(&f) || add_flags(&f));
+		failed = is_comparable(&f, view) && (compare_blocks(&f) || add_flags(&f)) ? -1 : 0;
 	qcow2_image_close(f.before.image);
 	qcow2_image_close(f.after.image);
 	qcow2_source_close(view);
