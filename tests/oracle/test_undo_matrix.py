@@ -14,12 +14,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "forge"))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from helpers import document, run  # noqa: E402
+from helpers import QCOW2, document, run  # noqa: E402
 
 M = 1 << 20
 SIZE = 64 * M
 CONTENTS = ("write -P 1 0 8M", "write -P 1 20M 1M", "discard 20M 1M")
-IMAGE = object()  # stands for its path
+IMAGE, LATER = object(), object()  # stand for the path of the image, and of a later undo file
+OTHER = (QCOW2, "edit", "--data=y", "--undo-file", LATER, IMAGE, "extension", "add", "0x55")
 EDIT = os.path.join(HERE, "..", "..", "docs", "edit.md")
 
 # What stands in the table of docs/edit.md.
@@ -60,6 +61,8 @@ EVENTS = {
     "a snapshot": (("qemu-img", "snapshot", "-c", "s0", IMAGE),),
     "a resize": (("qemu-img", "resize", "-q", "-f", "qcow2", IMAGE, "+64M"),),
     "qemu-img check -r all": (("qemu-img", "check", "-q", "-r", "all", IMAGE),),
+    "another change": (OTHER,),
+    "another change, undone": (OTHER, (QCOW2, "undo", LATER)),
 }
 
 
@@ -120,7 +123,7 @@ def dirty(path, name):
             for granule in range(start // 65536, (start + length + 65535) // 65536)}
 
 
-def outcome_of(path, before, undo):
+def outcome_of(path, before, undo, later):
     """What an undo did; whatever that is, nothing that is lost may look as if it were not."""
     now, seen = read(path), disk(path)
     done = run("undo", undo)
@@ -128,6 +131,7 @@ def outcome_of(path, before, undo):
     assert disk(path) == seen, "the guest's data are other ones"
     if done.returncode == 1:
         assert b"written to since" in done.stderr and read(path) == now
+        assert later.encode() in done.stderr
         return REFUSED
     tool("qemu-img", "check", path)
     assert run("check", path).returncode == 0
@@ -172,15 +176,15 @@ def test_the_table_is_whole():
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_undo_after(change, event, tmp_path):
-    path, undo = str(tmp_path / "a.qcow2"), str(tmp_path / "undo")
+    path, undo, later = (str(tmp_path / name) for name in ("a.qcow2", "undo", "later"))
     front, back, wanted = CHANGES[change]
     make(path, wanted)
     before, trusted = read(path), {n: dirty(path, n) for n in bitmaps(path)}
     done = run(front[0], *front[1:], f"--undo-file={undo}", path, *back)
     assert done.returncode == 0, done
     for words in EVENTS[event]:
-        tool(*(path if word == IMAGE else word for word in words))
-    outcome = outcome_of(path, before, undo)
+        tool(*({IMAGE: path, LATER: later}.get(word, word) for word in words))
+    outcome = outcome_of(path, before, undo, later if event == "another change" else "")
     assert outcome == TABLE[change, event]
     if outcome == SAFE:
         written = assert_safe(path, before)
