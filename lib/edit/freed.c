@@ -12,8 +12,9 @@
 #include "check/classify.h"
 #include "edit/plan.h"
 
-/* So much of a refcount block is compared at once. */
-#define PIECE_BYTES ((size_t)65536)
+/* So much of a refcount block, or of the table, is compared at once. */
+#define PIECE_BYTES   ((size_t)65536)
+#define PIECE_ENTRIES (PIECE_BYTES / 8)
 /* What may be compared beyond all that the file stores: a hostile table names a block often. */
 #define SLACK_BYTES     (UINT64_C(64) << 20)
 #define FLAGS_LAST      15 /* of a directory entry: the byte that says that it is in use */
@@ -26,7 +27,8 @@ struct counting {
 	struct qcow2_image *image;
 	const struct qcow2_geometry *geometry;
 	uint64_t table_offset, table_entries;
-	uint8_t *bytes; /* PIECE_BYTES */
+	uint8_t *bytes; /* PIECE_BYTES of a block */
+	uint8_t *table; /* PIECE_BYTES of the table */
 };
 
 struct freeing {
@@ -80,22 +82,24 @@ static int read_padded(const struct counting *counting, uint64_t offset, size_t 
 		       : qcow2_source_read(counting->source, offset, counting->bytes, stored, err);
 }
 
-/* Where the block of that index is; 0: there is none. */
-static int find_block(const struct counting *counting, uint64_t index, uint64_t *offset,
-		      struct qcow2_error *err)
+/* Reads a piece of the table, from the entry first on; what is not there is zeros. */
+static int load_table(const struct counting *counting, uint64_t first, struct qcow2_error *err)
 {
-	uint8_t raw[8];
+	uint64_t left = first < counting->table_entries ? counting->table_entries - first : 0;
+	size_t size = (left < PIECE_ENTRIES ? (size_t)left : PIECE_ENTRIES) * 8;
 
-	*offset = 0;
-	if (index >= counting->table_entries)
-		return 0;
-	if (qcow2_source_read(counting->source, counting->table_offset + index * 8, raw,
-			      sizeof(raw), err))
-		return -1;
-	*offset = qcow2_load_be64(raw) & OFFSET_MASK;
-	if (*offset % counting->geometry->cluster_size_bytes != 0)
-		*offset = 0;
-	return 0;
+	memset(counting->table + size, 0, PIECE_BYTES - size);
+	return size == 0 ? 0
+			 : qcow2_source_read(counting->source, counting->table_offset + first * 8,
+					     counting->table, size, err);
+}
+
+/* Where the block of an entry of that piece is; 0: there is none. */
+static uint64_t find_block(const struct counting *counting, uint64_t entry)
+{
+	uint64_t offset = qcow2_load_be64(counting->table + entry * 8) & OFFSET_MASK;
+
+	return offset % counting->geometry->cluster_size_bytes == 0 ? offset : 0;
 }
 
 /* Adds a cluster, but for what the plan changes itself. */
@@ -177,28 +181,40 @@ static bool is_changed(const struct freeing *f, uint64_t offset)
 	return segment && segment->offset_bytes < offset + f->before.geometry->cluster_size_bytes;
 }
 
+/* The blocks of a piece of the table. */
+static int compare_table(struct freeing *f, uint64_t first, uint64_t count)
+{
+	if (load_table(&f->before, first, f->err) || load_table(&f->after, first, f->err))
+		return -1;
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t before = find_block(&f->before, i), after = find_block(&f->after, i);
+
+		if (before == 0 || (before == after && !is_changed(f, before)))
+			continue;
+		if (compare_block(f, first + i, before, after))
+			return -1;
+	}
+	return 0;
+}
+
 /* All blocks that count clusters of the file as it is. */
 static int compare_blocks(struct freeing *f)
 {
 	const struct qcow2_geometry *geometry = f->before.geometry;
 	uint64_t clusters = (f->plan->old_size_bytes >> geometry->cluster_bits) + 1;
 	uint64_t needed = clusters / geometry->refcount_block_entries + 1;
+	uint64_t first = 0, end = f->before.table_entries;
 
-	for (uint64_t i = 0; i < f->before.table_entries && i < needed; i++) {
-		uint64_t before, after, at = f->before.table_offset + i * 8;
-		uint64_t hole = qcow2_source_hole_end(f->before.source, at);
+	if (end > needed)
+		end = needed;
+	while (first < end) {
+		uint64_t count = end - first < PIECE_ENTRIES ? end - first : PIECE_ENTRIES;
+		uint64_t at = f->before.table_offset + first * 8;
+		uint64_t hole = (qcow2_source_hole_end(f->before.source, at) - at) / 8;
 
-		if (hole - at >= 8) {
-			i += (hole - at) / 8 - 1;
-			continue;
-		}
-		if (find_block(&f->before, i, &before, f->err) ||
-		    find_block(&f->after, i, &after, f->err))
+		if (hole < count && compare_table(f, first, count))
 			return -1;
-		if (before == 0 || (before == after && !is_changed(f, before)))
-			continue;
-		if (compare_block(f, i, before, after))
-			return -1;
+		first += hole < count ? count : hole;
 	}
 	return 0;
 }
@@ -278,7 +294,7 @@ int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed
 		.err = err,
 	};
 	struct qcow2_source *view = NULL;
-	uint8_t *bytes = qcow2_alloc_buffer(2 * PIECE_BYTES);
+	uint8_t *bytes = qcow2_alloc_buffer(4 * PIECE_BYTES);
 	int failed = -1;
 
 	*freed = (struct qcow2_places){.items = NULL};
@@ -286,6 +302,8 @@ int qcow2_plan_freed(struct qcow2_plan *plan, const struct qcow2_places *changed
 		return qcow2_fail_memory(err);
 	f.before.bytes = bytes;
 	f.after.bytes = bytes + PIECE_BYTES;
+	f.before.table = bytes + 2 * PIECE_BYTES;
+	f.after.table = bytes + 3 * PIECE_BYTES;
 	if (qcow2_plan_view(plan, &view, err) == 0)
 		failed = is_comparable(&f, view) && (compare_blocks(&f) || add_flags(&f)) ? -1 : 0;
 	qcow2_image_close(f.before.image);
