@@ -213,6 +213,7 @@ static bool is_text(struct qcow2_bytes data)
 /* The directory that a bitmaps extension names. The library follows the first such extension. */
 static int show_directory(struct walk *walk, struct qcow2_bytes data, struct qcow2_error *err)
 {
+	struct qcow2_bitmaps_extension extension;
 	struct qcow2_bitmaps *bitmaps = NULL;
 	int status = -1;
 
@@ -225,6 +226,10 @@ static int show_directory(struct walk *walk, struct qcow2_bytes data, struct qco
 		return 0;
 	}
 	walk->directory_shown = true;
+	qcow2_bitmaps_extension_decode(&extension, data.data, data.size);
+	/* Where no bitmaps are, qcow2.py reads nothing, wherever that is. */
+	if (extension.nb_bitmaps == 0)
+		return 0;
 	if (qcow2_bitmaps_open(walk->image, &bitmaps, err) == 0) {
 		status = show_bitmaps(walk, bitmaps, err);
 	} else if (err->code == QCOW2_ERROR_BROKEN || err->code == QCOW2_ERROR_NOT_FOUND) {

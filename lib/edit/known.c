@@ -2,7 +2,6 @@
 /* See known.h. */
 #include "edit/known.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define KNOWN_MOST ((size_t)1 << 21)
@@ -63,17 +62,19 @@ static const char *past_number(const char *where, const char *list, const struct
 {
 	size_t size = strlen(list);
 	const struct qcow2_item *item;
-	char *end;
-	uint64_t index;
+	const char *at = where + size;
+	uint64_t index = 0;
 
-	if (strncmp(where, list, size) != 0 || where[size] < '0' || where[size] > '9')
+	if (strncmp(where, list, size) != 0 || *at < '0' || *at > '9')
 		return where;
-	index = strtoull(where + size, &end, 10);
+	/* The check has written it: it is decimal, and no list is so long that it overflows. */
+	for (; *at >= '0' && *at <= '9'; at++)
+		index = index * 10 + (uint64_t)(*at - '0');
 	item = qcow2_items_at(items, index);
 	if (!item)
 		return where;
 	*hash = item->old_hash;
-	return end;
+	return at;
 }
 
 static uint64_t hash_path(const struct qcow2_known *known, uint64_t salt, const char *where,

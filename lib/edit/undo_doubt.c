@@ -103,13 +103,18 @@ static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 {
 	struct qcow2_bitmaps *bitmaps;
 	struct qcow2_bitmap bitmap;
-	struct qcow2_error *err = d->u->err;
+	struct qcow2_error *err = d->u->err, why;
 	int more = 0, failed = 0;
 
 	if (!has_bitmaps(image))
 		return 0;
-	if (qcow2_bitmaps_open(image, &bitmaps, err))
-		return err->code == QCOW2_ERROR_MEMORY || err->code == QCOW2_ERROR_IO ? -1 : 0;
+	if (qcow2_bitmaps_open(image, &bitmaps, &why)) {
+		if (why.code != QCOW2_ERROR_MEMORY && why.code != QCOW2_ERROR_IO)
+			return 0;
+		if (err)
+			*err = why;
+		return -1;
+	}
 	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
 		if (bitmap.raw.size == ENTRY_BYTES && !bitmap.cut)
 			failed = visit(d, &bitmap);
@@ -242,14 +247,31 @@ static int find_patches(struct distrusting *d)
 	return each_bitmap(d, d->then, distrust);
 }
 
+int qcow2_undo_open_image(struct qcow2_undoing *u, struct qcow2_source *source,
+			  struct qcow2_image **out)
+{
+	struct qcow2_error why;
+
+	*out = NULL;
+	if (qcow2_image_open(source, out, &why) == 0)
+		return 0;
+	*out = NULL;
+	if (why.code != QCOW2_ERROR_MEMORY && why.code != QCOW2_ERROR_IO)
+		return 0;
+	if (u->err)
+		*u->err = why;
+	return -1;
+}
+
 int qcow2_undo_distrust(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
 	struct distrusting d = {.u = u, .restored = restored, .entries_left = ENTRIES_MOST};
-	struct qcow2_error ignored;
 	int failed = 0;
 
 	/* What is no image holds nothing that could be believed. */
-	if (qcow2_image_open(restored, &d.then, &ignored))
+	if (qcow2_undo_open_image(u, restored, &d.then))
+		return -1;
+	if (!d.then)
 		return 0;
 	qcow2_hash_key_make(&d.key);
 	qcow2_name_set_init(&d.trusted, BITMAPS_MOST);
@@ -275,11 +297,12 @@ static int mark(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
 	struct distrusting d = {.u = u};
-	struct qcow2_error ignored;
 	uint64_t autoclear;
 	int failed = 0;
 
-	if (qcow2_image_open(restored, &d.then, &ignored))
+	if (qcow2_undo_open_image(u, restored, &d.then))
+		return -1;
+	if (!d.then)
 		return 0;
 	autoclear = qcow2_image_header(d.then)->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
 	for (unsigned i = 0; i < 8 && !failed; i++) {

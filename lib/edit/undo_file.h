@@ -109,10 +109,16 @@ int qcow2_undo_check_places(struct qcow2_undoing *u);
 int qcow2_undo_check_freed(struct qcow2_undoing *u);
 /* Whether the guest may have written to its data in place since, for all that is known. */
 enum qcow2_undo_doubt qcow2_undo_find_doubt(struct qcow2_undoing *u);
+/* If there is doubt: proves that all that a guest may have written in place stays in its sight. */
+int qcow2_undo_check_guest(struct qcow2_undoing *u, struct qcow2_source *restored);
 /* What must not come back as it was, if there is doubt: fills u->patches and the result. */
 int qcow2_undo_distrust(struct qcow2_undoing *u, struct qcow2_source *restored);
 /* Where earlier undos may have set or cleared bits: fills u->marks. */
 int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored);
+
+/* Opens what may be no image: *out stays NULL then, and 0 is returned. Errors: memory, reading. */
+int qcow2_undo_open_image(struct qcow2_undoing *u, struct qcow2_source *source,
+			  struct qcow2_image **out);
 
 /* QCOW2_ERROR_MISMATCH; the text goes on with what that means. */
 int qcow2_undo_mismatch(struct qcow2_undoing *u, uint64_t offset, const char *text);

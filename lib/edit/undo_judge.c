@@ -103,20 +103,6 @@ static int check_without_digests(struct qcow2_undoing *u, struct qcow2_source *r
 				   "saved bytes back all the same)");
 }
 
-/* A guest may have written where no disk would be any more. */
-static int check_size_of_disk(struct qcow2_undoing *u)
-{
-	enum qcow2_problem_id id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE;
-
-	if (u->result->doubt == QCOW2_UNDO_NO_DOUBT || u->is_exact ||
-	    u->then.by_kind[id] <= u->now.by_kind[id])
-		return 0;
-	return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
-				   "the virtual disk would become smaller, and what a guest may "
-				   "have written behind its new end would be cut off (--exact does "
-				   "it all the same)");
-}
-
 static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
 	if (qcow2_undo_find_marks(u, restored) || qcow2_undo_check_places(u))
@@ -134,12 +120,12 @@ static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
 	u->result->doubt = qcow2_undo_find_doubt(u);
 	if (qcow2_undo_check_freed(u))
 		return -1;
-	if (u->undo->info.proves_metadata ? check_digests(u, restored) || check_size_of_disk(u)
+	if (u->undo->info.proves_metadata ? check_digests(u, restored)
 					  : check_without_digests(u, restored))
 		return -1;
 	if (u->result->doubt == QCOW2_UNDO_NO_DOUBT || u->is_exact)
 		return 0;
-	return qcow2_undo_distrust(u, restored);
+	return qcow2_undo_check_guest(u, restored) || qcow2_undo_distrust(u, restored) ? -1 : 0;
 }
 
 int qcow2_undo_find_out(struct qcow2_undoing *u)

@@ -57,6 +57,21 @@ static bool is_original(void)
 	return size == IMAGE_BYTES && memcmp(now, before, IMAGE_BYTES) == 0;
 }
 
+/*
+ * What is left after undos that failed: one of them may have begun to write, and then nobody knows
+ * whether a guest wrote, so that the autoclear bit stays clear.
+ */
+static bool is_put_back(void)
+{
+	uint8_t original = before[95];
+	bool same = is_original();
+
+	before[95] = 0;
+	same |= is_original();
+	before[95] = original;
+	return same;
+}
+
 /* Everything that a plan is made of. 0 if all of it worked. */
 static int edit(void)
 {
@@ -148,7 +163,7 @@ static void allocations(void **state)
 		failed = undo();
 		faults_fail_allocation = 0;
 	}
-	assert_true(n > 3 && is_original());
+	assert_true(n > 3 && is_put_back());
 }
 
 static void failing_reads(void **state)
@@ -171,7 +186,7 @@ static void failing_reads(void **state)
 		failed = undo();
 	}
 	faults_pread = NULL;
-	assert_true(fail_read > 3 && is_original());
+	assert_true(fail_read > 3 && is_put_back());
 }
 
 int main(void)
