@@ -14,6 +14,7 @@
 #define COMPRESSED      (UINT64_C(1) << 62)
 #define ZEROS           UINT64_C(1)          /* of an entry that is not extended */
 #define ALLOCATED_MASK  UINT64_C(0xffffffff) /* of the second word of an extended entry */
+#define L1_MOST_ENTRIES (UINT64_C(1) << 22)
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
 /* The image as it is, and as it would be. */
@@ -91,6 +92,9 @@ static int compare_l1(struct guest *g)
 	uint64_t there = qcow2_table_begin(g->l1_now, now->l1_table_offset, now->l1_size);
 	uint64_t then_there = qcow2_table_begin(g->l1_then, then->l1_table_offset, then->l1_size);
 
+	/* No program opens an image with a larger one; a hostile one may claim any. */
+	if (there > L1_MOST_ENTRIES)
+		return refuse_mapping(g, now->l1_table_offset);
 	for (uint64_t i = 0; i < there; i++) {
 		uint64_t a, b;
 

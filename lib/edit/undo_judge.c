@@ -76,6 +76,9 @@ static int check_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
 		return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
 					   "the image was written to since: its metadata are not "
 					   "what the change left");
+	/* With these metadata, what was used in between is free again. */
+	if (qcow2_undo_check_freed(u))
+		return -1;
 	if (!is_same(&u->then, undo->digest_before))
 		return qcow2_undo_mismatch(
 			u, QCOW2_NO_OFFSET,
@@ -93,7 +96,7 @@ static int check_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
  */
 static int check_without_digests(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
-	if (check_first(u, restored))
+	if (qcow2_undo_check_freed(u) || check_first(u, restored))
 		return -1;
 	if (u->is_untouched || u->is_exact)
 		return 0;
@@ -118,8 +121,6 @@ static int prove(struct qcow2_undoing *u, struct qcow2_source *restored)
 		return 0;
 	u->result->is_undone = false;
 	u->result->doubt = qcow2_undo_find_doubt(u);
-	if (qcow2_undo_check_freed(u))
-		return -1;
 	if (u->undo->info.proves_metadata ? check_digests(u, restored)
 					  : check_without_digests(u, restored))
 		return -1;

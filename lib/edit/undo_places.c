@@ -182,8 +182,8 @@ int qcow2_undo_check_freed(struct qcow2_undoing *u)
 		    !differs_in_marks(u, record, now, then))
 			failed = qcow2_undo_mismatch(
 				u, record->offset_bytes,
-				"the image was written to since: clusters that the change freed "
-				"were used for something else");
+				"the image was written to since: clusters that the change freed, "
+				"or bitmaps that it left alone, are not what they were");
 	}
 	qcow2_free(now);
 	return failed ? -1 : 0;
