@@ -69,7 +69,8 @@ def by_qemu(rng, path):
     words = ["-o", options] if options else []
     if rng.random() < 0.3 and "data_file" not in options:
         words += ["-b", os.path.join(folder, "base.raw"), "-F", "raw"]
-    quiet("qemu-img", "create", "-q", "-f", "qcow2", *words, path, "1M")
+    # The data file is made where the program runs, and looked for beside the image.
+    quiet("qemu-img", "create", "-q", "-f", "qcow2", *words, path, "1M", cwd=folder)
     if "0.10" not in options and rng.random() < 0.7:
         for name in ("b0", "b1"):
             quiet("qemu-img", "bitmap", "--add", "-g", "4k", path, name)
