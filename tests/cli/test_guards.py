@@ -357,6 +357,19 @@ def test_verbs_mean_it(copy, line):
     passes(copy(OVERLAY), line)
 
 
+@pytest.mark.parametrize("text", [OVERLAY, PLAIN])
+@pytest.mark.parametrize("line, guard", [
+    ("extension remove 0xe2792aca", "backing-format"),
+    ("extension replace 0xe2792aca --data=", "backing-format"),
+    ("set header/backing_file_size=2", "backing-file"),
+])
+def test_another_line_unmakes_it(copy, text, line, guard):
+    """What 'backing set' means is the name and the format that it gives."""
+    assert guards_of(copy(text), "backing set new.raw raw", line) == {guard}
+    passes(copy(text), "backing set other.qcow2 qcow2", "backing set new.raw raw")
+    passes(copy(text), "backing set new.raw raw", "backing clear")
+
+
 @pytest.mark.parametrize("length", [104, 120, 128, 512])
 def test_header_length(copy, length):
     """Extensions and the backing file's name move along, and back."""
@@ -444,6 +457,17 @@ def test_leak_hides_nothing(copy):
     cluster = layout.where("data/0") // 4096
     done = edit(path, line, f"set refcounts/0/{cluster}=1")
     assert done.returncode == 1 and b"refcount-high" in done.stderr
+
+
+def test_low_count_that_goes_hides_no_leak(copy):
+    """Where a table counts too little, the pointer to it goes, and all the data that it leads to."""
+    path = copy(PLAIN, "set refcount_of/l2/0 0")
+    done = edit(path, "set l1/0=0")
+    assert done.returncode == 1 and b"refcount-high" in done.stderr, done
+    path = copy(PLAIN, "set refcount_of/data/0 0")
+    cluster = image(PLAIN)[1].where("data/0") // 4096
+    done = edit(path, f"set refcounts/0/{cluster}=7")
+    assert done.returncode == 1 and b"refcount-high" in done.stderr, done
 
 
 def test_less_wrong_is_not_new(copy):
