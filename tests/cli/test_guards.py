@@ -132,6 +132,19 @@ def test_dirty_images_are_edited(copy):
     assert new and all(offset >= size // 4096 * 4096 for offset in new)
 
 
+def test_tables_of_dirty_images(copy):
+    """What loses its last pointer does not leak where it counts as free: it would just be gone."""
+    path, layout = behind(copy)
+    data = layout.where("data/0")
+    for lines in (["set l2/0/0=0"], ["set l1/0=0"], [f"set l2/0/9={1 << 63 | data}", "set l2/0/0=0"]):
+        assert "dirty-image" in guards_of(path, *lines)
+    # Nobody has to guess once the counts are right.
+    mend = [f"set {where}={count}" for where, count in counts(path)]
+    mend = [line for line in mend if not line.startswith(f"set refcounts/0/{data // 4096}=")]
+    passes(path, "set l2/0/0=0", *mend, CLEAR_DIRTY[0])
+    assert run("check", path).returncode == 0
+
+
 CLEAR_CORRUPT = "feature incompatible corrupt off"
 
 
@@ -191,6 +204,17 @@ def test_unknown_features(copy):
 ])
 def test_encoding(copy, text, line):
     assert "encoding" in guards_of(copy(text), *line.split("\n"))
+
+
+@pytest.mark.parametrize("line", ["set luks/key_bytes=32", "set luks/mk_digest_iter=1",
+                                  "set luks/payload_offset=4041",
+                                  "set luks/key_slots/0/iterations=7"])
+def test_keys(copy, line):
+    """Another LUKS header makes noise of the data; a damaged one may be mended."""
+    assert guards_of(copy(PLAIN + "luks1 slots=2\n"), line) >= {"encoding"}
+    path = copy(PLAIN + "luks1 slots=2\n", "set luks/version 7")
+    passes(path, "set luks/version=1")
+    assert guards_of(path, line) >= {"encoding"}
 
 
 def test_encoding_of_nothing(copy):
