@@ -206,6 +206,15 @@ def test_encoding(copy, text, line):
     assert "encoding" in guards_of(copy(text), *line.split("\n"))
 
 
+def test_repair_of_twins(copy):
+    """The one in use goes; the other one, under a new name, is not taken for it."""
+    path = copy(PLAIN + "bitmap twin flags=in_use,auto bits=0\nbitmap twin flags=auto bits=1\n")
+    done = run("bitmap", "repair", "--no-undo", "--drop-bad", path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(run("bitmap", "list", "-j", path).stdout)["bitmaps"]
+    assert [(one["name"], one["state"]) for one in found] == [("twin-1", "enabled")]
+
+
 @pytest.mark.parametrize("line", ["set luks/key_bytes=32", "set luks/mk_digest_iter=1",
                                   "set luks/payload_offset=4041",
                                   "set luks/key_slots/0/iterations=7"])
