@@ -103,7 +103,8 @@ enum qcow2_intent {
 	/* A header extension goes, or gets other data; its name is its type, four bytes,
 	 * big-endian. */
 	QCOW2_INTENT_EXTENSION,
-	QCOW2_INTENT_BACKING,     /* the backing file gets another name or format, or goes */
+	/* The backing file gets this name; with an empty one it goes, and its format may. */
+	QCOW2_INTENT_BACKING,
 	QCOW2_INTENT_DATA_FILE,   /* the data file gets another name */
 	QCOW2_INTENT_BITMAP_GONE, /* a bitmap of that name goes */
 	QCOW2_INTENT_BITMAP_MADE, /* a bitmap of that name is made, and says what is true */

@@ -63,6 +63,23 @@ static enum qcow2_guard_id who_objects(const struct qcow2_trial *trial, const st
 	return QCOW2_GUARD_COUNT;
 }
 
+/*
+ * What a bitmap was before. Of several of that name a repair drops those in use, and gives another
+ * name to what it keeps: as long as there is one that was saved, that is the one.
+ */
+static const struct qcow2_item *find_then(struct qcow2_trial *trial, const struct pair *pair,
+					  uint64_t old_hash)
+{
+	struct qcow2_items *had = &trial->had.bitmaps;
+	const struct qcow2_item *then = qcow2_items_take(had, old_hash), *next;
+
+	while (then && pair->mended && pair->trusted_now &&
+	       then->entry.flags & QCOW2_BITMAP_IN_USE &&
+	       (next = qcow2_items_take(had, old_hash)) != NULL)
+		then = next;
+	return then;
+}
+
 static int ask_one(struct qcow2_trial *trial, const struct qcow2_bitmap *bitmap)
 {
 	const struct qcow2_item *item = qcow2_items_at(&trial->has.bitmaps, bitmap->index);
@@ -71,11 +88,11 @@ static int ask_one(struct qcow2_trial *trial, const struct qcow2_bitmap *bitmap)
 	char where[QCOW2_REFUSAL_WHERE];
 	bool all_dirty;
 
-	pair.then = item ? qcow2_items_take(&trial->had.bitmaps, item->old_hash) : NULL;
 	pair.trusted_now = may_be_believed(&trial->has, bitmap->entry.flags);
-	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
 	pair.made = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MADE, bitmap->name);
 	pair.mended = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MENDED, bitmap->name);
+	pair.then = item ? find_then(trial, &pair, item->old_hash) : NULL;
+	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
 	guard = who_objects(trial, &pair);
 	if (guard == QCOW2_GUARD_COUNT)
 		return 0;

@@ -91,23 +91,25 @@ static void ask_backing(struct qcow2_trial *trial)
 	struct qcow2_bytes had = qcow2_image_backing_name(trial->before);
 	struct qcow2_bytes has = qcow2_image_backing_name(trial->after);
 	struct qcow2_bytes format = text_of(trial->before, QCOW2_EXTENSION_BACKING_FORMAT);
-	struct qcow2_bytes now;
-	bool is_meant, was_broken = before->by_kind[QCOW2_PROBLEM_BACKING_OFFSET] > 0 ||
-				    before->by_kind[QCOW2_PROBLEM_BACKING_SIZE] > 0;
+	struct qcow2_bytes now = text_of(trial->after, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool is_named = qcow2_is_intended(trial->plan, QCOW2_INTENT_BACKING, has);
+	bool is_meant = is_named || is_extension_intended(trial, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool was_broken = before->by_kind[QCOW2_PROBLEM_BACKING_OFFSET] > 0 ||
+			  before->by_kind[QCOW2_PROBLEM_BACKING_SIZE] > 0;
 
-	if (qcow2_is_intended(trial->plan, QCOW2_INTENT_BACKING, no_name))
-		return;
-	if (!is_same(had, has) && !was_broken)
+	if (!is_same(had, has) && !was_broken && !is_named)
 		qcow2_guard_refuse(trial, QCOW2_GUARD_BACKING_FILE, "header/backing_file_offset",
 				   had.size > 0 ? "the name now is" : "the name would be",
 				   had.size > 0 ? had : has);
 	/* Without a format it is probed, so that the extension may not go while the file stays. */
-	now = text_of(trial->after, QCOW2_EXTENSION_BACKING_FORMAT);
-	is_meant = is_extension_intended(trial, QCOW2_EXTENSION_BACKING_FORMAT) &&
-		   (now.size > 0 || has.size == 0);
+	if (has.size > 0 && now.size == 0)
+		is_meant = false;
 	if (format.size > 0 && !is_meant && !is_same(format, now))
 		qcow2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
 				   "the format now is", format);
+	else if (is_named && has.size > 0 && now.size == 0 && !is_same(had, has))
+		qcow2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
+				   "the file that would be named is", has);
 }
 
 /* Without the bit, nobody looks for the name. */

@@ -49,14 +49,17 @@ struct survey {
 	struct qcow2_table *l1, *before, *after; /* readers */
 	struct qcow2_name_set l1_seen, tables;   /* by offset; of tables: 0, or 1 once told */
 	uint64_t left_entries;                   /* so many may still be read */
+	bool dirty;                              /* the bit is set before and after */
 };
 
-/* Whether the plan changes what a table says; the copied flag says nothing of the contents. */
-static int is_changed(struct survey *survey, uint64_t offset, bool *changed)
+/*
+ * Whether the plan changes what a table of count words says; the copied flag, in the first word of
+ * each entry, says nothing of the contents.
+ */
+static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, unsigned words,
+		      bool *changed)
 {
 	struct qcow2_error *err = survey->trial->err;
-	unsigned words = survey->geometry->l2_entry_bytes / 8;
-	uint64_t count = survey->geometry->cluster_size_bytes / 8;
 	uint64_t there = qcow2_table_begin(survey->before, offset, count), old, new;
 
 	*changed = false;
@@ -71,29 +74,49 @@ static int is_changed(struct survey *survey, uint64_t offset, bool *changed)
 	return 0;
 }
 
-/* An L1 entry that leads to a table which the plan writes to. */
-static int see_table(struct survey *survey, uint64_t offset)
+static int ask_of_table(struct survey *survey, uint64_t offset, enum qcow2_guard_id guard)
 {
+	const struct qcow2_geometry *geometry = survey->geometry;
 	char where[QCOW2_REFUSAL_WHERE];
-	uint64_t earlier;
 	bool changed;
 
-	if (qcow2_name_set_insert(&survey->tables, offset, 0, &earlier) == QCOW2_ERROR_MEMORY)
-		return qcow2_fail_memory(survey->trial->err);
-	if (earlier != 0)
-		return 0;
-	/* The second one to lead there; from the third on, it has been told. */
-	if (qcow2_name_set_insert(&survey->tables, offset | 1, 1, &earlier) == QCOW2_ERROR_MEMORY)
-		return qcow2_fail_memory(survey->trial->err);
-	if (earlier != QCOW2_NAME_SET_NEW)
-		return 0;
-	if (is_changed(survey, offset, &changed))
+	if (is_changed(survey, offset, geometry->cluster_size_bytes / 8,
+		       geometry->l2_entry_bytes / 8, &changed))
 		return -1;
 	if (!changed)
 		return 0;
 	snprintf(where, sizeof(where), "0x%" PRIx64, offset);
-	qcow2_guard_refuse(survey->trial, QCOW2_GUARD_SHARED_TABLE, "l2", where,
-			   (struct qcow2_bytes){NULL, 0});
+	qcow2_guard_refuse(survey->trial, guard, "l2", where, (struct qcow2_bytes){NULL, 0});
+	return 0;
+}
+
+/* An L1 entry that leads to a table which the plan writes to. */
+static int see_table(struct survey *survey, uint64_t offset)
+{
+	uint64_t earlier;
+
+	if (qcow2_name_set_insert(&survey->tables, offset, 0, &earlier) == QCOW2_ERROR_MEMORY)
+		return qcow2_fail_memory(survey->trial->err);
+	if (earlier == QCOW2_NAME_SET_NEW)
+		return survey->dirty ? ask_of_table(survey, offset, QCOW2_GUARD_DIRTY_IMAGE) : 0;
+	/* The second one to lead there; from the third on, it has been told. */
+	if (qcow2_name_set_insert(&survey->tables, offset | 1, 1, &earlier) == QCOW2_ERROR_MEMORY)
+		return qcow2_fail_memory(survey->trial->err);
+	return earlier == QCOW2_NAME_SET_NEW
+		       ? ask_of_table(survey, offset, QCOW2_GUARD_SHARED_TABLE)
+		       : 0;
+}
+
+/* An L1 table that the plan writes to. */
+static int ask_of_l1(struct survey *survey, uint64_t offset, uint64_t count)
+{
+	bool changed;
+
+	if (is_changed(survey, offset, count, 1, &changed))
+		return -1;
+	if (changed)
+		qcow2_guard_refuse(survey->trial, QCOW2_GUARD_DIRTY_IMAGE, "l1", "",
+				   (struct qcow2_bytes){NULL, 0});
 	return 0;
 }
 
@@ -104,6 +127,9 @@ static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
 	if (there > survey->left_entries)
 		there = survey->left_entries;
 	survey->left_entries -= there;
+	if (survey->dirty && qcow2_plan_touches(survey->trial->plan, offset, there * 8) &&
+	    ask_of_l1(survey, offset, there))
+		return -1;
 	for (uint64_t i = 0; i < there; i++) {
 		if (qcow2_table_entry(survey->l1, i, &entry, survey->trial->err))
 			return -1;
@@ -154,6 +180,9 @@ int qcow2_guards_shared_tables(struct qcow2_trial *trial)
 	if (!geometry || !now || geometry->l2_entry_bytes != now->l2_entry_bytes ||
 	    geometry->cluster_bits != now->cluster_bits)
 		return 0;
+	survey.dirty = (header->incompatible_features &
+			qcow2_image_header(trial->after)->incompatible_features &
+			QCOW2_INCOMPATIBLE_DIRTY) != 0;
 	survey.left_entries =
 		(qcow2_source_allocated_bytes(qcow2_image_source(trial->before)) + SLACK_BYTES) / 8;
 	qcow2_name_set_init(&survey.l1_seen, TABLES_MOST);

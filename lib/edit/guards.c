@@ -6,9 +6,11 @@
 
 #include <qcow2/text.h>
 
+#include "base/bytes.h"
 #include "edit/guard.h"
 
-#define NAME_MOST ((size_t)64)
+#define NAME_MOST    ((size_t)64)
+#define CRYPTO_BYTES 16 /* of the extension: where the header is, and its length */
 
 void qcow2_guard_refuse(struct qcow2_trial *trial, enum qcow2_guard_id guard, const char *where,
 			const char *text, struct qcow2_bytes name)
@@ -128,6 +130,40 @@ static bool is_excused(const struct qcow2_check_result *before, const struct rea
 	return false;
 }
 
+/*
+ * The LUKS header has the keys: with another one, the data are noise. One that is damaged may be
+ * mended.
+ */
+static int ask_luks(struct qcow2_trial *trial)
+{
+	static const enum qcow2_problem_id damages[] = {
+		QCOW2_PROBLEM_CRYPTO_MISSING, QCOW2_PROBLEM_CRYPTO_SURPLUS,
+		QCOW2_PROBLEM_CRYPTO_OFFSET,  QCOW2_PROBLEM_CRYPTO_BEYOND_END,
+		QCOW2_PROBLEM_LUKS_MAGIC,     QCOW2_PROBLEM_LUKS_VERSION,
+		QCOW2_PROBLEM_LUKS_KEY_SLOT,  QCOW2_PROBLEM_LUKS_CIPHER,
+		QCOW2_PROBLEM_LUKS_PAYLOAD,   QCOW2_PROBLEM_LUKS_MASTER_KEY,
+		QCOW2_PROBLEM_LUKS_NO_KEY,
+	};
+	struct qcow2_extension extension;
+	uint64_t damage = 0;
+	bool nothing;
+
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++)
+		damage += trial->verdict->before.by_kind[damages[i]];
+	if (damage > 0 ||
+	    !qcow2_image_find_extension(trial->before, QCOW2_EXTENSION_CRYPTO, &extension) ||
+	    extension.data.size < CRYPTO_BYTES)
+		return 0;
+	if (!qcow2_plan_touches(trial->plan, qcow2_load_be64(extension.data.data),
+				qcow2_load_be64(extension.data.data + 8)))
+		return 0;
+	if (qcow2_maps_nothing(trial->before, &nothing, trial->err))
+		return -1;
+	if (!nothing)
+		refuse(trial, QCOW2_GUARD_ENCODING, "luks", "");
+	return 0;
+}
+
 static int ask_encoding(struct qcow2_trial *trial)
 {
 	const struct qcow2_header *old = qcow2_image_header(trial->before);
@@ -204,7 +240,7 @@ int qcow2_guards_image(struct qcow2_trial *trial)
 	ask_dirty(trial, cleared);
 	ask_corrupt(trial, cleared, (new->incompatible_features &QCOW2_INCOMPATIBLE_CORRUPT) != 0);
 	ask_refcounts(trial);
-	return ask_encoding(trial) ||
+	return ask_luks(trial) || ask_encoding(trial) ||
 			       ask_raw(trial, new->autoclear_features & ~old->autoclear_features)
 		       ? -1
 		       : 0;

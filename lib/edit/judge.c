@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "edit/guard.h"
+#include "edit/intents.h"
 #include "edit/known.h"
 #include "edit/plan.h"
 
@@ -61,14 +62,21 @@ static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
 
 /*
  * What could not be seen before: leaks that only a damaged bitmap seemed to use, and what is
- * unusual about bitmaps that the directory's size or their number hid.
+ * unusual about bitmaps that the directory's size or their number hid. Leaks are excused to who
+ * deals with bitmaps: a pointer to the guest's data that goes, because the table that it leads to
+ * counts too little, takes a problem away as well, and leaves what the table led to behind.
  */
-static bool was_hidden(const struct qcow2_plan_verdict *verdict, size_t id)
+static bool was_hidden(const struct hearing *hearing, size_t id)
 {
+	static const struct qcow2_bytes any = {NULL, 0};
+	const struct qcow2_plan_verdict *verdict = hearing->verdict;
 	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
 			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
 			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
 
+	if (id == QCOW2_PROBLEM_REFCOUNT_HIGH &&
+	    !qcow2_is_intended(hearing->trial->plan, QCOW2_INTENT_BITMAP_MENDED, any))
+		return false;
 	return (of_bitmaps || id == QCOW2_PROBLEM_REFCOUNT_HIGH) &&
 	       count_damage_of_bitmaps(&verdict->before) > count_damage_of_bitmaps(&verdict->after);
 }
@@ -82,7 +90,7 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
 	    verdict->before.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
 		return false;
-	if (was_hidden(verdict, id))
+	if (was_hidden(hearing, id))
 		return false;
 	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
 		return verdict->after.by_kind[id] > verdict->before.by_kind[id];

@@ -201,6 +201,17 @@ static int check_backing(struct qcow2_bytes name, const char *format, struct qco
 	return 0;
 }
 
+/* This name, and this format: what another line of a script makes of them is not meant. */
+static int intend_backing(struct qcow2_plan *plan, struct qcow2_bytes name, struct qcow2_error *err)
+{
+	if (!name.data)
+		name = text_bytes("");
+	return qcow2_plan_intend(plan, QCOW2_INTENT_BACKING, name, err) ||
+			       intend_extension(plan, QCOW2_EXTENSION_BACKING_FORMAT, err)
+		       ? -1
+		       : 0;
+}
+
 int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const char *format,
 		       struct qcow2_error *err)
 {
@@ -218,7 +229,7 @@ int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const c
 			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
 	}
 	if (!failed)
-		failed = qcow2_plan_intend(plan, QCOW2_INTENT_BACKING, any_name, err);
+		failed = intend_backing(plan, name, err);
 	return finish(&area, plan, name.size > 0 ? "name the backing file" : "no backing file",
 		      failed, err);
 }

@@ -132,6 +132,19 @@ def test_dirty_images_are_edited(copy):
     assert new and all(offset >= size // 4096 * 4096 for offset in new)
 
 
+def test_tables_of_dirty_images(copy):
+    """What loses its last pointer does not leak where it counts as free: it would just be gone."""
+    path, layout = behind(copy)
+    data = layout.where("data/0")
+    for lines in (["set l2/0/0=0"], ["set l1/0=0"], [f"set l2/0/9={1 << 63 | data}", "set l2/0/0=0"]):
+        assert "dirty-image" in guards_of(path, *lines)
+    # Nobody has to guess once the counts are right.
+    mend = [f"set {where}={count}" for where, count in counts(path)]
+    mend = [line for line in mend if not line.startswith(f"set refcounts/0/{data // 4096}=")]
+    passes(path, "set l2/0/0=0", *mend, CLEAR_DIRTY[0])
+    assert run("check", path).returncode == 0
+
+
 CLEAR_CORRUPT = "feature incompatible corrupt off"
 
 
@@ -191,6 +204,26 @@ def test_unknown_features(copy):
 ])
 def test_encoding(copy, text, line):
     assert "encoding" in guards_of(copy(text), *line.split("\n"))
+
+
+def test_repair_of_twins(copy):
+    """The one in use goes; the other one, under a new name, is not taken for it."""
+    path = copy(PLAIN + "bitmap twin flags=in_use,auto bits=0\nbitmap twin flags=auto bits=1\n")
+    done = run("bitmap", "repair", "--no-undo", "--drop-bad", path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(run("bitmap", "list", "-j", path).stdout)["bitmaps"]
+    assert [(one["name"], one["state"]) for one in found] == [("twin-1", "enabled")]
+
+
+@pytest.mark.parametrize("line", ["set luks/key_bytes=32", "set luks/mk_digest_iter=1",
+                                  "set luks/payload_offset=4041",
+                                  "set luks/key_slots/0/iterations=7"])
+def test_keys(copy, line):
+    """Another LUKS header makes noise of the data; a damaged one may be mended."""
+    assert guards_of(copy(PLAIN + "luks1 slots=2\n"), line) >= {"encoding"}
+    path = copy(PLAIN + "luks1 slots=2\n", "set luks/version 7")
+    passes(path, "set luks/version=1")
+    assert guards_of(path, line) >= {"encoding"}
 
 
 def test_encoding_of_nothing(copy):
@@ -357,6 +390,19 @@ def test_verbs_mean_it(copy, line):
     passes(copy(OVERLAY), line)
 
 
+@pytest.mark.parametrize("text", [OVERLAY, PLAIN])
+@pytest.mark.parametrize("line, guard", [
+    ("extension remove 0xe2792aca", "backing-format"),
+    ("extension replace 0xe2792aca --data=", "backing-format"),
+    ("set header/backing_file_size=2", "backing-file"),
+])
+def test_another_line_unmakes_it(copy, text, line, guard):
+    """What 'backing set' means is the name and the format that it gives."""
+    assert guards_of(copy(text), "backing set new.raw raw", line) == {guard}
+    passes(copy(text), "backing set other.qcow2 qcow2", "backing set new.raw raw")
+    passes(copy(text), "backing set new.raw raw", "backing clear")
+
+
 @pytest.mark.parametrize("length", [104, 120, 128, 512])
 def test_header_length(copy, length):
     """Extensions and the backing file's name move along, and back."""
@@ -444,6 +490,17 @@ def test_leak_hides_nothing(copy):
     cluster = layout.where("data/0") // 4096
     done = edit(path, line, f"set refcounts/0/{cluster}=1")
     assert done.returncode == 1 and b"refcount-high" in done.stderr
+
+
+def test_low_count_that_goes_hides_no_leak(copy):
+    """Where a table counts too little, the pointer to it goes, and all the data that it leads to."""
+    path = copy(PLAIN, "set refcount_of/l2/0 0")
+    done = edit(path, "set l1/0=0")
+    assert done.returncode == 1 and b"refcount-high" in done.stderr, done
+    path = copy(PLAIN, "set refcount_of/data/0 0")
+    cluster = image(PLAIN)[1].where("data/0") // 4096
+    done = edit(path, f"set refcounts/0/{cluster}=7")
+    assert done.returncode == 1 and b"refcount-high" in done.stderr, done
 
 
 def test_less_wrong_is_not_new(copy):

@@ -69,7 +69,8 @@ def by_qemu(rng, path):
     words = ["-o", options] if options else []
     if rng.random() < 0.3 and "data_file" not in options:
         words += ["-b", os.path.join(folder, "base.raw"), "-F", "raw"]
-    quiet("qemu-img", "create", "-q", "-f", "qcow2", *words, path, "1M")
+    # The data file is made where the program runs, and looked for beside the image.
+    quiet("qemu-img", "create", "-q", "-f", "qcow2", *words, path, "1M", cwd=folder)
     if "0.10" not in options and rng.random() < 0.7:
         for name in ("b0", "b1"):
             quiet("qemu-img", "bitmap", "--add", "-g", "4k", path, name)
@@ -174,7 +175,8 @@ def check_verdicts(old, new, lines):
     if old.ours and not old.has.incompatible & ~0x1f:
         assert new.ours is not None, "no image any more"
         assert new.count("corruptions") <= old.count("corruptions"), "our corruptions"
-        assert new.count("leaks") <= old.count("leaks"), "our leaks"
+        # What a table names that is not believed may be the only copy of something, and stays.
+        assert asks(lines, "repair") or new.count("leaks") <= old.count("leaks"), "our leaks"
     if old.qemu and not old.qemu["check-errors"] and not is_elsewhere(lines):
         assert new.qemu is not None, "QEMU refuses it now"
         if not old.count("corruptions", "qemu"):
