@@ -238,3 +238,28 @@ def test_nothing_goes_out_of_sight(name, tmp_path, monkeypatch):
     assert done.returncode == 1 and b"--exact" in done.stderr, done
     assert read("a.qcow2") == now
     assert run("undo", "--exact", "u").returncode == 0
+
+
+def test_undo_after_an_undo_with_doubts(tmp_path):
+    """What an undo leaves in use is no reason to refuse that of the change before."""
+    path, first, second = (str(tmp_path / name) for name in ("a.qcow2", "u1", "u2"))
+    make(path, ())
+    before = read(path)
+    assert run("bitmap", "add", f"--undo-file={first}", path, "new").returncode == 0
+    assert run("bitmap", "disable", f"--undo-file={second}", path, "new").returncode == 0
+    os.utime(path)
+    assert b"not exact" in run("undo", second).stdout
+    assert bitmaps(path)["new"]["state"] == "in use"
+    done = run("undo", first)
+    assert done.returncode == 0 and read(path) == before, done
+
+
+def test_a_smaller_disk_that_cuts_nothing_off(tmp_path):
+    """Its new end is in the middle of a cluster, but that is not mapped."""
+    path, undo = str(tmp_path / "a.qcow2"), str(tmp_path / "undo")
+    tool("qemu-img", "create", "-q", "-f", "qcow2", path, "1049088")
+    tool("qemu-io", "-c", "write -P 1 0 64k", path)
+    before = read(path)
+    assert run("edit", f"--undo-file={undo}", path, "set", "header/size=1081344").returncode == 0
+    os.utime(path)
+    assert run("undo", undo).returncode == 0 and read(path) == before
