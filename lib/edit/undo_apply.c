@@ -9,6 +9,11 @@
 #include "base/error.h"
 #include "edit/undo_file.h"
 
+/* The autoclear features; the last byte has the bit of the bitmaps. */
+#define AUTOCLEAR_AT   UINT64_C(88)
+#define AUTOCLEAR_LAST UINT64_C(95)
+#define AUTOCLEAR_END  UINT64_C(96)
+
 /* Bits outside of all pieces: set before the pieces make anybody look at them. */
 static int write_patches(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
@@ -49,25 +54,134 @@ static int write_marks(struct qcow2_undoing *u)
 	return 0;
 }
 
-static int write_pieces(struct qcow2_undoing *u, struct qcow2_source *restored)
+/* Writes what of the pieces is in [first, last), as it was before. */
+static int write_pieces(struct qcow2_undoing *u, struct qcow2_source *restored, uint64_t first,
+			uint64_t last)
 {
 	const struct qcow2_undo_records *pieces = &u->undo->pieces;
 	uint8_t *bytes = qcow2_alloc_buffer(QCOW2_PLACE_MOST_BYTES);
 	int failed = bytes ? 0 : qcow2_fail_memory(u->err);
 
-	for (size_t i = 0; i < pieces->count && !failed; i++) {
-		const struct qcow2_undo_record *record = &pieces->items[i];
-
+	for (size_t i = qcow2_undo_find(pieces, first); i < pieces->count && !failed; i++) {
+		uint64_t start = pieces->items[i].offset_bytes;
 		/* What the change added behind the end is cut off. */
-		if (record->old_size == 0)
+		uint64_t end = start + pieces->items[i].old_size;
+
+		if (start >= last)
+			break;
+		start = start > first ? start : first;
+		end = end < last ? end : last;
+		if (start >= end)
 			continue;
-		failed = qcow2_source_read(restored, record->offset_bytes, bytes, record->old_size,
-					   u->err) ||
-			 qcow2_source_write(u->image, record->offset_bytes, bytes, record->old_size,
-					    u->err);
+		failed = qcow2_source_read(restored, start, bytes, (size_t)(end - start), u->err) ||
+			 qcow2_source_write(u->image, start, bytes, (size_t)(end - start), u->err);
 	}
 	qcow2_free(bytes);
 	return failed ? -1 : 0;
+}
+
+/* One byte of a record in the undo file. */
+static int read_byte(const struct qcow2_undoing *u, const struct qcow2_undo_record *record,
+		     uint64_t skip, uint8_t *byte)
+{
+	return qcow2_source_read(u->undo->file, record->at + skip, byte, 1, u->err);
+}
+
+/* Whether the change, or its undo, has the bitmaps' bit clear at some time and set at another. */
+static int find_withdrawing(struct qcow2_undoing *u, bool *found)
+{
+	const struct qcow2_undo *undo = u->undo;
+	const struct qcow2_undo_record *piece;
+	size_t i = qcow2_undo_find(&undo->pieces, AUTOCLEAR_LAST);
+	uint8_t all = QCOW2_AUTOCLEAR_BITMAPS, any = 0, byte;
+	uint64_t skip;
+
+	*found = false;
+	piece = &undo->pieces.items[i];
+	if (i == undo->pieces.count || piece->offset_bytes > AUTOCLEAR_LAST)
+		return 0;
+	skip = AUTOCLEAR_LAST - piece->offset_bytes;
+	for (unsigned k = 0; k < 2; k++) {
+		byte = 0;
+		if (skip < (k ? piece->new_size : piece->old_size) &&
+		    read_byte(u, piece, skip + (k ? piece->old_size : 0), &byte))
+			return -1;
+		all &= byte;
+		any |= byte;
+	}
+	for (i = 0; i < undo->possible.count; i++) {
+		const struct qcow2_undo_record *record = &undo->possible.items[i];
+
+		if (record->offset_bytes > AUTOCLEAR_LAST ||
+		    record->offset_bytes + record->size <= AUTOCLEAR_LAST)
+			continue;
+		if (read_byte(u, record, AUTOCLEAR_LAST - record->offset_bytes, &byte))
+			return -1;
+		all &= byte;
+		any |= byte;
+	}
+	*found = all == 0 && (any & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+	return 0;
+}
+
+/* As a change does: nobody may rely on bitmaps while an undo is about to change them. */
+static int withdraw(struct qcow2_undoing *u)
+{
+	bool found;
+	uint8_t byte;
+
+	if (find_withdrawing(u, &found))
+		return -1;
+	if (!found)
+		return 0;
+	if (qcow2_source_read(u->image, AUTOCLEAR_LAST, &byte, 1, u->err))
+		return -1;
+	if (!(byte & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
+	byte &= (uint8_t)~QCOW2_AUTOCLEAR_BITMAPS;
+	return qcow2_source_write(u->image, AUTOCLEAR_LAST, &byte, 1, u->err) ||
+			       qcow2_source_sync(u->image, u->err)
+		       ? -1
+		       : 0;
+}
+
+/* Where the first cluster ends, which has the header, its extensions and what they lead to. */
+static int find_header_end(struct qcow2_undoing *u, struct qcow2_source *restored, uint64_t *end,
+			   bool *has_autoclear)
+{
+	struct qcow2_image *image;
+
+	*end = AUTOCLEAR_END;
+	*has_autoclear = false;
+	if (qcow2_undo_open_image(u, restored, &image))
+		return -1;
+	if (image && qcow2_image_geometry(image)) {
+		*end = qcow2_image_geometry(image)->cluster_size_bytes;
+		*has_autoclear = qcow2_image_header(image)->version >= 3;
+	}
+	qcow2_image_close(image);
+	return 0;
+}
+
+/*
+ * Who opens the image after an interruption finds the header leading to what is whole, and bitmaps
+ * that nobody vouches for.
+ */
+static int write_in_order(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	bool has_autoclear;
+	uint64_t end;
+
+	return find_header_end(u, restored, &end, &has_autoclear) || write_marks(u) ||
+			       (has_autoclear && withdraw(u)) || write_patches(u, restored) ||
+			       write_pieces(u, restored, end, UINT64_MAX) ||
+			       qcow2_source_sync(u->image, u->err) ||
+			       write_pieces(u, restored, 0, AUTOCLEAR_AT) ||
+			       write_pieces(u, restored, AUTOCLEAR_END, end) ||
+			       qcow2_source_sync(u->image, u->err) ||
+			       write_pieces(u, restored, AUTOCLEAR_AT, AUTOCLEAR_END)
+		       ? -1
+		       : 0;
 }
 
 static int put_back(struct qcow2_undoing *u)
@@ -78,7 +192,7 @@ static int put_back(struct qcow2_undoing *u)
 
 	if (qcow2_undo_view_open(&view, &restored, u->err))
 		return -1;
-	failed = write_marks(u) || write_patches(u, restored) || write_pieces(u, restored);
+	failed = write_in_order(u, restored);
 	qcow2_source_close(restored);
 	if (failed)
 		return -1;

@@ -305,9 +305,12 @@ static int by_offset(const void *left, const void *right)
 /* What an undo that was not exact may have left of the image of before. */
 static int find_marks_of_undos(struct distrusting *d)
 {
-	uint64_t autoclear =
-		qcow2_image_header(d->then)->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
+	const struct qcow2_header *then = qcow2_image_header(d->then);
+	uint64_t autoclear = then->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
 
+	/* One that was interrupted had taken the bit of the bitmaps back. */
+	if (then->version >= 3)
+		autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
 	for (unsigned i = 0; i < 8; i++) {
 		const struct qcow2_undo_patch patch = {
 			.offset_bytes = AUTOCLEAR_AT + i,
