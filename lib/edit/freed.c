@@ -115,7 +115,8 @@ static bool add_cluster(struct freeing *f, uint64_t cluster)
 			f->next < f->changed->count ? &f->changed->items[f->next] : NULL;
 		uint64_t stop = place && place->offset_bytes < end ? place->offset_bytes : end;
 
-		if (at < stop && !qcow2_places_add(f->freed, at, stop - at))
+		if (at < stop &&
+		    !qcow2_places_add(f->freed, &(struct qcow2_place){at, stop - at, 0}))
 			return false;
 		if (stop == end)
 			break;
@@ -233,8 +234,7 @@ static bool move_before(const struct freeing *f, uint64_t offset, size_t *next,
 			struct qcow2_places *all)
 {
 	for (; *next < f->freed->count && f->freed->items[*next].offset_bytes < offset; (*next)++)
-		if (!qcow2_places_add(all, f->freed->items[*next].offset_bytes,
-				      f->freed->items[*next].size_bytes))
+		if (!qcow2_places_add(all, &f->freed->items[*next]))
 			return false;
 	return true;
 }
@@ -260,7 +260,8 @@ static int add_flags(struct freeing *f)
 		    is_within(f->freed, offset, &freed) ||
 		    all.count + f->freed->count > QCOW2_WRITES_MOST)
 			continue;
-		if (!move_before(f, offset, &moved, &all) || !qcow2_places_add(&all, offset, 1))
+		if (!move_before(f, offset, &moved, &all) ||
+		    !qcow2_places_add(&all, &(struct qcow2_place){offset, 1, 0}))
 			more = qcow2_fail_memory(f->err);
 		if (more < 0)
 			break;

@@ -6,7 +6,7 @@
 
 #define FIRST_CAPACITY 16
 
-static bool push(struct qcow2_places *places, uint64_t offset, uint64_t size)
+static bool push(struct qcow2_places *places, uint64_t offset, uint64_t size, uint32_t phase)
 {
 	if (places->count == places->capacity) {
 		size_t capacity = places->capacity ? places->capacity * 2 : FIRST_CAPACITY;
@@ -17,15 +17,17 @@ static bool push(struct qcow2_places *places, uint64_t offset, uint64_t size)
 		places->items = grown;
 		places->capacity = capacity;
 	}
-	places->items[places->count++] = (struct qcow2_place){offset, size};
+	places->items[places->count++] = (struct qcow2_place){offset, size, phase};
 	return true;
 }
 
-bool qcow2_places_add(struct qcow2_places *places, uint64_t offset, uint64_t size)
+bool qcow2_places_add(struct qcow2_places *places, const struct qcow2_place *place)
 {
+	uint64_t offset = place->offset_bytes, size = place->size_bytes;
 	struct qcow2_place *last = places->count ? &places->items[places->count - 1] : NULL;
 
-	if (last && last->offset_bytes + last->size_bytes == offset &&
+	if (last && last->phase == place->phase &&
+	    last->offset_bytes + last->size_bytes == offset &&
 	    last->size_bytes < QCOW2_PLACE_MOST_BYTES) {
 		uint64_t more = QCOW2_PLACE_MOST_BYTES - last->size_bytes;
 
@@ -38,7 +40,7 @@ bool qcow2_places_add(struct qcow2_places *places, uint64_t offset, uint64_t siz
 	while (size > 0) {
 		uint64_t part = size < QCOW2_PLACE_MOST_BYTES ? size : QCOW2_PLACE_MOST_BYTES;
 
-		if (!push(places, offset, part))
+		if (!push(places, offset, part, place->phase))
 			return false;
 		offset += part;
 		size -= part;
@@ -59,13 +61,13 @@ static bool add_cut(struct qcow2_places *places, const struct qcow2_plan *plan)
 
 	while (at < plan->old_size_bytes) {
 		uint64_t data = qcow2_source_hole_end(plan->source, at);
-		uint64_t size = plan->old_size_bytes - data;
+		struct qcow2_place place = {data, plan->old_size_bytes - data, QCOW2_PHASE_CLEAN};
 
-		if (size > QCOW2_PLACE_MOST_BYTES)
-			size = QCOW2_PLACE_MOST_BYTES;
-		if (size > 0 && !qcow2_places_add(places, data, size))
+		if (place.size_bytes > QCOW2_PLACE_MOST_BYTES)
+			place.size_bytes = QCOW2_PLACE_MOST_BYTES;
+		if (place.size_bytes > 0 && !qcow2_places_add(places, &place))
 			return false;
-		at = data + size;
+		at = data + place.size_bytes;
 	}
 	return true;
 }
@@ -79,7 +81,9 @@ int qcow2_plan_places(const struct qcow2_plan *plan, struct qcow2_places *places
 
 	*places = (struct qcow2_places){.items = NULL};
 	for (; segment && done; segment = qcow2_segments_next(&plan->planned, &at))
-		done = qcow2_places_add(places, segment->offset_bytes, segment->size_bytes);
+		done = qcow2_places_add(places,
+					&(struct qcow2_place){segment->offset_bytes,
+							      segment->size_bytes, segment->phase});
 	/* All writes are before the planned end, so that what is cut off comes behind them. */
 	if (done && add_cut(places, plan))
 		return 0;

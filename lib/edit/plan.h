@@ -87,6 +87,7 @@ const struct qcow2_planned_write *qcow2_plan_write_at(const struct qcow2_plan *p
 struct qcow2_place {
 	uint64_t offset_bytes;
 	uint64_t size_bytes;
+	uint32_t phase; /* of the writes that have the last word there */
 };
 
 #define QCOW2_PLACE_MOST_BYTES ((uint64_t)1 << 20)
@@ -99,8 +100,9 @@ struct qcow2_places {
 	size_t count, capacity;
 };
 
-/* In pieces of at most QCOW2_PLACE_MOST_BYTES; what touches the last place joins it. */
-bool qcow2_places_add(struct qcow2_places *places, uint64_t offset_bytes, uint64_t size_bytes);
+/* In pieces of at most QCOW2_PLACE_MOST_BYTES; what touches the last place of its phase joins it.
+ */
+bool qcow2_places_add(struct qcow2_places *places, const struct qcow2_place *place);
 void qcow2_places_release(struct qcow2_places *places);
 
 /*

@@ -22,8 +22,9 @@
  * the one that is whole and has the higher number counts: a state that was being written when the
  * power failed leaves the one before.
  *
- * A piece: offset, size (32 bits), length of old bytes, of new bytes (32 bits each), 32 bits zero,
- * checksum of these and of the bytes; the old bytes, the new ones. Pieces are disjoint and rise.
+ * A piece: offset, size (32 bits), length of old bytes, of new bytes (32 bits each), phase of the
+ * plan (32 bits), checksum of these and of the bytes; the old bytes, the new ones. Pieces are
+ * disjoint and rise.
  *
  * Possible bytes are what a place may hold in between, where a plan writes it more than once:
  * offset, size (32 bits), 32 bits zero, checksum; the bytes.

@@ -9,6 +9,19 @@
 #include "base/error.h"
 #include "edit/undo_file.h"
 
+/* The autoclear features; the last byte has the bit of the bitmaps. */
+#define AUTOCLEAR_AT   UINT64_C(88)
+#define AUTOCLEAR_LAST UINT64_C(95)
+#define AUTOCLEAR_END  UINT64_C(96)
+
+/* What is put back, and what it is read from. */
+struct undo_writing {
+	struct qcow2_undoing *u;
+	struct qcow2_source *restored;
+	uint8_t *bytes; /* QCOW2_PLACE_MOST_BYTES */
+	bool has_autoclear;
+};
+
 /* Bits outside of all pieces: set before the pieces make anybody look at them. */
 static int write_patches(struct qcow2_undoing *u, struct qcow2_source *restored)
 {
@@ -49,37 +62,160 @@ static int write_marks(struct qcow2_undoing *u)
 	return 0;
 }
 
-static int write_pieces(struct qcow2_undoing *u, struct qcow2_source *restored)
+/* Writes what of a piece is in [first, last), as it was before. */
+static int write_piece(const struct undo_writing *w, const struct qcow2_undo_record *piece,
+		       uint64_t first, uint64_t last)
 {
-	const struct qcow2_undo_records *pieces = &u->undo->pieces;
-	uint8_t *bytes = qcow2_alloc_buffer(QCOW2_PLACE_MOST_BYTES);
-	int failed = bytes ? 0 : qcow2_fail_memory(u->err);
+	uint64_t start = piece->offset_bytes;
+	/* What the change added behind the end is cut off. */
+	uint64_t end = start + piece->old_size;
 
-	for (size_t i = 0; i < pieces->count && !failed; i++) {
-		const struct qcow2_undo_record *record = &pieces->items[i];
+	start = start > first ? start : first;
+	end = end < last ? end : last;
+	if (start >= end)
+		return 0;
+	return qcow2_source_read(w->restored, start, w->bytes, (size_t)(end - start), w->u->err) ||
+			       qcow2_source_write(w->u->image, start, w->bytes,
+						  (size_t)(end - start), w->u->err)
+		       ? -1
+		       : 0;
+}
 
-		/* What the change added behind the end is cut off. */
-		if (record->old_size == 0)
+/* The pieces that were written last in a phase, but for the autoclear features; all is synced. */
+static int write_phase(const struct undo_writing *w, uint32_t phase)
+{
+	const struct qcow2_undo_records *pieces = &w->u->undo->pieces;
+	uint64_t skipped = w->has_autoclear ? AUTOCLEAR_AT : 0;
+	uint64_t next = w->has_autoclear ? AUTOCLEAR_END : 0;
+	bool wrote = false;
+
+	for (size_t i = 0; i < pieces->count; i++) {
+		const struct qcow2_undo_record *piece = &pieces->items[i];
+
+		if (piece->phase != phase)
 			continue;
-		failed = qcow2_source_read(restored, record->offset_bytes, bytes, record->old_size,
-					   u->err) ||
-			 qcow2_source_write(u->image, record->offset_bytes, bytes, record->old_size,
-					    u->err);
+		if (write_piece(w, piece, 0, skipped) || write_piece(w, piece, next, UINT64_MAX))
+			return -1;
+		wrote = true;
 	}
-	qcow2_free(bytes);
-	return failed ? -1 : 0;
+	return wrote ? qcow2_source_sync(w->u->image, w->u->err) : 0;
+}
+
+/* The autoclear features: what stands behind them is whole again. */
+static int write_autoclear(const struct undo_writing *w)
+{
+	const struct qcow2_undo_records *pieces = &w->u->undo->pieces;
+
+	for (size_t i = 0; i < pieces->count && w->has_autoclear; i++)
+		if (write_piece(w, &pieces->items[i], AUTOCLEAR_AT, AUTOCLEAR_END))
+			return -1;
+	return 0;
+}
+
+/* One byte of a record in the undo file. */
+static int read_byte(const struct qcow2_undoing *u, const struct qcow2_undo_record *record,
+		     uint64_t skip, uint8_t *byte)
+{
+	return qcow2_source_read(u->undo->file, record->at + skip, byte, 1, u->err);
+}
+
+/* Whether the change, or its undo, has the bitmaps' bit clear at some time and set at another. */
+static int find_withdrawing(struct qcow2_undoing *u, bool *found)
+{
+	const struct qcow2_undo *undo = u->undo;
+	const struct qcow2_undo_record *piece;
+	size_t i = qcow2_undo_find(&undo->pieces, AUTOCLEAR_LAST);
+	uint8_t all = QCOW2_AUTOCLEAR_BITMAPS, any = 0, byte;
+	uint64_t skip;
+
+	*found = false;
+	piece = &undo->pieces.items[i];
+	if (i == undo->pieces.count || piece->offset_bytes > AUTOCLEAR_LAST)
+		return 0;
+	skip = AUTOCLEAR_LAST - piece->offset_bytes;
+	for (unsigned k = 0; k < 2; k++) {
+		byte = 0;
+		if (skip < (k ? piece->new_size : piece->old_size) &&
+		    read_byte(u, piece, skip + (k ? piece->old_size : 0), &byte))
+			return -1;
+		all &= byte;
+		any |= byte;
+	}
+	for (i = 0; i < undo->possible.count; i++) {
+		const struct qcow2_undo_record *record = &undo->possible.items[i];
+
+		if (record->offset_bytes > AUTOCLEAR_LAST ||
+		    record->offset_bytes + record->size <= AUTOCLEAR_LAST)
+			continue;
+		if (read_byte(u, record, AUTOCLEAR_LAST - record->offset_bytes, &byte))
+			return -1;
+		all &= byte;
+		any |= byte;
+	}
+	*found = all == 0 && (any & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+	return 0;
+}
+
+/* As a change does: nobody may rely on bitmaps while an undo is about to change them. */
+static int withdraw(struct qcow2_undoing *u)
+{
+	bool found;
+	uint8_t byte;
+
+	if (find_withdrawing(u, &found))
+		return -1;
+	if (!found)
+		return 0;
+	if (qcow2_source_read(u->image, AUTOCLEAR_LAST, &byte, 1, u->err))
+		return -1;
+	if (!(byte & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
+	byte &= (uint8_t)~QCOW2_AUTOCLEAR_BITMAPS;
+	return qcow2_source_write(u->image, AUTOCLEAR_LAST, &byte, 1, u->err) ||
+			       qcow2_source_sync(u->image, u->err)
+		       ? -1
+		       : 0;
+}
+
+/* Whether what comes back has autoclear features. */
+static int find_autoclear(struct undo_writing *w)
+{
+	struct qcow2_image *image;
+
+	if (qcow2_undo_open_image(w->u, w->restored, &image))
+		return -1;
+	w->has_autoclear = image && qcow2_image_header(image)->version >= 3;
+	qcow2_image_close(image);
+	return 0;
+}
+
+/*
+ * Phase after phase, the last one first: at any time the image is one that the change, too, has
+ * gone through, but for bitmaps, which nobody vouches for until the end.
+ */
+static int write_in_order(struct undo_writing *w)
+{
+	if (find_autoclear(w) || write_marks(w->u) || (w->has_autoclear && withdraw(w->u)) ||
+	    write_patches(w->u, w->restored))
+		return -1;
+	for (uint32_t phase = QCOW2_PHASES; phase-- > 0;)
+		if (write_phase(w, phase))
+			return -1;
+	return write_autoclear(w);
 }
 
 static int put_back(struct qcow2_undoing *u)
 {
 	struct qcow2_undo_view view = {.undo = u->undo, .image = u->image, .patches = &u->patches};
-	struct qcow2_source *restored;
+	struct undo_writing w = {.u = u};
 	int failed;
 
-	if (qcow2_undo_view_open(&view, &restored, u->err))
+	if (qcow2_undo_view_open(&view, &w.restored, u->err))
 		return -1;
-	failed = write_marks(u) || write_patches(u, restored) || write_pieces(u, restored);
-	qcow2_source_close(restored);
+	w.bytes = qcow2_alloc_buffer(QCOW2_PLACE_MOST_BYTES);
+	failed = w.bytes ? write_in_order(&w) : qcow2_fail_memory(u->err);
+	qcow2_free(w.bytes);
+	qcow2_source_close(w.restored);
 	if (failed)
 		return -1;
 	if (qcow2_source_size_bytes(u->image) != u->undo->info.old_size_bytes &&
@@ -118,19 +254,37 @@ static int reopen(struct qcow2_undoing *u, struct qcow2_source **file)
 				   "the undo file was replaced by another one meanwhile");
 }
 
+/* Says in the error what has become of the image. */
+static void append(struct qcow2_error *err, const char *text)
+{
+	struct qcow2_error copy;
+
+	if (!err)
+		return;
+	copy = *err;
+	qcow2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
+	err->errnum = copy.errnum;
+}
+
 static int undo_now(struct qcow2_undoing *u)
 {
 	struct qcow2_source *file = NULL;
-	int failed;
+	int failed = -1;
 
 	if (!u->is_copy && reopen(u, &file))
 		return -1;
-	failed = mark(u, file, QCOW2_UNDO_UNDOING) || put_back(u) ||
-		 mark(u, file, QCOW2_UNDO_UNDONE);
+	if (mark(u, file, QCOW2_UNDO_UNDOING))
+		append(u->err, "that was the undo file, and the image is as it was");
+	else if (put_back(u))
+		append(u->err, "the image is put back in part: undo it again before it is used");
+	else if (mark(u, file, QCOW2_UNDO_UNDONE))
+		append(u->err, "that was the undo file; the image was put back");
+	else
+		failed = 0;
 	if (!failed)
 		qcow2_source_settle(u->image);
 	qcow2_source_close(file);
-	return failed ? -1 : 0;
+	return failed;
 }
 
 int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image,

@@ -4,6 +4,7 @@
  * bitmap that was not there then, or did not record, has missed that; so has any structure behind
  * an autoclear bit that is not known here. They come back marked as not to be trusted.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -294,27 +295,48 @@ static int mark(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 	return qcow2_undo_patch_add(&d->u->marks, patch) ? 0 : qcow2_fail_memory(d->u->err);
 }
 
-int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored)
+static int by_offset(const void *left, const void *right)
 {
-	struct distrusting d = {.u = u};
-	uint64_t autoclear;
-	int failed = 0;
+	const struct qcow2_undo_patch *a = left, *b = right;
 
-	if (qcow2_undo_open_image(u, restored, &d.then))
-		return -1;
-	if (!d.then)
-		return 0;
-	autoclear = qcow2_image_header(d.then)->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
-	for (unsigned i = 0; i < 8 && !failed; i++) {
+	return a->offset_bytes < b->offset_bytes ? -1 : a->offset_bytes > b->offset_bytes;
+}
+
+/* What an undo that was not exact may have left of the image of before. */
+static int find_marks_of_undos(struct distrusting *d)
+{
+	const struct qcow2_header *then = qcow2_image_header(d->then);
+	uint64_t autoclear = then->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
+
+	/* One that was interrupted had taken the bit of the bitmaps back. */
+	if (then->version >= 3)
+		autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
+	for (unsigned i = 0; i < 8; i++) {
 		const struct qcow2_undo_patch patch = {
 			.offset_bytes = AUTOCLEAR_AT + i,
 			.clear = (uint8_t)(autoclear >> (56 - 8 * i))};
 
-		if (patch.clear != 0 && !qcow2_undo_patch_add(&u->marks, patch))
-			failed = qcow2_fail_memory(u->err);
+		if (patch.clear != 0 && !qcow2_undo_patch_add(&d->u->marks, patch))
+			return qcow2_fail_memory(d->u->err);
 	}
-	if (!failed)
-		failed = each_bitmap(&d, d.then, mark);
+	return each_bitmap(d, d->then, mark);
+}
+
+int qcow2_undo_find_marks(struct qcow2_undoing *u, struct qcow2_source *restored)
+{
+	struct distrusting d = {.u = u};
+	int failed = qcow2_undo_open_image(u, u->image, &d.now);
+
+	if (!failed && (u->undo->info.state != QCOW2_UNDO_APPLIED || u->is_copy))
+		failed = qcow2_undo_open_image(u, restored, &d.then);
+	if (!failed && d.then)
+		failed = find_marks_of_undos(&d);
+	/* A program that opened the image, or an undo of a later change, may have said that. */
+	if (!failed && d.now)
+		failed = each_bitmap(&d, d.now, mark);
+	if (u->marks.count > 1)
+		qsort(u->marks.items, u->marks.count, sizeof(*u->marks.items), by_offset);
+	qcow2_image_close(d.now);
 	qcow2_image_close(d.then);
-	return failed;
+	return failed ? -1 : 0;
 }

@@ -10,6 +10,7 @@ struct qcow2_undo_record {
 	uint64_t offset_bytes;
 	uint64_t at; /* of its bytes in the undo file, the old ones before the new ones */
 	uint32_t size, old_size, new_size;
+	uint32_t phase; /* of a piece: the one in which the change wrote it last */
 };
 
 /* The records of one kind, by their offsets. */

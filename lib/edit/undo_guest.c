@@ -47,15 +47,18 @@ static int entry_of(struct qcow2_table *table, uint64_t index, uint64_t entries,
 	return index < entries ? qcow2_table_entry(table, index, entry, err) : 0;
 }
 
-/*
- * Whether what a guest can have written in place by way of an entry is still there by way of
- * another. Nobody writes in place what is compressed, reads as zeros or has no place.
- */
+/* Nobody writes in place what is compressed, reads as zeros or has no place. */
+static bool is_in_place(const struct qcow2_geometry *geometry, uint64_t entry)
+{
+	if (entry == 0 || (entry & COMPRESSED) || (!geometry->extended_l2 && (entry & ZEROS)))
+		return false;
+	return geometry->data_file || (entry & OFFSET_MASK) != 0;
+}
+
+/* Whether what a guest can have written by way of an entry is still there by way of another. */
 static bool stays(const struct qcow2_geometry *geometry, const uint64_t *now, const uint64_t *then)
 {
-	if (now[0] == 0 || (now[0] & COMPRESSED) ||
-	    (!geometry->data_file && (now[0] & OFFSET_MASK) == 0) ||
-	    (!geometry->extended_l2 && (now[0] & ZEROS)))
+	if (!is_in_place(geometry, now[0]))
 		return true;
 	if (((now[0] ^ then[0]) & ~COPIED) != 0)
 		return false;
@@ -140,16 +143,40 @@ static int compare_headers(const struct guest *g)
 	return refuse_mapping(g, 0);
 }
 
-/* What reaches over the end in the last cluster, and clusters behind it, of which there are more.
- */
-static int compare_sizes(const struct guest *g)
+/* Whether a guest may have written in place to the cluster that the new end is in the middle of. */
+static int find_at_end(struct guest *g, uint64_t size, bool *mapped)
+{
+	const struct qcow2_header *now = qcow2_image_header(g->now);
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(g->now);
+	uint64_t index = size >> geometry->cluster_bits;
+	uint64_t words = geometry->l2_entry_bytes / 8, l1, entry;
+	uint64_t there = qcow2_table_begin(g->l1_now, now->l1_table_offset, now->l1_size);
+
+	*mapped = false;
+	if (size % geometry->cluster_size_bytes == 0)
+		return 0;
+	if (entry_of(g->l1_now, index / geometry->l2_entries, there, &l1, g->u->err))
+		return -1;
+	if ((l1 & OFFSET_MASK) == 0)
+		return 0;
+	there = qcow2_table_begin(g->l2_now, l1 & OFFSET_MASK, geometry->l2_entries * words);
+	if (entry_of(g->l2_now, index % geometry->l2_entries * words, there, &entry, g->u->err))
+		return -1;
+	*mapped = is_in_place(geometry, entry);
+	return 0;
+}
+
+static int compare_sizes(struct guest *g)
 {
 	enum qcow2_problem_id id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE;
 	uint64_t size = qcow2_image_header(g->then)->size;
-	uint64_t cluster = qcow2_image_geometry(g->then)->cluster_size_bytes;
+	bool mapped;
 
-	if (size >= qcow2_image_header(g->now)->size ||
-	    (size % cluster == 0 && g->u->then.by_kind[id] <= g->u->now.by_kind[id]))
+	if (size >= qcow2_image_header(g->now)->size)
+		return 0;
+	if (find_at_end(g, size, &mapped))
+		return -1;
+	if (!mapped && g->u->then.by_kind[id] <= g->u->now.by_kind[id])
 		return 0;
 	return qcow2_undo_mismatch(g->u, QCOW2_NO_OFFSET,
 				   "the virtual disk would become smaller, and what a guest may "
@@ -166,11 +193,11 @@ static int compare(struct guest *g)
 		return 0;
 	if (!qcow2_image_geometry(g->then))
 		return refuse_mapping(g, 0);
-	if (compare_sizes(g) || compare_headers(g) || qcow2_table_new(g->now, &g->l1_now, err) ||
+	if (compare_headers(g) || qcow2_table_new(g->now, &g->l1_now, err) ||
 	    qcow2_table_new(g->then, &g->l1_then, err) ||
 	    qcow2_table_new(g->now, &g->l2_now, err) || qcow2_table_new(g->then, &g->l2_then, err))
 		return -1;
-	return compare_l1(g);
+	return compare_sizes(g) || compare_l1(g) ? -1 : 0;
 }
 
 int qcow2_undo_check_guest(struct qcow2_undoing *u, struct qcow2_source *restored)

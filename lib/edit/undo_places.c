@@ -41,7 +41,7 @@ static void allow_same(struct looking *l)
 		l->allowed[i] |= l->now[i] == l->other[i];
 }
 
-/* Old bytes with bits that an undo has set or cleared, because they could not be trusted. */
+/* Bytes but for bits that an undo has set or cleared, because they could not be trusted. */
 static void allow_marks(struct looking *l)
 {
 	const struct qcow2_undo_patches *marks = &l->u->marks;
@@ -106,6 +106,7 @@ static int look_at(struct looking *l)
 		if (qcow2_undo_read_new(l->u->undo, l->record, l->other, l->u->err))
 			return -1;
 		allow_same(l);
+		allow_marks(l);
 	}
 	if (old_allowed) {
 		if (qcow2_undo_read_old(l->u->undo, l->record, l->other, l->u->err))

@@ -51,7 +51,10 @@ static int take_piece(struct proving *p, struct qcow2_undo_record *record, uint6
 	record->size = qcow2_load_be32(head + 8);
 	record->old_size = qcow2_load_be32(head + 12);
 	record->new_size = qcow2_load_be32(head + 16);
+	record->phase = qcow2_load_be32(head + 20);
 	record->at = p->at + sizeof(head);
+	if (record->phase >= QCOW2_PHASES)
+		return broken(p, "a piece has no phase");
 	if (record->offset_bytes > INT64_MAX || record->size > QCOW2_PLACE_MOST_BYTES ||
 	    record->size == 0 || record->old_size > record->size ||
 	    record->new_size > record->size ||

@@ -80,6 +80,7 @@ static int put_piece(struct saving *s, const struct qcow2_place *place, size_t o
 	qcow2_store_be32(s->record + 8, (uint32_t)place->size_bytes);
 	qcow2_store_be32(s->record + 12, (uint32_t)old_size);
 	qcow2_store_be32(s->record + 16, (uint32_t)new_size);
+	qcow2_store_be32(s->record + 20, place->phase);
 	qcow2_store_be64(s->record + 24,
 			 qcow2_undo_checksum(qcow2_undo_checksum(seed, head), bytes));
 	return put(s, (struct qcow2_bytes){s->record, QCOW2_UNDO_PIECE_BYTES + bytes.size});
@@ -159,7 +160,7 @@ static int save_records(struct saving *s)
 /* The checksum of the image's first bytes as they are. */
 static int sum_first(struct saving *s, uint64_t *sum)
 {
-	const struct qcow2_place place = {0, QCOW2_UNDO_FIRST_BYTES};
+	const struct qcow2_place place = {0, QCOW2_UNDO_FIRST_BYTES, 0};
 	size_t size = within(&place, s->plan->old_size_bytes);
 
 	if (qcow2_plan_read_old(s->plan, 0, s->record, size, s->err))

@@ -284,3 +284,28 @@ def test_failing_system_without_undo(name, tmp_path, shim, device):
             assert done.returncode == 1 and read(scene.image) == scene.original
             assert b"the image is as it was" in done.stderr
     assert reached >= 4
+
+
+def test_failing_undo_says_what_is_left(tmp_path, shim, device):
+    scene = Scene("bitmap remove", tmp_path, shim, device)
+    said = set()
+    for step in range(1, STEPS_MOST):
+        for path, content in ((scene.image, scene.changed), (scene.undo, scene.applied)):
+            with open(path, "wb") as stream:
+                stream.write(content)
+        if os.path.exists(scene.log):
+            os.remove(scene.log)
+        done, there = scene.disturbed(["undo", scene.undo], step, "ENOSPC")
+        if not there:
+            break
+        now = read(scene.image)
+        assert done.returncode == 1
+        if b"the image is as it was" in done.stderr:
+            assert now == scene.changed
+        elif b"the image was put back" in done.stderr:
+            assert without_doubts(now) == without_doubts(scene.original)
+        else:
+            assert b"put back in part: undo it again" in done.stderr
+        said.add(done.stderr.split(b"; ")[-1].split(b" (")[0].strip())
+        scene.undo_now()
+    assert len(said) == 3

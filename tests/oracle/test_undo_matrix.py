@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "forge"))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from helpers import QCOW2, document, run  # noqa: E402
+from helpers import QCOW2, RELEASE, document, run  # noqa: E402
 
 M = 1 << 20
 SIZE = 64 * M
@@ -242,3 +242,58 @@ def test_nothing_goes_out_of_sight(name, tmp_path, monkeypatch):
     assert done.returncode == 1 and b"--exact" in done.stderr, done
     assert read("a.qcow2") == now
     assert run("undo", "--exact", "u").returncode == 0
+
+
+def test_undo_after_an_undo_with_doubts(tmp_path):
+    """What an undo leaves in use is no reason to refuse that of the change before."""
+    path, first, second = (str(tmp_path / name) for name in ("a.qcow2", "u1", "u2"))
+    make(path, ())
+    before = read(path)
+    assert run("bitmap", "add", f"--undo-file={first}", path, "new").returncode == 0
+    assert run("bitmap", "disable", f"--undo-file={second}", path, "new").returncode == 0
+    os.utime(path)
+    assert b"not exact" in run("undo", second).stdout
+    assert bitmaps(path)["new"]["state"] == "in use"
+    done = run("undo", first)
+    assert done.returncode == 0 and read(path) == before, done
+
+
+def test_a_smaller_disk_that_cuts_nothing_off(tmp_path):
+    """Its new end is in the middle of a cluster, but that is not mapped."""
+    path, undo = str(tmp_path / "a.qcow2"), str(tmp_path / "undo")
+    tool("qemu-img", "create", "-q", "-f", "qcow2", path, "1049088")
+    tool("qemu-io", "-c", "write -P 1 0 64k", path)
+    before = read(path)
+    assert run("edit", f"--undo-file={undo}", path, "set", "header/size=1081344").returncode == 0
+    os.utime(path)
+    assert run("undo", undo).returncode == 0 and read(path) == before
+
+
+KILLED = {"remove": ("b0",), "clear": ("b0",), "add": ("new",), "merge": ("b0", "b1")}
+
+
+@pytest.mark.parametrize("action", KILLED)
+def test_a_guest_after_a_killed_undo(action, tmp_path):
+    """Whoever starts a guest before the undo is repeated may lose bitmaps, but no data."""
+    path, undo, shim, log = (str(tmp_path / n) for n in ("a.qcow2", "u", "shim.so", "log"))
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", shim,
+                    os.path.join(HERE, "..", "crash", "shim.c"), "-ldl"], check=True)
+    make(path, ("b0", "b1"))
+    assert run("bitmap", action, f"--undo-file={undo}", path, *KILLED[action]).returncode == 0
+    files = {name: read(name) for name in (path, undo)}
+    step = 0
+    while True:
+        step += 1
+        for name, content in files.items():
+            with open(name, "wb") as stream:
+                stream.write(content)
+        env = {"LD_PRELOAD": shim, "CRASH_AT": str(step), "CRASH_HOW": "after", "CRASH_LOG": log}
+        run("undo", undo, program=RELEASE, env={**os.environ, **env})
+        if not os.path.exists(log):
+            break
+        os.remove(log)
+        tool("qemu-io", "-c", "write -P 7 40M 4M", path)
+        done = subprocess.run(["qemu-img", "check", "-q", path], capture_output=True, check=False)
+        assert done.returncode in (0, 3), (step, done)
+        tool("qemu-io", "-c", "read -P 7 40M 4M", "-c", "read -P 1 0 1M", path)
+    assert step > 6

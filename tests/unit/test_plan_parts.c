@@ -239,11 +239,16 @@ static void places_join(void **state)
 	struct qcow2_places places = {.items = NULL};
 
 	(void)state;
-	assert_true(qcow2_places_add(&places, 10, 5));
-	assert_true(qcow2_places_add(&places, 15, 5));
-	assert_true(qcow2_places_add(&places, 21, QCOW2_PLACE_MOST_BYTES + 1));
-	assert_true(qcow2_places_add(&places, 22 + QCOW2_PLACE_MOST_BYTES, 3));
-	assert_int_equal(places.count, 3);
+	assert_true(qcow2_places_add(&places, &(struct qcow2_place){10, 5, 1}));
+	assert_true(qcow2_places_add(&places, &(struct qcow2_place){15, 5, 1}));
+	assert_true(qcow2_places_add(&places,
+				     &(struct qcow2_place){21, QCOW2_PLACE_MOST_BYTES + 1, 1}));
+	assert_true(qcow2_places_add(&places,
+				     &(struct qcow2_place){22 + QCOW2_PLACE_MOST_BYTES, 3, 1}));
+	/* What another phase writes is put back at another time. */
+	assert_true(qcow2_places_add(&places,
+				     &(struct qcow2_place){25 + QCOW2_PLACE_MOST_BYTES, 2, 2}));
+	assert_int_equal(places.count, 4);
 	assert_int_equal(places.items[0].size_bytes, 10);
 	assert_int_equal(places.items[1].size_bytes, QCOW2_PLACE_MOST_BYTES);
 	assert_int_equal(places.items[2].offset_bytes, 21 + QCOW2_PLACE_MOST_BYTES);
