@@ -147,7 +147,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, const struct act *act
 		size_t used = strlen(err->text);
 
 		snprintf(err->text + used, sizeof(err->text) - used,
-			 " (--raw takes it as bits alone)");
+			 " (bits alone that only begin like an export need --raw)");
 		qcow2_bitmap_error(err, bitmap_bytes(act->words[0]));
 		return -1;
 	}

@@ -35,6 +35,28 @@ bool descriptors_lead_to(int fd, const char *path)
 	       there.st_ino == meant.st_ino && (S_ISREG(meant.st_mode) || S_ISBLK(meant.st_mode));
 }
 
+static bool begins_as_image(const char *path)
+{
+	char magic[4];
+	int fd = descriptors_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	bool is = fd >= 0 && read(fd, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
+		  memcmp(magic, "QFI\xfb", sizeof(magic)) == 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return is;
+}
+
+const char *descriptors_find_image(char *const *words)
+{
+	for (; *words; words++)
+		if ((descriptors_lead_to(STDOUT_FILENO, *words) ||
+		     descriptors_lead_to(STDERR_FILENO, *words)) &&
+		    begins_as_image(*words))
+			return *words;
+	return NULL;
+}
+
 int descriptors_open(const char *path, int flags, mode_t mode)
 {
 	int low, fd, errnum;

@@ -19,6 +19,13 @@ bool descriptors_replace_closed(void);
 bool descriptors_lead_to(int fd, const char *path);
 
 /*
+ * The first word that names an image into which standard output or error leads, so that what is
+ * printed would be written over it; NULL if there is none. Another file may have the name of a
+ * word: it is an image if it begins like one.
+ */
+const char *descriptors_find_image(char *const *words);
+
+/*
  * open(), but that interruptions are resumed, and that the descriptor is above those three and not
  * passed on. mode: of a file that it makes. -1 with errno set.
  */

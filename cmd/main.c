@@ -97,10 +97,20 @@ int main(int argc, char **argv)
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *self = slash ? slash + 1 : argc > 0 ? argv[0] : "qcow2";
 	const struct command *command;
+	const char *image;
 	int code;
 
 	if (!descriptors_replace_closed())
 		return EXIT_COULD_NOT;
+	image = argc > 0 ? descriptors_find_image(argv + 1) : NULL;
+	if (image) {
+		/* Not a word where it would be written into the image. */
+		if (!descriptors_lead_to(STDERR_FILENO, image))
+			fprintf(stderr,
+				"qcow2: standard output goes into the image itself: send it "
+				"elsewhere\n");
+		return EXIT_COULD_NOT;
+	}
 	/* Beyond the limit of a file's size a write fails, and that is said, as on a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
 	if (strcmp(self, "qcow2.py") == 0)

@@ -174,7 +174,7 @@ def test_raw_bits_that_look_like_an_export(copy, tmp_path):
     """Only --raw takes them, and the message of a damaged export says so."""
     path = copy(image("size 64M\n")[0])
     (tmp_path / "raw").write_bytes(MAGIC + bytes(120))
-    refused(path, "import", path, "x", tmp_path / "raw", says="--raw takes it as bits alone")
+    refused(path, "import", path, "x", tmp_path / "raw", says="begin like an export need --raw")
     changed(path, "import", "x", str(tmp_path / "raw"), "--raw")
     assert run("bitmap", "export", path, "x", "--raw").stdout == MAGIC + bytes(120)
 

@@ -174,10 +174,10 @@ def test_by_the_other_name(subset, scene):
         assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("words", runs(CHANGE))
+@pytest.mark.parametrize("words", runs(CHANGE) + [r for r in runs(READ) if "IMAGE" in r.split()])
 @pytest.mark.parametrize("where", ["1<>IMAGE", "1>>IMAGE", "2<>IMAGE", "2>>IMAGE", "1<>LINK"])
 def test_output_into_the_image(where, words, scene):
-    """What is told of a change must not be written into what was changed."""
+    """What is told of an image must not be written into it."""
     folder, again = scene
     again()
     os.link("IMAGE", "LINK")
