@@ -110,6 +110,7 @@ enum qcow2_intent {
 	QCOW2_INTENT_BITMAP_MADE, /* a bitmap of that name is made, and says what is true */
 	/* A bitmap is found again that could not be found, or is mended in its granularity. */
 	QCOW2_INTENT_BITMAP_MENDED,
+	QCOW2_INTENT_BITMAP_WRITTEN, /* a bitmap of that name gets another table */
 };
 
 /*

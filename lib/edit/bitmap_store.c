@@ -150,7 +150,9 @@ static int write_table(struct qcow2_bitmap_editor *editor, struct qcow2_edited_b
 		return qcow2_fail_memory(err);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++)
 		qcow2_store_be64(raw + i * 8, bitmap->entries[i]);
-	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, bitmap->entry.bitmap_table_offset,
+	failed = qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_WRITTEN,
+				   qcow2_edited_name(bitmap), err) ||
+		 qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, bitmap->entry.bitmap_table_offset,
 				  (struct qcow2_bytes){raw, size}, "bitmap table", err);
 	qcow2_free(raw);
 	return failed;

@@ -16,7 +16,7 @@ struct pair {
 	const struct qcow2_bitmap *now;
 	const struct qcow2_item *then; /* NULL: it was not there */
 	bool trusted_now, trusted_then;
-	bool made, mended; /* as the plan means it */
+	bool made, mended, written; /* as the plan means it */
 };
 
 static bool may_be_believed(const struct qcow2_inventory *inventory, uint32_t flags)
@@ -60,6 +60,10 @@ static enum qcow2_guard_id who_objects(const struct qcow2_trial *trial, const st
 	if (pair->trusted_then && pair->trusted_now && !pair->mended &&
 	    pair->now->entry.granularity_bits != pair->then->entry.granularity_bits)
 		return QCOW2_GUARD_BITMAP_GRANULARITY;
+	if (pair->trusted_then && pair->trusted_now && !pair->mended && !pair->written &&
+	    (pair->now->entry.bitmap_table_offset != pair->then->entry.bitmap_table_offset ||
+	     pair->now->entry.bitmap_table_size != pair->then->entry.bitmap_table_size))
+		return QCOW2_GUARD_BITMAP_TABLE;
 	return QCOW2_GUARD_COUNT;
 }
 
@@ -91,6 +95,7 @@ static int ask_one(struct qcow2_trial *trial, const struct qcow2_bitmap *bitmap)
 	pair.trusted_now = may_be_believed(&trial->has, bitmap->entry.flags);
 	pair.made = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MADE, bitmap->name);
 	pair.mended = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_MENDED, bitmap->name);
+	pair.written = qcow2_is_intended(trial->plan, QCOW2_INTENT_BITMAP_WRITTEN, bitmap->name);
 	pair.then = item ? find_then(trial, &pair, item->old_hash) : NULL;
 	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
 	guard = who_objects(trial, &pair);

@@ -69,15 +69,18 @@ uint64_t qcow2_name_before(const struct qcow2_intents *intents, struct qcow2_byt
 bool qcow2_plan_renames(struct qcow2_plan *plan, struct qcow2_bytes old_name,
 			struct qcow2_bytes new_name)
 {
+	static const enum qcow2_intent kept[] = {QCOW2_INTENT_BITMAP_MADE,
+						 QCOW2_INTENT_BITMAP_WRITTEN};
 	struct qcow2_intents *intents = &plan->intents;
 	uint64_t earlier, old = qcow2_name_before(intents, old_name);
 
 	if (old == QCOW2_NAME_SET_NEW)
 		old--;
-	/* What the plan made it vouches for under any name. */
-	if (qcow2_is_intended(plan, QCOW2_INTENT_BITMAP_MADE, old_name) &&
-	    qcow2_plan_intend(plan, QCOW2_INTENT_BITMAP_MADE, new_name, NULL))
-		return false;
+	/* What the plan made or wrote it vouches for under any name. */
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		if (qcow2_is_intended(plan, kept[i], old_name) &&
+		    qcow2_plan_intend(plan, kept[i], new_name, NULL))
+			return false;
 	return qcow2_name_set_insert(&intents->set, hash_of(intents, RENAMED, new_name), old,
 				     &earlier) == QCOW2_ERROR_NONE;
 }

@@ -343,6 +343,18 @@ def test_granularity(copy):
     assert done.returncode == 0, done.stderr
 
 
+def test_tables_change_hands(copy):
+    """Two bitmaps with each other's bits: every entry is right, and nothing is lost but what they say."""
+    path = copy(PLAIN + "bitmap b0 bits=0\nbitmap b1 bits=3\n")
+    tables = [document(path, f"bitmaps/{i}")["extensions"][0]["data"]["bitmap_directory"][0]
+              ["bitmap_table_offset"] for i in (0, 1)]
+    assert guards_of(path, f"set bitmaps/0/bitmap_table_offset={tables[1]}",
+                     f"set bitmaps/1/bitmap_table_offset={tables[0]}") == {"bitmap-table"}
+    for words in (("merge", "b0", "b1"), ("clear", "b1"), ("rename", "b0", "other")):
+        done = run("bitmap", words[0], "--no-undo", path, *words[1:])
+        assert done.returncode == 0, (words, done.stderr)
+
+
 def test_first_of_two_goes(copy):
     """What is wrong with the second moves up, and is not new; nor under another name."""
     path = copy(PLAIN + "bitmap b0 bits=0\nbitmap b1 flags=in_use bits=0\nbitmap b2\n")
