@@ -125,6 +125,17 @@ int qcow2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes,
 	return -1;
 }
 
+void qcow2_error_append(struct qcow2_error *err, const char *text)
+{
+	struct qcow2_error copy;
+
+	if (!err)
+		return;
+	copy = *err;
+	qcow2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
+	err->errnum = copy.errnum;
+}
+
 int qcow2_fail_memory(struct qcow2_error *err)
 {
 	return qcow2_fail(err, QCOW2_ERROR_MEMORY, QCOW2_NO_OFFSET, "out of memory");

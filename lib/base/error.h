@@ -19,6 +19,9 @@ int qcow2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t off
 int qcow2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes, const char *format,
 		     ...) __attribute__((format(printf, 4, 5)));
 
+/* Adds "; " and text to what an error says; the rest of it stays. err may be NULL. */
+void qcow2_error_append(struct qcow2_error *err, const char *text);
+
 /* QCOW2_ERROR_MEMORY. */
 int qcow2_fail_memory(struct qcow2_error *err);
 

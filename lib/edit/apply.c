@@ -127,18 +127,6 @@ static bool take_back(const struct applying *a)
 	return qcow2_source_sync(source, NULL) == 0;
 }
 
-/* Says in the error what has become of the image. */
-static void append(struct qcow2_error *err, const char *text)
-{
-	struct qcow2_error copy;
-
-	if (!err)
-		return;
-	copy = *err;
-	qcow2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
-	err->errnum = copy.errnum;
-}
-
 /* What the undo file needs besides the plan: digests, and what is freed. */
 static int save(struct applying *a, const struct qcow2_apply_options *options,
 		struct qcow2_source **undo)
@@ -150,7 +138,7 @@ static int save(struct applying *a, const struct qcow2_apply_options *options,
 	    qcow2_plan_freed(a->plan, &a->changed, &a->freed, a->err) == 0 &&
 	    qcow2_undo_save(&saving, undo, a->err) == 0)
 		return 0;
-	append(a->err, "no undo file could be made, and nothing was changed");
+	qcow2_error_append(a->err, "no undo file could be made, and nothing was changed");
 	if (options->no_undo_file)
 		*options->no_undo_file = true;
 	return -1;
@@ -167,13 +155,14 @@ static int apply(struct applying *a, const struct qcow2_apply_options *options)
 	if (!failed && undo)
 		failed = qcow2_undo_mark(undo, QCOW2_UNDO_APPLIED, a->plan->source, 0, a->err);
 	if (failed && take_back(a)) {
-		append(a->err, "the image is as it was");
+		qcow2_error_append(a->err, "the image is as it was");
 		qcow2_source_identify(a->plan->source, &a->plan->identity);
 		if (undo)
 			(void)qcow2_source_remove(options->undo_path);
 	} else if (failed) {
-		append(a->err, undo ? "the image is changed in part: undo it"
-				    : "the image is changed in part, and there is no undo file");
+		qcow2_error_append(
+			a->err, undo ? "the image is changed in part: undo it"
+				     : "the image is changed in part, and there is no undo file");
 	} else if (undo) {
 		qcow2_source_settle(a->plan->source);
 	}

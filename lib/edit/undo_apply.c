@@ -254,18 +254,6 @@ static int reopen(struct qcow2_undoing *u, struct qcow2_source **file)
 				   "the undo file was replaced by another one meanwhile");
 }
 
-/* Says in the error what has become of the image. */
-static void append(struct qcow2_error *err, const char *text)
-{
-	struct qcow2_error copy;
-
-	if (!err)
-		return;
-	copy = *err;
-	qcow2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
-	err->errnum = copy.errnum;
-}
-
 static int undo_now(struct qcow2_undoing *u)
 {
 	struct qcow2_source *file = NULL;
@@ -274,11 +262,12 @@ static int undo_now(struct qcow2_undoing *u)
 	if (!u->is_copy && reopen(u, &file))
 		return -1;
 	if (mark(u, file, QCOW2_UNDO_UNDOING))
-		append(u->err, "that was the undo file, and the image is as it was");
+		qcow2_error_append(u->err, "that was the undo file, and the image is as it was");
 	else if (put_back(u))
-		append(u->err, "the image is put back in part: undo it again before it is used");
+		qcow2_error_append(
+			u->err, "the image is put back in part: undo it again before it is used");
 	else if (mark(u, file, QCOW2_UNDO_UNDONE))
-		append(u->err, "that was the undo file; the image was put back");
+		qcow2_error_append(u->err, "that was the undo file; the image was put back");
 	else
 		failed = 0;
 	if (!failed)
