@@ -42,7 +42,7 @@ static void refuse_count(struct qcow2_trial *trial, enum qcow2_guard_id guard, c
 {
 	char text[QCOW2_REFUSAL_TEXT];
 
-	snprintf(text, sizeof(text), "%" PRIu64 " %s", count, what);
+	snprintf(text, sizeof(text), "%s: %" PRIu64, what, count);
 	qcow2_guard_refuse(trial, guard, where, text, (struct qcow2_bytes){NULL, 0});
 }
 
@@ -89,7 +89,7 @@ static void ask_dirty(struct qcow2_trial *trial, uint64_t cleared)
 		       "the refcounts cannot be looked at");
 	else if (wrong > 0)
 		refuse_count(trial, QCOW2_GUARD_DIRTY, "header/incompatible_features", wrong,
-			     "refcounts or copied flags would be wrong");
+			     "refcounts or copied flags that would be wrong");
 }
 
 static void ask_corrupt(struct qcow2_trial *trial, uint64_t cleared, bool still_set)
@@ -110,7 +110,8 @@ static void ask_corrupt(struct qcow2_trial *trial, uint64_t cleared, bool still_
 	refuse_count(trial,
 		     cleared & QCOW2_INCOMPATIBLE_CORRUPT ? QCOW2_GUARD_CORRUPT
 							  : QCOW2_GUARD_CORRUPT_IMAGE,
-		     "header/incompatible_features", has, "corruptions would be left besides it");
+		     "header/incompatible_features", has,
+		     "corruptions that would be left besides it");
 }
 
 /* ---- how the guest's data are read ---- */
@@ -222,11 +223,9 @@ static void ask_refcounts(struct qcow2_trial *trial)
 	uint64_t copied = added[QCOW2_PROBLEM_COPIED_SET] + added[QCOW2_PROBLEM_COPIED_CLEAR];
 
 	if (low > 0)
-		refuse_count(trial, QCOW2_GUARD_REFCOUNT, "refcounts", low,
-			     low == 1 ? "cluster" : "clusters");
+		refuse_count(trial, QCOW2_GUARD_REFCOUNT, "refcounts", low, "clusters");
 	if (copied > 0)
-		refuse_count(trial, QCOW2_GUARD_COPIED, "refcounts", copied,
-			     copied == 1 ? "cluster" : "clusters");
+		refuse_count(trial, QCOW2_GUARD_COPIED, "refcounts", copied, "clusters");
 }
 
 int qcow2_guards_image(struct qcow2_trial *trial)

@@ -333,7 +333,9 @@ def run_script(path, command, lines):
     done = quiet(QCOW2, *words, "--no-undo", input=script)
     assert 0 <= done.returncode <= 4, done
     after = digest(path)
-    if done.returncode != 0:
+    # 4: a repair has done what it could, and bitmaps remain that no backup can rely on.
+    assert done.returncode != 4 or command == "repair", done
+    if done.returncode not in (0, 4):
         assert before == after, f"refused, but changed: {done.stderr}"
     return before != after
 
