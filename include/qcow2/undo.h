@@ -78,7 +78,8 @@ QCOW2_API bool qcow2_undo_is_of(const struct qcow2_undo *undo, const struct qcow
 
 /*
  * Whether later is the undo file of a change that began with just what the change of earlier left,
- * metadata and size: then later has to be undone first. False if either holds no digests.
+ * metadata and size: then later has to be undone first. False if either holds no digests. Changes
+ * that bring an earlier state back follow each other both ways: then their age tells them apart.
  */
 QCOW2_API bool qcow2_undo_follows(const struct qcow2_undo *later, const struct qcow2_undo *earlier);
 
@@ -135,8 +136,9 @@ QCOW2_API int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *ima
  * after an interruption each byte of a piece must be an old one or one that the change writes. In
  * both cases what is left must have the digest of the image before the change, and what the change
  * freed must still be as it was. Anything else is refused, with nothing written. If nothing proves
- * that the guest's data were left alone, bitmaps that come back are marked in use and unknown
- * autoclear bits stay clear, unless QCOW2_UNDO_EXACT is given.
+ * that the guest's data were left alone, bitmaps that come back are marked in use, unknown
+ * autoclear bits stay clear, and an undo that would take what a guest may have written out of its
+ * sight is refused, unless QCOW2_UNDO_EXACT is given.
  *
  * An undo may be interrupted and repeated; undoing what is undone does nothing. Undoing a copy
  * (QCOW2_UNDO_ELSEWHERE) leaves the undo file as it is. *result may be NULL, as options may be.

@@ -254,12 +254,26 @@ static int reopen(struct qcow2_undoing *u, struct qcow2_source **file)
 				   "the undo file was replaced by another one meanwhile");
 }
 
+/* Whoever does not know of locks may have written since the image was judged. */
+static int check_unchanged(struct qcow2_undoing *u)
+{
+	struct qcow2_source_identity now;
+
+	qcow2_source_identify(u->image, &now);
+	if (!now.is_file || (now.size_bytes == u->identity.size_bytes &&
+			     now.modified_seconds == u->identity.modified_seconds &&
+			     now.modified_nanoseconds == u->identity.modified_nanoseconds))
+		return 0;
+	return qcow2_undo_mismatch(u, QCOW2_NO_OFFSET,
+				   "another program wrote to the image while the undo was judged");
+}
+
 static int undo_now(struct qcow2_undoing *u)
 {
 	struct qcow2_source *file = NULL;
 	int failed = -1;
 
-	if (!u->is_copy && reopen(u, &file))
+	if (check_unchanged(u) || (!u->is_copy && reopen(u, &file)))
 		return -1;
 	if (mark(u, file, QCOW2_UNDO_UNDOING))
 		qcow2_error_append(u->err, "that was the undo file, and the image is as it was");

@@ -22,6 +22,7 @@
 
 #define IMAGE_BYTES (6 * CLUSTER)
 #define FAULTS_MOST 400
+#define DATA_AT     0xe00 /* behind the end, where the edit touches nothing */
 
 static char folder[] = "/tmp/edit-faults-XXXXXX";
 static char path[64], undo_path[64];
@@ -101,14 +102,16 @@ static int edit(void)
 	return failed;
 }
 
+/* What the last undo failed for. */
+static struct qcow2_error undo_error;
+
 static int undo(void)
 {
 	struct qcow2_source *source = NULL;
 	struct qcow2_undo *file = NULL;
-	struct qcow2_error err;
-	int failed = qcow2_source_open_for_edit(path, 0, &source, &err) ||
-		     qcow2_undo_open(undo_path, &file, &err) ||
-		     qcow2_undo_apply(file, source, NULL, NULL, &err);
+	int failed = qcow2_source_open_for_edit(path, 0, &source, &undo_error) ||
+		     qcow2_undo_open(undo_path, &file, &undo_error) ||
+		     qcow2_undo_apply(file, source, NULL, NULL, &undo_error);
 
 	qcow2_undo_close(file);
 	qcow2_source_close(source);
@@ -189,11 +192,50 @@ static void failing_reads(void **state)
 	assert_true(fail_read > 3 && is_put_back());
 }
 
+/* A program that knows no locks writes to data while an undo is judged. */
+static ssize_t disturbing_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+	if (++reads == fail_read) {
+		int other = open(path, O_WRONLY | O_CLOEXEC);
+
+		assert_int_equal(pwrite(other, "guest", 5, DATA_AT), 5);
+		close(other);
+	}
+	return __real_pread64(fd, buffer, size, offset);
+}
+
+/* Whichever of its reads the write falls behind: it is noticed, or all is put back around it. */
+static void written_meanwhile(void **state)
+{
+	unsigned noticed = 0;
+	uint8_t now[5];
+	int fd;
+
+	(void)state;
+	for (fail_read = 1, reads = FAULTS_MOST; reads >= fail_read; fail_read++) {
+		write_image();
+		assert_int_equal(edit(), 0);
+		faults_pread = disturbing_pread;
+		reads = 0;
+		if (undo() != 0 && strstr(undo_error.text, "while the undo was judged"))
+			noticed++;
+		faults_pread = NULL;
+		if (reads < fail_read)
+			break;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(__real_pread64(fd, now, sizeof(now), DATA_AT), sizeof(now));
+		close(fd);
+		assert_memory_equal(now, "guest", sizeof(now));
+	}
+	assert_in_range(noticed, 3, FAULTS_MOST);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(allocations),
 		cmocka_unit_test(failing_reads),
+		cmocka_unit_test(written_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
