@@ -396,13 +396,14 @@ enum qcow2_problem_id qcow2_trust_any(const struct qcow2_bitmap_trust *trust, ui
 bool qcow2_trust_has(const struct qcow2_bitmap_trust *trust, uint64_t bitmap,
 		     enum qcow2_problem_id id)
 {
-	struct qcow2_claimant who = {(uint32_t)bitmap, 0};
-	const struct qcow2_bitmap_fault *end = (const void *)trust->faults.data;
+	const struct qcow2_bitmap_fault *faults = (const void *)trust->faults.data;
+	const struct qcow2_bitmap_fault *first =
+		find_fault(trust, (struct qcow2_claimant){(uint32_t)bitmap, 0});
 
-	end += trust->faults.count;
-	for (const struct qcow2_bitmap_fault *fault = find_fault(trust, who);
-	     fault && fault < end && fault->who.bitmap == bitmap; fault++)
-		if (fault->id == id)
+	/* Without any fault there is no array: then `faults` is NULL, and must not be moved. */
+	for (size_t i = first ? (size_t)(first - faults) : trust->faults.count;
+	     i < trust->faults.count && faults[i].who.bitmap == bitmap; i++)
+		if (faults[i].id == id)
 			return true;
 	return id == QCOW2_PROBLEM_BITMAP_DATA_TAIL &&
 	       qcow2_claims_bitmap(trust, bitmap)->tail_entry != UINT32_MAX;

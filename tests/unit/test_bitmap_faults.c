@@ -311,6 +311,20 @@ static void repairs(void **state)
 	try_all(repair, 30, 2, 20);
 }
 
+/* Bits past the end of the disk and nothing else: no entry of any table has a fault. */
+static void repair_of_tail(void **state)
+{
+	int fd;
+
+	(void)state;
+	write_image(1);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	bytes[DATA_AT + 300] = 1;
+	assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	close(fd);
+	assert_int_equal(repair(), 0);
+}
+
 static void full_devices(void **state)
 {
 	struct qcow2_bitmap_editor *editor;
@@ -380,9 +394,10 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(extents), cmocka_unit_test(health),
-		cmocka_unit_test(changes), cmocka_unit_test(repairs),
-		cmocka_unit_test(halfway), cmocka_unit_test(full_devices),
+		cmocka_unit_test(extents),        cmocka_unit_test(health),
+		cmocka_unit_test(changes),        cmocka_unit_test(repairs),
+		cmocka_unit_test(halfway),        cmocka_unit_test(full_devices),
+		cmocka_unit_test(repair_of_tail),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
