@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "descriptors.h"
+#include "common/command.h"
+#include "common/descriptors.h"
 #include "out/spool.h"
 
 #include <qcow2/version.h>

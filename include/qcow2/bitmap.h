@@ -14,13 +14,13 @@
 QCOW2_BEGIN_DECLS
 
 /* A range of the virtual disk that is dirty or clean throughout. */
-struct qcow2_extent {
+struct qcow2_dirty_extent {
 	uint64_t start_bytes;
 	uint64_t length_bytes;
 	bool dirty;
 };
 
-struct qcow2_extents;
+struct qcow2_dirty_extents;
 
 /*
  * The ranges of a bitmap, in order, from 0 to the virtual size, cut to whole sectors of 512 bytes,
@@ -28,20 +28,20 @@ struct qcow2_extents;
  * lenient: table entries that are missing, and data past the end of the file, count as zeros, too;
  * else they are errors, as what was dirty there is lost.
  *
- * Returns 0 and sets *out (close it with qcow2_extents_close()), or -1 with *err filled:
+ * Returns 0 and sets *out (close it with qcow2_dirty_extents_close()), or -1 with *err filled:
  * QCOW2_ERROR_BROKEN (the geometry is insane, granularity over 63; unless lenient, the table has
  * not as many entries as the disk needs, or is cut by the end of the file), QCOW2_ERROR_LIMIT (the
  * table is larger than what the file stores), QCOW2_ERROR_MEMORY.
  * An image may be read by several of them, each used by one thread at a time.
  */
-QCOW2_API int qcow2_extents_open(const struct qcow2_image *image,
-				 const struct qcow2_bitmap_dir_entry *entry, bool lenient,
-				 struct qcow2_extents **out, struct qcow2_error *err);
+QCOW2_API int qcow2_dirty_extents_open(const struct qcow2_image *image,
+				       const struct qcow2_bitmap_dir_entry *entry, bool lenient,
+				       struct qcow2_dirty_extents **out, struct qcow2_error *err);
 
-enum qcow2_extents_operation {
-	QCOW2_EXTENTS_UNION,     /* dirty in any */
-	QCOW2_EXTENTS_INTERSECT, /* dirty in all */
-	QCOW2_EXTENTS_SUBTRACT,  /* dirty in the first and in none of the others */
+enum qcow2_dirty_extents_operation {
+	QCOW2_DIRTY_EXTENTS_UNION,     /* dirty in any */
+	QCOW2_DIRTY_EXTENTS_INTERSECT, /* dirty in all */
+	QCOW2_DIRTY_EXTENTS_SUBTRACT,  /* dirty in the first and in none of the others */
 };
 
 /*
@@ -49,12 +49,13 @@ enum qcow2_extents_operation {
  * owned by *out from then on, also if the call fails. count is at least 1. Errors:
  * QCOW2_ERROR_ARGUMENT (sizes differ), QCOW2_ERROR_MEMORY.
  */
-QCOW2_API int qcow2_extents_combine(enum qcow2_extents_operation operation,
-				    struct qcow2_extents *const *parts, size_t count,
-				    struct qcow2_extents **out, struct qcow2_error *err);
+QCOW2_API int qcow2_dirty_extents_combine(enum qcow2_dirty_extents_operation operation,
+					  struct qcow2_dirty_extents *const *parts, size_t count,
+					  struct qcow2_dirty_extents **out,
+					  struct qcow2_error *err);
 
 /* The size of the disk that the ranges cover. */
-QCOW2_API uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents);
+QCOW2_API uint64_t qcow2_dirty_extents_size_bytes(const struct qcow2_dirty_extents *extents);
 
 /*
  * The next range: 1 and *out filled, 0 after the last, -1 with *err filled: QCOW2_ERROR_BROKEN (a
@@ -62,11 +63,11 @@ QCOW2_API uint64_t qcow2_extents_size_bytes(const struct qcow2_extents *extents)
  * stream is lenient, one that leads past the end of the file, or not to a cluster),
  * QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT.
  */
-QCOW2_API int qcow2_extents_next(struct qcow2_extents *extents, struct qcow2_extent *out,
-				 struct qcow2_error *err);
+QCOW2_API int qcow2_dirty_extents_next(struct qcow2_dirty_extents *extents,
+				       struct qcow2_dirty_extent *out, struct qcow2_error *err);
 
 /* NULL is fine. */
-QCOW2_API void qcow2_extents_close(struct qcow2_extents *extents);
+QCOW2_API void qcow2_dirty_extents_close(struct qcow2_dirty_extents *extents);
 
 /*
  * The entry of a bitmap by its name. Errors: QCOW2_ERROR_NOT_FOUND, QCOW2_ERROR_ARGUMENT (several

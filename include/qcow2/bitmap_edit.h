@@ -89,11 +89,11 @@ QCOW2_API int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow
 /*
  * Makes all dirty that extents, which may come from another image, tell of. Where granularities
  * differ, a part of a granule that is dirty makes the whole dirty. Errors: QCOW2_ERROR_ARGUMENT
- * (the disks' sizes differ), those of qcow2_extents_next(), which name no bitmap.
+ * (the disks' sizes differ), those of qcow2_dirty_extents_next(), which name no bitmap.
  */
 QCOW2_API int qcow2_bitmap_merge_extents(struct qcow2_bitmap_editor *editor,
-					 struct qcow2_extents *extents, struct qcow2_bytes name,
-					 struct qcow2_error *err);
+					 struct qcow2_dirty_extents *extents,
+					 struct qcow2_bytes name, struct qcow2_error *err);
 
 /*
  * Replaces the bits of a bitmap: bits.size must be just what it has, a bit for each granule, least
@@ -116,11 +116,11 @@ QCOW2_API int qcow2_bitmap_import_file(struct qcow2_bitmap_editor *editor, struc
 
 /* What was done about a damaged bitmap. */
 enum qcow2_bitmap_remedy {
-	QCOW2_REMEDY_MENDED,    /* it is usable, and what was not certain counts as dirty */
-	QCOW2_REMEDY_DROPPED,   /* it is gone */
-	QCOW2_REMEDY_ALL_DIRTY, /* it is usable, and all dirty */
-	QCOW2_REMEDY_LEFT,      /* nothing: it can be left as it is */
-	QCOW2_REMEDY_NEEDED,    /* nothing yet: drop it, or assume it dirty */
+	QCOW2_BITMAP_REMEDY_MENDED,    /* it is usable, and what was not certain counts as dirty */
+	QCOW2_BITMAP_REMEDY_DROPPED,   /* it is gone */
+	QCOW2_BITMAP_REMEDY_ALL_DIRTY, /* it is usable, and all dirty */
+	QCOW2_BITMAP_REMEDY_LEFT,      /* nothing: it can be left as it is */
+	QCOW2_BITMAP_REMEDY_NEEDED,    /* nothing yet: drop it, or assume it dirty */
 };
 
 /* Something that is wrong with the bitmaps; views live during the call only. */
@@ -154,7 +154,7 @@ struct qcow2_bitmap_repair_options {
  * bitmap's alone and are counted as such; the planned image is read again and compared with that.
  *
  * Returns 0 with the plan filled; nothing is planned if nothing is wrong. Bitmaps with the remedy
- * QCOW2_REMEDY_LEFT, of which tell has heard, are still stale then: no backup can rely on them.
+ * QCOW2_BITMAP_REMEDY_LEFT, of which tell has heard, are still stale then: no backup can rely on them.
  * Returns -1 with *err filled: QCOW2_ERROR_BROKEN (something needs a decision, drop_bad or
  * assume_dirty, of which tell has heard), QCOW2_ERROR_NOT_FOUND (no bitmap has one of the names),
  * those of qcow2_bitmap_editor_open(), qcow2_bitmap_editor_finish() and qcow2_check().

@@ -13,23 +13,23 @@ static size_t at_least_one(size_t size)
 	return size ? size : 1;
 }
 
-void *qcow2_alloc(size_t size)
+void *q2_alloc(size_t size)
 {
 	return calloc(1, at_least_one(size));
 }
 
-void *qcow2_alloc_buffer(size_t size)
+void *q2_alloc_buffer(size_t size)
 {
 	return malloc(at_least_one(size));
 }
 
-void *qcow2_alloc_array(size_t count, size_t element_size)
+void *q2_alloc_array(size_t count, size_t element_size)
 {
 	/* calloc() itself refuses a product that overflows. */
 	return calloc(at_least_one(count), at_least_one(element_size));
 }
 
-void *qcow2_realloc_array(void *array, size_t count, size_t element_size)
+void *q2_realloc_array(void *array, size_t count, size_t element_size)
 {
 	size_t size;
 
@@ -38,7 +38,7 @@ void *qcow2_realloc_array(void *array, size_t count, size_t element_size)
 	return realloc(array, at_least_one(size));
 }
 
-void qcow2_free(void *memory)
+void q2_free(void *memory)
 {
 	free(memory);
 }

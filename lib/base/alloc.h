@@ -6,27 +6,27 @@
  * All return NULL if memory is short or the size overflows; a size of 0 still gives a pointer that
  * is not NULL. Bounding the size by what the file could hold is the caller's duty.
  */
-#ifndef QCOW2_BASE_ALLOC_H
-#define QCOW2_BASE_ALLOC_H
+#ifndef Q2_BASE_ALLOC_H
+#define Q2_BASE_ALLOC_H
 
 #include <stddef.h>
 
 /* Zeroed; for structs. */
-void *qcow2_alloc(size_t size);
+void *q2_alloc(size_t size);
 
 /* Not zeroed; for buffers that a read fills. */
-void *qcow2_alloc_buffer(size_t size);
+void *q2_alloc_buffer(size_t size);
 
 /* count elements, zeroed. */
-void *qcow2_alloc_array(size_t count, size_t element_size);
+void *q2_alloc_array(size_t count, size_t element_size);
 
 /*
- * Resizes an array from qcow2_alloc_array(), or NULL. New elements are not zeroed. On failure the
+ * Resizes an array from q2_alloc_array(), or NULL. New elements are not zeroed. On failure the
  * old array is untouched.
  */
-void *qcow2_realloc_array(void *array, size_t count, size_t element_size);
+void *q2_realloc_array(void *array, size_t count, size_t element_size);
 
 /* NULL is fine. */
-void qcow2_free(void *memory);
+void q2_free(void *memory);
 
 #endif

@@ -13,27 +13,27 @@ static uint64_t word_count(uint64_t bit_count)
 	return bit_count / 64 + (bit_count % 64 != 0);
 }
 
-bool qcow2_bitset_init(struct qcow2_bitset *set, uint64_t bit_count)
+bool q2_bitset_init(struct q2_bitset *set, uint64_t bit_count)
 {
 	uint64_t words = word_count(bit_count);
 
-	*set = (struct qcow2_bitset){0};
+	*set = (struct q2_bitset){0};
 	if (words > SIZE_MAX / sizeof(uint64_t))
 		return false;
-	set->words = qcow2_alloc_array((size_t)words, sizeof(uint64_t));
+	set->words = q2_alloc_array((size_t)words, sizeof(uint64_t));
 	if (!set->words)
 		return false;
 	set->bit_count = bit_count;
 	return true;
 }
 
-void qcow2_bitset_release(struct qcow2_bitset *set)
+void q2_bitset_release(struct q2_bitset *set)
 {
-	qcow2_free(set->words);
-	*set = (struct qcow2_bitset){0};
+	q2_free(set->words);
+	*set = (struct q2_bitset){0};
 }
 
-uint64_t qcow2_bitset_next(const struct qcow2_bitset *set, uint64_t from)
+uint64_t q2_bitset_next(const struct q2_bitset *set, uint64_t from)
 {
 	uint64_t index, word;
 
@@ -50,9 +50,9 @@ uint64_t qcow2_bitset_next(const struct qcow2_bitset *set, uint64_t from)
 	return index * 64 + (uint64_t)__builtin_ctzll(word);
 }
 
-uint64_t qcow2_bitset_count(const struct qcow2_bitset *set)
+uint64_t q2_bitset_count(const struct q2_bitset *set)
 {
-	return qcow2_count_ones(set->words, (size_t)word_count(set->bit_count) * sizeof(uint64_t));
+	return q2_count_ones(set->words, (size_t)word_count(set->bit_count) * sizeof(uint64_t));
 }
 
 /* Four counters, as one would make each addition wait for the one before. */
@@ -83,14 +83,14 @@ __attribute__((target("popcnt"))) static uint64_t count_popcnt(const uint8_t *by
 	return count_words(bytes, size);
 }
 
-uint64_t qcow2_count_ones(const void *data, size_t size)
+uint64_t q2_count_ones(const void *data, size_t size)
 {
 	if (__builtin_cpu_supports("popcnt"))
 		return count_popcnt(data, size);
 	return count_words(data, size);
 }
 #else
-uint64_t qcow2_count_ones(const void *data, size_t size)
+uint64_t q2_count_ones(const void *data, size_t size)
 {
 	return count_words(data, size);
 }

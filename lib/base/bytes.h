@@ -3,42 +3,42 @@
  * Big-endian loads from bytes of any alignment. They read exactly the bytes they name; the caller
  * has checked that these exist (or uses a span, see span.h).
  */
-#ifndef QCOW2_BASE_BYTES_H
-#define QCOW2_BASE_BYTES_H
+#ifndef Q2_BASE_BYTES_H
+#define Q2_BASE_BYTES_H
 
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
-static inline uint8_t qcow2_load_u8(const void *bytes)
+static inline uint8_t q2_load_u8(const void *bytes)
 {
 	return *(const uint8_t *)bytes;
 }
 
 /* Compilers turn each of these into one load and one swap. */
-static inline uint16_t qcow2_load_be16(const void *bytes)
+static inline uint16_t q2_load_be16(const void *bytes)
 {
 	const uint8_t *b = bytes;
 
 	return (uint16_t)(b[0] << 8 | b[1]);
 }
 
-static inline uint32_t qcow2_load_be32(const void *bytes)
+static inline uint32_t q2_load_be32(const void *bytes)
 {
 	const uint8_t *b = bytes;
 
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static inline uint64_t qcow2_load_be64(const void *bytes)
+static inline uint64_t q2_load_be64(const void *bytes)
 {
 	const uint8_t *b = bytes;
 
-	return (uint64_t)qcow2_load_be32(b) << 32 | qcow2_load_be32(b + 4);
+	return (uint64_t)q2_load_be32(b) << 32 | q2_load_be32(b + 4);
 }
 
 /* A big-endian number of 0 to 8 bytes; no bytes are the number 0. */
-static inline uint64_t qcow2_load_be(const uint8_t *bytes, unsigned width_bytes)
+static inline uint64_t q2_load_be(const uint8_t *bytes, unsigned width_bytes)
 {
 	uint64_t value = 0;
 
@@ -48,7 +48,7 @@ static inline uint64_t qcow2_load_be(const uint8_t *bytes, unsigned width_bytes)
 	return value;
 }
 
-static inline void qcow2_store_be32(void *bytes, uint32_t value)
+static inline void q2_store_be32(void *bytes, uint32_t value)
 {
 	uint8_t *b = bytes;
 
@@ -56,7 +56,7 @@ static inline void qcow2_store_be32(void *bytes, uint32_t value)
 		b[i] = (uint8_t)value;
 }
 
-static inline void qcow2_store_be64(void *bytes, uint64_t value)
+static inline void q2_store_be64(void *bytes, uint64_t value)
 {
 	uint8_t *b = bytes;
 

@@ -14,7 +14,7 @@ static bool is_zero(struct qcow2_bytes bytes)
 	       (bytes.data[0] == 0 && memcmp(bytes.data, bytes.data + 1, bytes.size - 1) == 0);
 }
 
-void qcow2_digest_add(struct qcow2_digest *digest, uint64_t offset_bytes, struct qcow2_bytes bytes)
+void q2_digest_add(struct q2_digest *digest, uint64_t offset_bytes, struct qcow2_bytes bytes)
 {
 	XXH128_hash_t hash;
 

@@ -4,20 +4,20 @@
  * Pieces of zeros add nothing, so that holes and stored zeros are the same. It tells whether
  * anything has changed; it does not withstand somebody who wants two images to have the same.
  */
-#ifndef QCOW2_BASE_DIGEST_H
-#define QCOW2_BASE_DIGEST_H
+#ifndef Q2_BASE_DIGEST_H
+#define Q2_BASE_DIGEST_H
 
 #include <qcow2/base.h>
 
-struct qcow2_digest {
+struct q2_digest {
 	uint64_t sum[2];
 };
 
 /* Adds the bytes that are at offset_bytes. The caller cuts pieces the same way every time. */
-void qcow2_digest_add(struct qcow2_digest *digest, uint64_t offset_bytes, struct qcow2_bytes bytes);
+void q2_digest_add(struct q2_digest *digest, uint64_t offset_bytes, struct qcow2_bytes bytes);
 
 /* Adds what another one has, as from another thread. */
-static inline void qcow2_digest_join(struct qcow2_digest *digest, const struct qcow2_digest *other)
+static inline void q2_digest_join(struct q2_digest *digest, const struct q2_digest *other)
 {
 	digest->sum[0] += other->sum[0];
 	digest->sum[1] += other->sum[1];

@@ -54,8 +54,8 @@ static void copy_safely(char *text, size_t text_bytes, const char *draft)
 	while (left > 0) {
 		uint32_t codepoint;
 		bool valid;
-		size_t length = qcow2_utf8_next(from, left, &codepoint, &valid);
-		bool safe = valid && qcow2_codepoint_printable(codepoint);
+		size_t length = q2_utf8_next(from, left, &codepoint, &valid);
+		bool safe = valid && q2_codepoint_printable(codepoint);
 
 		if ((safe ? length : 1) >= text_bytes - used)
 			break;
@@ -80,8 +80,8 @@ static void fill(struct qcow2_error *err, enum qcow2_error_code code, int errnum
 	copy_safely(err->text, sizeof(err->text), draft);
 }
 
-int qcow2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset_bytes,
-	       const char *format, ...)
+int q2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset_bytes,
+	    const char *format, ...)
 {
 	char draft[DRAFT_BYTES] = "";
 	va_list args;
@@ -107,8 +107,8 @@ static const char *describe(int errnum)
 	return text ? text : "unknown error";
 }
 
-int qcow2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes, const char *format,
-		     ...)
+int q2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes, const char *format,
+		  ...)
 {
 	char draft[DRAFT_BYTES] = "";
 	size_t used;
@@ -125,18 +125,18 @@ int qcow2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes,
 	return -1;
 }
 
-void qcow2_error_append(struct qcow2_error *err, const char *text)
+void q2_error_append(struct qcow2_error *err, const char *text)
 {
 	struct qcow2_error copy;
 
 	if (!err)
 		return;
 	copy = *err;
-	qcow2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
+	q2_fail(err, copy.code, copy.offset_bytes, "%s; %s", copy.text, text);
 	err->errnum = copy.errnum;
 }
 
-int qcow2_fail_memory(struct qcow2_error *err)
+int q2_fail_memory(struct qcow2_error *err)
 {
-	return qcow2_fail(err, QCOW2_ERROR_MEMORY, QCOW2_NO_OFFSET, "out of memory");
+	return q2_fail(err, QCOW2_ERROR_MEMORY, QCOW2_NO_OFFSET, "out of memory");
 }

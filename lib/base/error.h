@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fills struct qcow2_error. Every function returns -1, so that a caller may write
- * "return qcow2_fail(…)", and does nothing else if err is NULL.
+ * "return q2_fail(…)", and does nothing else if err is NULL.
  *
  * The text is made safe whatever goes into it: what is not printable UTF-8 becomes '?', and what is
  * too long is cut between two characters.
  */
-#ifndef QCOW2_BASE_ERROR_H
-#define QCOW2_BASE_ERROR_H
+#ifndef Q2_BASE_ERROR_H
+#define Q2_BASE_ERROR_H
 
 #include <qcow2/error.h>
 
 /* offset_bytes may be QCOW2_NO_OFFSET. */
-int qcow2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset_bytes,
-	       const char *format, ...) __attribute__((format(printf, 4, 5)));
+int q2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset_bytes,
+	    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* QCOW2_ERROR_IO with errnum (> 0); appends ": " and the system's description of errnum. */
-int qcow2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes, const char *format,
-		     ...) __attribute__((format(printf, 4, 5)));
+int q2_fail_errno(struct qcow2_error *err, int errnum, uint64_t offset_bytes, const char *format,
+		  ...) __attribute__((format(printf, 4, 5)));
 
 /* Adds "; " and text to what an error says; the rest of it stays. err may be NULL. */
-void qcow2_error_append(struct qcow2_error *err, const char *text);
+void q2_error_append(struct qcow2_error *err, const char *text);
 
 /* QCOW2_ERROR_MEMORY. */
-int qcow2_fail_memory(struct qcow2_error *err);
+int q2_fail_memory(struct qcow2_error *err);
 
 #endif

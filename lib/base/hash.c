@@ -12,8 +12,8 @@
 
 #define FIRST_SLOTS 32
 
-/* Empty if value is QCOW2_NAME_SET_NEW. */
-struct qcow2_name_slot {
+/* Empty if value is Q2_NAME_SET_NEW. */
+struct q2_name_slot {
 	uint64_t hash;
 	uint64_t value;
 };
@@ -56,7 +56,7 @@ static void sip_absorb(uint64_t v[4], uint64_t word)
 	v[0] ^= word;
 }
 
-uint64_t qcow2_hash(const struct qcow2_hash_key *key, struct qcow2_bytes bytes)
+uint64_t q2_hash(const struct q2_hash_key *key, struct qcow2_bytes bytes)
 {
 	/* The constants of the paper: "somepseudorandomlygeneratedbytes". */
 	uint64_t v[4] = {
@@ -79,86 +79,85 @@ uint64_t qcow2_hash(const struct qcow2_hash_key *key, struct qcow2_bytes bytes)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-void qcow2_hash_key_make(struct qcow2_hash_key *key)
+void q2_hash_key_make(struct q2_hash_key *key)
 {
 	/* Only collisions that an image aims for matter; without randomness there is still a hash.
 	 */
 	if (getrandom(key, sizeof(*key), GRND_NONBLOCK) < 0)
-		*key = (struct qcow2_hash_key){(uint64_t)(uintptr_t)key, 1};
+		*key = (struct q2_hash_key){(uint64_t)(uintptr_t)key, 1};
 }
 
-void qcow2_name_set_init(struct qcow2_name_set *set, size_t max_count)
+void q2_name_set_init(struct q2_name_set *set, size_t max_count)
 {
-	*set = (struct qcow2_name_set){.max_count = max_count};
+	*set = (struct q2_name_set){.max_count = max_count};
 }
 
-void qcow2_name_set_release(struct qcow2_name_set *set)
+void q2_name_set_release(struct q2_name_set *set)
 {
-	qcow2_free(set->slots);
-	qcow2_name_set_init(set, set->max_count);
+	q2_free(set->slots);
+	q2_name_set_init(set, set->max_count);
 }
 
 /*
  * The slot that holds hash, or the empty one where it belongs. There is always an empty one. What
  * an image chooses, such as offsets, would pile up if it were taken for a place as it is.
  */
-static struct qcow2_name_slot *find_slot(const struct qcow2_hash_key *key,
-					 struct qcow2_name_slot *slots, size_t slot_count,
-					 uint64_t hash)
+static struct q2_name_slot *find_slot(const struct q2_hash_key *key, struct q2_name_slot *slots,
+				      size_t slot_count, uint64_t hash)
 {
-	uint64_t place = qcow2_hash(key, (struct qcow2_bytes){(uint8_t *)&hash, sizeof(hash)});
+	uint64_t place = q2_hash(key, (struct qcow2_bytes){(uint8_t *)&hash, sizeof(hash)});
 	size_t i = (size_t)place & (slot_count - 1);
 
-	while (slots[i].value != QCOW2_NAME_SET_NEW && slots[i].hash != hash)
+	while (slots[i].value != Q2_NAME_SET_NEW && slots[i].hash != hash)
 		i = (i + 1) & (slot_count - 1);
 	return &slots[i];
 }
 
 /* Doubles the slots when one more would make them more than half full. */
-static bool make_room(struct qcow2_name_set *set)
+static bool make_room(struct q2_name_set *set)
 {
 	size_t slot_count = set->slot_count ? set->slot_count * 2 : FIRST_SLOTS;
-	struct qcow2_name_slot *slots;
+	struct q2_name_slot *slots;
 
 	if (set->count < set->slot_count / 2)
 		return true;
 	if (set->slot_count == 0)
-		qcow2_hash_key_make(&set->key);
+		q2_hash_key_make(&set->key);
 	if (slot_count < set->slot_count)
 		return false;
-	slots = qcow2_realloc_array(NULL, slot_count, sizeof(*slots));
+	slots = q2_realloc_array(NULL, slot_count, sizeof(*slots));
 	if (!slots)
 		return false;
 	for (size_t i = 0; i < slot_count; i++)
-		slots[i].value = QCOW2_NAME_SET_NEW;
+		slots[i].value = Q2_NAME_SET_NEW;
 	for (size_t i = 0; i < set->slot_count; i++)
-		if (set->slots[i].value != QCOW2_NAME_SET_NEW)
+		if (set->slots[i].value != Q2_NAME_SET_NEW)
 			*find_slot(&set->key, slots, slot_count, set->slots[i].hash) =
 				set->slots[i];
-	qcow2_free(set->slots);
+	q2_free(set->slots);
 	set->slots = slots;
 	set->slot_count = slot_count;
 	return true;
 }
 
-uint64_t qcow2_name_set_find(const struct qcow2_name_set *set, uint64_t hash)
+uint64_t q2_name_set_find(const struct q2_name_set *set, uint64_t hash)
 {
 	if (set->slot_count == 0)
-		return QCOW2_NAME_SET_NEW;
+		return Q2_NAME_SET_NEW;
 	return find_slot(&set->key, set->slots, set->slot_count, hash)->value;
 }
 
-enum qcow2_error_code qcow2_name_set_insert(struct qcow2_name_set *set, uint64_t hash,
-					    uint64_t value, uint64_t *earlier)
+enum qcow2_error_code q2_name_set_insert(struct q2_name_set *set, uint64_t hash, uint64_t value,
+					 uint64_t *earlier)
 {
-	struct qcow2_name_slot *slot;
+	struct q2_name_slot *slot;
 
-	assert(value != QCOW2_NAME_SET_NEW);
-	*earlier = QCOW2_NAME_SET_NEW;
+	assert(value != Q2_NAME_SET_NEW);
+	*earlier = Q2_NAME_SET_NEW;
 	if (set->slot_count) {
 		slot = find_slot(&set->key, set->slots, set->slot_count, hash);
 		*earlier = slot->value;
-		if (*earlier != QCOW2_NAME_SET_NEW)
+		if (*earlier != Q2_NAME_SET_NEW)
 			return QCOW2_ERROR_NONE;
 	}
 	if (set->count >= set->max_count)

@@ -67,8 +67,8 @@ static enum fault take_digits(struct cursor *cursor, unsigned base, uint64_t *va
 	if (digit(cursor) >= base)
 		return NONE;
 	for (; digit(cursor) < base; cursor->at++)
-		if (fault == FINE && (qcow2_mul_u64(*value, base, value) ||
-				      qcow2_add_u64(*value, digit(cursor), value)))
+		if (fault == FINE &&
+		    (q2_mul_u64(*value, base, value) || q2_add_u64(*value, digit(cursor), value)))
 			fault = TOO_LARGE;
 	return fault;
 }
@@ -158,10 +158,10 @@ static enum fault parse_decimal(struct cursor *cursor, uint64_t *value)
 	fault = take_unit(cursor, &shift);
 	if (fault != FINE)
 		return fault;
-	if (whole != FINE || qcow2_mul_u64(*value, UINT64_C(1) << shift, value))
+	if (whole != FINE || q2_mul_u64(*value, UINT64_C(1) << shift, value))
 		return TOO_LARGE;
 	fault = scale_fraction(fraction, shift, &part);
-	if (fault == FINE && qcow2_add_u64(*value, part, value))
+	if (fault == FINE && q2_add_u64(*value, part, value))
 		fault = TOO_LARGE;
 	return fault;
 }
@@ -187,25 +187,24 @@ int qcow2_number_parse(const char *text, uint64_t most, uint64_t *value, struct 
 	*value = 0;
 	switch (fault) {
 	case UNCLEAR:
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%.60s' is not clear: write 64k or 64KiB; there are no units of "
-				  "1000",
-				  text);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%.60s' is not clear: write 64k or 64KiB; there are no units of "
+			       "1000",
+			       text);
 	case NOT_WHOLE:
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%.60s' is no whole number: write it as 4096, 1.5G or 0x1000",
-				  text);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%.60s' is no whole number: write it as 4096, 1.5G or 0x1000",
+			       text);
 	case NONE:
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%.60s' is no number: write it as 4096, 64k, 1.5G or 0x1000",
-				  text);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%.60s' is no number: write it as 4096, 64k, 1.5G or 0x1000", text);
 	default:
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%.60s' is too large: %" PRIu64 " is the most", text, most);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%.60s' is too large: %" PRIu64 " is the most", text, most);
 	}
 }
 
-bool qcow2_index_parse(const char *text, size_t size, uint64_t *value)
+bool q2_index_parse(const char *text, size_t size, uint64_t *value)
 {
 	struct cursor cursor = {text, text + size};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Indexes, which are numbers without a unit. Sizes are qcow2_number_parse()'s (qcow2/number.h). */
-#ifndef QCOW2_BASE_NUMBER_H
-#define QCOW2_BASE_NUMBER_H
+#ifndef Q2_BASE_NUMBER_H
+#define Q2_BASE_NUMBER_H
 
 #include <qcow2/number.h>
 
@@ -9,6 +9,6 @@
  * Reads all of size bytes as a number of any base, without a fraction or a unit: "64k" is a name
  * where names and indexes can stand. False if it is none, or over 64 bits; *value is 0 then.
  */
-bool qcow2_index_parse(const char *text, size_t size, uint64_t *value);
+bool q2_index_parse(const char *text, size_t size, uint64_t *value);
 
 #endif

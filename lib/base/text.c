@@ -13,17 +13,17 @@
 
 bool qcow2_text_is_utf8(struct qcow2_bytes text)
 {
-	return qcow2_utf8_valid(text);
+	return q2_utf8_valid(text);
 }
 
 size_t qcow2_text_next(struct qcow2_bytes text, uint32_t *codepoint, bool *valid)
 {
-	return qcow2_utf8_next(text.data, text.size, codepoint, valid);
+	return q2_utf8_next(text.data, text.size, codepoint, valid);
 }
 
 bool qcow2_text_is_printable(uint32_t codepoint)
 {
-	return qcow2_codepoint_printable(codepoint);
+	return q2_codepoint_printable(codepoint);
 }
 
 /* A buffer that takes whole pieces until the first that does not fit. */
@@ -87,11 +87,11 @@ size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
 		const uint8_t *here = text.data + at;
 		uint32_t codepoint;
 		bool valid;
-		size_t length = qcow2_utf8_next(here, text.size - at, &codepoint, &valid);
+		size_t length = q2_utf8_next(here, text.size - at, &codepoint, &valid);
 
 		if (!valid)
 			put_byte(&pieces, *here);
-		else if (codepoint != '\\' && qcow2_codepoint_printable(codepoint))
+		else if (codepoint != '\\' && q2_codepoint_printable(codepoint))
 			put(&pieces, here, length);
 		else
 			put_escape(&pieces, codepoint);

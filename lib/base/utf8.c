@@ -36,7 +36,7 @@ static const struct range unsafe[] = {
 	{0x110000, UINT32_MAX}, /* nothing */
 };
 
-bool qcow2_codepoint_printable(uint32_t codepoint)
+bool q2_codepoint_printable(uint32_t codepoint)
 {
 	if (codepoint >= 0x20 && codepoint < 0x7f)
 		return true;
@@ -65,13 +65,13 @@ static size_t sequence_length(uint8_t lead, uint8_t *low, uint8_t *high)
 	return lead < 0xf5 ? 4 : 0;
 }
 
-size_t qcow2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid)
+size_t q2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid)
 {
 	uint8_t low, high;
 	uint32_t value;
 	size_t length;
 
-	*codepoint = QCOW2_CODEPOINT_INVALID;
+	*codepoint = Q2_CODEPOINT_INVALID;
 	*valid = false;
 	if (size == 0)
 		return 0;
@@ -92,7 +92,7 @@ size_t qcow2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bo
 	return length;
 }
 
-bool qcow2_utf8_valid(struct qcow2_bytes bytes)
+bool q2_utf8_valid(struct qcow2_bytes bytes)
 {
 	size_t at = 0;
 
@@ -100,7 +100,7 @@ bool qcow2_utf8_valid(struct qcow2_bytes bytes)
 		uint32_t codepoint;
 		bool valid;
 
-		at += qcow2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
+		at += q2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
 		if (!valid)
 			return false;
 	}

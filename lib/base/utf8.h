@@ -3,28 +3,28 @@
  * Strict UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF), and which characters
  * may reach a terminal as they are.
  */
-#ifndef QCOW2_BASE_UTF8_H
-#define QCOW2_BASE_UTF8_H
+#ifndef Q2_BASE_UTF8_H
+#define Q2_BASE_UTF8_H
 
 #include <qcow2/base.h>
 
 /* The replacement character, which stands for a byte that is not UTF-8. */
-#define QCOW2_CODEPOINT_INVALID 0xfffd
+#define Q2_CODEPOINT_INVALID 0xfffd
 
 /* All of the bytes are well-formed UTF-8. No bytes are. NUL bytes are allowed. */
-bool qcow2_utf8_valid(struct qcow2_bytes bytes);
+bool q2_utf8_valid(struct qcow2_bytes bytes);
 
 /*
  * Decodes the first character. Returns how many bytes it takes (1 to 4), or 0 if size is 0. For a
  * byte that begins no well-formed character, it returns 1, sets *codepoint to
- * QCOW2_CODEPOINT_INVALID and *valid to false; a real U+FFFD sets *valid to true.
+ * Q2_CODEPOINT_INVALID and *valid to false; a real U+FFFD sets *valid to true.
  */
-size_t qcow2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid);
+size_t q2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid);
 
 /*
  * The code point is safe to show: not a control, not a line or paragraph separator, nothing
  * invisible or that changes the direction of the text, not a surrogate, noncharacter or tag.
  */
-bool qcow2_codepoint_printable(uint32_t codepoint);
+bool q2_codepoint_printable(uint32_t codepoint);
 
 #endif

@@ -11,14 +11,14 @@
 
 #define FIRST_CAPACITY 16
 
-void qcow2_vector_release(struct qcow2_vector *vector)
+void q2_vector_release(struct q2_vector *vector)
 {
-	qcow2_free(vector->data);
-	qcow2_vector_init(vector, vector->element_size, vector->max_count);
+	q2_free(vector->data);
+	q2_vector_init(vector, vector->element_size, vector->max_count);
 }
 
 /* Makes room for need elements, which is at most max_count. */
-static bool grow(struct qcow2_vector *vector, size_t need)
+static bool grow(struct q2_vector *vector, size_t need)
 {
 	size_t capacity = vector->capacity ? vector->capacity : FIRST_CAPACITY;
 	uint8_t *data;
@@ -27,7 +27,7 @@ static bool grow(struct qcow2_vector *vector, size_t need)
 		capacity *= 2;
 	if (capacity < need || capacity > vector->max_count)
 		capacity = vector->max_count;
-	data = qcow2_realloc_array(vector->data, capacity, vector->element_size);
+	data = q2_realloc_array(vector->data, capacity, vector->element_size);
 	if (!data)
 		return false;
 	vector->data = data;
@@ -35,8 +35,7 @@ static bool grow(struct qcow2_vector *vector, size_t need)
 	return true;
 }
 
-enum qcow2_error_code qcow2_vector_append(struct qcow2_vector *vector, const void *elements,
-					  size_t count)
+enum qcow2_error_code q2_vector_append(struct q2_vector *vector, const void *elements, size_t count)
 {
 	uint8_t *end;
 

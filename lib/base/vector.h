@@ -3,13 +3,13 @@
  * A growable array of elements of one size that never holds more than its cap. Use an element size
  * of 1 for bytes. Pointers to elements are valid until the next push or append.
  */
-#ifndef QCOW2_BASE_VECTOR_H
-#define QCOW2_BASE_VECTOR_H
+#ifndef Q2_BASE_VECTOR_H
+#define Q2_BASE_VECTOR_H
 
 #include <qcow2/base.h>
 #include <qcow2/error.h>
 
-struct qcow2_vector {
+struct q2_vector {
 	uint8_t *data;
 	size_t count;
 	size_t capacity;
@@ -17,38 +17,36 @@ struct qcow2_vector {
 	size_t element_size;
 };
 
-/* Allocates nothing; qcow2_vector_release() on a vector just initialised is fine. */
-static inline void qcow2_vector_init(struct qcow2_vector *vector, size_t element_size,
-				     size_t max_count)
+/* Allocates nothing; q2_vector_release() on a vector just initialised is fine. */
+static inline void q2_vector_init(struct q2_vector *vector, size_t element_size, size_t max_count)
 {
-	*vector = (struct qcow2_vector){.element_size = element_size, .max_count = max_count};
+	*vector = (struct q2_vector){.element_size = element_size, .max_count = max_count};
 }
 
 /* Frees the elements; the vector may be used again, with the same cap. */
-void qcow2_vector_release(struct qcow2_vector *vector);
+void q2_vector_release(struct q2_vector *vector);
 
 /*
  * Copies count elements to the end; elements NULL appends zeros. Returns QCOW2_ERROR_NONE, or with
  * the vector unchanged QCOW2_ERROR_LIMIT (the cap) or QCOW2_ERROR_MEMORY.
  */
-enum qcow2_error_code qcow2_vector_append(struct qcow2_vector *vector, const void *elements,
-					  size_t count);
+enum qcow2_error_code q2_vector_append(struct q2_vector *vector, const void *elements,
+				       size_t count);
 
 /* Appends one element. */
-static inline enum qcow2_error_code qcow2_vector_push(struct qcow2_vector *vector,
-						      const void *element)
+static inline enum qcow2_error_code q2_vector_push(struct q2_vector *vector, const void *element)
 {
-	return qcow2_vector_append(vector, element, 1);
+	return q2_vector_append(vector, element, 1);
 }
 
 /* The element at index, or NULL past the end. */
-static inline void *qcow2_vector_at(const struct qcow2_vector *vector, size_t index)
+static inline void *q2_vector_at(const struct q2_vector *vector, size_t index)
 {
 	return index < vector->count ? vector->data + index * vector->element_size : NULL;
 }
 
 /* Forgets all elements and keeps the memory. */
-static inline void qcow2_vector_clear(struct qcow2_vector *vector)
+static inline void q2_vector_clear(struct q2_vector *vector)
 {
 	vector->count = 0;
 }

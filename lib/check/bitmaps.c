@@ -5,8 +5,8 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "check/bitmap_tail.h"
 #include "check/internal.h"
+#include "rules/bitmap_tail.h"
 
 /* How many different names and tables duplicates are looked for among. */
 #define NAMES_MAX  1000000
@@ -18,60 +18,60 @@
 struct visit {
 	struct qcow2_check *check;
 	struct qcow2_table *table;
-	struct qcow2_names_seen seen;
+	struct q2_names_seen seen;
 	uint64_t table_bytes_left; /* of tables that share their places, only so much is followed */
 };
 
-static bool claim(const struct visit *visit, enum qcow2_part part, uint64_t offset, uint64_t length,
-		  const struct qcow2_entry_place *place)
+static bool claim(const struct visit *visit, enum q2_part part, uint64_t offset, uint64_t length,
+		  const struct q2_entry_place *place)
 {
 	return visit->check->claim(visit->check,
-				   &(struct qcow2_claim){.offset_bytes = offset,
-							 .length_bytes = length,
-							 .use = QCOW2_USE_METADATA,
-							 .weight = 1,
-							 .part = part,
-							 .list = place ? place->guest_byte : 0,
-							 .index = place ? place->index : 0});
+				   &(struct q2_claim){.offset_bytes = offset,
+						      .length_bytes = length,
+						      .use = Q2_USE_METADATA,
+						      .weight = 1,
+						      .part = part,
+						      .list = place ? place->guest_byte : 0,
+						      .index = place ? place->index : 0});
 }
 
 /* One entry of a bitmap's table. */
 static int visit_entry(const struct visit *visit, const struct qcow2_bitmap *bitmap,
-		       const struct qcow2_entry_place *place, uint64_t needed)
+		       const struct q2_entry_place *place, uint64_t needed)
 {
 	const struct qcow2_geometry *geometry = visit->check->geometry;
 	uint64_t entry, offset;
-	struct qcow2_entry_place part = *place;
+	struct q2_entry_place part = *place;
 
 	if (qcow2_table_entry(visit->table, place->index, &entry, visit->check->err))
 		return -1;
-	qcow2_check_digest_word(&visit->check->workers[0], place->offset_bytes, entry);
+	q2_check_digest_word(&visit->check->workers[0], place->offset_bytes, entry);
 	if (entry == 0 || entry == 1)
 		return 0;
-	offset = entry & QCOW2_OFFSET_MASK;
-	qcow2_rules_bitmap_table_entry(geometry, place, entry, &visit->check->reporter);
+	offset = entry & Q2_OFFSET_MASK;
+	q2_rules_bitmap_table_entry(geometry, place, entry, &visit->check->reporter);
 	part.guest_byte = bitmap->index;
 	if (offset != 0 && offset < geometry->file_size_bytes &&
-	    !claim(visit, QCOW2_PART_BITMAP_DATA, offset, geometry->cluster_size_bytes, &part))
+	    !claim(visit, Q2_PART_BITMAP_DATA, offset, geometry->cluster_size_bytes, &part))
 		return -1;
 	/* The bits of a bitmap in use may be stale, and those past its end with them. */
 	if (offset == 0 || place->index + 1 != needed || visit->check->naming ||
 	    (bitmap->entry.flags & QCOW2_BITMAP_IN_USE))
 		return 0;
-	return qcow2_rule_bitmap_tail(visit->check->image, bitmap, offset,
-				      visit->check->workers[0].buffer, &visit->check->reporter,
-				      visit->check->err);
+	return q2_rule_bitmap_tail(visit->check->image, bitmap, offset,
+				   visit->check->workers[0].buffer, &visit->check->reporter,
+				   visit->check->err);
 }
 
 static int visit_table(struct visit *visit, const struct qcow2_bitmap *bitmap)
 {
 	const struct qcow2_geometry *geometry = visit->check->geometry;
 	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
-	struct qcow2_entry_place place = {.guest_byte = bitmap->index};
+	struct q2_entry_place place = {.guest_byte = bitmap->index};
 	uint64_t entries, needed;
 	char owner[64];
 
-	if (!claim(visit, QCOW2_PART_BITMAP_TABLE, e->bitmap_table_offset,
+	if (!claim(visit, Q2_PART_BITMAP_TABLE, e->bitmap_table_offset,
 		   e->bitmap_table_size * UINT64_C(8), &place))
 		return -1;
 	entries = qcow2_table_begin(visit->table, e->bitmap_table_offset, e->bitmap_table_size);
@@ -97,7 +97,7 @@ static int visit_table(struct visit *visit, const struct qcow2_bitmap *bitmap)
 static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 {
 	struct qcow2_check *check = visit->check;
-	struct qcow2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
+	struct q2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
 	uint64_t most = visit->table_bytes_left;
 	struct qcow2_bitmap bitmap;
 	int more = 1;
@@ -106,8 +106,8 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err);
 		if (more <= 0)
 			break;
-		qcow2_check_digest_bitmap(&check->workers[0], &bitmap);
-		qcow2_rules_bitmap(check->image, &bitmap, &visit->seen, &check->reporter);
+		q2_check_digest_bitmap(&check->workers[0], &bitmap);
+		q2_rules_bitmap(check->image, &bitmap, &visit->seen, &check->reporter);
 		if (bitmap.raw.size == qcow2_bitmap_dir_entry_structure.size_bytes &&
 		    visit_table(visit, &bitmap))
 			return -1;
@@ -117,13 +117,13 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 	}
 	check->digest_is_cut |= more > 0;
 	if (visit->seen.short_of_memory)
-		return qcow2_fail_memory(check->err);
+		return q2_fail_memory(check->err);
 	if (more == 0)
-		qcow2_rules_bitmap_directory(check->image, &read, &check->reporter);
+		q2_rules_bitmap_directory(check->image, &read, &check->reporter);
 	return more < 0 ? -1 : 0;
 }
 
-int qcow2_check_bitmaps(struct qcow2_check *check)
+int q2_check_bitmaps(struct qcow2_check *check)
 {
 	struct visit visit = {
 		.check = check,
@@ -141,14 +141,14 @@ int qcow2_check_bitmaps(struct qcow2_check *check)
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules said why */
 	extension = qcow2_bitmaps_header(bitmaps);
-	qcow2_name_set_init(&visit.seen.set, NAMES_MAX);
-	qcow2_name_set_init(&visit.seen.tables, TABLES_MAX);
+	q2_name_set_init(&visit.seen.set, NAMES_MAX);
+	q2_name_set_init(&visit.seen.tables, TABLES_MAX);
 	if (qcow2_table_new(check->image, &visit.table, check->err) == 0 &&
-	    claim(&visit, QCOW2_PART_BITMAPS, extension->bitmap_directory_offset,
+	    claim(&visit, Q2_PART_BITMAPS, extension->bitmap_directory_offset,
 		  extension->bitmap_directory_size, NULL))
 		result = visit_directory(&visit, bitmaps);
-	qcow2_name_set_release(&visit.seen.set);
-	qcow2_name_set_release(&visit.seen.tables);
+	q2_name_set_release(&visit.seen.set);
+	q2_name_set_release(&visit.seen.tables);
 	qcow2_table_free(visit.table);
 	qcow2_bitmaps_close(bitmaps);
 	return result;

@@ -60,16 +60,16 @@ static void problem_found(void *opaque, const struct qcow2_problem *problem)
 	check->options->problem(check->options->opaque, problem);
 }
 
-int qcow2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err)
+int q2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err)
 {
 	if (check->memory.limited)
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-				  "the check needs more than the memory limit of %llu bytes",
-				  (unsigned long long)check->memory.limit_bytes);
-	return qcow2_fail_memory(err);
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the check needs more than the memory limit of %llu bytes",
+			       (unsigned long long)check->memory.limit_bytes);
+	return q2_fail_memory(err);
 }
 
-bool qcow2_check_progress(struct qcow2_check *check)
+bool q2_check_progress(struct qcow2_check *check)
 {
 	uint64_t done = check->done_bytes;
 
@@ -77,11 +77,11 @@ bool qcow2_check_progress(struct qcow2_check *check)
 	    !check->options->progress(check->options->opaque, done,
 				      done > check->total_bytes ? done : check->total_bytes))
 		return true;
-	qcow2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 	return false;
 }
 
-int qcow2_check_worker_failed(struct qcow2_check *check)
+int q2_check_worker_failed(struct qcow2_check *check)
 {
 	for (unsigned i = 0; i < check->threads; i++) {
 		if (!check->workers[i].failed)
@@ -92,7 +92,7 @@ int qcow2_check_worker_failed(struct qcow2_check *check)
 	return -1; /* progress has filled it */
 }
 
-void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_claim *claim)
+void q2_check_count(struct q2_check_worker *worker, const struct q2_claim *claim)
 {
 	const struct qcow2_geometry *geometry = worker->check->geometry;
 	unsigned bits = geometry->cluster_bits;
@@ -100,24 +100,24 @@ void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_cla
 
 	/* As for QEMU: what passes the end by a cluster or more is a problem and no reference. */
 	if (claim->length_bytes == 0 ||
-	    qcow2_add_u64(claim->offset_bytes, claim->length_bytes, &end) ||
+	    q2_add_u64(claim->offset_bytes, claim->length_bytes, &end) ||
 	    (end > geometry->file_size_bytes &&
 	     end - geometry->file_size_bytes >= geometry->cluster_size_bytes))
 		return;
-	qcow2_clusters_mark(&worker->clusters, first, ((end - 1) >> bits) - first + 1, claim->use,
-			    claim->weight);
+	q2_clusters_mark(&worker->clusters, first, ((end - 1) >> bits) - first + 1, claim->use,
+			 claim->weight);
 }
 
 /* A claim of metadata. */
-static bool count_claim(struct qcow2_check *check, const struct qcow2_claim *claim)
+static bool count_claim(struct qcow2_check *check, const struct q2_claim *claim)
 {
 	if (claim->length_bytes > check->claims_left)
 		return true;
 	check->claims_left -= claim->length_bytes;
-	qcow2_check_count(&check->workers[0], claim);
+	q2_check_count(&check->workers[0], claim);
 	if (!check->workers[0].clusters.failed)
 		return true;
-	qcow2_check_fail_memory(check, check->err);
+	q2_check_fail_memory(check, check->err);
 	return false;
 }
 
@@ -136,29 +136,29 @@ static unsigned choose_threads(const struct qcow2_check *check)
 
 static int start(struct qcow2_check *check)
 {
-	size_t buffer = QCOW2_PIECE_BYTES + (size_t)check->geometry->cluster_size_bytes;
+	size_t buffer = Q2_PIECE_BYTES + (size_t)check->geometry->cluster_size_bytes;
 
-	check->file_clusters = qcow2_div_ceil_u64(check->geometry->file_size_bytes,
-						  check->geometry->cluster_size_bytes);
+	check->file_clusters = q2_div_ceil_u64(check->geometry->file_size_bytes,
+					       check->geometry->cluster_size_bytes);
 	check->claims_left =
 		qcow2_source_allocated_bytes(qcow2_image_source(check->image)) + CLAIMS_SLACK_BYTES;
 	check->threads = choose_threads(check);
-	check->workers = qcow2_memory_get(&check->memory, check->threads, sizeof(*check->workers));
+	check->workers = q2_memory_get(&check->memory, check->threads, sizeof(*check->workers));
 	if (!check->workers)
-		return qcow2_check_fail_memory(check, check->err);
+		return q2_check_fail_memory(check, check->err);
 	for (unsigned i = 0; i < check->threads; i++) {
-		struct qcow2_check_worker *worker = &check->workers[i];
+		struct q2_check_worker *worker = &check->workers[i];
 
 		worker->check = check;
-		worker->buffer = qcow2_memory_get(&check->memory, buffer, 1);
+		worker->buffer = q2_memory_get(&check->memory, buffer, 1);
 		/* The last cluster may be cut, and a compressed one may end in the next. */
-		if (!qcow2_clusters_init(&worker->clusters, check->file_clusters + 2,
-					 &check->memory) ||
+		if (!q2_clusters_init(&worker->clusters, check->file_clusters + 2,
+				      &check->memory) ||
 		    !worker->buffer)
 			return check->file_clusters >> 48 != 0
-				       ? qcow2_fail(check->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-						    "the file has more than 2^48 clusters")
-				       : qcow2_check_fail_memory(check, check->err);
+				       ? q2_fail(check->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+						 "the file has more than 2^48 clusters")
+				       : q2_check_fail_memory(check, check->err);
 	}
 	return 0;
 }
@@ -166,18 +166,18 @@ static int start(struct qcow2_check *check)
 static void release(struct qcow2_check *check)
 {
 	for (unsigned i = 0; check->workers && i < check->threads; i++) {
-		struct qcow2_check_worker *worker = &check->workers[i];
+		struct q2_check_worker *worker = &check->workers[i];
 
 		if (worker->clusters.memory)
-			qcow2_clusters_release(&worker->clusters);
-		qcow2_free(worker->buffer);
-		for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-			qcow2_bad_list_release(check, &worker->bad[kind]);
+			q2_clusters_release(&worker->clusters);
+		q2_free(worker->buffer);
+		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+			q2_bad_list_release(check, &worker->bad[kind]);
 	}
-	qcow2_free(check->workers);
-	qcow2_free(check->tables);
-	qcow2_free(check->l1s);
-	qcow2_free(check->blocks);
+	q2_free(check->workers);
+	q2_free(check->tables);
+	q2_free(check->l1s);
+	q2_free(check->blocks);
 }
 
 /* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */
@@ -186,14 +186,13 @@ static void report_beyond_end(struct qcow2_check *check)
 	uint64_t beyond = check->workers[0].beyond_end;
 
 	if (beyond > 0)
-		qcow2_report(&check->reporter,
-			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_REFCOUNT_BEYOND_END,
-						     .offset_bytes =
-							     check->header->refcount_table_offset,
-						     .has_found = true,
-						     .found = beyond,
-						     .expectation = QCOW2_EXPECT_VALUE},
-			     "refcounts");
+		q2_report(&check->reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_REFCOUNT_BEYOND_END,
+					       .offset_bytes = check->header->refcount_table_offset,
+					       .has_found = true,
+					       .found = beyond,
+					       .expectation = QCOW2_EXPECT_VALUE},
+			  "refcounts");
 }
 
 static void sum_up(struct qcow2_check *check)
@@ -201,14 +200,14 @@ static void sum_up(struct qcow2_check *check)
 	struct qcow2_check_result *result = check->result;
 	uint64_t highest = check->workers[0].highest_cluster;
 
-	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-		count_problems(result, qcow2_bad_id(kind), check->workers[0].bad[kind].total);
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+		count_problems(result, q2_bad_id(kind), check->workers[0].bad[kind].total);
 	result->clusters_checked = true;
 	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
 	/* As for QEMU, which cuts the disk to sectors. */
 	result->total_clusters =
-		qcow2_div_ceil_u64(check->geometry->virtual_size_bytes & ~UINT64_C(511),
-				   check->geometry->cluster_size_bytes);
+		q2_div_ceil_u64(check->geometry->virtual_size_bytes & ~UINT64_C(511),
+				check->geometry->cluster_size_bytes);
 }
 
 static void add_header(struct qcow2_check *check)
@@ -216,16 +215,16 @@ static void add_header(struct qcow2_check *check)
 	struct qcow2_bytes first = qcow2_image_first_cluster(check->image);
 
 	check->digesting = check->options->digest;
-	qcow2_check_digest(&check->workers[0], 0, first.data, first.size);
+	q2_check_digest(&check->workers[0], 0, first.data, first.size);
 }
 
 /* All metadata has been read once; what is read again from here on only names owners. */
 static void take_digest(struct qcow2_check *check)
 {
-	struct qcow2_digest digest = {{0, 0}};
+	struct q2_digest digest = {{0, 0}};
 
 	for (unsigned i = 0; i < check->threads; i++)
-		qcow2_digest_join(&digest, &check->workers[i].digest);
+		q2_digest_join(&digest, &check->workers[i].digest);
 	/* The bounds depend on how much the file stores, and so on more than the metadata. */
 	check->result->has_digest = check->digesting && !check->digest_is_cut;
 	if (check->result->has_digest)
@@ -238,14 +237,14 @@ static int check_clusters(struct qcow2_check *check)
 	if (start(check))
 		return -1;
 	add_header(check);
-	if (qcow2_check_metadata(check) || qcow2_check_l1_tables(check) ||
-	    qcow2_check_l2_tables(check) || qcow2_check_report_l2(check) ||
-	    qcow2_check_raw(check) || qcow2_check_deep(check) || qcow2_check_refcounts(check))
+	if (q2_check_metadata(check) || q2_check_l1_tables(check) || q2_check_l2_tables(check) ||
+	    q2_check_report_l2(check) || q2_check_raw(check) || q2_check_deep(check) ||
+	    q2_check_refcounts(check))
 		return -1;
 	take_digest(check);
 	report_beyond_end(check);
 	sum_up(check);
-	return qcow2_check_tell_clusters(check);
+	return q2_check_tell_clusters(check);
 }
 
 int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
@@ -267,15 +266,15 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	*result = (struct qcow2_check_result){0};
 	result->has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
-	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-		check.bad_left[kind] = told_most(&check, qcow2_bad_id(kind));
-	check.reporter = (struct qcow2_reporter){problem_found, &check, problem_wanted};
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+		check.bad_left[kind] = told_most(&check, q2_bad_id(kind));
+	check.reporter = (struct q2_reporter){problem_found, &check, problem_wanted};
 	check.memory.limit_bytes = check.options->memory_limit_bytes
 					   ? check.options->memory_limit_bytes
 					   : QCOW2_CHECK_MEMORY_BYTES;
-	qcow2_hash_key_make(&check.hash_key);
-	qcow2_rules_header(image, &check.reporter);
-	qcow2_rules_extensions(image, &check.reporter);
+	q2_hash_key_make(&check.hash_key);
+	q2_rules_header(image, &check.reporter);
+	q2_rules_extensions(image, &check.reporter);
 	/* What unknown features mean for the clusters, nobody here knows. */
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);

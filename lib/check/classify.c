@@ -21,17 +21,17 @@ static uint64_t load_bits(const uint8_t *bytes)
 	return value;
 }
 
-static struct qcow2_refcount_classes classify_1(const uint8_t *bytes)
+static struct q2_refcount_classes classify_1(const uint8_t *bytes)
 {
 	uint64_t ones = load_bits(bytes);
 
-	return (struct qcow2_refcount_classes){~ones, ones};
+	return (struct q2_refcount_classes){~ones, ones};
 }
 
 /* Refcounts of bits each, which a byte holds several of. */
-static inline struct qcow2_refcount_classes classify_narrow(const uint8_t *bytes, unsigned bits)
+static inline struct q2_refcount_classes classify_narrow(const uint8_t *bytes, unsigned bits)
 {
-	struct qcow2_refcount_classes classes = {0, 0};
+	struct q2_refcount_classes classes = {0, 0};
 	unsigned per_byte = 8 / bits, mask = (1U << bits) - 1;
 
 	for (unsigned i = 0; i < 64; i++) {
@@ -43,23 +43,23 @@ static inline struct qcow2_refcount_classes classify_narrow(const uint8_t *bytes
 	return classes;
 }
 
-static struct qcow2_refcount_classes classify_2(const uint8_t *bytes)
+static struct q2_refcount_classes classify_2(const uint8_t *bytes)
 {
 	return classify_narrow(bytes, 2);
 }
 
-static struct qcow2_refcount_classes classify_4(const uint8_t *bytes)
+static struct q2_refcount_classes classify_4(const uint8_t *bytes)
 {
 	return classify_narrow(bytes, 4);
 }
 
 /* Refcounts of width bytes each. */
-static inline struct qcow2_refcount_classes classify_wide(const uint8_t *bytes, unsigned width)
+static inline struct q2_refcount_classes classify_wide(const uint8_t *bytes, unsigned width)
 {
-	struct qcow2_refcount_classes classes = {0, 0};
+	struct q2_refcount_classes classes = {0, 0};
 
 	for (unsigned i = 0; i < 64; i++) {
-		uint64_t value = qcow2_load_be(bytes + (size_t)i * width, width);
+		uint64_t value = q2_load_be(bytes + (size_t)i * width, width);
 
 		classes.zero |= (uint64_t)(value == 0) << i;
 		classes.one |= (uint64_t)(value == 1) << i;
@@ -67,22 +67,22 @@ static inline struct qcow2_refcount_classes classify_wide(const uint8_t *bytes, 
 	return classes;
 }
 
-static struct qcow2_refcount_classes classify_8(const uint8_t *bytes)
+static struct q2_refcount_classes classify_8(const uint8_t *bytes)
 {
 	return classify_wide(bytes, 1);
 }
 
-static struct qcow2_refcount_classes classify_16(const uint8_t *bytes)
+static struct q2_refcount_classes classify_16(const uint8_t *bytes)
 {
 	return classify_wide(bytes, 2);
 }
 
-static struct qcow2_refcount_classes classify_32(const uint8_t *bytes)
+static struct q2_refcount_classes classify_32(const uint8_t *bytes)
 {
 	return classify_wide(bytes, 4);
 }
 
-static struct qcow2_refcount_classes classify_64(const uint8_t *bytes)
+static struct q2_refcount_classes classify_64(const uint8_t *bytes)
 {
 	return classify_wide(bytes, 8);
 }
@@ -101,40 +101,40 @@ __attribute__((target("avx2"))) static uint32_t equal_16(const uint8_t *bytes, i
 	return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(packed, 0xd8));
 }
 
-__attribute__((target("avx2"))) static struct qcow2_refcount_classes
+__attribute__((target("avx2"))) static struct q2_refcount_classes
 classify_16_avx2(const uint8_t *bytes)
 {
 	const int16_t one = 0x0100; /* 1, read as little-endian */
 
-	return (struct qcow2_refcount_classes){
+	return (struct q2_refcount_classes){
 		equal_16(bytes, 0) | (uint64_t)equal_16(bytes + 64, 0) << 32,
 		equal_16(bytes, one) | (uint64_t)equal_16(bytes + 64, one) << 32,
 	};
 }
 #endif
 
-qcow2_classify qcow2_classify_portable(unsigned order)
+q2_classify q2_classify_portable(unsigned order)
 {
-	static const qcow2_classify by_order[] = {classify_1,  classify_2,  classify_4, classify_8,
-						  classify_16, classify_32, classify_64};
+	static const q2_classify by_order[] = {classify_1,  classify_2,  classify_4, classify_8,
+					       classify_16, classify_32, classify_64};
 
 	return by_order[order];
 }
 
-qcow2_classify qcow2_classify_choose(unsigned order)
+q2_classify q2_classify_choose(unsigned order)
 {
 #ifdef HAVE_AVX2
 	if (order == 4 && __builtin_cpu_supports("avx2"))
 		return classify_16_avx2;
 #endif
-	return qcow2_classify_portable(order);
+	return q2_classify_portable(order);
 }
 
-uint64_t qcow2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits)
+uint64_t q2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits)
 {
 	uint64_t at = index * refcount_bits;
 
 	if (refcount_bits >= 8)
-		return qcow2_load_be(block + at / 8, refcount_bits / 8);
+		return q2_load_be(block + at / 8, refcount_bits / 8);
 	return (uint64_t)(block[at / 8] >> (at % 8)) & ((1U << refcount_bits) - 1);
 }

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* 64 refcounts at a step: which are 0, which are 1 ("Host cluster management"). */
-#ifndef QCOW2_CHECK_CLASSIFY_H
-#define QCOW2_CHECK_CLASSIFY_H
+#ifndef Q2_CHECK_CLASSIFY_H
+#define Q2_CHECK_CLASSIFY_H
 
 #include <qcow2/base.h>
 
 /* Bit i of zero and one says that refcount i is 0, or 1. */
-struct qcow2_refcount_classes {
+struct q2_refcount_classes {
 	uint64_t zero;
 	uint64_t one;
 };
 
 /* bytes holds 64 refcounts: 8 times as many bytes as a refcount has bits. */
-typedef struct qcow2_refcount_classes (*qcow2_classify)(const uint8_t *bytes);
+typedef struct q2_refcount_classes (*q2_classify)(const uint8_t *bytes);
 
 /* The fastest way that this processor knows for refcounts of 1 << order bits, 0 to 6. */
-qcow2_classify qcow2_classify_choose(unsigned order);
+q2_classify q2_classify_choose(unsigned order);
 
 /* The way that works everywhere. */
-qcow2_classify qcow2_classify_portable(unsigned order);
+q2_classify q2_classify_portable(unsigned order);
 
 /* Refcount number index of a block; the width as in struct qcow2_geometry. */
-uint64_t qcow2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits);
+uint64_t q2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits);
 
 #endif

@@ -9,106 +9,105 @@
 #define FLAGS        7U
 #define FEW_MAX      (UINT16_MAX >> FLAG_BITS) /* largest count that fits a small counter */
 
-bool qcow2_clusters_init(struct qcow2_clusters *clusters, uint64_t cluster_count,
-			 struct qcow2_memory *memory)
+bool q2_clusters_init(struct q2_clusters *clusters, uint64_t cluster_count,
+		      struct q2_memory *memory)
 {
-	*clusters = (struct qcow2_clusters){.cluster_count = cluster_count, .memory = memory};
+	*clusters = (struct q2_clusters){.cluster_count = cluster_count, .memory = memory};
 	if (cluster_count > CLUSTERS_MAX)
 		return false;
-	clusters->leaf_count = cluster_count / QCOW2_LEAF_CLUSTERS + 1;
-	clusters->leaves =
-		qcow2_memory_get(memory, clusters->leaf_count, sizeof(*clusters->leaves));
+	clusters->leaf_count = cluster_count / Q2_LEAF_CLUSTERS + 1;
+	clusters->leaves = q2_memory_get(memory, clusters->leaf_count, sizeof(*clusters->leaves));
 	return clusters->leaves != NULL;
 }
 
-static void release_chunk(struct qcow2_memory *memory, struct qcow2_cluster_chunk *chunk)
+static void release_chunk(struct q2_memory *memory, struct q2_cluster_chunk *chunk)
 {
 	if (!chunk)
 		return;
-	qcow2_memory_put(memory, chunk->few, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->few));
-	qcow2_memory_put(memory, chunk->many, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->many));
-	qcow2_memory_put(memory, chunk, 1, sizeof(*chunk));
+	q2_memory_put(memory, chunk->few, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
+	q2_memory_put(memory, chunk->many, Q2_CHUNK_CLUSTERS, sizeof(*chunk->many));
+	q2_memory_put(memory, chunk, 1, sizeof(*chunk));
 }
 
-static void release_leaf(struct qcow2_memory *memory, struct qcow2_cluster_leaf *leaf)
+static void release_leaf(struct q2_memory *memory, struct q2_cluster_leaf *leaf)
 {
 	if (!leaf)
 		return;
-	for (size_t i = 0; i < QCOW2_LEAF_CHUNKS; i++)
+	for (size_t i = 0; i < Q2_LEAF_CHUNKS; i++)
 		release_chunk(memory, leaf->chunks[i]);
-	for (size_t use = 0; use < QCOW2_FRESH_USES; use++)
-		for (size_t i = 0; i < QCOW2_LEAF_FRESH; i++)
-			qcow2_memory_put(memory, leaf->fresh[use][i], QCOW2_FRESH_WORDS,
-					 sizeof(uint64_t));
-	qcow2_memory_put(memory, leaf, 1, sizeof(*leaf));
+	for (size_t use = 0; use < Q2_FRESH_USES; use++)
+		for (size_t i = 0; i < Q2_LEAF_FRESH; i++)
+			q2_memory_put(memory, leaf->fresh[use][i], Q2_FRESH_WORDS,
+				      sizeof(uint64_t));
+	q2_memory_put(memory, leaf, 1, sizeof(*leaf));
 }
 
-void qcow2_clusters_release(struct qcow2_clusters *clusters)
+void q2_clusters_release(struct q2_clusters *clusters)
 {
 	for (uint64_t i = 0; clusters->leaves && i < clusters->leaf_count; i++)
 		release_leaf(clusters->memory, clusters->leaves[i]);
-	qcow2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
-			 sizeof(*clusters->leaves));
+	q2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
+		      sizeof(*clusters->leaves));
 	clusters->leaves = NULL;
 }
 
-static struct qcow2_cluster_leaf *need_leaf(struct qcow2_clusters *clusters, uint64_t index)
+static struct q2_cluster_leaf *need_leaf(struct q2_clusters *clusters, uint64_t index)
 {
-	struct qcow2_cluster_leaf **leaf = &clusters->leaves[index];
+	struct q2_cluster_leaf **leaf = &clusters->leaves[index];
 
 	if (!*leaf)
-		*leaf = qcow2_memory_get(clusters->memory, 1, sizeof(**leaf));
+		*leaf = q2_memory_get(clusters->memory, 1, sizeof(**leaf));
 	clusters->failed |= !*leaf;
 	return *leaf;
 }
 
 /* Where the pointer to a chunk is kept, or NULL if memory is short. */
-static struct qcow2_cluster_chunk **chunk_slot(struct qcow2_clusters *clusters, uint64_t chunk)
+static struct q2_cluster_chunk **chunk_slot(struct q2_clusters *clusters, uint64_t chunk)
 {
-	struct qcow2_cluster_leaf *leaf = need_leaf(clusters, chunk / QCOW2_LEAF_CHUNKS);
+	struct q2_cluster_leaf *leaf = need_leaf(clusters, chunk / Q2_LEAF_CHUNKS);
 
-	return leaf ? &leaf->chunks[chunk % QCOW2_LEAF_CHUNKS] : NULL;
+	return leaf ? &leaf->chunks[chunk % Q2_LEAF_CHUNKS] : NULL;
 }
 
-static struct qcow2_cluster_chunk *need_chunk(struct qcow2_clusters *clusters, uint64_t chunk)
+static struct q2_cluster_chunk *need_chunk(struct q2_clusters *clusters, uint64_t chunk)
 {
-	struct qcow2_cluster_chunk **slot = chunk_slot(clusters, chunk);
+	struct q2_cluster_chunk **slot = chunk_slot(clusters, chunk);
 
 	if (slot && !*slot) {
-		*slot = qcow2_memory_get(clusters->memory, 1, sizeof(**slot));
+		*slot = q2_memory_get(clusters->memory, 1, sizeof(**slot));
 		clusters->failed |= !*slot;
 	}
 	return slot ? *slot : NULL;
 }
 
 /* What active entries of that use say of the copied flag. */
-static unsigned flags_of(enum qcow2_use use)
+static unsigned flags_of(enum q2_use use)
 {
-	if (use == QCOW2_USE_DATA_COPIED || use == QCOW2_USE_L2_COPIED)
-		return QCOW2_SEEN_COPIED;
-	if (use == QCOW2_USE_DATA_SHARED || use == QCOW2_USE_L2_SHARED)
-		return QCOW2_SEEN_SHARED;
+	if (use == Q2_USE_DATA_COPIED || use == Q2_USE_L2_COPIED)
+		return Q2_SEEN_COPIED;
+	if (use == Q2_USE_DATA_SHARED || use == Q2_USE_L2_SHARED)
+		return Q2_SEEN_SHARED;
 	return 0;
 }
 
 /* Whether two references to one cluster, each counted by itself, contradict each other. */
-static bool conflicts(enum qcow2_use a, enum qcow2_use b)
+static bool conflicts(enum q2_use a, enum q2_use b)
 {
-	bool data = a <= QCOW2_USE_DATA_SHARED && b <= QCOW2_USE_DATA_SHARED;
+	bool data = a <= Q2_USE_DATA_SHARED && b <= Q2_USE_DATA_SHARED;
 
-	return !data && !(a == QCOW2_USE_COMPRESSED && b == QCOW2_USE_COMPRESSED);
+	return !data && !(a == Q2_USE_COMPRESSED && b == Q2_USE_COMPRESSED);
 }
 
-static enum qcow2_use use_at(const struct qcow2_cluster_chunk *chunk, unsigned at)
+static enum q2_use use_at(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	const uint64_t *uses = chunk->uses[at / 64];
 	unsigned bit = at % 64;
 
-	return (enum qcow2_use)((uses[0] >> bit & 1) | (uses[1] >> bit & 1) << 1 |
-				(uses[2] >> bit & 1) << 2);
+	return (enum q2_use)((uses[0] >> bit & 1) | (uses[1] >> bit & 1) << 1 |
+			     (uses[2] >> bit & 1) << 2);
 }
 
-static uint64_t counter_at(const struct qcow2_cluster_chunk *chunk, unsigned at)
+static uint64_t counter_at(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	if (chunk->many)
 		return chunk->many[at];
@@ -116,27 +115,26 @@ static uint64_t counter_at(const struct qcow2_cluster_chunk *chunk, unsigned at)
 }
 
 /* Counters of 64 bits instead of 16, for counts that do not fit. */
-static bool widen(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk)
+static bool widen(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk)
 {
-	chunk->many =
-		qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->many));
+	chunk->many = q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->many));
 	if (!chunk->many)
 		return false;
-	for (size_t i = 0; chunk->few && i < QCOW2_CHUNK_CLUSTERS; i++)
+	for (size_t i = 0; chunk->few && i < Q2_CHUNK_CLUSTERS; i++)
 		chunk->many[i] = chunk->few[i];
-	qcow2_memory_put(clusters->memory, chunk->few, QCOW2_CHUNK_CLUSTERS, sizeof(*chunk->few));
+	q2_memory_put(clusters->memory, chunk->few, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
 	chunk->few = NULL;
 	return true;
 }
 
-static void set_counter(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
-			unsigned at, uint64_t counter)
+static void set_counter(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk, unsigned at,
+			uint64_t counter)
 {
 	bool fits = counter <= UINT16_MAX;
 
 	if (fits && !chunk->few && !chunk->many)
-		chunk->few = qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS,
-					      sizeof(*chunk->few));
+		chunk->few =
+			q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
 	if (chunk->few && fits)
 		chunk->few[at] = (uint16_t)counter;
 	else if (chunk->many || (!fits && widen(clusters, chunk)))
@@ -146,12 +144,12 @@ static void set_counter(struct qcow2_clusters *clusters, struct qcow2_cluster_ch
 }
 
 /* A cluster's counter, also where its first reference has needed none so far. */
-static uint64_t full_counter(const struct qcow2_cluster_chunk *chunk, unsigned at)
+static uint64_t full_counter(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	uint64_t counter = counter_at(chunk, at);
-	enum qcow2_use use = use_at(chunk, at);
+	enum q2_use use = use_at(chunk, at);
 
-	if (counter == 0 && use != QCOW2_USE_NONE)
+	if (counter == 0 && use != Q2_USE_NONE)
 		return UINT64_C(1) << FLAG_BITS | flags_of(use);
 	return counter;
 }
@@ -164,16 +162,15 @@ static uint64_t add_counters(uint64_t a, uint64_t b, unsigned flags)
 }
 
 /* Clusters of one group that are seen again, or for the first time more than once. */
-static void mark_again(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
-		       unsigned group, uint64_t mask, struct qcow2_cluster_state mark)
+static void mark_again(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk, unsigned group,
+		       uint64_t mask, struct q2_cluster_state mark)
 {
 	for (; mask != 0; mask &= mask - 1) {
 		unsigned at = group * 64 + (unsigned)__builtin_ctzll(mask);
-		enum qcow2_use first = use_at(chunk, at);
+		enum q2_use first = use_at(chunk, at);
 		uint64_t counter = full_counter(chunk, at);
-		unsigned clash = first != QCOW2_USE_NONE && conflicts(first, mark.use)
-					 ? QCOW2_SEEN_CONFLICT
-					 : 0;
+		unsigned clash =
+			first != Q2_USE_NONE && conflicts(first, mark.use) ? Q2_SEEN_CONFLICT : 0;
 
 		set_counter(clusters, chunk, at,
 			    add_counters(counter, mark.count << FLAG_BITS | mark.flags, clash));
@@ -184,16 +181,16 @@ static void mark_again(struct qcow2_clusters *clusters, struct qcow2_cluster_chu
  * Clusters in a row that nothing was known of, referenced more than once from the start: what
  * snapshots share. False if their counters are not small ones.
  */
-static bool mark_shared(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
-			unsigned group, uint64_t mask, const struct qcow2_cluster_state *mark)
+static bool mark_shared(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk,
+			unsigned group, uint64_t mask, const struct q2_cluster_state *mark)
 {
 	uint16_t *few;
 
 	if (mark->count > FEW_MAX || chunk->many)
 		return false;
 	if (!chunk->few)
-		chunk->few = qcow2_memory_get(clusters->memory, QCOW2_CHUNK_CLUSTERS,
-					      sizeof(*chunk->few));
+		chunk->few =
+			q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
 	clusters->failed |= !chunk->few;
 	few = chunk->few ? chunk->few + (size_t)group * 64 : NULL;
 	for (unsigned i = (unsigned)__builtin_ctzll(mask); few && i < 64 && mask >> i & 1; i++)
@@ -201,8 +198,8 @@ static bool mark_shared(struct qcow2_clusters *clusters, struct qcow2_cluster_ch
 	return true;
 }
 
-static void mark_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *chunk,
-		       unsigned group, uint64_t mask, const struct qcow2_cluster_state *mark)
+static void mark_group(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk, unsigned group,
+		       uint64_t mask, const struct q2_cluster_state *mark)
 {
 	uint64_t *uses = chunk->uses[group];
 	uint64_t seen = (uses[0] | uses[1] | uses[2]) & mask;
@@ -217,22 +214,22 @@ static void mark_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chu
 	uses[2] |= mark->use & 4 ? fresh : 0;
 }
 
-void qcow2_clusters_mark(struct qcow2_clusters *clusters, uint64_t first, uint64_t count,
-			 enum qcow2_use use, uint64_t weight)
+void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count, enum q2_use use,
+		      uint64_t weight)
 {
-	const struct qcow2_cluster_state mark = {weight, use, flags_of(use)};
+	const struct q2_cluster_state mark = {weight, use, flags_of(use)};
 
 	assert(first <= clusters->cluster_count && count <= clusters->cluster_count - first);
 	while (count > 0) {
-		struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, first);
+		struct q2_cluster_chunk *chunk = q2_clusters_chunk(clusters, first);
 		unsigned bit = (unsigned)(first % 64);
 		uint64_t here = 64 - bit < count ? 64 - bit : count;
 
 		if (!chunk)
-			chunk = need_chunk(clusters, first / QCOW2_CHUNK_CLUSTERS);
+			chunk = need_chunk(clusters, first / Q2_CHUNK_CLUSTERS);
 		if (!chunk)
 			return;
-		mark_group(clusters, chunk, (unsigned)(first / 64 % QCOW2_CHUNK_GROUPS),
+		mark_group(clusters, chunk, (unsigned)(first / 64 % Q2_CHUNK_GROUPS),
 			   UINT64_MAX >> (64 - here) << bit, &mark);
 		first += here;
 		count -= here;
@@ -240,17 +237,17 @@ void qcow2_clusters_mark(struct qcow2_clusters *clusters, uint64_t first, uint64
 }
 
 /* One cluster that both know. */
-static void merge_cluster(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *to,
-			  const struct qcow2_cluster_chunk *from, unsigned at)
+static void merge_cluster(struct q2_clusters *clusters, struct q2_cluster_chunk *to,
+			  const struct q2_cluster_chunk *from, unsigned at)
 {
-	unsigned clash = conflicts(use_at(to, at), use_at(from, at)) ? QCOW2_SEEN_CONFLICT : 0;
+	unsigned clash = conflicts(use_at(to, at), use_at(from, at)) ? Q2_SEEN_CONFLICT : 0;
 
 	set_counter(clusters, to, at,
 		    add_counters(full_counter(to, at), full_counter(from, at), clash));
 }
 
-static void merge_group(struct qcow2_clusters *clusters, struct qcow2_cluster_chunk *to,
-			const struct qcow2_cluster_chunk *from, unsigned group)
+static void merge_group(struct q2_clusters *clusters, struct q2_cluster_chunk *to,
+			const struct q2_cluster_chunk *from, unsigned group)
 {
 	uint64_t *a = to->uses[group];
 	const uint64_t *b = from->uses[group];
@@ -268,10 +265,10 @@ static void merge_group(struct qcow2_clusters *clusters, struct qcow2_cluster_ch
 		a[plane] |= b[plane] & ~known;
 }
 
-static void merge_chunk(struct qcow2_clusters *clusters, uint64_t index,
-			struct qcow2_cluster_chunk **from)
+static void merge_chunk(struct q2_clusters *clusters, uint64_t index,
+			struct q2_cluster_chunk **from)
 {
-	struct qcow2_cluster_chunk **to = chunk_slot(clusters, index);
+	struct q2_cluster_chunk **to = chunk_slot(clusters, index);
 
 	if (!to)
 		return;
@@ -280,91 +277,87 @@ static void merge_chunk(struct qcow2_clusters *clusters, uint64_t index,
 		*from = NULL;
 		return;
 	}
-	for (unsigned group = 0; group < QCOW2_CHUNK_GROUPS; group++)
+	for (unsigned group = 0; group < Q2_CHUNK_GROUPS; group++)
 		merge_group(clusters, *to, *from, group);
 	release_chunk(clusters->memory, *from);
 	*from = NULL;
 }
 
-void qcow2_clusters_merge(struct qcow2_clusters *clusters, struct qcow2_clusters *other)
+void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other)
 {
 	assert(clusters->leaf_count == other->leaf_count);
 	clusters->failed |= other->failed;
 	for (uint64_t i = 0; i < other->leaf_count; i++) {
-		struct qcow2_cluster_leaf *leaf = other->leaves[i];
+		struct q2_cluster_leaf *leaf = other->leaves[i];
 
-		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
+		for (size_t j = 0; leaf && j < Q2_LEAF_CHUNKS; j++)
 			if (leaf->chunks[j])
-				merge_chunk(clusters, i * QCOW2_LEAF_CHUNKS + j, &leaf->chunks[j]);
+				merge_chunk(clusters, i * Q2_LEAF_CHUNKS + j, &leaf->chunks[j]);
 	}
 }
 
-void qcow2_clusters_note(struct qcow2_clusters *clusters, uint64_t cluster, enum qcow2_use use)
+void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum q2_use use)
 {
-	struct qcow2_cluster_leaf *leaf = need_leaf(clusters, cluster / QCOW2_LEAF_CLUSTERS);
+	struct q2_cluster_leaf *leaf = need_leaf(clusters, cluster / Q2_LEAF_CLUSTERS);
 	uint64_t **words;
 
 	if (!leaf)
 		return;
-	words = &leaf->fresh[use - QCOW2_USE_DATA]
-			    [cluster / QCOW2_FRESH_CLUSTERS % QCOW2_LEAF_FRESH];
+	words = &leaf->fresh[use - Q2_USE_DATA][cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH];
 	if (!*words)
-		*words = qcow2_memory_get(clusters->memory, QCOW2_FRESH_WORDS, sizeof(**words));
+		*words = q2_memory_get(clusters->memory, Q2_FRESH_WORDS, sizeof(**words));
 	clusters->failed |= !*words;
-	if (*words && !qcow2_clusters_note_fresh(clusters, cluster, use))
-		qcow2_clusters_mark(clusters, cluster, 1, use, 1);
+	if (*words && !q2_clusters_note_fresh(clusters, cluster, use))
+		q2_clusters_mark(clusters, cluster, 1, use, 1);
 }
 
 /* Makes known what one bitset says of the clusters from first on. */
-static void fold_words(struct qcow2_clusters *clusters, const uint64_t *words, uint64_t first,
-		       enum qcow2_use use)
+static void fold_words(struct q2_clusters *clusters, const uint64_t *words, uint64_t first,
+		       enum q2_use use)
 {
-	const struct qcow2_cluster_state mark = {1, use, flags_of(use)};
+	const struct q2_cluster_state mark = {1, use, flags_of(use)};
 
-	for (unsigned i = 0; i < QCOW2_FRESH_WORDS; i++) {
+	for (unsigned i = 0; i < Q2_FRESH_WORDS; i++) {
 		uint64_t cluster = first + i * UINT64_C(64);
-		struct qcow2_cluster_chunk *chunk;
+		struct q2_cluster_chunk *chunk;
 
 		if (words[i] == 0)
 			continue;
-		chunk = need_chunk(clusters, cluster / QCOW2_CHUNK_CLUSTERS);
+		chunk = need_chunk(clusters, cluster / Q2_CHUNK_CLUSTERS);
 		if (chunk)
-			mark_group(clusters, chunk, (unsigned)(cluster / 64 % QCOW2_CHUNK_GROUPS),
+			mark_group(clusters, chunk, (unsigned)(cluster / 64 % Q2_CHUNK_GROUPS),
 				   words[i], &mark);
 	}
 }
 
-void qcow2_clusters_fold(struct qcow2_clusters *clusters, struct qcow2_clusters *source)
+void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source)
 {
 	for (uint64_t i = 0; i < source->leaf_count; i++) {
-		struct qcow2_cluster_leaf *leaf = source->leaves[i];
+		struct q2_cluster_leaf *leaf = source->leaves[i];
 
-		for (size_t j = 0; leaf && j < QCOW2_FRESH_USES * QCOW2_LEAF_FRESH; j++) {
-			uint64_t **words = &leaf->fresh[j / QCOW2_LEAF_FRESH][j % QCOW2_LEAF_FRESH];
+		for (size_t j = 0; leaf && j < Q2_FRESH_USES * Q2_LEAF_FRESH; j++) {
+			uint64_t **words = &leaf->fresh[j / Q2_LEAF_FRESH][j % Q2_LEAF_FRESH];
 
 			if (!*words)
 				continue;
 			fold_words(clusters, *words,
-				   i * QCOW2_LEAF_CLUSTERS +
-					   j % QCOW2_LEAF_FRESH * QCOW2_FRESH_CLUSTERS,
-				   (enum qcow2_use)(QCOW2_USE_DATA + j / QCOW2_LEAF_FRESH));
-			qcow2_memory_put(source->memory, *words, QCOW2_FRESH_WORDS,
-					 sizeof(**words));
+				   i * Q2_LEAF_CLUSTERS + j % Q2_LEAF_FRESH * Q2_FRESH_CLUSTERS,
+				   (enum q2_use)(Q2_USE_DATA + j / Q2_LEAF_FRESH));
+			q2_memory_put(source->memory, *words, Q2_FRESH_WORDS, sizeof(**words));
 			*words = NULL;
 		}
 	}
 }
 
-struct qcow2_cluster_state qcow2_clusters_get(const struct qcow2_clusters *clusters,
-					      uint64_t cluster)
+struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster)
 {
-	const struct qcow2_cluster_chunk *chunk = qcow2_clusters_chunk(clusters, cluster);
-	unsigned at = (unsigned)(cluster % QCOW2_CHUNK_CLUSTERS);
+	const struct q2_cluster_chunk *chunk = q2_clusters_chunk(clusters, cluster);
+	unsigned at = (unsigned)(cluster % Q2_CHUNK_CLUSTERS);
 	uint64_t counter;
 
 	if (!chunk)
-		return (struct qcow2_cluster_state){0};
+		return (struct q2_cluster_state){0};
 	counter = full_counter(chunk, at);
-	return (struct qcow2_cluster_state){
+	return (struct q2_cluster_state){
 		.count = counter >> FLAG_BITS, .use = use_at(chunk, at), .flags = counter & FLAGS};
 }

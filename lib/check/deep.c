@@ -10,8 +10,8 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "check/inflate.h"
 #include "check/l2.h"
+#include "codec/inflate.h"
 
 /* The bytes that a compressed cluster really takes, and whose they are. */
 struct extent {
@@ -22,7 +22,7 @@ struct extent {
 
 /* What each thread has for itself. */
 struct diver {
-	struct qcow2_inflater *inflater;
+	struct q2_inflater *inflater;
 	uint8_t *table, *data;
 	struct extent *extents;
 	size_t count, capacity;
@@ -36,9 +36,9 @@ struct work {
 
 /* A compressed cluster that is looked at. */
 struct compressed {
-	const struct qcow2_l2_ref *ref;
+	const struct q2_l2_ref *ref;
 	uint64_t table, entry;
-	struct qcow2_claim claim;
+	struct q2_claim claim;
 };
 
 /* Told of each compressed cluster, and how many bytes it takes; 0: it does not inflate. */
@@ -53,10 +53,10 @@ static size_t data_capacity(const struct qcow2_check *check)
 
 static bool fail_memory(struct work *work, unsigned number)
 {
-	struct qcow2_check_worker *worker = &work->check->workers[number];
+	struct q2_check_worker *worker = &work->check->workers[number];
 
 	worker->failed = true;
-	qcow2_check_fail_memory(work->check, &worker->err);
+	q2_check_fail_memory(work->check, &worker->err);
 	return false;
 }
 
@@ -64,7 +64,7 @@ static bool read_bytes(struct work *work, unsigned number, uint64_t offset, uint
 		       uint64_t *size)
 {
 	struct qcow2_check *check = work->check;
-	struct qcow2_check_worker *worker = &check->workers[number];
+	struct q2_check_worker *worker = &check->workers[number];
 	uint64_t left = check->geometry->file_size_bytes - offset;
 
 	if (*size > left)
@@ -91,7 +91,7 @@ static bool inflate(struct work *work, unsigned number, const struct compressed 
 		size = data_capacity(work->check);
 	if (!read_bytes(work, number, c->claim.offset_bytes, diver->data, &size))
 		return false;
-	if (qcow2_inflate(diver->inflater, (struct qcow2_bytes){diver->data, (size_t)size}, &taken))
+	if (q2_inflate(diver->inflater, (struct qcow2_bytes){diver->data, (size_t)size}, &taken))
 		*used = taken;
 	return true;
 }
@@ -107,10 +107,9 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
 		return false;
 	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
-		uint64_t entry = qcow2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
+		uint64_t entry = q2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
 
-		if (!(entry & QCOW2_COMPRESSED) ||
-		    !qcow2_l2_claim(check->image, c.ref, entry, &c.claim))
+		if (!(entry & Q2_COMPRESSED) || !q2_l2_claim(check->image, c.ref, entry, &c.claim))
 			continue;
 		if (!inflate(work, number, &c, &used) || !visit(work, number, &c, used))
 			return false;
@@ -128,8 +127,8 @@ static bool note(struct work *work, unsigned number, const struct compressed *c,
 		return true;
 	}
 	if (diver->count == diver->capacity &&
-	    !qcow2_memory_grow(&work->check->memory, (void **)&diver->extents, &diver->capacity,
-			       sizeof(*diver->extents)))
+	    !q2_memory_grow(&work->check->memory, (void **)&diver->extents, &diver->capacity,
+			    sizeof(*diver->extents)))
 		return fail_memory(work, number);
 	diver->extents[diver->count++] = (struct extent){c->claim.offset_bytes, used,
 							 (uint32_t)c->table, (uint32_t)c->entry};
@@ -141,20 +140,20 @@ static bool work_table(void *opaque, unsigned number, uint64_t piece)
 	struct work *work = opaque;
 
 	return visit_table(work, number, piece, note) &&
-	       (number != 0 || qcow2_check_progress(work->check));
+	       (number != 0 || q2_check_progress(work->check));
 }
 
 static void entry_path(const struct qcow2_check *check, uint64_t table, uint64_t entry, char *path,
 		       size_t size)
 {
-	const struct qcow2_l2_ref *ref = &check->tables[table];
+	const struct q2_l2_ref *ref = &check->tables[table];
 	char list[64];
 
-	qcow2_check_list_path(ref->list, "l2", list, sizeof(list));
+	q2_check_list_path(ref->list, "l2", list, sizeof(list));
 	snprintf(path, size, "%s/%" PRIu32 "/%" PRIu64, list, ref->index, entry);
 }
 
-static void report(const struct qcow2_check *check, struct qcow2_finding finding, uint64_t table,
+static void report(const struct qcow2_check *check, struct q2_finding finding, uint64_t table,
 		   uint64_t entry)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
@@ -165,7 +164,7 @@ static void report(const struct qcow2_check *check, struct qcow2_finding finding
 			     << geometry->cluster_bits;
 	finding.guest_length_bytes = geometry->cluster_size_bytes;
 	entry_path(check, table, entry, path, sizeof(path));
-	qcow2_report(&check->reporter, &finding, "%s", path);
+	q2_report(&check->reporter, &finding, "%s", path);
 }
 
 static bool tell(struct work *work, unsigned number, const struct compressed *c, uint64_t used)
@@ -173,8 +172,8 @@ static bool tell(struct work *work, unsigned number, const struct compressed *c,
 	(void)number;
 	if (used == 0)
 		report(work->check,
-		       (struct qcow2_finding){.id = QCOW2_PROBLEM_COMPRESSED_INFLATE,
-					      .offset_bytes = c->claim.offset_bytes},
+		       (struct q2_finding){.id = QCOW2_PROBLEM_COMPRESSED_INFLATE,
+					   .offset_bytes = c->claim.offset_bytes},
 		       c->table, c->entry);
 	return true;
 }
@@ -203,12 +202,12 @@ static void tell_overlaps(struct qcow2_check *check, struct diver *all)
 		if (before && before->offset != e->offset &&
 		    e->offset - before->offset < before->length)
 			report(check,
-			       (struct qcow2_finding){.id = QCOW2_PROBLEM_COMPRESSED_OVERLAP,
-						      .offset_bytes = e->offset,
-						      .has_found = true,
-						      .found = e->offset,
-						      .expectation = QCOW2_EXPECT_AT_LEAST,
-						      .expected = before->offset + before->length},
+			       (struct q2_finding){.id = QCOW2_PROBLEM_COMPRESSED_OVERLAP,
+						   .offset_bytes = e->offset,
+						   .has_found = true,
+						   .found = e->offset,
+						   .expectation = QCOW2_EXPECT_AT_LEAST,
+						   .expected = before->offset + before->length},
 			       e->table, e->entry);
 		if (!before || e->offset + e->length > before->offset + before->length)
 			before = e;
@@ -224,8 +223,8 @@ static bool gather(struct work *work)
 
 		for (size_t j = 0; j < diver->count; j++) {
 			if (all->count == all->capacity &&
-			    !qcow2_memory_grow(&work->check->memory, (void **)&all->extents,
-					       &all->capacity, sizeof(*all->extents)))
+			    !q2_memory_grow(&work->check->memory, (void **)&all->extents,
+					    &all->capacity, sizeof(*all->extents)))
 				return fail_memory(work, 0);
 			all->extents[all->count++] = diver->extents[j];
 		}
@@ -238,24 +237,24 @@ static bool dive(struct work *work)
 	struct qcow2_check *check = work->check;
 
 	/* A table, a cluster's data, and what it inflates to. */
-	if (!qcow2_memory_charge(&check->memory,
-				 check->threads * (2 * check->geometry->cluster_size_bytes +
-						   data_capacity(check))))
+	if (!q2_memory_charge(&check->memory,
+			      check->threads * (2 * check->geometry->cluster_size_bytes +
+						data_capacity(check))))
 		return fail_memory(work, 0);
 	for (unsigned i = 0; i < check->threads; i++) {
 		struct diver *diver = &work->divers[i];
 
-		diver->inflater = qcow2_inflater_new((size_t)check->geometry->cluster_size_bytes,
-						     check->header->compression_type == 1);
-		diver->table = qcow2_alloc_buffer((size_t)check->geometry->cluster_size_bytes);
-		diver->data = qcow2_alloc_buffer(data_capacity(check));
+		diver->inflater = q2_inflater_new((size_t)check->geometry->cluster_size_bytes,
+						  check->header->compression_type == 1);
+		diver->table = q2_alloc_buffer((size_t)check->geometry->cluster_size_bytes);
+		diver->data = q2_alloc_buffer(data_capacity(check));
 		if (!diver->inflater || !diver->table || !diver->data)
 			return fail_memory(work, 0);
 	}
-	if (!qcow2_crew_run(&(struct qcow2_crew_work){.pieces = check->table_count,
-						      .threads = check->threads,
-						      .work = work_table,
-						      .opaque = work}))
+	if (!q2_crew_run(&(struct q2_crew_work){.pieces = check->table_count,
+						.threads = check->threads,
+						.work = work_table,
+						.opaque = work}))
 		return false;
 	for (uint64_t i = 0; i < check->table_count; i++)
 		if (work->faulty[i] && !visit_table(work, 0, i, tell))
@@ -266,7 +265,7 @@ static bool dive(struct work *work)
 	return true;
 }
 
-int qcow2_check_deep(struct qcow2_check *check)
+int q2_check_deep(struct qcow2_check *check)
 {
 	struct work work = {.check = check};
 	bool done = false;
@@ -274,8 +273,8 @@ int qcow2_check_deep(struct qcow2_check *check)
 	if (!check->options->deep || check->table_count == 0 || check->geometry->data_file ||
 	    check->header->compression_type > 1)
 		return 0;
-	work.divers = qcow2_memory_get(&check->memory, check->threads, sizeof(*work.divers));
-	work.faulty = qcow2_memory_get(&check->memory, check->table_count, sizeof(*work.faulty));
+	work.divers = q2_memory_get(&check->memory, check->threads, sizeof(*work.divers));
+	work.faulty = q2_memory_get(&check->memory, check->table_count, sizeof(*work.faulty));
 	if (work.divers && work.faulty)
 		done = dive(&work);
 	else
@@ -283,13 +282,13 @@ int qcow2_check_deep(struct qcow2_check *check)
 	for (unsigned i = 0; work.divers && i < check->threads; i++) {
 		struct diver *diver = &work.divers[i];
 
-		qcow2_inflater_free(diver->inflater);
-		qcow2_free(diver->table);
-		qcow2_free(diver->data);
-		qcow2_memory_put(&check->memory, diver->extents, diver->capacity,
-				 sizeof(*diver->extents));
+		q2_inflater_free(diver->inflater);
+		q2_free(diver->table);
+		q2_free(diver->data);
+		q2_memory_put(&check->memory, diver->extents, diver->capacity,
+			      sizeof(*diver->extents));
 	}
-	qcow2_memory_put(&check->memory, work.faulty, check->table_count, sizeof(*work.faulty));
-	qcow2_memory_put(&check->memory, work.divers, check->threads, sizeof(*work.divers));
-	return done ? 0 : qcow2_check_worker_failed(check);
+	q2_memory_put(&check->memory, work.faulty, check->table_count, sizeof(*work.faulty));
+	q2_memory_put(&check->memory, work.divers, check->threads, sizeof(*work.divers));
+	return done ? 0 : q2_check_worker_failed(check);
 }

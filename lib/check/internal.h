@@ -4,55 +4,55 @@
  * their rules (and who owns which host cluster), L1 tables, the distinct L2 tables below them,
  * refcounts; and only if clusters are wrong, once more through all, to name their owners.
  */
-#ifndef QCOW2_CHECK_INTERNAL_H
-#define QCOW2_CHECK_INTERNAL_H
+#ifndef Q2_CHECK_INTERNAL_H
+#define Q2_CHECK_INTERNAL_H
 
 #include "base/digest.h"
 #include "base/hash.h"
 #include "check/clusters.h"
-#include "check/rules.h"
+#include "rules/rules.h"
 
 #include <qcow2/check.h>
 
-#define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
-#define QCOW2_COPIED      (UINT64_C(1) << 63)
-#define QCOW2_COMPRESSED  (UINT64_C(1) << 62)
-#define QCOW2_ZERO        UINT64_C(1)
+#define Q2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define Q2_COPIED      (UINT64_C(1) << 63)
+#define Q2_COMPRESSED  (UINT64_C(1) << 62)
+#define Q2_ZERO        UINT64_C(1)
 /* So much is read at once. */
-#define QCOW2_PIECE_BYTES ((size_t)1 << 18)
+#define Q2_PIECE_BYTES ((size_t)1 << 18)
 
 /* Whose L1 table: the active image's, or 1 + the index of a snapshot. */
-#define QCOW2_ACTIVE 0
+#define Q2_ACTIVE 0
 
 /* What a part of the metadata claims to be. */
-enum qcow2_part {
-	QCOW2_PART_HEADER,
-	QCOW2_PART_L1, /* list */
-	QCOW2_PART_REFCOUNT_TABLE,
-	QCOW2_PART_REFCOUNT_BLOCK, /* index */
-	QCOW2_PART_SNAPSHOTS,
-	QCOW2_PART_BITMAPS,
-	QCOW2_PART_BITMAP_TABLE, /* list: the bitmap */
-	QCOW2_PART_BITMAP_DATA,  /* list: the bitmap, index */
-	QCOW2_PART_LUKS,
-	QCOW2_PART_L2,   /* list, index */
-	QCOW2_PART_DATA, /* list, index, entry */
+enum q2_part {
+	Q2_PART_HEADER,
+	Q2_PART_L1, /* list */
+	Q2_PART_REFCOUNT_TABLE,
+	Q2_PART_REFCOUNT_BLOCK, /* index */
+	Q2_PART_SNAPSHOTS,
+	Q2_PART_BITMAPS,
+	Q2_PART_BITMAP_TABLE, /* list: the bitmap */
+	Q2_PART_BITMAP_DATA,  /* list: the bitmap, index */
+	Q2_PART_LUKS,
+	Q2_PART_L2,   /* list, index */
+	Q2_PART_DATA, /* list, index, entry */
 };
 
 /* Bytes of the file that something uses. */
-struct qcow2_claim {
+struct q2_claim {
 	uint64_t offset_bytes;
 	uint64_t length_bytes;
-	enum qcow2_use use;
+	enum q2_use use;
 	uint64_t weight; /* so many references at once */
-	enum qcow2_part part;
+	enum q2_part part;
 	uint64_t list, index, entry;
 	bool has_guest;
 	uint64_t guest_byte;
 };
 
 /* An L1 table that is to be followed. */
-struct qcow2_l1_table {
+struct q2_l1_table {
 	uint64_t offset_bytes;
 	uint64_t entries;
 	uint64_t first_index; /* of the entry at offset_bytes */
@@ -61,7 +61,7 @@ struct qcow2_l1_table {
 };
 
 /* A distinct L2 table. */
-struct qcow2_l2_ref {
+struct q2_l2_ref {
 	uint64_t offset_bytes;
 	uint64_t weight; /* L1 entries that lead to it */
 	uint64_t active; /* of them, those of the active image */
@@ -73,71 +73,71 @@ struct qcow2_l2_ref {
 };
 
 /* A refcount block that counts clusters of the file. */
-struct qcow2_refcount_block {
+struct q2_refcount_block {
 	uint64_t offset_bytes; /* 0: in a hole, so that it counts nothing */
 	uint64_t index;        /* in the refcount table */
 };
 
 /* Who uses such a cluster: what its claim says, in short. */
-struct qcow2_bad_owner {
+struct q2_bad_owner {
 	uint64_t list, index, entry;
 	uint64_t guest_byte;
-	enum qcow2_part part;
+	enum q2_part part;
 	bool has_guest;
 };
 
 /* A cluster whose refcount, flags or owners are wrong. */
-struct qcow2_bad_cluster {
+struct q2_bad_cluster {
 	uint64_t cluster;
 	uint64_t refcount;
 	uint64_t count;
 	enum qcow2_problem_id id;
 	unsigned owner_count;
 	uint64_t owners_total;
-	struct qcow2_bad_owner *owners; /* QCOW2_PROBLEM_OWNERS_MAX, once they are looked for */
+	struct q2_bad_owner *owners; /* QCOW2_PROBLEM_OWNERS_MAX, once they are looked for */
 };
 
 /* The lowest clusters with a problem of one kind, and how many there are from a cluster on. */
-struct qcow2_bad_list {
-	struct qcow2_bad_cluster *items;
+struct q2_bad_list {
+	struct q2_bad_cluster *items;
 	size_t count, capacity;
 	uint64_t total;
 	bool full; /* so many are kept that those from bound on are only counted */
 	uint64_t bound;
 };
 
-enum qcow2_bad {
-	QCOW2_BAD_REFCOUNT_LOW,
-	QCOW2_BAD_REFCOUNT_HIGH,
-	QCOW2_BAD_OVERFLOW,
-	QCOW2_BAD_COPIED_SET,
-	QCOW2_BAD_COPIED_CLEAR,
-	QCOW2_BAD_OWNERS,
-	QCOW2_BAD_KINDS
+enum q2_bad {
+	Q2_BAD_REFCOUNT_LOW,
+	Q2_BAD_REFCOUNT_HIGH,
+	Q2_BAD_OVERFLOW,
+	Q2_BAD_COPIED_SET,
+	Q2_BAD_COPIED_CLEAR,
+	Q2_BAD_OWNERS,
+	Q2_BAD_KINDS
 };
 
 /* The name of a snapshot or bitmap that owns a bad cluster. */
-struct qcow2_part_name {
+struct q2_part_name {
 	uint64_t index;
 	char text[QCOW2_OWNER_NAME_MAX]; /* escaped, and maybe cut */
 };
 
 /* Those of one kind, in the order of their indexes. */
-struct qcow2_part_names {
-	struct qcow2_part_name *items;
+struct q2_part_names {
+	struct q2_part_name *items;
 	size_t count, capacity;
 };
 
 /* What each thread has for itself. */
-struct qcow2_check_worker {
+struct q2_check_worker {
 	struct qcow2_check *check;
-	struct qcow2_clusters clusters; /* of worker 0: everybody's, once they are merged */
-	uint8_t *buffer;                /* QCOW2_PIECE_BYTES, and a cluster more */
+	struct q2_clusters clusters; /* of worker 0: everybody's, once they are merged */
+	uint8_t *buffer;             /* Q2_PIECE_BYTES, and a cluster more */
 	uint64_t allocated, fragmented, compressed;
 	uint64_t highest_cluster; /* in use, plus one */
 	uint64_t beyond_end;      /* refcounts of clusters past the end of the file */
-	struct qcow2_bad_list bad[QCOW2_BAD_KINDS];
-	struct qcow2_digest digest;
+	struct q2_bad_list bad[Q2_BAD_KINDS];
+	struct q2_digest digest;
 	struct qcow2_error err;
 	bool failed;
 };
@@ -149,23 +149,23 @@ struct qcow2_check {
 	const struct qcow2_check_options *options;
 	struct qcow2_check_result *result;
 	struct qcow2_error *err;
-	struct qcow2_reporter reporter; /* muted while owners are named */
-	struct qcow2_hash_key hash_key;
-	struct qcow2_memory memory;
+	struct q2_reporter reporter; /* muted while owners are named */
+	struct q2_hash_key hash_key;
+	struct q2_memory memory;
 	uint64_t file_clusters; /* the last may be cut */
 	unsigned threads;
-	struct qcow2_check_worker *workers; /* one for each thread */
+	struct q2_check_worker *workers; /* one for each thread */
 	/* Who hears of claims: the counting, or the naming. Returns false to stop. */
-	bool (*claim)(struct qcow2_check *check, const struct qcow2_claim *claim);
-	struct qcow2_l1_table *l1s; /* of snapshots */
+	bool (*claim)(struct qcow2_check *check, const struct q2_claim *claim);
+	struct q2_l1_table *l1s; /* of snapshots */
 	size_t l1_count, l1_capacity;
-	struct qcow2_l2_ref *tables; /* in the order of their offsets */
+	struct q2_l2_ref *tables; /* in the order of their offsets */
 	size_t table_count, table_capacity;
-	struct qcow2_refcount_block *blocks; /* in the order of the refcount table */
+	struct q2_refcount_block *blocks; /* in the order of the refcount table */
 	size_t block_count, block_capacity;
-	uint64_t bad_left[QCOW2_BAD_KINDS]; /* so many of a kind may still be told */
-	uint64_t bad_from;                  /* bad clusters before this one have been told */
-	struct qcow2_bad_cluster **named;   /* by cluster, while owners are named */
+	uint64_t bad_left[Q2_BAD_KINDS]; /* so many of a kind may still be told */
+	uint64_t bad_from;               /* bad clusters before this one have been told */
+	struct q2_bad_cluster **named;   /* by cluster, while owners are named */
 	size_t named_count;
 	uint64_t claims_left; /* bytes that metadata may claim before the rest is ignored */
 	_Atomic uint64_t done_bytes;
@@ -176,84 +176,83 @@ struct qcow2_check {
 };
 
 /* Adds metadata that a worker has read to its digest. */
-static inline void qcow2_check_digest(struct qcow2_check_worker *worker, uint64_t offset_bytes,
-				      const void *bytes, uint64_t size)
+static inline void q2_check_digest(struct q2_check_worker *worker, uint64_t offset_bytes,
+				   const void *bytes, uint64_t size)
 {
 	if (worker->check->digesting)
-		qcow2_digest_add(&worker->digest, offset_bytes,
-				 (struct qcow2_bytes){bytes, (size_t)size});
+		q2_digest_add(&worker->digest, offset_bytes,
+			      (struct qcow2_bytes){bytes, (size_t)size});
 }
 
 /* Errors of the calling thread. */
-int qcow2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err);
+int q2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err);
 
 /* A thread has failed, or progress wants to stop: fills check->err with why. Returns -1. */
-int qcow2_check_worker_failed(struct qcow2_check *check);
+int q2_check_worker_failed(struct qcow2_check *check);
 
 /* Tells the caller how far the check is; false if it shall stop. Only for the calling thread. */
-bool qcow2_check_progress(struct qcow2_check *check);
+bool q2_check_progress(struct qcow2_check *check);
 
 /* Where to go on in a table that starts at start, if there is a hole from at to hole_end. */
-uint64_t qcow2_check_past_hole(uint64_t start, uint64_t at, uint64_t hole_end);
+uint64_t q2_check_past_hole(uint64_t start, uint64_t at, uint64_t hole_end);
 /* What of a table was read goes into the digest: sectors, a directory entry, an entry of a table.
  */
-void qcow2_check_digest_sectors(struct qcow2_check_worker *worker, uint64_t at,
-				const uint8_t *bytes, size_t size);
-void qcow2_check_digest_bitmap(struct qcow2_check_worker *worker,
-			       const struct qcow2_bitmap *bitmap);
-void qcow2_check_digest_snapshot(struct qcow2_check_worker *worker,
-				 const struct qcow2_snapshot *snapshot);
-void qcow2_check_digest_word(struct qcow2_check_worker *worker, uint64_t at, uint64_t word);
+void q2_check_digest_sectors(struct q2_check_worker *worker, uint64_t at, const uint8_t *bytes,
+			     size_t size);
+void q2_check_digest_bitmap(struct q2_check_worker *worker, const struct qcow2_bitmap *bitmap);
+void q2_check_digest_snapshot(struct q2_check_worker *worker,
+			      const struct qcow2_snapshot *snapshot);
+void q2_check_digest_word(struct q2_check_worker *worker, uint64_t at, uint64_t word);
 
 /* Counts a claim in the clusters of a worker. */
-void qcow2_check_count(struct qcow2_check_worker *worker, const struct qcow2_claim *claim);
+void q2_check_count(struct q2_check_worker *worker, const struct q2_claim *claim);
 
 /* The parts; each returns 0, or -1 with check->err filled. */
-int qcow2_check_metadata(struct qcow2_check *check); /* all but L1, L2 and refcounts */
-int qcow2_check_bitmaps(struct qcow2_check *check);
-int qcow2_check_snapshots(struct qcow2_check *check);
-int qcow2_check_luks(struct qcow2_check *check);
-int qcow2_check_l1_tables(struct qcow2_check *check);
-int qcow2_check_l2_tables(struct qcow2_check *check);
-int qcow2_check_refcount_table(struct qcow2_check *check);
-int qcow2_check_refcounts(struct qcow2_check *check);
-int qcow2_check_report_l2(struct qcow2_check *check);
-int qcow2_check_raw(struct qcow2_check *check);
-int qcow2_check_deep(struct qcow2_check *check);
-int qcow2_check_tell_clusters(struct qcow2_check *check);
+int q2_check_metadata(struct qcow2_check *check); /* all but L1, L2 and refcounts */
+int q2_check_bitmaps(struct qcow2_check *check);
+int q2_check_snapshots(struct qcow2_check *check);
+int q2_check_luks(struct qcow2_check *check);
+int q2_check_l1_tables(struct qcow2_check *check);
+int q2_check_l2_tables(struct qcow2_check *check);
+int q2_check_refcount_table(struct qcow2_check *check);
+int q2_check_refcounts(struct qcow2_check *check);
+int q2_check_report_l2(struct qcow2_check *check);
+int q2_check_raw(struct qcow2_check *check);
+int q2_check_deep(struct qcow2_check *check);
+int q2_check_tell_clusters(struct qcow2_check *check);
 
 /* Goes through the metadata once more, and notes who uses the named clusters. */
-int qcow2_check_find_owners(struct qcow2_check *check);
+int q2_check_find_owners(struct qcow2_check *check);
 
 /* Which snapshot or bitmap, if any, an owner is part of. */
-enum qcow2_part_of qcow2_check_part_of(const struct qcow2_bad_owner *owner, uint64_t *index);
+enum qcow2_part_of q2_check_part_of(const struct q2_bad_owner *owner, uint64_t *index);
 
 /* Finds the names of the snapshots or bitmaps that the named clusters' owners are parts of. */
-int qcow2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
-			  struct qcow2_part_names *names);
+int q2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
+		       struct q2_part_names *names);
 /* The name of one of them; "" if it has none. */
-const char *qcow2_part_names_get(const struct qcow2_part_names *names, uint64_t index);
-void qcow2_part_names_release(struct qcow2_check *check, struct qcow2_part_names *names);
+const char *q2_part_names_get(const struct q2_part_names *names, uint64_t index);
+void q2_part_names_release(struct qcow2_check *check, struct q2_part_names *names);
 
 /* The clusters of the L2 tables themselves; false to stop. */
-bool qcow2_check_claim_l2_tables(struct qcow2_check *check);
+bool q2_check_claim_l2_tables(struct qcow2_check *check);
 /* Reads an L2 table, as far as the file has it, into the buffer of worker 0. */
-int qcow2_check_read_l2(struct qcow2_check *check, const struct qcow2_l2_ref *ref, uint64_t *size);
+int q2_check_read_l2(struct qcow2_check *check, const struct q2_l2_ref *ref, uint64_t *size);
 
 /* The kind of problem that the clusters in a list of bad ones have. */
-enum qcow2_problem_id qcow2_bad_id(enum qcow2_bad kind);
+enum qcow2_problem_id q2_bad_id(enum q2_bad kind);
 /* Adds a cluster to the list of its kind, which keeps its lowest ones; false if memory is short. */
-bool qcow2_bad_list_add(struct qcow2_check *check, struct qcow2_bad_list *list, enum qcow2_bad kind,
-			const struct qcow2_bad_cluster *item);
+bool q2_bad_list_add(struct qcow2_check *check, struct q2_bad_list *list, enum q2_bad kind,
+		     const struct q2_bad_cluster *item);
 /* Whether a cluster would only be counted. */
-bool qcow2_bad_list_is_past(const struct qcow2_check *check, const struct qcow2_bad_list *list,
-			    enum qcow2_bad kind, uint64_t cluster);
+bool q2_bad_list_is_past(const struct qcow2_check *check, const struct q2_bad_list *list,
+			 enum q2_bad kind, uint64_t cluster);
 /* Adds what another list keeps, and brings the list into order. */
-bool qcow2_bad_list_merge(struct qcow2_check *check, struct qcow2_bad_list *list,
-			  enum qcow2_bad kind, struct qcow2_bad_list *other);
-void qcow2_bad_list_release(struct qcow2_check *check, struct qcow2_bad_list *list);
+bool q2_bad_list_merge(struct qcow2_check *check, struct q2_bad_list *list, enum q2_bad kind,
+		       struct q2_bad_list *other);
+void q2_bad_list_release(struct qcow2_check *check, struct q2_bad_list *list);
 
 /* The path of an L1 table, "l1" or "snapshots/3/l1", or of the list of L2 tables below it. */
-const char *qcow2_check_list_path(uint64_t list, const char *what, char *path, size_t size);
+const char *q2_check_list_path(uint64_t list, const char *what, char *path, size_t size);
 
 #endif

@@ -19,13 +19,13 @@
 /* The L1 table that is read. */
 struct reading {
 	struct qcow2_check *check;
-	const struct qcow2_l1_table *l1;
+	const struct q2_l1_table *l1;
 	char path[48];
 };
 
-const char *qcow2_check_list_path(uint64_t list, const char *what, char *path, size_t size)
+const char *q2_check_list_path(uint64_t list, const char *what, char *path, size_t size)
 {
-	if (list == QCOW2_ACTIVE)
+	if (list == Q2_ACTIVE)
 		snprintf(path, size, "%s", what);
 	else
 		snprintf(path, size, "snapshots/%" PRIu64 "/%s", list - 1, what);
@@ -34,7 +34,7 @@ const char *qcow2_check_list_path(uint64_t list, const char *what, char *path, s
 
 static int by_offset(const void *left, const void *right)
 {
-	const struct qcow2_l2_ref *a = left, *b = right;
+	const struct q2_l2_ref *a = left, *b = right;
 
 	if (a->offset_bytes != b->offset_bytes)
 		return a->offset_bytes < b->offset_bytes ? -1 : 1;
@@ -45,7 +45,7 @@ static int by_offset(const void *left, const void *right)
 
 static int by_place(const void *left, const void *right)
 {
-	const struct qcow2_l1_table *a = left, *b = right;
+	const struct q2_l1_table *a = left, *b = right;
 
 	if (a->offset_bytes != b->offset_bytes)
 		return a->offset_bytes < b->offset_bytes ? -1 : 1;
@@ -58,22 +58,22 @@ static int by_place(const void *left, const void *right)
 static int add_table(const struct reading *r, uint64_t index, uint64_t entry)
 {
 	struct qcow2_check *check = r->check;
-	bool active = r->l1->list == QCOW2_ACTIVE;
+	bool active = r->l1->list == Q2_ACTIVE;
 	bool beyond = (index + 1) * check->geometry->l2_entries >
-		      qcow2_div_ceil_u64(check->geometry->virtual_size_bytes,
-					 check->geometry->cluster_size_bytes);
+		      q2_div_ceil_u64(check->geometry->virtual_size_bytes,
+				      check->geometry->cluster_size_bytes);
 
 	if (check->table_count == check->table_capacity &&
-	    !qcow2_memory_grow(&check->memory, (void **)&check->tables, &check->table_capacity,
-			       sizeof(*check->tables)))
-		return qcow2_check_fail_memory(check, check->err);
-	check->tables[check->table_count++] = (struct qcow2_l2_ref){
-		.offset_bytes = entry & QCOW2_OFFSET_MASK,
+	    !q2_memory_grow(&check->memory, (void **)&check->tables, &check->table_capacity,
+			    sizeof(*check->tables)))
+		return q2_check_fail_memory(check, check->err);
+	check->tables[check->table_count++] = (struct q2_l2_ref){
+		.offset_bytes = entry & Q2_OFFSET_MASK,
 		.weight = r->l1->weight,
 		.active = active,
 		.list = r->l1->list,
 		.index = (uint32_t)index,
-		.copied = active && (entry & QCOW2_COPIED),
+		.copied = active && (entry & Q2_COPIED),
 		.beyond_size = active && beyond,
 	};
 	return 0;
@@ -83,15 +83,15 @@ static int visit_entry(const struct reading *r, uint64_t offset_bytes, uint64_t 
 {
 	const struct qcow2_geometry *geometry = r->check->geometry;
 	uint64_t index = r->l1->first_index + (offset_bytes - r->l1->offset_bytes) / 8;
-	uint64_t offset = entry & QCOW2_OFFSET_MASK;
+	uint64_t offset = entry & Q2_OFFSET_MASK;
 
 	if ((entry & L1_SUSPECT) || offset == 0 || offset % geometry->cluster_size_bytes ||
 	    offset >= geometry->file_size_bytes)
-		qcow2_rules_l1_entry(geometry,
-				     &(struct qcow2_entry_place){.owner = r->path,
-								 .index = index,
-								 .offset_bytes = offset_bytes},
-				     entry, &r->check->reporter);
+		q2_rules_l1_entry(geometry,
+				  &(struct q2_entry_place){.owner = r->path,
+							   .index = index,
+							   .offset_bytes = offset_bytes},
+				  entry, &r->check->reporter);
 	if (offset == 0 || offset >= geometry->file_size_bytes)
 		return 0;
 	return add_table(r, index, entry);
@@ -121,35 +121,35 @@ static int read_table(const struct reading *r, uint64_t end)
 		if (data > at) {
 			if (data >= end)
 				break;
-			at = qcow2_check_past_hole(r->l1->offset_bytes, at, data);
+			at = q2_check_past_hole(r->l1->offset_bytes, at, data);
 		}
-		size = end - at < QCOW2_PIECE_BYTES ? (size_t)(end - at) : QCOW2_PIECE_BYTES;
+		size = end - at < Q2_PIECE_BYTES ? (size_t)(end - at) : Q2_PIECE_BYTES;
 		if (read_padded(r->check, at, buffer, size))
 			return -1;
-		qcow2_check_digest_sectors(&r->check->workers[0], at, buffer, size);
+		q2_check_digest_sectors(&r->check->workers[0], at, buffer, size);
 		for (size_t i = 0; i + 8 <= size; i += 8) {
-			uint64_t entry = qcow2_load_be64(buffer + i);
+			uint64_t entry = q2_load_be64(buffer + i);
 
 			if (entry != 0 && visit_entry(r, at + i, entry))
 				return -1;
 		}
 		at += size;
-		if (!qcow2_check_progress(r->check))
+		if (!q2_check_progress(r->check))
 			return -1;
 	}
 	return 0;
 }
 
-static int follow(struct qcow2_check *check, const struct qcow2_l1_table *l1)
+static int follow(struct qcow2_check *check, const struct q2_l1_table *l1)
 {
 	struct reading r = {.check = check, .l1 = l1};
 	uint64_t size = check->geometry->file_size_bytes, stored, end;
 
 	if (l1->offset_bytes >= size)
 		return 0; /* the rules of its owner have said so */
-	stored = qcow2_div_ceil_u64(size - l1->offset_bytes, 8);
+	stored = q2_div_ceil_u64(size - l1->offset_bytes, 8);
 	end = l1->offset_bytes + (stored < l1->entries ? stored : l1->entries) * 8;
-	qcow2_check_list_path(l1->list, "l1", r.path, sizeof(r.path));
+	q2_check_list_path(l1->list, "l1", r.path, sizeof(r.path));
 	return read_table(&r, end);
 }
 
@@ -164,7 +164,7 @@ static int follow_snapshots(struct qcow2_check *check)
 	if (check->l1_count > 1)
 		qsort(check->l1s, check->l1_count, sizeof(*check->l1s), by_place);
 	for (size_t i = 0; i < check->l1_count; i++) {
-		struct qcow2_l1_table l1 = check->l1s[i];
+		struct q2_l1_table l1 = check->l1s[i];
 		uint64_t l1_end = l1.offset_bytes + l1.entries * 8;
 
 		while (i + 1 < check->l1_count &&
@@ -190,7 +190,7 @@ static int follow_snapshots(struct qcow2_check *check)
 /* Sorts the entries by the tables they lead to, and makes one of those that lead to one. */
 static void unite(struct qcow2_check *check)
 {
-	struct qcow2_l2_ref *tables = check->tables;
+	struct q2_l2_ref *tables = check->tables;
 	bool sorted = true;
 	size_t kept = 0;
 
@@ -212,12 +212,12 @@ static void unite(struct qcow2_check *check)
 		check->table_count = kept + 1;
 }
 
-int qcow2_check_l1_tables(struct qcow2_check *check)
+int q2_check_l1_tables(struct qcow2_check *check)
 {
-	struct qcow2_l1_table active = {.offset_bytes = check->header->l1_table_offset,
-					.entries = check->header->l1_size,
-					.list = QCOW2_ACTIVE,
-					.weight = 1};
+	struct q2_l1_table active = {.offset_bytes = check->header->l1_table_offset,
+				     .entries = check->header->l1_size,
+				     .list = Q2_ACTIVE,
+				     .weight = 1};
 
 	if (follow(check, &active) || follow_snapshots(check))
 		return -1;

@@ -14,8 +14,8 @@
 
 static int by_owner(const void *left, const void *right)
 {
-	const struct qcow2_l2_ref *a = *(struct qcow2_l2_ref *const *)left;
-	const struct qcow2_l2_ref *b = *(struct qcow2_l2_ref *const *)right;
+	const struct q2_l2_ref *a = *(struct q2_l2_ref *const *)left;
+	const struct q2_l2_ref *b = *(struct q2_l2_ref *const *)right;
 
 	if (a->list != b->list)
 		return a->list < b->list ? -1 : 1;
@@ -23,10 +23,10 @@ static int by_owner(const void *left, const void *right)
 }
 
 /* "Cluster mapping": what the active image maps past its end, no guest can reach. */
-static void rule_beyond_size(const struct qcow2_check *check, const struct qcow2_entry_place *place,
+static void rule_beyond_size(const struct qcow2_check *check, const struct q2_entry_place *place,
 			     uint64_t entry)
 {
-	const struct qcow2_finding finding = {
+	const struct q2_finding finding = {
 		.id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE,
 		.offset_bytes = place->offset_bytes,
 		.has_found = true,
@@ -34,18 +34,18 @@ static void rule_beyond_size(const struct qcow2_check *check, const struct qcow2
 		.expectation = QCOW2_EXPECT_AT_MOST,
 		.expected = check->geometry->virtual_size_bytes,
 	};
-	bool placed = (entry & (QCOW2_COMPRESSED | QCOW2_OFFSET_MASK)) != 0;
+	bool placed = (entry & (Q2_COMPRESSED | Q2_OFFSET_MASK)) != 0;
 
 	if (placed && place->guest_byte >= check->geometry->virtual_size_bytes)
-		qcow2_report(&check->reporter, &finding, "%s/%" PRIu64, place->owner, place->index);
+		q2_report(&check->reporter, &finding, "%s/%" PRIu64, place->owner, place->index);
 }
 
-static void report_entry(const struct qcow2_check *check, const struct qcow2_l2_ref *ref,
-			 struct qcow2_entry_place *place, const uint8_t *bytes)
+static void report_entry(const struct qcow2_check *check, const struct q2_l2_ref *ref,
+			 struct q2_entry_place *place, const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
-	uint64_t entry = qcow2_load_be64(bytes);
-	uint64_t subclusters = geometry->extended_l2 ? qcow2_load_be64(bytes + 8) : 0;
+	uint64_t entry = q2_load_be64(bytes);
+	uint64_t subclusters = geometry->extended_l2 ? q2_load_be64(bytes + 8) : 0;
 
 	if (entry == 0 && subclusters == 0)
 		return;
@@ -53,31 +53,31 @@ static void report_entry(const struct qcow2_check *check, const struct qcow2_l2_
 			    << geometry->cluster_bits;
 	place->offset_bytes = ref->offset_bytes + place->index * geometry->l2_entry_bytes;
 	if (ref->faulty)
-		qcow2_rules_l2_entry(check->image, place, entry, subclusters, &check->reporter);
+		q2_rules_l2_entry(check->image, place, entry, subclusters, &check->reporter);
 	if (ref->beyond_size)
 		rule_beyond_size(check, place, entry);
 }
 
-static int report_table(struct qcow2_check *check, const struct qcow2_l2_ref *ref)
+static int report_table(struct qcow2_check *check, const struct q2_l2_ref *ref)
 {
 	unsigned width = check->geometry->l2_entry_bytes;
-	struct qcow2_entry_place place = {0};
+	struct q2_entry_place place = {0};
 	char list[64], owner[96];
 	uint64_t size;
 
-	qcow2_check_list_path(ref->list, "l2", list, sizeof(list));
+	q2_check_list_path(ref->list, "l2", list, sizeof(list));
 	snprintf(owner, sizeof(owner), "%s/%" PRIu32, list, ref->index);
 	place.owner = owner;
-	if (qcow2_check_read_l2(check, ref, &size))
+	if (q2_check_read_l2(check, ref, &size))
 		return -1;
 	for (; (place.index + 1) * width <= size; place.index++)
 		report_entry(check, ref, &place, check->workers[0].buffer + place.index * width);
-	return qcow2_check_progress(check) ? 0 : -1;
+	return q2_check_progress(check) ? 0 : -1;
 }
 
-int qcow2_check_report_l2(struct qcow2_check *check)
+int q2_check_report_l2(struct qcow2_check *check)
 {
-	const struct qcow2_l2_ref **faulty;
+	const struct q2_l2_ref **faulty;
 	size_t count = 0, at = 0;
 	int result = 0;
 
@@ -85,15 +85,15 @@ int qcow2_check_report_l2(struct qcow2_check *check)
 		count += check->tables[i].faulty || check->tables[i].beyond_size;
 	if (count == 0)
 		return 0;
-	faulty = qcow2_memory_get(&check->memory, count, sizeof(struct qcow2_l2_ref *));
+	faulty = q2_memory_get(&check->memory, count, sizeof(struct q2_l2_ref *));
 	if (!faulty)
-		return qcow2_check_fail_memory(check, check->err);
+		return q2_check_fail_memory(check, check->err);
 	for (size_t i = 0; i < check->table_count; i++)
 		if (check->tables[i].faulty || check->tables[i].beyond_size)
 			faulty[at++] = &check->tables[i];
-	qsort(faulty, count, sizeof(struct qcow2_l2_ref *), by_owner);
+	qsort(faulty, count, sizeof(struct q2_l2_ref *), by_owner);
 	for (size_t i = 0; i < count && result == 0; i++)
 		result = report_table(check, faulty[i]);
-	qcow2_memory_put(&check->memory, faulty, count, sizeof(struct qcow2_l2_ref *));
+	q2_memory_put(&check->memory, faulty, count, sizeof(struct q2_l2_ref *));
 	return result;
 }

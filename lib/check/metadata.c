@@ -6,18 +6,18 @@
 
 #define LUKS_READ 65536
 
-static bool claim_once(struct qcow2_check *check, enum qcow2_part part, uint64_t offset,
+static bool claim_once(struct qcow2_check *check, enum q2_part part, uint64_t offset,
 		       uint64_t length)
 {
-	return check->claim(check, &(struct qcow2_claim){.offset_bytes = offset,
-							 .length_bytes = length,
-							 .use = QCOW2_USE_METADATA,
-							 .weight = 1,
-							 .part = part});
+	return check->claim(check, &(struct q2_claim){.offset_bytes = offset,
+						      .length_bytes = length,
+						      .use = Q2_USE_METADATA,
+						      .weight = 1,
+						      .part = part});
 }
 
 /* The LUKS header's rules, and the area that the crypto extension names. */
-int qcow2_check_luks(struct qcow2_check *check)
+int q2_check_luks(struct qcow2_check *check)
 {
 	struct qcow2_extension extension;
 	struct qcow2_crypto_extension crypto;
@@ -30,17 +30,17 @@ int qcow2_check_luks(struct qcow2_check *check)
 	    extension.data.size < qcow2_crypto_extension_structure.size_bytes)
 		return 0; /* the rules of the extensions have said what is wrong */
 	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
-	if (!claim_once(check, QCOW2_PART_LUKS, crypto.offset, crypto.length))
+	if (!claim_once(check, Q2_PART_LUKS, crypto.offset, crypto.length))
 		return -1;
-	raw = qcow2_alloc_buffer(LUKS_READ);
+	raw = q2_alloc_buffer(LUKS_READ);
 	if (!raw)
-		return qcow2_check_fail_memory(check, check->err);
+		return q2_check_fail_memory(check, check->err);
 	failed = qcow2_image_read_luks(check->image, raw, LUKS_READ, &offset, &reason);
 	if (!failed)
-		qcow2_check_digest(&check->workers[0], offset, raw, LUKS_READ);
+		q2_check_digest(&check->workers[0], offset, raw, LUKS_READ);
 	if (!failed)
-		qcow2_rules_luks(check->image, raw, LUKS_READ, offset, &check->reporter);
-	qcow2_free(raw);
+		q2_rules_luks(check->image, raw, LUKS_READ, offset, &check->reporter);
+	q2_free(raw);
 	if (failed && (reason.code == QCOW2_ERROR_IO || reason.code == QCOW2_ERROR_MEMORY)) {
 		*check->err = reason;
 		return -1;
@@ -48,18 +48,18 @@ int qcow2_check_luks(struct qcow2_check *check)
 	return 0;
 }
 
-int qcow2_check_metadata(struct qcow2_check *check)
+int q2_check_metadata(struct qcow2_check *check)
 {
 	const struct qcow2_header *header = check->header;
 	uint64_t cluster = check->geometry->cluster_size_bytes;
 
-	if (!claim_once(check, QCOW2_PART_HEADER, 0, cluster) ||
-	    !claim_once(check, QCOW2_PART_L1, header->l1_table_offset,
+	if (!claim_once(check, Q2_PART_HEADER, 0, cluster) ||
+	    !claim_once(check, Q2_PART_L1, header->l1_table_offset,
 			header->l1_size * UINT64_C(8)) ||
-	    !claim_once(check, QCOW2_PART_REFCOUNT_TABLE, header->refcount_table_offset,
+	    !claim_once(check, Q2_PART_REFCOUNT_TABLE, header->refcount_table_offset,
 			header->refcount_table_clusters * cluster))
 		return -1;
-	if (qcow2_check_luks(check) || qcow2_check_snapshots(check) || qcow2_check_bitmaps(check))
+	if (q2_check_luks(check) || q2_check_snapshots(check) || q2_check_bitmaps(check))
 		return -1;
-	return qcow2_check_refcount_table(check);
+	return q2_check_refcount_table(check);
 }

@@ -11,24 +11,24 @@
 #define SECTOR_BYTES ((uint64_t)512)
 #define FLAGS_LAST   15 /* the byte of a directory entry that has QCOW2_BITMAP_IN_USE */
 
-uint64_t qcow2_check_past_hole(uint64_t start, uint64_t at, uint64_t hole_end)
+uint64_t q2_check_past_hole(uint64_t start, uint64_t at, uint64_t hole_end)
 {
 	uint64_t past = start + ((hole_end - start) & ~(SECTOR_BYTES - 1));
 
 	return past > at ? past : at;
 }
 
-void qcow2_check_digest_sectors(struct qcow2_check_worker *worker, uint64_t at,
-				const uint8_t *bytes, size_t size)
+void q2_check_digest_sectors(struct q2_check_worker *worker, uint64_t at, const uint8_t *bytes,
+			     size_t size)
 {
 	if (!worker->check->digesting)
 		return;
 	for (size_t i = 0; i < size; i += SECTOR_BYTES)
-		qcow2_check_digest(worker, at + i, bytes + i,
-				   size - i < SECTOR_BYTES ? size - i : SECTOR_BYTES);
+		q2_check_digest(worker, at + i, bytes + i,
+				size - i < SECTOR_BYTES ? size - i : SECTOR_BYTES);
 }
 
-void qcow2_check_digest_bitmap(struct qcow2_check_worker *worker, const struct qcow2_bitmap *bitmap)
+void q2_check_digest_bitmap(struct q2_check_worker *worker, const struct qcow2_bitmap *bitmap)
 {
 	uint64_t at = bitmap->offset_bytes;
 	uint8_t fixed[24];
@@ -38,35 +38,34 @@ void qcow2_check_digest_bitmap(struct qcow2_check_worker *worker, const struct q
 	/* A program that opens the image sets this flag, and that alone is no change of it. */
 	memcpy(fixed, bitmap->raw.data, sizeof(fixed));
 	fixed[FLAGS_LAST] &= (uint8_t)~QCOW2_BITMAP_IN_USE;
-	qcow2_check_digest(worker, at, fixed, sizeof(fixed));
+	q2_check_digest(worker, at, fixed, sizeof(fixed));
 	at += sizeof(fixed);
-	qcow2_check_digest(worker, at, bitmap->extra_data.data, bitmap->extra_data.size);
+	q2_check_digest(worker, at, bitmap->extra_data.data, bitmap->extra_data.size);
 	at += bitmap->entry.extra_data_size;
-	qcow2_check_digest(worker, at, bitmap->name.data, bitmap->name.size);
+	q2_check_digest(worker, at, bitmap->name.data, bitmap->name.size);
 	at += bitmap->name.size;
-	qcow2_check_digest(worker, at, bitmap->padding.data, bitmap->padding.size);
+	q2_check_digest(worker, at, bitmap->padding.data, bitmap->padding.size);
 }
 
-void qcow2_check_digest_snapshot(struct qcow2_check_worker *worker,
-				 const struct qcow2_snapshot *snapshot)
+void q2_check_digest_snapshot(struct q2_check_worker *worker, const struct qcow2_snapshot *snapshot)
 {
 	uint64_t at = snapshot->offset_bytes;
 
-	qcow2_check_digest(worker, at, snapshot->raw.data, snapshot->raw.size);
+	q2_check_digest(worker, at, snapshot->raw.data, snapshot->raw.size);
 	at += snapshot->raw.size;
-	qcow2_check_digest(worker, at, snapshot->extra_data.data, snapshot->extra_data.size);
+	q2_check_digest(worker, at, snapshot->extra_data.data, snapshot->extra_data.size);
 	at += snapshot->header.extra_data_size;
-	qcow2_check_digest(worker, at, snapshot->id.data, snapshot->id.size);
+	q2_check_digest(worker, at, snapshot->id.data, snapshot->id.size);
 	at += snapshot->id.size;
-	qcow2_check_digest(worker, at, snapshot->name.data, snapshot->name.size);
+	q2_check_digest(worker, at, snapshot->name.data, snapshot->name.size);
 }
 
-void qcow2_check_digest_word(struct qcow2_check_worker *worker, uint64_t at, uint64_t word)
+void q2_check_digest_word(struct q2_check_worker *worker, uint64_t at, uint64_t word)
 {
 	uint8_t bytes[8];
 
 	if (!worker->check->digesting)
 		return;
-	qcow2_store_be64(bytes, word);
-	qcow2_check_digest(worker, at, bytes, sizeof(bytes));
+	q2_store_be64(bytes, word);
+	q2_check_digest(worker, at, bytes, sizeof(bytes));
 }

@@ -11,7 +11,7 @@
 struct search {
 	uint64_t *wanted;
 	size_t wanted_count, next;
-	struct qcow2_part_names *names;
+	struct q2_part_names *names;
 };
 
 static int by_number(const void *left, const void *right)
@@ -28,10 +28,10 @@ static size_t gather(const struct qcow2_check *check, enum qcow2_part_of kind, u
 	uint64_t index;
 
 	for (size_t i = 0; i < check->named_count; i++) {
-		const struct qcow2_bad_cluster *item = check->named[i];
+		const struct q2_bad_cluster *item = check->named[i];
 
 		for (unsigned j = 0; j < item->owner_count; j++) {
-			if (qcow2_check_part_of(&item->owners[j], &index) != kind)
+			if (q2_check_part_of(&item->owners[j], &index) != kind)
 				continue;
 			if (wanted)
 				wanted[count] = index;
@@ -55,7 +55,7 @@ static size_t drop_repeated(uint64_t *wanted, size_t count)
 /* One snapshot or bitmap; they come in the order of their indexes. */
 static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 {
-	struct qcow2_part_name *name;
+	struct q2_part_name *name;
 
 	while (search->next < search->wanted_count && search->wanted[search->next] < index)
 		search->next++;
@@ -97,8 +97,8 @@ static int find_bitmaps(struct qcow2_check *check, struct search *search)
 	return more < 0 ? -1 : 0;
 }
 
-int qcow2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
-			  struct qcow2_part_names *names)
+int q2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
+		       struct q2_part_names *names)
 {
 	size_t count = gather(check, kind, NULL);
 	struct search search = {.names = names};
@@ -106,24 +106,24 @@ int qcow2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
 
 	if (count == 0)
 		return 0;
-	search.wanted = qcow2_memory_get(&check->memory, count, sizeof(*search.wanted));
+	search.wanted = q2_memory_get(&check->memory, count, sizeof(*search.wanted));
 	if (!search.wanted)
-		return qcow2_check_fail_memory(check, check->err);
+		return q2_check_fail_memory(check, check->err);
 	gather(check, kind, search.wanted);
 	search.wanted_count = drop_repeated(search.wanted, count);
 	names->capacity = search.wanted_count;
-	names->items = qcow2_memory_get(&check->memory, names->capacity, sizeof(*names->items));
+	names->items = q2_memory_get(&check->memory, names->capacity, sizeof(*names->items));
 	if (!names->items)
-		result = qcow2_check_fail_memory(check, check->err);
+		result = q2_check_fail_memory(check, check->err);
 	else if (kind == QCOW2_PART_OF_SNAPSHOT)
 		result = find_snapshots(check, &search);
 	else
 		result = find_bitmaps(check, &search);
-	qcow2_memory_put(&check->memory, search.wanted, count, sizeof(*search.wanted));
+	q2_memory_put(&check->memory, search.wanted, count, sizeof(*search.wanted));
 	return result;
 }
 
-const char *qcow2_part_names_get(const struct qcow2_part_names *names, uint64_t index)
+const char *q2_part_names_get(const struct q2_part_names *names, uint64_t index)
 {
 	size_t low = 0, high = names->count;
 
@@ -140,8 +140,8 @@ const char *qcow2_part_names_get(const struct qcow2_part_names *names, uint64_t 
 	return "";
 }
 
-void qcow2_part_names_release(struct qcow2_check *check, struct qcow2_part_names *names)
+void q2_part_names_release(struct qcow2_check *check, struct q2_part_names *names)
 {
-	qcow2_memory_put(&check->memory, names->items, names->capacity, sizeof(*names->items));
-	*names = (struct qcow2_part_names){0};
+	q2_memory_put(&check->memory, names->items, names->capacity, sizeof(*names->items));
+	*names = (struct q2_part_names){0};
 }

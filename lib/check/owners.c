@@ -8,12 +8,12 @@
 #include "base/bytes.h"
 #include "check/l2.h"
 
-static void add_owner(struct qcow2_bad_cluster *item, const struct qcow2_claim *claim)
+static void add_owner(struct q2_bad_cluster *item, const struct q2_claim *claim)
 {
 	item->owners_total += claim->weight;
 	if (item->owner_count == QCOW2_PROBLEM_OWNERS_MAX)
 		return;
-	item->owners[item->owner_count++] = (struct qcow2_bad_owner){
+	item->owners[item->owner_count++] = (struct q2_bad_owner){
 		.list = claim->list,
 		.index = claim->index,
 		.entry = claim->entry,
@@ -39,7 +39,7 @@ static size_t find(const struct qcow2_check *check, uint64_t cluster)
 	return low;
 }
 
-static bool name_claim(struct qcow2_check *check, const struct qcow2_claim *claim)
+static bool name_claim(struct qcow2_check *check, const struct q2_claim *claim)
 {
 	unsigned bits = check->geometry->cluster_bits;
 	uint64_t last = claim->offset_bytes + (claim->length_bytes - 1);
@@ -60,16 +60,16 @@ static bool name_claim(struct qcow2_check *check, const struct qcow2_claim *clai
 	return true;
 }
 
-static void name_table(struct qcow2_check *check, const struct qcow2_l2_ref *ref,
-		       const uint8_t *bytes, uint64_t size)
+static void name_table(struct qcow2_check *check, const struct q2_l2_ref *ref, const uint8_t *bytes,
+		       uint64_t size)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
-	struct qcow2_claim claim;
+	struct q2_claim claim;
 
 	for (uint64_t i = 0; (i + 1) * geometry->l2_entry_bytes <= size; i++) {
-		uint64_t entry = qcow2_load_be64(bytes + i * geometry->l2_entry_bytes);
+		uint64_t entry = q2_load_be64(bytes + i * geometry->l2_entry_bytes);
 
-		if (entry == 0 || !qcow2_l2_claim(check->image, ref, entry, &claim))
+		if (entry == 0 || !q2_l2_claim(check->image, ref, entry, &claim))
 			continue;
 		claim.list = ref->list;
 		claim.index = ref->index;
@@ -81,7 +81,7 @@ static void name_table(struct qcow2_check *check, const struct qcow2_l2_ref *ref
 	}
 }
 
-int qcow2_check_read_l2(struct qcow2_check *check, const struct qcow2_l2_ref *ref, uint64_t *size)
+int q2_check_read_l2(struct qcow2_check *check, const struct q2_l2_ref *ref, uint64_t *size)
 {
 	uint64_t left = check->geometry->file_size_bytes - ref->offset_bytes;
 
@@ -101,20 +101,20 @@ static int name_tables(struct qcow2_check *check)
 	for (size_t i = 0; i < check->table_count; i++) {
 		uint64_t size;
 
-		if (qcow2_check_read_l2(check, &check->tables[i], &size))
+		if (q2_check_read_l2(check, &check->tables[i], &size))
 			return -1;
 		name_table(check, &check->tables[i], check->workers[0].buffer, size);
-		if (!qcow2_check_progress(check))
+		if (!q2_check_progress(check))
 			return -1;
 	}
 	return 0;
 }
 
-int qcow2_check_find_owners(struct qcow2_check *check)
+int q2_check_find_owners(struct qcow2_check *check)
 {
 	check->naming = true;
 	check->claim = name_claim;
-	if (qcow2_check_metadata(check) || !qcow2_check_claim_l2_tables(check))
+	if (q2_check_metadata(check) || !q2_check_claim_l2_tables(check))
 		return -1;
 	return check->geometry->data_file ? 0 : name_tables(check);
 }

@@ -23,15 +23,15 @@ static void report_run(struct run *run)
 				   << run->check->geometry->cluster_bits;
 
 	if (run->start < run->end)
-		qcow2_report(&run->check->reporter,
-			     &(struct qcow2_finding){
-				     .id = QCOW2_PROBLEM_DATA_FILE_RAW_UNMAPPED,
-				     .offset_bytes = QCOW2_NO_OFFSET,
-				     .has_guest = true,
-				     .guest_byte = run->start,
-				     .guest_length_bytes = run->end - run->start,
-			     },
-			     "l1/%llu", (unsigned long long)(run->start / per_table));
+		q2_report(&run->check->reporter,
+			  &(struct q2_finding){
+				  .id = QCOW2_PROBLEM_DATA_FILE_RAW_UNMAPPED,
+				  .offset_bytes = QCOW2_NO_OFFSET,
+				  .has_guest = true,
+				  .guest_byte = run->start,
+				  .guest_length_bytes = run->end - run->start,
+			  },
+			  "l1/%llu", (unsigned long long)(run->start / per_table));
 }
 
 /* Notes that [start, end) is not mapped. */
@@ -53,27 +53,27 @@ static void unmapped(struct run *run, uint64_t start, uint64_t end)
 /* Whether an entry says of its cluster that it is in the data file, or that all reads as zeros. */
 static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *bytes)
 {
-	uint64_t entry = qcow2_load_be64(bytes);
+	uint64_t entry = q2_load_be64(bytes);
 
-	if (entry & (QCOW2_OFFSET_MASK | QCOW2_COPIED))
+	if (entry & (Q2_OFFSET_MASK | Q2_COPIED))
 		return true;
 	if (!geometry->extended_l2)
-		return (entry & QCOW2_ZERO) != 0;
-	return qcow2_load_be64(bytes + 8) >> 32 == UINT32_MAX;
+		return (entry & Q2_ZERO) != 0;
+	return q2_load_be64(bytes + 8) >> 32 == UINT32_MAX;
 }
 
 static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 {
 	struct qcow2_check *check = run->check;
 	const struct qcow2_geometry *geometry = check->geometry;
-	const struct qcow2_l2_ref ref = {.offset_bytes = offset};
+	const struct q2_l2_ref ref = {.offset_bytes = offset};
 	uint64_t size = 0;
 
 	/* A hostile image may lead to one table again and again; so much is looked at. */
 	if (check->claims_left < geometry->cluster_size_bytes)
 		return 0;
 	check->claims_left -= geometry->cluster_size_bytes;
-	if (offset < geometry->file_size_bytes && qcow2_check_read_l2(check, &ref, &size))
+	if (offset < geometry->file_size_bytes && q2_check_read_l2(check, &ref, &size))
 		return -1;
 	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
 		uint64_t guest = (index * geometry->l2_entries + i) << geometry->cluster_bits;
@@ -85,7 +85,7 @@ static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 	return 0;
 }
 
-int qcow2_check_raw(struct qcow2_check *check)
+int q2_check_raw(struct qcow2_check *check)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
 	uint64_t per_table = geometry->l2_entries << geometry->cluster_bits, entries;
@@ -103,8 +103,8 @@ int qcow2_check_raw(struct qcow2_check *check)
 		uint64_t entry;
 
 		result = qcow2_table_entry(table, i, &entry, check->err);
-		if (result == 0 && (entry & QCOW2_OFFSET_MASK))
-			result = visit_table(&run, i, entry & QCOW2_OFFSET_MASK);
+		if (result == 0 && (entry & Q2_OFFSET_MASK))
+			result = visit_table(&run, i, entry & Q2_OFFSET_MASK);
 		else if (result == 0)
 			unmapped(&run, i * per_table, (i + 1) * per_table);
 	}

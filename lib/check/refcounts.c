@@ -8,16 +8,16 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/crew.h"
 #include "check/classify.h"
-#include "check/crew.h"
 #include "check/internal.h"
 
 /* Blocks that are at one place are read once: [first, last) of the blocks. */
 struct work {
 	struct qcow2_check *check;
-	struct qcow2_refcount_block *blocks;
+	struct q2_refcount_block *blocks;
 	size_t count;
-	qcow2_classify classify;
+	q2_classify classify;
 	uint64_t per_piece;
 };
 
@@ -26,42 +26,42 @@ static uint64_t largest_refcount(const struct qcow2_check *check)
 	return UINT64_MAX >> (64 - check->geometry->refcount_bits);
 }
 
-static void add_bad(struct qcow2_check_worker *worker, enum qcow2_bad kind,
-		    const struct qcow2_bad_cluster *item)
+static void add_bad(struct q2_check_worker *worker, enum q2_bad kind,
+		    const struct q2_bad_cluster *item)
 {
-	if (qcow2_bad_list_add(worker->check, &worker->bad[kind], kind, item) || worker->failed)
+	if (q2_bad_list_add(worker->check, &worker->bad[kind], kind, item) || worker->failed)
 		return;
 	worker->failed = true;
-	qcow2_check_fail_memory(worker->check, &worker->err);
+	q2_check_fail_memory(worker->check, &worker->err);
 }
 
 /* One cluster whose refcount may be wrong. */
-static void judge(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t refcount)
+static void judge(struct q2_check_worker *worker, uint64_t cluster, uint64_t refcount)
 {
 	const struct qcow2_check_options *options = worker->check->options;
-	struct qcow2_cluster_state state =
-		qcow2_clusters_get(&worker->check->workers[0].clusters, cluster);
-	struct qcow2_bad_cluster item = {
+	struct q2_cluster_state state =
+		q2_clusters_get(&worker->check->workers[0].clusters, cluster);
+	struct q2_bad_cluster item = {
 		.cluster = cluster, .refcount = refcount, .count = state.count};
 	uint64_t most = largest_refcount(worker->check);
 
 	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
 		return;
 	if (refcount < state.count && refcount < most)
-		add_bad(worker, QCOW2_BAD_REFCOUNT_LOW, &item);
+		add_bad(worker, Q2_BAD_REFCOUNT_LOW, &item);
 	if (state.count > most)
-		add_bad(worker, QCOW2_BAD_OVERFLOW, &item);
+		add_bad(worker, Q2_BAD_OVERFLOW, &item);
 	if (refcount > state.count)
-		add_bad(worker, QCOW2_BAD_REFCOUNT_HIGH, &item);
-	if (refcount != 1 && (state.flags & QCOW2_SEEN_COPIED))
-		add_bad(worker, QCOW2_BAD_COPIED_SET, &item);
-	if (refcount == 1 && (state.flags & QCOW2_SEEN_SHARED))
-		add_bad(worker, QCOW2_BAD_COPIED_CLEAR, &item);
-	if (state.flags & QCOW2_SEEN_CONFLICT)
-		add_bad(worker, QCOW2_BAD_OWNERS, &item);
+		add_bad(worker, Q2_BAD_REFCOUNT_HIGH, &item);
+	if (refcount != 1 && (state.flags & Q2_SEEN_COPIED))
+		add_bad(worker, Q2_BAD_COPIED_SET, &item);
+	if (refcount == 1 && (state.flags & Q2_SEEN_SHARED))
+		add_bad(worker, Q2_BAD_COPIED_CLEAR, &item);
+	if (state.flags & Q2_SEEN_CONFLICT)
+		add_bad(worker, Q2_BAD_OWNERS, &item);
 }
 
-static void judge_bits(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t bits,
+static void judge_bits(struct q2_check_worker *worker, uint64_t cluster, uint64_t bits,
 		       const uint8_t *refcounts)
 {
 	unsigned width = worker->check->geometry->refcount_bits;
@@ -71,7 +71,7 @@ static void judge_bits(struct qcow2_check_worker *worker, uint64_t cluster, uint
 
 		if (cluster + i >= worker->check->bad_from)
 			judge(worker, cluster + i,
-			      refcounts ? qcow2_refcount_at(refcounts, i, width) : 0);
+			      refcounts ? q2_refcount_at(refcounts, i, width) : 0);
 	}
 }
 
@@ -85,8 +85,8 @@ static uint64_t active_unflagged(const uint64_t *uses)
  * 64 clusters from cluster on, which nothing refers to more than once unless their chunk has
  * counters. classes says which refcounts are 0 and 1. Returns the clusters to look at closely.
  */
-static uint64_t suspects(const struct qcow2_cluster_chunk *chunk, unsigned group,
-			 struct qcow2_refcount_classes classes)
+static uint64_t suspects(const struct q2_cluster_chunk *chunk, unsigned group,
+			 struct q2_refcount_classes classes)
 {
 	const uint64_t *uses = chunk->uses[group];
 	uint64_t seen = uses[0] | uses[1] | uses[2];
@@ -98,7 +98,7 @@ static uint64_t suspects(const struct qcow2_cluster_chunk *chunk, unsigned group
 
 /* As suspects(), of a chunk with small counters. */
 static uint64_t suspects_of_few(const struct qcow2_check *check,
-				const struct qcow2_cluster_chunk *chunk, unsigned group,
+				const struct q2_cluster_chunk *chunk, unsigned group,
 				const uint8_t *refcounts)
 {
 	const uint64_t *uses = chunk->uses[group];
@@ -108,9 +108,9 @@ static uint64_t suspects_of_few(const struct qcow2_check *check,
 	unsigned width = check->geometry->refcount_bits;
 
 	for (unsigned i = 0; i < 64; i++) {
-		uint64_t refcount = qcow2_refcount_at(refcounts, i, width);
+		uint64_t refcount = q2_refcount_at(refcounts, i, width);
 		uint64_t expected = few[i] ? few[i] >> 3 : seen >> i & 1;
-		bool closer = (few[i] & (QCOW2_SEEN_CONFLICT | QCOW2_SEEN_COPIED)) != 0 ||
+		bool closer = (few[i] & (Q2_SEEN_CONFLICT | Q2_SEEN_COPIED)) != 0 ||
 			      (refcount == 1 && (unflagged >> i & 1));
 
 		bits |= (uint64_t)(refcount != expected || closer) << i;
@@ -124,7 +124,7 @@ static uint64_t top_bit(uint64_t bits)
 }
 
 /* Notes that clusters up to the highest of bits are in use. */
-static void note_highest(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t bits)
+static void note_highest(struct q2_check_worker *worker, uint64_t cluster, uint64_t bits)
 {
 	if (bits != 0 && cluster + top_bit(bits) > worker->highest_cluster)
 		worker->highest_cluster = cluster + top_bit(bits);
@@ -134,32 +134,32 @@ static void note_highest(struct qcow2_check_worker *worker, uint64_t cluster, ui
  * Clusters that nothing refers to, of which none is told: they are counted at once. An image may
  * claim billions of them.
  */
-static bool count_leaks(struct qcow2_check_worker *worker, uint64_t cluster, uint64_t bits)
+static bool count_leaks(struct q2_check_worker *worker, uint64_t cluster, uint64_t bits)
 {
-	struct qcow2_bad_list *list = &worker->bad[QCOW2_BAD_REFCOUNT_HIGH];
+	struct q2_bad_list *list = &worker->bad[Q2_BAD_REFCOUNT_HIGH];
 
 	if (cluster < worker->check->bad_from ||
-	    !qcow2_bad_list_is_past(worker->check, list, QCOW2_BAD_REFCOUNT_HIGH, cluster))
+	    !q2_bad_list_is_past(worker->check, list, Q2_BAD_REFCOUNT_HIGH, cluster))
 		return false;
 	list->total += (uint64_t)__builtin_popcountll(bits);
 	return true;
 }
 
-static void compare_group(struct qcow2_check_worker *worker, const struct work *work,
-			  uint64_t cluster, const uint8_t *refcounts)
+static void compare_group(struct q2_check_worker *worker, const struct work *work, uint64_t cluster,
+			  const uint8_t *refcounts)
 {
-	const struct qcow2_clusters *clusters = &work->check->workers[0].clusters;
+	const struct q2_clusters *clusters = &work->check->workers[0].clusters;
 	uint64_t end = work->check->file_clusters;
 	uint64_t inside = cluster >= end        ? 0
 			  : end - cluster >= 64 ? UINT64_MAX
 						: UINT64_MAX >> (64 - (end - cluster));
-	struct qcow2_refcount_classes classes = work->classify(refcounts);
-	struct qcow2_cluster_chunk *chunk =
-		cluster < clusters->cluster_count ? qcow2_clusters_chunk(clusters, cluster) : NULL;
+	struct q2_refcount_classes classes = work->classify(refcounts);
+	struct q2_cluster_chunk *chunk =
+		cluster < clusters->cluster_count ? q2_clusters_chunk(clusters, cluster) : NULL;
 	uint64_t bits = ~classes.zero, seen = 0;
 
 	if (chunk) {
-		unsigned group = (unsigned)(cluster / 64 % QCOW2_CHUNK_GROUPS);
+		unsigned group = (unsigned)(cluster / 64 % Q2_CHUNK_GROUPS);
 
 		bits = chunk->few ? suspects_of_few(work->check, chunk, group, refcounts)
 				  : suspects(chunk, group, classes);
@@ -171,8 +171,8 @@ static void compare_group(struct qcow2_check_worker *worker, const struct work *
 	judge_bits(worker, cluster, bits & (inside | seen), refcounts);
 }
 
-static void compare_block(struct qcow2_check_worker *worker, const struct work *work,
-			  const struct qcow2_refcount_block *block)
+static void compare_block(struct q2_check_worker *worker, const struct work *work,
+			  const struct q2_refcount_block *block)
 {
 	const struct qcow2_geometry *geometry = work->check->geometry;
 	uint64_t left = geometry->file_size_bytes - block->offset_bytes;
@@ -186,7 +186,7 @@ static void compare_block(struct qcow2_check_worker *worker, const struct work *
 			      worker->buffer + i * geometry->refcount_bits / 8);
 }
 
-static bool read_block(struct qcow2_check_worker *worker, const struct qcow2_refcount_block *block)
+static bool read_block(struct q2_check_worker *worker, const struct q2_refcount_block *block)
 {
 	const struct qcow2_check *check = worker->check;
 	uint64_t size = check->geometry->file_size_bytes - block->offset_bytes;
@@ -198,7 +198,7 @@ static bool read_block(struct qcow2_check_worker *worker, const struct qcow2_ref
 		worker->failed = true;
 		return false;
 	}
-	qcow2_check_digest(worker, block->offset_bytes, worker->buffer, size);
+	q2_check_digest(worker, block->offset_bytes, worker->buffer, size);
 	return true;
 }
 
@@ -206,13 +206,13 @@ static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
 {
 	const struct work *work = opaque;
 	struct qcow2_check *check = work->check;
-	struct qcow2_check_worker *worker = &check->workers[number];
+	struct q2_check_worker *worker = &check->workers[number];
 	size_t first = (size_t)(piece * work->per_piece);
 	size_t last = first + (size_t)work->per_piece;
 	uint64_t there = UINT64_MAX;
 
 	for (size_t i = first; i < last && i < work->count && !worker->failed; i++) {
-		const struct qcow2_refcount_block *block = &work->blocks[i];
+		const struct q2_refcount_block *block = &work->blocks[i];
 
 		if (block->offset_bytes != there && !read_block(worker, block))
 			break;
@@ -220,12 +220,12 @@ static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
 		compare_block(worker, work, block);
 		atomic_fetch_add(&check->done_bytes, check->geometry->cluster_size_bytes);
 	}
-	return !worker->failed && (number != 0 || qcow2_check_progress(check));
+	return !worker->failed && (number != 0 || q2_check_progress(check));
 }
 
 static int by_offset(const void *left, const void *right)
 {
-	const struct qcow2_refcount_block *a = left, *b = right;
+	const struct q2_refcount_block *a = left, *b = right;
 
 	if (a->offset_bytes != b->offset_bytes)
 		return a->offset_bytes < b->offset_bytes ? -1 : 1;
@@ -242,7 +242,7 @@ static void list_blocks(struct work *work)
 	struct qcow2_source *source = qcow2_image_source(check->image);
 
 	for (size_t i = 0; i < check->block_count; i++) {
-		struct qcow2_refcount_block *block = &check->blocks[i];
+		struct q2_refcount_block *block = &check->blocks[i];
 
 		if (qcow2_source_hole_end(source, block->offset_bytes) - block->offset_bytes >=
 		    check->geometry->cluster_size_bytes)
@@ -262,28 +262,28 @@ static int compare_blocks(struct qcow2_check *check)
 {
 	struct work work = {
 		.check = check,
-		.classify = qcow2_classify_choose(check->header->refcount_order),
-		.per_piece = QCOW2_PIECE_BYTES / check->geometry->cluster_size_bytes,
+		.classify = q2_classify_choose(check->header->refcount_order),
+		.per_piece = Q2_PIECE_BYTES / check->geometry->cluster_size_bytes,
 	};
 	bool done;
 
 	if (check->block_count == 0)
 		return 0;
-	work.blocks = qcow2_memory_get(&check->memory, check->block_count, sizeof(*work.blocks));
+	work.blocks = q2_memory_get(&check->memory, check->block_count, sizeof(*work.blocks));
 	if (!work.blocks)
-		return qcow2_check_fail_memory(check, check->err);
+		return q2_check_fail_memory(check, check->err);
 	list_blocks(&work);
 	if (work.per_piece == 0)
 		work.per_piece = 1;
 	check->total_bytes += work.count * check->geometry->cluster_size_bytes;
-	done = qcow2_crew_run(&(struct qcow2_crew_work){
-		.pieces = qcow2_div_ceil_u64(work.count, work.per_piece),
+	done = q2_crew_run(&(struct q2_crew_work){
+		.pieces = q2_div_ceil_u64(work.count, work.per_piece),
 		.threads = work.count > work.per_piece ? check->threads : 1,
 		.work = work_blocks,
 		.opaque = &work,
 	});
-	qcow2_memory_put(&check->memory, work.blocks, check->block_count, sizeof(*work.blocks));
-	return done ? 0 : qcow2_check_worker_failed(check);
+	q2_memory_put(&check->memory, work.blocks, check->block_count, sizeof(*work.blocks));
+	return done ? 0 : q2_check_worker_failed(check);
 }
 
 /* Whether there is a block that counts a cluster; *at is a place in the list that only rises. */
@@ -300,10 +300,10 @@ static bool is_counted(const struct qcow2_check *check, uint64_t cluster, size_t
 /* Clusters that are referenced but that no block counts: their refcounts are 0. */
 static void judge_uncounted(struct qcow2_check *check, uint64_t first, size_t *at)
 {
-	const struct qcow2_cluster_chunk *chunk =
-		qcow2_clusters_chunk(&check->workers[0].clusters, first);
+	const struct q2_cluster_chunk *chunk =
+		q2_clusters_chunk(&check->workers[0].clusters, first);
 
-	for (unsigned group = 0; group < QCOW2_CHUNK_GROUPS; group++) {
+	for (unsigned group = 0; group < Q2_CHUNK_GROUPS; group++) {
 		const uint64_t *uses = chunk->uses[group];
 		uint64_t cluster = first + group * 64, seen = uses[0] | uses[1] | uses[2];
 
@@ -316,38 +316,37 @@ static void judge_uncounted(struct qcow2_check *check, uint64_t first, size_t *a
 
 static void find_uncounted(struct qcow2_check *check)
 {
-	const struct qcow2_clusters *clusters = &check->workers[0].clusters;
+	const struct q2_clusters *clusters = &check->workers[0].clusters;
 	size_t at = 0;
 
 	for (uint64_t i = 0; i < clusters->leaf_count; i++) {
-		const struct qcow2_cluster_leaf *leaf = clusters->leaves[i];
+		const struct q2_cluster_leaf *leaf = clusters->leaves[i];
 
-		for (size_t j = 0; leaf && j < QCOW2_LEAF_CHUNKS; j++)
+		for (size_t j = 0; leaf && j < Q2_LEAF_CHUNKS; j++)
 			if (leaf->chunks[j])
-				judge_uncounted(check,
-						(i * QCOW2_LEAF_CHUNKS + j) * QCOW2_CHUNK_CLUSTERS,
+				judge_uncounted(check, (i * Q2_LEAF_CHUNKS + j) * Q2_CHUNK_CLUSTERS,
 						&at);
 	}
 }
 
-int qcow2_check_refcounts(struct qcow2_check *check)
+int q2_check_refcounts(struct qcow2_check *check)
 {
-	struct qcow2_check_worker *all = &check->workers[0];
+	struct q2_check_worker *all = &check->workers[0];
 
 	if (compare_blocks(check))
 		return -1;
 	find_uncounted(check);
 	for (unsigned i = 1; i < check->threads; i++) {
-		struct qcow2_check_worker *worker = &check->workers[i];
+		struct q2_check_worker *worker = &check->workers[i];
 
 		if (worker->highest_cluster > all->highest_cluster)
 			all->highest_cluster = worker->highest_cluster;
 		all->beyond_end += worker->beyond_end;
 	}
 	for (unsigned i = 0; i < check->threads; i++)
-		for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-			if (!qcow2_bad_list_merge(check, &all->bad[kind], kind,
-						  &check->workers[i].bad[kind]))
-				return qcow2_check_fail_memory(check, check->err);
-	return all->failed ? qcow2_check_worker_failed(check) : 0;
+		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+			if (!q2_bad_list_merge(check, &all->bad[kind], kind,
+					       &check->workers[i].bad[kind]))
+				return q2_check_fail_memory(check, check->err);
+	return all->failed ? q2_check_worker_failed(check) : 0;
 }

@@ -15,12 +15,12 @@ static bool note_l1(struct qcow2_check *check, const struct qcow2_snapshot *snap
 	if (check->naming || snapshot->header.l1_size == 0)
 		return true;
 	if (check->l1_count == check->l1_capacity &&
-	    !qcow2_memory_grow(&check->memory, (void **)&check->l1s, &check->l1_capacity,
-			       sizeof(*check->l1s))) {
-		qcow2_check_fail_memory(check, check->err);
+	    !q2_memory_grow(&check->memory, (void **)&check->l1s, &check->l1_capacity,
+			    sizeof(*check->l1s))) {
+		q2_check_fail_memory(check, check->err);
 		return false;
 	}
-	check->l1s[check->l1_count++] = (struct qcow2_l1_table){
+	check->l1s[check->l1_count++] = (struct q2_l1_table){
 		.offset_bytes = snapshot->header.l1_table_offset,
 		.entries = snapshot->header.l1_size,
 		.list = (uint32_t)snapshot->index + 1,
@@ -35,19 +35,19 @@ static bool claim_l1(struct qcow2_check *check, const struct qcow2_snapshot *sna
 		return true;
 	if (!note_l1(check, snapshot))
 		return false;
-	return check->claim(check, &(struct qcow2_claim){
+	return check->claim(check, &(struct q2_claim){
 					   .offset_bytes = snapshot->header.l1_table_offset,
 					   .length_bytes = snapshot->header.l1_size * UINT64_C(8),
-					   .use = QCOW2_USE_METADATA,
+					   .use = Q2_USE_METADATA,
 					   .weight = 1,
-					   .part = QCOW2_PART_L1,
+					   .part = Q2_PART_L1,
 					   .list = snapshot->index + 1,
 				   });
 }
 
 /* Visits the entries; *used_bytes is how much of the file they take. */
 static int visit_entries(struct qcow2_check *check, struct qcow2_snapshots *snapshots,
-			 struct qcow2_names_seen *seen, uint64_t *used_bytes)
+			 struct q2_names_seen *seen, uint64_t *used_bytes)
 {
 	uint64_t most =
 		qcow2_source_allocated_bytes(qcow2_image_source(check->image)) + SLACK_BYTES;
@@ -58,8 +58,8 @@ static int visit_entries(struct qcow2_check *check, struct qcow2_snapshots *snap
 		more = qcow2_snapshots_next(snapshots, &snapshot, check->err);
 		if (more <= 0)
 			break;
-		qcow2_check_digest_snapshot(&check->workers[0], &snapshot);
-		qcow2_rules_snapshot(check->image, &snapshot, seen, &check->reporter);
+		q2_check_digest_snapshot(&check->workers[0], &snapshot);
+		q2_rules_snapshot(check->image, &snapshot, seen, &check->reporter);
 		if (!snapshot.cut)
 			*used_bytes = snapshot.offset_bytes + snapshot.size_bytes -
 				      check->header->snapshot_offset;
@@ -68,13 +68,13 @@ static int visit_entries(struct qcow2_check *check, struct qcow2_snapshots *snap
 	}
 	check->digest_is_cut |= more > 0;
 	if (seen->short_of_memory)
-		return qcow2_fail_memory(check->err);
+		return q2_fail_memory(check->err);
 	return more < 0 ? -1 : 0;
 }
 
-int qcow2_check_snapshots(struct qcow2_check *check)
+int q2_check_snapshots(struct qcow2_check *check)
 {
-	struct qcow2_names_seen seen = {.key = check->hash_key};
+	struct q2_names_seen seen = {.key = check->hash_key};
 	struct qcow2_snapshots *snapshots = NULL;
 	uint64_t used_bytes = 0;
 	int result;
@@ -83,17 +83,16 @@ int qcow2_check_snapshots(struct qcow2_check *check)
 		return 0;
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules said why */
-	qcow2_name_set_init(&seen.set, NAMES_MAX);
+	q2_name_set_init(&seen.set, NAMES_MAX);
 	result = visit_entries(check, snapshots, &seen, &used_bytes);
-	qcow2_name_set_release(&seen.set);
+	q2_name_set_release(&seen.set);
 	qcow2_snapshots_close(snapshots);
 	if (result == 0 &&
-	    !check->claim(check,
-			  &(struct qcow2_claim){.offset_bytes = check->header->snapshot_offset,
-						.length_bytes = used_bytes,
-						.use = QCOW2_USE_METADATA,
-						.weight = 1,
-						.part = QCOW2_PART_SNAPSHOTS}))
+	    !check->claim(check, &(struct q2_claim){.offset_bytes = check->header->snapshot_offset,
+						    .length_bytes = used_bytes,
+						    .use = Q2_USE_METADATA,
+						    .weight = 1,
+						    .part = Q2_PART_SNAPSHOTS}))
 		return -1;
 	return result;
 }

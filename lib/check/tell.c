@@ -11,41 +11,39 @@
 
 /* The names of what owns the clusters that are told. */
 struct names {
-	struct qcow2_part_names snapshots, bitmaps;
+	struct q2_part_names snapshots, bitmaps;
 };
 
 /* The path of an owner, as a selector would spell it. */
-static void owner_path(const struct qcow2_bad_owner *owner, char *path, size_t size)
+static void owner_path(const struct q2_bad_owner *owner, char *path, size_t size)
 {
 	static const char *const plain[] = {
-		[QCOW2_PART_HEADER] = "header",
-		[QCOW2_PART_REFCOUNT_TABLE] = "refcount_table",
-		[QCOW2_PART_SNAPSHOTS] = "snapshots",
-		[QCOW2_PART_BITMAPS] = "bitmaps",
-		[QCOW2_PART_LUKS] = "luks",
+		[Q2_PART_HEADER] = "header",       [Q2_PART_REFCOUNT_TABLE] = "refcount_table",
+		[Q2_PART_SNAPSHOTS] = "snapshots", [Q2_PART_BITMAPS] = "bitmaps",
+		[Q2_PART_LUKS] = "luks",
 	};
 	char list[64];
 
 	switch (owner->part) {
-	case QCOW2_PART_L1:
-		qcow2_check_list_path(owner->list, "l1", path, size);
+	case Q2_PART_L1:
+		q2_check_list_path(owner->list, "l1", path, size);
 		break;
-	case QCOW2_PART_L2:
-	case QCOW2_PART_DATA:
-		qcow2_check_list_path(owner->list, "l2", list, sizeof(list));
-		if (owner->part == QCOW2_PART_L2)
+	case Q2_PART_L2:
+	case Q2_PART_DATA:
+		q2_check_list_path(owner->list, "l2", list, sizeof(list));
+		if (owner->part == Q2_PART_L2)
 			snprintf(path, size, "%s/%" PRIu64, list, owner->index);
 		else
 			snprintf(path, size, "%s/%" PRIu64 "/%" PRIu64, list, owner->index,
 				 owner->entry);
 		break;
-	case QCOW2_PART_REFCOUNT_BLOCK:
+	case Q2_PART_REFCOUNT_BLOCK:
 		snprintf(path, size, "refcounts/%" PRIu64, owner->index);
 		break;
-	case QCOW2_PART_BITMAP_TABLE:
+	case Q2_PART_BITMAP_TABLE:
 		snprintf(path, size, "bitmaps/%" PRIu64 "/table", owner->list);
 		break;
-	case QCOW2_PART_BITMAP_DATA:
+	case Q2_PART_BITMAP_DATA:
 		snprintf(path, size, "bitmaps/%" PRIu64 "/table/%" PRIu64, owner->list,
 			 owner->index);
 		break;
@@ -54,33 +52,33 @@ static void owner_path(const struct qcow2_bad_owner *owner, char *path, size_t s
 	}
 }
 
-enum qcow2_part_of qcow2_check_part_of(const struct qcow2_bad_owner *owner, uint64_t *index)
+enum qcow2_part_of q2_check_part_of(const struct q2_bad_owner *owner, uint64_t *index)
 {
-	bool listed = owner->part == QCOW2_PART_L1 || owner->part == QCOW2_PART_L2 ||
-		      owner->part == QCOW2_PART_DATA;
+	bool listed = owner->part == Q2_PART_L1 || owner->part == Q2_PART_L2 ||
+		      owner->part == Q2_PART_DATA;
 
 	*index = owner->list;
-	if (owner->part == QCOW2_PART_BITMAP_TABLE || owner->part == QCOW2_PART_BITMAP_DATA)
+	if (owner->part == Q2_PART_BITMAP_TABLE || owner->part == Q2_PART_BITMAP_DATA)
 		return QCOW2_PART_OF_BITMAP;
-	if (!listed || owner->list == QCOW2_ACTIVE)
+	if (!listed || owner->list == Q2_ACTIVE)
 		return QCOW2_PART_OF_IMAGE;
 	*index = owner->list - 1;
 	return QCOW2_PART_OF_SNAPSHOT;
 }
 
 static void fill_owner(const struct qcow2_check *check, const struct names *names,
-		       const struct qcow2_bad_owner *bad, struct qcow2_owner *owner)
+		       const struct q2_bad_owner *bad, struct qcow2_owner *owner)
 {
 	owner_path(bad, owner->where, sizeof(owner->where));
-	owner->part_of = qcow2_check_part_of(bad, &owner->part_of_index);
+	owner->part_of = q2_check_part_of(bad, &owner->part_of_index);
 	if (owner->part_of == QCOW2_PART_OF_IMAGE)
 		owner->part_of_index = 0;
 	else
 		snprintf(owner->part_of_name, sizeof(owner->part_of_name), "%s",
-			 qcow2_part_names_get(owner->part_of == QCOW2_PART_OF_SNAPSHOT
-						      ? &names->snapshots
-						      : &names->bitmaps,
-					      owner->part_of_index));
+			 q2_part_names_get(owner->part_of == QCOW2_PART_OF_SNAPSHOT
+						   ? &names->snapshots
+						   : &names->bitmaps,
+					   owner->part_of_index));
 	owner->has_guest = bad->has_guest;
 	owner->guest_byte = bad->guest_byte;
 	owner->guest_length_bytes = check->geometry->cluster_size_bytes;
@@ -89,8 +87,8 @@ static void fill_owner(const struct qcow2_check *check, const struct names *name
 /* By cluster, then by kind of problem: the order in which they are told. */
 static int by_cluster(const void *left, const void *right)
 {
-	const struct qcow2_bad_cluster *a = *(struct qcow2_bad_cluster *const *)left;
-	const struct qcow2_bad_cluster *b = *(struct qcow2_bad_cluster *const *)right;
+	const struct q2_bad_cluster *a = *(struct q2_bad_cluster *const *)left;
+	const struct q2_bad_cluster *b = *(struct q2_bad_cluster *const *)right;
 
 	if (a->cluster != b->cluster)
 		return a->cluster < b->cluster ? -1 : 1;
@@ -98,7 +96,7 @@ static int by_cluster(const void *left, const void *right)
 }
 
 static void tell(const struct qcow2_check *check, const struct names *names,
-		 const struct qcow2_bad_cluster *item)
+		 const struct q2_bad_cluster *item)
 {
 	size_t count;
 	uint64_t per_block = check->geometry->refcount_block_entries;
@@ -138,8 +136,8 @@ static uint64_t complete_until(const struct qcow2_check *check)
 {
 	uint64_t until = UINT64_MAX;
 
-	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++) {
-		const struct qcow2_bad_list *list = &check->workers[0].bad[kind];
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++) {
+		const struct q2_bad_list *list = &check->workers[0].bad[kind];
 
 		if (list->count == list->total || list->count == check->bad_left[kind])
 			continue;
@@ -150,18 +148,18 @@ static uint64_t complete_until(const struct qcow2_check *check)
 }
 
 /* Counts, or if there is a list gathers, the clusters of all kinds before one. */
-static void gather(struct qcow2_check *check, uint64_t until, struct qcow2_bad_owner *owners)
+static void gather(struct qcow2_check *check, uint64_t until, struct q2_bad_owner *owners)
 {
 	check->named_count = 0;
-	for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++) {
-		struct qcow2_bad_list *list = &check->workers[0].bad[kind];
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++) {
+		struct q2_bad_list *list = &check->workers[0].bad[kind];
 
 		for (size_t i = 0; i < list->count && list->items[i].cluster < until; i++) {
 			size_t at = check->named_count++;
 
 			if (!check->named)
 				continue;
-			list->items[i].id = qcow2_bad_id(kind);
+			list->items[i].id = q2_bad_id(kind);
 			list->items[i].owners = &owners[at * QCOW2_PROBLEM_OWNERS_MAX];
 			check->named[at] = &list->items[i];
 			if (check->bad_left[kind] != UINT64_MAX)
@@ -177,22 +175,22 @@ static int name_and_tell(struct qcow2_check *check)
 	struct names names = {0};
 	int result = -1;
 
-	if (qcow2_check_find_owners(check) == 0 &&
-	    qcow2_part_names_find(check, QCOW2_PART_OF_SNAPSHOT, &names.snapshots) == 0 &&
-	    qcow2_part_names_find(check, QCOW2_PART_OF_BITMAP, &names.bitmaps) == 0) {
+	if (q2_check_find_owners(check) == 0 &&
+	    q2_part_names_find(check, QCOW2_PART_OF_SNAPSHOT, &names.snapshots) == 0 &&
+	    q2_part_names_find(check, QCOW2_PART_OF_BITMAP, &names.bitmaps) == 0) {
 		for (size_t i = 0; i < check->named_count; i++)
 			tell(check, &names, check->named[i]);
 		result = 0;
 	}
-	qcow2_part_names_release(check, &names.snapshots);
-	qcow2_part_names_release(check, &names.bitmaps);
+	q2_part_names_release(check, &names.snapshots);
+	q2_part_names_release(check, &names.bitmaps);
 	return result;
 }
 
 /* Those of the clusters in the lists that are before one. */
 static int tell_until(struct qcow2_check *check, uint64_t until)
 {
-	struct qcow2_bad_owner *owners;
+	struct q2_bad_owner *owners;
 	size_t count;
 	int result = -1;
 
@@ -200,22 +198,21 @@ static int tell_until(struct qcow2_check *check, uint64_t until)
 	count = check->named_count;
 	if (count == 0)
 		return 0;
-	check->named = qcow2_memory_get(&check->memory, count, sizeof(*check->named));
-	owners =
-		qcow2_memory_get(&check->memory, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
+	check->named = q2_memory_get(&check->memory, count, sizeof(*check->named));
+	owners = q2_memory_get(&check->memory, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
 	if (check->named && owners) {
 		gather(check, until, owners);
 		result = name_and_tell(check);
 	} else {
-		qcow2_check_fail_memory(check, check->err);
+		q2_check_fail_memory(check, check->err);
 	}
-	qcow2_memory_put(&check->memory, owners, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
-	qcow2_memory_put(&check->memory, check->named, count, sizeof(*check->named));
+	q2_memory_put(&check->memory, owners, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
+	q2_memory_put(&check->memory, check->named, count, sizeof(*check->named));
 	check->named = NULL;
 	return result;
 }
 
-int qcow2_check_tell_clusters(struct qcow2_check *check)
+int q2_check_tell_clusters(struct qcow2_check *check)
 {
 	uint64_t until = complete_until(check);
 
@@ -223,9 +220,9 @@ int qcow2_check_tell_clusters(struct qcow2_check *check)
 		if (until == UINT64_MAX)
 			return 0;
 		check->bad_from = until;
-		for (unsigned kind = 0; kind < QCOW2_BAD_KINDS; kind++)
-			qcow2_bad_list_release(check, &check->workers[0].bad[kind]);
-		if (qcow2_check_refcounts(check))
+		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+			q2_bad_list_release(check, &check->workers[0].bad[kind]);
+		if (q2_check_refcounts(check))
 			return -1;
 		until = complete_until(check);
 	}

@@ -25,29 +25,29 @@ static size_t count_extensions(const struct qcow2_image *image)
 	return count;
 }
 
-static int take_extensions(struct qcow2_area *area, struct qcow2_error *err)
+static int take_extensions(struct q2_area *area, struct qcow2_error *err)
 {
 	struct qcow2_extensions it;
 	struct qcow2_extension extension;
 
 	area->extensions =
-		qcow2_alloc_array(count_extensions(area->image) + 1, sizeof(*area->extensions));
+		q2_alloc_array(count_extensions(area->image) + 1, sizeof(*area->extensions));
 	if (!area->extensions)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	qcow2_extensions_begin(area->image, &it);
 	while (qcow2_extensions_next(&it, &extension)) {
 		if (extension.cut)
-			return qcow2_fail(err, QCOW2_ERROR_BROKEN, extension.offset_bytes,
-					  "a header extension passes the end of their area: they "
-					  "cannot be laid out again");
-		area->extensions[area->count++] = (struct qcow2_area_extension){
+			return q2_fail(err, QCOW2_ERROR_BROKEN, extension.offset_bytes,
+				       "a header extension passes the end of their area: they "
+				       "cannot be laid out again");
+		area->extensions[area->count++] = (struct q2_area_extension){
 			extension.header.magic, extension.data, extension.padding};
 	}
 	area->old_end_bytes = it.at_bytes + (it.terminated ? HEAD_BYTES : 0);
 	return 0;
 }
 
-static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
+static int take_apart(struct q2_area *area, struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(area->image);
 	uint64_t end;
@@ -58,14 +58,14 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 	area->compatible_features = area->header->compatible_features;
 	area->autoclear_features = area->header->autoclear_features;
 	if (!geometry)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 20,
-				  "the header's cluster_bits or refcount_order make no sense");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, 20,
+			       "the header's cluster_bits or refcount_order make no sense");
 	if (area->header->header_length < (area->header->version == 2 ? V2_BYTES : V3_BYTES))
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 100,
-				  "header_length ends inside the header");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, 100,
+			       "header_length ends inside the header");
 	if (area->header->header_length > qcow2_image_first_cluster(area->image).size)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 100,
-				  "header_length passes the first cluster");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, 100,
+			       "header_length passes the first cluster");
 	if (take_extensions(area, err))
 		return -1;
 	area->backing = qcow2_image_backing_name(area->image);
@@ -78,9 +78,9 @@ static int take_apart(struct qcow2_area *area, struct qcow2_error *err)
 	return 0;
 }
 
-int qcow2_area_open(struct qcow2_area *area, struct qcow2_plan *plan, struct qcow2_error *err)
+int q2_area_open(struct q2_area *area, struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	*area = (struct qcow2_area){.phase = QCOW2_PHASE_POINT};
+	*area = (struct q2_area){.phase = QCOW2_PHASE_POINT};
 	return qcow2_plan_view(plan, &area->view, err) ||
 			       qcow2_image_open(area->view, &area->image, err) ||
 			       take_apart(area, err)
@@ -88,14 +88,14 @@ int qcow2_area_open(struct qcow2_area *area, struct qcow2_plan *plan, struct qco
 		       : 0;
 }
 
-void qcow2_area_close(struct qcow2_area *area)
+void q2_area_close(struct q2_area *area)
 {
-	qcow2_free(area->extensions);
+	q2_free(area->extensions);
 	qcow2_image_close(area->image);
 	qcow2_source_close(area->view);
 }
 
-struct qcow2_area_extension *qcow2_area_find(struct qcow2_area *area, uint32_t magic)
+struct q2_area_extension *q2_area_find(struct q2_area *area, uint32_t magic)
 {
 	for (size_t i = 0; i < area->count; i++)
 		if (area->extensions[i].magic == magic)
@@ -103,16 +103,15 @@ struct qcow2_area_extension *qcow2_area_find(struct qcow2_area *area, uint32_t m
 	return NULL;
 }
 
-void qcow2_area_insert(struct qcow2_area *area, size_t index, uint32_t magic,
-		       struct qcow2_bytes data)
+void q2_area_insert(struct q2_area *area, size_t index, uint32_t magic, struct qcow2_bytes data)
 {
 	memmove(&area->extensions[index + 1], &area->extensions[index],
 		(area->count - index) * sizeof(*area->extensions));
-	area->extensions[index] = (struct qcow2_area_extension){.magic = magic, .data = data};
+	area->extensions[index] = (struct q2_area_extension){.magic = magic, .data = data};
 	area->count++;
 }
 
-size_t qcow2_area_remove(struct qcow2_area *area, uint32_t magic)
+size_t q2_area_remove(struct q2_area *area, uint32_t magic)
 {
 	size_t kept = 0, removed;
 
@@ -125,12 +124,12 @@ size_t qcow2_area_remove(struct qcow2_area *area, uint32_t magic)
 }
 
 /* An extension with its padding: its size on disk. */
-static uint64_t padded_size(const struct qcow2_area_extension *extension)
+static uint64_t padded_size(const struct q2_area_extension *extension)
 {
 	return HEAD_BYTES + (((uint64_t)extension->data.size + 7) & ~UINT64_C(7));
 }
 
-static uint64_t new_end(const struct qcow2_area *area)
+static uint64_t new_end(const struct q2_area *area)
 {
 	uint64_t end = (uint64_t)area->header_length + HEAD_BYTES + area->backing.size;
 
@@ -139,10 +138,10 @@ static uint64_t new_end(const struct qcow2_area *area)
 	return end;
 }
 
-static void put_extension(uint8_t *to, const struct qcow2_area_extension *extension)
+static void put_extension(uint8_t *to, const struct q2_area_extension *extension)
 {
-	qcow2_store_be32(to, extension->magic);
-	qcow2_store_be32(to + 4, (uint32_t)extension->data.size);
+	q2_store_be32(to, extension->magic);
+	q2_store_be32(to + 4, (uint32_t)extension->data.size);
 	if (extension->data.size > 0)
 		memcpy(to + HEAD_BYTES, extension->data.data, extension->data.size);
 	if (extension->padding.size > 0)
@@ -151,24 +150,24 @@ static void put_extension(uint8_t *to, const struct qcow2_area_extension *extens
 }
 
 /* The fields of the header that this area may have changed. */
-static void put_header(const struct qcow2_area *area, uint8_t *cluster, uint64_t backing_at)
+static void put_header(const struct q2_area *area, uint8_t *cluster, uint64_t backing_at)
 {
 	bool had_one = area->header->backing_file_offset != 0, has_one = area->backing.size > 0;
 
 	if (has_one || had_one) {
-		qcow2_store_be64(cluster + 8, has_one ? backing_at : 0);
-		qcow2_store_be32(cluster + 16, (uint32_t)area->backing.size);
+		q2_store_be64(cluster + 8, has_one ? backing_at : 0);
+		q2_store_be32(cluster + 16, (uint32_t)area->backing.size);
 	}
 	if (area->header->version == 2)
 		return;
-	qcow2_store_be64(cluster + 72, area->incompatible_features);
-	qcow2_store_be64(cluster + 80, area->compatible_features);
-	qcow2_store_be64(cluster + 88, area->autoclear_features);
-	qcow2_store_be32(cluster + 100, area->header_length);
+	q2_store_be64(cluster + 72, area->incompatible_features);
+	q2_store_be64(cluster + 80, area->compatible_features);
+	q2_store_be64(cluster + 88, area->autoclear_features);
+	q2_store_be32(cluster + 100, area->header_length);
 }
 
 /* cluster has room for the larger of both ends, and begins with the header. */
-static void lay_out(const struct qcow2_area *area, uint8_t *cluster)
+static void lay_out(const struct q2_area *area, uint8_t *cluster)
 {
 	uint64_t at = area->header_length;
 
@@ -182,14 +181,14 @@ static void lay_out(const struct qcow2_area *area, uint8_t *cluster)
 	put_header(area, cluster, at);
 }
 
-bool qcow2_area_fits(const struct qcow2_area *area)
+bool q2_area_fits(const struct q2_area *area)
 {
 	return !area->backing_lost &&
 	       new_end(area) <= qcow2_image_geometry(area->image)->cluster_size_bytes;
 }
 
-int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, const char *why,
-		    struct qcow2_error *err)
+int q2_area_plan(const struct q2_area *area, struct qcow2_plan *plan, const char *why,
+		 struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(area->image);
 	uint64_t end = new_end(area);
@@ -199,23 +198,23 @@ int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, cons
 	int failed;
 
 	if (area->backing_lost)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, 8,
-				  "the backing file's name is not where it can be: it would be "
-				  "lost; set or clear it first");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, 8,
+			       "the backing file's name is not where it can be: it would be "
+			       "lost; set or clear it first");
 	if (end > geometry->cluster_size_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-				  "the header cluster of %" PRIu64 " bytes has no room: %" PRIu64
-				  " would be needed",
-				  geometry->cluster_size_bytes, end);
-	cluster = qcow2_alloc_array(size, 1);
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the header cluster of %" PRIu64 " bytes has no room: %" PRIu64
+			       " would be needed",
+			       geometry->cluster_size_bytes, end);
+	cluster = q2_alloc_array(size, 1);
 	if (!cluster)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	memcpy(cluster, first.data,
 	       area->header_length < area->header->header_length ? area->header_length
 								 : area->header->header_length);
 	lay_out(area, cluster);
 	failed = qcow2_plan_write(plan, area->phase, 0, (struct qcow2_bytes){cluster, size}, why,
 				  err);
-	qcow2_free(cluster);
+	q2_free(cluster);
 	return failed;
 }

@@ -3,22 +3,22 @@
  * The first cluster taken apart: the header, its extensions, the backing file's name; changed in
  * memory, laid out again and planned as one write.
  */
-#ifndef QCOW2_EDIT_AREA_H
-#define QCOW2_EDIT_AREA_H
+#ifndef Q2_EDIT_AREA_H
+#define Q2_EDIT_AREA_H
 
-#include "edit/plan.h"
+#include "plan/plan.h"
 
-struct qcow2_area_extension {
+struct q2_area_extension {
 	uint32_t magic;
 	struct qcow2_bytes data;
 	struct qcow2_bytes padding; /* kept as it is; missing bytes are zeros */
 };
 
-struct qcow2_area {
+struct q2_area {
 	struct qcow2_source *view;
 	struct qcow2_image *image; /* as planned so far */
 	const struct qcow2_header *header;
-	struct qcow2_area_extension *extensions;
+	struct q2_area_extension *extensions;
 	size_t count;
 	struct qcow2_bytes backing; /* empty: none */
 	bool backing_lost;          /* there is one, but not where it can be laid out from */
@@ -33,25 +33,24 @@ struct qcow2_area {
  * extension more. Close it in any case. Errors: those of qcow2_image_open(), and
  * QCOW2_ERROR_BROKEN if the extensions cannot be told apart.
  */
-int qcow2_area_open(struct qcow2_area *area, struct qcow2_plan *plan, struct qcow2_error *err);
-void qcow2_area_close(struct qcow2_area *area);
+int q2_area_open(struct q2_area *area, struct qcow2_plan *plan, struct qcow2_error *err);
+void q2_area_close(struct q2_area *area);
 
 /* The first extension of a type, or NULL. */
-struct qcow2_area_extension *qcow2_area_find(struct qcow2_area *area, uint32_t magic);
+struct q2_area_extension *q2_area_find(struct q2_area *area, uint32_t magic);
 /* Adds one at an index, which there is only room for once. */
-void qcow2_area_insert(struct qcow2_area *area, size_t index, uint32_t magic,
-		       struct qcow2_bytes data);
+void q2_area_insert(struct q2_area *area, size_t index, uint32_t magic, struct qcow2_bytes data);
 /* Takes all of a type away; how many there were. */
-size_t qcow2_area_remove(struct qcow2_area *area, uint32_t magic);
+size_t q2_area_remove(struct q2_area *area, uint32_t magic);
 
 /* Whether it can be laid out: it has room, and nothing of it is lost. */
-bool qcow2_area_fits(const struct qcow2_area *area);
+bool q2_area_fits(const struct q2_area *area);
 
 /*
  * Lays the cluster out again and plans what has changed. Errors: QCOW2_ERROR_LIMIT if it does not
  * fit, those of qcow2_plan_write().
  */
-int qcow2_area_plan(const struct qcow2_area *area, struct qcow2_plan *plan, const char *why,
-		    struct qcow2_error *err);
+int q2_area_plan(const struct q2_area *area, struct qcow2_plan *plan, const char *why,
+		 struct qcow2_error *err);
 
 #endif

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "edit/area.h"
-#include "edit/plan.h"
+#include "plan/plan.h"
 
 #define HEADER_BYTES 112
 #define V2_BYTES     72
@@ -41,17 +41,17 @@ static int find_in_header(const struct qcow2_plan *plan, const char *name, struc
 	uint32_t version;
 
 	if (!field)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "the header has no field '%s'", name);
-	if (qcow2_plan_read(plan, 0, raw, sizeof(raw), err))
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "the header has no field '%s'", name);
+	if (q2_plan_read(plan, 0, raw, sizeof(raw), err))
 		return -1;
-	version = qcow2_load_be32(raw + 4);
+	version = q2_load_be32(raw + 4);
 	if (version == 2 && field->offset_bytes >= V2_BYTES)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
-				  "images of version 2 have no field '%s'", field->name);
-	if (field->offset_bytes >= V3_BYTES && qcow2_load_be32(raw + 100) <= field->offset_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
-				  "this header is too short to have a field '%s'", field->name);
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
+			       "images of version 2 have no field '%s'", field->name);
+	if (field->offset_bytes >= V3_BYTES && q2_load_be32(raw + 100) <= field->offset_bytes)
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
+			       "this header is too short to have a field '%s'", field->name);
 	*target = (struct target){
 		.offset_bytes = field->offset_bytes,
 		.width_bytes = field->width_bytes,
@@ -86,8 +86,8 @@ static bool parse_refcount(const char *at, uint64_t *block, uint64_t *index)
 {
 	const char *slash = strchr(at, '/');
 
-	return slash && qcow2_index_parse(at, (size_t)(slash - at), block) &&
-	       qcow2_index_parse(slash + 1, strlen(slash + 1), index);
+	return slash && q2_index_parse(at, (size_t)(slash - at), block) &&
+	       q2_index_parse(slash + 1, strlen(slash + 1), index);
 }
 
 static int find_refcount(const struct qcow2_image *image, const char *at, struct target *target,
@@ -98,13 +98,13 @@ static int find_refcount(const struct qcow2_image *image, const char *at, struct
 
 	if (!geometry || !parse_refcount(at, &block, &index) ||
 	    index >= geometry->refcount_block_entries)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "'refcounts/%s' is no refcount: refcounts/BLOCK/INDEX", at);
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "'refcounts/%s' is no refcount: refcounts/BLOCK/INDEX", at);
 	if (find_block(image, block, &offset, err))
 		return -1;
 	if (offset == 0)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "there is no refcount block %" PRIu64, block);
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there is no refcount block %" PRIu64, block);
 	bits = index * geometry->refcount_bits;
 	*target = (struct target){
 		.offset_bytes = offset + bits / 8,
@@ -175,12 +175,12 @@ static int find_by_walk(const struct qcow2_image *image, const char *path, struc
 		return 0;
 	}
 	if (finding.any_count > 1)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%s' names several fields", path);
-	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-			  finding.wide ? "'%s' is no number"
-				       : "'%s' is not stored as such: set what it follows from",
-			  path);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%s' names several fields", path);
+	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+		       finding.wide ? "'%s' is no number"
+				    : "'%s' is not stored as such: set what it follows from",
+		       path);
 }
 
 /*
@@ -195,20 +195,19 @@ static int check_place(const struct qcow2_image *image, const char *path,
 	uint64_t end = qcow2_source_size_bytes(qcow2_image_source(image));
 
 	if (geometry)
-		end = qcow2_div_ceil_u64(end, geometry->cluster_size_bytes)
-		      << geometry->cluster_bits;
+		end = q2_div_ceil_u64(end, geometry->cluster_size_bytes) << geometry->cluster_bits;
 	if (target->offset_bytes > end || end - target->offset_bytes < target->width_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
-				  "'%s' would be behind the end of the file: what says where it is "
-				  "has to be set right first",
-				  path);
+		return q2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+			       "'%s' would be behind the end of the file: what says where it is "
+			       "has to be set right first",
+			       path);
 	if (target->offset_bytes >= first || strncmp(path, "extensions/", 11) == 0 ||
 	    strncmp(path, "features/", 9) == 0)
 		return 0;
-	return qcow2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
-			  "'%s' would be inside the header: what says where it is has to be set "
-			  "right first",
-			  path);
+	return q2_fail(err, QCOW2_ERROR_BROKEN, target->offset_bytes,
+		       "'%s' would be inside the header: what says where it is has to be set "
+		       "right first",
+		       path);
 }
 
 static int find_in_image(struct qcow2_plan *plan, const char *path, struct target *target,
@@ -244,11 +243,11 @@ static int parse_value(const struct target *target, const char *path, const char
 		}
 	}
 	if (qcow2_number_parse(text, UINT64_MAX, value, &why))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "%s: %s", path,
-				  why.text);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "%s: %s", path,
+			       why.text);
 	if (bits < 64 && *value >> bits != 0)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "%s does not fit %s, which is %u bits wide", text, path, bits);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "%s does not fit %s, which is %u bits wide", text, path, bits);
 	return 0;
 }
 
@@ -257,7 +256,7 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 {
 	uint8_t bytes[8];
 
-	if (qcow2_plan_read(plan, target->offset_bytes, bytes, target->width_bytes, err))
+	if (q2_plan_read(plan, target->offset_bytes, bytes, target->width_bytes, err))
 		return -1;
 	if (target->bit_count > 0) {
 		unsigned mask = ((1U << target->bit_count) - 1) << target->first_bit;
@@ -279,19 +278,19 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char *why,
 			   struct qcow2_error *err)
 {
-	struct qcow2_area area;
+	struct q2_area area;
 	struct qcow2_error ignored;
 	int moved = 0;
 
 	if (length < V3_BYTES || length % 8 != 0 || length > UINT32_MAX)
 		return 0;
-	if (qcow2_area_open(&area, plan, &ignored) == 0 && area.count > 0 &&
+	if (q2_area_open(&area, plan, &ignored) == 0 && area.count > 0 &&
 	    area.header->version >= 3) {
 		area.header_length = (uint32_t)length;
-		if (qcow2_area_fits(&area))
-			moved = qcow2_area_plan(&area, plan, why, err) ? -1 : 1;
+		if (q2_area_fits(&area))
+			moved = q2_area_plan(&area, plan, why, err) ? -1 : 1;
 	}
-	qcow2_area_close(&area);
+	q2_area_close(&area);
 	return moved;
 }
 

@@ -16,12 +16,12 @@
 static const struct qcow2_bytes any_name = {NULL, 0};
 
 /* Runs a change of the first cluster: opens it, changes it, plans it. */
-static int finish(struct qcow2_area *area, struct qcow2_plan *plan, const char *why, int failed,
+static int finish(struct q2_area *area, struct qcow2_plan *plan, const char *why, int failed,
 		  struct qcow2_error *err)
 {
 	if (!failed)
-		failed = qcow2_area_plan(area, plan, why, err);
-	qcow2_area_close(area);
+		failed = q2_area_plan(area, plan, why, err);
+	q2_area_close(area);
 	return failed;
 }
 
@@ -38,7 +38,7 @@ struct group {
 	uint64_t *bits;
 };
 
-static bool find_group(struct qcow2_area *area, const char *name, struct group *out)
+static bool find_group(struct q2_area *area, const char *name, struct group *out)
 {
 	const struct group groups[] = {
 		{"incompatible", &qcow2_incompatible_features, &area->incompatible_features},
@@ -81,21 +81,21 @@ static bool find_bit(const struct qcow2_names *names, const char *word, unsigned
 	return true;
 }
 
-static int change_feature(struct qcow2_area *area, const char *name, const char *word, bool on,
+static int change_feature(struct q2_area *area, const char *name, const char *word, bool on,
 			  struct qcow2_error *err)
 {
 	struct group group;
 	unsigned bit;
 
 	if (!find_group(area, name, &group))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%s' is no group: incompatible, compatible or autoclear", name);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%s' is no group: incompatible, compatible or autoclear", name);
 	if (!find_bit(group.names, word, &bit))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "'%s' is no %s feature, nor a bit from 0 to 63", word, name);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "'%s' is no %s feature, nor a bit from 0 to 63", word, name);
 	if (area->header->version == 2)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, 4,
-				  "images of version 2 have no feature bits");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, 4,
+			       "images of version 2 have no feature bits");
 	*group.bits &= ~(UINT64_C(1) << bit);
 	*group.bits |= (uint64_t)on << bit;
 	return 0;
@@ -104,10 +104,9 @@ static int change_feature(struct qcow2_area *area, const char *name, const char 
 int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *bit, bool on,
 		       struct qcow2_error *err)
 {
-	struct qcow2_area area;
+	struct q2_area area;
 	char why[QCOW2_WHY_MAX];
-	int failed =
-		qcow2_area_open(&area, plan, err) || change_feature(&area, group, bit, on, err);
+	int failed = q2_area_open(&area, plan, err) || change_feature(&area, group, bit, on, err);
 
 	snprintf(why, sizeof(why), "%s feature %s %s", group, bit, on ? "on" : "off");
 	return finish(&area, plan, why, failed ? -1 : 0, err);
@@ -115,27 +114,27 @@ int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *b
 
 /* ---- extensions ---- */
 
-static int change_extension(struct qcow2_area *area, enum qcow2_extension_change change,
+static int change_extension(struct q2_area *area, enum qcow2_extension_change change,
 			    uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
-	struct qcow2_area_extension *there = qcow2_area_find(area, magic);
+	struct q2_area_extension *there = q2_area_find(area, magic);
 
 	if (magic == QCOW2_EXTENSION_END)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "0 marks the end of the extensions");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "0 marks the end of the extensions");
 	if (change == QCOW2_EXTENSION_ADD && there)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "there is an extension 0x%08x already: replace it", magic);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "there is an extension 0x%08x already: replace it", magic);
 	if (change != QCOW2_EXTENSION_ADD && !there)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "there is no extension 0x%08x", magic);
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there is no extension 0x%08x", magic);
 	if (change == QCOW2_EXTENSION_ADD) {
-		qcow2_area_insert(area, area->count, magic, data);
+		q2_area_insert(area, area->count, magic, data);
 	} else if (change == QCOW2_EXTENSION_REPLACE) {
 		there->data = data;
 		there->padding.size = 0;
 	} else {
-		qcow2_area_remove(area, magic);
+		q2_area_remove(area, magic);
 		/* "Bitmaps extension": without it, the bit says what is not true. */
 		if (magic == QCOW2_EXTENSION_BITMAPS)
 			area->autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
@@ -148,7 +147,7 @@ static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow
 {
 	uint8_t type[4];
 
-	qcow2_store_be32(type, magic);
+	q2_store_be32(type, magic);
 	return qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
 				 (struct qcow2_bytes){type, sizeof(type)}, err);
 }
@@ -161,10 +160,10 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 		[QCOW2_EXTENSION_REPLACE] = "replace",
 		[QCOW2_EXTENSION_REMOVE] = "remove",
 	};
-	struct qcow2_area area;
+	struct q2_area area;
 	char why[QCOW2_WHY_MAX];
-	int failed = qcow2_area_open(&area, plan, err) ||
-		     change_extension(&area, change, magic, data, err);
+	int failed =
+		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
 
 	if (!failed && change != QCOW2_EXTENSION_ADD)
 		failed = intend_extension(plan, magic, err);
@@ -173,16 +172,16 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 }
 
 /* Gives an extension that there may be one of its data, or takes it away. */
-static void put_extension(struct qcow2_area *area, uint32_t magic, struct qcow2_bytes data)
+static void put_extension(struct q2_area *area, uint32_t magic, struct qcow2_bytes data)
 {
-	struct qcow2_area_extension *there = qcow2_area_find(area, magic);
+	struct q2_area_extension *there = q2_area_find(area, magic);
 
 	if (!there)
 		/* In front, as QEMU lays them out. */
-		qcow2_area_insert(area, 0, magic, data);
+		q2_area_insert(area, 0, magic, data);
 	else if (there->data.size != data.size ||
 		 memcmp(there->data.data, data.data, data.size) != 0)
-		*there = (struct qcow2_area_extension){.magic = magic, .data = data};
+		*there = (struct q2_area_extension){.magic = magic, .data = data};
 }
 
 /* ---- backing file, data file, feature names ---- */
@@ -190,14 +189,14 @@ static void put_extension(struct qcow2_area *area, uint32_t magic, struct qcow2_
 static int check_backing(struct qcow2_bytes name, const char *format, struct qcow2_error *err)
 {
 	if (name.size > BACKING_MOST)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "the backing file's name is %zu bytes long: %d are allowed",
-				  name.size, BACKING_MOST);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "the backing file's name is %zu bytes long: %d are allowed",
+			       name.size, BACKING_MOST);
 	if (name.size > 0 && (!format || *format == '\0'))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "give the backing file's format as well, as in 'backing set "
-				  "base.raw raw': if it has to be guessed, a guest that can write "
-				  "to a raw file chooses what it is read as");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "give the backing file's format as well, as in 'backing set "
+			       "base.raw raw': if it has to be guessed, a guest that can write "
+			       "to a raw file chooses what it is read as");
 	return 0;
 }
 
@@ -215,8 +214,8 @@ static int intend_backing(struct qcow2_plan *plan, struct qcow2_bytes name, stru
 int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const char *format,
 		       struct qcow2_error *err)
 {
-	struct qcow2_area area;
-	int failed = qcow2_area_open(&area, plan, err);
+	struct q2_area area;
+	int failed = q2_area_open(&area, plan, err);
 
 	if (!failed)
 		failed = check_backing(name, format, err);
@@ -224,7 +223,7 @@ int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const c
 		area.backing = name;
 		area.backing_lost = false;
 		if (name.size == 0)
-			qcow2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
+			q2_area_remove(&area, QCOW2_EXTENSION_BACKING_FORMAT);
 		else
 			put_extension(&area, QCOW2_EXTENSION_BACKING_FORMAT, text_bytes(format));
 	}
@@ -236,15 +235,15 @@ int qcow2_edit_backing(struct qcow2_plan *plan, struct qcow2_bytes name, const c
 
 int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struct qcow2_error *err)
 {
-	struct qcow2_area area;
-	int failed = qcow2_area_open(&area, plan, err);
+	struct q2_area area;
+	int failed = q2_area_open(&area, plan, err);
 
 	if (!failed && !(area.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE))
-		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				    "the image keeps its data itself: it has no data file to name");
+		failed = q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				 "the image keeps its data itself: it has no data file to name");
 	if (!failed && name.size == 0)
-		failed = qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				    "the data file's name is empty");
+		failed = q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+				 "the data file's name is empty");
 	if (!failed)
 		failed = qcow2_plan_intend(plan, QCOW2_INTENT_DATA_FILE, any_name, err);
 	if (!failed)
@@ -266,8 +265,8 @@ static uint8_t *put_names(uint8_t *to, unsigned type, const struct qcow2_names *
 int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err)
 {
 	uint8_t table[16 * FEATURE_NAME_BYTES] = {0}, *end = table;
-	struct qcow2_area area;
-	int failed = qcow2_area_open(&area, plan, err);
+	struct q2_area area;
+	int failed = q2_area_open(&area, plan, err);
 
 	end = put_names(end, 0, &qcow2_incompatible_features);
 	end = put_names(end, 1, &qcow2_compatible_features);
@@ -292,12 +291,12 @@ int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
 
 	if (plan->size_bytes < sizeof(header))
 		return 0;
-	if (qcow2_plan_read(plan, 0, header, sizeof(header), err))
+	if (q2_plan_read(plan, 0, header, sizeof(header), err))
 		return -1;
-	if (qcow2_load_be32(header) != MAGIC || qcow2_load_be32(header + 4) != 3)
+	if (q2_load_be32(header) != MAGIC || q2_load_be32(header + 4) != 3)
 		return 0;
-	bits = qcow2_load_be64(header + AUTOCLEAR_AT);
-	qcow2_store_be64(header + AUTOCLEAR_AT, bits & QCOW2_AUTOCLEAR_KNOWN);
+	bits = q2_load_be64(header + AUTOCLEAR_AT);
+	q2_store_be64(header + AUTOCLEAR_AT, bits & QCOW2_AUTOCLEAR_KNOWN);
 	return qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
 				(struct qcow2_bytes){header + AUTOCLEAR_AT, 8},
 				"clear autoclear bits that are not known", err);

@@ -56,8 +56,8 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #undef QCOW2_FB
 
 #define QCOW2_F(type, name, offset, style, names, legal, qemu, meaning)                            \
-	out->name = (QCOW2_TYPE_##type)qcow2_load_within(raw, size_bytes, offset,                  \
-							 sizeof(QCOW2_TYPE_##type));
+	out->name = (QCOW2_TYPE_##type)q2_load_within(raw, size_bytes, offset,                     \
+						      sizeof(QCOW2_TYPE_##type));
 #define QCOW2_FA(type, name, alias, offset, style, names, legal, qemu, meaning)                    \
 	QCOW2_F(type, name, offset, style, names, legal, qemu, meaning)
 #define QCOW2_FB(size, name, offset, style, legal, meaning)                                        \

@@ -44,7 +44,7 @@ uint64_t qcow2_field_load(const struct qcow2_field *field, const uint8_t *raw, s
 	if (field->width_bytes > 8)
 		return 0;
 	return qcow2_field_of_entry(
-		field, qcow2_load_within(raw, size_bytes, field->offset_bytes, field->width_bytes),
+		field, q2_load_within(raw, size_bytes, field->offset_bytes, field->width_bytes),
 		cluster_bits);
 }
 
@@ -61,7 +61,7 @@ bool qcow2_field_store(const struct qcow2_field *field, uint8_t *raw, size_t siz
 	mask = mask_of(count);
 	if (field->in_place ? (value & ~(mask << first)) != 0 : (value & ~mask) != 0)
 		return false;
-	word = qcow2_load_within(raw, size_bytes, field->offset_bytes, field->width_bytes);
+	word = q2_load_within(raw, size_bytes, field->offset_bytes, field->width_bytes);
 	word = (word & ~(mask << first)) | (field->in_place ? value : value << first);
 	for (unsigned i = field->width_bytes; i-- > 0; word >>= 8)
 		raw[field->offset_bytes + i] = (uint8_t)word;

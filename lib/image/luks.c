@@ -11,12 +11,12 @@ int qcow2_image_read_luks(const struct qcow2_image *image, uint8_t *raw, size_t 
 
 	if (!qcow2_image_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension) ||
 	    extension.data.size < 16)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "there is no encryption header pointer");
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there is no encryption header pointer");
 	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
 	if (crypto.offset >= qcow2_source_size_bytes(image->source))
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, crypto.offset,
-				  "the LUKS header lies beyond the end of the file");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, crypto.offset,
+			       "the LUKS header lies beyond the end of the file");
 	*offset_bytes = crypto.offset;
-	return qcow2_image_read_padded(image, crypto.offset, raw, size_bytes, err);
+	return q2_image_read_padded(image, crypto.offset, raw, size_bytes, err);
 }

@@ -20,25 +20,23 @@ static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
 	uint32_t version;
 
 	if (size == 0)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0, "the file is empty");
-	if (size < 4 || qcow2_load_be32(raw) != MAGIC)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
-				  "not a qcow2 image: no magic number QFI\\xfb");
+		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0, "the file is empty");
+	if (size < 4 || q2_load_be32(raw) != MAGIC)
+		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
+			       "not a qcow2 image: no magic number QFI\\xfb");
 	if (size < 8)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, size,
-				  "truncated: the file ends inside the header, after %zu bytes",
-				  size);
-	version = qcow2_load_be32(raw + 4);
+		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
+			       "truncated: the file ends inside the header, after %zu bytes", size);
+	version = q2_load_be32(raw + 4);
 	if (version == 1)
-		return qcow2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
-				  "version 1 (qcow, not qcow2) is not supported");
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+			       "version 1 (qcow, not qcow2) is not supported");
 	if (version != 2 && version != 3)
-		return qcow2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
-				  "version %u is not supported: versions 2 and 3 are", version);
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+			       "version %u is not supported: versions 2 and 3 are", version);
 	if (size < (version == 2 ? V2_BYTES : V3_BYTES))
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, size,
-				  "truncated: the file ends inside the header, after %zu bytes",
-				  size);
+		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
+			       "truncated: the file ends inside the header, after %zu bytes", size);
 	return 0;
 }
 
@@ -60,8 +58,8 @@ static void derive_geometry(struct qcow2_image *image)
 	g->data_file = (h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 	g->l2_entry_bytes = extended ? 16 : 8;
 	g->l2_entries = g->cluster_size_bytes / g->l2_entry_bytes;
-	g->l1_entries_needed = qcow2_div_ceil_u64(
-		qcow2_div_ceil_u64(h->size, g->cluster_size_bytes), g->l2_entries);
+	g->l1_entries_needed =
+		q2_div_ceil_u64(q2_div_ceil_u64(h->size, g->cluster_size_bytes), g->l2_entries);
 	g->refcount_bits = 1U << h->refcount_order;
 	g->refcount_block_entries = g->cluster_size_bytes * 8 / g->refcount_bits;
 	g->compressed_offset_bits = 62 - (h->cluster_bits - 8);
@@ -83,9 +81,9 @@ static int read_first(struct qcow2_image *image, const uint8_t *start, size_t st
 				smaller(qcow2_source_size_bytes(image->source), FIRST_MAX));
 
 	image->first_size = size < start_size ? start_size : (size_t)size;
-	image->first = qcow2_alloc_buffer(image->first_size);
+	image->first = q2_alloc_buffer(image->first_size);
 	if (!image->first)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	memcpy(image->first, start, start_size);
 	if (image->first_size > start_size &&
 	    qcow2_source_read(image->source, start_size, image->first + start_size,
@@ -105,9 +103,9 @@ int qcow2_image_open(struct qcow2_source *source, struct qcow2_image **out, stru
 	if (qcow2_source_read(source, 0, start, start_size, err) ||
 	    identify(start, start_size, err))
 		return -1;
-	image = qcow2_alloc(sizeof(*image));
+	image = q2_alloc(sizeof(*image));
 	if (!image)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	image->source = source;
 	qcow2_header_decode(&image->header, start, start_size);
 	derive_geometry(image);
@@ -123,8 +121,8 @@ void qcow2_image_close(struct qcow2_image *image)
 {
 	if (!image)
 		return;
-	qcow2_free(image->first);
-	qcow2_free(image);
+	q2_free(image->first);
+	q2_free(image);
 }
 
 const struct qcow2_header *qcow2_image_header(const struct qcow2_image *image)

@@ -10,7 +10,7 @@
 #define EXTRA_SHOWN 4096
 
 struct qcow2_snapshots {
-	struct qcow2_window window;
+	struct q2_window window;
 	const struct qcow2_image *image;
 	uint64_t at; /* host offset of the next entry */
 	uint64_t next_index;
@@ -26,22 +26,22 @@ int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots
 	struct qcow2_snapshots *snapshots;
 
 	if (image->header.nb_snapshots == 0)
-		return qcow2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "there are no snapshots");
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there are no snapshots");
 	if (!image->sane)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
-				  "the cluster size is not known");
+		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			       "the cluster size is not known");
 	if (image->header.snapshot_offset >= image->geometry.file_size_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, image->header.snapshot_offset,
-				  "the snapshot table lies beyond the end of the file");
-	snapshots = qcow2_alloc(sizeof(*snapshots));
-	if (!snapshots || !qcow2_window_init(&snapshots->window, image, QCOW2_WINDOW_ENTRY_BYTES)) {
-		qcow2_free(snapshots);
-		return qcow2_fail_memory(err);
+		return q2_fail(err, QCOW2_ERROR_BROKEN, image->header.snapshot_offset,
+			       "the snapshot table lies beyond the end of the file");
+	snapshots = q2_alloc(sizeof(*snapshots));
+	if (!snapshots || !q2_window_init(&snapshots->window, image, Q2_WINDOW_ENTRY_BYTES)) {
+		q2_free(snapshots);
+		return q2_fail_memory(err);
 	}
 	snapshots->image = image;
 	snapshots->at = image->header.snapshot_offset;
-	qcow2_window_begin(&snapshots->window, snapshots->at, image->geometry.file_size_bytes);
+	q2_window_begin(&snapshots->window, snapshots->at, image->geometry.file_size_bytes);
 	*out = snapshots;
 	return 0;
 }
@@ -55,16 +55,15 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 	size_t names = (size_t)h->id_str_size + h->name_size;
 	struct qcow2_bytes view;
 
-	if (qcow2_window_view(&snapshots->window, out->offset_bytes, FIXED_BYTES + extra, &view,
-			      err))
+	if (q2_window_view(&snapshots->window, out->offset_bytes, FIXED_BYTES + extra, &view, err))
 		return -1;
 	if (view.size < FIXED_BYTES + extra)
 		extra = view.size - FIXED_BYTES;
 	/* A field that is there in part only is not there. */
 	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra & ~(size_t)7);
 	if (h->extra_data_size <= EXTRA_SHOWN) {
-		if (qcow2_window_view(&snapshots->window, out->offset_bytes,
-				      FIXED_BYTES + extra + names, &view, err))
+		if (q2_window_view(&snapshots->window, out->offset_bytes,
+				   FIXED_BYTES + extra + names, &view, err))
 			return -1;
 		out->extra_data = (struct qcow2_bytes){view.data + FIXED_BYTES, extra};
 		view.data += FIXED_BYTES + extra;
@@ -72,9 +71,9 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 	} else {
 		memcpy(snapshots->extra_data, view.data + FIXED_BYTES, extra);
 		out->extra_data = (struct qcow2_bytes){snapshots->extra_data, extra};
-		if (qcow2_window_view(&snapshots->window,
-				      out->offset_bytes + FIXED_BYTES + h->extra_data_size, names,
-				      &view, err))
+		if (q2_window_view(&snapshots->window,
+				   out->offset_bytes + FIXED_BYTES + h->extra_data_size, names,
+				   &view, err))
 			return -1;
 	}
 	out->id = (struct qcow2_bytes){view.data,
@@ -109,7 +108,7 @@ int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapsho
 		return 0;
 	*out = (struct qcow2_snapshot){.index = snapshots->next_index,
 				       .offset_bytes = snapshots->at};
-	if (qcow2_window_view(&snapshots->window, snapshots->at, FIXED_BYTES, &view, err))
+	if (q2_window_view(&snapshots->window, snapshots->at, FIXED_BYTES, &view, err))
 		return -1;
 	qcow2_snapshot_header_decode(&out->header, view.data, view.size);
 	memcpy(snapshots->fixed, view.data, view.size);
@@ -132,6 +131,6 @@ void qcow2_snapshots_close(struct qcow2_snapshots *snapshots)
 {
 	if (!snapshots)
 		return;
-	qcow2_window_release(&snapshots->window);
-	qcow2_free(snapshots);
+	q2_window_release(&snapshots->window);
+	q2_free(snapshots);
 }

@@ -6,7 +6,7 @@
 #include "image/internal.h"
 
 struct qcow2_table {
-	struct qcow2_window window;
+	struct q2_window window;
 	const struct qcow2_image *image;
 	uint64_t offset;
 	uint64_t entries; /* that the file has */
@@ -15,11 +15,11 @@ struct qcow2_table {
 int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
 		    struct qcow2_error *err)
 {
-	struct qcow2_table *table = qcow2_alloc(sizeof(*table));
+	struct qcow2_table *table = q2_alloc(sizeof(*table));
 
-	if (!table || !qcow2_window_init(&table->window, image, QCOW2_WINDOW_BYTES)) {
-		qcow2_free(table);
-		return qcow2_fail_memory(err);
+	if (!table || !q2_window_init(&table->window, image, Q2_WINDOW_BYTES)) {
+		q2_free(table);
+		return q2_fail_memory(err);
 	}
 	table->image = image;
 	*out = table;
@@ -28,7 +28,7 @@ int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
 
 uint64_t qcow2_table_begin(struct qcow2_table *table, uint64_t offset_bytes, uint64_t entries)
 {
-	uint64_t end = table->image->sane ? qcow2_image_readable_end(table->image) : 0;
+	uint64_t end = table->image->sane ? q2_image_readable_end(table->image) : 0;
 	uint64_t there = offset_bytes < end ? (end - offset_bytes) / 8 : 0;
 
 	/* A table that starts past the file's own end is not there at all. */
@@ -36,7 +36,7 @@ uint64_t qcow2_table_begin(struct qcow2_table *table, uint64_t offset_bytes, uin
 		there = 0;
 	table->offset = offset_bytes;
 	table->entries = entries < there ? entries : there;
-	qcow2_window_begin(&table->window, offset_bytes, offset_bytes + table->entries * 8);
+	q2_window_begin(&table->window, offset_bytes, offset_bytes + table->entries * 8);
 	return table->entries;
 }
 
@@ -45,10 +45,10 @@ static int view_word(struct qcow2_table *table, uint64_t index, struct qcow2_byt
 		     struct qcow2_error *err)
 {
 	if (index >= table->entries)
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, table->offset,
-				  "the table has only %llu entries in the file",
-				  (unsigned long long)table->entries);
-	return qcow2_window_view(&table->window, table->offset + index * 8, 8, view, err);
+		return q2_fail(err, QCOW2_ERROR_BROKEN, table->offset,
+			       "the table has only %llu entries in the file",
+			       (unsigned long long)table->entries);
+	return q2_window_view(&table->window, table->offset + index * 8, 8, view, err);
 }
 
 int qcow2_table_entry(struct qcow2_table *table, uint64_t index, uint64_t *entry,
@@ -58,7 +58,7 @@ int qcow2_table_entry(struct qcow2_table *table, uint64_t index, uint64_t *entry
 
 	if (view_word(table, index, &view, err))
 		return -1;
-	*entry = qcow2_load_be64(view.data);
+	*entry = q2_load_be64(view.data);
 	return 0;
 }
 
@@ -73,7 +73,7 @@ int qcow2_table_refcount(struct qcow2_table *table, uint64_t index, uint64_t *re
 	if (view_word(table, index / per_word, &view, err))
 		return -1;
 	if (bits >= 8)
-		*refcount = qcow2_load_be(view.data + at / 8, bits / 8);
+		*refcount = q2_load_be(view.data + at / 8, bits / 8);
 	else
 		*refcount = (uint64_t)(view.data[at / 8] >> (at % 8)) & ((1U << bits) - 1);
 	return 0;
@@ -83,6 +83,6 @@ void qcow2_table_free(struct qcow2_table *table)
 {
 	if (!table)
 		return;
-	qcow2_window_release(&table->window);
-	qcow2_free(table);
+	q2_window_release(&table->window);
+	q2_free(table);
 }

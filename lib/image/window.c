@@ -7,18 +7,18 @@
 #include "base/checked.h"
 #include "image/internal.h"
 
-uint64_t qcow2_image_readable_end(const struct qcow2_image *image)
+uint64_t q2_image_readable_end(const struct qcow2_image *image)
 {
 	uint64_t end;
 
-	if (qcow2_round_up_u64(image->geometry.file_size_bytes, image->geometry.cluster_size_bytes,
-			       &end))
+	if (q2_round_up_u64(image->geometry.file_size_bytes, image->geometry.cluster_size_bytes,
+			    &end))
 		return image->geometry.file_size_bytes;
 	return end;
 }
 
-int qcow2_image_read_padded(const struct qcow2_image *image, uint64_t offset, void *buffer,
-			    size_t size, struct qcow2_error *err)
+int q2_image_read_padded(const struct qcow2_image *image, uint64_t offset, void *buffer,
+			 size_t size, struct qcow2_error *err)
 {
 	uint64_t file_size = qcow2_source_size_bytes(image->source);
 	uint64_t left = offset < file_size ? file_size - offset : 0;
@@ -30,20 +30,19 @@ int qcow2_image_read_padded(const struct qcow2_image *image, uint64_t offset, vo
 	return qcow2_source_read(image->source, offset, buffer, there, err);
 }
 
-bool qcow2_window_init(struct qcow2_window *window, const struct qcow2_image *image,
-		       size_t capacity)
+bool q2_window_init(struct q2_window *window, const struct qcow2_image *image, size_t capacity)
 {
-	*window = (struct qcow2_window){.image = image, .capacity = capacity};
-	window->buffer = qcow2_alloc_buffer(window->capacity);
+	*window = (struct q2_window){.image = image, .capacity = capacity};
+	window->buffer = q2_alloc_buffer(window->capacity);
 	return window->buffer != NULL;
 }
 
-void qcow2_window_release(struct qcow2_window *window)
+void q2_window_release(struct q2_window *window)
 {
-	qcow2_free(window->buffer);
+	q2_free(window->buffer);
 }
 
-void qcow2_window_begin(struct qcow2_window *window, uint64_t offset, uint64_t end)
+void q2_window_begin(struct q2_window *window, uint64_t offset, uint64_t end)
 {
 	window->start = offset;
 	window->filled = 0;
@@ -51,7 +50,7 @@ void qcow2_window_begin(struct qcow2_window *window, uint64_t offset, uint64_t e
 }
 
 /* Keeps what is already there of [offset, ..) and fills the window up. */
-static int slide(struct qcow2_window *window, uint64_t offset, struct qcow2_error *err)
+static int slide(struct q2_window *window, uint64_t offset, struct qcow2_error *err)
 {
 	uint64_t want = window->end - offset;
 	size_t kept = 0;
@@ -64,15 +63,15 @@ static int slide(struct qcow2_window *window, uint64_t offset, struct qcow2_erro
 	}
 	window->start = offset;
 	window->filled = kept;
-	if (qcow2_image_read_padded(window->image, offset + kept, window->buffer + kept,
-				    (size_t)want - kept, err))
+	if (q2_image_read_padded(window->image, offset + kept, window->buffer + kept,
+				 (size_t)want - kept, err))
 		return -1;
 	window->filled = (size_t)want;
 	return 0;
 }
 
-int qcow2_window_view(struct qcow2_window *window, uint64_t offset, size_t size,
-		      struct qcow2_bytes *view, struct qcow2_error *err)
+int q2_window_view(struct q2_window *window, uint64_t offset, size_t size, struct qcow2_bytes *view,
+		   struct qcow2_error *err)
 {
 	assert(size <= window->capacity);
 	*view = (struct qcow2_bytes){NULL, 0};

@@ -11,7 +11,7 @@
 
 #define FIRST_OWN (STDERR_FILENO + 1)
 
-int qcow2_descriptor_lift(int fd)
+int q2_descriptor_lift(int fd)
 {
 	int higher, errnum;
 
@@ -24,12 +24,12 @@ int qcow2_descriptor_lift(int fd)
 	return higher;
 }
 
-int qcow2_descriptor_open(const char *path, int flags)
+int q2_descriptor_open(const char *path, int flags)
 {
 	int fd;
 
 	do {
 		fd = open(path, flags | O_CLOEXEC, 0600);
 	} while (fd < 0 && errno == EINTR);
-	return qcow2_descriptor_lift(fd);
+	return q2_descriptor_lift(fd);
 }

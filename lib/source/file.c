@@ -35,7 +35,7 @@ static int file_read(const struct qcow2_source *source, uint64_t offset_bytes, u
 		if (got < 0)
 			return errno;
 		if (got == 0)
-			return QCOW2_SOURCE_BECAME_SHORTER;
+			return Q2_SOURCE_BECAME_SHORTER;
 		buffer += got;
 		offset_bytes += (uint64_t)got;
 		size -= (size_t)got;
@@ -99,7 +99,7 @@ static int file_resize(struct qcow2_source *source, uint64_t size_bytes)
 	if (fstat(source->fd, &st) < 0)
 		return errno;
 	if ((uint64_t)st.st_size > source->size_bytes && (uint64_t)st.st_size > source->reach_bytes)
-		return QCOW2_SOURCE_BECAME_LONGER;
+		return Q2_SOURCE_BECAME_LONGER;
 	do {
 		result = ftruncate(source->fd, (off_t)size_bytes);
 	} while (result < 0 && errno == EINTR);
@@ -116,13 +116,13 @@ static int file_sync(struct qcow2_source *source)
 	return result < 0 ? errno : 0;
 }
 
-static const struct qcow2_source_backend file_backend = {
+static const struct q2_source_backend file_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
 	.close = file_close,
 };
 
-static const struct qcow2_source_backend file_edit_backend = {
+static const struct q2_source_backend file_edit_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
 	.close = file_close,
@@ -132,13 +132,13 @@ static const struct qcow2_source_backend file_edit_backend = {
 };
 
 /* A device's holes are not known, and its size does not change. */
-static const struct qcow2_source_backend device_backend = {
+static const struct q2_source_backend device_backend = {
 	.read = file_read,
 	.close = file_close,
 	.fixed_size = true,
 };
 
-static const struct qcow2_source_backend device_edit_backend = {
+static const struct q2_source_backend device_edit_backend = {
 	.read = file_read,
 	.close = file_close,
 	.write = file_write,
@@ -146,7 +146,7 @@ static const struct qcow2_source_backend device_edit_backend = {
 	.fixed_size = true,
 };
 
-static const struct qcow2_source_backend *backend_of(mode_t mode, bool edit)
+static const struct q2_source_backend *backend_of(mode_t mode, bool edit)
 {
 	if (S_ISBLK(mode))
 		return edit ? &device_edit_backend : &device_backend;
@@ -171,8 +171,8 @@ static const char *wrong_kind(mode_t mode)
 
 static int fail_kind(struct qcow2_error *err, const char *kind)
 {
-	return qcow2_fail(err, QCOW2_ERROR_NOT_QCOW2, QCOW2_NO_OFFSET,
-			  "%s, not a regular file or block device", kind);
+	return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, QCOW2_NO_OFFSET,
+		       "%s, not a regular file or block device", kind);
 }
 
 /* A socket cannot be opened at all; say what it is rather than "No such device or address". */
@@ -185,7 +185,7 @@ static int fail_open(const char *path, int errnum, struct qcow2_error *err)
 		kind = wrong_kind(st.st_mode);
 	if (kind)
 		return fail_kind(err, kind);
-	return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
+	return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
 }
 
 /* 0, or an errno value. */
@@ -218,7 +218,7 @@ static int learn(int fd, struct learned *l, struct qcow2_error *err)
 	if (errnum == 0 && S_ISBLK(l->st.st_mode))
 		errnum = device_size(fd, &l->size_bytes);
 	if (errnum != 0)
-		return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot learn the size");
+		return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot learn the size");
 	l->allocated_bytes = l->size_bytes;
 	if (!S_ISBLK(l->st.st_mode)) {
 		l->size_bytes = (uint64_t)l->st.st_size;
@@ -227,8 +227,8 @@ static int learn(int fd, struct learned *l, struct qcow2_error *err)
 	return 0;
 }
 
-int qcow2_source_learn_again(struct qcow2_source *source, const char *path, mode_t *mode,
-			     struct qcow2_error *err)
+int q2_source_learn_again(struct qcow2_source *source, const char *path, mode_t *mode,
+			  struct qcow2_error *err)
 {
 	struct learned now = {0};
 	struct stat named;
@@ -237,20 +237,20 @@ int qcow2_source_learn_again(struct qcow2_source *source, const char *path, mode
 		return -1;
 	if (stat(path, &named) < 0 || named.st_dev != now.st.st_dev ||
 	    named.st_ino != now.st.st_ino)
-		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-				  "it was renamed, removed or replaced while it was being opened: "
-				  "try again");
+		return q2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+			       "it was renamed, removed or replaced while it was being opened: "
+			       "try again");
 	if (now.size_bytes != source->size_bytes)
-		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-				  "its size changed from %" PRIu64 " to %" PRIu64
-				  " bytes while it was being opened: try again",
-				  source->size_bytes, now.size_bytes);
+		return q2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+			       "its size changed from %" PRIu64 " to %" PRIu64
+			       " bytes while it was being opened: try again",
+			       source->size_bytes, now.size_bytes);
 	source->allocated_bytes = now.allocated_bytes;
 	*mode = now.st.st_mode;
 	return 0;
 }
 
-bool qcow2_source_is_read_only_device(const struct qcow2_source *source)
+bool q2_source_is_read_only_device(const struct qcow2_source *source)
 {
 #ifdef BLKROGET
 	int read_only = 0;
@@ -270,8 +270,8 @@ static int take_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_er
 
 	if (learn(fd, &now, err))
 		return -1;
-	source = qcow2_source_new(backend_of(now.st.st_mode, edit), now.size_bytes,
-				  now.allocated_bytes, err);
+	source = q2_source_new(backend_of(now.st.st_mode, edit), now.size_bytes,
+			       now.allocated_bytes, err);
 	if (!source)
 		return -1;
 	source->fd = fd;
@@ -280,7 +280,7 @@ static int take_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_er
 	return 0;
 }
 
-int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
+int q2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err)
 {
 	if (take_fd(fd, edit, out, err) == 0)
 		return 0;
@@ -288,19 +288,19 @@ int qcow2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qc
 	return -1;
 }
 
-int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **out,
-			   struct qcow2_error *err)
+int q2_source_open_file(const char *path, int flags, struct qcow2_source **out,
+			struct qcow2_error *err)
 {
 	int fd;
 
 	if (!path || !*path)
-		return qcow2_fail_errno(err, ENOENT, QCOW2_NO_OFFSET, "the path is empty");
+		return q2_fail_errno(err, ENOENT, QCOW2_NO_OFFSET, "the path is empty");
 	/* O_NONBLOCK so that a FIFO nobody writes to opens at once; it changes nothing for files.
 	 */
-	fd = qcow2_descriptor_open(path, flags | O_NONBLOCK | O_NOCTTY);
+	fd = q2_descriptor_open(path, flags | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail_open(path, errno, err);
-	if (qcow2_source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) == 0)
+	if (q2_source_from_fd(fd, (flags & O_ACCMODE) == O_RDWR, out, err) == 0)
 		return 0;
 	if (flags & O_CREAT)
 		(void)unlink(path);
@@ -309,5 +309,5 @@ int qcow2_source_open_file(const char *path, int flags, struct qcow2_source **ou
 
 int qcow2_source_open(const char *path, struct qcow2_source **out, struct qcow2_error *err)
 {
-	return qcow2_source_open_file(path, O_RDONLY, out, err);
+	return q2_source_open_file(path, O_RDONLY, out, err);
 }

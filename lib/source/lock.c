@@ -78,8 +78,8 @@ static int note_failure(struct locking *l, int errnum)
 	l->known = judge_failure(errnum);
 	if (l->known == QCOW2_IN_USE_NO_LOCKS || (l->flags & QCOW2_EDIT_WITHOUT_LOCKS))
 		return 0;
-	qcow2_fail_errno(l->err, errnum, QCOW2_NO_OFFSET,
-			 "cannot tell whether another program uses it");
+	q2_fail_errno(l->err, errnum, QCOW2_NO_OFFSET,
+		      "cannot tell whether another program uses it");
 	if (l->err)
 		l->err->code = QCOW2_ERROR_IN_USE;
 	return -1;
@@ -94,8 +94,8 @@ static int take_all(struct locking *l)
 			errnum = take(l->fd, UNSHARED_BASE + i);
 		/* Only an exclusive lock stands in the way of ours; QEMU holds none for long. */
 		if (errnum == EAGAIN || errnum == EACCES)
-			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-					  "another program has locked it");
+			return q2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				       "another program has locked it");
 		if (note_failure(l, errnum))
 			return -1;
 	}
@@ -113,17 +113,17 @@ static int find_others(struct locking *l)
 		if (used[i] && note_failure(l, find_holder(l->fd, UNSHARED_BASE + i, &refuses)))
 			return -1;
 		if (uses)
-			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-					  "in use: another program has it open for writing");
+			return q2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				       "in use: another program has it open for writing");
 		if (refuses)
-			return qcow2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-					  "in use: another program has it open and lets nobody "
-					  "write");
+			return q2_fail(l->err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+				       "in use: another program has it open and lets nobody "
+				       "write");
 	}
 	return 0;
 }
 
-int qcow2_source_lock(struct qcow2_source *source, unsigned flags, struct qcow2_error *err)
+int q2_source_lock(struct qcow2_source *source, unsigned flags, struct qcow2_error *err)
 {
 	struct locking l = {source->fd, flags, QCOW2_IN_USE_NO, err};
 

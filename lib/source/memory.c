@@ -14,12 +14,12 @@ static int memory_read(const struct qcow2_source *source, uint64_t offset_bytes,
 	return 0;
 }
 
-static const struct qcow2_source_backend memory_backend = {.read = memory_read};
+static const struct q2_source_backend memory_backend = {.read = memory_read};
 
 int qcow2_source_from_memory(const void *data, size_t size, struct qcow2_source **out,
 			     struct qcow2_error *err)
 {
-	struct qcow2_source *source = qcow2_source_new(&memory_backend, size, size, err);
+	struct qcow2_source *source = q2_source_new(&memory_backend, size, size, err);
 
 	if (!source)
 		return -1;

@@ -18,7 +18,7 @@
 
 static int fail_to_write(struct qcow2_error *err, int errnum, const char *why)
 {
-	qcow2_fail(err, QCOW2_ERROR_IO, QCOW2_NO_OFFSET, "%s", why);
+	q2_fail(err, QCOW2_ERROR_IO, QCOW2_NO_OFFSET, "%s", why);
 	if (err)
 		err->errnum = errnum;
 	return -1;
@@ -29,7 +29,7 @@ static const char *flag_of(const char *path)
 {
 	int flags = 0;
 #ifdef FS_IOC_GETFLAGS
-	int fd = qcow2_descriptor_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	int fd = q2_descriptor_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return NULL;
@@ -64,10 +64,10 @@ static int explain(const char *path, int errnum, struct qcow2_error *err)
 static int check_writable(const struct qcow2_source *source, mode_t mode, unsigned flags,
 			  struct qcow2_error *err)
 {
-	if (qcow2_source_is_read_only_device(source))
+	if (q2_source_is_read_only_device(source))
 		return fail_to_write(err, EROFS, "the device is read-only");
 	if ((mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0 && !(flags & QCOW2_EDIT_READ_ONLY_TOO))
-		return qcow2_fail_errno(err, EACCES, QCOW2_NO_OFFSET, "it is read-only");
+		return q2_fail_errno(err, EACCES, QCOW2_NO_OFFSET, "it is read-only");
 	return 0;
 }
 
@@ -82,10 +82,9 @@ int qcow2_source_open_for_edit(const char *path, unsigned flags, struct qcow2_so
 
 	if (!err)
 		err = &unheard;
-	if (qcow2_source_open_file(path, O_RDWR | exclusive, &source, err))
+	if (q2_source_open_file(path, O_RDWR | exclusive, &source, err))
 		return err->code == QCOW2_ERROR_IO ? explain(path, err->errnum, err) : -1;
-	if (qcow2_source_lock(source, flags, err) ||
-	    qcow2_source_learn_again(source, path, &mode, err) ||
+	if (q2_source_lock(source, flags, err) || q2_source_learn_again(source, path, &mode, err) ||
 	    check_writable(source, mode, flags, err)) {
 		qcow2_source_close(source);
 		return -1;

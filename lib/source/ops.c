@@ -57,15 +57,15 @@ static int ops_sync(struct qcow2_source *source)
 	return as_errnum(source->caller.ops.sync(source->caller.opaque));
 }
 
-static const struct qcow2_source_backend read_backend = {
+static const struct q2_source_backend read_backend = {
 	.read = ops_read, .hole_end = ops_hole_end, .close = ops_close};
 
-static const struct qcow2_source_backend edit_backend = {.read = ops_read,
-							 .hole_end = ops_hole_end,
-							 .close = ops_close,
-							 .write = ops_write,
-							 .resize = ops_resize,
-							 .sync = ops_sync};
+static const struct q2_source_backend edit_backend = {.read = ops_read,
+						      .hole_end = ops_hole_end,
+						      .close = ops_close,
+						      .write = ops_write,
+						      .resize = ops_resize,
+						      .sync = ops_sync};
 
 int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque, uint64_t size_bytes,
 			  struct qcow2_source **out, struct qcow2_error *err)
@@ -73,16 +73,16 @@ int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque, uint
 	struct qcow2_source *source;
 
 	if (!ops || !ops->read)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "a source needs a read function");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a source needs a read function");
 	if (!ops->write != !ops->resize || !ops->write != !ops->sync)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "a source that is written needs write, resize and sync");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a source that is written needs write, resize and sync");
 	if (size_bytes > INT64_MAX)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "a source cannot be larger than 2^63 - 1 bytes");
-	source = qcow2_source_new(ops->write ? &edit_backend : &read_backend, size_bytes,
-				  size_bytes, err);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a source cannot be larger than 2^63 - 1 bytes");
+	source = q2_source_new(ops->write ? &edit_backend : &read_backend, size_bytes, size_bytes,
+			       err);
 	if (!source)
 		return -1;
 	source->caller.ops = *ops;

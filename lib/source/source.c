@@ -11,14 +11,13 @@
 
 #include <inttypes.h>
 
-struct qcow2_source *qcow2_source_new(const struct qcow2_source_backend *backend,
-				      uint64_t size_bytes, uint64_t allocated_bytes,
-				      struct qcow2_error *err)
+struct qcow2_source *q2_source_new(const struct q2_source_backend *backend, uint64_t size_bytes,
+				   uint64_t allocated_bytes, struct qcow2_error *err)
 {
-	struct qcow2_source *source = qcow2_alloc(sizeof(*source));
+	struct qcow2_source *source = q2_alloc(sizeof(*source));
 
 	if (!source) {
-		qcow2_fail_memory(err);
+		q2_fail_memory(err);
 		return NULL;
 	}
 	source->backend = backend;
@@ -35,7 +34,7 @@ void qcow2_source_close(struct qcow2_source *source)
 		return;
 	if (source->backend->close)
 		source->backend->close(source);
-	qcow2_free(source);
+	q2_free(source);
 }
 
 uint64_t qcow2_source_size_bytes(const struct qcow2_source *source)
@@ -89,26 +88,25 @@ int qcow2_source_read(struct qcow2_source *source, uint64_t offset_bytes, void *
 {
 	int result;
 
-	if (!qcow2_range_fits(offset_bytes, size, source->size_bytes))
-		return qcow2_fail(err, QCOW2_ERROR_BROKEN, offset_bytes,
-				  "%zu bytes at 0x%" PRIx64
-				  " pass the end of the file at 0x%" PRIx64,
-				  size, offset_bytes, source->size_bytes);
+	if (!q2_range_fits(offset_bytes, size, source->size_bytes))
+		return q2_fail(err, QCOW2_ERROR_BROKEN, offset_bytes,
+			       "%zu bytes at 0x%" PRIx64 " pass the end of the file at 0x%" PRIx64,
+			       size, offset_bytes, source->size_bytes);
 	if (size == 0)
 		return 0;
 	if (!charge(source, size))
-		return qcow2_fail(err, QCOW2_ERROR_LIMIT, offset_bytes,
-				  "reading %zu bytes at 0x%" PRIx64 " would pass the read limit",
-				  size, offset_bytes);
+		return q2_fail(err, QCOW2_ERROR_LIMIT, offset_bytes,
+			       "reading %zu bytes at 0x%" PRIx64 " would pass the read limit", size,
+			       offset_bytes);
 
 	result = source->backend->read(source, offset_bytes, buffer, size);
-	if (result == QCOW2_SOURCE_BECAME_SHORTER)
-		return qcow2_fail(err, QCOW2_ERROR_IO, offset_bytes,
-				  "cannot read %zu bytes at 0x%" PRIx64 ": the file became shorter",
-				  size, offset_bytes);
+	if (result == Q2_SOURCE_BECAME_SHORTER)
+		return q2_fail(err, QCOW2_ERROR_IO, offset_bytes,
+			       "cannot read %zu bytes at 0x%" PRIx64 ": the file became shorter",
+			       size, offset_bytes);
 	if (result != 0)
-		return qcow2_fail_errno(err, result, offset_bytes,
-					"cannot read %zu bytes at 0x%" PRIx64, size, offset_bytes);
+		return q2_fail_errno(err, result, offset_bytes,
+				     "cannot read %zu bytes at 0x%" PRIx64, size, offset_bytes);
 	atomic_fetch_add_explicit(&source->read_bytes, size, memory_order_relaxed);
 	return 0;
 }

@@ -28,12 +28,12 @@
 #define SETTLE_CLOCK CLOCK_REALTIME
 #endif
 
-bool qcow2_source_is_writable(const struct qcow2_source *source)
+bool q2_source_is_writable(const struct qcow2_source *source)
 {
 	return source->backend->write != NULL;
 }
 
-bool qcow2_source_has_fixed_size(const struct qcow2_source *source)
+bool q2_source_has_fixed_size(const struct qcow2_source *source)
 {
 	return source->backend->fixed_size;
 }
@@ -41,12 +41,12 @@ bool qcow2_source_has_fixed_size(const struct qcow2_source *source)
 static int check_range(const struct qcow2_source *source, uint64_t end, struct qcow2_error *err)
 {
 	if (!source->backend->write)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "it was opened for reading only");
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "it was opened for reading only");
 	if (end > INT64_MAX || (source->backend->fixed_size && end > source->size_bytes))
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "its size of %" PRIu64 " bytes cannot become %" PRIu64,
-				  source->size_bytes, end);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "its size of %" PRIu64 " bytes cannot become %" PRIu64,
+			       source->size_bytes, end);
 	return 0;
 }
 
@@ -57,64 +57,62 @@ static void note_reach(struct qcow2_source *source, uint64_t end)
 		source->reach_bytes = end;
 }
 
-int qcow2_source_write(struct qcow2_source *source, uint64_t offset_bytes, const void *bytes,
-		       size_t size, struct qcow2_error *err)
+int q2_source_write(struct qcow2_source *source, uint64_t offset_bytes, const void *bytes,
+		    size_t size, struct qcow2_error *err)
 {
 	uint64_t end;
 	int errnum;
 
-	if (qcow2_add_u64(offset_bytes, size, &end))
+	if (q2_add_u64(offset_bytes, size, &end))
 		end = UINT64_MAX;
 	if (check_range(source, end, err))
 		return -1;
 	note_reach(source, end);
 	errnum = source->backend->write(source, offset_bytes, bytes, size);
 	if (errnum != 0)
-		return qcow2_fail_errno(err, errnum, offset_bytes,
-					"cannot write %zu bytes at 0x%" PRIx64, size, offset_bytes);
+		return q2_fail_errno(err, errnum, offset_bytes,
+				     "cannot write %zu bytes at 0x%" PRIx64, size, offset_bytes);
 	if (end > source->size_bytes)
 		source->size_bytes = end;
 	return 0;
 }
 
-int qcow2_source_resize(struct qcow2_source *source, uint64_t size_bytes, struct qcow2_error *err)
+int q2_source_resize(struct qcow2_source *source, uint64_t size_bytes, struct qcow2_error *err)
 {
 	int errnum;
 
 	if (check_range(source, size_bytes, err))
 		return -1;
 	errnum = source->backend->resize ? source->backend->resize(source, size_bytes) : 0;
-	if (errnum == QCOW2_SOURCE_BECAME_LONGER)
-		return qcow2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
-				  "another program made the file longer meanwhile: what it wrote "
-				  "is not cut off");
+	if (errnum == Q2_SOURCE_BECAME_LONGER)
+		return q2_fail(err, QCOW2_ERROR_IN_USE, QCOW2_NO_OFFSET,
+			       "another program made the file longer meanwhile: what it wrote "
+			       "is not cut off");
 	note_reach(source, size_bytes);
 	if (errnum != 0)
-		return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET,
-					"cannot change the size to %" PRIu64 " bytes", size_bytes);
+		return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET,
+				     "cannot change the size to %" PRIu64 " bytes", size_bytes);
 	if (source->backend->resize)
 		source->size_bytes = source->reach_bytes = size_bytes;
 	return 0;
 }
 
-int qcow2_source_sync(struct qcow2_source *source, struct qcow2_error *err)
+int q2_source_sync(struct qcow2_source *source, struct qcow2_error *err)
 {
 	int errnum;
 
 	if (check_range(source, 0, err))
 		return -1;
 	errnum = source->backend->sync(source);
-	return errnum == 0 ? 0
-			   : qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot write it out");
+	return errnum == 0 ? 0 : q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot write it out");
 }
 
-void qcow2_source_identify(const struct qcow2_source *source,
-			   struct qcow2_source_identity *identity)
+void q2_source_identify(const struct qcow2_source *source, struct q2_source_identity *identity)
 {
 	struct statvfs fs;
 	struct stat st;
 
-	*identity = (struct qcow2_source_identity){.device = 0};
+	*identity = (struct q2_source_identity){.device = 0};
 	if (!source->is_file || fstat(source->fd, &st) < 0)
 		return;
 	identity->is_device = S_ISBLK(st.st_mode);
@@ -133,19 +131,18 @@ void qcow2_source_identify(const struct qcow2_source *source,
 	identity->modified_nanoseconds = (uint32_t)st.st_mtim.tv_nsec;
 }
 
-bool qcow2_source_is_same(const struct qcow2_source_identity *a,
-			  const struct qcow2_source_identity *b)
+bool q2_source_is_same(const struct q2_source_identity *a, const struct q2_source_identity *b)
 {
 	return a->is_device == b->is_device && a->inode == b->inode &&
 	       (a->device == b->device || (a->filesystem == b->filesystem && a->filesystem != 0));
 }
 
-void qcow2_source_settle(const struct qcow2_source *source)
+void q2_source_settle(const struct qcow2_source *source)
 {
-	struct qcow2_source_identity identity;
+	struct q2_source_identity identity;
 	struct timespec now, pause = {0, SETTLE_NANOSECONDS};
 
-	qcow2_source_identify(source, &identity);
+	q2_source_identify(source, &identity);
 	for (int i = 0; identity.is_file && i < SETTLE_TRIES; i++) {
 		/* The clock that the system takes the times of files from. */
 		if (clock_gettime(SETTLE_CLOCK, &now) < 0 ||
@@ -156,17 +153,17 @@ void qcow2_source_settle(const struct qcow2_source *source)
 	}
 }
 
-int qcow2_source_create(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+int q2_source_create(const char *path, struct qcow2_source **out, struct qcow2_error *err)
 {
-	return qcow2_source_open_file(path, O_RDWR | O_CREAT | O_EXCL, out, err);
+	return q2_source_open_file(path, O_RDWR | O_CREAT | O_EXCL, out, err);
 }
 
-int qcow2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err)
+int q2_source_reopen(const char *path, struct qcow2_source **out, struct qcow2_error *err)
 {
-	return qcow2_source_open_file(path, O_RDWR, out, err);
+	return q2_source_open_file(path, O_RDWR, out, err);
 }
 
-void qcow2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other)
+void q2_source_own_like(struct qcow2_source *file, const struct qcow2_source *other)
 {
 	struct stat st;
 
@@ -195,7 +192,7 @@ static bool folder_of(const char *path, char *folder)
 static int open_unnamed(const char *folder)
 {
 	char path[PATH_BYTES + sizeof(UNNAMED)];
-	int fd = qcow2_descriptor_open(folder, O_TMPFILE | O_RDWR);
+	int fd = q2_descriptor_open(folder, O_TMPFILE | O_RDWR);
 
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
 		return fd;
@@ -204,26 +201,24 @@ static int open_unnamed(const char *folder)
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd >= 0)
 		(void)unlink(path);
-	return qcow2_descriptor_lift(fd);
+	return q2_descriptor_lift(fd);
 }
 
-int qcow2_source_create_unnamed(const char *beside, struct qcow2_source **out,
-				struct qcow2_error *err)
+int q2_source_create_unnamed(const char *beside, struct qcow2_source **out, struct qcow2_error *err)
 {
 	char folder[PATH_BYTES];
 	int fd = folder_of(beside, folder) ? open_unnamed(folder) : -1;
 
 	if (fd < 0)
-		return qcow2_fail_errno(err, errno, QCOW2_NO_OFFSET,
-					"cannot make a temporary file beside %s", beside);
-	return qcow2_source_from_fd(fd, true, out, err);
+		return q2_fail_errno(err, errno, QCOW2_NO_OFFSET,
+				     "cannot make a temporary file beside %s", beside);
+	return q2_source_from_fd(fd, true, out, err);
 }
 
-int qcow2_source_sync_name(const char *path, struct qcow2_error *err)
+int q2_source_sync_name(const char *path, struct qcow2_error *err)
 {
 	char folder[PATH_BYTES];
-	int fd = folder_of(path, folder) ? qcow2_descriptor_open(folder, O_RDONLY | O_DIRECTORY)
-					 : -1;
+	int fd = folder_of(path, folder) ? q2_descriptor_open(folder, O_RDONLY | O_DIRECTORY) : -1;
 	int errnum = fd < 0 || fsync(fd) < 0 ? errno : 0;
 
 	if (fd >= 0)
@@ -231,10 +226,10 @@ int qcow2_source_sync_name(const char *path, struct qcow2_error *err)
 	/* Some file systems cannot sync a folder, and need not. */
 	if (errnum == 0 || (fd >= 0 && errnum == EINVAL))
 		return 0;
-	return qcow2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot write out the folder");
+	return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot write out the folder");
 }
 
-bool qcow2_source_remove(const char *path)
+bool q2_source_remove(const char *path)
 {
 	return unlink(path) == 0;
 }

@@ -7,35 +7,35 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-void qcow2_walk_fail(struct qcow2_walk_state *w)
+void q2_walk_fail(struct q2_walk_state *w)
 {
 	w->failed = true;
 }
 
-struct qcow2_table *qcow2_walk_table(struct qcow2_walk_state *w)
+struct qcow2_table *q2_walk_table(struct q2_walk_state *w)
 {
 	if (!w->table && qcow2_table_new(w->image, &w->table, w->err))
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	return w->table;
 }
 
 /* What the visitor answered: anything but 0 ends the walk. */
-static void answer(struct qcow2_walk_state *w, int result)
+static void answer(struct q2_walk_state *w, int result)
 {
 	if (result == 0)
 		return;
-	qcow2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
-	qcow2_walk_fail(w);
+	q2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	q2_walk_fail(w);
 }
 
 /* Remembers a name as one that the lost selector could have had; ends the walk at the last. */
-static void offer(struct qcow2_walk_state *w, const char *name, size_t size)
+static void offer(struct q2_walk_state *w, const char *name, size_t size)
 {
 	size_t room = sizeof(w->choices) - w->choices_size;
 	const char *comma = w->choices_size > 0 ? ", " : "";
 
 	if (w->lost_selector == SIZE_MAX || size == 0 || w->done ||
-	    !qcow2_selection_at_edge(w->selection, w->lost_selector))
+	    !q2_selection_at_edge(w->selection, w->lost_selector))
 		return;
 	if (size + 8 > room) { /* room for ", …" is kept until then */
 		w->choices_size +=
@@ -47,12 +47,12 @@ static void offer(struct qcow2_walk_state *w, const char *name, size_t size)
 					    (int)size, name);
 }
 
-void qcow2_walk_offer(struct qcow2_walk_state *w, const char *name)
+void q2_walk_offer(struct q2_walk_state *w, const char *name)
 {
 	offer(w, name, strlen(name));
 }
 
-static void offer_step(struct qcow2_walk_state *w, const struct qcow2_step *step)
+static void offer_step(struct q2_walk_state *w, const struct q2_step *step)
 {
 	char number[24];
 
@@ -66,45 +66,45 @@ static void offer_step(struct qcow2_walk_state *w, const struct qcow2_step *step
 		offer(w, number, (size_t)snprintf(number, sizeof(number), "%" PRIu64, step->index));
 }
 
-bool qcow2_walk_enter(struct qcow2_walk_state *w, const struct qcow2_step *step)
+bool q2_walk_enter(struct q2_walk_state *w, const struct q2_step *step)
 {
 	bool wanted;
 
-	if (qcow2_walk_over(w))
+	if (q2_walk_over(w))
 		return false;
 	offer_step(w, step);
-	wanted = qcow2_selection_enter(w->selection, step);
-	if (w->probe && w->lost_selector == SIZE_MAX && qcow2_selection_satisfied(w->selection)) {
+	wanted = q2_selection_enter(w->selection, step);
+	if (w->probe && w->lost_selector == SIZE_MAX && q2_selection_satisfied(w->selection)) {
 		w->done = true;
 		if (wanted)
-			qcow2_selection_leave(w->selection);
+			q2_selection_leave(w->selection);
 		return false;
 	}
 	return wanted;
 }
 
-bool qcow2_walk_enter_key(struct qcow2_walk_state *w, const char *key)
+bool q2_walk_enter_key(struct q2_walk_state *w, const char *key)
 {
-	return qcow2_walk_enter(w, &(struct qcow2_step){.key = key, .index = QCOW2_NO_INDEX});
+	return q2_walk_enter(w, &(struct q2_step){.key = key, .index = QCOW2_NO_INDEX});
 }
 
-bool qcow2_walk_enter_bulk(struct qcow2_walk_state *w, const char *key)
+bool q2_walk_enter_bulk(struct q2_walk_state *w, const char *key)
 {
-	return qcow2_walk_enter(
-		w, &(struct qcow2_step){.key = key, .index = QCOW2_NO_INDEX, .bulk = true});
+	return q2_walk_enter(w,
+			     &(struct q2_step){.key = key, .index = QCOW2_NO_INDEX, .bulk = true});
 }
 
-bool qcow2_walk_enter_index(struct qcow2_walk_state *w, uint64_t index)
+bool q2_walk_enter_index(struct q2_walk_state *w, uint64_t index)
 {
-	return qcow2_walk_enter(w, &(struct qcow2_step){.index = index});
+	return q2_walk_enter(w, &(struct q2_step){.index = index});
 }
 
-void qcow2_walk_leave(struct qcow2_walk_state *w)
+void q2_walk_leave(struct q2_walk_state *w)
 {
-	qcow2_selection_leave(w->selection);
+	q2_selection_leave(w->selection);
 }
 
-struct qcow2_node qcow2_walk_node(const char *key, const char *title)
+struct qcow2_node q2_walk_node(const char *key, const char *title)
 {
 	return (struct qcow2_node){.key = key,
 				   .title = title,
@@ -113,8 +113,8 @@ struct qcow2_node qcow2_walk_node(const char *key, const char *title)
 				   .layout = QCOW2_LAYOUT_BLOCK};
 }
 
-struct qcow2_node qcow2_walk_row(const struct qcow2_structure *structure, uint64_t index,
-				 uint64_t offset_bytes)
+struct qcow2_node q2_walk_row(const struct qcow2_structure *structure, uint64_t index,
+			      uint64_t offset_bytes)
 {
 	return (struct qcow2_node){.structure = structure,
 				   .offset_bytes = offset_bytes,
@@ -122,99 +122,98 @@ struct qcow2_node qcow2_walk_row(const struct qcow2_structure *structure, uint64
 				   .layout = QCOW2_LAYOUT_ROW};
 }
 
-void qcow2_walk_begin(struct qcow2_walk_state *w, const struct qcow2_node *node)
+void q2_walk_begin(struct q2_walk_state *w, const struct qcow2_node *node)
 {
 	if (!w->probe && !w->failed)
 		answer(w, w->visitor->begin_struct ? w->visitor->begin_struct(w->opaque, node) : 0);
 }
 
-void qcow2_walk_end(struct qcow2_walk_state *w, const struct qcow2_node *node)
+void q2_walk_end(struct q2_walk_state *w, const struct qcow2_node *node)
 {
 	if (!w->probe && !w->failed)
 		answer(w, w->visitor->end_struct ? w->visitor->end_struct(w->opaque, node) : 0);
 }
 
-void qcow2_walk_begin_list(struct qcow2_walk_state *w, const struct qcow2_node *node)
+void q2_walk_begin_list(struct q2_walk_state *w, const struct qcow2_node *node)
 {
 	if (!w->probe && !w->failed)
 		answer(w, w->visitor->begin_list ? w->visitor->begin_list(w->opaque, node) : 0);
 }
 
-void qcow2_walk_end_list(struct qcow2_walk_state *w, const struct qcow2_node *node)
+void q2_walk_end_list(struct q2_walk_state *w, const struct qcow2_node *node)
 {
 	if (!w->probe && !w->failed)
 		answer(w, w->visitor->end_list ? w->visitor->end_list(w->opaque, node) : 0);
 }
 
-void qcow2_walk_value_always(struct qcow2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value)
 {
-	if (!w->probe && !qcow2_walk_over(w) && w->visitor->field)
+	if (!w->probe && !q2_walk_over(w) && w->visitor->field)
 		answer(w, w->visitor->field(w->opaque, value));
 }
 
-void qcow2_walk_value(struct qcow2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value)
 {
-	if (qcow2_walk_over(w))
+	if (q2_walk_over(w))
 		return;
 	if (w->probe)
 		offer(w, value->name, strlen(value->name));
-	if (qcow2_walk_over(w) || !qcow2_selection_wants_field(w->selection, value->name))
+	if (q2_walk_over(w) || !q2_selection_wants_field(w->selection, value->name))
 		return;
 	if (w->probe) {
-		w->done = w->lost_selector == SIZE_MAX && qcow2_selection_satisfied(w->selection);
+		w->done = w->lost_selector == SIZE_MAX && q2_selection_satisfied(w->selection);
 		return;
 	}
-	qcow2_walk_value_always(w, value);
+	q2_walk_value_always(w, value);
 }
 
-void qcow2_walk_label(struct qcow2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_label(struct q2_walk_state *w, const struct qcow2_value *value)
 {
 	if (w->probe)
-		qcow2_walk_value(w, value);
+		q2_walk_value(w, value);
 	else
-		qcow2_walk_value_always(w, value);
+		q2_walk_value_always(w, value);
 }
 
-void qcow2_walk_number(struct qcow2_walk_state *w, const char *name, enum qcow2_style style,
-		       uint64_t number)
+void q2_walk_number(struct q2_walk_state *w, const char *name, enum qcow2_style style,
+		    uint64_t number)
 {
-	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .style = style,
-						  .number = number,
-						  .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
+					       .kind = QCOW2_VALUE_NUMBER,
+					       .style = style,
+					       .number = number,
+					       .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-void qcow2_walk_bool(struct qcow2_walk_state *w, const char *name, bool truth)
+void q2_walk_bool(struct q2_walk_state *w, const char *name, bool truth)
 {
-	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
-						  .kind = QCOW2_VALUE_BOOL,
-						  .style = QCOW2_STYLE_BOOL,
-						  .number = truth,
-						  .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
+					       .kind = QCOW2_VALUE_BOOL,
+					       .style = QCOW2_STYLE_BOOL,
+					       .number = truth,
+					       .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-void qcow2_walk_null(struct qcow2_walk_state *w, const char *name)
+void q2_walk_null(struct q2_walk_state *w, const char *name)
 {
-	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
-						  .kind = QCOW2_VALUE_NULL,
-						  .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
+					       .kind = QCOW2_VALUE_NULL,
+					       .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-void qcow2_walk_text(struct qcow2_walk_state *w, const char *name, const char *text)
+void q2_walk_text(struct q2_walk_state *w, const char *name, const char *text)
 {
-	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
-						  .kind = QCOW2_VALUE_TEXT,
-						  .style = QCOW2_STYLE_TEXT,
-						  .bytes = {(const uint8_t *)text, strlen(text)},
-						  .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
+					       .kind = QCOW2_VALUE_TEXT,
+					       .style = QCOW2_STYLE_TEXT,
+					       .bytes = {(const uint8_t *)text, strlen(text)},
+					       .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
-		      struct qcow2_bytes bytes, uint64_t offset_bytes)
+void q2_walk_bytes(struct q2_walk_state *w, const char *name, bool text, struct qcow2_bytes bytes,
+		   uint64_t offset_bytes)
 {
-	qcow2_walk_value(w,
-			 &(struct qcow2_value){.name = name,
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
 					       .kind = text ? QCOW2_VALUE_TEXT : QCOW2_VALUE_BYTES,
 					       .style = text ? QCOW2_STYLE_TEXT : QCOW2_STYLE_BYTES,
 					       .bytes = bytes,
@@ -222,7 +221,7 @@ void qcow2_walk_bytes(struct qcow2_walk_state *w, const char *name, bool text,
 					       .offset_bytes = offset_bytes});
 }
 
-uint64_t qcow2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64_t size_bytes)
+uint64_t q2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64_t size_bytes)
 {
 	uint64_t count = first < last ? last - first : 0;
 	uint64_t most = *left / size_bytes;
@@ -232,28 +231,28 @@ uint64_t qcow2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64
 	return first + count;
 }
 
-void qcow2_walk_omitted(struct qcow2_walk_state *w, const char *name, uint64_t count)
+void q2_walk_omitted(struct q2_walk_state *w, const char *name, uint64_t count)
 {
 	if (count > 0)
-		qcow2_walk_value_always(w, &(struct qcow2_value){.name = name,
-								 .kind = QCOW2_VALUE_NUMBER,
-								 .style = QCOW2_STYLE_DECIMAL,
-								 .number = count,
-								 .offset_bytes = QCOW2_NO_OFFSET});
+		q2_walk_value_always(w, &(struct qcow2_value){.name = name,
+							      .kind = QCOW2_VALUE_NUMBER,
+							      .style = QCOW2_STYLE_DECIMAL,
+							      .number = count,
+							      .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-void qcow2_walk_entry(struct qcow2_walk_state *w, uint64_t entry, uint64_t offset_bytes)
+void q2_walk_entry(struct q2_walk_state *w, uint64_t entry, uint64_t offset_bytes)
 {
 	uint8_t bytes[8];
 
 	for (unsigned i = 0; i < 8; i++)
 		bytes[i] = (uint8_t)(entry >> (56 - 8 * i));
-	qcow2_walk_value(w, &(struct qcow2_value){.name = "entry",
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .style = QCOW2_STYLE_HEX,
-						  .number = entry,
-						  .raw = {bytes, sizeof(bytes)},
-						  .offset_bytes = offset_bytes});
+	q2_walk_value(w, &(struct qcow2_value){.name = "entry",
+					       .kind = QCOW2_VALUE_NUMBER,
+					       .style = QCOW2_STYLE_HEX,
+					       .number = entry,
+					       .raw = {bytes, sizeof(bytes)},
+					       .offset_bytes = offset_bytes});
 }
 
 /* A text field of fixed length ends at its first NUL. */
@@ -266,8 +265,8 @@ static struct qcow2_bytes up_to_nul(struct qcow2_bytes bytes)
 	return bytes;
 }
 
-static void walk_field(struct qcow2_walk_state *w, const struct qcow2_field *field,
-		       const struct qcow2_placed *placed)
+static void walk_field(struct q2_walk_state *w, const struct qcow2_field *field,
+		       const struct q2_placed *placed)
 {
 	struct qcow2_bytes raw = {placed->bytes.data + field->offset_bytes, field->width_bytes};
 	struct qcow2_value value = {
@@ -289,18 +288,18 @@ static void walk_field(struct qcow2_walk_state *w, const struct qcow2_field *fie
 						w->geometry ? w->geometry->cluster_bits : 16);
 	}
 	/* Either name will do, the alias is only good for asking. */
-	if (w->probe && field->alias && !qcow2_walk_over(w))
-		(void)qcow2_selection_wants_field(w->selection, field->alias);
-	if (field->alias && !w->probe && qcow2_selection_wants_field(w->selection, field->alias))
-		qcow2_walk_value_always(w, &value);
+	if (w->probe && field->alias && !q2_walk_over(w))
+		(void)q2_selection_wants_field(w->selection, field->alias);
+	if (field->alias && !w->probe && q2_selection_wants_field(w->selection, field->alias))
+		q2_walk_value_always(w, &value);
 	else
-		qcow2_walk_value(w, &value);
+		q2_walk_value(w, &value);
 }
 
-void qcow2_walk_fields(struct qcow2_walk_state *w, const struct qcow2_structure *structure,
-		       const struct qcow2_placed *placed)
+void q2_walk_fields(struct q2_walk_state *w, const struct qcow2_structure *structure,
+		    const struct q2_placed *placed)
 {
-	for (size_t i = 0; i < structure->field_count && !qcow2_walk_over(w); i++) {
+	for (size_t i = 0; i < structure->field_count && !q2_walk_over(w); i++) {
 		const struct qcow2_field *field = &structure->fields[i];
 
 		if ((size_t)field->offset_bytes + field->width_bytes <= placed->bytes.size)

@@ -46,7 +46,7 @@ static bool key_matches(const char *pattern, const char *key)
 	return name_matches(pattern, name);
 }
 
-static bool step_matches(const struct qcow2_segment *segment, const struct qcow2_step *step)
+static bool step_matches(const struct q2_segment *segment, const struct q2_step *step)
 {
 	if (segment->deep)
 		return true;
@@ -60,9 +60,9 @@ static bool step_matches(const struct qcow2_segment *segment, const struct qcow2
 	return step->name.size > 0 && name_matches(segment->pattern, step->name);
 }
 
-void qcow2_selection_start(struct qcow2_selection *selection)
+void q2_selection_start(struct qcow2_selection *selection)
 {
-	struct qcow2_select_level *root = &selection->levels[0];
+	struct q2_select_level *root = &selection->levels[0];
 
 	selection->depth = 0;
 	root->alive = selection->count >= 64 ? UINT64_MAX : (UINT64_C(1) << selection->count) - 1;
@@ -71,12 +71,12 @@ void qcow2_selection_start(struct qcow2_selection *selection)
 }
 
 /* Follows selector s one step further; updates the child's level and what matched. */
-static void follow(struct qcow2_selection *selection, size_t s, const struct qcow2_step *step,
-		   struct qcow2_select_level *child)
+static void follow(struct qcow2_selection *selection, size_t s, const struct q2_step *step,
+		   struct q2_select_level *child)
 {
-	struct qcow2_selector *selector = &selection->selectors[s];
+	struct q2_selector *selector = &selection->selectors[s];
 	size_t depth = selection->depth;
-	const struct qcow2_segment *segment;
+	const struct q2_segment *segment;
 
 	if (depth >= selector->count)
 		return;
@@ -94,10 +94,10 @@ static void follow(struct qcow2_selection *selection, size_t s, const struct qco
 	}
 }
 
-bool qcow2_selection_enter(struct qcow2_selection *selection, const struct qcow2_step *step)
+bool q2_selection_enter(struct qcow2_selection *selection, const struct q2_step *step)
 {
-	const struct qcow2_select_level *here = &selection->levels[selection->depth];
-	struct qcow2_select_level child = {0, false, here->deep};
+	const struct q2_select_level *here = &selection->levels[selection->depth];
+	struct q2_select_level child = {0, false, here->deep};
 
 	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
 		follow(selection, (size_t)__builtin_ctzll(rest), step, &child);
@@ -109,34 +109,32 @@ bool qcow2_selection_enter(struct qcow2_selection *selection, const struct qcow2
 	return true;
 }
 
-void qcow2_selection_leave(struct qcow2_selection *selection)
+void q2_selection_leave(struct qcow2_selection *selection)
 {
 	selection->depth--;
 }
 
-bool qcow2_selection_wants_field(struct qcow2_selection *selection, const char *name)
+bool q2_selection_wants_field(struct qcow2_selection *selection, const char *name)
 {
-	const struct qcow2_select_level *here = &selection->levels[selection->depth];
-	struct qcow2_select_level child = {0, false, false};
-	struct qcow2_step step = {.key = name, .index = QCOW2_NO_INDEX};
+	const struct q2_select_level *here = &selection->levels[selection->depth];
+	struct q2_select_level child = {0, false, false};
+	struct q2_step step = {.key = name, .index = QCOW2_NO_INDEX};
 
 	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
 		follow(selection, (size_t)__builtin_ctzll(rest), &step, &child);
 	return here->inside || child.inside;
 }
 
-void qcow2_selection_narrow(const struct qcow2_selection *selection, uint64_t *first,
-			    uint64_t *last)
+void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *first, uint64_t *last)
 {
-	const struct qcow2_select_level *here = &selection->levels[selection->depth];
+	const struct q2_select_level *here = &selection->levels[selection->depth];
 	uint64_t low = UINT64_MAX, high = 0;
 
 	if (here->inside)
 		return;
 	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1) {
-		const struct qcow2_selector *selector =
-			&selection->selectors[__builtin_ctzll(rest)];
-		const struct qcow2_segment *segment;
+		const struct q2_selector *selector = &selection->selectors[__builtin_ctzll(rest)];
+		const struct q2_segment *segment;
 
 		if (selection->depth >= selector->count)
 			continue;
@@ -152,12 +150,12 @@ void qcow2_selection_narrow(const struct qcow2_selection *selection, uint64_t *f
 		*last = high + 1;
 }
 
-bool qcow2_selection_satisfied(const struct qcow2_selection *selection)
+bool q2_selection_satisfied(const struct qcow2_selection *selection)
 {
 	return (uint64_t)__builtin_popcountll(selection->matched) == selection->count;
 }
 
-bool qcow2_selection_at_edge(const struct qcow2_selection *selection, size_t s)
+bool q2_selection_at_edge(const struct qcow2_selection *selection, size_t s)
 {
 	return (selection->levels[selection->depth].alive >> s & 1) != 0 &&
 	       selection->depth == selection->selectors[s].best;

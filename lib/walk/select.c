@@ -12,12 +12,11 @@
 
 static int bad(struct qcow2_error *err, const char *text, const char *why)
 {
-	return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "selector '%s': %s", text,
-			  why);
+	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "selector '%s': %s", text, why);
 }
 
 /* N, A..B, A.. and ..B are numbers; everything else is a pattern for names. */
-static void read_range(struct qcow2_segment *segment)
+static void read_range(struct q2_segment *segment)
 {
 	const char *text = segment->pattern;
 	size_t size = strlen(text);
@@ -25,27 +24,27 @@ static void read_range(struct qcow2_segment *segment)
 	uint64_t first = 0, last = UINT64_MAX;
 
 	if (!dots) {
-		segment->numeric = qcow2_index_parse(text, size, &segment->first);
+		segment->numeric = q2_index_parse(text, size, &segment->first);
 		segment->last = segment->first;
 		return;
 	}
 	if (size == 2)
 		return;
-	if (dots != text && !qcow2_index_parse(text, (size_t)(dots - text), &first))
+	if (dots != text && !q2_index_parse(text, (size_t)(dots - text), &first))
 		return;
-	if (dots[2] != '\0' && !qcow2_index_parse(dots + 2, strlen(dots + 2), &last))
+	if (dots[2] != '\0' && !q2_index_parse(dots + 2, strlen(dots + 2), &last))
 		return;
 	segment->numeric = true;
 	segment->first = first;
 	segment->last = last;
 }
 
-static int add_segment(struct qcow2_selector *selector, const char *text, size_t size,
+static int add_segment(struct q2_selector *selector, const char *text, size_t size,
 		       struct qcow2_error *err)
 {
-	struct qcow2_segment *segment;
+	struct q2_segment *segment;
 
-	if (selector->count == QCOW2_SEGMENTS_MAX)
+	if (selector->count == Q2_SEGMENTS_MAX)
 		return bad(err, selector->text, "too many segments");
 	segment = &selector->segments[selector->count];
 	memset(segment, 0, sizeof(*segment));
@@ -56,9 +55,9 @@ static int add_segment(struct qcow2_selector *selector, const char *text, size_t
 	}
 	if (size == 0)
 		return bad(err, selector->text, "a segment is empty");
-	segment->pattern = qcow2_alloc(size + 1);
+	segment->pattern = q2_alloc(size + 1);
 	if (!segment->pattern)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	memcpy(segment->pattern, text, size);
 	selector->count++;
 	segment->deep = !segment->name_only && strcmp(segment->pattern, "**") == 0;
@@ -69,7 +68,7 @@ static int add_segment(struct qcow2_selector *selector, const char *text, size_t
 	return 0;
 }
 
-static int add_word(struct qcow2_selector *selector, const char *word, struct qcow2_error *err)
+static int add_word(struct q2_selector *selector, const char *word, struct qcow2_error *err)
 {
 	return add_segment(selector, word, strlen(word), err);
 }
@@ -93,9 +92,9 @@ static bool is_word(const char *text, size_t size, const char *word)
 }
 
 /* Whether what was added last is one table of a list of tables. */
-static bool is_list_element(const struct qcow2_selector *selector, size_t position)
+static bool is_list_element(const struct q2_selector *selector, size_t position)
 {
-	const struct qcow2_segment *s = selector->segments;
+	const struct q2_segment *s = selector->segments;
 
 	if (position == 2)
 		return strcmp(s[0].pattern, "l2") == 0 || strcmp(s[0].pattern, "refcounts") == 0;
@@ -107,7 +106,7 @@ static bool is_list_element(const struct qcow2_selector *selector, size_t positi
  * Bitmaps live below their extension in the tree, and the entries of L2 tables and refcount blocks
  * in a list of that name; nobody wants to type that.
  */
-static int add_user_segment(struct qcow2_selector *selector, size_t position, const char *text,
+static int add_user_segment(struct q2_selector *selector, size_t position, const char *text,
 			    size_t size, struct qcow2_error *err)
 {
 	bool below_bitmap = selector->count == 5 &&
@@ -128,13 +127,13 @@ static int add_user_segment(struct qcow2_selector *selector, size_t position, co
 	return add_segment(selector, text, size, err);
 }
 
-static int compile(struct qcow2_selector *selector, const char *text, struct qcow2_error *err)
+static int compile(struct q2_selector *selector, const char *text, struct qcow2_error *err)
 {
 	const char *rest = text;
 
-	selector->text = qcow2_alloc(strlen(text) + 1);
+	selector->text = q2_alloc(strlen(text) + 1);
 	if (!selector->text)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	memcpy(selector->text, text, strlen(text));
 	if (strcmp(text, "all") == 0)
 		return add_word(selector, "**", err);
@@ -160,17 +159,17 @@ int qcow2_selection_new(const char *const *selectors, size_t count, struct qcow2
 {
 	struct qcow2_selection *selection;
 
-	if (count > QCOW2_SELECTORS_MAX)
-		return qcow2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-				  "more than %d selectors", QCOW2_SELECTORS_MAX);
-	selection = qcow2_alloc(sizeof(*selection));
+	if (count > Q2_SELECTORS_MAX)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "more than %d selectors",
+			       Q2_SELECTORS_MAX);
+	selection = q2_alloc(sizeof(*selection));
 	if (!selection)
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	selection->everything = count == 0;
-	selection->selectors = qcow2_alloc_array(count, sizeof(*selection->selectors));
+	selection->selectors = q2_alloc_array(count, sizeof(*selection->selectors));
 	if (!selection->selectors) {
 		qcow2_selection_free(selection);
-		return qcow2_fail_memory(err);
+		return q2_fail_memory(err);
 	}
 	selection->count = count;
 	for (size_t i = 0; i < count; i++) {
@@ -179,7 +178,7 @@ int qcow2_selection_new(const char *const *selectors, size_t count, struct qcow2
 			return -1;
 		}
 	}
-	qcow2_selection_start(selection);
+	q2_selection_start(selection);
 	*out = selection;
 	return 0;
 }
@@ -189,12 +188,12 @@ void qcow2_selection_free(struct qcow2_selection *selection)
 	if (!selection)
 		return;
 	for (size_t i = 0; i < selection->count; i++) {
-		struct qcow2_selector *selector = &selection->selectors[i];
+		struct q2_selector *selector = &selection->selectors[i];
 
 		for (size_t j = 0; j < selector->count; j++)
-			qcow2_free(selector->segments[j].pattern);
-		qcow2_free(selector->text);
+			q2_free(selector->segments[j].pattern);
+		q2_free(selector->text);
 	}
-	qcow2_free(selection->selectors);
-	qcow2_free(selection);
+	q2_free(selection->selectors);
+	q2_free(selection);
 }

@@ -14,12 +14,12 @@
  * large its holes are. What may well be a hole in a good image gets something on top: tables of
  * zeros up to the largest L1 table that QEMU takes.
  */
-static void set_budgets(struct qcow2_walk_state *w)
+static void set_budgets(struct q2_walk_state *w)
 {
 	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(w->image));
 	const uint64_t mib = UINT64_C(1) << 20;
 
-	w->left = (struct qcow2_walk_budgets){
+	w->left = (struct q2_walk_budgets){
 		.counted = stored + mib,
 		.directories = stored + mib,
 		.bitmap_tables = stored + 16 * mib,
@@ -30,67 +30,66 @@ static void set_budgets(struct qcow2_walk_state *w)
 	};
 }
 
-static void walk_image(struct qcow2_walk_state *w)
+static void walk_image(struct q2_walk_state *w)
 {
-	struct qcow2_node root = qcow2_walk_node(NULL, NULL);
-	void (*const parts[])(struct qcow2_walk_state *) = {
-		qcow2_walk_header,    qcow2_walk_features,  qcow2_walk_extensions,
-		qcow2_walk_backing,   qcow2_walk_luks,      qcow2_walk_l1,
-		qcow2_walk_l2,        qcow2_walk_snapshots, qcow2_walk_refcount_table,
-		qcow2_walk_refcounts,
+	struct qcow2_node root = q2_walk_node(NULL, NULL);
+	void (*const parts[])(struct q2_walk_state *) = {
+		q2_walk_header,         q2_walk_features,  q2_walk_extensions, q2_walk_backing,
+		q2_walk_luks,           q2_walk_l1,        q2_walk_l2,         q2_walk_snapshots,
+		q2_walk_refcount_table, q2_walk_refcounts,
 	};
 
-	qcow2_selection_start(w->selection);
+	q2_selection_start(w->selection);
 	set_budgets(w);
-	qcow2_walk_l2_forget(w);
+	q2_walk_l2_forget(w);
 	if (!w->probe) {
-		qcow2_rules_header(w->image, &w->reporter);
-		qcow2_rules_extensions(w->image, &w->reporter);
+		q2_rules_header(w->image, &w->reporter);
+		q2_rules_extensions(w->image, &w->reporter);
 	}
-	qcow2_walk_begin(w, &root);
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !qcow2_walk_over(w); i++)
+	q2_walk_begin(w, &root);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !q2_walk_over(w); i++)
 		parts[i](w);
-	qcow2_walk_end(w, &root);
+	q2_walk_end(w, &root);
 }
 
 static void hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
-	struct qcow2_walk_state *w = opaque;
+	struct q2_walk_state *w = opaque;
 
-	if (qcow2_walk_over(w) || w->probe || !w->visitor->problem)
+	if (q2_walk_over(w) || w->probe || !w->visitor->problem)
 		return;
 	if (w->visitor->problem(w->opaque, problem)) {
-		qcow2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
-		qcow2_walk_fail(w);
+		q2_fail(w->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+		q2_walk_fail(w);
 	}
 }
 
 /* The part of a selector that matched, as the user may have written it. */
-static int fail_not_found(struct qcow2_walk_state *w)
+static int fail_not_found(struct q2_walk_state *w)
 {
-	const struct qcow2_selector *selector = &w->selection->selectors[w->lost_selector];
+	const struct q2_selector *selector = &w->selection->selectors[w->lost_selector];
 	size_t best = selector->best;
 	const char *missing = selector->segments[best].pattern;
 	const char *above = best > 0 ? selector->segments[best - 1].pattern : "the image";
 
 	if (w->choices_size == 0)
-		return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-				  "selector '%.60s' names nothing: there is nothing below '%.40s'",
-				  selector->text, above);
-	return qcow2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			  "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
-			  missing, w->choices);
+		return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "selector '%.60s' names nothing: there is nothing below '%.40s'",
+			       selector->text, above);
+	return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+		       "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
+		       missing, w->choices);
 }
 
 /* Walks silently; fails if a selector names nothing, with what there is instead. */
-static int probe(struct qcow2_walk_state *w)
+static int probe(struct q2_walk_state *w)
 {
 	w->probe = true;
 	walk_image(w);
 	if (w->failed)
 		return -1;
 	w->done = false;
-	if (qcow2_selection_satisfied(w->selection)) {
+	if (q2_selection_satisfied(w->selection)) {
 		w->probe = false;
 		return 0;
 	}
@@ -109,7 +108,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 {
 	struct qcow2_selection *own = NULL;
 	struct qcow2_error ignored;
-	struct qcow2_walk_state w = {
+	struct q2_walk_state w = {
 		.image = image,
 		.header = qcow2_image_header(image),
 		.geometry = qcow2_image_geometry(image),
@@ -124,14 +123,14 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		return -1;
 	w.selection = selection ? selection : own;
 	w.selection->matched = 0;
-	w.reporter = (struct qcow2_reporter){.problem = hear_problem, .opaque = &w};
-	qcow2_hash_key_make(&w.hash_key);
+	w.reporter = (struct q2_reporter){.problem = hear_problem, .opaque = &w};
+	q2_hash_key_make(&w.hash_key);
 	if (w.selection->count == 0 || probe(&w) == 0)
 		walk_image(&w);
 	else
 		w.failed = true;
 	qcow2_table_free(w.table);
-	qcow2_walk_l2_release(&w);
+	q2_walk_l2_release(&w);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;
 }

@@ -20,12 +20,12 @@ static const char *kind_of(uint64_t entry)
 	return entry & 1 ? "all-ones" : "all-zeroes";
 }
 
-static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
+static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
 			   const struct qcow2_bytes *raw, bool repeats)
 {
-	struct qcow2_node row = qcow2_walk_row(&qcow2_bitmap_table_entry_structure, place->index,
-					       place->offset_bytes);
-	uint64_t entry = qcow2_load_be64(raw->data), offset = entry & ENTRY_OFFSET;
+	struct qcow2_node row =
+		q2_walk_row(&qcow2_bitmap_table_entry_structure, place->index, place->offset_bytes);
+	uint64_t entry = q2_load_be64(raw->data), offset = entry & ENTRY_OFFSET;
 	struct qcow2_value reserved = {.name = "reserved",
 				       .kind = QCOW2_VALUE_NUMBER,
 				       .audience = QCOW2_FOR_PROGRAMS,
@@ -40,20 +40,20 @@ static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_
 				   .offset_bytes = QCOW2_NO_OFFSET};
 
 	row.repeats = repeats;
-	if (!qcow2_walk_enter_index(w, place->index))
+	if (!q2_walk_enter_index(w, place->index))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_text(w, "type", kind_of(entry));
-	qcow2_walk_value(w, &size);
-	qcow2_walk_value(w, &(struct qcow2_value){.name = "offset",
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .style = QCOW2_STYLE_HEX,
-						  .number = offset,
-						  .raw = *raw,
-						  .offset_bytes = place->offset_bytes});
-	qcow2_walk_value(w, &reserved);
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, &row);
+	q2_walk_text(w, "type", kind_of(entry));
+	q2_walk_value(w, &size);
+	q2_walk_value(w, &(struct qcow2_value){.name = "offset",
+					       .kind = QCOW2_VALUE_NUMBER,
+					       .style = QCOW2_STYLE_HEX,
+					       .number = offset,
+					       .raw = *raw,
+					       .offset_bytes = place->offset_bytes});
+	q2_walk_value(w, &reserved);
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
 /* Big-endian bytes of an entry, for whoever wants to see them. */
@@ -65,86 +65,86 @@ static struct qcow2_bytes entry_bytes(uint64_t entry, uint8_t out[8])
 }
 
 /* Returns how many entries there was no budget for. */
-static uint64_t walk_rows(struct qcow2_walk_state *w, struct qcow2_table *table,
+static uint64_t walk_rows(struct q2_walk_state *w, struct qcow2_table *table,
 			  const struct qcow2_bitmap *bitmap, uint64_t count)
 {
 	char owner[48];
 	uint64_t first = 0, last = count, wanted, before = 0;
-	struct qcow2_entry_place place = {.owner = owner};
+	struct q2_entry_place place = {.owner = owner};
 
 	snprintf(owner, sizeof(owner), "bitmaps/%" PRIu64 "/table", bitmap->index);
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.bitmap_tables, first, last, 8);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.bitmap_tables, first, last, 8);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint8_t bytes[8];
 		uint64_t entry = 0;
 		struct qcow2_bytes raw;
 
 		if (qcow2_table_entry(table, i, &entry, w->err)) {
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 			return 0;
 		}
 		place.index = i;
 		place.offset_bytes = bitmap->entry.bitmap_table_offset + i * 8;
 		raw = entry_bytes(entry, bytes);
 		if (!w->probe)
-			qcow2_rules_bitmap_table_entry(w->geometry, &place, entry, &w->reporter);
+			q2_rules_bitmap_table_entry(w->geometry, &place, entry, &w->reporter);
 		walk_table_row(w, &place, &raw, i > first && entry == before);
 		before = entry;
 	}
 	return wanted > last ? wanted - last : 0;
 }
 
-void qcow2_walk_bitmap_table(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
-	struct qcow2_node list = qcow2_walk_node("bitmap_table", NULL);
-	struct qcow2_table *table = qcow2_walk_table(w);
+	struct qcow2_node list = q2_walk_node("bitmap_table", NULL);
+	struct qcow2_table *table = q2_walk_table(w);
 	uint64_t there, omitted;
 
-	if (!table || !qcow2_walk_enter_key(w, "bitmap_table"))
+	if (!table || !q2_walk_enter_key(w, "bitmap_table"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
 	omitted = walk_rows(w, table, bitmap, there);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "bitmap_table_omitted", omitted);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "bitmap_table_omitted", omitted);
 }
 
-static void report_tail(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
+static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap,
 			const struct qcow2_bitmap_totals *totals)
 {
 	if (totals->tail_set && !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) && !w->probe)
-		qcow2_report(&w->reporter,
-			     &(struct qcow2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-						     .offset_bytes = totals->tail_offset_bytes},
-			     "bitmaps/%" PRIu64 "/data", bitmap->index);
+		q2_report(&w->reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
+					       .offset_bytes = totals->tail_offset_bytes},
+			  "bitmaps/%" PRIu64 "/data", bitmap->index);
 }
 
-static void tell_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap_totals *totals)
+static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_totals *totals)
 {
-	qcow2_walk_number(w, "serialized_entries", QCOW2_STYLE_DECIMAL, totals->serialized_entries);
-	qcow2_walk_number(w, "all_zeroes_entries", QCOW2_STYLE_DECIMAL, totals->all_zeroes_entries);
-	qcow2_walk_number(w, "all_ones_entries", QCOW2_STYLE_DECIMAL, totals->all_ones_entries);
-	qcow2_walk_number(w, "disk_bytes", QCOW2_STYLE_SIZE, totals->disk_bytes);
-	qcow2_walk_number(w, "bits", QCOW2_STYLE_DECIMAL, totals->bits);
-	qcow2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, totals->bits_set);
-	qcow2_walk_number(w, "dirty_bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
+	q2_walk_number(w, "serialized_entries", QCOW2_STYLE_DECIMAL, totals->serialized_entries);
+	q2_walk_number(w, "all_zeroes_entries", QCOW2_STYLE_DECIMAL, totals->all_zeroes_entries);
+	q2_walk_number(w, "all_ones_entries", QCOW2_STYLE_DECIMAL, totals->all_ones_entries);
+	q2_walk_number(w, "disk_bytes", QCOW2_STYLE_SIZE, totals->disk_bytes);
+	q2_walk_number(w, "bits", QCOW2_STYLE_DECIMAL, totals->bits);
+	q2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, totals->bits_set);
+	q2_walk_number(w, "dirty_bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
 }
 
 /* Why nothing could be added up; only a failure of the system ends the walk. */
-static void tell_no_totals(struct qcow2_walk_state *w, const struct qcow2_error *reason)
+static void tell_no_totals(struct q2_walk_state *w, const struct qcow2_error *reason)
 {
 	if (reason->code == QCOW2_ERROR_IO || reason->code == QCOW2_ERROR_MEMORY) {
 		*w->err = *reason;
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 		return;
 	}
-	qcow2_walk_null(w, "bits_set");
-	qcow2_walk_null(w, "dirty_bytes");
-	qcow2_walk_text(w, "not_counted", reason->text);
+	q2_walk_null(w, "bits_set");
+	q2_walk_null(w, "dirty_bytes");
+	q2_walk_text(w, "not_counted", reason->text);
 }
 
 static void spend(uint64_t *left, uint64_t used)
@@ -152,15 +152,15 @@ static void spend(uint64_t *left, uint64_t used)
 	*left -= used < *left ? used : *left;
 }
 
-void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
-	struct qcow2_node node = qcow2_walk_node("totals", NULL);
+	struct qcow2_node node = q2_walk_node("totals", NULL);
 	struct qcow2_bitmap_totals totals = {0};
 	struct qcow2_error reason;
 
-	if (!qcow2_walk_enter_key(w, "totals"))
+	if (!q2_walk_enter_key(w, "totals"))
 		return;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	if (w->probe) {
 		tell_totals(w, &totals);
 	} else if (qcow2_bitmap_count(w->image, &bitmap->entry, w->left.counted, &totals,
@@ -173,33 +173,31 @@ void qcow2_walk_bitmap_totals(struct qcow2_walk_state *w, const struct qcow2_bit
 			spend(&w->left.counted, totals.disk_bytes);
 		tell_no_totals(w, &reason);
 	}
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
 /* One piece of a data cluster: which bits it holds and its bytes. */
-static void walk_piece(struct qcow2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
+static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
 		       uint64_t index)
 {
-	struct qcow2_node row = qcow2_walk_row(NULL, index, offset);
+	struct qcow2_node row = q2_walk_row(NULL, index, offset);
 
 	row.offset_key = "offset";
 	row.title = "Bitmap data";
 	row.layout = QCOW2_LAYOUT_BLOCK;
-	if (!qcow2_walk_enter_index(w, index))
+	if (!q2_walk_enter_index(w, index))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_number(w, "first_bit", QCOW2_STYLE_DECIMAL, index * PIECE_BYTES * 8);
-	qcow2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL,
-			  qcow2_count_ones(bytes.data, bytes.size));
-	qcow2_walk_bytes(w, "bytes", false, bytes, offset);
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, &row);
+	q2_walk_number(w, "first_bit", QCOW2_STYLE_DECIMAL, index * PIECE_BYTES * 8);
+	q2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, q2_count_ones(bytes.data, bytes.size));
+	q2_walk_bytes(w, "bytes", false, bytes, offset);
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
 /* The pieces of one data cluster, as far as the file has them. False if the budget is used up. */
-static bool walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t index,
-			 uint8_t *buffer)
+static bool walk_cluster(struct q2_walk_state *w, uint64_t entry, uint64_t index, uint8_t *buffer)
 {
 	uint64_t start = entry & ENTRY_OFFSET;
 	uint64_t file_size = w->geometry->file_size_bytes;
@@ -208,8 +206,8 @@ static bool walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t in
 	uint64_t first = index * (cluster / piece), last = first + cluster / piece;
 	uint64_t low = first, high = last;
 
-	qcow2_selection_narrow(w->selection, &low, &high);
-	for (uint64_t i = low; i < high && !qcow2_walk_over(w); i++) {
+	q2_selection_narrow(w->selection, &low, &high);
+	for (uint64_t i = low; i < high && !q2_walk_over(w); i++) {
 		uint64_t at = start + (i - first) * piece;
 		uint64_t size = piece;
 
@@ -222,7 +220,7 @@ static bool walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t in
 		w->left.bitmap_data -= size;
 		if (!w->probe && qcow2_source_read(qcow2_image_source(w->image), at, buffer,
 						   (size_t)size, w->err)) {
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 			return true;
 		}
 		walk_piece(w, (struct qcow2_bytes){buffer, (size_t)size}, at, i);
@@ -230,7 +228,7 @@ static bool walk_cluster(struct qcow2_walk_state *w, uint64_t entry, uint64_t in
 	return true;
 }
 
-static uint64_t pieces_per_cluster(const struct qcow2_walk_state *w)
+static uint64_t pieces_per_cluster(const struct q2_walk_state *w)
 {
 	uint64_t cluster = w->geometry->cluster_size_bytes;
 
@@ -238,40 +236,40 @@ static uint64_t pieces_per_cluster(const struct qcow2_walk_state *w)
 }
 
 /* Follows count entries of a table. Returns how many of them there was no budget for. */
-static uint64_t walk_data_clusters(struct qcow2_walk_state *w, struct qcow2_table *table,
+static uint64_t walk_data_clusters(struct q2_walk_state *w, struct qcow2_table *table,
 				   uint64_t count)
 {
 	uint64_t pieces = pieces_per_cluster(w), low = 0, high = count * pieces, last;
 	uint8_t buffer[PIECE_BYTES] = {0};
 
-	qcow2_selection_narrow(w->selection, &low, &high);
+	q2_selection_narrow(w->selection, &low, &high);
 	low /= pieces;
 	count = (high + pieces - 1) / pieces;
-	last = qcow2_walk_afford(&w->left.followed, low, count, 8);
-	for (uint64_t i = low; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.followed, low, count, 8);
+	for (uint64_t i = low; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
 		if (qcow2_table_entry(table, i, &entry, w->err))
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 		else if ((entry & ENTRY_OFFSET) && !walk_cluster(w, entry, i, buffer))
 			return count - i;
 	}
 	return last < count ? count - last : 0;
 }
 
-void qcow2_walk_bitmap_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+void q2_walk_bitmap_data(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
-	struct qcow2_node list = qcow2_walk_node("data", NULL);
-	struct qcow2_table *table = qcow2_walk_table(w);
+	struct qcow2_node list = q2_walk_node("data", NULL);
+	struct qcow2_table *table = q2_walk_table(w);
 	uint64_t count, omitted;
 
-	if (!table || !qcow2_walk_enter_bulk(w, "data"))
+	if (!table || !q2_walk_enter_bulk(w, "data"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	count = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
 	omitted = walk_data_clusters(w, table, count);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "data_omitted", omitted);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "data_omitted", omitted);
 }

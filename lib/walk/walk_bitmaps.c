@@ -11,79 +11,79 @@
 /* And shared tables among so many: more bitmaps than QEMU's limit are rare. */
 #define TABLES_MAX 100000
 
-static void walk_name(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+static void walk_name(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
 	uint64_t at = bitmap->offset_bytes + 24 + bitmap->entry.extra_data_size;
 
-	qcow2_walk_label(w, &(struct qcow2_value){.name = "name",
-						  .kind = QCOW2_VALUE_TEXT,
-						  .style = QCOW2_STYLE_TEXT,
-						  .bytes = bitmap->name,
-						  .raw = bitmap->name,
-						  .offset_bytes = at});
+	q2_walk_label(w, &(struct qcow2_value){.name = "name",
+					       .kind = QCOW2_VALUE_TEXT,
+					       .style = QCOW2_STYLE_TEXT,
+					       .bytes = bitmap->name,
+					       .raw = bitmap->name,
+					       .offset_bytes = at});
 }
 
-static void walk_extra_data(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+static void walk_extra_data(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
 	if (bitmap->extra_data.size > 0)
-		qcow2_walk_bytes(w, "extra_data", false, bitmap->extra_data,
-				 bitmap->offset_bytes + 24);
-	if (bitmap->padding.size > 0 && !qcow2_walk_over(w)) {
+		q2_walk_bytes(w, "extra_data", false, bitmap->extra_data,
+			      bitmap->offset_bytes + 24);
+	if (bitmap->padding.size > 0 && !q2_walk_over(w)) {
 		static const uint8_t zeros[8];
 
 		if (memcmp(bitmap->padding.data, zeros, bitmap->padding.size) != 0)
-			qcow2_walk_bytes(w, "padding", false, bitmap->padding,
-					 bitmap->offset_bytes + bitmap->size_bytes -
-						 bitmap->padding.size);
+			q2_walk_bytes(w, "padding", false, bitmap->padding,
+				      bitmap->offset_bytes + bitmap->size_bytes -
+					      bitmap->padding.size);
 	}
 }
 
-static void walk_bitmap(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap)
+static void walk_bitmap(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
-	struct qcow2_placed placed = {bitmap->raw, bitmap->offset_bytes};
-	struct qcow2_node node = qcow2_walk_node(NULL, "Bitmap");
+	struct q2_placed placed = {bitmap->raw, bitmap->offset_bytes};
+	struct qcow2_node node = q2_walk_node(NULL, "Bitmap");
 
 	node.structure = &qcow2_bitmap_dir_entry_structure;
 	node.offset_bytes = bitmap->offset_bytes;
 	node.offset_key = "offset";
 	node.index = bitmap->index;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	walk_name(w, bitmap);
-	qcow2_walk_fields(w, &qcow2_bitmap_dir_entry_structure, &placed);
+	q2_walk_fields(w, &qcow2_bitmap_dir_entry_structure, &placed);
 	walk_extra_data(w, bitmap);
 	if (bitmap->raw.size == 24 && w->geometry && !(w->flags & QCOW2_WALK_NO_TABLES)) {
-		qcow2_walk_bitmap_totals(w, bitmap);
-		qcow2_walk_bitmap_table(w, bitmap);
-		qcow2_walk_bitmap_data(w, bitmap);
+		q2_walk_bitmap_totals(w, bitmap);
+		q2_walk_bitmap_table(w, bitmap);
+		q2_walk_bitmap_data(w, bitmap);
 	}
-	qcow2_walk_end(w, &node);
+	q2_walk_end(w, &node);
 }
 
 /* One entry: its rules, then itself if it is wanted. */
-static void visit(struct qcow2_walk_state *w, const struct qcow2_bitmap *bitmap,
-		  struct qcow2_names_seen *seen)
+static void visit(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap,
+		  struct q2_names_seen *seen)
 {
-	struct qcow2_step step = {.name = bitmap->name, .index = bitmap->index};
+	struct q2_step step = {.name = bitmap->name, .index = bitmap->index};
 
 	if (!w->probe)
-		qcow2_rules_bitmap(w->image, bitmap, seen, &w->reporter);
-	if (!qcow2_walk_enter(w, &step))
+		q2_rules_bitmap(w->image, bitmap, seen, &w->reporter);
+	if (!q2_walk_enter(w, &step))
 		return;
 	walk_bitmap(w, bitmap);
-	qcow2_walk_leave(w);
+	q2_walk_leave(w);
 }
 
 /* Returns how many entries there was no budget for. */
-static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *bitmaps)
+static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_bitmaps *bitmaps)
 {
-	struct qcow2_names_seen seen = {.key = w->hash_key};
-	struct qcow2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
+	struct q2_names_seen seen = {.key = w->hash_key};
+	struct q2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
 	struct qcow2_bitmap bitmap;
 	int more = 1;
 
-	qcow2_name_set_init(&seen.set, NAMES_MAX);
-	qcow2_name_set_init(&seen.tables, TABLES_MAX);
-	while (!qcow2_walk_over(w) && read.used_bytes <= w->left.directories) {
+	q2_name_set_init(&seen.set, NAMES_MAX);
+	q2_name_set_init(&seen.tables, TABLES_MAX);
+	while (!q2_walk_over(w) && read.used_bytes <= w->left.directories) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, w->err);
 		if (more <= 0)
 			break;
@@ -93,34 +93,34 @@ static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_bitmaps *b
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	if (seen.short_of_memory)
-		more = qcow2_fail_memory(w->err);
+		more = q2_fail_memory(w->err);
 	if (more < 0)
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	if (more == 0 && !w->probe)
-		qcow2_rules_bitmap_directory(w->image, &read, &w->reporter);
-	qcow2_name_set_release(&seen.set);
-	qcow2_name_set_release(&seen.tables);
-	return more > 0 && !qcow2_walk_over(w) ? read.extension->nb_bitmaps - read.entries : 0;
+		q2_rules_bitmap_directory(w->image, &read, &w->reporter);
+	q2_name_set_release(&seen.set);
+	q2_name_set_release(&seen.tables);
+	return more > 0 && !q2_walk_over(w) ? read.extension->nb_bitmaps - read.entries : 0;
 }
 
-void qcow2_walk_bitmap_directory(struct qcow2_walk_state *w)
+void q2_walk_bitmap_directory(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("bitmap_directory", NULL);
+	struct qcow2_node list = q2_walk_node("bitmap_directory", NULL);
 	struct qcow2_bitmaps *bitmaps = NULL;
 	struct qcow2_error reason;
 	uint64_t omitted = 0;
 
-	if (!qcow2_walk_enter_key(w, "bitmap_directory"))
+	if (!q2_walk_enter_key(w, "bitmap_directory"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	if (qcow2_bitmaps_open(w->image, &bitmaps, &reason) == 0) {
 		omitted = walk_entries(w, bitmaps);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	} /* else the rules of the extension have said why there is nothing */
 	qcow2_bitmaps_close(bitmaps);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_omitted(w, "bitmap_directory_omitted", omitted);
-	qcow2_walk_leave(w);
+	q2_walk_end_list(w, &list);
+	q2_walk_omitted(w, "bitmap_directory_omitted", omitted);
+	q2_walk_leave(w);
 }

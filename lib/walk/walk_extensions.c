@@ -22,7 +22,7 @@ static bool is_printable(struct qcow2_bytes data)
 }
 
 /* Programs get what qcow2.py prints: the text in quotes, or <binary>. */
-static void walk_data_str(struct qcow2_walk_state *w, struct qcow2_bytes data)
+static void walk_data_str(struct q2_walk_state *w, struct qcow2_bytes data)
 {
 	char quick[128];
 	char *text = quick;
@@ -35,10 +35,10 @@ static void walk_data_str(struct qcow2_walk_state *w, struct qcow2_bytes data)
 
 	if (is_printable(data)) {
 		if (data.size + 2 > sizeof(quick))
-			text = qcow2_alloc_buffer(data.size + 2);
+			text = q2_alloc_buffer(data.size + 2);
 		if (!text) {
-			qcow2_fail_memory(w->err);
-			qcow2_walk_fail(w);
+			q2_fail_memory(w->err);
+			q2_walk_fail(w);
 			return;
 		}
 		text[0] = '\'';
@@ -47,14 +47,13 @@ static void walk_data_str(struct qcow2_walk_state *w, struct qcow2_bytes data)
 		text[data.size + 1] = '\'';
 		value.bytes = (struct qcow2_bytes){(const uint8_t *)text, data.size + 2};
 	}
-	qcow2_walk_value(w, &value);
+	q2_walk_value(w, &value);
 	if (text != quick)
-		qcow2_free(text);
+		q2_free(text);
 }
 
 /* The data as it is: text where it can be read as such. */
-static void walk_data(struct qcow2_walk_state *w, const struct qcow2_extension *extension,
-		      bool text)
+static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *extension, bool text)
 {
 	struct qcow2_value value = {.name = text ? "text" : "bytes",
 				    .kind = text ? QCOW2_VALUE_TEXT : QCOW2_VALUE_BYTES,
@@ -64,55 +63,55 @@ static void walk_data(struct qcow2_walk_state *w, const struct qcow2_extension *
 				    .offset_bytes = extension->offset_bytes + 8};
 
 	walk_data_str(w, extension->data);
-	qcow2_walk_value(w, &value);
+	q2_walk_value(w, &value);
 }
 
-static void walk_feature_names(struct qcow2_walk_state *w, const struct qcow2_extension *extension)
+static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
-	struct qcow2_node list = qcow2_walk_node("feature_names", NULL);
+	struct qcow2_node list = q2_walk_node("feature_names", NULL);
 	uint64_t index = 0;
 
 	walk_data_str(w, extension->data);
-	if (!qcow2_walk_enter_key(w, "feature_names"))
+	if (!q2_walk_enter_key(w, "feature_names"))
 		return;
-	qcow2_walk_begin_list(w, &list);
-	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !qcow2_walk_over(w);
+	q2_walk_begin_list(w, &list);
+	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !q2_walk_over(w);
 	     at += FEATURE_NAME_BYTES, index++) {
-		struct qcow2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
-					      extension->offset_bytes + 8 + at};
+		struct q2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
+					   extension->offset_bytes + 8 + at};
 		struct qcow2_node row =
-			qcow2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
+			q2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
 
-		if (!qcow2_walk_enter_index(w, index))
+		if (!q2_walk_enter_index(w, index))
 			continue;
-		qcow2_walk_begin(w, &row);
-		qcow2_walk_fields(w, &qcow2_feature_name_structure, &placed);
-		qcow2_walk_end(w, &row);
-		qcow2_walk_leave(w);
+		q2_walk_begin(w, &row);
+		q2_walk_fields(w, &qcow2_feature_name_structure, &placed);
+		q2_walk_end(w, &row);
+		q2_walk_leave(w);
 	}
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
 }
 
 /* The data of an extension that is a structure of its own. */
-static void walk_structured(struct qcow2_walk_state *w, const struct qcow2_extension *extension,
+static void walk_structured(struct q2_walk_state *w, const struct qcow2_extension *extension,
 			    const struct qcow2_structure *structure)
 {
-	struct qcow2_placed placed = {extension->data, extension->offset_bytes + 8};
-	struct qcow2_node node = qcow2_walk_node("data", NULL);
+	struct q2_placed placed = {extension->data, extension->offset_bytes + 8};
+	struct qcow2_node node = q2_walk_node("data", NULL);
 
 	if (placed.bytes.size > structure->size_bytes)
 		placed.bytes.size = structure->size_bytes;
 	node.structure = structure;
 	node.offset_bytes = placed.offset_bytes;
-	if (!qcow2_walk_enter_key(w, "data"))
+	if (!q2_walk_enter_key(w, "data"))
 		return;
-	qcow2_walk_begin(w, &node);
-	qcow2_walk_fields(w, structure, &placed);
+	q2_walk_begin(w, &node);
+	q2_walk_fields(w, structure, &placed);
 	if (structure == &qcow2_bitmaps_extension_structure)
-		qcow2_walk_bitmap_directory(w);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+		q2_walk_bitmap_directory(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
 /* How selectors may call an extension, by type. */
@@ -134,7 +133,7 @@ static const char *key_of(uint32_t magic)
 	}
 }
 
-static void walk_body(struct qcow2_walk_state *w, const struct qcow2_extension *extension)
+static void walk_body(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
 	switch (extension->header.magic) {
 	case QCOW2_EXTENSION_BITMAPS:
@@ -157,27 +156,26 @@ static void walk_body(struct qcow2_walk_state *w, const struct qcow2_extension *
 	}
 }
 
-static void walk_name(struct qcow2_walk_state *w, uint32_t magic)
+static void walk_name(struct q2_walk_state *w, uint32_t magic)
 {
 	const char *name = qcow2_names_find(&qcow2_extension_types, magic);
 	const char *shown = name ? name : "<unknown>";
 
-	qcow2_walk_value_always(
-		w, &(struct qcow2_value){.name = "name",
-					 .kind = QCOW2_VALUE_TEXT,
-					 .audience = QCOW2_FOR_PROGRAMS,
-					 .style = QCOW2_STYLE_TEXT,
-					 .bytes = {(const uint8_t *)shown, strlen(shown)},
-					 .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_value_always(w,
+			     &(struct qcow2_value){.name = "name",
+						   .kind = QCOW2_VALUE_TEXT,
+						   .audience = QCOW2_FOR_PROGRAMS,
+						   .style = QCOW2_STYLE_TEXT,
+						   .bytes = {(const uint8_t *)shown, strlen(shown)},
+						   .offset_bytes = QCOW2_NO_OFFSET});
 }
 
-static void walk_extension(struct qcow2_walk_state *w, const struct qcow2_extension *extension)
+static void walk_extension(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
-	struct qcow2_placed placed = {extension->raw, extension->offset_bytes};
-	struct qcow2_node node = qcow2_walk_node(NULL, "Header extension");
+	struct q2_placed placed = {extension->raw, extension->offset_bytes};
+	struct qcow2_node node = q2_walk_node(NULL, "Header extension");
 	char magic[16];
-	struct qcow2_step step = {.key = key_of(extension->header.magic),
-				  .index = extension->index};
+	struct q2_step step = {.key = key_of(extension->header.magic), .index = extension->index};
 
 	step.name.data = (const uint8_t *)magic;
 	step.name.size = (size_t)snprintf(magic, sizeof(magic), "0x%08x", extension->header.magic);
@@ -185,31 +183,31 @@ static void walk_extension(struct qcow2_walk_state *w, const struct qcow2_extens
 	node.offset_bytes = extension->offset_bytes;
 	node.offset_key = "offset";
 	node.index = extension->index;
-	if (!qcow2_walk_enter(w, &step))
+	if (!q2_walk_enter(w, &step))
 		return;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	walk_name(w, extension->header.magic);
-	qcow2_walk_fields(w, &qcow2_extension_structure, &placed);
+	q2_walk_fields(w, &qcow2_extension_structure, &placed);
 	walk_body(w, extension);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_extensions(struct qcow2_walk_state *w)
+void q2_walk_extensions(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("extensions", NULL);
+	struct qcow2_node list = q2_walk_node("extensions", NULL);
 	struct qcow2_extensions it;
 	struct qcow2_extension extension;
 
 	/* A selector of that name means what is in the extension. */
 	if (qcow2_image_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
-		qcow2_walk_offer(w, "bitmaps");
-	if (!qcow2_walk_enter_key(w, "extensions"))
+		q2_walk_offer(w, "bitmaps");
+	if (!q2_walk_enter_key(w, "extensions"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	qcow2_extensions_begin(w->image, &it);
-	while (!qcow2_walk_over(w) && qcow2_extensions_next(&it, &extension))
+	while (!q2_walk_over(w) && qcow2_extensions_next(&it, &extension))
 		walk_extension(w, &extension);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
 }

@@ -13,7 +13,7 @@
  * Version 2 headers have no bytes for the later fields; they are shown with the values that the
  * specification gives them, at no place.
  */
-static void walk_fixed_fields(struct qcow2_walk_state *w)
+static void walk_fixed_fields(struct q2_walk_state *w)
 {
 	const struct qcow2_structure *structure = &qcow2_header_structure;
 	const uint64_t values[] = {0, 0, 0, 4, 72};
@@ -24,17 +24,17 @@ static void walk_fixed_fields(struct qcow2_walk_state *w)
 
 		if (field->offset_bytes < 72 || field->offset_bytes >= COMPRESSION_TYPE_AT)
 			continue;
-		qcow2_walk_value(w, &(struct qcow2_value){.name = field->name,
-							  .kind = QCOW2_VALUE_NUMBER,
-							  .style = field->style,
-							  .names = field->names,
-							  .number = values[next++],
-							  .offset_bytes = QCOW2_NO_OFFSET});
+		q2_walk_value(w, &(struct qcow2_value){.name = field->name,
+						       .kind = QCOW2_VALUE_NUMBER,
+						       .style = field->style,
+						       .names = field->names,
+						       .number = values[next++],
+						       .offset_bytes = QCOW2_NO_OFFSET});
 	}
 }
 
 /* Bytes of the header that no known field explains; zero padding is not worth a line. */
-static void walk_header_tail(struct qcow2_walk_state *w, struct qcow2_bytes cluster)
+static void walk_header_tail(struct q2_walk_state *w, struct qcow2_bytes cluster)
 {
 	uint64_t end = w->header->header_length;
 	uint64_t at = COMPRESSION_TYPE_AT + 1;
@@ -45,42 +45,42 @@ static void walk_header_tail(struct qcow2_walk_state *w, struct qcow2_bytes clus
 		at++;
 	if (at >= end)
 		return;
-	qcow2_walk_bytes(w, "unknown_bytes", false,
-			 (struct qcow2_bytes){cluster.data + at, (size_t)(end - at)}, at);
+	q2_walk_bytes(w, "unknown_bytes", false,
+		      (struct qcow2_bytes){cluster.data + at, (size_t)(end - at)}, at);
 }
 
-void qcow2_walk_header(struct qcow2_walk_state *w)
+void q2_walk_header(struct q2_walk_state *w)
 {
 	struct qcow2_bytes cluster = qcow2_image_first_cluster(w->image);
-	struct qcow2_node node = qcow2_walk_node("header", "Header");
-	struct qcow2_placed placed = {cluster, 0};
+	struct qcow2_node node = q2_walk_node("header", "Header");
+	struct q2_placed placed = {cluster, 0};
 	bool v3 = w->header->version >= 3;
 
 	node.structure = &qcow2_header_structure;
 	node.offset_bytes = 0;
 	node.offset_key = "offset";
-	if (!qcow2_walk_enter_key(w, "header"))
+	if (!q2_walk_enter_key(w, "header"))
 		return;
 	if (placed.bytes.size > 72 && !v3)
 		placed.bytes.size = 72;
 	if (v3 && w->header->header_length <= COMPRESSION_TYPE_AT &&
 	    placed.bytes.size > COMPRESSION_TYPE_AT)
 		placed.bytes.size = COMPRESSION_TYPE_AT;
-	qcow2_walk_begin(w, &node);
-	qcow2_walk_fields(w, &qcow2_header_structure, &placed);
+	q2_walk_begin(w, &node);
+	q2_walk_fields(w, &qcow2_header_structure, &placed);
 	if (v3)
 		walk_header_tail(w, cluster);
 	else
 		walk_fixed_fields(w);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
 /*
  * The name that the image's own feature name table gives a bit: no bytes at no place if it has no
  * such table, no bytes somewhere if the table does not name the bit.
  */
-static struct qcow2_bytes name_in_image(const struct qcow2_walk_state *w, uint8_t type, uint8_t bit)
+static struct qcow2_bytes name_in_image(const struct q2_walk_state *w, uint8_t type, uint8_t bit)
 {
 	struct qcow2_extension extension;
 	struct qcow2_bytes none = {NULL, 0};
@@ -108,52 +108,51 @@ struct feature_group {
 	bool nameless; /* nobody knew the bit before */
 };
 
-static void walk_feature(struct qcow2_walk_state *w, struct feature_group *group, uint8_t type,
+static void walk_feature(struct q2_walk_state *w, struct feature_group *group, uint8_t type,
 			 uint8_t bit)
 {
-	struct qcow2_node row = qcow2_walk_row(NULL, bit, QCOW2_NO_OFFSET);
+	struct qcow2_node row = q2_walk_row(NULL, bit, QCOW2_NO_OFFSET);
 	const char *known = qcow2_names_find(group->names, bit);
 	struct qcow2_bytes own = name_in_image(w, type, bit);
 
 	row.title = "bit";
 	row.repeats = group->nameless && !known && own.size == 0;
 	group->nameless = !known && own.size == 0;
-	if (!qcow2_walk_enter_index(w, bit))
+	if (!q2_walk_enter_index(w, bit))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_value(w, &(struct qcow2_value){.name = "bit",
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .audience = QCOW2_FOR_PROGRAMS,
-						  .number = bit,
-						  .offset_bytes = QCOW2_NO_OFFSET});
-	qcow2_walk_bool(w, "known", known != NULL);
-	qcow2_walk_text(w, "name", known ? known : "unknown");
+	q2_walk_begin(w, &row);
+	q2_walk_value(w, &(struct qcow2_value){.name = "bit",
+					       .kind = QCOW2_VALUE_NUMBER,
+					       .audience = QCOW2_FOR_PROGRAMS,
+					       .number = bit,
+					       .offset_bytes = QCOW2_NO_OFFSET});
+	q2_walk_bool(w, "known", known != NULL);
+	q2_walk_text(w, "name", known ? known : "unknown");
 	if (own.size > 0)
-		qcow2_walk_bytes(w, "name_in_image", true, own, QCOW2_NO_OFFSET);
+		q2_walk_bytes(w, "name_in_image", true, own, QCOW2_NO_OFFSET);
 	else if (own.data)
-		qcow2_walk_null(w, "name_in_image");
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+		q2_walk_null(w, "name_in_image");
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
-static void walk_feature_group(struct qcow2_walk_state *w, struct feature_group *group,
-			       uint8_t type)
+static void walk_feature_group(struct q2_walk_state *w, struct feature_group *group, uint8_t type)
 {
 	char title[40];
 	struct qcow2_node list;
 
 	snprintf(title, sizeof(title), "Features, %s", group->key);
-	list = qcow2_walk_node(group->key, title);
-	if (!qcow2_walk_enter_key(w, group->key))
+	list = q2_walk_node(group->key, title);
+	if (!q2_walk_enter_key(w, group->key))
 		return;
-	qcow2_walk_begin_list(w, &list);
-	for (uint64_t rest = group->bits; rest != 0 && !qcow2_walk_over(w); rest &= rest - 1)
+	q2_walk_begin_list(w, &list);
+	for (uint64_t rest = group->bits; rest != 0 && !q2_walk_over(w); rest &= rest - 1)
 		walk_feature(w, group, type, (uint8_t)__builtin_ctzll(rest));
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_features(struct qcow2_walk_state *w)
+void q2_walk_features(struct q2_walk_state *w)
 {
 	struct feature_group groups[] = {
 		{"incompatible", &qcow2_incompatible_features, w->header->incompatible_features,
@@ -161,30 +160,30 @@ void qcow2_walk_features(struct qcow2_walk_state *w)
 		{"compatible", &qcow2_compatible_features, w->header->compatible_features, false},
 		{"autoclear", &qcow2_autoclear_features, w->header->autoclear_features, false},
 	};
-	struct qcow2_node node = qcow2_walk_node("features", NULL);
+	struct qcow2_node node = q2_walk_node("features", NULL);
 
-	if (!qcow2_walk_enter_key(w, "features"))
+	if (!q2_walk_enter_key(w, "features"))
 		return;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	for (uint8_t type = 0; type < 3; type++)
 		walk_feature_group(w, &groups[type], type);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_backing(struct qcow2_walk_state *w)
+void q2_walk_backing(struct q2_walk_state *w)
 {
 	struct qcow2_bytes name = qcow2_image_backing_name(w->image);
-	struct qcow2_node node = qcow2_walk_node("backing_file", "Backing file");
+	struct qcow2_node node = q2_walk_node("backing_file", "Backing file");
 
 	if (w->header->backing_file_offset == 0)
 		return;
 	node.offset_bytes = w->header->backing_file_offset;
 	node.offset_key = "offset";
-	if (!qcow2_walk_enter_key(w, "backing_file"))
+	if (!q2_walk_enter_key(w, "backing_file"))
 		return;
-	qcow2_walk_begin(w, &node);
-	qcow2_walk_bytes(w, "name", true, name, node.offset_bytes);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, &node);
+	q2_walk_bytes(w, "name", true, name, node.offset_bytes);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }

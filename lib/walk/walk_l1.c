@@ -5,64 +5,64 @@
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 #define COPIED_BIT  63
 
-static void walk_l1_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
-			uint64_t entry, bool repeats)
+static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *place, uint64_t entry,
+			bool repeats)
 {
 	struct qcow2_node row =
-		qcow2_walk_row(&qcow2_l1_entry_structure, place->index, place->offset_bytes);
+		q2_walk_row(&qcow2_l1_entry_structure, place->index, place->offset_bytes);
 
 	row.repeats = repeats;
-	if (!qcow2_walk_enter_index(w, place->index))
+	if (!q2_walk_enter_index(w, place->index))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_entry(w, entry, place->offset_bytes);
-	qcow2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
-	qcow2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, entry >> COPIED_BIT);
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, &row);
+	q2_walk_entry(w, entry, place->offset_bytes);
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
+	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, entry >> COPIED_BIT);
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
-uint64_t qcow2_walk_l1_rows(struct qcow2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			    uint64_t entries)
+uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t offset_bytes,
+			 uint64_t entries)
 {
-	struct qcow2_table *table = qcow2_walk_table(w);
-	struct qcow2_entry_place place = {.owner = owner};
+	struct qcow2_table *table = q2_walk_table(w);
+	struct q2_entry_place place = {.owner = owner};
 	uint64_t first = 0, last, wanted, before = 0;
 
 	if (!table)
 		return 0;
 	last = qcow2_table_begin(table, offset_bytes, entries);
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.tables, first, last, 8);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
 		if (qcow2_table_entry(table, i, &entry, w->err)) {
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 			break;
 		}
 		place.index = i;
 		place.offset_bytes = offset_bytes + i * 8;
 		if (!w->probe)
-			qcow2_rules_l1_entry(w->geometry, &place, entry, &w->reporter);
+			q2_rules_l1_entry(w->geometry, &place, entry, &w->reporter);
 		walk_l1_row(w, &place, entry, i > first && entry == before);
 		before = entry;
 	}
 	return wanted > last ? wanted - last : 0;
 }
 
-void qcow2_walk_l1(struct qcow2_walk_state *w)
+void q2_walk_l1(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("l1", "L1 table");
+	struct qcow2_node list = q2_walk_node("l1", "L1 table");
 	uint64_t omitted;
 
-	if (!w->geometry || !qcow2_walk_enter_bulk(w, "l1"))
+	if (!w->geometry || !q2_walk_enter_bulk(w, "l1"))
 		return;
 	list.offset_bytes = w->header->l1_table_offset;
-	qcow2_walk_begin_list(w, &list);
-	omitted = qcow2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_begin_list(w, &list);
+	omitted = q2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "l1_omitted", omitted);
 }

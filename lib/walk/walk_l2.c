@@ -14,7 +14,7 @@
 #define TABLES_MAX (UINT64_C(1) << 20)
 
 /* What an L2 entry means for the guest, in a word. */
-static const char *kind_of(const struct qcow2_walk_state *w, uint64_t entry)
+static const char *kind_of(const struct q2_walk_state *w, uint64_t entry)
 {
 	bool placed =
 		(entry & OFFSET_MASK) != 0 || (w->geometry->data_file && entry >> COPIED_BIT != 0);
@@ -28,64 +28,63 @@ static const char *kind_of(const struct qcow2_walk_state *w, uint64_t entry)
 
 /* One L2 entry: the entry, what it says, and for extended ones its subclusters. */
 struct l2_row {
-	struct qcow2_entry_place place;
+	struct q2_entry_place place;
 	uint64_t entry;
 	uint64_t subclusters;
 	bool repeats; /* the same as the entry before it */
 };
 
 /* One bit for each subcluster, stored as 32 bits. */
-static void walk_subclusters(struct qcow2_walk_state *w, const char *name, uint32_t bits,
+static void walk_subclusters(struct q2_walk_state *w, const char *name, uint32_t bits,
 			     uint64_t offset_bytes)
 {
 	uint8_t bytes[4];
 
 	for (unsigned i = 0; i < 4; i++)
 		bytes[i] = (uint8_t)(bits >> (24 - 8 * i));
-	qcow2_walk_value(w, &(struct qcow2_value){.name = name,
-						  .kind = QCOW2_VALUE_NUMBER,
-						  .style = QCOW2_STYLE_HEX,
-						  .number = bits,
-						  .raw = {bytes, sizeof(bytes)},
-						  .offset_bytes = offset_bytes});
+	q2_walk_value(w, &(struct qcow2_value){.name = name,
+					       .kind = QCOW2_VALUE_NUMBER,
+					       .style = QCOW2_STYLE_HEX,
+					       .number = bits,
+					       .raw = {bytes, sizeof(bytes)},
+					       .offset_bytes = offset_bytes});
 }
 
-static void walk_l2_row(struct qcow2_walk_state *w, const struct l2_row *l2)
+static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 {
 	const struct qcow2_geometry *geometry = w->geometry;
 	bool compressed = (l2->entry & COMPRESSED) != 0;
 	uint64_t low = (UINT64_C(1) << geometry->compressed_offset_bits) - 1;
-	struct qcow2_node row = qcow2_walk_row(compressed ? &qcow2_l2_compressed_structure
-							  : &qcow2_l2_entry_structure,
-					       l2->place.index, l2->place.offset_bytes);
+	struct qcow2_node row =
+		q2_walk_row(compressed ? &qcow2_l2_compressed_structure : &qcow2_l2_entry_structure,
+			    l2->place.index, l2->place.offset_bytes);
 
 	row.repeats = l2->repeats;
-	if (!qcow2_walk_enter_index(w, l2->place.index))
+	if (!q2_walk_enter_index(w, l2->place.index))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_entry(w, l2->entry, l2->place.offset_bytes);
-	qcow2_walk_number(w, "guest", QCOW2_STYLE_HEX, l2->place.guest_byte);
-	qcow2_walk_text(w, "type", kind_of(w, l2->entry));
-	qcow2_walk_number(w, "offset", QCOW2_STYLE_HEX,
-			  l2->entry & (compressed ? low : OFFSET_MASK));
-	qcow2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL,
-			  compressed ? ((l2->entry & ~(UINT64_C(3) << 62)) >>
-					geometry->compressed_offset_bits) +
-					       1
-				     : 0);
-	qcow2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, l2->entry >> COPIED_BIT);
+	q2_walk_begin(w, &row);
+	q2_walk_entry(w, l2->entry, l2->place.offset_bytes);
+	q2_walk_number(w, "guest", QCOW2_STYLE_HEX, l2->place.guest_byte);
+	q2_walk_text(w, "type", kind_of(w, l2->entry));
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, l2->entry & (compressed ? low : OFFSET_MASK));
+	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL,
+		       compressed ? ((l2->entry & ~(UINT64_C(3) << 62)) >>
+				     geometry->compressed_offset_bits) +
+					    1
+				  : 0);
+	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, l2->entry >> COPIED_BIT);
 	if (geometry->extended_l2) {
 		walk_subclusters(w, "allocated", (uint32_t)l2->subclusters,
 				 l2->place.offset_bytes + 12);
 		walk_subclusters(w, "zeroes", (uint32_t)(l2->subclusters >> 32),
 				 l2->place.offset_bytes + 8);
 	}
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
 /* Loads entry i of the L2 table that the reader is at; extended entries are two words. */
-static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint64_t i,
+static bool load_l2(struct q2_walk_state *w, struct qcow2_table *table, uint64_t i,
 		    struct l2_row *l2)
 {
 	unsigned words = w->geometry->l2_entry_bytes / 8;
@@ -94,7 +93,7 @@ static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint6
 	l2->subclusters = 0;
 	if (qcow2_table_entry(table, i * words, &l2->entry, w->err) ||
 	    (words == 2 && qcow2_table_entry(table, i * 2 + 1, &l2->subclusters, w->err))) {
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 		return false;
 	}
 	l2->repeats = l2->entry == before.entry && l2->subclusters == before.subclusters;
@@ -102,7 +101,7 @@ static bool load_l2(struct qcow2_walk_state *w, struct qcow2_table *table, uint6
 }
 
 /* Returns how many rows there was no budget for. */
-static uint64_t walk_rows(struct qcow2_walk_state *w, const char *owner, uint64_t l1_index,
+static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l1_index,
 			  uint64_t offset)
 {
 	unsigned words = w->geometry->l2_entry_bytes / 8;
@@ -111,10 +110,10 @@ static uint64_t walk_rows(struct qcow2_walk_state *w, const char *owner, uint64_
 	uint64_t last = qcow2_table_begin(table, offset, w->geometry->l2_entries * words) / words;
 	struct l2_row l2 = {.place = {.owner = owner}};
 
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		if (!load_l2(w, table, i, &l2))
 			return 0;
 		l2.repeats = l2.repeats && i > first;
@@ -123,8 +122,8 @@ static uint64_t walk_rows(struct qcow2_walk_state *w, const char *owner, uint64_
 		l2.place.guest_byte = (l1_index * w->geometry->l2_entries + i)
 				      << w->geometry->cluster_bits;
 		if (!w->probe)
-			qcow2_rules_l2_entry(w->image, &l2.place, l2.entry, l2.subclusters,
-					     &w->reporter);
+			q2_rules_l2_entry(w->image, &l2.place, l2.entry, l2.subclusters,
+					  &w->reporter);
 		walk_l2_row(w, &l2);
 	}
 	return wanted > last ? wanted - last : 0;
@@ -133,7 +132,7 @@ static uint64_t walk_rows(struct qcow2_walk_state *w, const char *owner, uint64_
 /* The path of the list of L2 tables below an L1 table: whose it is. */
 static const char *list_path(uint64_t list, char *path, size_t size)
 {
-	if (list == QCOW2_WALK_ACTIVE)
+	if (list == Q2_WALK_ACTIVE)
 		snprintf(path, size, "l2");
 	else
 		snprintf(path, size, "snapshots/%" PRIu64 "/l2", list - 1);
@@ -144,84 +143,83 @@ static const char *list_path(uint64_t list, char *path, size_t size)
  * Whether the table was shown before; then *earlier says where: its list, and the index in there.
  * The offset is its own hash, since no two tables have the same. A full set shows tables again.
  */
-static bool shown_before(struct qcow2_walk_state *w, uint64_t offset, uint64_t here,
-			 uint64_t *earlier)
+static bool shown_before(struct q2_walk_state *w, uint64_t offset, uint64_t here, uint64_t *earlier)
 {
-	*earlier = QCOW2_NAME_SET_NEW;
-	if (qcow2_name_set_insert(&w->l2.shown, offset, here, earlier) == QCOW2_ERROR_MEMORY) {
-		qcow2_fail_memory(w->err);
-		qcow2_walk_fail(w);
+	*earlier = Q2_NAME_SET_NEW;
+	if (q2_name_set_insert(&w->l2.shown, offset, here, earlier) == QCOW2_ERROR_MEMORY) {
+		q2_fail_memory(w->err);
+		q2_walk_fail(w);
 	}
-	return *earlier != QCOW2_NAME_SET_NEW;
+	return *earlier != Q2_NAME_SET_NEW;
 }
 
-static void walk_same_as(struct qcow2_walk_state *w, uint64_t earlier)
+static void walk_same_as(struct q2_walk_state *w, uint64_t earlier)
 {
 	char path[64], text[96];
 
 	snprintf(text, sizeof(text), "%s/%" PRIu64, list_path(earlier >> 32, path, sizeof(path)),
 		 earlier & UINT32_MAX);
-	qcow2_walk_text(w, "same_as", text);
+	q2_walk_text(w, "same_as", text);
 }
 
-static void walk_entries(struct qcow2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
+static void walk_entries(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
 {
-	struct qcow2_node node = qcow2_walk_node("entries", NULL);
+	struct qcow2_node node = q2_walk_node("entries", NULL);
 	char path[64], owner[96];
 	uint64_t omitted;
 
-	if (!qcow2_walk_enter_key(w, "entries"))
+	if (!q2_walk_enter_key(w, "entries"))
 		return;
 	snprintf(owner, sizeof(owner), "%s/%" PRIu64, list_path(list, path, sizeof(path)), index);
-	qcow2_walk_begin_list(w, &node);
+	q2_walk_begin_list(w, &node);
 	omitted = walk_rows(w, owner, index, offset);
-	qcow2_walk_end_list(w, &node);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "entries_omitted", omitted);
+	q2_walk_end_list(w, &node);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "entries_omitted", omitted);
 }
 
-static void walk_table(struct qcow2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
+static void walk_table(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
 {
-	struct qcow2_node node = qcow2_walk_node(NULL, "L2 table");
+	struct qcow2_node node = q2_walk_node(NULL, "L2 table");
 	char title[64];
 	uint64_t earlier;
 	bool shown;
 
-	if (list != QCOW2_WALK_ACTIVE) {
+	if (list != Q2_WALK_ACTIVE) {
 		snprintf(title, sizeof(title), "Snapshot %" PRIu64 ", L2 table", list - 1);
 		node.title = title;
 	}
 	node.index = index;
 	node.offset_bytes = offset;
 	node.offset_key = "offset";
-	if (!qcow2_walk_enter_index(w, index))
+	if (!q2_walk_enter_index(w, index))
 		return;
 	shown = shown_before(w, offset, list << 32 | index, &earlier);
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	if (shown)
 		walk_same_as(w, earlier);
 	/* A probe looks at it again: a selector may name what another's table has shown. */
 	if (!shown || w->probe)
 		walk_entries(w, list, index, offset);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
 /* Returns how many entries of the L1 table there was no budget to follow. */
-static uint64_t walk_list(struct qcow2_walk_state *w, uint64_t list, uint64_t l1_offset,
+static uint64_t walk_list(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
 			  uint64_t l1_size)
 {
 	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(w->l2.l1, l1_offset, l1_size);
 
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.tables, first, last, 8);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
 		if (qcow2_table_entry(w->l2.l1, i, &entry, w->err))
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 		else if (entry & OFFSET_MASK)
 			walk_table(w, list, i, entry & OFFSET_MASK);
 	}
@@ -229,48 +227,47 @@ static uint64_t walk_list(struct qcow2_walk_state *w, uint64_t list, uint64_t l1
 }
 
 /* Two readers for all lists, since images may have tens of thousands of snapshots. */
-static bool get_readers(struct qcow2_walk_state *w)
+static bool get_readers(struct q2_walk_state *w)
 {
-	struct qcow2_walk_l2_state *l2 = &w->l2;
+	struct q2_walk_l2_state *l2 = &w->l2;
 
 	if ((!l2->l1 && qcow2_table_new(w->image, &l2->l1, w->err)) ||
 	    (!l2->tables && qcow2_table_new(w->image, &l2->tables, w->err))) {
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 		return false;
 	}
 	return true;
 }
 
-void qcow2_walk_l2_tables(struct qcow2_walk_state *w, uint64_t list, uint64_t l1_offset,
-			  uint64_t l1_size)
+void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset, uint64_t l1_size)
 {
-	struct qcow2_node node = qcow2_walk_node("l2", NULL);
+	struct qcow2_node node = q2_walk_node("l2", NULL);
 	uint64_t omitted = 0;
 
-	if (!w->geometry || !qcow2_walk_enter_bulk(w, "l2"))
+	if (!w->geometry || !q2_walk_enter_bulk(w, "l2"))
 		return;
-	qcow2_walk_begin_list(w, &node);
+	q2_walk_begin_list(w, &node);
 	if (get_readers(w))
 		omitted = walk_list(w, list, l1_offset, l1_size);
-	qcow2_walk_end_list(w, &node);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "l2_omitted", omitted);
+	q2_walk_end_list(w, &node);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "l2_omitted", omitted);
 }
 
-void qcow2_walk_l2(struct qcow2_walk_state *w)
+void q2_walk_l2(struct q2_walk_state *w)
 {
-	qcow2_walk_l2_tables(w, QCOW2_WALK_ACTIVE, w->header->l1_table_offset, w->header->l1_size);
+	q2_walk_l2_tables(w, Q2_WALK_ACTIVE, w->header->l1_table_offset, w->header->l1_size);
 }
 
-void qcow2_walk_l2_forget(struct qcow2_walk_state *w)
+void q2_walk_l2_forget(struct q2_walk_state *w)
 {
-	qcow2_name_set_release(&w->l2.shown);
-	qcow2_name_set_init(&w->l2.shown, TABLES_MAX);
+	q2_name_set_release(&w->l2.shown);
+	q2_name_set_init(&w->l2.shown, TABLES_MAX);
 }
 
-void qcow2_walk_l2_release(struct qcow2_walk_state *w)
+void q2_walk_l2_release(struct q2_walk_state *w)
 {
 	qcow2_table_free(w->l2.l1);
 	qcow2_table_free(w->l2.tables);
-	qcow2_name_set_release(&w->l2.shown);
+	q2_name_set_release(&w->l2.shown);
 }

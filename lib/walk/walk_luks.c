@@ -12,36 +12,36 @@
 #define LUKS2_BINARY 4096
 #define LUKS2_READ   65536
 
-static void walk_slots(struct qcow2_walk_state *w, const struct qcow2_placed *luks)
+static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 {
-	struct qcow2_node list = qcow2_walk_node("key_slots", NULL);
+	struct qcow2_node list = q2_walk_node("key_slots", NULL);
 
-	if (!qcow2_walk_enter_key(w, "key_slots"))
+	if (!q2_walk_enter_key(w, "key_slots"))
 		return;
-	qcow2_walk_begin_list(w, &list);
-	for (uint64_t i = 0; i < SLOTS && !qcow2_walk_over(w); i++) {
+	q2_walk_begin_list(w, &list);
+	for (uint64_t i = 0; i < SLOTS && !q2_walk_over(w); i++) {
 		uint64_t at = SLOTS_AT + i * SLOT_BYTES;
-		struct qcow2_placed slot = {{luks->bytes.data + at, SLOT_BYTES},
-					    luks->offset_bytes + at};
-		struct qcow2_node node = qcow2_walk_node(NULL, "LUKS key slot");
+		struct q2_placed slot = {{luks->bytes.data + at, SLOT_BYTES},
+					 luks->offset_bytes + at};
+		struct qcow2_node node = q2_walk_node(NULL, "LUKS key slot");
 
 		node.structure = &qcow2_luks1_key_slot_structure;
 		node.offset_bytes = slot.offset_bytes;
 		node.offset_key = "offset";
 		node.index = i;
-		if (!qcow2_walk_enter_index(w, i))
+		if (!q2_walk_enter_index(w, i))
 			continue;
-		qcow2_walk_begin(w, &node);
-		qcow2_walk_fields(w, &qcow2_luks1_key_slot_structure, &slot);
-		qcow2_walk_end(w, &node);
-		qcow2_walk_leave(w);
+		q2_walk_begin(w, &node);
+		q2_walk_fields(w, &qcow2_luks1_key_slot_structure, &slot);
+		q2_walk_end(w, &node);
+		q2_walk_leave(w);
 	}
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
 }
 
 /* The JSON area of LUKS2, up to its first NUL, as far as it was read. */
-static void walk_json_area(struct qcow2_walk_state *w, const struct qcow2_placed *luks)
+static void walk_json_area(struct q2_walk_state *w, const struct q2_placed *luks)
 {
 	const uint8_t *json = luks->bytes.data + LUKS2_BINARY;
 	size_t size = luks->bytes.size - LUKS2_BINARY;
@@ -49,55 +49,55 @@ static void walk_json_area(struct qcow2_walk_state *w, const struct qcow2_placed
 
 	if (nul)
 		size = (size_t)(nul - json);
-	qcow2_walk_bytes(w, "json_area", true, (struct qcow2_bytes){json, size},
-			 luks->offset_bytes + LUKS2_BINARY);
+	q2_walk_bytes(w, "json_area", true, (struct qcow2_bytes){json, size},
+		      luks->offset_bytes + LUKS2_BINARY);
 }
 
-static void walk_body(struct qcow2_walk_state *w, const struct qcow2_placed *luks)
+static void walk_body(struct q2_walk_state *w, const struct q2_placed *luks)
 {
 	struct qcow2_luks1 decoded;
 	bool v2;
 
 	qcow2_luks1_decode(&decoded, luks->bytes.data, luks->bytes.size);
 	v2 = decoded.version == 2;
-	qcow2_walk_fields(w, v2 ? &qcow2_luks2_structure : &qcow2_luks1_structure, luks);
+	q2_walk_fields(w, v2 ? &qcow2_luks2_structure : &qcow2_luks1_structure, luks);
 	if (v2)
 		walk_json_area(w, luks);
 	else
 		walk_slots(w, luks);
 }
 
-static void walk_header(struct qcow2_walk_state *w, const struct qcow2_placed *luks)
+static void walk_header(struct q2_walk_state *w, const struct q2_placed *luks)
 {
-	struct qcow2_node node = qcow2_walk_node("luks", "LUKS header");
+	struct qcow2_node node = q2_walk_node("luks", "LUKS header");
 
 	node.structure = &qcow2_luks1_structure;
 	node.offset_bytes = luks->offset_bytes;
 	node.offset_key = "offset";
 	if (!w->probe)
-		qcow2_rules_luks(w->image, luks->bytes.data, luks->bytes.size, luks->offset_bytes,
-				 &w->reporter);
-	if (!qcow2_walk_enter_key(w, "luks"))
+		q2_rules_luks(w->image, luks->bytes.data, luks->bytes.size, luks->offset_bytes,
+			      &w->reporter);
+	if (!q2_walk_enter_key(w, "luks"))
 		return;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	walk_body(w, luks);
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_luks(struct qcow2_walk_state *w)
+void q2_walk_luks(struct q2_walk_state *w)
 {
-	struct qcow2_placed luks = {{NULL, LUKS2_READ}, 0};
+	struct q2_placed luks = {{NULL, LUKS2_READ}, 0};
 	struct qcow2_error reason;
 	struct qcow2_extension extension;
 	uint8_t *raw;
 
 	if (!qcow2_image_find_extension(w->image, QCOW2_EXTENSION_CRYPTO, &extension))
 		return;
-	raw = qcow2_alloc_buffer(LUKS2_READ);
+	raw = q2_alloc_buffer(LUKS2_READ);
 	if (!raw) {
-		qcow2_fail_memory(w->err);
-		qcow2_walk_fail(w);
+		q2_fail_memory(w->err);
+		q2_walk_fail(w);
 		return;
 	}
 	luks.bytes.data = raw;
@@ -105,7 +105,7 @@ void qcow2_walk_luks(struct qcow2_walk_state *w)
 		walk_header(w, &luks);
 	} else if (reason.code == QCOW2_ERROR_IO || reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	} /* else the rules of the extension have said why there is nothing */
-	qcow2_free(raw);
+	q2_free(raw);
 }

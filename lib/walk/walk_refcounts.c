@@ -8,76 +8,76 @@
 
 #define OFFSET_MASK (~UINT64_C(0x1ff))
 
-static uint64_t table_entries(const struct qcow2_walk_state *w)
+static uint64_t table_entries(const struct q2_walk_state *w)
 {
 	return (uint64_t)w->header->refcount_table_clusters << (w->geometry->cluster_bits - 3);
 }
 
-static void walk_table_row(struct qcow2_walk_state *w, const struct qcow2_entry_place *place,
+static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
 			   uint64_t entry, bool repeats)
 {
-	struct qcow2_node row = qcow2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
-					       place->offset_bytes);
+	struct qcow2_node row = q2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
+					    place->offset_bytes);
 
 	row.repeats = repeats;
-	if (!qcow2_walk_enter_index(w, place->index))
+	if (!q2_walk_enter_index(w, place->index))
 		return;
-	qcow2_walk_begin(w, &row);
-	qcow2_walk_entry(w, entry, place->offset_bytes);
-	qcow2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
-	qcow2_walk_end(w, &row);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, &row);
+	q2_walk_entry(w, entry, place->offset_bytes);
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
+	q2_walk_end(w, &row);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_refcount_table(struct qcow2_walk_state *w)
+void q2_walk_refcount_table(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("refcount_table", "Refcount table");
-	struct qcow2_entry_place place = {.owner = "refcount_table"};
-	struct qcow2_table *table = qcow2_walk_table(w);
+	struct qcow2_node list = q2_walk_node("refcount_table", "Refcount table");
+	struct q2_entry_place place = {.owner = "refcount_table"};
+	struct qcow2_table *table = q2_walk_table(w);
 	uint64_t first = 0, last, wanted, before = 0;
 
-	if (!w->geometry || !table || !qcow2_walk_enter_bulk(w, "refcount_table"))
+	if (!w->geometry || !table || !q2_walk_enter_bulk(w, "refcount_table"))
 		return;
 	list.offset_bytes = w->header->refcount_table_offset;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	last = qcow2_table_begin(table, list.offset_bytes, table_entries(w));
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.tables, first, last, 8);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
 		if (qcow2_table_entry(table, i, &entry, w->err)) {
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 			break;
 		}
 		place.index = i;
 		place.offset_bytes = list.offset_bytes + i * 8;
 		if (!w->probe)
-			qcow2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
+			q2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
 		walk_table_row(w, &place, entry, i > first && entry == before);
 		before = entry;
 	}
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
 }
 
 /* One refcount: of which host cluster, and how many. */
-static void walk_count(struct qcow2_walk_state *w, const struct qcow2_node *row, uint64_t host,
+static void walk_count(struct q2_walk_state *w, const struct qcow2_node *row, uint64_t host,
 		       uint64_t count)
 {
-	if (!qcow2_walk_enter_index(w, row->index))
+	if (!q2_walk_enter_index(w, row->index))
 		return;
-	qcow2_walk_begin(w, row);
-	qcow2_walk_number(w, "host", QCOW2_STYLE_HEX, host);
-	qcow2_walk_number(w, "refcount", QCOW2_STYLE_DECIMAL, count);
-	qcow2_walk_end(w, row);
-	qcow2_walk_leave(w);
+	q2_walk_begin(w, row);
+	q2_walk_number(w, "host", QCOW2_STYLE_HEX, host);
+	q2_walk_number(w, "refcount", QCOW2_STYLE_DECIMAL, count);
+	q2_walk_end(w, row);
+	q2_walk_leave(w);
 }
 
 /* Returns how many counts there was no budget for. */
-static uint64_t walk_counts(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
+static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, uint64_t index,
 			    uint64_t offset)
 {
 	const struct qcow2_geometry *geometry = w->geometry;
@@ -85,16 +85,16 @@ static uint64_t walk_counts(struct qcow2_walk_state *w, struct qcow2_table *bloc
 	uint64_t first = 0, last = words * 64 / geometry->refcount_bits, before = 0;
 	uint64_t wanted;
 
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t cluster = index * geometry->refcount_block_entries + i;
 		uint64_t count = 0;
-		struct qcow2_node row = qcow2_walk_row(NULL, i, QCOW2_NO_OFFSET);
+		struct qcow2_node row = q2_walk_row(NULL, i, QCOW2_NO_OFFSET);
 
 		if (!w->probe && qcow2_table_refcount(block, i, &count, w->err)) {
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 			return 0;
 		}
 		row.repeats = i > first && count == before;
@@ -104,57 +104,57 @@ static uint64_t walk_counts(struct qcow2_walk_state *w, struct qcow2_table *bloc
 	return wanted > last ? wanted - last : 0;
 }
 
-static void walk_block(struct qcow2_walk_state *w, struct qcow2_table *block, uint64_t index,
+static void walk_block(struct q2_walk_state *w, struct qcow2_table *block, uint64_t index,
 		       uint64_t offset)
 {
-	struct qcow2_node node, list = qcow2_walk_node("entries", NULL);
+	struct qcow2_node node, list = q2_walk_node("entries", NULL);
 	uint64_t omitted;
 
-	node = qcow2_walk_node(NULL, "Refcount block");
+	node = q2_walk_node(NULL, "Refcount block");
 	node.index = index;
 	node.offset_bytes = offset;
 	node.offset_key = "offset";
-	if (!qcow2_walk_enter_index(w, index))
+	if (!q2_walk_enter_index(w, index))
 		return;
-	qcow2_walk_begin(w, &node);
-	if (qcow2_walk_enter_key(w, "entries")) {
-		qcow2_walk_begin_list(w, &list);
+	q2_walk_begin(w, &node);
+	if (q2_walk_enter_key(w, "entries")) {
+		q2_walk_begin_list(w, &list);
 		omitted = walk_counts(w, block, index, offset);
-		qcow2_walk_end_list(w, &list);
-		qcow2_walk_leave(w);
-		qcow2_walk_omitted(w, "entries_omitted", omitted);
+		q2_walk_end_list(w, &list);
+		q2_walk_leave(w);
+		q2_walk_omitted(w, "entries_omitted", omitted);
 	}
-	qcow2_walk_end(w, &node);
-	qcow2_walk_leave(w);
+	q2_walk_end(w, &node);
+	q2_walk_leave(w);
 }
 
-void qcow2_walk_refcounts(struct qcow2_walk_state *w)
+void q2_walk_refcounts(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("refcounts", NULL);
+	struct qcow2_node list = q2_walk_node("refcounts", NULL);
 	struct qcow2_table *table = NULL, *block = NULL;
 	uint64_t first = 0, last = 0, wanted;
 
-	if (!w->geometry || !qcow2_walk_enter_bulk(w, "refcounts"))
+	if (!w->geometry || !q2_walk_enter_bulk(w, "refcounts"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	if (qcow2_table_new(w->image, &table, w->err) || qcow2_table_new(w->image, &block, w->err))
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	else
 		last = qcow2_table_begin(table, w->header->refcount_table_offset, table_entries(w));
-	qcow2_selection_narrow(w->selection, &first, &last);
+	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
-	last = qcow2_walk_afford(&w->left.tables, first, last, 8);
-	for (uint64_t i = first; i < last && !qcow2_walk_over(w); i++) {
+	last = q2_walk_afford(&w->left.tables, first, last, 8);
+	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
 		if (qcow2_table_entry(table, i, &entry, w->err))
-			qcow2_walk_fail(w);
+			q2_walk_fail(w);
 		else if (entry & OFFSET_MASK)
 			walk_block(w, block, i, entry & OFFSET_MASK);
 	}
 	qcow2_table_free(table);
 	qcow2_table_free(block);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);
 }

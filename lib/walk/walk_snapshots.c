@@ -11,7 +11,7 @@
 #define NAMES_MAX   1000000
 #define FIXED_BYTES 40
 
-static void walk_names(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot)
+static void walk_names(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {
 	uint64_t at = snapshot->offset_bytes + FIXED_BYTES + snapshot->header.extra_data_size;
 	struct qcow2_value value = {.name = "id",
@@ -21,90 +21,90 @@ static void walk_names(struct qcow2_walk_state *w, const struct qcow2_snapshot *
 				    .raw = snapshot->id,
 				    .offset_bytes = at};
 
-	qcow2_walk_label(w, &value);
+	q2_walk_label(w, &value);
 	value.name = "name";
 	value.bytes = value.raw = snapshot->name;
 	value.offset_bytes += snapshot->header.id_str_size;
-	qcow2_walk_label(w, &value);
+	q2_walk_label(w, &value);
 }
 
 /* Known fields that the extra data reaches, then the bytes that nobody knows. */
-static void walk_extra(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot)
+static void walk_extra(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {
-	struct qcow2_placed placed = {snapshot->extra_data, snapshot->offset_bytes + FIXED_BYTES};
+	struct q2_placed placed = {snapshot->extra_data, snapshot->offset_bytes + FIXED_BYTES};
 	size_t known = qcow2_snapshot_extra_structure.size_bytes;
 
-	qcow2_walk_fields(w, &qcow2_snapshot_extra_structure, &placed);
+	q2_walk_fields(w, &qcow2_snapshot_extra_structure, &placed);
 	if (placed.bytes.size < known)
 		known = placed.bytes.size & ~(size_t)7;
 	if (placed.bytes.size > known)
-		qcow2_walk_bytes(
+		q2_walk_bytes(
 			w, "unknown_extra_data", false,
 			(struct qcow2_bytes){placed.bytes.data + known, placed.bytes.size - known},
 			placed.offset_bytes + known);
 }
 
-static void walk_l1(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot)
+static void walk_l1(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {
-	struct qcow2_node list = qcow2_walk_node("l1", "L1 table of the snapshot");
+	struct qcow2_node list = q2_walk_node("l1", "L1 table of the snapshot");
 	char owner[48];
 	uint64_t omitted;
 
-	if (!w->geometry || snapshot->raw.size < FIXED_BYTES || !qcow2_walk_enter_bulk(w, "l1"))
+	if (!w->geometry || snapshot->raw.size < FIXED_BYTES || !q2_walk_enter_bulk(w, "l1"))
 		return;
 	snprintf(owner, sizeof(owner), "snapshots/%" PRIu64 "/l1", snapshot->index);
-	qcow2_walk_begin_list(w, &list);
-	omitted = qcow2_walk_l1_rows(w, owner, snapshot->header.l1_table_offset,
-				     snapshot->header.l1_size);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_begin_list(w, &list);
+	omitted = q2_walk_l1_rows(w, owner, snapshot->header.l1_table_offset,
+				  snapshot->header.l1_size);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "l1_omitted", omitted);
 }
 
-static void walk_snapshot(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot)
+static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {
-	struct qcow2_placed placed = {snapshot->raw, snapshot->offset_bytes};
-	struct qcow2_node node = qcow2_walk_node(NULL, "Snapshot");
+	struct q2_placed placed = {snapshot->raw, snapshot->offset_bytes};
+	struct qcow2_node node = q2_walk_node(NULL, "Snapshot");
 
 	node.structure = &qcow2_snapshot_structure;
 	node.offset_bytes = snapshot->offset_bytes;
 	node.offset_key = "offset";
 	node.index = snapshot->index;
-	qcow2_walk_begin(w, &node);
+	q2_walk_begin(w, &node);
 	walk_names(w, snapshot);
-	qcow2_walk_fields(w, &qcow2_snapshot_structure, &placed);
+	q2_walk_fields(w, &qcow2_snapshot_structure, &placed);
 	walk_extra(w, snapshot);
 	walk_l1(w, snapshot);
 	if (snapshot->raw.size >= FIXED_BYTES)
-		qcow2_walk_l2_tables(w, snapshot->index + 1, snapshot->header.l1_table_offset,
-				     snapshot->header.l1_size);
-	qcow2_walk_end(w, &node);
+		q2_walk_l2_tables(w, snapshot->index + 1, snapshot->header.l1_table_offset,
+				  snapshot->header.l1_size);
+	q2_walk_end(w, &node);
 }
 
 /* One entry: its rules, then itself if it is wanted. */
-static void visit(struct qcow2_walk_state *w, const struct qcow2_snapshot *snapshot,
-		  struct qcow2_names_seen *seen)
+static void visit(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot,
+		  struct q2_names_seen *seen)
 {
-	struct qcow2_step step = {.name = snapshot->name, .index = snapshot->index};
+	struct q2_step step = {.name = snapshot->name, .index = snapshot->index};
 
 	if (!w->probe)
-		qcow2_rules_snapshot(w->image, snapshot, seen, &w->reporter);
-	if (!qcow2_walk_enter(w, &step))
+		q2_rules_snapshot(w->image, snapshot, seen, &w->reporter);
+	if (!q2_walk_enter(w, &step))
 		return;
 	walk_snapshot(w, snapshot);
-	qcow2_walk_leave(w);
+	q2_walk_leave(w);
 }
 
 /* Returns how many entries there was no budget for. */
-static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_snapshots *snapshots)
+static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_snapshots *snapshots)
 {
-	struct qcow2_names_seen seen = {.key = w->hash_key};
+	struct q2_names_seen seen = {.key = w->hash_key};
 	struct qcow2_snapshot snapshot;
 	uint64_t used = 0, entries = 0;
 	int more = 1;
 
-	qcow2_name_set_init(&seen.set, NAMES_MAX);
-	while (!qcow2_walk_over(w) && used <= w->left.directories) {
+	q2_name_set_init(&seen.set, NAMES_MAX);
+	while (!q2_walk_over(w) && used <= w->left.directories) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, w->err);
 		if (more <= 0)
 			break;
@@ -113,31 +113,31 @@ static uint64_t walk_entries(struct qcow2_walk_state *w, struct qcow2_snapshots 
 		entries++;
 	}
 	if (seen.short_of_memory)
-		more = qcow2_fail_memory(w->err);
+		more = q2_fail_memory(w->err);
 	if (more < 0)
-		qcow2_walk_fail(w);
-	qcow2_name_set_release(&seen.set);
-	return more > 0 && !qcow2_walk_over(w) ? w->header->nb_snapshots - entries : 0;
+		q2_walk_fail(w);
+	q2_name_set_release(&seen.set);
+	return more > 0 && !q2_walk_over(w) ? w->header->nb_snapshots - entries : 0;
 }
 
-void qcow2_walk_snapshots(struct qcow2_walk_state *w)
+void q2_walk_snapshots(struct q2_walk_state *w)
 {
-	struct qcow2_node list = qcow2_walk_node("snapshots", NULL);
+	struct qcow2_node list = q2_walk_node("snapshots", NULL);
 	struct qcow2_snapshots *snapshots = NULL;
 	struct qcow2_error reason;
 	uint64_t omitted = 0;
 
-	if (w->header->nb_snapshots == 0 || !qcow2_walk_enter_key(w, "snapshots"))
+	if (w->header->nb_snapshots == 0 || !q2_walk_enter_key(w, "snapshots"))
 		return;
-	qcow2_walk_begin_list(w, &list);
+	q2_walk_begin_list(w, &list);
 	if (qcow2_snapshots_open(w->image, &snapshots, &reason) == 0) {
 		omitted = walk_entries(w, snapshots);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
-		qcow2_walk_fail(w);
+		q2_walk_fail(w);
 	} /* else the rules of the header have said why there is nothing */
 	qcow2_snapshots_close(snapshots);
-	qcow2_walk_end_list(w, &list);
-	qcow2_walk_leave(w);
-	qcow2_walk_omitted(w, "snapshots_omitted", omitted);
+	q2_walk_end_list(w, &list);
+	q2_walk_leave(w);
+	q2_walk_omitted(w, "snapshots_omitted", omitted);
 }

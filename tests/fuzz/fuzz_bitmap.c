@@ -32,24 +32,26 @@ static void hear(void *opaque, const struct qcow2_problem *problem)
 static void read_extents(const struct qcow2_image *image,
 			 const struct qcow2_bitmap_dir_entry *entry)
 {
-	struct qcow2_extents *extents;
-	struct qcow2_extent extent, last = {0, 0, false};
+	struct qcow2_dirty_extents *extents;
+	struct qcow2_dirty_extent extent, last = {0, 0, false};
 	struct qcow2_error err;
 	unsigned count = 0;
 	int more;
 
-	if (qcow2_extents_open(image, entry, entry->flags & 1, &extents, &err))
+	if (qcow2_dirty_extents_open(image, entry, entry->flags & 1, &extents, &err))
 		return;
-	while ((more = qcow2_extents_next(extents, &extent, &err)) > 0 && count++ < EXTENTS_MOST) {
+	while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0 &&
+	       count++ < EXTENTS_MOST) {
 		if (extent.length_bytes == 0 ||
 		    extent.start_bytes != last.start_bytes + last.length_bytes ||
 		    (count > 1 && extent.dirty == last.dirty))
 			abort();
 		last = extent;
 	}
-	if (more == 0 && last.start_bytes + last.length_bytes != qcow2_extents_size_bytes(extents))
+	if (more == 0 &&
+	    last.start_bytes + last.length_bytes != qcow2_dirty_extents_size_bytes(extents))
 		abort();
-	qcow2_extents_close(extents);
+	qcow2_dirty_extents_close(extents);
 }
 
 static void read_all(const struct qcow2_image *image)
@@ -137,7 +139,7 @@ static void run_command(struct qcow2_bitmap_editor *editor, const uint8_t *c)
 }
 
 /* What the file of the image is: one that can grow, or a device, full or not. */
-static void make_device(struct qcow2_source *source, struct qcow2_source_backend *backend)
+static void make_device(struct qcow2_source *source, struct q2_source_backend *backend)
 {
 	*backend = *source->backend;
 	backend->fixed_size = true;
@@ -170,7 +172,7 @@ static void tell(void *opaque, const struct qcow2_bitmap_treatment *repair)
 
 	if (!repair->cost || repair->cost[0] == '\0')
 		abort();
-	*needed += repair->remedy == QCOW2_REMEDY_NEEDED;
+	*needed += repair->remedy == QCOW2_BITMAP_REMEDY_NEEDED;
 }
 
 /* Where clusters have two owners, a plan may write to one of them; nobody would apply it. */
@@ -229,7 +231,7 @@ static void repair(struct qcow2_source *source, uint8_t choice)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t commands = (size_t)COMMANDS * COMMAND_BYTES;
-	struct qcow2_source_backend device;
+	struct q2_source_backend device;
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct qcow2_error err;

@@ -24,7 +24,7 @@ static const uint8_t image_header[104] = {
 
 static void put_checksum(uint8_t *at, const uint8_t *bytes, size_t size)
 {
-	qcow2_store_be32(at, qcow2_bitmap_file_checksum(0, (struct qcow2_bytes){bytes, size}));
+	q2_store_be32(at, qcow2_bitmap_file_checksum(0, (struct qcow2_bytes){bytes, size}));
 }
 
 static void put_right(uint8_t *bytes, size_t size, uint8_t what)
@@ -33,15 +33,15 @@ static void put_right(uint8_t *bytes, size_t size, uint8_t what)
 		return;
 	if (what & 1) {
 		memcpy(bytes, QCOW2_BITMAP_FILE_MAGIC, 8);
-		qcow2_store_be32(bytes + 8, 1);
+		q2_store_be32(bytes + 8, 1);
 	}
 	if (what & 2)
 		memset(bytes + 36, 0, 24);
 	if (what & 4) {
-		qcow2_store_be32(bytes + 12, bytes[15] % 40);
-		qcow2_store_be64(bytes + 16, 1 << 20);
-		qcow2_store_be64(bytes + 24, qcow2_bitmap_file_bits(1 << 20, bytes[15] % 40));
-		qcow2_store_be32(bytes + 32, bytes[35] & 3);
+		q2_store_be32(bytes + 12, bytes[15] % 40);
+		q2_store_be64(bytes + 16, 1 << 20);
+		q2_store_be64(bytes + 24, qcow2_bitmap_file_bits(1 << 20, bytes[15] % 40));
+		q2_store_be32(bytes + 32, bytes[35] & 3);
 	}
 	if (what & 8)
 		put_checksum(bytes + HEADER - 4, bytes, HEADER - 4);

@@ -9,7 +9,7 @@
 
 #include <qcow2/qcow2.h>
 
-#include "compat.h"
+#include "compat/compat.h"
 #include "judge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -55,7 +55,7 @@ def check_archive(out, archive):
         parts = line.split()
         if len(parts) == 3:
             out.case(f"global {parts[2]}",
-                     "" if parts[2].startswith("qcow2_") else "no qcow2_ prefix")
+                     "" if parts[2].startswith(("qcow2_", "q2_")) else "no prefix of ours")
 
 
 def writable(line):

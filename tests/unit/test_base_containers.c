@@ -16,124 +16,124 @@
 static void allocations(void **state)
 {
 	uint8_t *bytes;
-	void *nothing = qcow2_alloc(0);
+	void *nothing = q2_alloc(0);
 
 	(void)state;
 	assert_non_null(nothing);
-	qcow2_free(nothing);
-	bytes = qcow2_alloc_array(3, 5);
+	q2_free(nothing);
+	bytes = q2_alloc_array(3, 5);
 	assert_non_null(bytes);
 	for (int i = 0; i < 15; i++)
 		assert_int_equal(bytes[i], 0);
 	bytes[14] = 7;
-	bytes = qcow2_realloc_array(bytes, 3, 50);
+	bytes = q2_realloc_array(bytes, 3, 50);
 	assert_non_null(bytes);
 	assert_int_equal(bytes[14], 7);
 	/* the products overflow to 0 or to something small */
-	assert_null(qcow2_realloc_array(bytes, SIZE_MAX / 2 + 1, 2));
-	assert_null(qcow2_realloc_array(bytes, SIZE_MAX, SIZE_MAX));
+	assert_null(q2_realloc_array(bytes, SIZE_MAX / 2 + 1, 2));
+	assert_null(q2_realloc_array(bytes, SIZE_MAX, SIZE_MAX));
 	assert_int_equal(bytes[14], 7);
-	qcow2_free(bytes);
-	qcow2_free(NULL);
+	q2_free(bytes);
+	q2_free(NULL);
 }
 
 static void vector_grows_to_its_cap(void **state)
 {
-	struct qcow2_vector vector;
+	struct q2_vector vector;
 
 	(void)state;
-	qcow2_vector_init(&vector, sizeof(uint32_t), 100);
+	q2_vector_init(&vector, sizeof(uint32_t), 100);
 	for (uint32_t i = 0; i < 100; i++)
-		assert_int_equal(qcow2_vector_push(&vector, &i), QCOW2_ERROR_NONE);
+		assert_int_equal(q2_vector_push(&vector, &i), QCOW2_ERROR_NONE);
 	assert_int_equal(vector.count, 100);
-	assert_int_equal(qcow2_vector_push(&vector, &(uint32_t){0}), QCOW2_ERROR_LIMIT);
+	assert_int_equal(q2_vector_push(&vector, &(uint32_t){0}), QCOW2_ERROR_LIMIT);
 	assert_int_equal(vector.count, 100);
 	for (uint32_t i = 0; i < 100; i++)
-		assert_int_equal(*(uint32_t *)qcow2_vector_at(&vector, i), i);
-	assert_null(qcow2_vector_at(&vector, 100));
+		assert_int_equal(*(uint32_t *)q2_vector_at(&vector, i), i);
+	assert_null(q2_vector_at(&vector, 100));
 	assert_true(vector.capacity <= 100);
 
-	qcow2_vector_clear(&vector);
+	q2_vector_clear(&vector);
 	assert_int_equal(vector.count, 0);
-	assert_null(qcow2_vector_at(&vector, 0));
-	qcow2_vector_release(&vector);
-	assert_int_equal(qcow2_vector_push(&vector, &(uint32_t){9}), QCOW2_ERROR_NONE);
-	assert_int_equal(*(uint32_t *)qcow2_vector_at(&vector, 0), 9);
-	qcow2_vector_release(&vector);
+	assert_null(q2_vector_at(&vector, 0));
+	q2_vector_release(&vector);
+	assert_int_equal(q2_vector_push(&vector, &(uint32_t){9}), QCOW2_ERROR_NONE);
+	assert_int_equal(*(uint32_t *)q2_vector_at(&vector, 0), 9);
+	q2_vector_release(&vector);
 }
 
 static void vector_of_bytes(void **state)
 {
-	struct qcow2_vector vector;
+	struct q2_vector vector;
 
 	(void)state;
-	qcow2_vector_init(&vector, 1, 40);
-	assert_int_equal(qcow2_vector_append(&vector, "abc", 3), QCOW2_ERROR_NONE);
-	assert_int_equal(qcow2_vector_append(&vector, NULL, 30), QCOW2_ERROR_NONE);
-	assert_int_equal(qcow2_vector_append(&vector, NULL, 0), QCOW2_ERROR_NONE);
-	assert_int_equal(qcow2_vector_append(&vector, "12345678", 8), QCOW2_ERROR_LIMIT);
-	assert_int_equal(qcow2_vector_append(&vector, "x", SIZE_MAX), QCOW2_ERROR_LIMIT);
-	assert_int_equal(qcow2_vector_append(&vector, "1234567", 7), QCOW2_ERROR_NONE);
+	q2_vector_init(&vector, 1, 40);
+	assert_int_equal(q2_vector_append(&vector, "abc", 3), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_vector_append(&vector, NULL, 30), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_vector_append(&vector, NULL, 0), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_vector_append(&vector, "12345678", 8), QCOW2_ERROR_LIMIT);
+	assert_int_equal(q2_vector_append(&vector, "x", SIZE_MAX), QCOW2_ERROR_LIMIT);
+	assert_int_equal(q2_vector_append(&vector, "1234567", 7), QCOW2_ERROR_NONE);
 	assert_int_equal(vector.count, 40);
 	assert_memory_equal(vector.data, "abc\0\0", 5);
 	assert_memory_equal(vector.data + 32, "\0001234567", 8);
-	qcow2_vector_release(&vector);
+	q2_vector_release(&vector);
 }
 
 static void vector_without_room(void **state)
 {
-	struct qcow2_vector vector;
+	struct q2_vector vector;
 
 	(void)state;
-	qcow2_vector_init(&vector, 8, 0);
-	assert_int_equal(qcow2_vector_push(&vector, NULL), QCOW2_ERROR_LIMIT);
-	qcow2_vector_release(&vector);
+	q2_vector_init(&vector, 8, 0);
+	assert_int_equal(q2_vector_push(&vector, NULL), QCOW2_ERROR_LIMIT);
+	q2_vector_release(&vector);
 	/* the size in bytes overflows although the count is within the cap */
-	qcow2_vector_init(&vector, 16, SIZE_MAX);
-	assert_int_equal(qcow2_vector_append(&vector, NULL, SIZE_MAX / 8), QCOW2_ERROR_MEMORY);
+	q2_vector_init(&vector, 16, SIZE_MAX);
+	assert_int_equal(q2_vector_append(&vector, NULL, SIZE_MAX / 8), QCOW2_ERROR_MEMORY);
 	assert_int_equal(vector.count, 0);
-	qcow2_vector_release(&vector);
+	q2_vector_release(&vector);
 }
 
 static void bitset_members(void **state)
 {
 	static const uint64_t members[] = {0, 63, 64, 129, 199};
-	struct qcow2_bitset set;
+	struct q2_bitset set;
 	uint64_t at = 0;
 
 	(void)state;
-	assert_true(qcow2_bitset_init(&set, 200));
-	assert_int_equal(qcow2_bitset_next(&set, 0), 200);
+	assert_true(q2_bitset_init(&set, 200));
+	assert_int_equal(q2_bitset_next(&set, 0), 200);
 	for (int i = 0; i < 5; i++)
-		qcow2_bitset_add(&set, members[i]);
-	qcow2_bitset_add(&set, 130);
-	qcow2_bitset_remove(&set, 130);
-	assert_int_equal(qcow2_bitset_count(&set), 5);
+		q2_bitset_add(&set, members[i]);
+	q2_bitset_add(&set, 130);
+	q2_bitset_remove(&set, 130);
+	assert_int_equal(q2_bitset_count(&set), 5);
 	for (int i = 0; i < 5; i++) {
-		at = qcow2_bitset_next(&set, at);
+		at = q2_bitset_next(&set, at);
 		assert_int_equal(at++, members[i]);
 	}
-	assert_int_equal(qcow2_bitset_next(&set, at), 200);
-	assert_int_equal(qcow2_bitset_next(&set, UINT64_MAX), 200);
-	assert_true(qcow2_bitset_has(&set, 129));
-	assert_false(qcow2_bitset_has(&set, 130));
-	qcow2_bitset_release(&set);
+	assert_int_equal(q2_bitset_next(&set, at), 200);
+	assert_int_equal(q2_bitset_next(&set, UINT64_MAX), 200);
+	assert_true(q2_bitset_has(&set, 129));
+	assert_false(q2_bitset_has(&set, 130));
+	q2_bitset_release(&set);
 }
 
 static void bitset_sizes(void **state)
 {
-	struct qcow2_bitset set;
+	struct q2_bitset set;
 
 	(void)state;
-	assert_true(qcow2_bitset_init(&set, 0));
-	assert_int_equal(qcow2_bitset_next(&set, 0), 0);
-	assert_int_equal(qcow2_bitset_count(&set), 0);
-	qcow2_bitset_release(&set);
-	assert_true(qcow2_bitset_init(&set, 64));
-	qcow2_bitset_add(&set, 5);
-	assert_int_equal(qcow2_bitset_next(&set, 6), 64);
-	qcow2_bitset_release(&set);
-	qcow2_bitset_release(&set);
+	assert_true(q2_bitset_init(&set, 0));
+	assert_int_equal(q2_bitset_next(&set, 0), 0);
+	assert_int_equal(q2_bitset_count(&set), 0);
+	q2_bitset_release(&set);
+	assert_true(q2_bitset_init(&set, 64));
+	q2_bitset_add(&set, 5);
+	assert_int_equal(q2_bitset_next(&set, 6), 64);
+	q2_bitset_release(&set);
+	q2_bitset_release(&set);
 }
 
 /* Bit by bit, to compare with. */
@@ -157,57 +157,56 @@ static void ones_of_every_length(void **state)
 		random = random * 1103515245 + 12345;
 		bytes[i] = (uint8_t)(random >> 16);
 	}
-	assert_int_equal(qcow2_count_ones(NULL, 0), 0);
+	assert_int_equal(q2_count_ones(NULL, 0), 0);
 	for (size_t start = 0; start < 9; start++)
 		for (size_t size = 0; size <= sizeof(bytes) - start; size++)
-			assert_int_equal(qcow2_count_ones(bytes + start, size),
+			assert_int_equal(q2_count_ones(bytes + start, size),
 					 count_slowly(bytes + start, size));
 	memset(bytes, 0xff, sizeof(bytes));
-	assert_int_equal(qcow2_count_ones(bytes, sizeof(bytes)), 2400);
+	assert_int_equal(q2_count_ones(bytes, sizeof(bytes)), 2400);
 }
 
 /* The expected values are those that the authors of SipHash publish for this key and these bytes.
  */
 static void hash_of_the_published_vectors(void **state)
 {
-	static const struct qcow2_hash_key key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+	static const struct q2_hash_key key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
 	uint8_t bytes[16];
 
 	(void)state;
 	for (uint8_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = i;
-	assert_true(qcow2_hash(&key, (struct qcow2_bytes){NULL, 0}) == 0x726fdb47dd0e0e31);
-	assert_true(qcow2_hash(&key, (struct qcow2_bytes){bytes, 1}) == 0x74f839c593dc67fd);
-	assert_true(qcow2_hash(&key, (struct qcow2_bytes){bytes, 8}) == 0x93f5f5799a932462);
-	assert_true(qcow2_hash(&key, (struct qcow2_bytes){bytes, 15}) == 0xa129ca6149be45e5);
+	assert_true(q2_hash(&key, (struct qcow2_bytes){NULL, 0}) == 0x726fdb47dd0e0e31);
+	assert_true(q2_hash(&key, (struct qcow2_bytes){bytes, 1}) == 0x74f839c593dc67fd);
+	assert_true(q2_hash(&key, (struct qcow2_bytes){bytes, 8}) == 0x93f5f5799a932462);
+	assert_true(q2_hash(&key, (struct qcow2_bytes){bytes, 15}) == 0xa129ca6149be45e5);
 }
 
 static void name_set_finds_the_first(void **state)
 {
-	struct qcow2_name_set set;
+	struct q2_name_set set;
 	uint64_t earlier;
 
 	(void)state;
-	qcow2_name_set_init(&set, 1000);
+	q2_name_set_init(&set, 1000);
 	for (uint64_t i = 0; i < 1000; i++) {
 		/* neighbours in the low bits collide in the table */
 		uint64_t hash = i << 40 | (i & 3);
 
-		assert_int_equal(qcow2_name_set_insert(&set, hash, i, &earlier), QCOW2_ERROR_NONE);
-		assert_true(earlier == QCOW2_NAME_SET_NEW);
+		assert_int_equal(q2_name_set_insert(&set, hash, i, &earlier), QCOW2_ERROR_NONE);
+		assert_true(earlier == Q2_NAME_SET_NEW);
 	}
 	for (uint64_t i = 0; i < 1000; i++) {
 		uint64_t hash = i << 40 | (i & 3);
 
-		assert_int_equal(qcow2_name_set_insert(&set, hash, 5000, &earlier),
-				 QCOW2_ERROR_NONE);
+		assert_int_equal(q2_name_set_insert(&set, hash, 5000, &earlier), QCOW2_ERROR_NONE);
 		assert_true(earlier == i);
 	}
 	assert_int_equal(set.count, 1000);
-	assert_int_equal(qcow2_name_set_insert(&set, 77, 1, &earlier), QCOW2_ERROR_LIMIT);
+	assert_int_equal(q2_name_set_insert(&set, 77, 1, &earlier), QCOW2_ERROR_LIMIT);
 	assert_int_equal(set.count, 1000);
-	qcow2_name_set_release(&set);
-	qcow2_name_set_release(&set);
+	q2_name_set_release(&set);
+	q2_name_set_release(&set);
 }
 
 int main(void)

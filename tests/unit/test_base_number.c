@@ -154,10 +154,10 @@ static void an_index_has_no_unit(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(qcow2_index_parse(bad[i], strlen(bad[i]), &value));
-	assert_true(qcow2_index_parse("017..", 3, &value));
+		assert_false(q2_index_parse(bad[i], strlen(bad[i]), &value));
+	assert_true(q2_index_parse("017..", 3, &value));
 	assert_int_equal(value, 17);
-	assert_true(qcow2_index_parse("0x1fk", 4, &value));
+	assert_true(q2_index_parse("0x1fk", 4, &value));
 	assert_int_equal(value, 31);
 }
 

@@ -176,30 +176,29 @@ static void error_is_filled(void **state)
 
 	(void)state;
 	memset(&err, 0x55, sizeof(err));
-	assert_int_equal(qcow2_fail(&err, QCOW2_ERROR_BROKEN, 0x30000, "entry %d of %s", 7, "L1"),
-			 -1);
+	assert_int_equal(q2_fail(&err, QCOW2_ERROR_BROKEN, 0x30000, "entry %d of %s", 7, "L1"), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 	assert_int_equal(err.errnum, 0);
 	assert_int_equal(err.offset_bytes, 0x30000);
 	assert_string_equal(err.text, "entry 7 of L1");
 
-	assert_int_equal(qcow2_fail_errno(&err, EIO, QCOW2_NO_OFFSET, "cannot %s", "read"), -1);
+	assert_int_equal(q2_fail_errno(&err, EIO, QCOW2_NO_OFFSET, "cannot %s", "read"), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_IO);
 	assert_int_equal(err.errnum, EIO);
 	assert_true(err.offset_bytes == UINT64_MAX);
 	assert_string_equal(err.text, "cannot read: Input/output error");
 
-	assert_int_equal(qcow2_fail_memory(&err), -1);
+	assert_int_equal(q2_fail_memory(&err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
-	assert_int_equal(qcow2_fail_errno(&err, 99999, 0, "x"), -1);
+	assert_int_equal(q2_fail_errno(&err, 99999, 0, "x"), -1);
 	assert_string_equal(err.text, "x: unknown error");
 	/* an error may be wrapped into itself */
-	(void)qcow2_fail(&err, QCOW2_ERROR_IO, 0, "while y: %s", err.text);
+	(void)q2_fail(&err, QCOW2_ERROR_IO, 0, "while y: %s", err.text);
 	assert_string_equal(err.text, "while y: x: unknown error");
 
-	assert_int_equal(qcow2_fail(NULL, QCOW2_ERROR_IO, 0, "nobody listens"), -1);
-	assert_int_equal(qcow2_fail_errno(NULL, EIO, 0, "nobody listens"), -1);
-	assert_int_equal(qcow2_fail_memory(NULL), -1);
+	assert_int_equal(q2_fail(NULL, QCOW2_ERROR_IO, 0, "nobody listens"), -1);
+	assert_int_equal(q2_fail_errno(NULL, EIO, 0, "nobody listens"), -1);
+	assert_int_equal(q2_fail_memory(NULL), -1);
 }
 
 static void error_text_is_safe(void **state)
@@ -208,20 +207,20 @@ static void error_text_is_safe(void **state)
 	struct qcow2_error err;
 
 	(void)state;
-	(void)qcow2_fail(&err, QCOW2_ERROR_BROKEN, 0, "a\x1b[2J\nb\xffg\xc3\xbc\xe2\x80\xae.");
+	(void)q2_fail(&err, QCOW2_ERROR_BROKEN, 0, "a\x1b[2J\nb\xffg\xc3\xbc\xe2\x80\xae.");
 	assert_string_equal(err.text, "a?[2J?b?g\xc3\xbc?.");
 
 	/* 255 bytes of room: 127 characters of two bytes, and half of one does not go in */
 	for (size_t i = 0; i + 1 < sizeof(name); i += 2)
 		memcpy(name + i, "\xc3\xbc", 2);
 	name[sizeof(name) - 2] = '\0';
-	(void)qcow2_fail(&err, QCOW2_ERROR_BROKEN, 0, "%s", name);
+	(void)q2_fail(&err, QCOW2_ERROR_BROKEN, 0, "%s", name);
 	assert_int_equal(strlen(err.text), 254);
 	assert_true(qcow2_text_is_utf8(bytes_of(err.text)));
-	(void)qcow2_fail(&err, QCOW2_ERROR_BROKEN, 0, "x%s", name);
+	(void)q2_fail(&err, QCOW2_ERROR_BROKEN, 0, "x%s", name);
 	assert_int_equal(strlen(err.text), 255);
 	/* far longer than any draft */
-	(void)qcow2_fail_errno(&err, EIO, 0, "%4000d", 1);
+	(void)q2_fail_errno(&err, EIO, 0, "%4000d", 1);
 	assert_int_equal(strlen(err.text), 255);
 }
 

@@ -99,30 +99,31 @@ static void close_image(void)
 
 /* ---- what is tried ---- */
 
-static int find_open(const char *name, struct qcow2_extents **out)
+static int find_open(const char *name, struct qcow2_dirty_extents **out)
 {
 	struct qcow2_bitmap_dir_entry entry;
 
 	return qcow2_bitmap_find(image, text(name), &entry, &err) ||
-	       qcow2_extents_open(image, &entry, false, out, &err);
+	       qcow2_dirty_extents_open(image, &entry, false, out, &err);
 }
 
 /* What is dirty in b and not in a: 0 if all of that was told. */
 static int read_extents(void)
 {
-	struct qcow2_extents *parts[2] = {NULL, NULL}, *both = NULL;
-	struct qcow2_extent extent;
+	struct qcow2_dirty_extents *parts[2] = {NULL, NULL}, *both = NULL;
+	struct qcow2_dirty_extent extent;
 	uint64_t dirty = 0;
 	int more = -1, failed = open_image() || find_open("b", &parts[0]);
 
 	if (!failed && find_open("a", &parts[1])) {
-		qcow2_extents_close(parts[0]);
+		qcow2_dirty_extents_close(parts[0]);
 		failed = 1;
 	}
-	failed = failed || qcow2_extents_combine(QCOW2_EXTENTS_SUBTRACT, parts, 2, &both, &err);
-	while (!failed && (more = qcow2_extents_next(both, &extent, &err)) > 0)
+	failed = failed ||
+		 qcow2_dirty_extents_combine(QCOW2_DIRTY_EXTENTS_SUBTRACT, parts, 2, &both, &err);
+	while (!failed && (more = qcow2_dirty_extents_next(both, &extent, &err)) > 0)
 		dirty += extent.dirty ? extent.length_bytes : 0;
-	qcow2_extents_close(both);
+	qcow2_dirty_extents_close(both);
 	close_image();
 	if (!failed && more == 0)
 		assert_true(dirty == (1 << 20) - 5 * 512);
@@ -210,7 +211,7 @@ static int repair(void)
 /* The file as a device, which cannot grow, and on which no cluster is free. */
 static int open_device(struct qcow2_plan **plan, struct qcow2_bitmap_editor **editor)
 {
-	static struct qcow2_source_backend backend;
+	static struct q2_source_backend backend;
 
 	*plan = NULL;
 	*editor = NULL;

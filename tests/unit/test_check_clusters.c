@@ -8,24 +8,24 @@
 
 #include <cmocka.h>
 
+#include "base/crew.h"
 #include "check/classify.h"
 #include "check/clusters.h"
-#include "check/crew.h"
 
 #define CLUSTERS 40000
 
-static struct qcow2_memory memory;
+static struct q2_memory memory;
 
-static void start(struct qcow2_clusters *clusters)
+static void start(struct q2_clusters *clusters)
 {
 	memory.limit_bytes = UINT64_C(1) << 26;
-	assert_true(qcow2_clusters_init(clusters, CLUSTERS, &memory));
+	assert_true(q2_clusters_init(clusters, CLUSTERS, &memory));
 }
 
-static void assert_state(const struct qcow2_clusters *clusters, uint64_t cluster, uint64_t count,
-			 enum qcow2_use use, unsigned flags)
+static void assert_state(const struct q2_clusters *clusters, uint64_t cluster, uint64_t count,
+			 enum q2_use use, unsigned flags)
 {
-	struct qcow2_cluster_state state = qcow2_clusters_get(clusters, cluster);
+	struct q2_cluster_state state = q2_clusters_get(clusters, cluster);
 
 	assert_int_equal(state.count, count);
 	assert_int_equal(state.use, use);
@@ -34,73 +34,72 @@ static void assert_state(const struct qcow2_clusters *clusters, uint64_t cluster
 
 static void marks(void **state)
 {
-	struct qcow2_clusters c;
+	struct q2_clusters c;
 
 	(void)state;
 	start(&c);
-	assert_state(&c, 5, 0, QCOW2_USE_NONE, 0);
-	qcow2_clusters_mark(&c, 60, 10, QCOW2_USE_DATA_COPIED, 1);
-	assert_state(&c, 59, 0, QCOW2_USE_NONE, 0);
+	assert_state(&c, 5, 0, Q2_USE_NONE, 0);
+	q2_clusters_mark(&c, 60, 10, Q2_USE_DATA_COPIED, 1);
+	assert_state(&c, 59, 0, Q2_USE_NONE, 0);
 	for (uint64_t i = 60; i < 70; i++)
-		assert_state(&c, i, 1, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED);
-	assert_state(&c, 70, 0, QCOW2_USE_NONE, 0);
-	qcow2_clusters_mark(&c, 65, 1, QCOW2_USE_DATA_SHARED, 1);
-	assert_state(&c, 65, 2, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED | QCOW2_SEEN_SHARED);
-	assert_state(&c, 64, 1, QCOW2_USE_DATA_COPIED, QCOW2_SEEN_COPIED);
-	qcow2_clusters_mark(&c, 4000, 5000, QCOW2_USE_DATA, 101);
-	assert_state(&c, 4000, 101, QCOW2_USE_DATA, 0);
-	assert_state(&c, 8999, 101, QCOW2_USE_DATA, 0);
-	qcow2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, 9000);
-	assert_state(&c, 8999, 9101, QCOW2_USE_DATA, 0);
-	assert_state(&c, 8998, 101, QCOW2_USE_DATA, 0);
-	qcow2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, UINT64_MAX >> 3);
-	assert_state(&c, 8999, UINT64_MAX >> 3, QCOW2_USE_DATA, 0);
-	assert_false(qcow2_clusters_note_fresh(&c, 4096, QCOW2_USE_DATA)); /* no bitset yet */
-	qcow2_clusters_note(&c, 4096, QCOW2_USE_DATA);
-	qcow2_clusters_note(&c, 4096, QCOW2_USE_DATA); /* for the second there is no bit */
-	assert_state(&c, 4096, 102, QCOW2_USE_DATA, 0);
-	assert_true(qcow2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
-	assert_false(qcow2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
-	qcow2_clusters_note(&c, 100, QCOW2_USE_DATA_SHARED);
-	assert_state(&c, 100, 0, QCOW2_USE_NONE, 0);
-	qcow2_clusters_fold(&c, &c);
-	assert_state(&c, 4096, 103, QCOW2_USE_DATA, 0);
-	assert_state(&c, 100, 2, QCOW2_USE_DATA, QCOW2_SEEN_SHARED);
-	qcow2_clusters_mark(&c, CLUSTERS, 0, QCOW2_USE_DATA, 1);
+		assert_state(&c, i, 1, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED);
+	assert_state(&c, 70, 0, Q2_USE_NONE, 0);
+	q2_clusters_mark(&c, 65, 1, Q2_USE_DATA_SHARED, 1);
+	assert_state(&c, 65, 2, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED | Q2_SEEN_SHARED);
+	assert_state(&c, 64, 1, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED);
+	q2_clusters_mark(&c, 4000, 5000, Q2_USE_DATA, 101);
+	assert_state(&c, 4000, 101, Q2_USE_DATA, 0);
+	assert_state(&c, 8999, 101, Q2_USE_DATA, 0);
+	q2_clusters_mark(&c, 8999, 1, Q2_USE_DATA, 9000);
+	assert_state(&c, 8999, 9101, Q2_USE_DATA, 0);
+	assert_state(&c, 8998, 101, Q2_USE_DATA, 0);
+	q2_clusters_mark(&c, 8999, 1, Q2_USE_DATA, UINT64_MAX >> 3);
+	assert_state(&c, 8999, UINT64_MAX >> 3, Q2_USE_DATA, 0);
+	assert_false(q2_clusters_note_fresh(&c, 4096, Q2_USE_DATA)); /* no bitset yet */
+	q2_clusters_note(&c, 4096, Q2_USE_DATA);
+	q2_clusters_note(&c, 4096, Q2_USE_DATA); /* for the second there is no bit */
+	assert_state(&c, 4096, 102, Q2_USE_DATA, 0);
+	assert_true(q2_clusters_note_fresh(&c, 100, Q2_USE_DATA));
+	assert_false(q2_clusters_note_fresh(&c, 100, Q2_USE_DATA));
+	q2_clusters_note(&c, 100, Q2_USE_DATA_SHARED);
+	assert_state(&c, 100, 0, Q2_USE_NONE, 0);
+	q2_clusters_fold(&c, &c);
+	assert_state(&c, 4096, 103, Q2_USE_DATA, 0);
+	assert_state(&c, 100, 2, Q2_USE_DATA, Q2_SEEN_SHARED);
+	q2_clusters_mark(&c, CLUSTERS, 0, Q2_USE_DATA, 1);
 	assert_false(c.failed);
-	qcow2_clusters_release(&c);
+	q2_clusters_release(&c);
 	assert_int_equal(memory.used_bytes, 0);
 }
 
 /* Which uses may share a cluster. */
 static void conflicts(void **state)
 {
-	const enum qcow2_use data[] = {QCOW2_USE_DATA, QCOW2_USE_DATA_COPIED,
-				       QCOW2_USE_DATA_SHARED};
+	const enum q2_use data[] = {Q2_USE_DATA, Q2_USE_DATA_COPIED, Q2_USE_DATA_SHARED};
 
 	(void)state;
-	for (unsigned a = QCOW2_USE_DATA; a <= QCOW2_USE_COMPRESSED; a++) {
-		for (unsigned b = QCOW2_USE_DATA; b <= QCOW2_USE_COMPRESSED; b++) {
+	for (unsigned a = Q2_USE_DATA; a <= Q2_USE_COMPRESSED; a++) {
+		for (unsigned b = Q2_USE_DATA; b <= Q2_USE_COMPRESSED; b++) {
 			bool both_data = a <= data[2] && b <= data[2];
-			bool both_compressed = a == QCOW2_USE_COMPRESSED && a == b;
-			struct qcow2_clusters c, other;
+			bool both_compressed = a == Q2_USE_COMPRESSED && a == b;
+			struct q2_clusters c, other;
 			unsigned flags;
 
 			start(&c);
 			start(&other);
-			qcow2_clusters_mark(&c, 7, 1, (enum qcow2_use)a, 1);
-			qcow2_clusters_mark(&c, 7, 1, (enum qcow2_use)b, 1);
-			flags = qcow2_clusters_get(&c, 7).flags;
-			assert_int_equal((flags & QCOW2_SEEN_CONFLICT) != 0,
+			q2_clusters_mark(&c, 7, 1, (enum q2_use)a, 1);
+			q2_clusters_mark(&c, 7, 1, (enum q2_use)b, 1);
+			flags = q2_clusters_get(&c, 7).flags;
+			assert_int_equal((flags & Q2_SEEN_CONFLICT) != 0,
 					 !both_data && !both_compressed);
 			/* and the same if two threads saw one each */
-			qcow2_clusters_mark(&c, 9, 1, (enum qcow2_use)a, 1);
-			qcow2_clusters_mark(&other, 9, 1, (enum qcow2_use)b, 1);
-			qcow2_clusters_merge(&c, &other);
-			assert_int_equal(qcow2_clusters_get(&c, 9).flags, flags);
-			assert_int_equal(qcow2_clusters_get(&c, 9).count, 2);
-			qcow2_clusters_release(&c);
-			qcow2_clusters_release(&other);
+			q2_clusters_mark(&c, 9, 1, (enum q2_use)a, 1);
+			q2_clusters_mark(&other, 9, 1, (enum q2_use)b, 1);
+			q2_clusters_merge(&c, &other);
+			assert_int_equal(q2_clusters_get(&c, 9).flags, flags);
+			assert_int_equal(q2_clusters_get(&c, 9).count, 2);
+			q2_clusters_release(&c);
+			q2_clusters_release(&other);
 		}
 	}
 	assert_int_equal(memory.used_bytes, 0);
@@ -109,7 +108,7 @@ static void conflicts(void **state)
 /* Any split of marks among two threads comes to the same. */
 static void merging(void **state)
 {
-	struct qcow2_clusters whole, parts[2];
+	struct q2_clusters whole, parts[2];
 	uint64_t seed = 1;
 
 	(void)state;
@@ -123,47 +122,47 @@ static void merging(void **state)
 		first = (seed >> 33) % (CLUSTERS - 200);
 		count = (seed >> 20) % 130 + 1;
 		weight = (seed >> 50) % 8 == 0 ? 5000 : 1;
-		qcow2_clusters_mark(&whole, first, count, QCOW2_USE_DATA_COPIED, weight);
+		q2_clusters_mark(&whole, first, count, Q2_USE_DATA_COPIED, weight);
 		if (count % 3 == 0 && weight == 1)
 			for (uint64_t j = 0; j < count; j++)
-				qcow2_clusters_note(&parts[(seed >> 40) % 2], first + j,
-						    QCOW2_USE_DATA_COPIED);
+				q2_clusters_note(&parts[(seed >> 40) % 2], first + j,
+						 Q2_USE_DATA_COPIED);
 		else
-			qcow2_clusters_mark(&parts[(seed >> 40) % 2], first, count,
-					    QCOW2_USE_DATA_COPIED, weight);
+			q2_clusters_mark(&parts[(seed >> 40) % 2], first, count, Q2_USE_DATA_COPIED,
+					 weight);
 	}
-	qcow2_clusters_merge(&parts[0], &parts[1]);
-	qcow2_clusters_fold(&parts[0], &parts[0]);
-	qcow2_clusters_fold(&parts[0], &parts[1]);
+	q2_clusters_merge(&parts[0], &parts[1]);
+	q2_clusters_fold(&parts[0], &parts[0]);
+	q2_clusters_fold(&parts[0], &parts[1]);
 	for (uint64_t i = 0; i < CLUSTERS; i++) {
-		struct qcow2_cluster_state a = qcow2_clusters_get(&whole, i);
-		struct qcow2_cluster_state b = qcow2_clusters_get(&parts[0], i);
+		struct q2_cluster_state a = q2_clusters_get(&whole, i);
+		struct q2_cluster_state b = q2_clusters_get(&parts[0], i);
 
 		assert_true(a.count == b.count && a.use == b.use && a.flags == b.flags);
 	}
-	qcow2_clusters_release(&whole);
-	qcow2_clusters_release(&parts[0]);
-	qcow2_clusters_release(&parts[1]);
+	q2_clusters_release(&whole);
+	q2_clusters_release(&parts[0]);
+	q2_clusters_release(&parts[1]);
 	assert_int_equal(memory.used_bytes, 0);
 }
 
 /* The limit holds, is noticed, and nothing is lost of what was there. */
 static void limits(void **state)
 {
-	struct qcow2_memory small = {.limit_bytes = 100000};
-	struct qcow2_clusters c;
+	struct q2_memory small = {.limit_bytes = 100000};
+	struct q2_clusters c;
 
 	(void)state;
-	assert_false(qcow2_clusters_init(&c, (UINT64_C(1) << 48) + 1, &small));
-	qcow2_clusters_release(&c);
-	assert_true(qcow2_clusters_init(&c, UINT64_C(1) << 34, &small));
+	assert_false(q2_clusters_init(&c, (UINT64_C(1) << 48) + 1, &small));
+	q2_clusters_release(&c);
+	assert_true(q2_clusters_init(&c, UINT64_C(1) << 34, &small));
 	for (uint64_t i = 0; i < 100; i++)
-		qcow2_clusters_mark(&c, i * 5000, 1, QCOW2_USE_DATA, 2);
+		q2_clusters_mark(&c, i * 5000, 1, Q2_USE_DATA, 2);
 	assert_true(c.failed);
 	assert_true(small.limited);
 	assert_true(small.used_bytes <= small.limit_bytes);
-	assert_int_equal(qcow2_clusters_get(&c, 0).count, 2);
-	qcow2_clusters_release(&c);
+	assert_int_equal(q2_clusters_get(&c, 0).count, 2);
+	q2_clusters_release(&c);
 	assert_int_equal(small.used_bytes, 0);
 }
 
@@ -176,17 +175,17 @@ static void classes(void **state)
 	(void)state;
 	for (unsigned order = 0; order <= 6; order++) {
 		for (unsigned round = 0; round < 200; round++) {
-			struct qcow2_refcount_classes fast, slow;
+			struct q2_refcount_classes fast, slow;
 
 			for (size_t i = 0; i < sizeof(bytes); i++) {
 				seed = seed * UINT64_C(6364136223846793005) + 1;
 				bytes[i] = (uint8_t)(seed >> 60 < 12 ? seed >> 56 & 1 : seed >> 40);
 			}
-			fast = qcow2_classify_choose(order)(bytes);
-			slow = qcow2_classify_portable(order)(bytes);
+			fast = q2_classify_choose(order)(bytes);
+			slow = q2_classify_portable(order)(bytes);
 			assert_true(fast.zero == slow.zero && fast.one == slow.one);
 			for (unsigned i = 0; i < 64; i++) {
-				uint64_t count = qcow2_refcount_at(bytes, i, 1U << order);
+				uint64_t count = q2_refcount_at(bytes, i, 1U << order);
 
 				assert_int_equal(slow.zero >> i & 1, count == 0);
 				assert_int_equal(slow.one >> i & 1, count == 1);
@@ -207,18 +206,18 @@ static bool count_piece(void *opaque, unsigned worker, uint64_t piece)
 static void crews(void **state)
 {
 	static _Atomic uint64_t done[1000];
-	struct qcow2_crew_work work = {.work = count_piece, .opaque = (void *)done};
+	struct q2_crew_work work = {.work = count_piece, .opaque = (void *)done};
 
 	(void)state;
 	for (work.threads = 1; work.threads < 9; work.threads += 3) {
 		work.pieces = 700;
-		assert_true(qcow2_crew_run(&work));
+		assert_true(q2_crew_run(&work));
 		for (size_t i = 0; i < 700; i++) {
 			assert_int_equal(done[i], 1);
 			done[i] = 0;
 		}
 		work.pieces = 1000;
-		assert_false(qcow2_crew_run(&work));
+		assert_false(q2_crew_run(&work));
 		memset((void *)done, 0, sizeof(done));
 	}
 }

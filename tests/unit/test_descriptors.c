@@ -75,16 +75,16 @@ static int open_each(unsigned closed)
 	if (qcow2_source_open_for_edit(image, 0, &source, &err) || !chatter_is_lost(closed))
 		return 2;
 	qcow2_source_close(source);
-	if (qcow2_source_create(undo_path, &source, &err) || !chatter_is_lost(closed))
+	if (q2_source_create(undo_path, &source, &err) || !chatter_is_lost(closed))
 		return 3;
-	if (qcow2_source_reopen(undo_path, &again, &err) || !chatter_is_lost(closed))
+	if (q2_source_reopen(undo_path, &again, &err) || !chatter_is_lost(closed))
 		return 4;
 	qcow2_source_close(source);
 	qcow2_source_close(again);
-	if (qcow2_source_create_unnamed(image, &source, &err) || !chatter_is_lost(closed))
+	if (q2_source_create_unnamed(image, &source, &err) || !chatter_is_lost(closed))
 		return 9;
 	qcow2_source_close(source);
-	if (qcow2_source_sync_name(undo_path, &err) || !qcow2_source_remove(undo_path) ||
+	if (q2_source_sync_name(undo_path, &err) || !q2_source_remove(undo_path) ||
 	    !chatter_is_lost(closed))
 		return 5;
 	return 0;

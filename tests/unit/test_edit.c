@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "edit/plan.h"
+#include "plan/plan.h"
 #include "source/source.h"
 #include "source/write.h"
 
@@ -243,7 +243,7 @@ static void large_places(void **state)
 	struct scene *scene = *state;
 	size_t size = (size_t)(5 * MIB / 2);
 	uint8_t *bytes = malloc(size);
-	struct qcow2_places places;
+	struct q2_places places;
 
 	assert_non_null(bytes);
 	memset(bytes, 0xa5, size);
@@ -255,13 +255,13 @@ static void large_places(void **state)
 					  (struct qcow2_bytes){bytes, size}, "larger", &err),
 			 0);
 	free(bytes);
-	assert_int_equal(qcow2_plan_places(scene->plan, &places, &err), 0);
+	assert_int_equal(q2_plan_places(scene->plan, &places, &err), 0);
 	/* The last four bytes are of the earlier phase. */
 	assert_int_equal(places.count, 4);
 	assert_int_equal(places.items[0].offset_bytes, 4);
 	assert_int_equal(places.items[0].size_bytes, MIB);
 	assert_int_equal(places.items[3].offset_bytes + places.items[3].size_bytes, size + 8);
-	qcow2_places_release(&places);
+	q2_places_release(&places);
 	apply(scene);
 	undo_all(scene);
 }
@@ -291,9 +291,9 @@ static void limits(void **state)
 	assert_int_equal(qcow2_plan_new(reader, &plan, &err), 0);
 	assert_int_equal(qcow2_plan_apply(plan, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
-	assert_int_equal(qcow2_source_write(reader, 0, &byte, 1, &err), -1);
-	assert_int_equal(qcow2_source_resize(reader, 0, &err), -1);
-	assert_int_equal(qcow2_source_sync(reader, &err), -1);
+	assert_int_equal(q2_source_write(reader, 0, &byte, 1, &err), -1);
+	assert_int_equal(q2_source_resize(reader, 0, &err), -1);
+	assert_int_equal(q2_source_sync(reader, &err), -1);
 	qcow2_plan_free(plan);
 	qcow2_source_close(reader);
 	assert_int_equal(qcow2_plan_apply(scene->plan, NULL, &err), 0); /* nothing to do */
@@ -322,15 +322,15 @@ static void somebody_appends(void **state)
 	struct scene *scene = *state;
 	int fd = open(scene->image, O_WRONLY | O_APPEND | O_CLOEXEC);
 
-	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES + 512, &err), 0);
-	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES, &err), 0);
-	assert_int_equal(qcow2_source_write(scene->source, FILE_BYTES, "ours", 4, &err), 0);
-	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES, &err), 0);
+	assert_int_equal(q2_source_resize(scene->source, FILE_BYTES + 512, &err), 0);
+	assert_int_equal(q2_source_resize(scene->source, FILE_BYTES, &err), 0);
+	assert_int_equal(q2_source_write(scene->source, FILE_BYTES, "ours", 4, &err), 0);
+	assert_int_equal(q2_source_resize(scene->source, FILE_BYTES, &err), 0);
 	assert_int_equal(file_size(scene), FILE_BYTES);
 	assert_int_equal(write(fd, "theirs", 6), 6);
-	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES - 1, &err), -1);
+	assert_int_equal(q2_source_resize(scene->source, FILE_BYTES - 1, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_IN_USE);
-	assert_int_equal(qcow2_source_resize(scene->source, FILE_BYTES + 2, &err), -1);
+	assert_int_equal(q2_source_resize(scene->source, FILE_BYTES + 2, &err), -1);
 	assert_int_equal(file_size(scene), FILE_BYTES + 6);
 	assert_int_equal(close(fd), 0);
 }
@@ -349,7 +349,7 @@ static void wrong_image(void **state)
 	assert_int_equal(qcow2_undo_apply(undo, reader, NULL, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 	qcow2_source_close(reader);
-	assert_int_equal(qcow2_source_write(scene->source, 41, "y", 1, &err), 0);
+	assert_int_equal(q2_source_write(scene->source, 41, "y", 1, &err), 0);
 	assert_int_equal(qcow2_undo_apply(undo, scene->source, NULL, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_MISMATCH);
 	qcow2_undo_close(undo);
@@ -359,7 +359,7 @@ static void wrong_image(void **state)
 static void device(void **state)
 {
 	struct scene *scene = *state;
-	static struct qcow2_source_backend backend; /* in use until teardown */
+	static struct q2_source_backend backend; /* in use until teardown */
 	struct qcow2_undo *undo;
 
 	backend = *scene->source->backend;
@@ -372,7 +372,7 @@ static void device(void **state)
 					  "past the end", &err),
 			 -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
-	assert_int_equal(qcow2_source_write(scene->source, FILE_BYTES, "x", 1, &err), -1);
+	assert_int_equal(q2_source_write(scene->source, FILE_BYTES, "x", 1, &err), -1);
 	plan_text(scene, QCOW2_PHASE_POINT, FILE_BYTES - 2, "xy");
 	apply(scene);
 	assert_int_equal(qcow2_undo_open(scene->undo, &undo, &err), 0);
@@ -447,7 +447,7 @@ static void own_backend(void **state)
 	assert_int_equal(qcow2_plan_apply(plan, NULL, &err), -1);
 	assert_int_equal(err.errnum, EIO);
 	memory.fails = 0;
-	assert_int_equal(qcow2_source_resize(source, 32, &err), 0);
+	assert_int_equal(q2_source_resize(source, 32, &err), 0);
 	assert_int_equal(qcow2_plan_apply(plan, NULL, &err), 0);
 	assert_int_equal(memory.size, 43);
 	assert_memory_equal(memory.bytes + 40, "new", 3);

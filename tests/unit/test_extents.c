@@ -40,27 +40,27 @@ static void make(const char *entries)
 	}
 }
 
-static struct qcow2_extents *open_extents(uint32_t table_size)
+static struct qcow2_dirty_extents *open_extents(uint32_t table_size)
 {
 	const struct qcow2_bitmap_dir_entry entry = {.bitmap_table_offset = TABLE_AT,
 						     .bitmap_table_size = table_size,
 						     .granularity_bits = 10};
-	struct qcow2_extents *extents;
+	struct qcow2_dirty_extents *extents;
 
-	assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), 0);
-	assert_true(qcow2_extents_size_bytes(extents) == DISK_BYTES);
+	assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), 0);
+	assert_true(qcow2_dirty_extents_size_bytes(extents) == DISK_BYTES);
 	return extents;
 }
 
 /* All extents of a stream, which is closed, are just the expected bits. */
-static void compare(struct qcow2_extents *extents)
+static void compare(struct qcow2_dirty_extents *extents)
 {
-	struct qcow2_extent extent;
+	struct qcow2_dirty_extent extent;
 	uint64_t at = 0;
 	bool last = false;
 	int more;
 
-	while ((more = qcow2_extents_next(extents, &extent, &err)) > 0) {
+	while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0) {
 		uint64_t first = extent.start_bytes / GRANULE;
 		uint64_t end = (extent.start_bytes + extent.length_bytes + GRANULE - 1) / GRANULE;
 
@@ -73,8 +73,8 @@ static void compare(struct qcow2_extents *extents)
 	}
 	assert_int_equal(more, 0);
 	assert_true(at == DISK_BYTES);
-	assert_int_equal(qcow2_extents_next(extents, &extent, &err), 0);
-	qcow2_extents_close(extents);
+	assert_int_equal(qcow2_dirty_extents_next(extents, &extent, &err), 0);
+	qcow2_dirty_extents_close(extents);
 }
 
 static void fill(unsigned share)
@@ -142,20 +142,20 @@ static void every_bit_changes(void **state)
 		const struct qcow2_bitmap_dir_entry entry = {.bitmap_table_offset = TABLE_AT,
 							     .bitmap_table_size = table_size,
 							     .granularity_bits = 10};
-		struct qcow2_extents *extents;
-		struct qcow2_extent extent;
+		struct qcow2_dirty_extents *extents;
+		struct qcow2_dirty_extent extent;
 
 		make("dddddddddddddddddddddddddddddddddddddddd");
 		put_be(bytes + 24, 8, bits * GRANULE);
 		open_bytes(STORED_BYTES);
-		assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), 0);
-		for (; qcow2_extents_next(extents, &extent, &err) > 0; found++) {
+		assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), 0);
+		for (; qcow2_dirty_extents_next(extents, &extent, &err) > 0; found++) {
 			assert_true(extent.start_bytes == found * GRANULE);
 			assert_true(extent.length_bytes == GRANULE);
 			assert_int_equal(extent.dirty, found % 2 == 0);
 		}
 		assert_true(found == bits);
-		qcow2_extents_close(extents);
+		qcow2_dirty_extents_close(extents);
 	}
 }
 
@@ -173,8 +173,8 @@ static void file_ends_early(void **state)
 static void wrong_entries(void **state)
 {
 	static const uint64_t wrong[] = {2, UINT64_C(1) << 63, DATA_AT | 1};
-	struct qcow2_extents *extents;
-	struct qcow2_extent extent;
+	struct qcow2_dirty_extents *extents;
+	struct qcow2_dirty_extent extent;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -182,10 +182,10 @@ static void wrong_entries(void **state)
 		put_be(bytes + TABLE_AT + 8, 8, wrong[i]);
 		open_bytes(STORED_BYTES);
 		extents = open_extents(ENTRIES);
-		assert_int_equal(qcow2_extents_next(extents, &extent, &err), -1);
+		assert_int_equal(qcow2_dirty_extents_next(extents, &extent, &err), -1);
 		assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 		assert_true(err.offset_bytes == TABLE_AT + 8);
-		qcow2_extents_close(extents);
+		qcow2_dirty_extents_close(extents);
 	}
 }
 
@@ -211,15 +211,15 @@ static void strict(void **state)
 							     .bitmap_table_size =
 								     cases[i].table_size,
 							     .granularity_bits = 10};
-		struct qcow2_extents *extents;
-		struct qcow2_extent extent;
+		struct qcow2_dirty_extents *extents;
+		struct qcow2_dirty_extent extent;
 		int more;
 
 		make(cases[i].entries);
 		if (cases[i].second > 0)
 			put_be(bytes + TABLE_AT + 8, 8, cases[i].second);
 		open_bytes(STORED_BYTES);
-		assert_int_equal(qcow2_extents_open(image, &entry, false, &extents, &err),
+		assert_int_equal(qcow2_dirty_extents_open(image, &entry, false, &extents, &err),
 				 cases[i].opens);
 		if (cases[i].opens < 0) {
 			assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
@@ -227,26 +227,26 @@ static void strict(void **state)
 			continue;
 		}
 		do
-			more = qcow2_extents_next(extents, &extent, &err);
+			more = qcow2_dirty_extents_next(extents, &extent, &err);
 		while (more > 0);
 		assert_int_equal(more, cases[i].reads);
 		if (more < 0) {
 			assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 			assert_true(err.offset_bytes == TABLE_AT + 8);
 		}
-		qcow2_extents_close(extents);
+		qcow2_dirty_extents_close(extents);
 	}
 }
 
 static void table_that_is_not_stored(void **state)
 {
 	const struct qcow2_bitmap_dir_entry entry = {.granularity_bits = 64};
-	struct qcow2_extents *extents;
+	struct qcow2_dirty_extents *extents;
 
 	(void)state;
 	make("");
 	open_bytes(STORED_BYTES);
-	assert_int_equal(qcow2_extents_open(image, &entry, true, &extents, &err), -1);
+	assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 }
 
@@ -254,11 +254,11 @@ static void table_that_is_not_stored(void **state)
 static void operations(void **state)
 {
 	static bool each[3][BITS];
-	struct qcow2_extents *parts[3], *all;
+	struct qcow2_dirty_extents *parts[3], *all;
 
 	(void)state;
 	srand(7);
-	for (int operation = QCOW2_EXTENTS_UNION; operation <= QCOW2_EXTENTS_SUBTRACT;
+	for (int operation = QCOW2_DIRTY_EXTENTS_UNION; operation <= QCOW2_DIRTY_EXTENTS_SUBTRACT;
 	     operation++) {
 		/* Streams read their data while the bytes are there: one image for all three. */
 		memset(bytes + DATA_AT, 0, STORED_BYTES - DATA_AT);
@@ -275,19 +275,21 @@ static void operations(void **state)
 				.bitmap_table_size = ENTRIES,
 				.granularity_bits = 10};
 
-			assert_int_equal(qcow2_extents_open(image, &entry, true, &parts[i], &err),
-					 0);
+			assert_int_equal(
+				qcow2_dirty_extents_open(image, &entry, true, &parts[i], &err), 0);
 		}
 		for (size_t bit = 0; bit < BITS; bit++) {
 			bool a = each[0][bit], b = each[1][bit], c = each[2][bit];
 
-			expected[bit] = operation == QCOW2_EXTENTS_UNION       ? a || b || c
-					: operation == QCOW2_EXTENTS_INTERSECT ? a && b && c
-									       : a && !b && !c;
+			expected[bit] = operation == QCOW2_DIRTY_EXTENTS_UNION ? a || b || c
+					: operation == QCOW2_DIRTY_EXTENTS_INTERSECT
+						? a && b && c
+						: a && !b && !c;
 		}
-		assert_int_equal(qcow2_extents_combine((enum qcow2_extents_operation)operation,
-						       parts, 3, &all, &err),
-				 0);
+		assert_int_equal(
+			qcow2_dirty_extents_combine((enum qcow2_dirty_extents_operation)operation,
+						    parts, 3, &all, &err),
+			0);
 		compare(all);
 	}
 }

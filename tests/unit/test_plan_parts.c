@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "edit/plan.h"
+#include "plan/plan.h"
 
 #include <cmocka.h>
 
@@ -39,13 +39,13 @@ static void note(void *opaque, uint32_t write)
 	((bool *)opaque)[write] = true;
 }
 
-static void compare(const struct qcow2_segments *segments, const struct model *model)
+static void compare(const struct q2_segments *segments, const struct model *model)
 {
-	struct qcow2_segment_at at;
-	const struct qcow2_segment *segment = qcow2_segments_find(segments, 0, &at);
+	struct q2_segment_at at;
+	const struct q2_segment *segment = q2_segments_find(segments, 0, &at);
 	uint64_t byte = 0;
 
-	for (; segment; segment = qcow2_segments_next(segments, &at)) {
+	for (; segment; segment = q2_segments_next(segments, &at)) {
 		assert_true(segment->size_bytes > 0 && segment->offset_bytes >= byte);
 		for (; byte < segment->offset_bytes; byte++)
 			assert_int_equal(model->write[byte], 0);
@@ -59,12 +59,12 @@ static void compare(const struct qcow2_segments *segments, const struct model *m
 }
 
 /* The first segment that ends behind each byte. */
-static void compare_finds(const struct qcow2_segments *segments, const struct model *model)
+static void compare_finds(const struct q2_segments *segments, const struct model *model)
 {
-	struct qcow2_segment_at at;
+	struct q2_segment_at at;
 
 	for (uint64_t byte = 0; byte < SPACE; byte += 7) {
-		const struct qcow2_segment *segment = qcow2_segments_find(segments, byte, &at);
+		const struct q2_segment *segment = q2_segments_find(segments, byte, &at);
 
 		if (model->write[byte] != 0) {
 			assert_non_null(segment);
@@ -76,12 +76,12 @@ static void compare_finds(const struct qcow2_segments *segments, const struct mo
 	}
 }
 
-static void add_random(struct qcow2_segments *segments, struct model *model, uint32_t number,
+static void add_random(struct q2_segments *segments, struct model *model, uint32_t number,
 		       uint64_t *random)
 {
 	bool overlaps[WRITES] = {false}, expected[WRITES] = {false};
 	uint64_t most = next_random(random) % 16 == 0 ? SPACE : 24;
-	struct qcow2_segment segment = {
+	struct q2_segment segment = {
 		.offset_bytes = next_random(random) % SPACE,
 		.size_bytes = 1 + next_random(random) % most,
 		.write = number,
@@ -100,7 +100,7 @@ static void add_random(struct qcow2_segments *segments, struct model *model, uin
 		model->write[byte] = number + 1;
 		model->phase[byte] = segment.phase;
 	}
-	assert_true(qcow2_segments_add(segments, &segment, note, overlaps));
+	assert_true(q2_segments_add(segments, &segment, note, overlaps));
 	assert_memory_equal(overlaps, expected, sizeof(overlaps));
 }
 
@@ -109,42 +109,42 @@ static void segments_are_the_model(void **state)
 	(void)state;
 	for (uint64_t round = 0; round < ROUNDS; round++) {
 		struct model model = {.write = {0}};
-		struct qcow2_segments segments;
+		struct q2_segments segments;
 		uint64_t random = round;
 		uint32_t count = round % 4 == 0 ? WRITES : 60;
 
-		qcow2_segments_init(&segments);
+		q2_segments_init(&segments);
 		for (uint32_t i = 0; i < count; i++)
 			add_random(&segments, &model, i, &random);
 		compare(&segments, &model);
 		compare_finds(&segments, &model);
-		qcow2_segments_release(&segments);
+		q2_segments_release(&segments);
 	}
 }
 
 static void many_blocks(void **state)
 {
-	struct qcow2_segments segments;
-	struct qcow2_segment_at at;
-	const struct qcow2_segment *segment;
-	struct qcow2_segment all = {.offset_bytes = 0, .size_bytes = 1 << 24, .write = 1};
+	struct q2_segments segments;
+	struct q2_segment_at at;
+	const struct q2_segment *segment;
+	struct q2_segment all = {.offset_bytes = 0, .size_bytes = 1 << 24, .write = 1};
 	uint64_t count = 0;
 
 	(void)state;
-	qcow2_segments_init(&segments);
+	q2_segments_init(&segments);
 	for (uint64_t i = 0; i < 100000; i++) {
-		const struct qcow2_segment one = {i * 7919 % 100000 * 16, 8, (uint32_t)i, 0};
+		const struct q2_segment one = {i * 7919 % 100000 * 16, 8, (uint32_t)i, 0};
 
-		assert_true(qcow2_segments_add(&segments, &one, NULL, NULL));
+		assert_true(q2_segments_add(&segments, &one, NULL, NULL));
 	}
-	segment = qcow2_segments_find(&segments, 0, &at);
-	for (; segment; segment = qcow2_segments_next(&segments, &at))
+	segment = q2_segments_find(&segments, 0, &at);
+	for (; segment; segment = q2_segments_next(&segments, &at))
 		assert_int_equal(segment->offset_bytes, 16 * count++);
 	assert_int_equal(count, 100000);
-	assert_true(qcow2_segments_add(&segments, &all, NULL, NULL));
+	assert_true(q2_segments_add(&segments, &all, NULL, NULL));
 	assert_int_equal(segments.count, 1);
 	assert_int_equal(segments.blocks[0]->count, 1);
-	qcow2_segments_release(&segments);
+	q2_segments_release(&segments);
 }
 
 /* Bytes that depend on where they are. */
@@ -154,7 +154,7 @@ static void fill(uint8_t *bytes, size_t size, uint64_t number)
 		bytes[i] = (uint8_t)((i + number) * 131 >> 3);
 }
 
-static void put_and_get(struct qcow2_store *store, uint64_t total)
+static void put_and_get(struct q2_store *store, uint64_t total)
 {
 	static uint8_t bytes[300001], got[300001];
 	uint64_t places[1000], count = 0, at;
@@ -164,8 +164,8 @@ static void put_and_get(struct qcow2_store *store, uint64_t total)
 		size_t size = 1 + next_random(&random) % (sizeof(bytes) - 1);
 
 		fill(bytes, size, count);
-		assert_int_equal(
-			qcow2_store_put(store, (struct qcow2_bytes){bytes, size}, &at, &err), 0);
+		assert_int_equal(q2_store_put(store, (struct qcow2_bytes){bytes, size}, &at, &err),
+				 0);
 		assert_true(count < 1000);
 		places[count++] = at;
 	}
@@ -174,86 +174,81 @@ static void put_and_get(struct qcow2_store *store, uint64_t total)
 		size_t size = 1 + next_random(&random) % (sizeof(bytes) - 1), from = size / 3;
 
 		fill(bytes, size, i);
-		assert_int_equal(qcow2_store_get(store, places[i] + from, got, size - from, &err),
-				 0);
+		assert_int_equal(q2_store_get(store, places[i] + from, got, size - from, &err), 0);
 		assert_memory_equal(got, bytes + from, size - from);
 	}
 }
 
 static void store_in_memory(void **state)
 {
-	struct qcow2_store store;
+	struct q2_store store;
 	uint8_t byte = 1;
 	uint64_t at;
 
 	(void)state;
-	qcow2_store_init(&store);
-	store.memory_most = 4 * QCOW2_STORE_CHUNK_BYTES;
-	put_and_get(&store, 3 * QCOW2_STORE_CHUNK_BYTES);
-	while (qcow2_store_put(&store, (struct qcow2_bytes){&byte, 1}, &at, &err) == 0)
+	q2_store_init(&store);
+	store.memory_most = 4 * Q2_STORE_CHUNK_BYTES;
+	put_and_get(&store, 3 * Q2_STORE_CHUNK_BYTES);
+	while (q2_store_put(&store, (struct qcow2_bytes){&byte, 1}, &at, &err) == 0)
 		;
 	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
-	assert_int_equal(store.end_bytes, 4 * QCOW2_STORE_CHUNK_BYTES);
+	assert_int_equal(store.end_bytes, 4 * Q2_STORE_CHUNK_BYTES);
 	assert_null(store.file);
-	qcow2_store_release(&store);
+	q2_store_release(&store);
 }
 
 static void store_in_a_file(void **state)
 {
 	char folder[] = "/tmp/store-XXXXXX", beside[64];
-	struct qcow2_store store;
+	struct q2_store store;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	snprintf(beside, sizeof(beside), "%s/undo", folder);
-	qcow2_store_init(&store);
-	assert_int_equal(qcow2_store_spill_beside(&store, beside, &err), 0);
-	store.memory_most = 2 * QCOW2_STORE_CHUNK_BYTES;
-	put_and_get(&store, 20 * QCOW2_STORE_CHUNK_BYTES);
+	q2_store_init(&store);
+	assert_int_equal(q2_store_spill_beside(&store, beside, &err), 0);
+	store.memory_most = 2 * Q2_STORE_CHUNK_BYTES;
+	put_and_get(&store, 20 * Q2_STORE_CHUNK_BYTES);
 	assert_non_null(store.file);
 	assert_int_equal(store.chunk_count, 2);
 	/* It has no name: the folder is empty. */
 	assert_int_equal(rmdir(folder), 0);
-	qcow2_store_release(&store);
+	q2_store_release(&store);
 }
 
 static void store_without_its_folder(void **state)
 {
-	struct qcow2_store store;
+	struct q2_store store;
 	uint64_t at;
 
 	(void)state;
-	qcow2_store_init(&store);
-	assert_int_equal(qcow2_store_spill_beside(&store, "/nowhere/undo", &err), 0);
+	q2_store_init(&store);
+	assert_int_equal(q2_store_spill_beside(&store, "/nowhere/undo", &err), 0);
 	store.memory_most = 0;
 	assert_int_equal(
-		qcow2_store_put(&store, (struct qcow2_bytes){(const uint8_t *)"x", 1}, &at, &err),
-		-1);
+		q2_store_put(&store, (struct qcow2_bytes){(const uint8_t *)"x", 1}, &at, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_IO);
 	assert_non_null(strstr(err.text, "/nowhere/undo"));
-	qcow2_store_release(&store);
+	q2_store_release(&store);
 }
 
 static void places_join(void **state)
 {
-	struct qcow2_places places = {.items = NULL};
+	struct q2_places places = {.items = NULL};
 
 	(void)state;
-	assert_true(qcow2_places_add(&places, &(struct qcow2_place){10, 5, 1}));
-	assert_true(qcow2_places_add(&places, &(struct qcow2_place){15, 5, 1}));
-	assert_true(qcow2_places_add(&places,
-				     &(struct qcow2_place){21, QCOW2_PLACE_MOST_BYTES + 1, 1}));
-	assert_true(qcow2_places_add(&places,
-				     &(struct qcow2_place){22 + QCOW2_PLACE_MOST_BYTES, 3, 1}));
+	assert_true(q2_places_add(&places, &(struct q2_place){10, 5, 1}));
+	assert_true(q2_places_add(&places, &(struct q2_place){15, 5, 1}));
+	assert_true(q2_places_add(&places, &(struct q2_place){21, Q2_PLACE_MOST_BYTES + 1, 1}));
+	assert_true(q2_places_add(&places, &(struct q2_place){22 + Q2_PLACE_MOST_BYTES, 3, 1}));
 	/* What another phase writes is put back at another time. */
-	assert_true(qcow2_places_add(&places,
-				     &(struct qcow2_place){25 + QCOW2_PLACE_MOST_BYTES, 2, 2}));
+	assert_true(q2_places_add(&places, &(struct q2_place){25 + Q2_PLACE_MOST_BYTES, 2, 2}));
 	assert_int_equal(places.count, 4);
 	assert_int_equal(places.items[0].size_bytes, 10);
-	assert_int_equal(places.items[1].size_bytes, QCOW2_PLACE_MOST_BYTES);
-	assert_int_equal(places.items[2].offset_bytes, 21 + QCOW2_PLACE_MOST_BYTES);
+	assert_int_equal(places.items[1].size_bytes, Q2_PLACE_MOST_BYTES);
+	assert_int_equal(places.items[2].offset_bytes, 21 + Q2_PLACE_MOST_BYTES);
 	assert_int_equal(places.items[2].size_bytes, 4);
-	qcow2_places_release(&places);
+	q2_places_release(&places);
 }
 
 int main(void)

@@ -193,10 +193,10 @@ static void new_file_without_memory(void **state)
 	(void)state;
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	faults_fail_allocation = 1;
-	assert_int_equal(qcow2_source_create(fresh, &source, &err), -1);
+	assert_int_equal(q2_source_create(fresh, &source, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
 	assert_int_equal(access(fresh, F_OK), -1);
-	assert_int_equal(qcow2_source_create(path, &source, &err), -1);
+	assert_int_equal(q2_source_create(path, &source, &err), -1);
 	assert_int_equal(err.errnum, EEXIST);
 	assert_int_equal(access(path, F_OK), 0);
 	assert_null(source);
@@ -221,39 +221,39 @@ static void descriptor_is_closed_on_exec_and_on_close(void **state)
 
 static void containers_without_memory(void **state)
 {
-	struct qcow2_vector vector;
-	struct qcow2_bitset set;
-	struct qcow2_name_set names;
+	struct q2_vector vector;
+	struct q2_bitset set;
+	struct q2_name_set names;
 	uint64_t earlier;
 
 	(void)state;
-	qcow2_vector_init(&vector, 1, 100);
-	assert_int_equal(qcow2_vector_append(&vector, "0123456789abcdef", 16), QCOW2_ERROR_NONE);
+	q2_vector_init(&vector, 1, 100);
+	assert_int_equal(q2_vector_append(&vector, "0123456789abcdef", 16), QCOW2_ERROR_NONE);
 	faults_fail_allocation = 1;
-	assert_int_equal(qcow2_vector_push(&vector, "x"), QCOW2_ERROR_MEMORY);
+	assert_int_equal(q2_vector_push(&vector, "x"), QCOW2_ERROR_MEMORY);
 	assert_int_equal(vector.count, 16);
 	assert_memory_equal(vector.data, "0123456789abcdef", 16);
-	assert_int_equal(qcow2_vector_push(&vector, "x"), QCOW2_ERROR_NONE);
-	qcow2_vector_release(&vector);
+	assert_int_equal(q2_vector_push(&vector, "x"), QCOW2_ERROR_NONE);
+	q2_vector_release(&vector);
 
 	faults_fail_allocation = 1;
-	assert_false(qcow2_bitset_init(&set, 100));
-	qcow2_bitset_release(&set);
+	assert_false(q2_bitset_init(&set, 100));
+	q2_bitset_release(&set);
 
-	qcow2_name_set_init(&names, 100);
+	q2_name_set_init(&names, 100);
 	for (uint64_t i = 0; i < 16; i++)
-		assert_int_equal(qcow2_name_set_insert(&names, i, i, &earlier), QCOW2_ERROR_NONE);
+		assert_int_equal(q2_name_set_insert(&names, i, i, &earlier), QCOW2_ERROR_NONE);
 	faults_fail_allocation = 1;
-	assert_int_equal(qcow2_name_set_insert(&names, 16, 16, &earlier), QCOW2_ERROR_MEMORY);
+	assert_int_equal(q2_name_set_insert(&names, 16, 16, &earlier), QCOW2_ERROR_MEMORY);
 	assert_int_equal(names.count, 16);
-	assert_int_equal(qcow2_name_set_insert(&names, 3, 99, &earlier), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_name_set_insert(&names, 3, 99, &earlier), QCOW2_ERROR_NONE);
 	assert_int_equal(earlier, 3);
-	qcow2_name_set_release(&names);
+	q2_name_set_release(&names);
 
 	faults_fail_allocation = 1;
-	assert_null(qcow2_alloc(8));
+	assert_null(q2_alloc(8));
 	faults_fail_allocation = 1;
-	assert_null(qcow2_alloc_buffer(8));
+	assert_null(q2_alloc_buffer(8));
 }
 
 int main(void)

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* The way of every change: plan, judge, show, apply. See change.h. */
+#include "common/change.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int change_fail(const struct change *change, const struct qcow2_error *err)
+{
+	return report_error(change->command, change->report.file, err);
+}
+
+int change_fail_text(const struct change *change, const char *text)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(err.text, sizeof(err.text), "%s", text);
+	return change_fail(change, &err);
+}
+
+/* Chooses where the undo file goes, and sees that it can go there. */
+static int place_undo_file(struct change *change)
+{
+	int code;
+
+	if (change->report.dry_run || qcow2_plan_count(change->report.plan) == 0)
+		return EXIT_FINE;
+	code = undo_place_choose(change->command, &change->undo, change->report.file,
+				 &change->place);
+	if (code == EXIT_FINE)
+		code = undo_place_prepare(change->command, &change->place);
+	if (code == EXIT_FINE && change->place.path[0])
+		change->report.undo_file = change->place.path;
+	return code;
+}
+
+/* What no program that does not know the feature may touch. */
+static int refuse_unknown(const struct change *change)
+{
+	struct qcow2_image *image;
+	struct qcow2_error err;
+	uint64_t unknown;
+
+	/* What is no image may still get a header that makes it one. */
+	if (change->force || qcow2_image_open(change->source, &image, &err))
+		return EXIT_FINE;
+	unknown = qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
+	qcow2_image_close(image);
+	if (unknown == 0)
+		return EXIT_FINE;
+	return change_fail_text(
+		change, "it has incompatible features that are not known here: what an edit "
+			"would do to them, nobody knows (--force edits it all the same)");
+}
+
+static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	problem_log_add(&((struct change *)opaque)->problems, problem);
+}
+
+/* The problems that a plan adds, on standard error. */
+static void tell_problems(const struct change *change)
+{
+	struct spool to;
+
+	spool_init(&to, STDERR_FILENO);
+	for (size_t i = 0; i < change->problems.count; i++) {
+		spool_text(&to, "  ");
+		problem_print(&to, &change->problems.kept[i], false);
+		spool_text(&to, "\n");
+	}
+	(void)spool_finish(&to);
+	spool_release(&to);
+}
+
+/* The guards that object, a line each, on standard error. */
+static void tell_refusals(const struct change *change)
+{
+	struct spool to;
+
+	spool_init(&to, STDERR_FILENO);
+	plan_show_refusals(&to, &change->verdict, "  ");
+	(void)spool_finish(&to);
+	spool_release(&to);
+}
+
+/* Refuses what adds problems, and what a guard objects to. */
+static int refuse(struct change *change)
+{
+	const struct qcow2_plan_verdict *verdict = &change->verdict;
+	char text[sizeof(verdict->not_opened.text)];
+	int code = EXIT_FINE;
+
+	if (verdict->not_opened.code != QCOW2_ERROR_NONE && verdict->adds_problems) {
+		snprintf(text, sizeof(text),
+			 "refused: it would be no image any more: %.150s "
+			 "(--force does it)",
+			 verdict->not_opened.text);
+		return change_fail_text(change, text);
+	}
+	if (verdict->refusals_total > 0) {
+		code = change_fail_text(change, "refused: it would give up what protects the data "
+						"(--force does it):");
+		tell_refusals(change);
+	}
+	if (verdict->adds_problems) {
+		code = change_fail_text(change,
+					"refused: the image would have problems that it has not "
+					"now (--force does it):");
+		tell_problems(change);
+	}
+	return code;
+}
+
+static int judge(struct change *change)
+{
+	struct qcow2_error err;
+	char text[sizeof(err.text)];
+
+	if (qcow2_plan_judge(change->report.plan, &change->verdict, hear_problem, change, &err)) {
+		if (change->force)
+			return EXIT_FINE;
+		snprintf(text, sizeof(text),
+			 "the planned image cannot be checked: %.150s "
+			 "(--force goes on)",
+			 err.text);
+		return change_fail_text(change, text);
+	}
+	change->report.verdict = &change->verdict;
+	change->report.problems = &change->problems;
+	return change->force ? EXIT_FINE : refuse(change);
+}
+
+/* The page is made before the plan is applied: the old bytes are gone then. */
+static int show_plan(struct change *change)
+{
+	struct qcow2_error err;
+
+	change->report.applied = !change->report.dry_run;
+	if (qcow2_plan_count(change->report.plan) == 0)
+		change->report.applied = false;
+	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
+			    : plan_show_human(&change->out, &change->report, wants_colour(), &err))
+		return change_fail(change, &err);
+	return EXIT_FINE;
+}
+
+static int apply(struct change *change)
+{
+	/* As it is found from any folder. */
+	char *path = realpath(change->report.file, NULL);
+	bool no_undo_file = false;
+	const struct qcow2_apply_options how = {
+		.no_undo_file = &no_undo_file,
+		.undo_path = change->report.undo_file,
+		.image_path = path ? path : change->report.file,
+		.command = change->description,
+	};
+	struct qcow2_error err;
+	int failed = qcow2_plan_apply(change->report.plan, &how, &err);
+
+	free(path);
+	if (!failed)
+		return EXIT_FINE;
+	undo_place_abandon(&change->place);
+	if (no_undo_file)
+		return undo_place_fail(change->command, &change->place, &err);
+	change_explain_full(change, &err);
+	return change_fail(change, &err);
+}
+
+static int plan_changes(struct change *change)
+{
+	struct qcow2_error err;
+
+	if (!change->report.dry_run &&
+	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
+	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
+		return change_fail(change, &err);
+	if (qcow2_edit_begin(change->report.plan, &err))
+		return change_fail(change, &err);
+	return change->plan(change);
+}
+
+static int change_source(struct change *change)
+{
+	int code = refuse_unknown(change), refused;
+
+	if (code == EXIT_FINE)
+		code = plan_changes(change);
+	if (code != EXIT_FINE)
+		return code;
+	refused = judge(change);
+	if (refused != EXIT_FINE && !change->report.dry_run)
+		return refused;
+	if (change->confirm && !change->report.dry_run && !change->confirm(change))
+		return change_fail_text(change, "nothing was changed");
+	code = place_undo_file(change);
+	if (code != EXIT_FINE)
+		return code;
+	code = show_plan(change);
+	if (code == EXIT_FINE && change->report.applied)
+		code = apply(change);
+	if (code != EXIT_FINE)
+		return code;
+	code = finish_output(change->command, &change->out, refused);
+	if (code != EXIT_FINE && change->report.applied)
+		return change_fail_text(change,
+					change->report.undo_file
+						? "the image was changed, and there is an undo file"
+						: "the image was changed");
+	return code;
+}
+
+static int change_file(struct change *change)
+{
+	const char *file = change->report.file;
+	struct qcow2_error err;
+	int code;
+
+	if (!change->report.dry_run) {
+		code = open_for_edit(change->command, file, change->force ? EDIT_FORCED : 0,
+				     &change->source);
+		if (code != EXIT_FINE)
+			return code;
+	} else if (qcow2_source_open(file, &change->source, &err)) {
+		return change_fail(change, &err);
+	} else {
+		warn_in_use(change->command, file, change->source);
+	}
+	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
+	code = qcow2_plan_new(change->source, &change->report.plan, &err)
+		       ? change_fail(change, &err)
+		       : change_source(change);
+	qcow2_plan_free(change->report.plan);
+	qcow2_source_close(change->source);
+	return code;
+}
+
+int change_run(struct change *change)
+{
+	int code;
+
+	if (change->report.selector && !change->report.dry_run)
+		return usage_error(change->command, "--dump is for --dry-run");
+	if (undo_choice_error(&change->undo))
+		return usage_error(change->command, "%s", undo_choice_error(&change->undo));
+	spool_init(&change->out, STDOUT_FILENO);
+	json_init(&change->json, &change->out, 2, false);
+	code = change_file(change);
+	spool_release(&change->out);
+	problem_log_release(&change->problems);
+	return code;
+}

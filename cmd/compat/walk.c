@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order in which QEMU's qcow2.py shows an image: header, header extensions, and within the
+ * bitmaps extension each bitmap with its table. What the image claims and does not have is a flaw,
+ * and the walk goes on with what is there.
+ */
+#include "compat/compat.h"
+
+#include <qcow2/source.h>
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* qcow2.py's header ends here: the compression type behind it is not shown. */
+#define HEADER_BYTES 104
+/* A version 2 header ends here; what follows has fixed values. */
+#define HEADER_V2_BYTES 72
+/* Bitmaps and table entries that are shown however little the file stores. */
+#define SHOWN_ANYWAY ((1U << 20) + 65536)
+
+/* "Bitmap table" */
+#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
+#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
+#define ENTRY_ALL_ONES UINT64_C(1)
+
+struct walk {
+	const struct qcow2_image *image;
+	const struct compat_page *page;
+	const struct compat_flaws *flaws;
+	struct qcow2_table *table;
+	uint64_t left; /* how many more bitmaps and table entries may be shown */
+	bool limit_told;
+	bool directory_shown;
+};
+
+__attribute__((format(printf, 2, 3))) static void tell(const struct walk *walk, const char *format,
+						       ...)
+{
+	char text[320];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	walk->flaws->flaw(walk->flaws->opaque, text);
+}
+
+static void begin(const struct walk *walk, enum compat_part part)
+{
+	walk->page->begin(walk->page->opaque, part);
+}
+
+static void end(const struct walk *walk, enum compat_part part)
+{
+	walk->page->end(walk->page->opaque, part);
+}
+
+/* The fields of a structure that lie within the bytes at raw. */
+static void show_fields(const struct walk *walk, const struct qcow2_structure *structure,
+			struct qcow2_bytes raw)
+{
+	for (size_t i = 0; i < structure->field_count; i++) {
+		const struct qcow2_field *field = &structure->fields[i];
+
+		if ((size_t)field->offset_bytes + field->width_bytes > raw.size)
+			return;
+		walk->page->field(walk->page->opaque, field,
+				  qcow2_field_load(field, raw.data, raw.size, 0));
+	}
+}
+
+static void store(uint8_t *raw, const char *name, uint64_t value)
+{
+	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
+
+	qcow2_field_store(field, raw, HEADER_BYTES, 0, value);
+}
+
+static void show_header(const struct walk *walk)
+{
+	const struct qcow2_header *header = qcow2_image_header(walk->image);
+	struct qcow2_bytes first = qcow2_image_first_cluster(walk->image);
+	uint8_t raw[HEADER_BYTES] = {0};
+
+	if (first.size > 0)
+		memcpy(raw, first.data, first.size < sizeof(raw) ? first.size : sizeof(raw));
+	if (header->version < 3) {
+		memset(raw + HEADER_V2_BYTES, 0, sizeof(raw) - HEADER_V2_BYTES);
+		store(raw, "refcount_order", header->refcount_order);
+		store(raw, "header_length", header->header_length);
+	}
+	begin(walk, COMPAT_HEADER);
+	show_fields(walk, &qcow2_header_structure, (struct qcow2_bytes){raw, sizeof(raw)});
+	end(walk, COMPAT_HEADER);
+}
+
+/* Whether one more bitmap or table entry may be shown. Tables may be shared without end. */
+static bool take(struct walk *walk)
+{
+	if (walk->left > 0) {
+		walk->left--;
+		return true;
+	}
+	if (!walk->limit_told)
+		tell(walk, "more bitmap table entries than a file of this size stores: the rest "
+			   "is left out");
+	walk->limit_told = true;
+	return false;
+}
+
+static struct compat_entry entry_of(uint64_t index, uint64_t word, uint64_t cluster_bytes)
+{
+	struct compat_entry entry = {
+		.index = index,
+		.offset_bytes = word & ENTRY_OFFSET,
+		.reserved = word & ENTRY_RESERVED,
+	};
+
+	if (entry.offset_bytes == 0) {
+		entry.type = word & ENTRY_ALL_ONES ? "all-ones" : "all-zeroes";
+	} else if (word & ENTRY_ALL_ONES) {
+		entry.type = "invalid";
+	} else {
+		entry.type = "serialized";
+		entry.size_bytes = cluster_bytes;
+	}
+	return entry;
+}
+
+static int show_table(struct walk *walk, const struct qcow2_bitmap *bitmap, struct qcow2_error *err)
+{
+	uint64_t cluster_bytes = qcow2_image_geometry(walk->image)->cluster_size_bytes;
+	uint64_t offset = bitmap->entry.bitmap_table_offset;
+	uint64_t claimed = bitmap->entry.bitmap_table_size;
+	uint64_t count = qcow2_table_begin(walk->table, offset, claimed);
+
+	if (count < claimed)
+		tell(walk,
+		     "bitmap %" PRIu64 ": the file ends after %" PRIu64 " of %" PRIu64
+		     " table entries at offset 0x%" PRIx64,
+		     bitmap->index, count, claimed, offset);
+	for (uint64_t i = 0; i < count && take(walk); i++) {
+		struct compat_entry entry;
+		uint64_t word;
+
+		if (qcow2_table_entry(walk->table, i, &word, err))
+			return -1;
+		entry = entry_of(i, word, cluster_bytes);
+		walk->page->entry(walk->page->opaque, &entry);
+	}
+	return 0;
+}
+
+static int show_bitmap(struct walk *walk, const struct qcow2_bitmap *bitmap,
+		       struct qcow2_error *err)
+{
+	int status = 0;
+
+	if (bitmap->cut)
+		tell(walk, "bitmap %" PRIu64 ": its directory entry at offset 0x%" PRIx64 " is cut",
+		     bitmap->index, bitmap->offset_bytes);
+	begin(walk, COMPAT_BITMAP);
+	walk->page->bitmap(walk->page->opaque, bitmap);
+	show_fields(walk, &qcow2_bitmap_dir_entry_structure, bitmap->raw);
+	if (walk->page->with_tables) {
+		begin(walk, COMPAT_TABLE);
+		if (bitmap->raw.size >= qcow2_bitmap_dir_entry_structure.size_bytes)
+			status = show_table(walk, bitmap, err);
+		end(walk, COMPAT_TABLE);
+	}
+	end(walk, COMPAT_BITMAP);
+	return status;
+}
+
+static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
+{
+	uint32_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
+	uint64_t count = 0;
+	struct qcow2_bitmap bitmap;
+	int status = 0;
+
+	while (take(walk)) {
+		status = qcow2_bitmaps_next(bitmaps, &bitmap, err);
+		if (status <= 0)
+			break;
+		count++;
+		status = show_bitmap(walk, &bitmap, err);
+		if (status)
+			break;
+	}
+	if (status == 0 && count < claimed && !walk->limit_told)
+		tell(walk, "the bitmap directory ends after %" PRIu64 " of %" PRIu32 " bitmaps",
+		     count, claimed);
+	return status;
+}
+
+/* The characters that Python's string.printable holds. */
+static bool is_python_printable(uint8_t byte)
+{
+	return (byte >= 0x20 && byte < 0x7f) || (byte >= '\t' && byte <= '\r');
+}
+
+static bool is_text(struct qcow2_bytes data)
+{
+	for (size_t i = 0; i < data.size; i++)
+		if (!is_python_printable(data.data[i]))
+			return false;
+	return true;
+}
+
+/* The directory that a bitmaps extension names. The library follows the first such extension. */
+static int show_directory(struct walk *walk, struct qcow2_bytes data, struct qcow2_error *err)
+{
+	struct qcow2_bitmaps_extension extension;
+	struct qcow2_bitmaps *bitmaps = NULL;
+	int status = -1;
+
+	if (data.size < qcow2_bitmaps_extension_structure.size_bytes) {
+		tell(walk, "the bitmaps extension is cut after %zu bytes", data.size);
+		return 0;
+	}
+	if (walk->directory_shown) {
+		tell(walk, "the bitmap directory of a second bitmaps extension is left out");
+		return 0;
+	}
+	walk->directory_shown = true;
+	qcow2_bitmaps_extension_decode(&extension, data.data, data.size);
+	/* Where no bitmaps are, qcow2.py reads nothing, wherever that is. */
+	if (extension.nb_bitmaps == 0)
+		return 0;
+	if (qcow2_bitmaps_open(walk->image, &bitmaps, err) == 0) {
+		status = show_bitmaps(walk, bitmaps, err);
+	} else if (err->code == QCOW2_ERROR_BROKEN || err->code == QCOW2_ERROR_NOT_FOUND) {
+		tell(walk, "%s", err->text);
+		status = 0;
+	}
+	qcow2_bitmaps_close(bitmaps);
+	return status;
+}
+
+static int show_extension(struct walk *walk, const struct qcow2_extension *extension,
+			  struct qcow2_error *err)
+{
+	int status = 0;
+
+	if (extension->cut)
+		tell(walk,
+		     "header extension %" PRIu64 " at offset 0x%" PRIx64 " is cut: %zu of %" PRIu32
+		     " bytes",
+		     extension->index, extension->offset_bytes, extension->data.size,
+		     extension->header.length);
+	begin(walk, COMPAT_EXTENSION);
+	show_fields(walk, &qcow2_extension_structure, extension->raw);
+	if (extension->header.magic != QCOW2_EXTENSION_BITMAPS) {
+		walk->page->data(walk->page->opaque, extension->data, is_text(extension->data));
+	} else {
+		begin(walk, COMPAT_BITMAPS);
+		show_fields(walk, &qcow2_bitmaps_extension_structure, extension->data);
+		begin(walk, COMPAT_DIRECTORY);
+		status = show_directory(walk, extension->data, err);
+		end(walk, COMPAT_DIRECTORY);
+		end(walk, COMPAT_BITMAPS);
+	}
+	end(walk, COMPAT_EXTENSION);
+	return status;
+}
+
+int compat_walk(const struct qcow2_image *image, bool with_header, const struct compat_page *page,
+		const struct compat_flaws *flaws, struct qcow2_error *err)
+{
+	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(image));
+	struct walk walk = {
+		.image = image,
+		.page = page,
+		.flaws = flaws,
+		.left = stored / 8 + SHOWN_ANYWAY,
+	};
+	struct qcow2_extensions extensions;
+	struct qcow2_extension extension;
+	int status = 0;
+
+	if (qcow2_table_new(image, &walk.table, err))
+		return -1;
+	if (!qcow2_image_geometry(image))
+		tell(&walk, "cluster_bits or refcount_order is outside of what the format allows");
+	if (with_header)
+		show_header(&walk);
+	begin(&walk, COMPAT_EXTENSIONS);
+	qcow2_extensions_begin(image, &extensions);
+	while (!status && qcow2_extensions_next(&extensions, &extension))
+		status = show_extension(&walk, &extension, err);
+	end(&walk, COMPAT_EXTENSIONS);
+	qcow2_table_free(walk.table);
+	return status;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 dump: walks an image and shows it, as text or as JSON. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/command.h"
+#include "out/emitter.h"
+
+#include <qcow2/image.h>
+#include <qcow2/source.h>
+#include <qcow2/walk.h>
+
+enum { OPTION_JSON, OPTION_OUTPUT, OPTION_OFFSETS, OPTION_HEX };
+
+static const struct option_row options[] = {
+	{"json", 'j', NULL, "the same as --output=json", NULL},
+	{"output", 0, "FORMAT", "human (default) or json", "human json"},
+	{"offsets", 0, NULL, "show where in the file each field is", NULL},
+	{"hex", 0, NULL, "show the bytes of each field", NULL},
+};
+
+/* What was asked for, and how it went. */
+struct dump {
+	const struct command *command;
+	const char *file;
+	struct emitter_options show;
+	bool json;
+	struct qcow2_selection *selection;
+	struct problem_log problems;
+	struct spool out;
+	struct progress progress;
+};
+
+static int walk_text(struct dump *dump, const struct qcow2_image *image, struct qcow2_error *err)
+{
+	struct text_emitter *emitter = calloc(1, sizeof(*emitter));
+	int result;
+
+	if (!emitter) {
+		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+					    .offset_bytes = QCOW2_NO_OFFSET,
+					    .text = "out of memory"};
+		return -1;
+	}
+	emitter->options = dump->show;
+	emitter->out = &dump->out;
+	emitter->problems = &dump->problems;
+	result = qcow2_walk(image, dump->selection, 0, &text_visitor, emitter, err);
+	if (result == 0)
+		text_emitter_finish(emitter);
+	free(emitter);
+	return result;
+}
+
+static int walk_json(struct dump *dump, const struct qcow2_image *image, struct qcow2_error *err)
+{
+	struct json_emitter emitter = {.options = dump->show, .problems = &dump->problems};
+	int result;
+
+	json_init(&emitter.json, &dump->out, 2, false);
+	result = qcow2_walk(image, dump->selection, 0, &json_visitor, &emitter, err);
+	spool_text(&dump->out, "\n");
+	return result;
+}
+
+/* What no program that does not know the feature may do is to use the image: worth a line apart. */
+static void warn_unknown(const struct dump *dump, const struct qcow2_image *image)
+{
+	uint64_t unknown =
+		qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
+	struct qcow2_error message = {.offset_bytes = 72};
+	size_t at;
+
+	if (!unknown)
+		return;
+	at = (size_t)snprintf(message.text, sizeof(message.text),
+			      "unknown incompatible feature bits:");
+	for (; unknown != 0 && at + 8 < sizeof(message.text); unknown &= unknown - 1)
+		at += (size_t)snprintf(message.text + at, sizeof(message.text) - at, " %d",
+				       __builtin_ctzll(unknown));
+	report_error(dump->command, dump->file, &message);
+}
+
+static int dump_image(struct dump *dump, const struct qcow2_image *image)
+{
+	struct qcow2_error err;
+	int code, failed = (dump->json ? walk_json : walk_text)(dump, image, &err);
+
+	progress_end(&dump->progress);
+	if (failed) {
+		if (dump->out.errnum)
+			return finish_output(dump->command, &dump->out, EXIT_COULD_NOT);
+		return report_error(dump->command, dump->file, &err);
+	}
+	if (dump->problems.short_of_memory) {
+		err = (struct qcow2_error){.offset_bytes = QCOW2_NO_OFFSET,
+					   .text = "out of memory"};
+		return report_error(dump->command, dump->file, &err);
+	}
+	code = finish_output(dump->command, &dump->out,
+			     dump->problems.corrupt ? EXIT_MALFORMED : EXIT_FINE);
+	warn_unknown(dump, image);
+	return code;
+}
+
+static int dump_file(struct dump *dump)
+{
+	struct qcow2_source *source = NULL;
+	struct qcow2_image *image = NULL;
+	struct qcow2_error err;
+	int code;
+
+	if (qcow2_source_open(dump->file, &source, &err) ||
+	    qcow2_image_open(source, &image, &err)) {
+		code = report_error(dump->command, dump->file, &err);
+	} else {
+		warn_in_use(dump->command, dump->file, source);
+		code = dump_image(dump, image);
+	}
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return code;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	struct dump dump = {.command = command};
+	struct qcow2_error err;
+	const char *value;
+	int code, option;
+
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
+		if (option == OPTION_JSON)
+			dump.json = true;
+		else if (option == OPTION_OFFSETS)
+			dump.show.offsets = true;
+		else if (option == OPTION_HEX)
+			dump.show.hex = true;
+		else if (!options_output(command, value, &dump.json))
+			return EXIT_COULD_NOT;
+	}
+	if (option == OPTIONS_STOP)
+		return code;
+	if (optind == argc)
+		return usage_error(command, "no image given");
+	dump.file = argv[optind++];
+	dump.show.file_name = dump.file;
+	dump.show.colour = wants_colour();
+	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
+				&dump.selection, &err))
+		return err.code == QCOW2_ERROR_ARGUMENT ? usage_error(command, "%s", err.text)
+							: report_error(command, dump.file, &err);
+	spool_init(&dump.out, STDOUT_FILENO);
+	progress_init(&dump.progress);
+	dump.show.progress = &dump.progress;
+	code = dump_file(&dump);
+	spool_release(&dump.out);
+	problem_log_release(&dump.problems);
+	qcow2_selection_free(dump.selection);
+	return code;
+}
+
+const struct command dump_command = {
+	.name = "dump",
+	.operands = "IMAGE [SELECTOR...]",
+	.summary = "Show the structures of an image: all but bulk tables, or those selected.",
+	.notes = "Selectors are paths: header, header/size, features, extensions/bitmaps, "
+		 "bitmaps/b0,\n"
+		 "bitmaps/*/table/0..3, bitmaps/b0/data, snapshots/0/l1, l1/0..15, l2/5/17,\n"
+		 "refcount_table, refcounts/0, luks, all. Names may hold *; ** means all below.\n"
+		 "Output larger than 4 MiB streams.\n"
+		 "Exit codes: 0 done, 1 could not, 2 done but the metadata is malformed.\n",
+	.options = options,
+	.option_count = sizeof(options) / sizeof(options[0]),
+	.run = run,
+};

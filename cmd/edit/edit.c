@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 edit: plans changes by name, shows them, applies them, and leaves a way back. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/change.h"
+
+enum {
+	OPTION_DRY_RUN,
+	OPTION_DUMP,
+	OPTION_FORCE,
+	OPTION_YES,
+	OPTION_SCRIPT,
+	OPTION_UNDO_FILE,
+	OPTION_UNDO_DIR,
+	OPTION_NO_UNDO,
+	OPTION_DATA,
+	OPTION_FILE,
+	OPTION_OUTPUT,
+	OPTION_JSON
+};
+
+static const struct option_row options[] = {
+	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
+	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
+	{"force", 'f', NULL,
+	 "even if it adds problems or a guard objects, or the image is read-only", NULL},
+	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
+	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
+	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
+	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
+	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
+	{"data", 0, "TEXT", "data of the extension", NULL},
+	{"file", 0, "PATH", "file with the data of the extension (- for stdin)", NULL},
+	{"output", 0, "FORMAT", "human (default) or json", "human json"},
+	{"json", 'j', NULL, "short for --output=json", NULL},
+};
+
+/* One call of the command. */
+struct run {
+	struct change change;
+	struct edit_line line;
+	struct edit_effect effect;
+	const char *script;
+	bool yes;
+};
+
+/* Asks a person; whoever is none has said what to do. */
+static bool is_confirmed(const struct change *change)
+{
+	const struct run *run = change->opaque;
+	char answer[16];
+
+	if (!run->effect.raw)
+		return true;
+	fprintf(stderr, "qcow2 edit: this sets entries of tables as they are. They say\n%s.\n",
+		run->effect.raw);
+	if (run->yes || !isatty(STDIN_FILENO))
+		return true;
+	fprintf(stderr, "Go on? [y/N] ");
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static int plan_verbs(struct change *change)
+{
+	struct run *run = change->opaque;
+	struct qcow2_plan *plan = change->report.plan;
+	struct qcow2_error err;
+
+	if (run->script ? edit_script(plan, run->script, &run->effect, &err)
+			: edit_verb(plan, &run->line, &run->effect, &err))
+		return change_fail(change, &err);
+	return EXIT_FINE;
+}
+
+/* False if the option makes no sense; that has been said. */
+static bool take_option(struct run *run, int option, const char *value)
+{
+	struct change *change = &run->change;
+
+	switch (option) {
+	case OPTION_DRY_RUN:
+		change->report.dry_run = true;
+		return true;
+	case OPTION_DUMP:
+		change->report.selector = value;
+		return true;
+	case OPTION_FORCE:
+		change->force = true;
+		return true;
+	case OPTION_YES:
+		run->yes = true;
+		return true;
+	case OPTION_SCRIPT:
+		run->script = value;
+		return true;
+	case OPTION_UNDO_FILE:
+		change->undo.file = value;
+		return true;
+	case OPTION_UNDO_DIR:
+		change->undo.dir = value;
+		return true;
+	case OPTION_NO_UNDO:
+		change->undo.none = true;
+		return true;
+	case OPTION_DATA:
+		run->line.data = value;
+		return true;
+	case OPTION_FILE:
+		run->line.file = value;
+		return true;
+	case OPTION_JSON:
+		change->as_json = true;
+		return true;
+	default:
+		return options_output(change->command, value, &change->as_json);
+	}
+}
+
+/* EXIT_FINE, or what is wrong with the line has been said. */
+static int take_operands(struct run *run, int argc, char **argv)
+{
+	const struct command *command = run->change.command;
+
+	if (optind == argc)
+		return usage_error(command, "no image given");
+	run->change.report.file = argv[optind++];
+	run->line.words = argv + optind;
+	run->line.count = (size_t)(argc - optind);
+	if (run->script && run->line.count > 0)
+		return usage_error(command, "a verb and --script at once");
+	if (!run->script && run->line.count == 0)
+		return usage_error(command, "no verb given");
+	if (run->script && (run->line.data || run->line.file))
+		return usage_error(command, "--data and --file stand in the script's lines");
+	return EXIT_FINE;
+}
+
+static int run_edit(const struct command *command, int argc, char **argv)
+{
+	struct run run = {
+		.change = {.command = command, .plan = plan_verbs, .confirm = is_confirmed}};
+	char *description = run.change.description;
+	const char *value;
+	int code, option;
+
+	run.change.opaque = &run;
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		if (!take_option(&run, option, value))
+			return EXIT_COULD_NOT;
+	if (option == OPTIONS_STOP)
+		return code;
+	code = take_operands(&run, argc, argv);
+	if (code != EXIT_FINE)
+		return code;
+	if (run.script)
+		snprintf(description, sizeof(run.change.description), "edit --script");
+	else
+		snprintf(description, sizeof(run.change.description), "edit %s %s",
+			 run.line.words[0], run.line.count > 1 ? run.line.words[1] : "");
+	return change_run(&run.change);
+}
+
+const struct command edit_command = {
+	.name = "edit",
+	.operands = "IMAGE VERB ARG...",
+	.summary = "Change fields, feature bits and extensions; can be undone.",
+	.notes = "Verbs:\n"
+		 "  set PATH=VALUE...                  header/size=2G, snapshots/0/l1_size=1,\n"
+		 "                                     l2/5/17=0, refcounts/0/9=1\n"
+		 "  feature GROUP NAME|BIT on|off      incompatible, compatible or autoclear\n"
+		 "  extension add|replace|remove MAGIC with --data, --file or standard input\n"
+		 "  backing set NAME FORMAT            or: backing clear\n"
+		 "  data-file set NAME\n"
+		 "  feature-names rebuild\n"
+		 "What adds problems to the image, or gives up what protects it, is\n"
+		 "refused. The undo file is\n"
+		 ".qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside it, or in --undo-dir,\n"
+		 "or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
+		 "Exit codes: 0 done, 1 could not or would not.\n",
+	.options = options,
+	.option_count = sizeof(options) / sizeof(options[0]),
+	.run = run_edit,
+};

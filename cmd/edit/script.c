@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Scripts of qcow2 edit: a verb a line. */
+#include <string.h>
+
+#include "common/script.h"
+
+struct edit {
+	struct qcow2_plan *plan;
+	struct edit_effect *effect;
+};
+
+/* --data=… and --file=… are options anywhere on the line; the rest are words. */
+static int run_verb(void *opaque, char **words, size_t count, struct qcow2_error *err)
+{
+	const struct edit *edit = opaque;
+	struct edit_line line = {.words = words};
+
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(words[i], "--data=", 7) == 0)
+			line.data = words[i] + 7;
+		else if (strncmp(words[i], "--file=", 7) == 0)
+			line.file = words[i] + 7;
+		else
+			words[line.count++] = words[i];
+	}
+	return line.count == 0 ? 0 : edit_verb(edit->plan, &line, edit->effect, err);
+}
+
+int edit_script(struct qcow2_plan *plan, const char *path, struct edit_effect *effect,
+		struct qcow2_error *err)
+{
+	struct edit edit = {plan, effect};
+
+	return script_run(path, run_verb, &edit, err);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 info for people: one screen, what is alarming first. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "info/info.h"
+#include "out/human.h"
+
+#include <qcow2/text.h>
+
+#define ALARMS_SHOWN 8
+#define ROWS_SHOWN   64
+#define NAME_SHOWN   120
+#define TEXT_SHOWN   1024
+
+/* A page under way. */
+struct page {
+	struct spool *out;
+	struct info *info;
+	bool colour;
+};
+
+static void line(const struct page *page, const char *name, const char *text)
+{
+	spool_print(page->out, "%-18s %s\n", name, text);
+}
+
+static void line_bytes(const struct page *page, const char *name, struct qcow2_bytes bytes,
+		       const char *after)
+{
+	char text[TEXT_SHOWN * 6 + 1];
+
+	qcow2_text_escape(human_cut(bytes, TEXT_SHOWN), text, sizeof(text));
+	spool_print(page->out, "%-18s %s%s%s\n", name, text, bytes.size > TEXT_SHOWN ? "…" : "",
+		    after);
+}
+
+static void show_alarms(const struct page *page)
+{
+	const struct problem_log *log = &page->info->problems;
+	uint64_t total = problem_log_total(log);
+
+	for (size_t i = 0; i < log->count && i < ALARMS_SHOWN; i++) {
+		spool_text(page->out, "! ");
+		problem_print(page->out, &log->kept[i], page->colour);
+		spool_text(page->out, "\n");
+	}
+	if (total > ALARMS_SHOWN)
+		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
+			    total);
+}
+
+/* Three digits, but never an exponent. */
+static void show_percent(const struct page *page, double percent)
+{
+	if (percent > 0 && percent < 0.001)
+		spool_text(page->out, ", below 0.001 % of the virtual size");
+	else
+		spool_print(page->out,
+			    percent < 100 ? ", %.3g %% of the virtual size"
+					  : ", %.0f %% of the virtual size",
+			    percent);
+}
+
+static void show_sizes(const struct page *page)
+{
+	uint64_t size = page->info->image ? qcow2_image_header(page->info->image)->size
+					  : qcow2_source_size_bytes(page->info->source);
+	uint64_t disk = qcow2_source_allocated_bytes(page->info->source);
+	char human[HUMAN_MAX];
+
+	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes)\n", "virtual size",
+		    human_size(size, human), size);
+	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes", "on disk", human_size(disk, human),
+		    disk);
+	if (size > 0)
+		show_percent(page, 100.0 * (double)disk / (double)size);
+	spool_text(page->out, ")\n");
+}
+
+static void show_features(const struct page *page)
+{
+	const struct qcow2_header *h = qcow2_image_header(page->info->image);
+	const struct {
+		const struct qcow2_names *names;
+		uint64_t bits;
+	} groups[] = {{&qcow2_incompatible_features, h->incompatible_features},
+		      {&qcow2_compatible_features, h->compatible_features},
+		      {&qcow2_autoclear_features, h->autoclear_features}};
+	const char *between = "";
+
+	spool_print(page->out, "%-18s ", "features");
+	for (size_t g = 0; g < 3; g++) {
+		for (uint64_t rest = groups[g].bits; rest != 0; rest &= rest - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(rest);
+			const char *name = qcow2_names_find(groups[g].names, bit);
+
+			if (name)
+				spool_print(page->out, "%s%s", between, name);
+			else
+				spool_print(page->out, "%sunknown bit %u of %s", between, bit,
+					    groups[g].names->id);
+			between = ", ";
+		}
+	}
+	spool_text(page->out, between[0] ? "\n" : "none\n");
+}
+
+/* Which compression, where it is not the one that all programs know. */
+static void show_compression(const struct page *page)
+{
+	unsigned type = qcow2_image_header(page->info->image)->compression_type;
+	const char *name = qcow2_names_find(&qcow2_compression_types, type);
+
+	if (type != 0)
+		line(page, "compression", name ? name : "unknown");
+}
+
+static void show_encryption(const struct page *page)
+{
+	uint32_t method = qcow2_image_header(page->info->image)->crypt_method;
+	const char *name = qcow2_names_find(&qcow2_crypt_methods, method);
+
+	if (method != 0)
+		line(page, "encryption", name ? name : "unknown");
+}
+
+static void show_files(const struct page *page)
+{
+	const struct qcow2_image *image = page->info->image;
+	struct qcow2_bytes backing = qcow2_image_backing_name(image);
+	struct qcow2_bytes format = info_extension_text(image, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool data_file = (qcow2_image_header(image)->incompatible_features &
+			  QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+
+	if (backing.size > 0)
+		line_bytes(page, "backing file", backing, page->info->chain ? "" : " (not opened)");
+	if (backing.size > 0 && format.size > 0)
+		line_bytes(page, "backing format", format, "");
+	if (data_file)
+		line_bytes(page, "data file", info_extension_text(image, QCOW2_EXTENSION_DATA_FILE),
+			   " (not opened)");
+}
+
+/* A name is the last column: whatever its width, it pushes no other out of line. */
+static void name_cell(const struct page *page, struct qcow2_bytes name)
+{
+	char text[NAME_SHOWN * 6 + 1]; /* a control character takes six */
+
+	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text));
+	spool_print(page->out, "%s%s\n", text, name.size > NAME_SHOWN ? "…" : "");
+}
+
+static void show_snapshots(const struct page *page)
+{
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_snapshot s;
+	struct qcow2_error err;
+	char size[HUMAN_MAX], date[HUMAN_MAX], clock[HUMAN_MAX];
+	unsigned rows = 0;
+	int more = 0;
+
+	if (qcow2_snapshots_open(page->info->image, &snapshots, &err)) {
+		info_note(page->info, &err);
+		return;
+	}
+	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-14s %-10s %s\n",
+		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "date", "VM clock",
+		    "VM state", "name");
+	while (rows++ < ROWS_SHOWN && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
+		char id[64];
+
+		qcow2_text_escape(s.id, id, sizeof(id));
+		spool_print(page->out, "%-6s %-24s %-14s %-10s ", id,
+			    human_time(s.header.date_sec, date),
+			    human_duration(s.header.vm_clock_nsec, clock),
+			    human_size(s.vm_state_size_bytes, size));
+		name_cell(page, s.name);
+	}
+	if (rows > ROWS_SHOWN)
+		spool_text(page->out, "…\n");
+	if (more < 0)
+		info_note(page->info, &err);
+	qcow2_snapshots_close(snapshots);
+}
+
+/* The alarms above say why a bitmap is inconsistent or unusable. */
+static const char *state_of(const struct qcow2_bitmap *bitmap, bool consistent)
+{
+	uint32_t flags = bitmap->entry.flags;
+
+	if (!consistent)
+		return "inconsistent";
+	if (flags & QCOW2_BITMAP_IN_USE)
+		return "in use: stale";
+	if (bitmap->entry.extra_data_size > 0 && !(flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
+		return "unusable";
+	return flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
+}
+
+static void show_bitmaps(const struct page *page)
+{
+	bool consistent = (qcow2_image_header(page->info->image)->autoclear_features &
+			   QCOW2_AUTOCLEAR_BITMAPS) != 0;
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	struct qcow2_error err;
+	char size[HUMAN_MAX];
+	unsigned rows = 0;
+	int more = 0;
+
+	if (qcow2_bitmaps_open(page->info->image, &bitmaps, &err)) {
+		info_note(page->info, &err);
+		return;
+	}
+	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-12s %-14s %s\n",
+		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "granularity", "state", "name");
+	while (rows++ < ROWS_SHOWN && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
+		unsigned bits = bitmap.entry.granularity_bits;
+
+		spool_print(page->out, "%-12s %-14s ",
+			    bits < 64 ? human_size(UINT64_C(1) << bits, size) : "impossible",
+			    state_of(&bitmap, consistent));
+		name_cell(page, bitmap.name);
+	}
+	if (rows > ROWS_SHOWN)
+		spool_text(page->out, "…\n");
+	if (more < 0)
+		info_note(page->info, &err);
+	qcow2_bitmaps_close(bitmaps);
+}
+
+void info_show_human(struct spool *out, struct info *info, bool colour)
+{
+	struct page page = {out, info, colour};
+	const struct qcow2_geometry *geometry;
+	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};
+	char human[HUMAN_MAX];
+
+	show_alarms(&page);
+	line_bytes(&page, "image", file, "");
+	if (!info->image) {
+		line(&page, "format", "raw");
+		show_sizes(&page);
+		return;
+	}
+	geometry = qcow2_image_geometry(info->image);
+	line(&page, "format",
+	     qcow2_image_header(info->image)->version == 2 ? "qcow2, version 2 (compat 0.10)"
+							   : "qcow2, version 3 (compat 1.1)");
+	show_sizes(&page);
+	line(&page, "cluster size",
+	     geometry ? human_size(geometry->cluster_size_bytes, human) : "impossible");
+	show_features(&page);
+	show_compression(&page);
+	show_encryption(&page);
+	show_files(&page);
+	show_snapshots(&page);
+	show_bitmaps(&page);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 info as JSON: the keys and values of qemu-img info, without opening any other file. */
+#include "info/info.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LUKS1_BYTES  592
+#define SLOTS        8
+#define SLOTS_AT     208
+#define SLOT_BYTES   48
+#define SLOT_ACTIVE  0x00ac71f3
+#define SECTOR_BYTES 512
+
+static void key_text(struct json *json, const char *key, const char *text)
+{
+	json_text_member(json, key, (struct qcow2_bytes){(const uint8_t *)text, strlen(text)});
+}
+
+static void key_bytes(struct json *json, const char *key, struct qcow2_bytes bytes)
+{
+	json_text_member(json, key, bytes);
+}
+
+static void key_number(struct json *json, const char *key, uint64_t number)
+{
+	json_key(json, key);
+	json_number(json, number);
+}
+
+static void key_bool(struct json *json, const char *key, bool truth)
+{
+	json_key(json, key);
+	json_bool(json, truth);
+}
+
+static void show_snapshots(struct json *json, struct info *info)
+{
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_snapshot s;
+	struct qcow2_error err;
+	int more;
+
+	if (qcow2_snapshots_open(info->image, &snapshots, &err)) {
+		info_note(info, &err);
+		return;
+	}
+	json_key(json, "snapshots");
+	json_begin_array(json);
+	while ((more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
+		json_begin_object(json);
+		if (s.has_icount)
+			key_number(json, "icount", s.extra.icount);
+		key_number(json, "vm-clock-nsec", s.header.vm_clock_nsec % 1000000000);
+		key_bytes(json, "name", s.name);
+		key_number(json, "date-sec", s.header.date_sec);
+		key_number(json, "date-nsec", s.header.date_nsec);
+		key_number(json, "vm-clock-sec", s.header.vm_clock_nsec / 1000000000);
+		key_bytes(json, "id", s.id);
+		key_number(json, "vm-state-size", s.vm_state_size_bytes);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	if (more < 0)
+		info_note(info, &err);
+	qcow2_snapshots_close(snapshots);
+}
+
+static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
+{
+	json_begin_object(json);
+	json_key(json, "flags");
+	json_begin_array(json);
+	if (bitmap->entry.flags & QCOW2_BITMAP_IN_USE)
+		json_text(json, "in-use");
+	if (bitmap->entry.flags & QCOW2_BITMAP_AUTO)
+		json_text(json, "auto");
+	json_end_array(json);
+	key_bytes(json, "name", bitmap->name);
+	if (bitmap->entry.granularity_bits < 64)
+		key_number(json, "granularity", UINT64_C(1) << bitmap->entry.granularity_bits);
+	json_end_object(json);
+}
+
+/* Bitmaps that the autoclear bit does not vouch for are not shown by QEMU either. */
+static void show_bitmaps(struct json *json, struct info *info)
+{
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	struct qcow2_error err;
+	int more;
+
+	if (!(qcow2_image_header(info->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
+		return;
+	if (qcow2_bitmaps_open(info->image, &bitmaps, &err)) {
+		info_note(info, &err);
+		return;
+	}
+	json_key(json, "bitmaps");
+	json_begin_array(json);
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
+		show_bitmap(json, &bitmap);
+	json_end_array(json);
+	if (more < 0)
+		info_note(info, &err);
+	qcow2_bitmaps_close(bitmaps);
+}
+
+static struct qcow2_bytes up_to_nul(const uint8_t *text, size_t size)
+{
+	return (struct qcow2_bytes){text, strnlen((const char *)text, size)};
+}
+
+static struct qcow2_bytes up_to(struct qcow2_bytes text, char stop)
+{
+	const uint8_t *found = text.size ? memchr(text.data, stop, text.size) : NULL;
+
+	if (found)
+		text.size = (size_t)(found - text.data);
+	return text;
+}
+
+/* "xts-plain64", "cbc-essiv:sha256": mode, generator of initialization vectors, and its hash. */
+static void show_cipher(struct json *json, const struct qcow2_luks1 *luks)
+{
+	struct qcow2_bytes spec = up_to_nul(luks->cipher_mode, sizeof(luks->cipher_mode));
+	struct qcow2_bytes mode = up_to(spec, '-');
+	struct qcow2_bytes rest = {spec.data + mode.size, spec.size - mode.size};
+	struct qcow2_bytes name = up_to_nul(luks->cipher_name, sizeof(luks->cipher_name));
+	char cipher[64];
+	size_t size = name.size;
+
+	if (rest.size > 0) {
+		rest.data++;
+		rest.size--;
+	}
+	key_bytes(json, "ivgen-alg", up_to(rest, ':'));
+	if (up_to(rest, ':').size + 1 < rest.size) {
+		size_t skip = up_to(rest, ':').size + 1;
+
+		key_bytes(json, "ivgen-hash-alg",
+			  (struct qcow2_bytes){rest.data + skip, rest.size - skip});
+	}
+	key_bytes(json, "cipher-mode", mode);
+	/* The length of the key is part of the cipher's name; XTS takes two keys. */
+	memcpy(cipher, name.data, name.size);
+	size += (size_t)snprintf(
+		cipher + size, sizeof(cipher) - size, "-%u",
+		luks->key_bytes * 8U /
+			(mode.size == 3 && memcmp(mode.data, "xts", 3) == 0 ? 2 : 1));
+	key_bytes(json, "cipher-alg", (struct qcow2_bytes){(const uint8_t *)cipher, size});
+}
+
+static void show_slot(struct json *json, const uint8_t *raw)
+{
+	struct qcow2_luks1_key_slot slot;
+
+	qcow2_luks1_key_slot_decode(&slot, raw, SLOT_BYTES);
+	json_begin_object(json);
+	key_bool(json, "active", slot.active == SLOT_ACTIVE);
+	if (slot.active == SLOT_ACTIVE) {
+		key_number(json, "iters", slot.iterations);
+		key_number(json, "stripes", slot.stripes);
+	}
+	key_number(json, "key-offset", (uint64_t)slot.key_material_offset * SECTOR_BYTES);
+	json_end_object(json);
+}
+
+static void show_luks(struct json *json, struct info *info)
+{
+	uint8_t raw[LUKS1_BYTES];
+	struct qcow2_luks1 luks;
+	struct qcow2_error err;
+	uint64_t offset;
+
+	key_text(json, "format", "luks");
+	if (qcow2_image_read_luks(info->image, raw, sizeof(raw), &offset, &err)) {
+		info_note(info, &err);
+		return;
+	}
+	qcow2_luks1_decode(&luks, raw, sizeof(raw));
+	if (luks.version != 1)
+		return;
+	show_cipher(json, &luks);
+	key_bytes(json, "hash-alg", up_to_nul(luks.hash_spec, sizeof(luks.hash_spec)));
+	key_bytes(json, "uuid", up_to_nul(luks.uuid, sizeof(luks.uuid)));
+	key_number(json, "payload-offset", (uint64_t)luks.payload_offset * SECTOR_BYTES);
+	key_number(json, "master-key-iters", luks.mk_digest_iter);
+	json_key(json, "slots");
+	json_begin_array(json);
+	for (size_t i = 0; i < SLOTS; i++)
+		show_slot(json, raw + SLOTS_AT + i * SLOT_BYTES);
+	json_end_array(json);
+}
+
+static void show_encryption(struct json *json, struct info *info)
+{
+	uint32_t method = qcow2_image_header(info->image)->crypt_method;
+
+	if (method == 0)
+		return;
+	json_key(json, "encrypt");
+	json_begin_object(json);
+	if (method == 2)
+		show_luks(json, info);
+	else
+		key_text(json, "format", method == 1 ? "aes" : "unknown");
+	json_end_object(json);
+}
+
+/* zlib is what qemu-img calls type 0 there. */
+static const char *compression_name(unsigned type)
+{
+	return type == 0 ? "zlib" : type == 1 ? "zstd" : "unknown";
+}
+
+static void show_specific(struct json *json, struct info *info)
+{
+	const struct qcow2_image *image = info->image;
+	const struct qcow2_header *h = qcow2_image_header(image);
+
+	json_key(json, "format-specific");
+	json_begin_object(json);
+	key_text(json, "type", "qcow2");
+	json_key(json, "data");
+	json_begin_object(json);
+	key_text(json, "compat", h->version >= 3 ? "1.1" : "0.10");
+	key_text(json, "compression-type", compression_name(h->compression_type));
+	if (h->version >= 3) {
+		key_bool(json, "lazy-refcounts",
+			 (h->compatible_features & QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0);
+		show_bitmaps(json, info);
+	}
+	if (h->refcount_order <= 6)
+		key_number(json, "refcount-bits", UINT64_C(1) << h->refcount_order);
+	if (h->version >= 3) {
+		key_bool(json, "corrupt",
+			 (h->incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT) != 0);
+		key_bool(json, "extended-l2",
+			 (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0);
+	}
+	if (h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) {
+		struct qcow2_bytes name = info_extension_text(image, QCOW2_EXTENSION_DATA_FILE);
+
+		if (name.size > 0)
+			key_bytes(json, "data-file", name);
+		key_bool(json, "data-file-raw",
+			 (h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0);
+	}
+	show_encryption(json, info);
+	json_end_object(json);
+	json_end_object(json);
+}
+
+static void show_backing(struct json *json, struct info *info)
+{
+	struct qcow2_bytes name = qcow2_image_backing_name(info->image);
+	struct qcow2_bytes format =
+		info_extension_text(info->image, QCOW2_EXTENSION_BACKING_FORMAT);
+	char *full;
+
+	if (name.size == 0)
+		return;
+	key_bytes(json, "backing-filename", name);
+	full = info_full_name(info->file, name);
+	if (full)
+		key_text(json, "full-backing-filename", full);
+	else
+		info_note(info, &(struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+						      .offset_bytes = QCOW2_NO_OFFSET,
+						      .text = "out of memory"});
+	free(full);
+	if (format.size > 0)
+		key_bytes(json, "backing-filename-format", format);
+}
+
+static void show_qcow2(struct json *json, struct info *info)
+{
+	const struct qcow2_header *h = qcow2_image_header(info->image);
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(info->image);
+
+	show_snapshots(json, info);
+	key_number(json, "virtual-size", h->size & ~UINT64_C(511));
+	if (geometry)
+		key_number(json, "cluster-size", geometry->cluster_size_bytes);
+	key_text(json, "format", "qcow2");
+	show_specific(json, info);
+	if (h->crypt_method != 0)
+		key_bool(json, "encrypted", true);
+	show_backing(json, info);
+	key_bool(json, "dirty-flag", (h->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY) != 0);
+}
+
+void info_show_json(struct json *json, struct info *info)
+{
+	json_begin_object(json);
+	key_text(json, "filename", info->file);
+	key_number(json, "actual-size", qcow2_source_allocated_bytes(info->source));
+	if (info->image) {
+		show_qcow2(json, info);
+	} else {
+		/* as QEMU counts: in sectors, the last of which may be cut */
+		key_number(json, "virtual-size",
+			   (qcow2_source_size_bytes(info->source) + 511) & ~UINT64_C(511));
+		key_text(json, "format", "raw");
+		key_bool(json, "dirty-flag", false);
+	}
+	json_end_object(json);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* See memory.h. */
+#include "base/memory.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+
+#define FIRST_CAPACITY 64
+
+bool q2_memory_charge(struct q2_memory *memory, uint64_t size)
+{
+	uint64_t used = atomic_fetch_add(&memory->used_bytes, size);
+
+	if (used <= memory->limit_bytes && size <= memory->limit_bytes - used)
+		return true;
+	atomic_fetch_sub(&memory->used_bytes, size);
+	atomic_store(&memory->limited, true);
+	return false;
+}
+
+void *q2_memory_get(struct q2_memory *memory, uint64_t count, size_t element_size)
+{
+	uint64_t size;
+	void *pointer;
+
+	if (q2_mul_u64(count, element_size, &size) || size > SIZE_MAX / 2 ||
+	    !q2_memory_charge(memory, size))
+		return NULL;
+	pointer = q2_alloc_array((size_t)count, element_size);
+	if (!pointer)
+		atomic_fetch_sub(&memory->used_bytes, size);
+	return pointer;
+}
+
+bool q2_memory_grow(struct q2_memory *memory, void **array, size_t *capacity, size_t element_size)
+{
+	size_t more = *capacity ? *capacity : FIRST_CAPACITY;
+	void *grown;
+
+	if (!q2_memory_charge(memory, (uint64_t)more * element_size))
+		return false;
+	grown = q2_realloc_array(*array, *capacity + more, element_size);
+	if (!grown) {
+		atomic_fetch_sub(&memory->used_bytes, (uint64_t)more * element_size);
+		return false;
+	}
+	*array = grown;
+	*capacity += more;
+	return true;
+}
+
+void q2_memory_put(struct q2_memory *memory, void *pointer, uint64_t count, size_t element_size)
+{
+	if (!pointer)
+		return;
+	q2_free(pointer);
+	atomic_fetch_sub(&memory->used_bytes, count * element_size);
+}

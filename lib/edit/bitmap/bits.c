@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* The bits of a bitmap in memory: a table whose entries say what they can, and data where not. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "edit/bitmap/editor.h"
+#include "image/bitmaps/dirty_extents.h"
+#include "image/internal.h"
+
+#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
+#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
+/* A plan holds no more, either. */
+#define HELD_MOST_BYTES (UINT64_C(1) << 30)
+/* An entry and its pointer. */
+#define PER_ENTRY_BYTES UINT64_C(16)
+
+static uint64_t bits_per_entry(const struct qcow2_bitmap_editor *editor)
+{
+	return editor->geometry->cluster_size_bytes * 8;
+}
+
+uint64_t q2_edited_bits(const struct qcow2_bitmap_editor *editor,
+			const struct q2_edited_bitmap *bitmap)
+{
+	return q2_div_ceil_u64(q2_tracked_bytes(editor->geometry),
+			       UINT64_C(1) << bitmap->entry.granularity_bits);
+}
+
+/* How many bits of an entry the bitmap has. */
+static uint64_t bits_of_entry(const struct qcow2_bitmap_editor *editor,
+			      const struct q2_edited_bitmap *bitmap, uint64_t index)
+{
+	uint64_t left = q2_edited_bits(editor, bitmap) - index * bits_per_entry(editor);
+
+	return left < bits_per_entry(editor) ? left : bits_per_entry(editor);
+}
+
+int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularity_bits,
+		   struct qcow2_error *err)
+{
+	uint64_t needed;
+
+	if (granularity_bits < QCOW2_BITMAP_GRANULARITY_MIN ||
+	    granularity_bits > QCOW2_BITMAP_GRANULARITY_MAX)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the granularity is not from 512 bytes to 2 GiB");
+	needed = qcow2_bitmap_table_entries_needed(editor->geometry, granularity_bits);
+	if (needed == 0)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the disk has no bytes: there is nothing to track");
+	if (needed > QCOW2_BITMAP_TABLE_MOST ||
+	    needed > QCOW2_BITMAP_DATA_MOST_BYTES >> editor->geometry->cluster_bits)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "a granularity of %" PRIu64 " bytes is too fine for a disk of "
+			       "%" PRIu64 ": the bitmap would be over 512 MiB",
+			       UINT64_C(1) << granularity_bits,
+			       editor->geometry->virtual_size_bytes);
+	return 0;
+}
+
+/* ---- memory ---- */
+
+static int hold(struct qcow2_bitmap_editor *editor, uint64_t bytes, struct qcow2_error *err)
+{
+	if (bytes > HELD_MOST_BYTES - editor->held_bytes)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the bitmaps that change have over %" PRIu64
+			       " bytes together: change fewer at a time",
+			       HELD_MOST_BYTES);
+	editor->held_bytes += bytes;
+	return 0;
+}
+
+void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			    uint64_t index)
+{
+	if (!bitmap->data[index])
+		return;
+	q2_free(bitmap->data[index]);
+	bitmap->data[index] = NULL;
+	editor->held_bytes -= editor->geometry->cluster_size_bytes;
+}
+
+void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap)
+{
+	for (uint64_t i = 0; bitmap->data && i < bitmap->entry_count; i++)
+		q2_bitmap_release_data(editor, bitmap, i);
+	q2_free(bitmap->data);
+	q2_free(bitmap->entries);
+	bitmap->data = NULL;
+	bitmap->entries = NULL;
+	editor->held_bytes -= bitmap->entry_count * PER_ENTRY_BYTES;
+	bitmap->entry_count = 0;
+}
+
+/* Zeroed data for an entry that has none. */
+static int new_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		    uint64_t index, struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+
+	if (hold(editor, cluster, err))
+		return -1;
+	bitmap->data[index] = q2_alloc_array(cluster, 1);
+	if (bitmap->data[index])
+		return 0;
+	editor->held_bytes -= cluster;
+	return q2_fail_memory(err);
+}
+
+int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		   uint64_t entry, struct qcow2_error *err)
+{
+	uint64_t needed;
+
+	if (q2_bitmap_fits(editor, bitmap->entry.granularity_bits, err) ||
+	    q2_bitmap_give_up(editor, bitmap, err))
+		return -1;
+	q2_bitmap_release_bits(editor, bitmap);
+	needed =
+		qcow2_bitmap_table_entries_needed(editor->geometry, bitmap->entry.granularity_bits);
+	if (hold(editor, needed * PER_ENTRY_BYTES, err))
+		return -1;
+	bitmap->entry_count = needed;
+	bitmap->entries = q2_alloc_array((size_t)needed, sizeof(*bitmap->entries));
+	bitmap->data = q2_alloc_array((size_t)needed, sizeof(*bitmap->data));
+	if (!bitmap->entries || !bitmap->data)
+		return q2_fail_memory(err);
+	for (uint64_t i = 0; i < needed; i++)
+		bitmap->entries[i] = entry;
+	editor->changed = true;
+	return 0;
+}
+
+/* ---- taking a stored table over ---- */
+
+static bool is_damaged(const struct qcow2_bitmap_editor *editor, uint64_t entry)
+{
+	uint64_t offset = entry & ENTRY_OFFSET;
+
+	return (entry & ENTRY_RESERVED) || (offset != 0 && (entry & 1)) ||
+	       offset % editor->geometry->cluster_size_bytes != 0 ||
+	       offset >= editor->geometry->file_size_bytes;
+}
+
+/* One entry into memory: its data, if it has any, are copied. */
+static int load_entry(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		      uint64_t index, uint64_t entry, struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+
+	bitmap->entries[index] = entry & Q2_BITMAP_ENTRY_ONES;
+	if ((entry & ENTRY_OFFSET) == 0)
+		return 0;
+	bitmap->entries[index] = 0;
+	if (new_data(editor, bitmap, index, err))
+		return -1;
+	return q2_image_read_padded(editor->image, entry & ENTRY_OFFSET, bitmap->data[index],
+				    cluster, err);
+}
+
+int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		   const struct q2_bitmap_trust *trust, uint64_t *uncertain,
+		   struct qcow2_error *err)
+{
+	struct qcow2_bitmap_dir_entry old = bitmap->entry;
+	struct qcow2_table *table;
+	uint64_t there, entry;
+	int failed = 0;
+
+	*uncertain = 0;
+	if (bitmap->entries)
+		return 0;
+	if (q2_bitmap_fill(editor, bitmap, 0, err) || qcow2_table_new(editor->image, &table, err))
+		return -1;
+	there = qcow2_table_begin(table, old.bitmap_table_offset, old.bitmap_table_size);
+	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
+		bool lost = i >= there;
+
+		entry = 0;
+		if (!lost)
+			failed = qcow2_table_entry(table, i, &entry, err);
+		lost |= is_damaged(editor, entry);
+		lost |= trust && q2_trust_entry(trust, bitmap->index, i) != QCOW2_PROBLEM_COUNT;
+		if (lost && !trust)
+			failed = q2_fail(err, QCOW2_ERROR_BROKEN, old.bitmap_table_offset + i * 8,
+					 "an entry of the bitmap's table is damaged ('qcow2 "
+					 "bitmap repair' mends it)");
+		if (lost) {
+			*uncertain += bits_of_entry(editor, bitmap, i);
+			entry = Q2_BITMAP_ENTRY_ONES;
+		}
+		if (!failed)
+			failed = load_entry(editor, bitmap, i, entry, err);
+	}
+	qcow2_table_free(table);
+	return failed;
+}
+
+/* ---- setting ---- */
+
+uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			uint64_t index, struct qcow2_error *err)
+{
+	uint64_t bits = bits_of_entry(editor, bitmap, index);
+
+	if (bitmap->data[index])
+		return bitmap->data[index];
+	if (new_data(editor, bitmap, index, err))
+		return NULL;
+	if (bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES) {
+		/* Bits past the end stay zero. */
+		memset(bitmap->data[index], 0xff, (size_t)(bits / 8));
+		if (bits % 8 != 0)
+			bitmap->data[index][bits / 8] = (uint8_t)((1U << bits % 8) - 1);
+	}
+	bitmap->entries[index] = 0;
+	return bitmap->data[index];
+}
+
+/* Sets the bits [first, end) of some data. */
+static void set_in_data(uint8_t *data, uint64_t first, uint64_t end)
+{
+	while (first < end && first % 8 != 0) {
+		data[first / 8] |= (uint8_t)(1U << first % 8);
+		first++;
+	}
+	while (end > first && end % 8 != 0) {
+		end--;
+		data[end / 8] |= (uint8_t)(1U << end % 8);
+	}
+	if (first < end)
+		memset(data + first / 8, 0xff, (size_t)((end - first) / 8));
+}
+
+int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		       uint64_t first, uint64_t end, struct qcow2_error *err)
+{
+	uint64_t per_entry = bits_per_entry(editor);
+
+	while (first < end) {
+		uint64_t index = first / per_entry, from = first % per_entry;
+		uint64_t bits = bits_of_entry(editor, bitmap, index);
+		uint64_t to = end - index * per_entry < bits ? end - index * per_entry : bits;
+		uint8_t *data;
+
+		if (from == 0 && to == bits) {
+			q2_bitmap_release_data(editor, bitmap, index);
+			bitmap->entries[index] = Q2_BITMAP_ENTRY_ONES;
+		} else if (bitmap->data[index] || bitmap->entries[index] != Q2_BITMAP_ENTRY_ONES) {
+			data = q2_bitmap_data(editor, bitmap, index, err);
+			if (!data)
+				return -1;
+			set_in_data(data, from, to);
+		}
+		first = index * per_entry + to;
+	}
+	return 0;
+}
+
+/* ---- as extents ---- */
+
+struct edited_extents {
+	struct qcow2_dirty_extents common;
+	const struct qcow2_bitmap_editor *editor;
+	const struct q2_edited_bitmap *bitmap;
+	uint64_t bit, bits;
+};
+
+/* The end of the run of bits in data that are like the one at first. */
+static uint64_t run_in_data(const uint8_t *data, uint64_t first, uint64_t end)
+{
+	bool set = data[first / 8] >> first % 8 & 1;
+	uint8_t same = set ? 0xff : 0;
+
+	while (first < end) {
+		if (first % 8 == 0 && data[first / 8] == same) {
+			first += 8;
+			continue;
+		}
+		if ((data[first / 8] >> first % 8 & 1) != set)
+			return first;
+		first++;
+	}
+	return end;
+}
+
+static int edited_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *err)
+{
+	struct edited_extents *e = (struct edited_extents *)extents;
+	const struct q2_edited_bitmap *bitmap = e->bitmap;
+	uint64_t per_entry = bits_per_entry(e->editor);
+
+	(void)err;
+	while (e->bit < e->bits && q2_dirty_extents_have_room(extents)) {
+		uint64_t index = e->bit / per_entry;
+		uint64_t end = bits_of_entry(e->editor, bitmap, index);
+		bool dirty = bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES;
+		const uint8_t *data = bitmap->data[index];
+
+		if (data) {
+			dirty = data[e->bit % per_entry / 8] >> e->bit % 8 & 1;
+			end = run_in_data(data, e->bit % per_entry, end);
+		}
+		q2_dirty_extents_turn(extents, e->bit << bitmap->entry.granularity_bits, dirty);
+		e->bit = index * per_entry + end;
+	}
+	return e->bit < e->bits;
+}
+
+static void edited_close(struct qcow2_dirty_extents *extents)
+{
+	q2_free(extents);
+}
+
+int q2_edited_extents(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		      struct qcow2_dirty_extents **out, struct qcow2_error *err)
+{
+	static const struct q2_dirty_extents_kind kind = {edited_fill, edited_close};
+	struct edited_extents *e = q2_alloc(sizeof(*e));
+
+	if (!e)
+		return q2_fail_memory(err);
+	e->common.kind = &kind;
+	e->common.size_bytes = q2_tracked_bytes(editor->geometry);
+	e->editor = editor;
+	e->bitmap = bitmap;
+	e->bits = q2_edited_bits(editor, bitmap);
+	*out = &e->common;
+	return 0;
+}

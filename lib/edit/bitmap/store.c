@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT */
+/* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bitset.h"
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "edit/area.h"
+#include "edit/bitmap/editor.h"
+
+#define AUTOCLEAR_AT    88
+#define FIXED_BYTES     24
+#define EXTENSION_BYTES 24
+
+/*
+ * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
+ * have is written over, the extension goes as well: nobody may look for them, either.
+ */
+static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
+	struct q2_area area;
+	uint8_t raw[8];
+	int failed;
+
+	if (!editor->reuses) {
+		q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
+		return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
+					(struct qcow2_bytes){raw, sizeof(raw)},
+					"take the bitmaps bit back while they change", err);
+	}
+	failed = q2_area_open(&area, editor->plan, err);
+	if (!failed) {
+		while (editor->extension_index < area.count &&
+		       area.extensions[editor->extension_index].magic != QCOW2_EXTENSION_BITMAPS)
+			editor->extension_index++;
+		q2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
+		area.autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
+		area.phase = QCOW2_PHASE_WITHDRAW;
+		failed = q2_area_plan(&area, editor->plan,
+				      "no bitmaps while their clusters are used again", err);
+	}
+	q2_area_close(&area);
+	return failed;
+}
+
+/* ---- data and tables ---- */
+
+/* Whether data are all zeros or all ones, as far as the bitmap goes; they are dropped then. */
+static void simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		     uint64_t index)
+{
+	uint64_t cluster = editor->geometry->cluster_size_bytes;
+	uint64_t left = q2_edited_bits(editor, bitmap) - index * cluster * 8;
+	uint64_t bits = left < cluster * 8 ? left : cluster * 8;
+	uint64_t ones = q2_count_ones(bitmap->data[index], (size_t)cluster);
+
+	if (ones != 0 && (ones != bits || bits != cluster * 8))
+		return;
+	q2_bitmap_release_data(editor, bitmap, index);
+	bitmap->entries[index] = ones ? Q2_BITMAP_ENTRY_ONES : 0;
+}
+
+static uint64_t table_clusters(const struct qcow2_bitmap_editor *editor,
+			       const struct q2_edited_bitmap *bitmap)
+{
+	return q2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
+}
+
+/*
+ * All ones for a last entry that the bitmap does not fill would be right, but QEMU then sets bits
+ * past the end when it stores the bitmap the next time.
+ */
+static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			  struct qcow2_error *err)
+{
+	uint64_t per_entry = editor->geometry->cluster_size_bytes * 8;
+	uint64_t last = bitmap->entry_count - 1;
+
+	if (bitmap->data[last] || bitmap->entries[last] != Q2_BITMAP_ENTRY_ONES ||
+	    q2_edited_bits(editor, bitmap) % per_entry == 0)
+		return 0;
+	return q2_bitmap_data(editor, bitmap, last, err) ? 0 : -1;
+}
+
+/* What each entry says, and how many clusters the data and the table of a bitmap take then. */
+static int settle(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		  uint64_t *clusters, struct qcow2_error *err)
+{
+	if (spell_out_last(editor, bitmap, err))
+		return -1;
+	*clusters += table_clusters(editor, bitmap);
+	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
+		if (bitmap->data[i])
+			simplify(editor, bitmap, i);
+		*clusters += bitmap->data[i] != NULL;
+	}
+	return 0;
+}
+
+static int write_run(struct qcow2_bitmap_editor *editor, uint64_t offset, const uint8_t *run,
+		     size_t size, struct qcow2_error *err)
+{
+	return qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
+				(struct qcow2_bytes){run, size}, "bitmap data", err);
+}
+
+/* Data that lie side by side are one write. */
+static int write_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		      struct qcow2_error *err)
+{
+	size_t cluster = (size_t)editor->geometry->cluster_size_bytes, size = 0;
+	size_t most = cluster < Q2_BITMAP_RUN_BYTES ? Q2_BITMAP_RUN_BYTES : cluster;
+	uint8_t *run = q2_alloc_buffer(most);
+	uint64_t offset = 0;
+	int failed = 0;
+
+	if (!run)
+		return q2_fail_memory(err);
+	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
+		if (!bitmap->data[i])
+			continue;
+		if (size == most || bitmap->entries[i] != offset + size) {
+			failed = write_run(editor, offset, run, size, err);
+			offset = bitmap->entries[i];
+			size = 0;
+		}
+		memcpy(run + size, bitmap->data[i], cluster);
+		size += cluster;
+		q2_bitmap_release_data(editor, bitmap, i);
+	}
+	if (!failed)
+		failed = write_run(editor, offset, run, size, err);
+	q2_free(run);
+	return failed;
+}
+
+static int write_table(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		       struct qcow2_error *err)
+{
+	size_t size = (size_t)(table_clusters(editor, bitmap) << editor->geometry->cluster_bits);
+	uint8_t *raw = q2_alloc_array(size, 1);
+	int failed;
+
+	if (!raw)
+		return q2_fail_memory(err);
+	for (uint64_t i = 0; i < bitmap->entry_count; i++)
+		q2_store_be64(raw + i * 8, bitmap->entries[i]);
+	failed = qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_WRITTEN,
+				   q2_edited_name(bitmap), err) ||
+		 qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, bitmap->entry.bitmap_table_offset,
+				  (struct qcow2_bytes){raw, size}, "bitmap table", err);
+	q2_free(raw);
+	return failed;
+}
+
+static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	for (size_t i = 0; i < editor->count; i++) {
+		struct q2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		if (bitmap->entries &&
+		    (write_data(editor, bitmap, err) || write_table(editor, bitmap, err)))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- directory ---- */
+
+uint64_t q2_edited_entry_size(const struct q2_edited_bitmap *bitmap)
+{
+	uint64_t size = UINT64_C(24) + bitmap->entry.extra_data_size + bitmap->entry.name_size;
+
+	return (size + 7) & ~UINT64_C(7);
+}
+
+void q2_edited_put_entry(uint8_t *to, const struct q2_edited_bitmap *bitmap)
+{
+	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
+
+	q2_store_be64(to, e->bitmap_table_offset);
+	q2_store_be32(to + 8, e->bitmap_table_size);
+	q2_store_be32(to + 12, e->flags);
+	to[16] = e->type;
+	to[17] = e->granularity_bits;
+	to[18] = (uint8_t)(e->name_size >> 8);
+	to[19] = (uint8_t)e->name_size;
+	q2_store_be32(to + 20, e->extra_data_size);
+	if (e->extra_data_size > 0)
+		memcpy(to + FIXED_BYTES, bitmap->extra, e->extra_data_size);
+	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
+}
+
+static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+				? editor->directory_size
+				: QCOW2_BITMAP_DIRECTORY_MOST;
+
+	return editor->has_extension
+		       ? q2_give_up_clusters(editor, editor->directory_offset, size, err)
+		       : 0;
+}
+
+/*
+ * Always in clusters that nothing uses: those of the old directory may be somebody else's, too, and
+ * are taken only once a check has shown that they are not.
+ */
+static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
+			   struct qcow2_error *err)
+{
+	uint8_t *raw;
+	uint64_t at = 0, padded = q2_div_ceil_u64(size, editor->geometry->cluster_size_bytes)
+				  << editor->geometry->cluster_bits;
+	int failed;
+
+	if (size == 0)
+		return 0;
+	raw = q2_alloc_array((size_t)padded, 1);
+	if (!raw)
+		return q2_fail_memory(err);
+	for (size_t i = 0; i < editor->count; i++) {
+		q2_edited_put_entry(raw + at, editor->bitmaps[i]);
+		at += q2_edited_entry_size(editor->bitmaps[i]);
+	}
+	failed = qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
+				  (struct qcow2_bytes){raw, (size_t)padded}, "bitmap directory",
+				  err);
+	q2_free(raw);
+	return failed;
+}
+
+/* Once all else is on the medium, the header vouches for the bitmaps again. */
+static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
+	uint8_t raw[8];
+
+	if (editor->count == 0)
+		return 0;
+	q2_store_be64(raw, bits | QCOW2_AUTOCLEAR_BITMAPS);
+	return qcow2_plan_write(editor->plan, QCOW2_PHASE_CLEAN, AUTOCLEAR_AT,
+				(struct qcow2_bytes){raw, sizeof(raw)}, "set the bitmaps bit again",
+				err);
+}
+
+/* Without bitmaps there is no extension. */
+static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	uint8_t type[4];
+
+	q2_store_be32(type, QCOW2_EXTENSION_BITMAPS);
+	return qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
+				 (struct qcow2_bytes){type, sizeof(type)}, err);
+}
+
+/* The header points to the directory. */
+static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
+		 struct qcow2_error *err)
+{
+	uint8_t data[EXTENSION_BYTES] = {0};
+	struct q2_area area;
+	size_t at = 0;
+	int failed = q2_area_open(&area, editor->plan, err);
+
+	if (!failed && editor->count == 0)
+		failed = intend_no_extension(editor->plan, err);
+	q2_store_be32(data, (uint32_t)editor->count);
+	q2_store_be64(data + 8, size);
+	q2_store_be64(data + 16, offset);
+	if (!failed) {
+		while (at < area.count && area.extensions[at].magic != QCOW2_EXTENSION_BITMAPS)
+			at++;
+		if (editor->reuses)
+			at = editor->extension_index;
+		q2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
+		area.autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
+		if (editor->count > 0)
+			q2_area_insert(&area, at, QCOW2_EXTENSION_BITMAPS,
+				       (struct qcow2_bytes){data, sizeof(data)});
+		failed = q2_area_plan(
+			&area, editor->plan,
+			editor->count > 0 ? "point to the bitmaps" : "no bitmaps any more", err);
+	}
+	q2_area_close(&area);
+	return failed;
+}
+
+/* ---- what is no longer used ---- */
+
+/* Who hears of leaks. */
+struct clearing {
+	struct qcow2_bitmap_editor *editor;
+	struct qcow2_error *err;
+	bool failed;
+};
+
+static int compare_clusters(const void *a, const void *b)
+{
+	uint64_t left, right;
+
+	memcpy(&left, a, sizeof(left));
+	memcpy(&right, b, sizeof(right));
+	return left < right ? -1 : left > right;
+}
+
+/* What was given up; and what was counted past the end of the file, if the file grew over it. */
+static bool may_free(const void *opaque, uint64_t cluster)
+{
+	const struct clearing *clearing = opaque;
+	const struct qcow2_bitmap_editor *editor = clearing->editor;
+
+	return cluster << editor->geometry->cluster_bits >= editor->geometry->file_size_bytes ||
+	       (editor->given_up.count > 0 &&
+		bsearch(&cluster, editor->given_up.data, editor->given_up.count, sizeof(cluster),
+			compare_clusters));
+}
+
+/* A leak among the clusters that may be freed: its refcount becomes what refers to it. */
+static void hear_leak(void *opaque, const struct qcow2_problem *problem)
+{
+	struct clearing *clearing = opaque;
+	struct qcow2_bitmap_editor *editor = clearing->editor;
+	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
+
+	if (clearing->failed)
+		return;
+	if (q2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
+		clearing->failed = true;
+}
+
+/*
+ * Only a check knows whether something else refers to a cluster that a damaged table named. So
+ * clusters are freed if, and as far as, it finds that they are counted too often.
+ */
+static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	size_t kinds;
+	struct clearing clearing = {.editor = editor, .err = err};
+	const struct qcow2_check_options how = {
+		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.wants_cluster = may_free,
+		.problem = hear_leak,
+		.opaque = &clearing,
+	};
+	struct qcow2_check_result result;
+	struct qcow2_source *view;
+	struct qcow2_image *image;
+	uint64_t offset, clusters;
+	int failed;
+
+	if (q2_allocator_moved_table(editor->allocator, &offset, &clusters) &&
+	    q2_give_up_clusters(editor, offset, clusters << editor->geometry->cluster_bits, err))
+		return -1;
+	if (editor->given_up.count == 0 &&
+	    qcow2_plan_size_bytes(editor->plan) <= editor->geometry->file_size_bytes)
+		return 0;
+	if (editor->given_up.count > 0)
+		qsort(editor->given_up.data, editor->given_up.count, sizeof(uint64_t),
+		      compare_clusters);
+	if (qcow2_plan_view(editor->plan, &view, err))
+		return -1;
+	failed = qcow2_image_open(view, &image, err);
+	if (!failed) {
+		failed = qcow2_check(image, &how, &result, err) || clearing.failed;
+		qcow2_image_close(image);
+	}
+	qcow2_source_close(view);
+	return failed ? -1 : q2_allocator_plan(editor->allocator, QCOW2_PHASE_CLEAN, err);
+}
+
+/* Whether clusters of the file may be in use and not counted, as after a crash with lazy refcounts.
+ */
+static bool is_distrusted(const struct qcow2_bitmap_editor *editor)
+{
+	return editor->careful || (qcow2_image_header(editor->image)->incompatible_features &
+				   (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
+}
+
+/* What is new, and the clusters that it takes. */
+static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	struct q2_bitmap_needs *needs = &editor->needs;
+
+	*needs = (struct q2_bitmap_needs){0};
+	for (size_t i = 0; i < editor->count; i++) {
+		struct q2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		if (bitmap->entries && settle(editor, bitmap, &needs->clusters, err))
+			return -1;
+		needs->directory_bytes += q2_edited_entry_size(bitmap);
+	}
+	if (needs->directory_bytes > QCOW2_BITMAP_DIRECTORY_MOST)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "the bitmap directory would be over %" PRIu64 " bytes",
+			       QCOW2_BITMAP_DIRECTORY_MOST);
+	needs->directory_clusters =
+		q2_div_ceil_u64(needs->directory_bytes, editor->geometry->cluster_size_bytes);
+	needs->clusters += needs->directory_clusters;
+	return give_up_directory(editor, err);
+}
+
+int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint64_t offset = 0, size;
+
+	if (editor->failed)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a change of the bitmaps failed halfway: nothing can be planned");
+	if (!editor->changed)
+		return 0;
+	editor->changed = false;
+	if (settle_all(editor, err) ||
+	    q2_bitmaps_place(editor, is_distrusted(editor), &offset, err))
+		return -1;
+	size = editor->needs.directory_bytes;
+	return withdraw(editor, err) || write_bitmaps(editor, err) ||
+			       write_directory(editor, offset, size, err) ||
+			       q2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||
+			       point(editor, offset, size, err) || vouch(editor, err) ||
+			       clean(editor, err)
+		       ? -1
+		       : 0;
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The extents of one bitmap: its table is gone through once, entries of one kind are taken
+ * together without reading any data, and data is searched for changes 64 bits at a step.
+ * Bits are least significant first.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "image/bitmaps/dirty_extents.h"
+#include "image/internal.h"
+
+#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
+#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
+#define PIECE_BYTES    ((size_t)256 * 1024)
+/* File systems may count less than a file stores. */
+#define SLACK_BYTES (UINT64_C(16) << 20)
+
+struct bitmap_extents {
+	struct qcow2_dirty_extents common;
+	const struct qcow2_image *image;
+	struct qcow2_table *table;
+	uint64_t table_offset;
+	uint64_t entries; /* that the table has */
+	unsigned granularity_bits;
+	uint64_t bits; /* that the bitmap has */
+	uint64_t bit;  /* the first that was not told */
+	/* Data that was read: the bits [first, end) are in the buffer from its start on. first is a
+	 * multiple of 8, and of 64 from there on, but for the end of a piece. */
+	uint64_t first, end;
+	uint8_t *buffer;
+	bool lenient;
+	uint64_t budget; /* bytes that may still be read: entries may share their data */
+};
+
+static uint64_t bits_per_entry(const struct bitmap_extents *b)
+{
+	return b->image->geometry.cluster_size_bytes * 8;
+}
+
+/* The bits [b->bit, end) are all so. */
+static void tell(struct bitmap_extents *b, uint64_t end, bool dirty)
+{
+	q2_dirty_extents_turn(&b->common, b->bit << b->granularity_bits, dirty);
+	b->bit = end < b->bits ? end : b->bits;
+}
+
+static int load_entry(struct bitmap_extents *b, uint64_t index, uint64_t *entry,
+		      struct qcow2_error *err)
+{
+	*entry = 0;
+	if (index >= b->entries)
+		return 0;
+	if (qcow2_table_entry(b->table, index, entry, err))
+		return -1;
+	if ((*entry & ENTRY_RESERVED) || ((*entry & ENTRY_OFFSET) && (*entry & 1)))
+		return q2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
+			       "an entry of the bitmap's table cannot be understood");
+	if (!b->lenient && ((*entry & ENTRY_OFFSET) >= b->image->geometry.file_size_bytes ||
+			    (*entry & ENTRY_OFFSET) % b->image->geometry.cluster_size_bytes != 0))
+		return q2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
+			       "an entry of the bitmap's table leads to no cluster of the file");
+	return 0;
+}
+
+/* Entries from index on that are just like the one there, which has no data. */
+static int tell_entries(struct bitmap_extents *b, uint64_t index, uint64_t entry,
+			struct qcow2_error *err)
+{
+	uint64_t needed = q2_div_ceil_u64(b->bits, bits_per_entry(b));
+	uint64_t next = index + 1, other;
+
+	for (; next < needed && next < b->entries; next++) {
+		if (load_entry(b, next, &other, err))
+			return -1;
+		if (other != entry)
+			break;
+	}
+	/* What the table lacks is zeros. */
+	if (next >= b->entries && entry == 0)
+		next = needed;
+	tell(b, next >= needed ? b->bits : next * bits_per_entry(b), entry & 1);
+	return 0;
+}
+
+/* Reads data from the byte of b->bit on, or tells zeros where the file has none. */
+static int load_data(struct bitmap_extents *b, uint64_t offset, struct qcow2_error *err)
+{
+	uint64_t cluster = b->image->geometry.cluster_size_bytes;
+	uint64_t skipped = b->bit % bits_per_entry(b) / 8, at = offset + skipped;
+	uint64_t file_size = b->image->geometry.file_size_bytes, left = cluster - skipped;
+	uint64_t hole = at < file_size ? qcow2_source_hole_end(b->image->source, at) - at : left;
+
+	if (hole > 0) {
+		tell(b, b->bit + (hole < left ? hole : left) * 8, false);
+		return 0;
+	}
+	if (left > file_size - at)
+		left = file_size - at;
+	if (left > PIECE_BYTES)
+		left = PIECE_BYTES;
+	if (left > b->budget)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, at, "more data than the file stores");
+	b->budget -= left;
+	if (qcow2_source_read(b->image->source, at, b->buffer, (size_t)left, err))
+		return -1;
+	memset(b->buffer + left, 0, 8);
+	b->first = b->bit;
+	b->end = b->first + left * 8;
+	if (b->end > b->bits)
+		b->end = b->bits;
+	q2_dirty_extents_turn(&b->common, b->bit << b->granularity_bits, b->buffer[0] & 1);
+	return 0;
+}
+
+/* 64 bits from a byte of the buffer on; there are always eight bytes more than are meant. */
+static uint64_t load_bits(const uint8_t *bytes)
+{
+	uint64_t word = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		word |= (uint64_t)bytes[i] << (8 * i);
+	return word;
+}
+
+/* How many of the words from a byte on, four at a step, are all like one. */
+static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
+{
+	uint64_t count = 0;
+
+	for (; count + 4 <= words; count += 4, bytes += 32)
+		if (((load_bits(bytes) ^ like) | (load_bits(bytes + 8) ^ like) |
+		     (load_bits(bytes + 16) ^ like) | (load_bits(bytes + 24) ^ like)) != 0)
+			break;
+	return count;
+}
+
+/* The changes among the bits that are in the buffer, as far as there is room for them. */
+static void tell_data(struct bitmap_extents *b)
+{
+	struct qcow2_dirty_extents *extents = &b->common;
+
+	while (b->bit < b->end && q2_dirty_extents_have_room(extents)) {
+		uint64_t left = b->end - b->bit;
+		const uint8_t *at = b->buffer + (b->bit - b->first) / 8;
+		uint64_t word = load_bits(at);
+		uint64_t changes = word ^ (word << 1 | extents->dirty);
+
+		if (changes == 0 && left >= 64)
+			b->bit += count_alike(at + 8, left / 64 - 1, word) * 64;
+		if (left < 64)
+			changes &= (UINT64_C(1) << left) - 1;
+		for (; changes != 0; changes &= changes - 1)
+			q2_dirty_extents_flip(extents, (b->bit + (uint64_t)__builtin_ctzll(changes))
+							       << b->granularity_bits);
+		b->bit += left < 64 ? left : 64;
+	}
+}
+
+static int bitmap_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *err)
+{
+	struct bitmap_extents *b = (struct bitmap_extents *)extents;
+
+	while (b->bit < b->bits && q2_dirty_extents_have_room(extents)) {
+		uint64_t index = b->bit / bits_per_entry(b), entry;
+
+		if (b->bit < b->end) {
+			tell_data(b);
+			continue;
+		}
+		if (load_entry(b, index, &entry, err))
+			return -1;
+		if ((entry & ENTRY_OFFSET) == 0 ? tell_entries(b, index, entry, err)
+						: load_data(b, entry & ENTRY_OFFSET, err))
+			return -1;
+	}
+	return b->bit < b->bits;
+}
+
+static void bitmap_close(struct qcow2_dirty_extents *extents)
+{
+	struct bitmap_extents *b = (struct bitmap_extents *)extents;
+
+	qcow2_table_free(b->table);
+	q2_free(b->buffer);
+	q2_free(b);
+}
+
+static const struct q2_dirty_extents_kind bitmap_kind = {bitmap_fill, bitmap_close};
+
+/* Whether the table is as long as the disk needs, and whole. */
+static int judge_table(const struct bitmap_extents *b, const struct qcow2_bitmap_dir_entry *entry,
+		       struct qcow2_error *err)
+{
+	uint64_t needed = q2_div_ceil_u64(b->bits, bits_per_entry(b));
+
+	if (b->entries > b->budget / 8)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, entry->bitmap_table_offset,
+			       "the bitmap table claims more than the file stores");
+	if (b->lenient)
+		return 0;
+	if (entry->bitmap_table_size != needed)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, entry->bitmap_table_offset,
+			       "the bitmap's table has %" PRIu32 " entries, and the disk needs "
+			       "%" PRIu64,
+			       entry->bitmap_table_size, needed);
+	if (b->entries < needed)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, entry->bitmap_table_offset,
+			       "the bitmap's table passes the end of the file");
+	return 0;
+}
+
+int qcow2_dirty_extents_open(const struct qcow2_image *image,
+			     const struct qcow2_bitmap_dir_entry *entry, bool lenient,
+			     struct qcow2_dirty_extents **out, struct qcow2_error *err)
+{
+	struct bitmap_extents *b;
+
+	if (!image->sane || entry->granularity_bits > 63)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			       "the cluster size or the granularity is not known");
+	b = q2_alloc(sizeof(*b));
+	if (!b)
+		return q2_fail_memory(err);
+	b->common.kind = &bitmap_kind;
+	b->common.size_bytes = q2_tracked_bytes(&image->geometry);
+	b->image = image;
+	b->lenient = lenient;
+	b->granularity_bits = entry->granularity_bits;
+	b->bits = q2_div_ceil_u64(b->common.size_bytes, UINT64_C(1) << b->granularity_bits);
+	b->buffer = q2_alloc_buffer(PIECE_BYTES + 8);
+	if (!b->buffer || qcow2_table_new(image, &b->table, err)) {
+		bitmap_close(&b->common);
+		return q2_fail_memory(err);
+	}
+	b->budget = qcow2_source_allocated_bytes(image->source) + SLACK_BYTES;
+	b->table_offset = entry->bitmap_table_offset;
+	b->entries = qcow2_table_begin(b->table, b->table_offset, entry->bitmap_table_size);
+	if (judge_table(b, entry, err)) {
+		bitmap_close(&b->common);
+		return -1;
+	}
+	*out = &b->common;
+	return 0;
+}

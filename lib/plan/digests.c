@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Digests of the metadata as a plan finds it and as it leaves it. See plan.h and check.h. */
+#include <string.h>
+
+#include "base/error.h"
+#include "plan/plan.h"
+
+void q2_plan_note_digests(struct qcow2_plan *plan, const struct qcow2_check_result *before,
+			  const struct qcow2_check_result *after)
+{
+	struct q2_plan_digests *digests = &plan->digests;
+
+	digests->are_current = true;
+	digests->has_before = before->has_digest;
+	digests->has_after = after->has_digest;
+	digests->has_data_file = before->has_data_file || after->has_data_file;
+	memcpy(digests->before, before->metadata_digest, sizeof(digests->before));
+	memcpy(digests->after, after->metadata_digest, sizeof(digests->after));
+}
+
+int q2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *result,
+		       struct qcow2_error *err)
+{
+	const struct qcow2_check_options options = {.digest = true};
+	struct qcow2_error why = {.code = QCOW2_ERROR_NONE};
+	struct qcow2_image *image = NULL;
+
+	*result = (struct qcow2_check_result){.has_digest = false};
+	if (qcow2_image_open(source, &image, &why) || qcow2_check(image, &options, result, &why))
+		result->has_digest = false;
+	qcow2_image_close(image);
+	if (why.code != QCOW2_ERROR_MEMORY && why.code != QCOW2_ERROR_IO)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+/* What cannot be read has no digest; that memory is short must not make an undo file worse. */
+static int find(struct qcow2_source *source, struct qcow2_check_result *result,
+		struct qcow2_error *err)
+{
+	struct qcow2_error why;
+
+	if (q2_metadata_digest(source, result, &why) == 0 || why.code == QCOW2_ERROR_IO)
+		return 0;
+	return q2_fail_memory(err);
+}
+
+int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err)
+{
+	struct qcow2_check_result before, after;
+	struct qcow2_source *view;
+	int failed;
+
+	if (plan->digests.are_current)
+		return 0;
+	if (qcow2_plan_view(plan, &view, err))
+		return -1;
+	failed = find(plan->source, &before, err) || find(view, &after, err);
+	if (!failed)
+		q2_plan_note_digests(plan, &before, &after);
+	qcow2_source_close(view);
+	return failed ? -1 : 0;
+}

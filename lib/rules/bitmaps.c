@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of bitmap directory entries, of the directory as a whole, and of bitmap table entries.
+ */
+#include "base/checked.h"
+#include "rules/rules.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct qcow2_bitmap_dir_entry, field)
+
+/* QEMU's limits. */
+#define QEMU_NAME_BYTES    1023
+#define QEMU_TABLE_ENTRIES 0x8000000
+#define QEMU_DATA_BYTES    (UINT64_C(512) << 20)
+
+#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
+#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
+
+/* The entry that is looked at, and who wants to know. */
+struct context {
+	const struct qcow2_bitmap *bitmap;
+	const struct qcow2_geometry *geometry;
+	const struct q2_reporter *reporter;
+};
+
+/* finding.offset_bytes is relative to the entry. */
+static void complain(const struct context *c, struct q2_finding finding, const char *field)
+{
+	finding.offset_bytes += c->bitmap->offset_bytes;
+	q2_report(c->reporter, &finding, "bitmaps/%llu%s%s", (unsigned long long)c->bitmap->index,
+		  field[0] ? "/" : "", field);
+}
+
+static void complain_value(const struct context *c, enum qcow2_problem_id id, uint64_t offset,
+			   uint64_t found, const char *field)
+{
+	complain(c,
+		 (struct q2_finding){
+			 .id = id, .offset_bytes = offset, .has_found = true, .found = found},
+		 field);
+}
+
+static void complain_limit(const struct context *c, struct q2_finding finding, const char *field)
+{
+	finding.has_found = true;
+	complain(c, finding, field);
+}
+
+static void rule_flags(const struct context *c)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	bool compatible = (e->flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE) != 0;
+
+	if (e->flags & ~QCOW2_BITMAP_FLAGS_KNOWN)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED, AT(flags), e->flags,
+			       "flags");
+	if (e->flags & QCOW2_BITMAP_IN_USE)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_IN_USE, AT(flags), e->flags, "flags");
+	if (e->extra_data_size > 0 && !compatible)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN, AT(extra_data_size),
+			       e->extra_data_size, "extra_data_size");
+	if (e->extra_data_size > 0 || compatible)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_EXTRA_DATA_QEMU,
+			       e->extra_data_size > 0 ? AT(extra_data_size) : AT(flags),
+			       e->extra_data_size > 0 ? e->extra_data_size : e->flags,
+			       e->extra_data_size > 0 ? "extra_data_size" : "flags");
+}
+
+static void rule_type(const struct context *c)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+
+	if (e->type != 1)
+		complain_limit(c,
+			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_TYPE,
+						   .offset_bytes = AT(type),
+						   .found = e->type,
+						   .expectation = QCOW2_EXPECT_VALUE,
+						   .expected = 1},
+			       "type");
+	if (e->granularity_bits > 63)
+		complain_limit(c,
+			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY,
+						   .offset_bytes = AT(granularity_bits),
+						   .found = e->granularity_bits,
+						   .expectation = QCOW2_EXPECT_AT_MOST,
+						   .expected = 63},
+			       "granularity_bits");
+	else if (e->granularity_bits < 9 || e->granularity_bits > 31)
+		complain_limit(c,
+			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
+						   .offset_bytes = AT(granularity_bits),
+						   .found = e->granularity_bits,
+						   .expectation = e->granularity_bits < 9
+									  ? QCOW2_EXPECT_AT_LEAST
+									  : QCOW2_EXPECT_AT_MOST,
+						   .expected = e->granularity_bits < 9 ? 9 : 31},
+			       "granularity_bits");
+}
+
+static void rule_name(const struct context *c, struct q2_names_seen *seen)
+{
+	const struct qcow2_bitmap *bitmap = c->bitmap;
+	uint64_t name_at = AT(extra_data_size) + 4 + (uint64_t)bitmap->entry.extra_data_size;
+	uint64_t earlier = Q2_NAME_SET_NEW;
+
+	if (bitmap->entry.name_size == 0)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_EMPTY, AT(name_size), 0, "name_size");
+	if (bitmap->entry.name_size > QEMU_NAME_BYTES)
+		complain_limit(c,
+			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_QEMU,
+						   .offset_bytes = AT(name_size),
+						   .found = bitmap->entry.name_size,
+						   .expectation = QCOW2_EXPECT_AT_MOST,
+						   .expected = QEMU_NAME_BYTES},
+			       "name_size");
+	if (!q2_is_plain_text(bitmap->name))
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_TEXT,
+					     .offset_bytes = name_at},
+			 "name");
+	if (bitmap->name.size > 0 && !bitmap->cut)
+		earlier = q2_seen_before(seen, &seen->set, q2_hash(&seen->key, bitmap->name),
+					 bitmap->index);
+	if (earlier != Q2_NAME_SET_NEW)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE, name_at, earlier, "name");
+}
+
+static void rule_table_size(const struct context *c)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	uint64_t size = e->bitmap_table_size;
+	uint64_t most = QEMU_DATA_BYTES >> c->geometry->cluster_bits;
+	bool in_use = (e->flags & QCOW2_BITMAP_IN_USE) != 0;
+	struct q2_finding finding = {.offset_bytes = AT(bitmap_table_size), .found = size};
+
+	if (most > QEMU_TABLE_ENTRIES)
+		most = QEMU_TABLE_ENTRIES;
+	if (size == 0 || size > most) {
+		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU;
+		finding.expectation = size == 0 ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST;
+		finding.expected = size == 0 ? 1 : most;
+		complain_limit(c, finding, "bitmap_table_size");
+	}
+	if (e->granularity_bits > 63)
+		return;
+	finding.expected = qcow2_bitmap_table_entries_needed(c->geometry, e->granularity_bits);
+	if (size == finding.expected)
+		return;
+	finding.id =
+		in_use ? QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE : QCOW2_PROBLEM_BITMAP_TABLE_SIZE;
+	finding.expectation = QCOW2_EXPECT_VALUE;
+	complain_limit(c, finding, "bitmap_table_size");
+}
+
+static void rule_table_place(const struct context *c)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_BITMAP_TABLE_OFFSET,
+				     .offset_bytes = AT(bitmap_table_offset),
+				     .found = e->bitmap_table_offset,
+				     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
+				     .expected = c->geometry->cluster_size_bytes};
+
+	if (e->bitmap_table_offset == 0 ||
+	    e->bitmap_table_offset % c->geometry->cluster_size_bytes != 0)
+		complain_limit(c, finding, "bitmap_table_offset");
+	if (q2_passes_end(c->geometry, e->bitmap_table_offset,
+			  e->bitmap_table_size * UINT64_C(8))) {
+		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
+		finding.found =
+			q2_end_of(e->bitmap_table_offset, e->bitmap_table_size * UINT64_C(8));
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = c->geometry->file_size_bytes;
+		complain_limit(c, finding, "bitmap_table_offset");
+	}
+}
+
+static void rule_table_shared(const struct context *c, struct q2_names_seen *seen)
+{
+	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+
+	if (e->bitmap_table_offset == 0 || e->bitmap_table_size == 0)
+		return;
+	/* The offset is its own hash: no two tables have the same. */
+	if (q2_seen_before(seen, &seen->tables, e->bitmap_table_offset, c->bitmap->index) !=
+	    Q2_NAME_SET_NEW)
+		complain_value(c, QCOW2_PROBLEM_BITMAP_TABLE_SHARED, AT(bitmap_table_offset),
+			       e->bitmap_table_offset, "bitmap_table_offset");
+}
+
+static void rule_entry_padding(const struct context *c)
+{
+	const struct qcow2_bitmap *bitmap = c->bitmap;
+
+	for (size_t i = 0; i < bitmap->padding.size; i++) {
+		if (bitmap->padding.data[i] == 0)
+			continue;
+		complain_limit(c,
+			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_PADDING,
+						   .offset_bytes = bitmap->size_bytes -
+								   bitmap->padding.size + i,
+						   .found = bitmap->padding.data[i],
+						   .expectation = QCOW2_EXPECT_VALUE},
+			       "");
+		return;
+	}
+}
+
+void q2_rules_bitmap(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
+		     struct q2_names_seen *seen, const struct q2_reporter *reporter)
+{
+	struct context c = {bitmap, qcow2_image_geometry(image), reporter};
+
+	if (bitmap->cut)
+		complain_value(&c, QCOW2_PROBLEM_BITMAP_ENTRY_CUT, 0, bitmap->size_bytes, "");
+	if (bitmap->raw.size < qcow2_bitmap_dir_entry_structure.size_bytes)
+		return; /* the values below were never there */
+	rule_flags(&c);
+	rule_type(&c);
+	rule_name(&c, seen);
+	if (c.geometry) {
+		rule_table_size(&c);
+		rule_table_place(&c);
+	}
+	rule_table_shared(&c, seen);
+	rule_entry_padding(&c);
+}
+
+void q2_rules_bitmap_directory(const struct qcow2_image *image,
+			       const struct q2_directory_read *read,
+			       const struct q2_reporter *reporter)
+{
+	const struct qcow2_bitmaps_extension *extension = read->extension;
+	uint64_t used_bytes = read->used_bytes;
+	struct qcow2_extension place;
+
+	if (!read->cut && read->entries < extension->nb_bitmaps)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT,
+					       .offset_bytes = extension->bitmap_directory_offset +
+							       used_bytes,
+					       .has_found = true},
+			  "bitmaps/%llu", (unsigned long long)read->entries);
+	if (used_bytes == extension->bitmap_directory_size ||
+	    !qcow2_image_find_extension(image, QCOW2_EXTENSION_BITMAPS, &place))
+		return;
+	q2_report(reporter,
+		  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
+				       .offset_bytes = place.offset_bytes + 16,
+				       .has_found = true,
+				       .found = extension->bitmap_directory_size,
+				       .expectation = QCOW2_EXPECT_VALUE,
+				       .expected = used_bytes},
+		  "extensions/%llu/data/bitmap_directory_size", (unsigned long long)place.index);
+}
+
+void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
+				 const struct q2_entry_place *place, uint64_t entry,
+				 const struct q2_reporter *reporter)
+{
+	uint64_t offset = entry & ENTRY_OFFSET;
+	struct q2_finding findings[4];
+	size_t count = 0;
+
+	if (entry & ENTRY_RESERVED)
+		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED};
+	if (offset != 0 && (entry & 1))
+		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES};
+	if (offset % geometry->cluster_size_bytes != 0)
+		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
+							.expectation = QCOW2_EXPECT_MULTIPLE_OF,
+							.expected = geometry->cluster_size_bytes};
+	if (offset != 0 && offset >= geometry->file_size_bytes)
+		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
+							.has_found = true,
+							.found = offset,
+							.expectation = QCOW2_EXPECT_AT_MOST,
+							.expected = geometry->file_size_bytes - 1};
+	for (size_t i = 0; i < count; i++) {
+		findings[i].offset_bytes = place->offset_bytes;
+		if (!findings[i].has_found)
+			findings[i].found = entry;
+		findings[i].has_found = true;
+		q2_report(reporter, &findings[i], "%s/%llu", place->owner,
+			  (unsigned long long)place->index);
+	}
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of header extensions: each by itself, duplicates, and what must or must not be there.
+ */
+#include "rules/rules.h"
+
+#include <stdio.h>
+
+#define BACKING_FORMAT_MAX 15
+#define FEATURE_NAME_BYTES 48
+/* Duplicates of unknown types are looked for among so many different ones, no more. */
+#define UNKNOWN_TYPES_MAX 256
+
+/* What has been seen so far, and who wants to know. */
+struct seen {
+	const struct qcow2_image *image;
+	const struct q2_reporter *reporter;
+	bool known[6];
+	uint32_t unknown[UNKNOWN_TYPES_MAX];
+	size_t unknown_count;
+};
+
+static void complain(const struct seen *seen, const struct qcow2_extension *extension,
+		     struct q2_finding finding)
+{
+	finding.offset_bytes += extension->offset_bytes;
+	q2_report(seen->reporter, &finding, "extensions/%llu",
+		  (unsigned long long)extension->index);
+}
+
+/* Length must be what the type demands: finding.offset_bytes is that of the length field. */
+static void rule_length(const struct seen *seen, const struct qcow2_extension *extension,
+			uint32_t expected)
+{
+	if (extension->header.length != expected)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_LENGTH,
+					     .offset_bytes = 4,
+					     .has_found = true,
+					     .found = extension->header.length,
+					     .expectation = QCOW2_EXPECT_VALUE,
+					     .expected = expected});
+}
+
+static void rule_text(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	if (!q2_is_plain_text(extension->data))
+		complain(
+			seen, extension,
+			(struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_TEXT, .offset_bytes = 8});
+}
+
+static void rule_feature_names(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	struct qcow2_bytes data = extension->data;
+
+	if (extension->header.length % FEATURE_NAME_BYTES != 0)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_LENGTH,
+					     .offset_bytes = 4,
+					     .has_found = true,
+					     .found = extension->header.length,
+					     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
+					     .expected = FEATURE_NAME_BYTES});
+	for (size_t at = 0; data.size - at >= FEATURE_NAME_BYTES; at += FEATURE_NAME_BYTES) {
+		bool type_ok = data.data[at] <= 2;
+
+		if (type_ok && data.data[at + 1] <= 63)
+			continue;
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_ENTRY,
+					     .offset_bytes = 8 + at + (type_ok ? 1 : 0),
+					     .has_found = true,
+					     .found = data.data[at + (type_ok ? 1 : 0)],
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = type_ok ? 63 : 2});
+	}
+}
+
+static void rule_backing_format(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	if (extension->header.length > BACKING_FORMAT_MAX)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_LENGTH,
+					     .offset_bytes = 4,
+					     .has_found = true,
+					     .found = extension->header.length,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = BACKING_FORMAT_MAX});
+	if (qcow2_image_header(seen->image)->backing_file_offset == 0)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_WITHOUT_BACKING});
+	rule_text(seen, extension);
+}
+
+static void rule_crypto(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(seen->image);
+	struct qcow2_crypto_extension crypto;
+	struct q2_finding finding = {.offset_bytes = 8, .has_found = true};
+
+	rule_length(seen, extension, 16);
+	if (qcow2_image_header(seen->image)->crypt_method != 2)
+		complain(seen, extension, (struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_SURPLUS});
+	if (extension->data.size < 16 || !geometry)
+		return;
+	qcow2_crypto_extension_decode(&crypto, extension->data.data, extension->data.size);
+	finding.found = crypto.offset;
+	if (crypto.offset == 0 || crypto.offset % geometry->cluster_size_bytes != 0) {
+		finding.id = QCOW2_PROBLEM_CRYPTO_OFFSET;
+		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
+		finding.expected = geometry->cluster_size_bytes;
+		complain(seen, extension, finding);
+	}
+	if (q2_passes_end(geometry, crypto.offset, crypto.length)) {
+		finding.id = QCOW2_PROBLEM_CRYPTO_BEYOND_END;
+		finding.found = q2_end_of(crypto.offset, crypto.length);
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(seen, extension, finding);
+	}
+}
+
+static void rule_data_file(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	uint64_t features = qcow2_image_header(seen->image)->incompatible_features;
+
+	if (!(features & QCOW2_INCOMPATIBLE_DATA_FILE))
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_WITHOUT_BIT});
+	rule_text(seen, extension);
+}
+
+static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *extension)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(seen->image);
+	const struct qcow2_header *h = qcow2_image_header(seen->image);
+	struct qcow2_bitmaps_extension bitmaps;
+	struct q2_finding finding = {.has_found = true, .expectation = QCOW2_EXPECT_VALUE};
+
+	rule_length(seen, extension, 24);
+	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
+	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_INCONSISTENT});
+		return;
+	}
+	if (extension->data.size < 24)
+		return;
+	qcow2_bitmaps_extension_decode(&bitmaps, extension->data.data, extension->data.size);
+	if (bitmaps.nb_bitmaps == 0) {
+		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.offset_bytes = 8;
+		finding.expected = 1;
+		complain(seen, extension, finding);
+	}
+	if (bitmaps.nb_bitmaps > 65535) {
+		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.offset_bytes = 8;
+		finding.found = bitmaps.nb_bitmaps;
+		finding.expected = 65535;
+		complain(seen, extension, finding);
+	}
+	if (bitmaps.reserved32 != 0)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_RESERVED,
+					     .offset_bytes = 12,
+					     .has_found = true,
+					     .found = bitmaps.reserved32,
+					     .expectation = QCOW2_EXPECT_VALUE});
+	finding.offset_bytes = 24;
+	finding.found = bitmaps.bitmap_directory_offset;
+	if (geometry && (bitmaps.bitmap_directory_offset == 0 ||
+			 bitmaps.bitmap_directory_offset % geometry->cluster_size_bytes != 0)) {
+		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET;
+		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
+		finding.expected = geometry->cluster_size_bytes;
+		complain(seen, extension, finding);
+	}
+	if (geometry && q2_passes_end(geometry, bitmaps.bitmap_directory_offset,
+				      bitmaps.bitmap_directory_size)) {
+		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END;
+		finding.found =
+			q2_end_of(bitmaps.bitmap_directory_offset, bitmaps.bitmap_directory_size);
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(seen, extension, finding);
+	}
+	if (bitmaps.bitmap_directory_size > 67107840) {
+		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE_QEMU;
+		finding.offset_bytes = 16;
+		finding.found = bitmaps.bitmap_directory_size;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = 67107840;
+		complain(seen, extension, finding);
+	}
+}
+
+/* One row per known type: its rules. */
+static const struct {
+	uint32_t magic;
+	void (*rule)(const struct seen *seen, const struct qcow2_extension *extension);
+} types[] = {
+	{QCOW2_EXTENSION_BACKING_FORMAT, rule_backing_format},
+	{QCOW2_EXTENSION_FEATURE_NAMES, rule_feature_names},
+	{QCOW2_EXTENSION_BITMAPS, rule_bitmaps},
+	{QCOW2_EXTENSION_CRYPTO, rule_crypto},
+	{QCOW2_EXTENSION_DATA_FILE, rule_data_file},
+};
+
+enum { TYPES = sizeof(types) / sizeof(types[0]) };
+
+/* Notes a type of extension; true if it was there before. */
+static bool note(struct seen *seen, uint32_t magic)
+{
+	for (size_t i = 0; i < TYPES; i++) {
+		bool before = seen->known[i];
+
+		if (types[i].magic != magic)
+			continue;
+		seen->known[i] = true;
+		return before;
+	}
+	for (size_t i = 0; i < seen->unknown_count; i++)
+		if (seen->unknown[i] == magic)
+			return true;
+	if (seen->unknown_count < UNKNOWN_TYPES_MAX)
+		seen->unknown[seen->unknown_count++] = magic;
+	return false;
+}
+
+static bool has(const struct seen *seen, uint32_t magic)
+{
+	for (size_t i = 0; i < TYPES; i++)
+		if (types[i].magic == magic)
+			return seen->known[i];
+	return false;
+}
+
+static void rule_extension(struct seen *seen, const struct qcow2_extension *extension)
+{
+	if (extension->cut)
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
+					     .offset_bytes = 4,
+					     .has_found = true,
+					     .found = extension->header.length,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = extension->data.size});
+	if (note(seen, extension->header.magic))
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_DUPLICATE,
+					     .has_found = true,
+					     .found = extension->header.magic});
+	for (size_t i = 0; i < TYPES; i++)
+		if (types[i].magic == extension->header.magic)
+			types[i].rule(seen, extension);
+}
+
+/* The end mark has a length, too, which QEMU holds to the same bounds. */
+static void rule_end_mark(const struct qcow2_extensions *it, const struct q2_reporter *reporter)
+{
+	struct qcow2_bytes first = qcow2_image_first_cluster(it->image);
+	uint64_t room = it->end_bytes - it->at_bytes - 8;
+	struct qcow2_extension_header mark;
+
+	if (!it->terminated)
+		return;
+	qcow2_extension_header_decode(&mark, first.data + it->at_bytes, 8);
+	if (mark.length > room)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
+					       .offset_bytes = it->at_bytes + 4,
+					       .has_found = true,
+					       .found = mark.length,
+					       .expectation = QCOW2_EXPECT_AT_MOST,
+					       .expected = room},
+			  "extensions/%llu", (unsigned long long)it->next_index);
+}
+
+/* What the header promises must be there. */
+static void rule_missing(const struct seen *seen)
+{
+	const struct qcow2_header *h = qcow2_image_header(seen->image);
+
+	if ((h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
+	    !has(seen, QCOW2_EXTENSION_BITMAPS))
+		q2_report(
+			seen->reporter,
+			&(struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_BITMAPS_WITHOUT_EXTENSION,
+					     .offset_bytes = 88,
+					     .has_found = true,
+					     .found = h->autoclear_features},
+			"header/autoclear_features");
+	if (h->crypt_method == 2 && !has(seen, QCOW2_EXTENSION_CRYPTO))
+		q2_report(seen->reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_MISSING,
+					       .offset_bytes = 32,
+					       .has_found = true,
+					       .found = h->crypt_method},
+			  "header/crypt_method");
+	if ((h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) &&
+	    !has(seen, QCOW2_EXTENSION_DATA_FILE))
+		q2_report(seen->reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_NAME_MISSING,
+					       .offset_bytes = 72,
+					       .has_found = true,
+					       .found = h->incompatible_features},
+			  "header/incompatible_features");
+}
+
+void q2_rules_extensions(const struct qcow2_image *image, const struct q2_reporter *reporter)
+{
+	struct seen seen = {.image = image, .reporter = reporter};
+	struct qcow2_extensions it;
+	struct qcow2_extension extension;
+	bool cut = false;
+
+	qcow2_extensions_begin(image, &it);
+	while (qcow2_extensions_next(&it, &extension)) {
+		rule_extension(&seen, &extension);
+		cut = extension.cut;
+	}
+	/* An area that is full to its last byte has no room for an end mark and needs none. */
+	if (!it.terminated && !cut && it.at_bytes < it.end_bytes)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_UNTERMINATED,
+					       .offset_bytes = it.at_bytes},
+			  "extensions");
+	rule_end_mark(&it, reporter);
+	rule_missing(&seen);
+}

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of the header. Table rules need a sane geometry and are left out without one. */
+#include "base/checked.h"
+#include "base/utf8.h"
+#include "rules/rules.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct qcow2_header, field)
+
+/* QEMU's limits. */
+#define QEMU_CLUSTER_BITS   21
+#define QEMU_L1_ENTRIES     (UINT64_C(32) << 17) /* 32 MiB */
+#define QEMU_REFTABLE_BYTES (UINT64_C(8) << 20)
+#define QEMU_SNAPSHOTS      65536
+#define BACKING_NAME_MAX    1023
+
+bool q2_is_plain_text(struct qcow2_bytes bytes)
+{
+	uint32_t codepoint;
+	bool valid;
+
+	if (!q2_utf8_valid(bytes))
+		return false;
+	for (size_t at = 0; at < bytes.size;) {
+		at += q2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
+		if (!q2_codepoint_printable(codepoint))
+			return false;
+	}
+	return true;
+}
+
+bool q2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, uint64_t length)
+{
+	uint64_t end;
+
+	if (q2_round_up_u64(geometry->file_size_bytes, geometry->cluster_size_bytes, &end))
+		end = UINT64_MAX;
+	return !q2_range_fits(offset, length, end);
+}
+
+uint64_t q2_end_of(uint64_t offset, uint64_t length)
+{
+	uint64_t end;
+
+	return q2_add_u64(offset, length, &end) ? UINT64_MAX : end;
+}
+
+static void complain(const struct q2_reporter *reporter, struct q2_finding finding,
+		     const char *field)
+{
+	finding.has_found = true;
+	q2_report(reporter, &finding, "header/%s", field);
+}
+
+static void rule_cluster_bits(const struct qcow2_header *h, const struct q2_reporter *reporter)
+{
+	struct q2_finding finding = {.offset_bytes = AT(cluster_bits), .found = h->cluster_bits};
+
+	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN) {
+		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = QCOW2_CLUSTER_BITS_MIN;
+	} else if (h->cluster_bits > QCOW2_CLUSTER_BITS_MAX) {
+		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QCOW2_CLUSTER_BITS_MAX;
+	} else if (h->cluster_bits > QEMU_CLUSTER_BITS) {
+		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_QEMU;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QEMU_CLUSTER_BITS;
+	} else if (h->cluster_bits < 14 &&
+		   (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2)) {
+		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = 14;
+	} else {
+		return;
+	}
+	complain(reporter, finding, "cluster_bits");
+}
+
+static void rule_length(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
+			const struct q2_reporter *reporter)
+{
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_HEADER_LENGTH,
+				     .offset_bytes = AT(header_length),
+				     .found = h->header_length,
+				     .expectation = QCOW2_EXPECT_AT_LEAST,
+				     .expected = 104};
+
+	if (h->version < 3)
+		return;
+	if (h->header_length < 104)
+		complain(reporter, finding, "header_length");
+	if (h->header_length % 8 != 0) {
+		finding.id = QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED;
+		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
+		finding.expected = 8;
+		complain(reporter, finding, "header_length");
+	}
+	if (geometry && h->header_length > geometry->cluster_size_bytes) {
+		finding.id = QCOW2_PROBLEM_HEADER_LENGTH;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->cluster_size_bytes;
+		complain(reporter, finding, "header_length");
+	}
+}
+
+/* Bytes past the known fields: zero up to 112, where a field that we do not know may start. */
+static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluster,
+			 const struct q2_reporter *reporter)
+{
+	uint64_t end = h->header_length < 112 ? h->header_length : 112;
+
+	if (h->version < 3)
+		return;
+	if (h->header_length > cluster.size)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_HEADER_TRUNCATED,
+					       .offset_bytes = cluster.size,
+					       .has_found = true,
+					       .found = cluster.size,
+					       .expectation = QCOW2_EXPECT_AT_LEAST,
+					       .expected = h->header_length},
+			  "header");
+	for (uint64_t at = 105; at < end && at < cluster.size; at++) {
+		if (cluster.data[at] == 0)
+			continue;
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_HEADER_PADDING,
+					       .offset_bytes = at,
+					       .has_found = true,
+					       .found = cluster.data[at],
+					       .expectation = QCOW2_EXPECT_VALUE},
+			  "header");
+		return;
+	}
+}
+
+static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *reporter)
+{
+	bool bit = (h->incompatible_features & QCOW2_INCOMPATIBLE_COMPRESSION) != 0;
+
+	if (h->crypt_method > 2)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_CRYPT_METHOD,
+					     .offset_bytes = AT(crypt_method),
+					     .found = h->crypt_method,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = 2},
+			 "crypt_method");
+	if (h->refcount_order > 6)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_REFCOUNT_ORDER,
+					     .offset_bytes = AT(refcount_order),
+					     .found = h->refcount_order,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = 6},
+			 "refcount_order");
+	if (h->compression_type > 1)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_COMPRESSION_TYPE,
+					     .offset_bytes = AT(compression_type),
+					     .found = h->compression_type,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = 1},
+			 "compression_type");
+	if (bit != (h->compression_type != 0))
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_COMPRESSION_BIT,
+					     .offset_bytes = AT(incompatible_features),
+					     .found = h->incompatible_features},
+			 "incompatible_features");
+	if (h->size % 512 != 0)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_SIZE_SECTORS,
+					     .offset_bytes = AT(size),
+					     .found = h->size,
+					     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
+					     .expected = 512},
+			 "size");
+}
+
+/* One row: if any of these bits is set in that field, report that. */
+struct bit_rule {
+	enum qcow2_problem_id id;
+	uint64_t bits;
+	uint64_t value;
+	uint64_t offset_bytes;
+	const char *field;
+};
+
+static void rule_features(const struct qcow2_header *h, const struct q2_reporter *reporter)
+{
+	bool data_file = (h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+	bool raw = (h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0;
+	const struct bit_rule rules[] = {
+		{QCOW2_PROBLEM_FEATURE_INCOMPATIBLE_UNKNOWN, ~QCOW2_INCOMPATIBLE_KNOWN,
+		 h->incompatible_features, AT(incompatible_features), "incompatible_features"},
+		{QCOW2_PROBLEM_FEATURE_DIRTY, QCOW2_INCOMPATIBLE_DIRTY, h->incompatible_features,
+		 AT(incompatible_features), "incompatible_features"},
+		{QCOW2_PROBLEM_FEATURE_CORRUPT, QCOW2_INCOMPATIBLE_CORRUPT,
+		 h->incompatible_features, AT(incompatible_features), "incompatible_features"},
+		{QCOW2_PROBLEM_FEATURE_COMPATIBLE_UNKNOWN, ~QCOW2_COMPATIBLE_KNOWN,
+		 h->compatible_features, AT(compatible_features), "compatible_features"},
+		{QCOW2_PROBLEM_FEATURE_AUTOCLEAR_UNKNOWN, ~QCOW2_AUTOCLEAR_KNOWN,
+		 h->autoclear_features, AT(autoclear_features), "autoclear_features"},
+		{QCOW2_PROBLEM_FEATURE_RAW_WITHOUT_DATA_FILE, data_file ? 0 : UINT64_MAX,
+		 raw ? h->autoclear_features : 0, AT(autoclear_features), "autoclear_features"},
+		{QCOW2_PROBLEM_FEATURE_RAW_WITH_BACKING,
+		 raw && h->backing_file_offset != 0 ? UINT64_MAX : 0, h->autoclear_features,
+		 AT(autoclear_features), "autoclear_features"},
+		{QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS, data_file ? UINT64_MAX : 0,
+		 h->nb_snapshots, AT(nb_snapshots), "nb_snapshots"},
+	};
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (rules[i].value & rules[i].bits)
+			complain(reporter,
+				 (struct q2_finding){.id = rules[i].id,
+						     .offset_bytes = rules[i].offset_bytes,
+						     .found = rules[i].value},
+				 rules[i].field);
+}
+
+static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
+		    const struct q2_reporter *reporter)
+{
+	struct q2_finding finding = {.offset_bytes = AT(l1_table_offset),
+				     .found = h->l1_table_offset};
+
+	if (h->l1_table_offset % geometry->cluster_size_bytes != 0) {
+		finding.id = QCOW2_PROBLEM_L1_OFFSET_UNALIGNED;
+		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
+		finding.expected = geometry->cluster_size_bytes;
+		complain(reporter, finding, "l1_table_offset");
+	}
+	if (h->l1_size > 0 &&
+	    q2_passes_end(geometry, h->l1_table_offset, h->l1_size * UINT64_C(8))) {
+		finding.id = QCOW2_PROBLEM_L1_BEYOND_END;
+		finding.found = q2_end_of(h->l1_table_offset, h->l1_size * UINT64_C(8));
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(reporter, finding, "l1_table_offset");
+	}
+	finding.offset_bytes = AT(l1_size);
+	finding.found = h->l1_size;
+	if (h->l1_size < geometry->l1_entries_needed) {
+		finding.id = QCOW2_PROBLEM_L1_TOO_SMALL;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = geometry->l1_entries_needed;
+		complain(reporter, finding, "l1_size");
+	}
+	if (h->l1_size > QEMU_L1_ENTRIES) {
+		finding.id = QCOW2_PROBLEM_L1_TOO_LARGE;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QEMU_L1_ENTRIES;
+		complain(reporter, finding, "l1_size");
+	}
+}
+
+static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
+				const struct q2_reporter *reporter)
+{
+	uint64_t bytes = (uint64_t)h->refcount_table_clusters << geometry->cluster_bits;
+	struct q2_finding finding = {.offset_bytes = AT(refcount_table_offset),
+				     .found = h->refcount_table_offset};
+
+	if (h->refcount_table_offset % geometry->cluster_size_bytes != 0) {
+		finding.id = QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED;
+		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
+		finding.expected = geometry->cluster_size_bytes;
+		complain(reporter, finding, "refcount_table_offset");
+	}
+	if (h->refcount_table_offset == 0 || bytes == 0) {
+		finding.id = QCOW2_PROBLEM_REFTABLE_MISSING;
+		finding.expectation = QCOW2_EXPECT_NOTHING;
+		complain(reporter, finding, "refcount_table_offset");
+	} else if (q2_passes_end(geometry, h->refcount_table_offset, bytes)) {
+		finding.id = QCOW2_PROBLEM_REFTABLE_BEYOND_END;
+		finding.found = q2_end_of(h->refcount_table_offset, bytes);
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(reporter, finding, "refcount_table_offset");
+	}
+	if (bytes > QEMU_REFTABLE_BYTES)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_REFTABLE_TOO_LARGE,
+					     .offset_bytes = AT(refcount_table_clusters),
+					     .found = h->refcount_table_clusters,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected =
+						     QEMU_REFTABLE_BYTES >> geometry->cluster_bits},
+			 "refcount_table_clusters");
+}
+
+static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
+			   const struct q2_reporter *reporter)
+{
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_SNAPSHOTS_OFFSET,
+				     .offset_bytes = AT(snapshot_offset),
+				     .found = h->snapshot_offset,
+				     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
+				     .expected = geometry->cluster_size_bytes};
+
+	/* QEMU looks at the offset even if there are none, and counts in signed numbers. */
+	if (h->nb_snapshots == 0 && h->snapshot_offset > INT64_MAX)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_OFFSET,
+					     .offset_bytes = AT(snapshot_offset),
+					     .found = h->snapshot_offset,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = INT64_MAX},
+			 "snapshot_offset");
+	if ((h->snapshot_offset == 0 && h->nb_snapshots > 0) ||
+	    h->snapshot_offset % geometry->cluster_size_bytes != 0)
+		complain(reporter, finding, "snapshot_offset");
+	if (h->nb_snapshots == 0)
+		return;
+	/* No entry is under 40 bytes: a table that starts too late for them passes the end. */
+	if (q2_passes_end(geometry, h->snapshot_offset, h->nb_snapshots * UINT64_C(40))) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END;
+		finding.found = q2_end_of(h->snapshot_offset, h->nb_snapshots * UINT64_C(40));
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(reporter, finding, "snapshot_offset");
+	}
+	if (h->nb_snapshots > QEMU_SNAPSHOTS)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_COUNT_QEMU,
+					     .offset_bytes = AT(nb_snapshots),
+					     .found = h->nb_snapshots,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = QEMU_SNAPSHOTS},
+			 "nb_snapshots");
+}
+
+static void rule_backing(const struct qcow2_image *image, const struct q2_reporter *reporter)
+{
+	const struct qcow2_header *h = qcow2_image_header(image);
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	uint64_t cluster = geometry ? geometry->cluster_size_bytes : UINT64_MAX;
+	uint64_t room = BACKING_NAME_MAX;
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_BACKING_OFFSET,
+				     .offset_bytes = AT(backing_file_offset),
+				     .found = h->backing_file_offset,
+				     .expectation = QCOW2_EXPECT_AT_MOST,
+				     .expected = cluster};
+
+	if (h->backing_file_offset == 0)
+		return;
+	if (h->backing_file_offset > cluster) {
+		complain(reporter, finding, "backing_file_offset");
+		return;
+	}
+	if (h->backing_file_offset < h->header_length) {
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = h->header_length;
+		complain(reporter, finding, "backing_file_offset");
+	}
+	if (cluster - h->backing_file_offset < room)
+		room = cluster - h->backing_file_offset;
+	if (h->backing_file_size == 0 || h->backing_file_size > room)
+		complain(reporter,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_SIZE,
+					     .offset_bytes = AT(backing_file_size),
+					     .found = h->backing_file_size,
+					     .expectation = h->backing_file_size == 0
+								    ? QCOW2_EXPECT_AT_LEAST
+								    : QCOW2_EXPECT_AT_MOST,
+					     .expected = h->backing_file_size == 0 ? 1 : room},
+			 "backing_file_size");
+	if (!q2_is_plain_text(qcow2_image_backing_name(image)))
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_BACKING_NAME_TEXT,
+					       .offset_bytes = h->backing_file_offset},
+			  "backing_file");
+}
+
+void q2_rules_header(const struct qcow2_image *image, const struct q2_reporter *reporter)
+{
+	const struct qcow2_header *h = qcow2_image_header(image);
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+
+	rule_cluster_bits(h, reporter);
+	rule_length(h, geometry, reporter);
+	rule_padding(h, qcow2_image_first_cluster(image), reporter);
+	rule_enums(h, reporter);
+	rule_features(h, reporter);
+	if (geometry) {
+		rule_l1(h, geometry, reporter);
+		rule_refcount_table(h, geometry, reporter);
+		rule_snapshots(h, geometry, reporter);
+	}
+	rule_backing(image, reporter);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of a LUKS header inside an image, as far as the header itself shows. */
+#include "rules/rules.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+#define SLOTS         8
+#define SLOTS_AT      208
+#define SLOT_BYTES    48
+#define SLOT_ACTIVE   0x00ac71f3
+#define SLOT_INACTIVE 0x0000dead
+#define SECTOR_BYTES  512
+/* What QEMU holds headers to. */
+#define STRIPES        4000
+#define HEADER_SECTORS 8
+/* Two keys of 256 bits, for the mode XTS. */
+#define KEY_MOST_BYTES 64
+#define NAME_BYTES     32
+
+/* The LUKS header that is looked at. */
+struct context {
+	const struct q2_reporter *reporter;
+	const uint8_t *raw;
+	uint64_t offset_bytes;
+	uint64_t area_sectors; /* that the encryption header pointer names */
+	struct qcow2_luks1 luks;
+	struct qcow2_luks1_key_slot slots[SLOTS];
+};
+
+/* finding.offset_bytes counts from the start of the LUKS header. */
+static void complain(const struct context *c, struct q2_finding finding, const char *field)
+{
+	finding.offset_bytes += c->offset_bytes;
+	finding.has_found = finding.expectation != QCOW2_EXPECT_NOTHING;
+	q2_report(c->reporter, &finding, "luks/%s", field);
+}
+
+/* Between two bounds; no message if it is. */
+static bool rule_range(const struct context *c, struct q2_finding finding, uint64_t least,
+		       uint64_t most, const char *field)
+{
+	if (finding.found >= least && finding.found <= most)
+		return true;
+	finding.expectation = finding.found < least ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST;
+	finding.expected = finding.found < least ? least : most;
+	complain(c, finding, field);
+	return false;
+}
+
+/* Printable ASCII that ends in the field. */
+static bool is_name(const uint8_t *field)
+{
+	size_t length = 0;
+
+	while (length < NAME_BYTES && field[length] > ' ' && field[length] < 0x7f)
+		length++;
+	return length > 0 && length < NAME_BYTES && field[length] == 0;
+}
+
+static void rule_names(const struct context *c)
+{
+	static const struct {
+		const char *field;
+		unsigned at;
+	} names[] = {{"cipher_name", 8}, {"cipher_mode", 40}, {"hash_spec", 72}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!is_name(c->raw + names[i].at))
+			complain(c,
+				 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_CIPHER,
+						     .offset_bytes = names[i].at},
+				 names[i].field);
+}
+
+static void rule_master_key(const struct context *c)
+{
+	rule_range(c,
+		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
+				       .offset_bytes = 108,
+				       .found = c->luks.key_bytes},
+		   1, KEY_MOST_BYTES, "key_bytes");
+	rule_range(c,
+		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
+				       .offset_bytes = 164,
+				       .found = c->luks.mk_digest_iter},
+		   1, UINT32_MAX, "mk_digest_iter");
+	rule_range(c,
+		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_PAYLOAD,
+				       .offset_bytes = 104,
+				       .found = c->luks.payload_offset},
+		   HEADER_SECTORS, UINT32_MAX, "payload_offset");
+}
+
+/* Sectors of a slot's key material: each stripe is as long as the key. */
+static uint64_t material_sectors(const struct context *c, const struct qcow2_luks1_key_slot *slot)
+{
+	return q2_div_ceil_u64((uint64_t)c->luks.key_bytes * slot->stripes, SECTOR_BYTES);
+}
+
+/* Key material lies behind the header, inside the area, and apart from that of other slots. */
+static void rule_material(const struct context *c, unsigned i, struct q2_finding finding,
+			  const char *field)
+{
+	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
+	uint64_t start = slot->key_material_offset, size = material_sectors(c, slot);
+
+	finding.offset_bytes += 40;
+	finding.found = start;
+	if (!rule_range(c, finding, HEADER_SECTORS, c->area_sectors, field))
+		return;
+	finding.found = start + size;
+	if (!rule_range(c, finding, 0, c->area_sectors, field))
+		return;
+	for (unsigned j = 0; j < i; j++) {
+		const struct qcow2_luks1_key_slot *other = &c->slots[j];
+
+		if (!q2_ranges_overlap(start, size, other->key_material_offset,
+				       material_sectors(c, other)))
+			continue;
+		finding.expectation = QCOW2_EXPECT_NOTHING;
+		complain(c, finding, field);
+		return;
+	}
+}
+
+static void rule_slot(const struct context *c, unsigned i)
+{
+	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
+	char field[32] = "key_slots/0";
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
+				     .offset_bytes = SLOTS_AT + i * SLOT_BYTES,
+				     .found = slot->active};
+
+	field[strlen(field) - 1] = (char)('0' + i);
+	if (slot->active != SLOT_ACTIVE && slot->active != SLOT_INACTIVE) {
+		finding.expectation = QCOW2_EXPECT_VALUE;
+		finding.expected = SLOT_INACTIVE;
+		complain(c, finding, field);
+		return;
+	}
+	finding.offset_bytes += 44;
+	finding.found = slot->stripes;
+	if (!rule_range(c, finding, STRIPES, STRIPES, field))
+		return;
+	finding.offset_bytes -= 40;
+	finding.found = slot->iterations;
+	if (slot->active == SLOT_ACTIVE && !rule_range(c, finding, 1, UINT32_MAX, field))
+		return;
+	finding.offset_bytes -= 4;
+	rule_material(c, i, finding, field);
+}
+
+static void rule_slots(const struct context *c)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		rule_slot(c, i);
+		any |= c->slots[i].active == SLOT_ACTIVE;
+	}
+	if (!any)
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_NO_KEY,
+					     .offset_bytes = SLOTS_AT},
+			 "key_slots");
+}
+
+static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,
+			   uint64_t offset_bytes, const struct q2_reporter *reporter)
+{
+	struct context c = {.reporter = reporter, .raw = raw, .offset_bytes = offset_bytes};
+	struct qcow2_crypto_extension crypto = {0, UINT64_MAX};
+	struct qcow2_extension extension;
+
+	qcow2_luks1_decode(&c.luks, raw, SLOTS_AT);
+	for (unsigned i = 0; i < SLOTS; i++)
+		qcow2_luks1_key_slot_decode(&c.slots[i], raw + SLOTS_AT + (size_t)i * SLOT_BYTES,
+					    SLOT_BYTES);
+	if (qcow2_image_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension))
+		qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
+	c.area_sectors = crypto.length / SECTOR_BYTES;
+	rule_names(&c);
+	rule_master_key(&c);
+	rule_slots(&c);
+}
+
+void q2_rules_luks(const struct qcow2_image *image, const uint8_t *raw, size_t size_bytes,
+		   uint64_t offset_bytes, const struct q2_reporter *reporter)
+{
+	static const uint8_t magic[6] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
+	struct qcow2_luks1 luks;
+
+	qcow2_luks1_decode(&luks, raw, size_bytes);
+	if (memcmp(luks.magic, magic, sizeof(magic)) != 0) {
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MAGIC,
+					       .offset_bytes = offset_bytes},
+			  "luks/magic");
+		return;
+	}
+	if (luks.version != 1)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = luks.version == 2
+							     ? QCOW2_PROBLEM_LUKS_VERSION_QEMU
+							     : QCOW2_PROBLEM_LUKS_VERSION,
+					       .offset_bytes = offset_bytes + 6,
+					       .has_found = true,
+					       .found = luks.version,
+					       .expectation = QCOW2_EXPECT_VALUE,
+					       .expected = 1},
+			  "luks/version");
+	else if (size_bytes >= SLOTS_AT + SLOTS * SLOT_BYTES)
+		rule_version_1(image, raw, offset_bytes, reporter);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules of snapshot table entries. */
+#include "base/checked.h"
+#include "rules/rules.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct qcow2_snapshot_header, field)
+
+/* QEMU's limits. */
+#define QEMU_L1_ENTRIES  (UINT64_C(32) << 17)
+#define QEMU_EXTRA_BYTES 1024
+
+/* The entry that is looked at, and who wants to know. */
+struct context {
+	const struct qcow2_image *image;
+	const struct qcow2_snapshot *snapshot;
+	const struct q2_reporter *reporter;
+};
+
+/* finding.offset_bytes is relative to the entry. */
+static void complain(const struct context *c, struct q2_finding finding, const char *field)
+{
+	finding.offset_bytes += c->snapshot->offset_bytes;
+	q2_report(c->reporter, &finding, "snapshots/%llu/%s",
+		  (unsigned long long)c->snapshot->index, field);
+}
+
+/* How many L1 entries the snapshot's disk needs; its VM state lies beyond. */
+static uint64_t l1_entries_needed(const struct qcow2_geometry *geometry, uint64_t disk_size_bytes)
+{
+	uint64_t clusters = q2_div_ceil_u64(disk_size_bytes, geometry->cluster_size_bytes);
+
+	return q2_div_ceil_u64(clusters, geometry->l2_entries);
+}
+
+static void rule_l1(const struct context *c)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(c->image);
+	const struct qcow2_snapshot_header *s = &c->snapshot->header;
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET,
+				     .offset_bytes = AT(l1_table_offset),
+				     .has_found = true,
+				     .found = s->l1_table_offset,
+				     .expectation = QCOW2_EXPECT_MULTIPLE_OF};
+
+	if (!geometry)
+		return;
+	finding.expected = geometry->cluster_size_bytes;
+	if (s->l1_table_offset % geometry->cluster_size_bytes != 0)
+		complain(c, finding, "l1_table_offset");
+	if (s->l1_size > 0 &&
+	    q2_passes_end(geometry, s->l1_table_offset, s->l1_size * UINT64_C(8))) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END;
+		finding.found = q2_end_of(s->l1_table_offset, s->l1_size * UINT64_C(8));
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(c, finding, "l1_table_offset");
+	}
+	finding.offset_bytes = AT(l1_size);
+	finding.found = s->l1_size;
+	finding.expected = l1_entries_needed(geometry, c->snapshot->disk_size_bytes);
+	if (c->snapshot->has_disk_size && s->l1_size < finding.expected) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		complain(c, finding, "l1_size");
+	}
+	if (s->l1_size > QEMU_L1_ENTRIES) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_LARGE;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QEMU_L1_ENTRIES;
+		complain(c, finding, "l1_size");
+	}
+}
+
+static void rule_extra(const struct context *c)
+{
+	const struct qcow2_snapshot_header *s = &c->snapshot->header;
+	struct q2_finding finding = {.offset_bytes = AT(extra_data_size),
+				     .has_found = true,
+				     .found = s->extra_data_size};
+
+	if (qcow2_image_header(c->image)->version >= 3 && s->extra_data_size < 16) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_SHORT;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = 16;
+		complain(c, finding, "extra_data_size");
+	}
+	if (s->extra_data_size > QEMU_EXTRA_BYTES) {
+		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_QEMU;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QEMU_EXTRA_BYTES;
+		complain(c, finding, "extra_data_size");
+	}
+	if (s->date_nsec >= 1000000000)
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_DATE_NSEC,
+					     .offset_bytes = AT(date_nsec),
+					     .has_found = true,
+					     .found = s->date_nsec,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = 999999999},
+			 "date_nsec");
+}
+
+static void rule_names(const struct context *c, struct q2_names_seen *seen)
+{
+	const struct qcow2_snapshot *snapshot = c->snapshot;
+	uint64_t id_at = UINT64_C(40) + snapshot->header.extra_data_size;
+	uint64_t earlier = Q2_NAME_SET_NEW;
+
+	if (!q2_is_plain_text(snapshot->id))
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
+					     .offset_bytes = id_at},
+			 "id");
+	if (!q2_is_plain_text(snapshot->name))
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
+					     .offset_bytes = id_at + snapshot->header.id_str_size},
+			 "name");
+	if (!snapshot->cut)
+		earlier = q2_seen_before(seen, &seen->set, q2_hash(&seen->key, snapshot->id),
+					 snapshot->index);
+	if (earlier != Q2_NAME_SET_NEW)
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_ID_DUPLICATE,
+					     .offset_bytes = id_at,
+					     .has_found = true,
+					     .found = earlier},
+			 "id");
+}
+
+void q2_rules_snapshot(const struct qcow2_image *image, const struct qcow2_snapshot *snapshot,
+		       struct q2_names_seen *seen, const struct q2_reporter *reporter)
+{
+	struct context c = {image, snapshot, reporter};
+
+	if (snapshot->cut)
+		q2_report(reporter,
+			  &(struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END,
+					       .offset_bytes = snapshot->offset_bytes,
+					       .has_found = true,
+					       .found = snapshot->size_bytes},
+			  "snapshots/%llu", (unsigned long long)snapshot->index);
+	if (snapshot->raw.size < qcow2_snapshot_structure.size_bytes)
+		return; /* the values below were never there */
+	rule_l1(&c);
+	rule_extra(&c);
+	rule_names(&c, seen);
+}
