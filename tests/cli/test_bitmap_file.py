@@ -9,9 +9,8 @@ import zlib
 
 import pytest
 
-from helpers import document, image, run
-from test_bitmap import changed, read, refused, shown, states, valid
-from test_bitmap import fixture_copy, fixture_two  # noqa: F401
+from tests.support.bitmaps import changed, read, refused, shown, states, valid
+from tests.support.programs import document, image, run
 
 MAGIC = b"\x89QBM\r\n\x1a\n"
 SIZES = (512, 513, 1000, 1023, 1024, 4096, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, 33333 * 1024 + 511,

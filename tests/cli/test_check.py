@@ -12,9 +12,9 @@ import subprocess
 import jsonschema
 import pytest
 
-from helpers import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
-from forge import load, recipes
-from test_recipes import listed_problems, sane, text_is_safe
+from tests.forge import load, recipes
+from tests.support.answers import listed_problems, sane, text_is_safe
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "check.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))

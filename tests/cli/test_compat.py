@@ -10,10 +10,9 @@ import subprocess
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-GOLDEN = os.path.join(HERE, "..", "golden", "compat")
-QCOW2 = os.path.abspath(os.environ.get("QCOW2", os.path.join(HERE,
-                                                             "../../build/release/cmd/qcow2")))
+from tests.support.programs import QCOW2, TOP
+
+GOLDEN = os.path.join(TOP, "tests", "golden", "compat")
 COMMANDS = ["dump-header", "dump-header-exts", "set-header", "add-header-ext",
             "add-header-ext-stdio", "del-header-ext", "set-feature-bit"]
 ARGUMENTS = {"layouts": {"header.txt": (), "header.json": ("-j",),

@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from helpers import RELEASE
-from test_compat import QCOW2
-from test_compat_model import Bits, Model, compat
+from tests.cli.test_compat_model import Bits, Model, compat
+from tests.support.programs import QCOW2, RELEASE
 
 
 def parts(text):

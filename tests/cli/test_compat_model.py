@@ -8,15 +8,12 @@ import os
 import random
 import struct
 import subprocess
-import sys
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "forge"))
-import forge  # noqa: E402
+from tests import forge
+from tests.support.programs import QCOW2
 
-QCOW2 = os.environ.get("QCOW2", os.path.join(os.path.dirname(__file__),
-                                             "../../build/release/cmd/qcow2"))
 PRINTABLE = set(range(0x20, 0x7f)) | set(b"\t\n\r\x0b\x0c")
 HEADER = (("magic", "x", 4), ("version", "d", 4), ("backing_file_offset", "x", 8),
           ("backing_file_size", "x", 4), ("cluster_bits", "d", 4), ("size", "d", 8),

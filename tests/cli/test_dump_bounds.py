@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from helpers import RELEASE, document, image, recipe_image, run
-from forge import recipes
+from tests.forge import recipes
+from tests.support.programs import RELEASE, document, image, recipe_image, run
 
 MIB = 1 << 20
 MEMORY = 64 * MIB

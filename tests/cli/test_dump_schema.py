@@ -8,9 +8,9 @@ import os
 import jsonschema
 import pytest
 
-from helpers import RELEASE, SAMPLE, TOP, document, recipe_image, run
-from forge import recipes
-from test_recipes import TOO_LARGE
+from tests.forge import recipes
+from tests.support.answers import TOO_LARGE
+from tests.support.programs import RELEASE, SAMPLE, TOP, document, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as stream:
     SCHEMA = json.load(stream)

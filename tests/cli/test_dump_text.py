@@ -5,19 +5,13 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
+from tests.forge import build, build_named
+from tests.support.programs import QCOW2, SAMPLE, TOP
 
-from forge import build, build_named  # noqa: E402
-
-GOLDEN = os.path.join(HERE, "..", "golden", "dump")
-SAMPLE = os.path.join(HERE, "..", "..", "examples", "sample.qcow2")
-QCOW2 = os.path.abspath(os.environ.get("QCOW2", os.path.join(HERE,
-                                                             "../../build/release/cmd/qcow2")))
+GOLDEN = os.path.join(TOP, "tests", "golden", "dump")
 
 # golden file: recipe (None: the sample image), exit code, arguments after the image
 PAGES = {

@@ -13,9 +13,9 @@ import subprocess
 import jsonschema
 import pytest
 
-from helpers import QCOW2, TOP, document, image, recipe_image, run
-from forge import recipes
-from test_recipes import text_is_safe
+from tests.forge import recipes
+from tests.support.answers import text_is_safe
+from tests.support.programs import QCOW2, TOP, document, image, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))

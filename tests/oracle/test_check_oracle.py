@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # `qcow2 check` against the real `qemu-img check`: the same verdict and numbers on what QEMU calls
 # sound, never a milder verdict on what it does not, and what docs/check.md says of both, problem by
-# problem. `test_check_oracle.py --table` prints the table for that page.
+# problem. `python3 -m tests.oracle.test_check_oracle --table` prints the table.
 """check against qemu-img."""
 import json
 import os
@@ -12,14 +12,10 @@ import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-
-from forge import load, recipes  # noqa: E402
-from helpers import QCOW2, RELEASE, TOP, folder, recipe_image, run  # noqa: E402
-from mutate import mutated  # noqa: E402
-from test_info_oracle import CHANGED, CREATE, shell  # noqa: E402
+from tests.forge import load, recipes
+from tests.support.broken import mutated
+from tests.support.programs import QCOW2, RELEASE, TOP, folder, recipe_image, run
+from tests.support.qemu import CHANGED, CREATE, shell
 
 NUMBERS = ("image-end-offset", "total-clusters", "check-errors", "corruptions", "leaks",
            "allocated-clusters", "fragmented-clusters", "compressed-clusters")

@@ -10,17 +10,11 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-sys.path.insert(0, HERE)
-
-from helpers import run  # noqa: E402
-from test_bitmap_oracle import create, nbd_extents, tool  # noqa: E402
+from tests.support.programs import run
+from tests.support.qemu import create, nbd_extents, tool
 
 K, M = 1 << 10, 1 << 20
 # Many rounds, by hand: REPAIR_ROUNDS=1500 REPAIR_SEED=7; what fails is kept in /tmp then.

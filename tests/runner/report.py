@@ -18,6 +18,7 @@ class Report:
 
     def __init__(self, name, verbose=False):
         self.name = name
+        self.kind = ""
         self.verbose = verbose
         self.passed = 0
         self.failed = 0

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 
-from . import report
+from tests.runner import report
 
 STAGE = report.path("build/stage")
 VERSION = "0.1.0"
