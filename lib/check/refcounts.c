@@ -180,7 +180,7 @@ static void compare_block(struct q2_check_worker *worker, const struct work *wor
 
 	/* What the end of the file cuts off reads as zeros. */
 	if (left < geometry->cluster_size_bytes)
-		memset(worker->buffer + left, 0, geometry->cluster_size_bytes - left);
+		memset(worker->buffer + left, 0, (size_t)(geometry->cluster_size_bytes - left));
 	for (uint64_t i = 0; i < geometry->refcount_block_entries; i += 64)
 		compare_group(worker, work, first + i,
 			      worker->buffer + i * geometry->refcount_bits / 8);

@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.lint import arrows, headers, house, man, symbols
-from tests.runner import builds, demo, install, programs, threads
+from tests.runner import builds, cross, demo, install, mutation, programs, threads
 from tests.runner.report import Report
 
 LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
@@ -34,6 +34,8 @@ CHECKS = {
     "unit-gcc": (DEMAND, "C tests under ASan and UBSan, by gcc alone", programs.check_unit_gcc,
                  ("gcc",)),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
+    "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built here", cross.check, ()),
+    "mutation": (DEMAND, "how many changes of the source the tests notice", mutation.check, ()),
 }
 # What one name stands for.
 GROUPS = {

@@ -3,12 +3,12 @@
 """The checks `build-gcc`, `build-clang`, `build-release`, and the builds that others need."""
 from tests.runner import report
 
-SANITIZED = ["--buildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined",
+SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined",
              "-Db_lundef=false", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
 BUILDS = {
     "gcc": ("build/gcc-asan", "gcc", SANITIZED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
-    "tsan": ("build/tsan", "clang", ["--buildtype=debug", "-Doptimization=1", "-Dwerror=true",
+    "tsan": ("build/tsan", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true",
                                      "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
 }
 DONE = {}

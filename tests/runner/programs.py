@@ -103,14 +103,14 @@ def check_unit_gcc(out):
     unit_build(out, "gcc-asan")
 
 
-def run_pytest(out, name, release, words):
+def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2")):
     """Runs pytest and adds its cases; `release` is the program for what takes long."""
     os.makedirs(RESULTS, exist_ok=True)
     file = os.path.join(RESULTS, f"{name}.xml")
     if os.path.exists(file):
         os.unlink(file)
     env = dict(report.SANITIZERS, PYTHONDONTWRITEBYTECODE="1",
-               QCOW2=report.path("build/gcc-asan/cmd/qcow2"), QCOW2_RELEASE=report.path(release))
+               QCOW2=program, QCOW2_RELEASE=report.path(release))
     # As many at a time as there are cores, where xdist is there to do that.
     _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
     status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
