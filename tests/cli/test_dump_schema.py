@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from tests.forge import recipes
-from tests.support.answers import TOO_LARGE
+from tests.support.answers import NO_IMAGE, TOO_LARGE
 from tests.support.programs import RELEASE, SAMPLE, TOP, document, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as stream:
@@ -43,6 +43,7 @@ def test_recipes(name):
     path, _ = recipe_image(name)
     for arguments in ((), ("--offsets", "--hex")):
         shown = dumps(path, *arguments)
+        assert (shown is None) == (name in NO_IMAGE)
         if shown is not None:
             valid(shown)
 

@@ -76,7 +76,7 @@ def test_header_has_the_lines_of_qcow2_py():
                           check=True)
     seed = [line for line in done.stdout.decode().split("\n\n")[0].split("\n") if line]
     ours = blocks(page(SAMPLE))["Header"]
-    assert len(seed) >= 18
+    assert 18 <= len(seed) <= len(ours)
     for old, new in zip(seed, ours):
         assert old[:26] == new[:26] and new[25] == " "
         if "features" not in old:

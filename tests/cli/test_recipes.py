@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.forge import load, recipes
-from tests.support.answers import SANITIZER, TOO_LARGE, listed_problems, sane, text_is_safe
+from tests.support.answers import NO_IMAGE, SANITIZER, TOO_LARGE, listed_problems, sane, text_is_safe
 from tests.support.programs import QCOW2, RELEASE, SECONDS, folder, recipe_image, run
 
 
@@ -27,8 +27,8 @@ def test_json(name):
     path, layout = recipe_image(name)
     plain = run("dump", "-j", path, program=RELEASE if name in TOO_LARGE else QCOW2)
     sane(plain)
+    assert (plain.returncode == 1) == (name in NO_IMAGE)
     if plain.returncode == 1:
-        assert not name.startswith("good-")
         return
     assert plain.returncode == 0 or not name.startswith("good-")
     found = problems(plain, plain.returncode)
@@ -49,7 +49,7 @@ def test_text(name):
     plain = run("dump", path, program=RELEASE)
     sane(plain)
     text_is_safe(plain.stdout)
-    assert plain.stdout.endswith(b"\n") or plain.returncode == 1
+    assert plain.stdout.endswith(b"\n") == (name not in NO_IMAGE)
     done = run("dump", "--offsets", "--hex", path, "all", program=RELEASE)
     sane(done)
     text_is_safe(done.stdout)
@@ -65,6 +65,7 @@ def test_info(name):
     shown = run("info", "--output=json", path, program=RELEASE)
     sane(shown)
     assert shown.returncode == human.returncode
+    assert (shown.returncode == 1) == (name in NO_IMAGE)
     if shown.returncode != 1:
         assert isinstance(json.loads(shown.stdout.decode("utf-8")), dict)
     if name.startswith("good-"):

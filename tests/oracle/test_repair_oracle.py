@@ -302,8 +302,12 @@ def mislead(image, what, target):
     return True
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("what", ("entry", "table"))
+# Zeros say that all is clean, and of a table in data of its own nothing shows but a leak.
+MISLED = [(what, target) for what in ("entry", "table") for target in TARGETS
+          if (what, target) not in (("entry", "header"), ("table", "own data"), ("table", "own table"))]
+
+
+@pytest.mark.parametrize("what, target", MISLED)
 def test_misled(tmp_path, bases, what, target):
     """An entry, or the pointer to the table, leads to somebody else's cluster."""
     base, *known = bases[0]
@@ -312,10 +316,8 @@ def test_misled(tmp_path, bases, what, target):
     for hiding in hidings:
         image = Image(base)
         HIDING[hiding](image)
-        # Zeros say that all is clean, and of a table in data of its own nothing shows but a leak.
-        if (what, target) in (("entry", "header"), ("table", "own data")):
-            continue
         if not mislead(image, what, target):
+            assert hiding != "alone"
             continue
         path = str(tmp_path / "a.qcow2")
         image.save(path)

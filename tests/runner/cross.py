@@ -85,13 +85,24 @@ endian = '{endian}'
     return path
 
 
-def wrapper(name, program):
-    """A script beside a program that runs it under the emulator."""
+def runner(name):
+    """Words before a program of another machine: its own loader if this processor knows the machine
+    as well (an emulator of i386 stops at 64-bit atomics of threads), or an emulator."""
     compiler, triplet, emulator, _, _ = MACHINES[name]
+    libraries = f"{PLACE}/{name}/root/usr/lib/{triplet}"
+    for loader in glob.glob(f"/usr/{compiler}/lib/ld-linux.so.2"):
+        if report.run([loader, "--version"])[0] == 0:
+            return f'{loader} --library-path /usr/{compiler}/lib:{libraries} --argv0 "$0"'
+    if shutil.which(emulator):
+        return f'{emulator} -0 "$0" -L /usr/{compiler} -E LD_LIBRARY_PATH={libraries}'
+    return ""
+
+
+def wrapper(name, program):
+    """A script beside a program that runs it."""
     path = program + ".sh"
     with open(path, "w", encoding="utf-8") as stream:
-        stream.write(f'#!/bin/sh\nexec {emulator} -0 "$0" -L /usr/{compiler} -E LD_LIBRARY_PATH='
-                     f'{PLACE}/{name}/root/usr/lib/{triplet} {program} "$@"\n')
+        stream.write(f'#!/bin/sh\nexec {runner(name)} {program} "$@"\n')
     os.chmod(path, 0o755)
     return path
 
@@ -122,10 +133,9 @@ def make(out, label, build, *options):
 
 def check_machine(out, name):
     compiler, _, emulator, _, _ = MACHINES[name]
-    for tool in (f"{compiler}-gcc", emulator):
-        if not shutil.which(tool):
-            out.note(f"{name}: not tried: no {tool}")
-            return
+    if not shutil.which(f"{compiler}-gcc") or not runner(name):
+        out.note(f"{name}: not tried: {compiler}-gcc or {emulator} is missing")
+        return
     wrong = fetch(name, [f"{library}:{name}" for library in LIBRARIES])
     if wrong:
         out.note(f"{name}: not tried: {wrong}")

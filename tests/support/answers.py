@@ -16,6 +16,13 @@ TOO_LARGE = {
     "good-hostile-extensions-262130", "good-hostile-shared-l2-2m", "good-warn-cluster-bits-22",
     "good-warn-l1-too-large", "good-warn-reftable-too-large", "good-warn-snapshot-l1-too-large",
 }
+# What is no image of a version that is known: all commands end with exit code 1.
+NO_IMAGE = {
+    "bad-empty-file", "bad-header-truncated-magic", "bad-header-truncated-v2",
+    "bad-header-truncated-v3", "bad-magic", "bad-not-qcow2", "bad-three-bytes", "bad-zeros",
+    "unsupported-version-0", "unsupported-version-1", "unsupported-version-4",
+    "unsupported-version-max",
+}
 CONTROL = bytes(b for b in range(32) if b != 10) + b"\x7f"
 SANITIZER = re.compile(rb"AddressSanitizer|LeakSanitizer|runtime error")
 
