@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "check/internal.h"
 
-#define FIXED_BYTES 40
+#define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
 /* How many different IDs duplicates are looked for among: QEMU's limit, with room to spare. */
 #define NAMES_MAX 1000000
 /* What holes may add to what a table stores before the rest of it is not looked at. */
