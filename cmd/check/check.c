@@ -187,8 +187,8 @@ static bool parse_threads(struct run *run, const char *value)
 	run->threads = (unsigned)number;
 	if (number > 0)
 		return true;
-	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'", QCOW2_CHECK_THREADS_MAX,
-		    value);
+	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'",
+		    QCOW2_CHECK_THREADS_MAX, value);
 	return false;
 }
 
