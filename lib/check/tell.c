@@ -45,6 +45,43 @@ static int by_cluster(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
+/* The refcount block of that index that counts clusters of the file, or NULL. */
+static const struct q2_refcount_block *find_block(const struct q2_check *check, uint64_t index)
+{
+	size_t low = 0, high = check->block_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->blocks[middle].index == index)
+			return &check->blocks[middle];
+		if (check->blocks[middle].index < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* Where the refcount of a cluster lies, or what should lead to it: see struct qcow2_problem. */
+static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t index = cluster / geometry->refcount_block_entries;
+	uint64_t table = check->header->refcount_table_offset;
+	uint64_t entries = check->header->refcount_table_clusters *
+			   (geometry->cluster_size_bytes / sizeof(uint64_t));
+	const struct q2_refcount_block *block = find_block(check, index);
+
+	if (block)
+		return block->offset_bytes +
+		       cluster % geometry->refcount_block_entries * geometry->refcount_bits / 8;
+	if (table == 0 || table >= geometry->file_size_bytes || index >= entries ||
+	    index >= (geometry->file_size_bytes - table) / sizeof(uint64_t))
+		return QCOW2_NO_OFFSET;
+	return table + index * sizeof(uint64_t);
+}
+
 static void tell(const struct q2_check *check, const struct names *names,
 		 const struct q2_bad_cluster *item)
 {
@@ -52,7 +89,9 @@ static void tell(const struct q2_check *check, const struct names *names,
 	uint64_t per_block = check->geometry->refcount_block_entries;
 	struct qcow2_problem problem = {
 		.kind = &qcow2_problem_kinds(&count)[item->id],
-		.offset_bytes = item->cluster << check->geometry->cluster_bits,
+		.offset_bytes = refcount_offset(check, item->cluster),
+		.has_cluster = true,
+		.cluster_offset_bytes = item->cluster << check->geometry->cluster_bits,
 		.has_found = true,
 		.found = item->refcount,
 		.expectation = QCOW2_EXPECT_VALUE,
