@@ -4,13 +4,14 @@
  * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
  * The flags of bitmaps are kept with them.
  */
+#include "plan/freed.h"
+
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "check/classify.h"
-#include "plan/plan.h"
 
 /* So much of a refcount block, or of the table, is compared at once. */
 #define PIECE_BYTES   ((size_t)65536)

@@ -58,7 +58,7 @@ static bool set_name(struct q2_edited_bitmap *bitmap, struct qcow2_bytes name)
 
 bool q2_bitmap_editor_rename(struct qcow2_bitmap_editor *editor, size_t at, struct qcow2_bytes name)
 {
-	if (!q2_plan_renames(editor->plan, q2_edited_name(editor->bitmaps[at]), name) ||
+	if (!q2_intents_rename(&editor->plan->intents, q2_edited_name(editor->bitmaps[at]), name) ||
 	    !set_name(editor->bitmaps[at], name))
 		return false;
 	editor->hashes[at] = q2_hash(&editor->key, name);
