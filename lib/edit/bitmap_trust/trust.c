@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who uses the clusters of bitmaps: gathered here, judged in bitmap_claims.c. See bitmap_trust.h.
- */
+/* Who uses the clusters of bitmaps: gathered here, judged in claims.c. See trust.h. */
 #include <string.h>
 
 #include <qcow2/bitmap_edit.h>
@@ -10,8 +9,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "edit/bitmap/claims.h"
-#include "edit/bitmap/walk.h"
+#include "edit/bitmap_trust/claims.h"
+#include "edit/bitmap_trust/walk.h"
 #include "image/internal.h"
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"

@@ -3,8 +3,8 @@
  * Goes through a bitmap directory whose extension is not to be believed: every entry that can be
  * found, whatever count and size are claimed.
  */
-#ifndef Q2_EDIT_BITMAP_WALK_H
-#define Q2_EDIT_BITMAP_WALK_H
+#ifndef Q2_EDIT_BITMAP_TRUST_WALK_H
+#define Q2_EDIT_BITMAP_TRUST_WALK_H
 
 #include <qcow2/image.h>
 

@@ -4,6 +4,8 @@
  * program would, and compares each bitmap that can be relied on then with what there was before. A
  * bit that was dirty, or that nobody can know, must be dirty.
  */
+#include "edit/bitmap_repair/judge.h"
+
 #include <inttypes.h>
 
 #include <qcow2/text.h>
@@ -11,8 +13,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "edit/bitmap/repair.h"
-#include "edit/bitmap/walk.h"
+#include "edit/bitmap_trust/walk.h"
 #include "image/internal.h"
 
 #define ENTRY_OFFSET UINT64_C(0x00fffffffffffe00)

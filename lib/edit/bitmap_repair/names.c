@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Names that QEMU refuses: empty, too long, or another bitmap's. */
+#include "edit/bitmap_repair/names.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -8,7 +10,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "edit/bitmap/repair.h"
+#include "edit/bitmap/list.h"
 #include "rules/rules.h"
 
 #define NAMES_MAX ((size_t)1 << 21)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every entry of a bitmap directory that can be found. See bitmap_walk.h. */
-#include "edit/bitmap/walk.h"
+/* Every entry of a bitmap directory that can be found. See walk.h. */
+#include "edit/bitmap_trust/walk.h"
 
 #include <string.h>
 

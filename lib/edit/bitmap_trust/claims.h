@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Which clusters bitmaps refer to, and which of them are nobody else's. See bitmap_trust.h. */
-#ifndef Q2_EDIT_BITMAP_CLAIMS_H
-#define Q2_EDIT_BITMAP_CLAIMS_H
+/* Which clusters bitmaps refer to, and which of them are nobody else's. See trust.h. */
+#ifndef Q2_EDIT_BITMAP_TRUST_CLAIMS_H
+#define Q2_EDIT_BITMAP_TRUST_CLAIMS_H
 
 #include "base/vector.h"
-#include "edit/bitmap/trust.h"
+#include "edit/bitmap_trust/trust.h"
 
 /* Entry: the bitmap's table itself. Bitmap: the directory. */
 #define Q2_CLAIM_TABLE     UINT32_MAX
@@ -46,6 +46,9 @@ struct q2_bitmap_trust {
 	bool incomplete; /* not all claims are known: nothing is believed */
 	bool duplicate;  /* there are several extensions that differ */
 };
+
+/* Orders faults by bitmap, entry and kind, for qsort() and for searches. */
+int q2_by_claimant(const void *left, const void *right);
 
 /* Nothing claimed yet; NULL if memory is short. */
 struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image);

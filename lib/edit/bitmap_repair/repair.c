@@ -3,26 +3,23 @@
  * The doctor: looks at every bitmap by itself, and makes the image one that QEMU opens. What cannot
  * be mended needs a decision of the caller's.
  */
-#include "edit/bitmap/repair.h"
-
 #include <string.h>
 
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "edit/bitmap/walk.h"
+#include "edit/bitmap/given_up.h"
+#include "edit/bitmap/list.h"
+#include "edit/bitmap/open.h"
+#include "edit/bitmap_repair/judge.h"
+#include "edit/bitmap_repair/mend.h"
+#include "edit/bitmap_repair/names.h"
+#include "edit/bitmap_trust/walk.h"
 
 #define EXTENSION_BYTES 24
 /* File systems may count less than a file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
-
-const struct qcow2_problem_kind *q2_bitmap_repair_kind(enum qcow2_problem_id id)
-{
-	size_t count;
-
-	return &qcow2_problem_kinds(&count)[id];
-}
 
 static void hear(void *opaque, const struct qcow2_problem *problem)
 {
@@ -30,32 +27,6 @@ static void hear(void *opaque, const struct qcow2_problem *problem)
 	size_t count;
 
 	r->kinds[problem->kind - qcow2_problem_kinds(&count)] = true;
-}
-
-void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
-			       struct qcow2_bitmap_treatment treatment)
-{
-	if (treatment.remedy == QCOW2_BITMAP_REMEDY_NEEDED) {
-		r->needed++;
-		r->needed_dropped += !treatment.can_be_dirty;
-	}
-	if (!r->options->tell)
-		return;
-	if (r->bitmap) {
-		treatment.has_bitmap = true;
-		treatment.index = r->bitmap->index;
-		treatment.name = r->bitmap->name;
-	}
-	r->options->tell(r->options->opaque, &treatment);
-}
-
-void q2_bitmap_repair_tell(struct q2_bitmap_repair_run *r, const struct qcow2_problem_kind *kind,
-			   enum qcow2_bitmap_remedy remedy, uint64_t dirty_bytes, const char *cost)
-{
-	q2_bitmap_repair_tell_all(r, (struct qcow2_bitmap_treatment){.kind = kind,
-								     .remedy = remedy,
-								     .dirty_bytes = dirty_bytes,
-								     .cost = cost});
 }
 
 /* ---- the directory ---- */

@@ -3,12 +3,16 @@
  * One damaged bitmap: mended, dropped or made all dirty. What is not certain becomes dirty, as a
  * backup that copies too much is right, and one that copies too little is not.
  */
+#include "edit/bitmap_repair/mend.h"
+
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "edit/bitmap/repair.h"
+#include "edit/bitmap/bits.h"
+#include "edit/bitmap/given_up.h"
+#include "edit/bitmap/list.h"
 #include "image/internal.h"
 
 static const char cost_left[] = "it stays stale: no backup can rely on it";

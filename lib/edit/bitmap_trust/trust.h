@@ -5,11 +5,11 @@
  * else's cluster may have been dirty. So a cluster is believed if its refcount is 1 and nothing
  * else refers to it: no other entry, no other bitmap, no guest, no other metadata.
  *
- * Bitmaps are looked at as a repair finds them (bitmap_walk.h), also those that the extension does
+ * Bitmaps are looked at as a repair finds them (walk.h), also those that the extension does
  * not count. Their indexes are those of that walk.
  */
-#ifndef Q2_EDIT_BITMAP_TRUST_H
-#define Q2_EDIT_BITMAP_TRUST_H
+#ifndef Q2_EDIT_BITMAP_TRUST_TRUST_H
+#define Q2_EDIT_BITMAP_TRUST_TRUST_H
 
 #include <qcow2/image.h>
 #include <qcow2/problem.h>

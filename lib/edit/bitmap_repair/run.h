@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The doctor's parts: one bitmap, the names of all, the directory. See bitmap_repair.c. */
-#ifndef Q2_EDIT_BITMAP_REPAIR_H
-#define Q2_EDIT_BITMAP_REPAIR_H
+/* One repair of bitmaps: what its parts share, and how they tell the caller what is done. */
+#ifndef Q2_EDIT_BITMAP_REPAIR_RUN_H
+#define Q2_EDIT_BITMAP_REPAIR_RUN_H
 
 #include "edit/bitmap/editor.h"
-#include "edit/bitmap/trust.h"
+#include "edit/bitmap_trust/trust.h"
 
 /* One repair. */
 struct q2_bitmap_repair_run {
@@ -31,21 +31,5 @@ void q2_bitmap_repair_tell(struct q2_bitmap_repair_run *r, const struct qcow2_pr
 /* The same, with all members but those that say which bitmap it is. */
 void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
 			       struct qcow2_bitmap_treatment treatment);
-
-/* Whether a bitmap can be made all dirty, so that QEMU takes it. */
-bool q2_bitmap_repair_can_be_dirty(const struct q2_bitmap_repair_run *r,
-				   const struct qcow2_bitmap_dir_entry *entry);
-
-/* Does what is to be done about r->bitmap, which is the last of the editor's list now. */
-int q2_bitmap_repair_bitmap(struct q2_bitmap_repair_run *r);
-
-/* Gives bitmaps whose names cannot stay other ones. */
-int q2_bitmap_repair_names(struct q2_bitmap_repair_run *r);
-
-/*
- * Reads the bitmaps that are planned, and fails if a bit of one that can be relied on is clean and
- * may have been dirty. The editor has finished.
- */
-int q2_bitmap_repair_judge(struct q2_bitmap_repair_run *r);
 
 #endif
