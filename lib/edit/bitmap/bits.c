@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap/given_up.h"
-#include "edit/bitmap_trust/trust.h"
+#include "edit/bitmap_trust/answers.h"
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "edit/bitmap_trust/trust.h"
+#include "edit/bitmap_trust/answers.h"
 
 #define ENTRY_OFFSET  UINT64_C(0x00fffffffffffe00)
 #define GIVEN_UP_MOST ((size_t)1 << 27)

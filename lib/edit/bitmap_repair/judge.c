@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
 #include "image/internal.h"
 

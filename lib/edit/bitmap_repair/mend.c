@@ -13,6 +13,7 @@
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
+#include "edit/bitmap_trust/answers.h"
 #include "image/internal.h"
 
 static const char cost_left[] = "it stays stale: no backup can rely on it";

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "edit/bitmap/list.h"
+#include "edit/bitmap_trust/answers.h"
 #include "rules/rules.h"
 
 #define NAMES_MAX ((size_t)1 << 21)

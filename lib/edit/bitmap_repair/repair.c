@@ -15,6 +15,7 @@
 #include "edit/bitmap_repair/judge.h"
 #include "edit/bitmap_repair/mend.h"
 #include "edit/bitmap_repair/names.h"
+#include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
 
 #define EXTENSION_BYTES 24

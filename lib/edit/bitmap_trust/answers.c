@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What trust.h answers, once claims are judged. */
+/* See answers.h. */
+#include "edit/bitmap_trust/answers.h"
+
 #include "edit/bitmap_trust/claims.h"
 
 enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64_t index)

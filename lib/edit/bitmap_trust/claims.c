@@ -37,16 +37,6 @@ struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
 	return trust;
 }
 
-void q2_bitmap_trust_free(struct q2_bitmap_trust *trust)
-{
-	if (!trust)
-		return;
-	q2_vector_release(&trust->claims);
-	q2_vector_release(&trust->faults);
-	q2_vector_release(&trust->bitmaps);
-	q2_free(trust);
-}
-
 struct q2_trusted_bitmap *q2_claims_bitmap(const struct q2_bitmap_trust *trust, uint64_t index)
 {
 	return q2_vector_at(&trust->bitmaps, (size_t)index);

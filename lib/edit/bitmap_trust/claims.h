@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Which clusters bitmaps refer to, and which of them are nobody else's. See trust.h. */
+/* Which clusters bitmaps refer to, and which of them are nobody else's. See trust.c. */
 #ifndef Q2_EDIT_BITMAP_TRUST_CLAIMS_H
 #define Q2_EDIT_BITMAP_TRUST_CLAIMS_H
 
+#include <qcow2/image.h>
+#include <qcow2/problem.h>
+
 #include "base/vector.h"
-#include "edit/bitmap_trust/trust.h"
 
 /* Entry: the bitmap's table itself. Bitmap: the directory. */
 #define Q2_CLAIM_TABLE     UINT32_MAX

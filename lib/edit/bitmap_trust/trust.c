@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/claims.h"
 #include "edit/bitmap_trust/walk.h"
 #include "image/internal.h"
@@ -342,6 +343,16 @@ static int judge_tails(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 	q2_directory_walk_close(&walk);
 	q2_free(piece);
 	return more;
+}
+
+void q2_bitmap_trust_free(struct q2_bitmap_trust *trust)
+{
+	if (!trust)
+		return;
+	q2_vector_release(&trust->claims);
+	q2_vector_release(&trust->faults);
+	q2_vector_release(&trust->bitmaps);
+	q2_free(trust);
 }
 
 int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
