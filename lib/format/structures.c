@@ -42,6 +42,8 @@
 	BIT_RANGE(field, first, bits, false, shown, legal_text, doc)
 #define QCOW2_BITS_IN_PLACE(field, first, bits, shown, legal_text, doc)                            \
 	BIT_RANGE(field, first, bits, true, shown, legal_text, doc)
+#define QCOW2_BITS_RESERVED(field, first, bits)                                                    \
+	BIT_RANGE(field, first, bits, false, HEX, "0", "Reserved.")
 
 static const struct qcow2_field header_fields[] = {
 #include <qcow2/def/header.def>

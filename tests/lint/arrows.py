@@ -5,7 +5,7 @@
 import os
 import re
 
-from . import report
+from . import circles, report
 
 BELOW = {
     "base": [],
@@ -156,3 +156,4 @@ def check(out):
         elif top == "cmd":
             images = [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
             out.case(f"calls of {name}", "\n".join(wrong_calls(name, images)))
+    circles.check(out)
