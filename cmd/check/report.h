@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What qcow2 check has found, and the two pages that show it. */
-#ifndef CMD_CHECK_CHECK_H
-#define CMD_CHECK_CHECK_H
+/* What qcow2 check has found: what its pages show. */
+#ifndef CMD_CHECK_REPORT_H
+#define CMD_CHECK_REPORT_H
 
 #include <stdbool.h>
-
-#include "out/json.h"
-#include "out/spool.h"
 
 #include <qcow2/check.h>
 
@@ -29,16 +26,7 @@ struct check_report {
 };
 
 /* How many problems of a kind are kept. */
-uint64_t check_kept(const struct check_report *report, const struct qcow2_problem_kind *kind);
-
-/* A page for people: a verdict, the problems by kind, totals. */
-void check_show_human(struct spool *out, const struct check_report *report, bool colour);
-
-/* The keys of `qemu-img check --output=json`, and the problems. */
-void check_show_json(struct json *json, const struct check_report *report);
-
-/* The table of all problems that a check can report. */
-void check_list_human(struct spool *out);
-void check_list_json(struct json *json);
+uint64_t check_report_kept(const struct check_report *report,
+			   const struct qcow2_problem_kind *kind);
 
 #endif

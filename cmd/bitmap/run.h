@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the actions of qcow2 bitmap share. */
-#ifndef CMD_BITMAP_BITMAP_H
-#define CMD_BITMAP_BITMAP_H
+/* One call of qcow2 bitmap, and what its actions share. */
+#ifndef CMD_BITMAP_RUN_H
+#define CMD_BITMAP_RUN_H
 
 #include "common/change.h"
 #include "out/progress.h"
@@ -48,14 +48,6 @@ struct bitmap_run {
 	struct json json;
 	struct progress progress; /* of actions that only read */
 };
-
-/* Actions; each returns the exit code. */
-int bitmap_list(struct bitmap_run *run);
-int bitmap_extents(struct bitmap_run *run);
-int bitmap_export(struct bitmap_run *run);
-int bitmap_compare(struct bitmap_run *run);
-int bitmap_change(struct bitmap_run *run);
-int bitmap_repair(struct bitmap_run *run);
 
 /* Say an error of an image, or of a bitmap of it; return EXIT_COULD_NOT. */
 int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Pages about undo files: the table of many, and what can be done with one. */
+#include "undo/pages.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "out/human.h"
-#include "undo/list.h"
 
 #include <qcow2/text.h>
 

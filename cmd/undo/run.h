@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One call of qcow2 undo. */
-#ifndef CMD_UNDO_UNDO_H
-#define CMD_UNDO_UNDO_H
+#ifndef CMD_UNDO_RUN_H
+#define CMD_UNDO_RUN_H
 
-#include "undo/list.h"
+#include "undo/prune.h"
 
 struct undo_run {
 	const struct command *command;
@@ -14,8 +14,5 @@ struct undo_run {
 	struct spool out;
 	struct json json;
 };
-
-/* The first operand is an undo file: shows what it holds, or undoes. Returns the exit code. */
-int undo_one(struct undo_run *run);
 
 #endif
