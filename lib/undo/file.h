@@ -14,7 +14,8 @@ struct q2_undo_record {
 	uint64_t offset_bytes;
 	uint64_t at; /* of its bytes in the undo file, the old ones before the new ones */
 	uint32_t size, old_size, new_size;
-	uint32_t phase; /* of a piece: the one in which the change wrote it last */
+	uint32_t phase; /* of a piece: the last one that wrote to it; of possible bytes: theirs */
+	uint32_t order; /* of possible bytes: of two of one phase, the later write has the higher */
 };
 
 /* The records of one kind, by their offsets. */
@@ -57,6 +58,23 @@ int q2_undo_read_new(const struct qcow2_undo *undo, const struct q2_undo_record 
 
 /* The first record of a kind whose end is behind offset; records->count if there is none. */
 size_t q2_undo_find(const struct q2_undo_records *records, uint64_t offset);
+
+/* A part of possible bytes that lies in a range of the image. */
+struct q2_undo_overlap {
+	uint64_t start, end; /* the range */
+	size_t next;
+	const struct q2_undo_record *record;
+	uint64_t first, last; /* the part: [first, last), not empty */
+};
+
+/* Begins with the possible bytes that have a part in [start, end). */
+struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t start,
+					uint64_t end);
+/* Steps to the next part; false at the end. */
+bool q2_undo_next_overlap(const struct qcow2_undo *undo, struct q2_undo_overlap *overlap);
+/* Reads the bytes of a part. */
+int q2_undo_read_overlap(const struct qcow2_undo *undo, const struct q2_undo_overlap *overlap,
+			 uint8_t *bytes, struct qcow2_error *err);
 
 /* Sets *byte to what a place in a freed cluster held. False if no freed record has the place. */
 bool q2_undo_freed_byte(const struct qcow2_undo *undo, uint64_t offset, uint8_t *byte);

@@ -26,8 +26,9 @@
  * plan (32 bits), checksum of these and of the bytes; the old bytes, the new ones. Pieces are
  * disjoint and rise.
  *
- * Possible bytes are what a place may hold in between, where a plan writes it more than once:
- * offset, size (32 bits), 32 bits zero, checksum; the bytes.
+ * Possible bytes are what a place may hold in between, where a plan writes it more than once, in the
+ * order of the plan: offset, size (32 bits), phase of the write plus one (32 bits), checksum; the
+ * bytes.
  *
  * A freed record is a piece without new bytes: clusters that the change freed, as they were; and
  * the flags of bitmaps whose entries it leaves where they are. They rise, too, and share nothing

@@ -48,32 +48,16 @@ static void allow_marks(struct looking *l)
 /* What a plan that writes a place twice may have left in between. */
 static int allow_possible(struct looking *l)
 {
-	const struct q2_undo_records *possible = &l->u->undo->possible;
-	uint64_t start = l->record->offset_bytes, end = start + l->record->size;
-	size_t low = 0, high = possible->count;
+	const struct qcow2_undo *undo = l->u->undo;
+	uint64_t start = l->record->offset_bytes;
+	struct q2_undo_overlap overlap = q2_undo_overlaps(undo, start, start + l->record->size);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (possible->items[middle].offset_bytes + Q2_PLACE_MOST_BYTES > start)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	for (; low < possible->count && possible->items[low].offset_bytes < end; low++) {
-		const struct q2_undo_record *record = &possible->items[low];
-		uint64_t first = record->offset_bytes > start ? record->offset_bytes : start;
-		uint64_t last = record->offset_bytes + record->size;
-
-		if (last > end)
-			last = end;
-		if (first >= last)
-			continue;
-		if (qcow2_source_read(l->u->undo->file, record->at + (first - record->offset_bytes),
-				      l->other, (size_t)(last - first), l->u->err))
+	while (q2_undo_next_overlap(undo, &overlap)) {
+		if (q2_undo_read_overlap(undo, &overlap, l->other, l->u->err))
 			return -1;
-		for (uint64_t at = first; at < last; at++)
-			l->allowed[at - start] |= l->now[at - start] == l->other[at - first];
+		for (uint64_t at = overlap.first; at < overlap.last; at++)
+			l->allowed[at - start] |=
+				l->now[at - start] == l->other[at - overlap.first];
 	}
 	return 0;
 }

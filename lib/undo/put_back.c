@@ -3,6 +3,8 @@
  * Puts back what a change changed, once that is proved to be right. Interrupted, it can be
  * repeated: each byte is then an old one or a new one.
  */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "plan/places.h"
@@ -14,12 +16,15 @@
 #define AUTOCLEAR_AT   UINT64_C(88)
 #define AUTOCLEAR_LAST UINT64_C(95)
 #define AUTOCLEAR_END  UINT64_C(96)
+/* An undo file has fewer records than two to the power of this; there are five phases. */
+#define RANK_SHIFT 24
 
 /* What is put back, and what it is read from. */
 struct undo_writing {
 	struct q2_undoing *u;
 	struct qcow2_source *restored;
-	uint8_t *bytes; /* Q2_PLACE_MOST_BYTES */
+	uint8_t *bytes, *overlap; /* Q2_PLACE_MOST_BYTES each */
+	uint32_t *ranks;          /* of the writes that bytes come from */
 	bool has_autoclear;
 };
 
@@ -63,27 +68,82 @@ static int write_marks(struct q2_undoing *u)
 	return 0;
 }
 
-/* Writes what of a piece is in [first, last), as it was before. */
-static int write_piece(const struct undo_writing *w, const struct q2_undo_record *piece,
+/*
+ * Lays over w->bytes, the old bytes of a piece, what the phases before `phase` wrote there, so that
+ * they are the bytes that the change had left when that phase began.
+ */
+static int lay_earlier_phases(struct undo_writing *w, const struct q2_undo_record *piece,
+			      uint32_t phase)
+{
+	const struct qcow2_undo *undo = w->u->undo;
+	uint64_t start = piece->offset_bytes;
+	struct q2_undo_overlap overlap = q2_undo_overlaps(undo, start, start + piece->old_size);
+	bool is_first = true;
+
+	while (q2_undo_next_overlap(undo, &overlap)) {
+		/* Of the writes to a byte, the one that was made last has the highest rank. */
+		uint32_t rank = (overlap.record->phase << RANK_SHIFT) + overlap.record->order + 1;
+
+		if (overlap.record->phase >= phase)
+			continue;
+		if (is_first)
+			memset(w->ranks, 0, piece->old_size * sizeof(*w->ranks));
+		is_first = false;
+		if (q2_undo_read_overlap(undo, &overlap, w->overlap, w->u->err))
+			return -1;
+		for (uint64_t at = overlap.first; at < overlap.last; at++) {
+			if (rank <= w->ranks[at - start])
+				continue;
+			w->ranks[at - start] = rank;
+			w->bytes[at - start] = w->overlap[at - overlap.first];
+		}
+	}
+	if (!is_first)
+		q2_undo_patches_lay(&w->u->patches, start, w->bytes, piece->old_size);
+	return 0;
+}
+
+/*
+ * Writes the part of a piece in [first, last), with the bytes that the change had left when `phase`
+ * began; phase 0 stands for the bytes of before the change.
+ */
+static int write_piece(struct undo_writing *w, const struct q2_undo_record *piece, uint32_t phase,
 		       uint64_t first, uint64_t last)
 {
 	uint64_t start = piece->offset_bytes;
 	/* What the change added behind the end is cut off. */
 	uint64_t end = start + piece->old_size;
 
-	start = start > first ? start : first;
-	end = end < last ? end : last;
-	if (start >= end)
+	first = first > start ? first : start;
+	last = last < end ? last : end;
+	if (first >= last)
 		return 0;
-	return qcow2_source_read(w->restored, start, w->bytes, (size_t)(end - start), w->u->err) ||
-			       q2_source_write(w->u->image, start, w->bytes, (size_t)(end - start),
-					       w->u->err)
+	return qcow2_source_read(w->restored, start, w->bytes, piece->old_size, w->u->err) ||
+			       lay_earlier_phases(w, piece, phase) ||
+			       q2_source_write(w->u->image, first, w->bytes + (first - start),
+					       (size_t)(last - first), w->u->err)
 		       ? -1
 		       : 0;
 }
 
-/* The pieces that were written last in a phase, but for the autoclear features; all is synced. */
-static int write_phase(const struct undo_writing *w, uint32_t phase)
+/* Whether a phase wrote to a piece: the last word there, or an earlier one. */
+static bool wrote_to(const struct qcow2_undo *undo, const struct q2_undo_record *piece,
+		     uint32_t phase)
+{
+	uint64_t start = piece->offset_bytes;
+	struct q2_undo_overlap overlap;
+
+	if (piece->phase <= phase)
+		return piece->phase == phase;
+	overlap = q2_undo_overlaps(undo, start, start + piece->size);
+	while (q2_undo_next_overlap(undo, &overlap))
+		if (overlap.record->phase == phase)
+			return true;
+	return false;
+}
+
+/* Takes back what a phase wrote, but for the autoclear features; all is synced. */
+static int write_phase(struct undo_writing *w, uint32_t phase)
 {
 	const struct q2_undo_records *pieces = &w->u->undo->pieces;
 	uint64_t skipped = w->has_autoclear ? AUTOCLEAR_AT : 0;
@@ -93,22 +153,23 @@ static int write_phase(const struct undo_writing *w, uint32_t phase)
 	for (size_t i = 0; i < pieces->count; i++) {
 		const struct q2_undo_record *piece = &pieces->items[i];
 
-		if (piece->phase != phase)
+		if (!wrote_to(w->u->undo, piece, phase))
 			continue;
-		if (write_piece(w, piece, 0, skipped) || write_piece(w, piece, next, UINT64_MAX))
+		if (write_piece(w, piece, phase, 0, skipped) ||
+		    write_piece(w, piece, phase, next, UINT64_MAX))
 			return -1;
 		wrote = true;
 	}
 	return wrote ? q2_source_sync(w->u->image, w->u->err) : 0;
 }
 
-/* The autoclear features: what stands behind them is whole again. */
-static int write_autoclear(const struct undo_writing *w)
+/* Puts the autoclear features back: what they vouch for is whole again. */
+static int write_autoclear(struct undo_writing *w)
 {
 	const struct q2_undo_records *pieces = &w->u->undo->pieces;
 
 	for (size_t i = 0; i < pieces->count && w->has_autoclear; i++)
-		if (write_piece(w, &pieces->items[i], AUTOCLEAR_AT, AUTOCLEAR_END))
+		if (write_piece(w, &pieces->items[i], 0, AUTOCLEAR_AT, AUTOCLEAR_END))
 			return -1;
 	return 0;
 }
@@ -191,8 +252,11 @@ static int find_autoclear(struct undo_writing *w)
 }
 
 /*
- * Phase after phase, the last one first: at any time the image is one that the change, too, has
- * gone through, but for bitmaps, which nobody vouches for until the end.
+ * Takes back phase after phase, the last one first. Each byte goes through the same values as in
+ * the change, in reverse: so at any time the image is one that the change went through as well, but
+ * for bitmaps, for which nobody vouches until the end. The last word alone would not do. A byte may
+ * hold several refcounts, of which one phase counts a new cluster and a later one frees an old one:
+ * to take back both at once would leave the new cluster uncounted while something points to it.
  */
 static int write_in_order(struct undo_writing *w)
 {
@@ -213,9 +277,15 @@ static int put_back(struct q2_undoing *u)
 
 	if (q2_undo_view_open(&view, &w.restored, u->err))
 		return -1;
-	w.bytes = q2_alloc_buffer(Q2_PLACE_MOST_BYTES);
-	failed = w.bytes ? write_in_order(&w) : q2_fail_memory(u->err);
+	w.bytes = q2_alloc_buffer(2 * Q2_PLACE_MOST_BYTES);
+	w.overlap = w.bytes ? w.bytes + Q2_PLACE_MOST_BYTES : NULL;
+	w.ranks = u->undo->possible.count > 0
+			  ? q2_alloc_array(Q2_PLACE_MOST_BYTES, sizeof(*w.ranks))
+			  : NULL;
+	failed = w.bytes && (w.ranks || u->undo->possible.count == 0) ? write_in_order(&w)
+								      : q2_fail_memory(u->err);
 	q2_free(w.bytes);
+	q2_free(w.ranks);
 	qcow2_source_close(w.restored);
 	if (failed)
 		return -1;

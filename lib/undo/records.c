@@ -78,8 +78,11 @@ static int take_possible(struct proving *p, struct q2_undo_record *record)
 	record->offset_bytes = q2_load_be64(head);
 	record->size = record->old_size = q2_load_be32(head + 8);
 	record->at = p->at + sizeof(head);
+	record->phase = q2_load_be32(head + 12) - 1;
 	if (record->size > Q2_PLACE_MOST_BYTES || record->offset_bytes > INT64_MAX)
 		return broken(p, "possible bytes have impossible lengths");
+	if (record->phase >= Q2_PHASES)
+		return broken(p, "possible bytes have no phase");
 	return prove(p, record,
 		     q2_undo_checksum(Q2_UNDO_SEED_POSSIBLE, (struct qcow2_bytes){head, 16}),
 		     q2_load_be64(head + 16));
@@ -100,6 +103,7 @@ static int take_all(struct proving *p, struct q2_undo_records *records, uint64_t
 		if (seed == Q2_UNDO_SEED_POSSIBLE) {
 			if (take_possible(p, record))
 				return -1;
+			record->order = (uint32_t)records->count;
 			continue;
 		}
 		if (take_piece(p, record, seed))
@@ -190,6 +194,56 @@ size_t q2_undo_find(const struct q2_undo_records *records, uint64_t offset)
 			low = middle + 1;
 	}
 	return low;
+}
+
+/*
+ * Possible bytes may overlap each other, so that they are ordered by where they begin: those that
+ * reach into the range begin less than Q2_PLACE_MOST_BYTES before it.
+ */
+struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t start, uint64_t end)
+{
+	const struct q2_undo_records *possible = &undo->possible;
+	size_t low = 0, high = possible->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (possible->items[middle].offset_bytes + Q2_PLACE_MOST_BYTES > start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return (struct q2_undo_overlap){.start = start, .end = end, .next = low};
+}
+
+bool q2_undo_next_overlap(const struct qcow2_undo *undo, struct q2_undo_overlap *overlap)
+{
+	const struct q2_undo_records *possible = &undo->possible;
+
+	for (; overlap->next < possible->count; overlap->next++) {
+		const struct q2_undo_record *record = &possible->items[overlap->next];
+		uint64_t first = record->offset_bytes, last = first + record->size;
+
+		if (first >= overlap->end)
+			return false;
+		overlap->record = record;
+		overlap->first = first > overlap->start ? first : overlap->start;
+		overlap->last = last < overlap->end ? last : overlap->end;
+		if (overlap->first < overlap->last) {
+			overlap->next++;
+			return true;
+		}
+	}
+	return false;
+}
+
+int q2_undo_read_overlap(const struct qcow2_undo *undo, const struct q2_undo_overlap *overlap,
+			 uint8_t *bytes, struct qcow2_error *err)
+{
+	uint64_t skipped = overlap->first - overlap->record->offset_bytes;
+
+	return qcow2_source_read(undo->file, overlap->record->at + skipped, bytes,
+				 (size_t)(overlap->last - overlap->first), err);
 }
 
 int q2_undo_read_old(const struct qcow2_undo *undo, const struct q2_undo_record *record,

@@ -124,6 +124,7 @@ static int save_possible(struct saving *s, const struct q2_planned_write *write)
 		memset(s->record, 0, Q2_UNDO_POSSIBLE_BYTES);
 		q2_store_be64(s->record, write->offset_bytes + done);
 		q2_store_be32(s->record + 8, (uint32_t)size);
+		q2_store_be32(s->record + 12, (uint32_t)write->phase + 1);
 		sum = q2_undo_checksum(Q2_UNDO_SEED_POSSIBLE, (struct qcow2_bytes){s->record, 16});
 		q2_store_be64(s->record + 16,
 			      q2_undo_checksum(sum, (struct qcow2_bytes){bytes, size}));
