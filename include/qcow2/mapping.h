@@ -155,8 +155,9 @@ QCOW2_API void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_gu
  *
  * *out: points to the extent, which belongs to the stream and lives until the next call on it.
  *
- * Returns 1 with *out set; 0 at the end of the range; or -1 with *err filled, and then a further
- * call tries again at the same place, and qcow2_mapping_seek() may go on behind it:
+ * Returns 1 with *out set; 0 at the end of the range; or -1 with *err filled. What was found before
+ * a fault is told before the fault is. A further call tries again at the same place, and
+ * qcow2_mapping_seek() may go on behind it.
  *   QCOW2_ERROR_IO     a table could not be read
  *   QCOW2_ERROR_LIMIT  the source's budget is used up, or the L1 table leads to the same L2 tables
  *                      again and again, see above

@@ -157,31 +157,36 @@ static bool joins(const struct qcow2_mapping_extent *extent, const struct qcow2_
 	       extent->host.byte + extent->host_bytes == run->host.byte;
 }
 
+/* Gives out the pending extent, and lets next be pending. Returns whether there was one. */
+static int tell(struct qcow2_mapping *m, const struct qcow2_mapping_extent *next)
+{
+	m->told = m->pending;
+	m->pending = *next;
+	return m->told.length_bytes > 0;
+}
+
 int qcow2_mapping_next(struct qcow2_mapping *mapping, const struct qcow2_mapping_extent **out,
 		       struct qcow2_error *err)
 {
+	static const struct qcow2_mapping_extent nothing;
 	struct qcow2_mapping_extent *pending = &mapping->pending;
 
 	*out = &mapping->told;
 	while (mapping->at < mapping->end) {
 		struct qcow2_mapping_extent run;
 
+		/* What was found before the fault is told first; the next call meets it again. */
 		if (q2_mapping_find(mapping, &run, err))
-			return -1;
+			return tell(mapping, &nothing) ? 1 : -1;
 		mapping->at += run.length_bytes;
 		if (pending->length_bytes > 0 && joins(pending, &run)) {
 			pending->length_bytes += run.length_bytes;
 			pending->host_bytes += run.host_bytes;
-			continue;
-		}
-		mapping->told = *pending;
-		*pending = run;
-		if (mapping->told.length_bytes > 0)
+		} else if (tell(mapping, &run)) {
 			return 1;
+		}
 	}
-	mapping->told = *pending;
-	pending->length_bytes = 0;
-	return mapping->told.length_bytes > 0;
+	return tell(mapping, &nothing);
 }
 
 void qcow2_mapping_close(struct qcow2_mapping *mapping)
