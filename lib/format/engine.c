@@ -4,7 +4,7 @@
 
 #include <qcow2/entry.h>
 
-/* The bits of an entry that a field covers, with the split of a compressed descriptor worked out. */
+/* The bits of an entry that a field covers; cluster_bits says what QCOW2_BIT_X stands for. */
 static void bit_range(const struct qcow2_field *field, unsigned cluster_bits, unsigned *first,
 		      unsigned *count)
 {
