@@ -52,7 +52,7 @@ QCOW2_BEGIN_DECLS
  *   QCOW2_L2_UNALLOCATED     The image says nothing: the guest reads the backing file, or zeros if
  *                            there is none or where the backing file has ended. With extended L2
  *                            entries, the cluster around an unallocated subcluster may have a place
- *                            in the file all the same; the member entry tells.
+ *                            in the file all the same; then host says where a write would go.
  *   QCOW2_L2_ZERO            Reads as zeros. No host cluster belongs to it.
  *   QCOW2_L2_ZERO_ALLOCATED  Reads as zeros. A host cluster is kept for it, whose bytes mean nothing.
  *   QCOW2_L2_DATA            The guest's data is in the host clusters from the member host on.
@@ -73,10 +73,11 @@ struct qcow2_mapping_extent {
 	/* Of kind INVALID: the rule that is broken. Of other kinds meaningless. */
 	enum qcow2_problem_id problem;
 	/*
-	 * Of kinds DATA and ZERO_ALLOCATED: where the byte `start` lies. The bytes after it follow
-	 * without a gap. Of kind COMPRESSED: where the compressed data of the whole guest cluster
-	 * starts, in bytes, not aligned. Of other kinds QCOW2_NO_OFFSET. An offset into the image file;
-	 * of images with an external data file (struct qcow2_geometry, data_file), into that.
+	 * Of kinds DATA and ZERO_ALLOCATED, and of unallocated subclusters of a cluster that has a
+	 * place: where the byte `start` lies. The bytes after it follow without a gap. Of kind
+	 * COMPRESSED: where the compressed data of the whole guest cluster starts, in bytes, not
+	 * aligned. Else QCOW2_NO_OFFSET. An offset into the image file; of images with an external
+	 * data file (struct qcow2_geometry, data_file), into that.
 	 */
 	struct qcow2_host host;
 	/*
@@ -149,8 +150,8 @@ QCOW2_API void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_gu
 /*
  * Finds the next extent of the range.
  *
- * Extents rise and leave no gaps. Neighbours differ: in their kind, in their problem, or, for DATA
- * and ZERO_ALLOCATED, because the bytes of the one do not follow those of the other in the file.
+ * Extents rise and leave no gaps. Neighbours differ: in their kind, in their problem, in whether
+ * they have a place, or because the bytes of the one do not follow those of the other in the file.
  * Each compressed cluster is an extent of its own.
  *
  * *out: points to the extent, which belongs to the stream and lives until the next call on it.

@@ -24,7 +24,7 @@ static void demand(bool truth)
 
 static bool is_placed(const struct qcow2_mapping_extent *e)
 {
-	return e->kind == QCOW2_L2_DATA || e->kind == QCOW2_L2_ZERO_ALLOCATED;
+	return e->host.byte != QCOW2_NO_OFFSET && e->kind != QCOW2_L2_COMPRESSED;
 }
 
 static void judge_extent(const struct qcow2_image *image, const struct qcow2_mapping_extent *e)
@@ -33,7 +33,8 @@ static void judge_extent(const struct qcow2_image *image, const struct qcow2_map
 
 	demand(qcow2_l2_kind_name(e->kind) != NULL && e->length_bytes > 0);
 	demand((e->host.byte == QCOW2_NO_OFFSET) == (e->host_bytes == 0));
-	demand(is_placed(e) || e->kind == QCOW2_L2_COMPRESSED || e->host_bytes == 0);
+	demand(is_placed(e) || (e->kind != QCOW2_L2_DATA && e->kind != QCOW2_L2_ZERO_ALLOCATED));
+	demand(!is_placed(e) || (e->kind != QCOW2_L2_ZERO && e->kind != QCOW2_L2_INVALID));
 	if (is_placed(e)) {
 		demand(e->host_bytes == e->length_bytes);
 		demand(e->host.byte % geometry->cluster_size_bytes ==
@@ -54,7 +55,9 @@ static bool alike(const struct qcow2_mapping_extent *a, const struct qcow2_mappi
 		return false;
 	if (a->kind == QCOW2_L2_INVALID)
 		return a->problem == b->problem;
-	return !is_placed(a) || a->host.byte + a->host_bytes == b->host.byte;
+	if (!is_placed(a))
+		return !is_placed(b);
+	return a->host.byte + a->host_bytes == b->host.byte;
 }
 
 /* Asks for one byte somewhere in an extent: the answer is that extent. */

@@ -97,7 +97,7 @@ static struct expected model_entry(const struct form *form, uint64_t guest, cons
 		e.kind = placed ? QCOW2_L2_ZERO_ALLOCATED : QCOW2_L2_ZERO;
 	else if (form->extended ? allocated >> step & 1 : placed)
 		e.kind = QCOW2_L2_DATA;
-	if (e.kind == QCOW2_L2_DATA || e.kind == QCOW2_L2_ZERO_ALLOCATED)
+	if (placed)
 		e.host = offset + guest % BYTES;
 	return e;
 }
@@ -263,7 +263,9 @@ static bool alike(const struct qcow2_mapping_extent *a, const struct qcow2_mappi
 		return false;
 	if (a->kind == QCOW2_L2_INVALID)
 		return a->problem == b->problem;
-	return a->host.byte == QCOW2_NO_OFFSET || a->host.byte + a->length_bytes == b->host.byte;
+	if (a->host.byte == QCOW2_NO_OFFSET)
+		return b->host.byte == QCOW2_NO_OFFSET;
+	return a->host.byte + a->length_bytes == b->host.byte;
 }
 
 /* The raw entry is that of the first cluster, and lies where it is said to lie. */

@@ -94,11 +94,6 @@ void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_e
 		invalid(out, QCOW2_PROBLEM_L2_ENTRY_ZERO_FLAG);
 		return;
 	}
-	/* An unallocated subcluster is not there, but a bad place spoils its whole cluster. */
 	if (placed)
 		judge_place(geometry, e, out);
-	if (out->kind == QCOW2_L2_UNALLOCATED) {
-		out->host.byte = QCOW2_NO_OFFSET;
-		out->host_bytes = 0;
-	}
 }

@@ -58,31 +58,26 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	return count;
 }
 
-/*
- * How many entries of the piece are one run with the first one, which was judged. Offsets have to
- * rise cluster by cluster also where the kind says nothing of a place: in a data file, each of them
- * has to be that of its guest cluster.
- */
+/* How many entries of the piece are one run with the first one, which was judged. */
 static uint64_t run_entries(const struct piece *p, const struct qcow2_mapping_extent *run)
 {
 	const struct qcow2_geometry *geometry = &p->m->image->geometry;
-	const uint64_t offset = run->entry & QCOW2_ENTRY_MASK(l2_entry, offset);
 	uint64_t end = geometry->file_size_bytes;
 
 	if (run->kind == QCOW2_L2_COMPRESSED || run->kind == QCOW2_L2_INVALID)
 		return 1;
-	if (!qcow2_l2_has_offset(run->entry, geometry->data_file))
+	if (!q2_mapping_is_placed(run))
 		return count_alike(p, 0, UINT64_MAX);
 	if (geometry->data_file)
 		end = QCOW2_ENTRY_MASK(l2_entry, offset) + 512;
 	return count_alike(p, geometry->cluster_size_bytes,
-			   ((end - 1 - offset) >> geometry->cluster_bits) + 1);
+			   ((end - 1 - run->host.byte) >> geometry->cluster_bits) + 1);
 }
 
 /* Makes host and host_bytes, which are of the cluster's start, those of the run. */
 static void place_run(const struct qcow2_mapping *m, struct qcow2_mapping_extent *run)
 {
-	if (!q2_mapping_is_placed(run->kind))
+	if (!q2_mapping_is_placed(run))
 		return;
 	run->host.byte += m->at & (m->image->geometry.cluster_size_bytes - 1);
 	run->host_bytes = run->length_bytes;
@@ -145,7 +140,7 @@ static struct q2_mapping_uniform *remembered(struct qcow2_mapping *m, uint64_t t
 /*
  * Follows whether all entries of a table are the same and say the same of any guest cluster, as long
  * as the table is gone through from its first entry on. The run starts at entry `first` and passes
- * `count` entries. A bad entry may be good elsewhere, where a data file is concerned.
+ * `count` entries. An invalid entry may be valid elsewhere, where a data file is concerned.
  */
 static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_mapping_extent *run,
 		   uint64_t first, uint64_t count)
@@ -154,7 +149,7 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 	const uint64_t entries = UINT64_C(1) << m->l2_bits;
 	const uint64_t into = m->at & (m->image->geometry.cluster_size_bytes - 1);
 
-	if (run->kind != QCOW2_L2_UNALLOCATED && run->kind != QCOW2_L2_ZERO)
+	if (run->host.byte != QCOW2_NO_OFFSET || run->kind == QCOW2_L2_INVALID)
 		same->table = 0;
 	else if (first == 0 && into == 0)
 		*same = (struct q2_mapping_uniform){table, run->entry, run->subclusters, run->kind};

@@ -74,10 +74,10 @@ struct q2_mapping_entry {
 void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_entry *entry,
 		      struct qcow2_mapping_extent *out);
 
-/* Whether extents of this kind have a place in the file that follows them byte for byte. */
-static inline bool q2_mapping_is_placed(enum qcow2_l2_kind kind)
+/* Whether each byte of an extent has its own place in the file. */
+static inline bool q2_mapping_is_placed(const struct qcow2_mapping_extent *extent)
 {
-	return kind == QCOW2_L2_DATA || kind == QCOW2_L2_ZERO_ALLOCATED;
+	return extent->host.byte != QCOW2_NO_OFFSET && extent->kind != QCOW2_L2_COMPRESSED;
 }
 
 /* The number of the guest cluster that holds m->at. */

@@ -153,8 +153,9 @@ static bool joins(const struct qcow2_mapping_extent *extent, const struct qcow2_
 		return false;
 	if (extent->kind == QCOW2_L2_INVALID)
 		return extent->problem == run->problem;
-	return !q2_mapping_is_placed(extent->kind) ||
-	       extent->host.byte + extent->host_bytes == run->host.byte;
+	if (!q2_mapping_is_placed(extent))
+		return run->host.byte == QCOW2_NO_OFFSET;
+	return extent->host.byte + extent->host_bytes == run->host.byte;
 }
 
 /* Gives out the pending extent, and lets next be pending. Returns whether there was one. */
