@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Guest extents: what each byte of a virtual disk is, and where the image keeps it ("Cluster
- * mapping", "Standard Cluster Descriptor", "Compressed Clusters Descriptor", "Extended L2 Entries").
+ * mapping", "Standard Cluster Descriptor", "Compressed Clusters Descriptor", "Extended L2
+ * Entries").
  *
  * A mapping is a stream over one L1 table, that of the active image or that of a snapshot. It gives
  * the extents of a range of the disk in rising order, without gaps, each as long as it can be. No
@@ -54,13 +55,15 @@ QCOW2_BEGIN_DECLS
  *                            entries, the cluster around an unallocated subcluster may have a place
  *                            in the file all the same; then host says where a write would go.
  *   QCOW2_L2_ZERO            Reads as zeros. No host cluster belongs to it.
- *   QCOW2_L2_ZERO_ALLOCATED  Reads as zeros. A host cluster is kept for it, whose bytes mean nothing.
+ *   QCOW2_L2_ZERO_ALLOCATED  Reads as zeros. A host cluster is kept for it, whose bytes mean
+ *                            nothing.
  *   QCOW2_L2_DATA            The guest's data is in the host clusters from the member host on.
  *   QCOW2_L2_COMPRESSED      The data of one guest cluster, compressed, from the member host on.
  *   QCOW2_L2_INVALID         A table entry breaks a rule that leaves no safe answer: its offset is
- *                            not aligned, lies past the end of the file, or contradicts other bits.
- *                            The member problem says which rule. Programs fail to read here, or one
- *                            reads what another does not. Reserved bits alone make nothing invalid.
+ *                            not aligned, lies past the end of the file, or contradicts other
+ *                            bits. The member problem says which rule. Programs fail to read here,
+ *                            or one reads what another does not. Reserved bits alone make nothing
+ *                            invalid.
  */
 
 /* One extent. Members may be added at the end: never make an array of these, copy what you keep. */
@@ -81,15 +84,16 @@ struct qcow2_mapping_extent {
 	 */
 	struct qcow2_host host;
 	/*
-	 * How many bytes from host on belong to the extent: length_bytes, and for compressed data all
-	 * bytes that the descriptor claims. These end with a sector of 512 bytes; what is compressed
-	 * may end before, and the file may end within the last sector. 0 if host is QCOW2_NO_OFFSET.
+	 * How many bytes from host on belong to the extent: length_bytes, and for compressed data
+	 * all bytes that the descriptor claims. These end with a sector of 512 bytes; what is
+	 * compressed may end before, and the file may end within the last sector. 0 if host is
+	 * QCOW2_NO_OFFSET.
 	 */
 	uint64_t host_bytes;
 	/*
-	 * The raw entry of the first cluster, in host byte order: its L2 entry, and the second half of
-	 * an extended one (else 0). Where there is no L2 table, entry is the L1 entry, and 0 where
-	 * there is no L1 entry either.
+	 * The raw entry of the first cluster, in host byte order: its L2 entry, and the second half
+	 * of an extended one (else 0). Where there is no L2 table, entry is the L1 entry, and 0
+	 * where there is no L1 entry either.
 	 */
 	uint64_t entry;
 	uint64_t subclusters;
@@ -125,8 +129,8 @@ QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_m
  *
  * Returns 0, or -1 with *err filled:
  *   QCOW2_ERROR_NOT_FOUND  there is no such snapshot, or the table ends before it
- *   QCOW2_ERROR_BROKEN     the geometry is insane, the snapshot table lies past the end of the file,
- *                          or the entry of the snapshot is cut off
+ *   QCOW2_ERROR_BROKEN     the geometry is insane, the snapshot table lies past the end of the
+ *                          file, or the entry of the snapshot is cut off
  *   QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
@@ -141,8 +145,8 @@ QCOW2_API uint64_t qcow2_mapping_size_bytes(const struct qcow2_mapping *mapping)
  * whatever was shown before. Never fails and reads nothing. The limit on L2 entries starts anew:
  * it bounds the cost of each range, so that a stream may serve any number of look-ups.
  *
- * start: any byte. length_bytes: any number; the range is cut where the disk ends, and may be empty.
- * UINT64_MAX means the rest of the disk.
+ * start: any byte. length_bytes: any number; the range is cut where the disk ends, and may be
+ * empty. UINT64_MAX means the rest of the disk.
  */
 QCOW2_API void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
 				  uint64_t length_bytes);
@@ -169,8 +173,14 @@ QCOW2_API int qcow2_mapping_next(struct qcow2_mapping *mapping,
 /* Closes and frees. NULL is fine. The image stays open. */
 QCOW2_API void qcow2_mapping_close(struct qcow2_mapping *mapping);
 
-/* The name of a kind: "unallocated", "zero", "zero-allocated", "data", "compressed" or "invalid".
- * NULL for a number that is no kind. Thread safe. */
+/*
+ * Names a kind as `qcow2 dump` does: "unallocated", "zero", "zero-allocated", "data", "compressed"
+ * or "invalid".
+ *
+ * kind: of an extent, or what qcow2_l2_classify() and qcow2_subcluster_classify() say of an entry.
+ *
+ * Returns a constant string, or NULL for a number that is no kind. Pure, thread safe.
+ */
 QCOW2_API const char *qcow2_l2_kind_name(enum qcow2_l2_kind kind);
 
 QCOW2_END_DECLS

@@ -1,43 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds the L2 table of a place, and runs of L1 entries that have none. */
 #include "base/bytes.h"
-#include "base/checked.h"
 #include "image/mapping/mapping.h"
 
 #define ENTRY_BYTES 8
-
-/* Fills bytes with what the window has from offset on. */
-static bool shows(const struct q2_window *window, uint64_t offset, size_t least,
-		  struct qcow2_bytes *bytes)
-{
-	uint64_t into = offset - window->start;
-
-	if (offset < window->start || into >= window->filled || window->filled - into < least)
-		return false;
-	*bytes = (struct qcow2_bytes){window->buffer + into, window->filled - (size_t)into};
-	return true;
-}
-
-int q2_mapping_look(struct q2_window *window, uint64_t offset, size_t entry_bytes,
-		    struct q2_mapping_glance *out, struct qcow2_error *err)
-{
-	uint64_t hole;
-
-	*out = (struct q2_mapping_glance){.hole_bytes = 0};
-	if (shows(window, offset, entry_bytes, &out->bytes))
-		return 0;
-	/* Ask for a hole only before a read: once for each piece that a window can hold. */
-	hole = qcow2_source_hole_end(window->image->source, offset);
-	if (hole > window->end)
-		hole = window->end;
-	out->hole_bytes = (hole - offset) / entry_bytes * entry_bytes;
-	if (out->hole_bytes > 0)
-		return 0;
-	if (q2_window_view(window, offset, entry_bytes, &out->bytes, err))
-		return -1;
-	(void)shows(window, offset, entry_bytes, &out->bytes);
-	return 0;
-}
 
 /* The first cluster of the disk that entry `index` of the L1 table maps. */
 static uint64_t first_cluster(const struct qcow2_mapping *m, uint64_t index)
@@ -45,7 +11,9 @@ static uint64_t first_cluster(const struct qcow2_mapping *m, uint64_t index)
 	return index << m->l2_bits;
 }
 
-/* Behind the entries that can be read: the rest of the table is lost, the rest of the disk is not. */
+/*
+ * Behind the entries that can be read: the rest of the table is lost, the rest of the disk is not.
+ */
 static void find_behind(const struct qcow2_mapping *m, uint64_t index,
 			struct qcow2_mapping_extent *run)
 {

@@ -36,8 +36,9 @@ static bool is_even(uint64_t entry, uint64_t subclusters)
 }
 
 /*
- * How many entries continue the run of the first one, itself included: each has to be the one before
- * it plus step. With a step, `most` entries keep inside the file and within the bits of an offset.
+ * How many entries continue the run of the first one, itself included: each has to be the one
+ * before it plus step. With a step, `most` entries keep inside the file and within the bits of an
+ * offset.
  */
 static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 {
@@ -138,9 +139,9 @@ static struct q2_mapping_uniform *remembered(struct qcow2_mapping *m, uint64_t t
 }
 
 /*
- * Follows whether all entries of a table are the same and say the same of any guest cluster, as long
- * as the table is gone through from its first entry on. The run starts at entry `first` and passes
- * `count` entries. An invalid entry may be valid elsewhere, where a data file is concerned.
+ * Follows whether all entries of a table are the same and say the same of any guest cluster, as
+ * long as the table is gone through from its first entry on. The run starts at entry `first` and
+ * passes `count` entries. An invalid entry may be valid elsewhere, where a data file is concerned.
  */
 static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_mapping_extent *run,
 		   uint64_t first, uint64_t count)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream of guest extents as the files of this folder see it: stream.c drives and joins, l1.c finds
- * the L2 table of a place, l2.c decodes runs of its entries, judge.c says what one entry means.
+ * A stream of guest extents as the files of this folder see it: stream.c drives and joins, l1.c
+ * finds the L2 table of a place, l2.c decodes runs of its entries, judge.c says what an entry means,
+ * look.c shows parts of tables.
  *
  * Units: m->at and m->end are bytes of the guest. In between, everything counts in clusters of the
  * guest (at most 2^55) or in entries of a table (at most 2^32), so that no product overflows.
@@ -49,8 +50,8 @@ struct qcow2_mapping {
 };
 
 /*
- * Finds what is at m->at: fills *run, whose length_bytes is at least 1 and does not pass m->end. The
- * extent may go on behind the run. Returns 0, or -1 with *err filled.
+ * Finds what is at m->at: fills *run, whose length_bytes is at least 1 and does not pass m->end.
+ * The extent may go on behind the run. Returns 0, or -1 with *err filled.
  */
 int q2_mapping_find(struct qcow2_mapping *m, struct qcow2_mapping_extent *run,
 		    struct qcow2_error *err);
