@@ -7,6 +7,7 @@
 
 #include "base/bitset.h"
 #include "base/bytes.h"
+#include "rules/bitmap_tail.h"
 #include "walk/internal.h"
 
 /* Bitmap data is shown in pieces of so many bytes. */
@@ -122,10 +123,9 @@ static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 			const struct qcow2_bitmap_totals *totals)
 {
 	if (totals->tail_set && !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) && !w->probe)
-		q2_report(&w->reporter,
-			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-					       .offset_bytes = totals->tail_offset_bytes},
-			  "bitmaps/%" PRIu64 "/data", bitmap->index);
+		q2_report_bitmap_tail(
+			&w->reporter, bitmap->index,
+			(struct q2_finding){.offset_bytes = totals->tail_offset_bytes});
 }
 
 static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_totals *totals)

@@ -134,7 +134,7 @@ static bool is_claimed(const void *opaque, uint64_t cluster)
 static void hear(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct q2_bitmap_trust *trust = opaque;
-	uint64_t cluster = problem->offset_bytes >> trust->geometry->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> trust->geometry->cluster_bits;
 	struct q2_bitmap_claim *claim;
 
 	if (problem->expected != 0)

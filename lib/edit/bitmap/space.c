@@ -250,7 +250,7 @@ static bool is_given_up(const void *opaque, uint64_t cluster)
 static void hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct reclaim *reclaim = opaque;
-	uint64_t cluster = problem->offset_bytes >> reclaim->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> reclaim->cluster_bits;
 
 	if (problem->expected == 0 &&
 	    q2_vector_push(&reclaim->unused, &cluster) != QCOW2_ERROR_NONE)
