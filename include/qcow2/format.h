@@ -114,6 +114,11 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks1_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks1_key_slot_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
 
+/* The first four bytes of an image, and the lengths of the two versions' fixed headers. */
+#define QCOW2_MAGIC           0x514649fbU
+#define QCOW2_HEADER_V2_BYTES 72
+#define QCOW2_HEADER_V3_BYTES 104
+
 /* The structures decoded. Integers are in host order. */
 #define QCOW2_TYPE_u8                                                   uint8_t
 #define QCOW2_TYPE_u16                                                  uint16_t
@@ -234,6 +239,32 @@ QCOW2_API void qcow2_luks1_decode(struct qcow2_luks1 *out, const uint8_t *raw, s
 QCOW2_API void qcow2_luks1_key_slot_decode(struct qcow2_luks1_key_slot *out, const uint8_t *raw,
 					   size_t size_bytes);
 QCOW2_API void qcow2_luks2_decode(struct qcow2_luks2 *out, const uint8_t *raw, size_t size_bytes);
+
+/*
+ * Encoders, the inverse: each stores the fields of in at their places in the size_bytes bytes of
+ * raw. A field that size_bytes does not hold whole is not stored, and bytes between fields stay as
+ * they are. They never fail. After an encode of the whole structure, a decode gives *in again, but
+ * for a version 2 header: it ends after byte 71, so that later fields are not stored.
+ */
+QCOW2_API void qcow2_header_encode(const struct qcow2_header *in, uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_extension_header_encode(const struct qcow2_extension_header *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_bitmaps_extension_encode(const struct qcow2_bitmaps_extension *in,
+					      uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_crypto_extension_encode(const struct qcow2_crypto_extension *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_feature_name_encode(const struct qcow2_feature_name *in, uint8_t *raw,
+					 size_t size_bytes);
+QCOW2_API void qcow2_bitmap_dir_entry_encode(const struct qcow2_bitmap_dir_entry *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_snapshot_header_encode(const struct qcow2_snapshot_header *in, uint8_t *raw,
+					    size_t size_bytes);
+QCOW2_API void qcow2_snapshot_extra_encode(const struct qcow2_snapshot_extra *in, uint8_t *raw,
+					   size_t size_bytes);
+QCOW2_API void qcow2_luks1_encode(const struct qcow2_luks1 *in, uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_luks1_key_slot_encode(const struct qcow2_luks1_key_slot *in, uint8_t *raw,
+					   size_t size_bytes);
+QCOW2_API void qcow2_luks2_encode(const struct qcow2_luks2 *in, uint8_t *raw, size_t size_bytes);
 
 QCOW2_END_DECLS
 

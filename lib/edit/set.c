@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 #include <qcow2/walk.h>
 
@@ -76,7 +77,7 @@ static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t 
 		return -1;
 	if (index < qcow2_table_begin(table, header->refcount_table_offset, entries))
 		failed = qcow2_table_entry(table, index, offset, err);
-	*offset &= ~UINT64_C(0x1ff);
+	*offset = qcow2_refcount_table_entry_decode(*offset).offset;
 	qcow2_table_free(table);
 	return failed;
 }

@@ -51,6 +51,15 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #define LAID_OUT qcow2_luks1_key_slot
 #include <qcow2/def/luks1_key_slot.def>
 #undef LAID_OUT
+#define LAID_OUT qcow2_extension_header
+#include <qcow2/def/extension.def>
+#undef LAID_OUT
+#define LAID_OUT qcow2_crypto_extension
+#include <qcow2/def/crypto_extension.def>
+#undef LAID_OUT
+#define LAID_OUT qcow2_snapshot_extra
+#include <qcow2/def/snapshot_extra.def>
+#undef LAID_OUT
 #undef QCOW2_F
 #undef QCOW2_FA
 #undef QCOW2_FB

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "image/internal.h"
 
+#include <qcow2/entry.h>
+
 #define MAGIC         0x514649fbU
 #define V2_BYTES      72
 #define V3_BYTES      104
@@ -62,7 +64,7 @@ static void derive_geometry(struct qcow2_image *image)
 		q2_div_ceil_u64(q2_div_ceil_u64(h->size, g->cluster_size_bytes), g->l2_entries);
 	g->refcount_bits = 1U << h->refcount_order;
 	g->refcount_block_entries = g->cluster_size_bytes * 8 / g->refcount_bits;
-	g->compressed_offset_bits = 62 - (h->cluster_bits - 8);
+	g->compressed_offset_bits = qcow2_compressed_bit_x(h->cluster_bits);
 	image->sane = true;
 }
 

@@ -2,6 +2,8 @@
 /* Finds free host clusters and counts them. See allocator.h. */
 #include "plan/allocator.h"
 
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,13 +11,10 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "check/classify.h"
 #include "plan/lent.h"
-#include "plan/refcount_put.h"
 #include "source/write.h"
 
 #define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
-#define BLOCK_OFFSET     UINT64_C(0xfffffffffffffe00)
 #define OFFSET_MOST      (UINT64_C(1) << 56)
 /* Sizes of runs, doubling. */
 #define SIZES 32
@@ -80,7 +79,7 @@ static int load_table(struct q2_allocator *a, struct qcow2_error *err)
 		return -1;
 	}
 	for (uint64_t i = 0; i < a->entries; i++)
-		a->table[i] = q2_load_be64(raw + i * 8) & BLOCK_OFFSET;
+		a->table[i] = qcow2_refcount_table_entry_decode(q2_load_be64(raw + i * 8)).offset;
 	q2_free(raw);
 	return 0;
 }
@@ -183,7 +182,7 @@ static int get_refcount(struct q2_allocator *a, uint64_t cluster, uint64_t *refc
 	bytes = load_block(a, cluster / a->per_block, err);
 	if (!bytes)
 		return -1;
-	*refcount = q2_refcount_at(bytes, cluster % a->per_block, a->refcount_bits);
+	*refcount = qcow2_refcount_get(bytes, cluster % a->per_block, a->refcount_bits);
 	return 0;
 }
 
@@ -198,7 +197,7 @@ int q2_allocator_set(struct q2_allocator *a, uint64_t cluster, uint64_t refcount
 	bytes = load_block(a, index, err);
 	if (!bytes)
 		return -1;
-	q2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
+	qcow2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
 	a->blocks[index].changed = true;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <qcow2/check.h>
+#include <qcow2/entry.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -19,8 +20,6 @@
 /* 192 MiB; an image with more data of bitmaps than so many clusters is a hostile one. */
 #define CLAIMS_MOST  ((size_t)1 << 23)
 #define BITMAPS_MOST ((size_t)1 << 22)
-/* Refcount table entries: offset bits. */
-#define BLOCK_OFFSET UINT64_C(0xfffffffffffffe00)
 
 struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
 {
@@ -217,7 +216,7 @@ static int read_refcount(const struct q2_bitmap_trust *trust, struct qcow2_table
 		return 0;
 	if (qcow2_table_entry(table, index, &block, err))
 		return -1;
-	block &= BLOCK_OFFSET;
+	block = qcow2_refcount_table_entry_decode(block).offset;
 	if (block == 0 || qcow2_table_begin(table, block, geometry->cluster_size_bytes / 8) <
 				  geometry->cluster_size_bytes / 8)
 		return 0;

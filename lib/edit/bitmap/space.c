@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -18,7 +19,6 @@
 #include "edit/bitmap/editor.h"
 
 #define EXTENSION_BYTES 24
-#define DATA_OFFSET     UINT64_C(0x00fffffffffffe00)
 
 /* ---- taking ---- */
 
@@ -324,7 +324,7 @@ static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 		editor->unread_entries--;
 		if (qcow2_table_entry(table, i, &entry, NULL))
 			break;
-		count += (entry & DATA_OFFSET) != 0;
+		count += qcow2_bitmap_table_entry_decode(entry).offset != 0;
 	}
 	return count;
 }
