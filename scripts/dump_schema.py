@@ -82,7 +82,25 @@ def header_parts(folder):
     }
 
 
+# What is shown inside the data of an extension, behind its fields.
+INSIDE = {"bitmaps": bounded("bitmap_directory", "bitmap")}
+
+
+def extension_kinds(folder):
+    """(key, structure, (title, meaning)) of each extension whose data has fields."""
+    with open(os.path.join(folder, "extensions.def"), encoding="utf-8") as stream:
+        text = stream.read()
+    told = {name: texts for name, *texts in re.findall(
+        r'^QCOW2_FIELDS_END\((\w+),\s*"([^"]*)",\s*"[^"]*",\s*"([^"]*)"\)', text, re.M)}
+    rows = re.findall(r'^QCOW2_EXTENSION\(\w+, \w+, (\w+), "[^"]*", FIELDS,\s*&qcow2_(\w+)_structure',
+                      text, re.M)
+    if not rows:
+        raise ValueError("extensions.def has no row that can be read")
+    return [(key, structure, told[structure]) for key, structure in rows]
+
+
 def extension_parts(folder):
+    kinds = extension_kinds(folder)
     return {
         "extension": shown("A header extension.", {
             **INDEX, **OFFSET,
@@ -91,14 +109,12 @@ def extension_parts(folder):
             "data_str": {**TEXT, "description":
                          "The data in quotes if it is printable, else <binary>, as in qcow2.py."},
             "text": TEXT, "bytes": HEX, "feature_names": list_of("feature_name"),
-            "data": {"anyOf": [{"$ref": "#/$defs/bitmaps"}, {"$ref": "#/$defs/crypto"}]}},
+            "data": {"anyOf": [{"$ref": f"#/$defs/{key}"} for key, _, _ in kinds]}},
             ["index", "offset", "name"]),
         "feature_name": shown("An entry of the feature name table.",
                               {**INDEX, **fields(folder, "feature_name", names=False)}, ["index"]),
-        "crypto": shown("The full disk encryption header pointer.",
-                        fields(folder, "crypto_extension")),
-        "bitmaps": shown("The bitmaps extension.", {
-            **fields(folder, "bitmaps_extension"), **bounded("bitmap_directory", "bitmap")}),
+        **{key: shown(f"{title}. {meaning}", {**fields(folder, structure), **INSIDE.get(key, {})})
+           for key, structure, (title, meaning) in kinds},
     }
 
 
