@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-# Layout rules: clang-format, shellcheck, SPDX lines, and the sizes of files and functions.
+# Layout rules: clang-format, shellcheck, SPDX lines, sizes of files and functions, masks.
 """The check `lint`."""
 import os
 import shutil
 
-from tests.lint import metrics
+from tests.lint import codec, metrics
 from tests.runner import report
 
 FILE_LINES = 500
@@ -64,5 +64,6 @@ def check(out):
     check_shell(out, files)
     check_spdx(out, files)
     check_sizes(out, c_files)
+    codec.check(out)
     for line in metrics.lines():
         out.note(line)

@@ -6,7 +6,7 @@
 import sys
 import time
 
-from tests.lint import arrows, headers, house, man, symbols
+from tests.lint import arrows, documents, headers, house, man, symbols
 from tests.runner import builds, cross, demo, install, mutation, programs, threads
 from tests.runner.report import Report
 
@@ -14,7 +14,8 @@ LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
 # name: (kind, what it shows, the function, the builds it needs first)
 CHECKS = {
     "lint": (LINT, "layout, shell scripts, SPDX lines, sizes", house.check, ()),
-    "arrows": (LINT, "who includes and calls whom", arrows.check, ()),
+    "arrows": (LINT, "who includes and calls whom", arrows.check, ("release",)),
+    "documents": (LINT, "generated parts, width of Markdown", documents.check, ()),
     "headers": (LINT, "public headers compile alone, as C17 and C++17", headers.check, ()),
     "symbols": (LINT, "what the library exports, needs and keeps", symbols.check, ("release",)),
     "man": (LINT, "pages against --help", man.check, ("release",)),

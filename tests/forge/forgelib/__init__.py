@@ -6,11 +6,11 @@ the format specification, so that each can catch the other's mistakes.
 """
 
 from .builder import build
-from .collection import build_named, load, recipes
+from .collection import build_named, image_of_each_problem, load, recipes
 from .errors import ForgeError
 from .layout import Layout, Place
 from .recipe import Recipe
 from .sweep import everything, sweep
 
-__all__ = ["build", "build_named", "recipes", "load", "sweep", "everything", "Recipe", "Layout",
-           "Place", "ForgeError"]
+__all__ = ["build", "build_named", "recipes", "load", "image_of_each_problem", "sweep",
+           "everything", "Recipe", "Layout", "Place", "ForgeError"]

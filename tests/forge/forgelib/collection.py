@@ -28,6 +28,19 @@ def load(name):
     return recipe
 
 
+def image_of_each_problem():
+    """{problem: recipe} in the order of ids: the recipe whose name is most like the problem's."""
+    found = {}
+    for name in recipes():
+        recipe = load(name)
+        if "hostile" in name or recipe.qemu and not name.startswith("good-"):
+            continue
+        for problem in recipe.shows + recipe.finds:
+            likeness = (problem in name, -len(name))
+            found[problem] = max(found.get(problem, (likeness, name)), (likeness, name))
+    return {problem: name for problem, (_, name) in sorted(found.items())}
+
+
 def build_named(name, path=None):
     """Forge a recipe of the collection."""
     return build(load(name), path)
