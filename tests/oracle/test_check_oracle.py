@@ -8,7 +8,6 @@ import os
 import re
 import struct
 import subprocess
-import sys
 
 import pytest
 

@@ -122,11 +122,7 @@ def check(out):
     static = [f if f != "-lqcow2" else "-l:libqcow2.a"
               for f in pkg_config(env, "--cflags", "--libs", "--static")]
     sources = sorted(glob.glob(report.path("examples/*.c")))
-<<<<<<< HEAD:tests/runner/install.py
     out.case("there are examples", "" if len(sources) >= 2 else f"there are {len(sources)}")
-=======
-    out.case("three examples", "" if len(sources) == 3 else f"there are {len(sources)}")
->>>>>>> main:tests/lint/install.py
     for source in sources:
         check_example(out, env, source, shared, "shared", library_path)
         check_example(out, env, source, static, "static", library_path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Changes the source of what judges images at random places, one at a time, in a copy of the tree; builds;
-# runs the unit tests and some of those in Python; counts which changes no test notices. Whatever
-# survives may still be noticed by make test.
+# Changes the source of what judges images at random places, one at a time, in a copy of the tree;
+# builds; runs the unit tests and some of those in Python; counts which changes no test notices.
+# Whatever survives may still be noticed by make test.
 #   MUTANTS            how many (default 40)
 #   MUTATION_SEED      which (default 1)
 #   MUTATION_SECONDS   an end to it (default 1500)
@@ -23,13 +23,14 @@ ROOMS = "lib/format/*.c lib/rules/*.c lib/claims/*.c lib/check/*.c"
 TREE = report.path("build/mutation/tree")
 BUILD = os.path.join(TREE, "build")
 OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dtests=true", "-Ddocs=false"]
-# Tests in Python that are called here, so that images are forged once for all mutants: those that take
-# nothing, or parameters alone.
-MODULES = ["test_check", "test_recipes", "test_dump_json", "test_selectors", "test_info",
-           "test_explain", "test_dump_bounds"]
+# Tests in Python that are called here, so that images are forged once for all mutants: those that
+# take nothing, or parameters alone.
+MODULES = ["test_check", "test_bitmap", "test_recipes", "test_dump_json", "test_selectors",
+           "test_info", "test_explain", "test_dump_bounds"]
 NOT_THESE = {"test_page", "test_text", "test_threads", "test_info", "test_hostile_recipes",
              "test_specials", "test_largest_tables", "test_pipe_that_nobody_reads",
-             "test_every_problem_row_is_found", "test_every_problem_can_be_shown"}
+             "test_every_problem_row_is_found", "test_every_problem_can_be_shown",
+             "test_hostile_lists"}
 MEMORY_MOST = 6 << 30
 OBJECTS = {}  # file: the digest of what it compiles to without a mutant
 
