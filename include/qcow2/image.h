@@ -18,10 +18,6 @@ QCOW2_BEGIN_DECLS
 
 struct qcow2_image;
 
-/* Largest cluster size (as bits) that this library works with; QEMU stops at 21. */
-#define QCOW2_CLUSTER_BITS_MIN 9
-#define QCOW2_CLUSTER_BITS_MAX 30
-
 /* Header extension types, "Header extensions". */
 #define QCOW2_EXTENSION_END            UINT32_C(0)
 #define QCOW2_EXTENSION_BACKING_FORMAT UINT32_C(0xe2792aca)

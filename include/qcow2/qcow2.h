@@ -14,6 +14,7 @@
 #include <qcow2/format.h>
 #include <qcow2/guard.h>
 #include <qcow2/image.h>
+#include <qcow2/limits.h>
 #include <qcow2/number.h>
 #include <qcow2/problem.h>
 #include <qcow2/source.h>

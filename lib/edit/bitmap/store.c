@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
+#include <qcow2/limits.h>
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,9 +189,9 @@ void q2_edited_put_entry(uint8_t *to, const struct q2_edited_bitmap *bitmap)
 
 static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	uint64_t size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+	uint64_t size = editor->directory_size < QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES
 				? editor->directory_size
-				: QCOW2_BITMAP_DIRECTORY_MOST;
+				: QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES;
 
 	return editor->has_extension
 		       ? q2_give_up_clusters(editor, editor->directory_offset, size, err)
@@ -384,10 +386,10 @@ static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *er
 			return -1;
 		needs->directory_bytes += q2_edited_entry_size(bitmap);
 	}
-	if (needs->directory_bytes > QCOW2_BITMAP_DIRECTORY_MOST)
+	if (needs->directory_bytes > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the bitmap directory would be over %" PRIu64 " bytes",
-			       QCOW2_BITMAP_DIRECTORY_MOST);
+			       (uint64_t)QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES);
 	needs->directory_clusters =
 		q2_div_ceil_u64(needs->directory_bytes, editor->geometry->cluster_size_bytes);
 	needs->clusters += needs->directory_clusters;
