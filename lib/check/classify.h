@@ -20,7 +20,4 @@ q2_classify q2_classify_choose(unsigned order);
 /* The way that works everywhere. */
 q2_classify q2_classify_portable(unsigned order);
 
-/* Refcount number index of a block; the width as in struct qcow2_geometry. */
-uint64_t q2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits);
-
 #endif

@@ -51,6 +51,7 @@ static void derive_geometry(struct qcow2_image *image)
 	    h->cluster_bits > QCOW2_LIMIT_CLUSTER_BITS_MAX ||
 	    h->refcount_order > QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
 		return;
+	g->size = sizeof(*g);
 	g->cluster_bits = h->cluster_bits;
 	g->cluster_size_bytes = UINT64_C(1) << h->cluster_bits;
 	g->virtual_size_bytes = h->size;

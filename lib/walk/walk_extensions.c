@@ -80,8 +80,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	     at += FEATURE_NAME_BYTES, index++) {
 		struct q2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
 					   extension->offset_bytes + DATA_AT + at};
-		struct qcow2_node row =
-			q2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
+		struct qcow2_node row = q2_walk_row(index, placed.offset_bytes);
 
 		if (!q2_walk_enter_index(w, index))
 			continue;
@@ -103,7 +102,6 @@ static void walk_structured(struct q2_walk_state *w, const struct qcow2_extensio
 
 	if (placed.bytes.size > structure->size_bytes)
 		placed.bytes.size = structure->size_bytes;
-	node.structure = structure;
 	node.offset_bytes = placed.offset_bytes;
 	if (!q2_walk_enter_key(w, "data"))
 		return;
@@ -180,7 +178,6 @@ static void walk_extension(struct q2_walk_state *w, const struct qcow2_extension
 
 	step.name.data = (const uint8_t *)magic;
 	step.name.size = (size_t)snprintf(magic, sizeof(magic), "0x%08x", extension->header.magic);
-	node.structure = &qcow2_extension_structure;
 	node.offset_bytes = extension->offset_bytes;
 	node.offset_key = "offset";
 	node.index = extension->index;
