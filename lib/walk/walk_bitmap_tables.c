@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/bitset.h"
+#include "base/ones.h"
 #include "base/bytes.h"
 #include "rules/bitmap_tail.h"
 #include "walk/internal.h"

@@ -58,9 +58,6 @@ struct qcow2_bitmap_editor {
 
 /* ---- the list ---- */
 
-/* How to read a directory: what is damaged is an error, or as much is taken as can be. */
-enum q2_directory_mode { Q2_DIRECTORY_STRICT, Q2_DIRECTORY_LENIENT };
-
 int q2_bitmap_editor_new(struct qcow2_plan *plan, struct qcow2_bitmap_editor **out,
 			 struct qcow2_error *err);
 /* Takes an entry of the directory over. */

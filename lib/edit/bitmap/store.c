@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bitset.h"
+#include "base/ones.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"

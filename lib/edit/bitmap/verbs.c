@@ -5,7 +5,7 @@
 
 #include <qcow2/bitmap_file.h>
 
-#include "base/bitset.h"
+#include "base/ones.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap/editor.h"

@@ -6,7 +6,7 @@
 #include <qcow2/entry.h>
 
 #include "base/alloc.h"
-#include "base/bitset.h"
+#include "base/ones.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "image/internal.h"
