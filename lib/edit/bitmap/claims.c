@@ -12,11 +12,9 @@
 #include <qcow2/entry.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/error.h"
 #include "plan/plan.h"
 
-#define AUTOCLEAR_AT 88
 /* 192 MiB; an image with more data of bitmaps than so many clusters is a hostile one. */
 #define CLAIMS_MOST  ((size_t)1 << 23)
 #define BITMAPS_MOST ((size_t)1 << 22)
@@ -182,14 +180,12 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 	struct qcow2_source *view = NULL;
 	struct qcow2_image *without = NULL;
 	struct qcow2_plan *plan;
-	uint8_t raw[8];
 	int failed;
 
-	q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
 	if (qcow2_plan_new(qcow2_image_source(trust->image), &plan, err))
 		return -1;
-	failed = qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-				  (struct qcow2_bytes){raw, sizeof(raw)}, "", err) ||
+	failed = q2_plan_autoclear(plan, QCOW2_PHASE_WITHDRAW, bits & ~QCOW2_AUTOCLEAR_BITMAPS, "",
+				   err) ||
 		 qcow2_plan_view(plan, &view, err) || qcow2_image_open(view, &without, err) ||
 		 check_others(trust, without, err);
 	qcow2_image_close(without);

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-#define FIXED_BYTES    24
+#define FIXED_BYTES    sizeof(struct qcow2_bitmap_dir_entry)
 #define COUNT_MOST     ((size_t)1 << 20)
 #define GIVEN_UP_MOST  ((size_t)1 << 27)
 #define FIRST_CAPACITY 16

@@ -18,8 +18,6 @@
 #include "edit/area.h"
 #include "edit/bitmap/editor.h"
 
-#define EXTENSION_BYTES 24
-
 /* ---- taking ---- */
 
 /* Of the new table of a bitmap; 0: it has none. */
@@ -198,15 +196,16 @@ static int append_directory(struct rest *rest, uint64_t *offset)
 static int lead(struct rest *rest)
 {
 	uint64_t count = rest->editor->count, offset = 0;
-	uint8_t data[EXTENSION_BYTES] = {0};
+	struct qcow2_bitmaps_extension extension = {.nb_bitmaps = (uint32_t)count};
+	uint8_t data[sizeof(extension)];
 	struct q2_area area;
 	int failed = count > 0 && append_directory(rest, &offset);
 
 	if (failed)
 		return -1;
-	q2_store_be32(data, (uint32_t)count);
-	q2_store_be64(data + 8, rest->editor->needs.directory_bytes);
-	q2_store_be64(data + 16, offset);
+	extension.bitmap_directory_size = rest->editor->needs.directory_bytes;
+	extension.bitmap_directory_offset = offset;
+	qcow2_bitmaps_extension_encode(&extension, data, sizeof(data));
 	failed = q2_area_open(&area, rest->plan, rest->err);
 	if (!failed) {
 		q2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);

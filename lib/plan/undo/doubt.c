@@ -14,9 +14,10 @@
 #include "base/hash.h"
 #include "plan/undo/file.h"
 
-#define FLAGS_LAST    15 /* of a directory entry: the byte that has QCOW2_BITMAP_IN_USE */
-#define ENTRY_BYTES   24
-#define AUTOCLEAR_AT  88
+/* Of a directory entry: the byte that has QCOW2_BITMAP_IN_USE. */
+#define FLAGS_LAST    (offsetof(struct qcow2_bitmap_dir_entry, flags) + 3)
+#define ENTRY_BYTES   sizeof(struct qcow2_bitmap_dir_entry)
+#define AUTOCLEAR_AT  offsetof(struct qcow2_header, autoclear_features)
 #define COMPARE_BYTES 4096
 #define BITMAPS_MOST  ((size_t)1 << 20)
 /* Entries of bitmap tables that are looked at, all bitmaps together. */
