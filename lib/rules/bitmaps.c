@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of bitmap directory entries, of the directory as a whole, and of bitmap table entries.
- */
+/* The rules of bitmap directory entries, and of the directory as a whole. */
 #include <qcow2/entry.h>
 
 #include "base/checked.h"
@@ -255,36 +254,4 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 				       .expectation = QCOW2_EXPECT_VALUE,
 				       .expected = used_bytes},
 		  "extensions/%llu/data/bitmap_directory_size", (unsigned long long)place.index);
-}
-
-void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
-				 const struct q2_entry_place *place, uint64_t entry,
-				 const struct q2_reporter *reporter)
-{
-	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
-	struct q2_finding findings[4];
-	size_t count = 0;
-
-	if (entry & qcow2_bitmap_table_entry_reserved)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED};
-	if (qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES};
-	if (offset % geometry->cluster_size_bytes != 0)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
-							.expectation = QCOW2_EXPECT_MULTIPLE_OF,
-							.expected = geometry->cluster_size_bytes};
-	if (offset != 0 && offset >= geometry->file_size_bytes)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
-							.has_found = true,
-							.found = offset,
-							.expectation = QCOW2_EXPECT_AT_MOST,
-							.expected = geometry->file_size_bytes - 1};
-	for (size_t i = 0; i < count; i++) {
-		findings[i].offset_bytes = place->offset_bytes;
-		if (!findings[i].has_found)
-			findings[i].found = entry;
-		findings[i].has_found = true;
-		q2_report(reporter, &findings[i], "%s/%llu", place->owner,
-			  (unsigned long long)place->index);
-	}
 }

@@ -15,11 +15,26 @@
 /* Duplicates of unknown types are looked for among so many different ones, no more. */
 #define UNKNOWN_TYPES_MAX 256
 
+/* The types that have rules: a row for each. */
+#define KNOWN_TYPES(ROW)                                                                           \
+	ROW(BACKING_FORMAT, rule_backing_format)                                                   \
+	ROW(FEATURE_NAMES, rule_feature_names)                                                     \
+	ROW(BITMAPS, rule_bitmaps)                                                                 \
+	ROW(CRYPTO, rule_crypto)                                                                   \
+	ROW(DATA_FILE, rule_data_file)
+
+enum {
+#define ROW(TYPE, rule) TYPE_##TYPE,
+	KNOWN_TYPES(ROW)
+#undef ROW
+		TYPES
+};
+
 /* What has been seen so far, and who wants to know. */
 struct seen {
 	const struct qcow2_image *image;
 	const struct q2_reporter *reporter;
-	bool known[6];
+	bool known[TYPES];
 	uint32_t unknown[UNKNOWN_TYPES_MAX];
 	size_t unknown_count;
 };
@@ -208,19 +223,14 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	}
 }
 
-/* One row per known type: its rules. */
 static const struct {
 	uint32_t magic;
 	void (*rule)(const struct seen *seen, const struct qcow2_extension *extension);
-} types[] = {
-	{QCOW2_EXTENSION_BACKING_FORMAT, rule_backing_format},
-	{QCOW2_EXTENSION_FEATURE_NAMES, rule_feature_names},
-	{QCOW2_EXTENSION_BITMAPS, rule_bitmaps},
-	{QCOW2_EXTENSION_CRYPTO, rule_crypto},
-	{QCOW2_EXTENSION_DATA_FILE, rule_data_file},
+} types[TYPES] = {
+#define ROW(TYPE, rule) {QCOW2_EXTENSION_##TYPE, rule},
+	KNOWN_TYPES(ROW)
+#undef ROW
 };
-
-enum { TYPES = sizeof(types) / sizeof(types[0]) };
 
 /* Notes a type of extension; true if it was there before. */
 static bool note(struct seen *seen, uint32_t magic)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of single L1, L2 and refcount table entries. Refcounts themselves are not looked at. */
+/*
+ * The rules of single entries of L1, L2, refcount and bitmap tables. Refcounts themselves are not
+ * looked at.
+ */
 #include <qcow2/entry.h>
 
 #include "rules/rules.h"
@@ -65,6 +68,20 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 		    QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED);
 	rule_place(&c, qcow2_refcount_table_entry_decode(entry).offset,
 		   QCOW2_PROBLEM_REFBLOCK_UNALIGNED, QCOW2_PROBLEM_REFBLOCK_BEYOND_END);
+}
+
+void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
+				 const struct q2_entry_place *place, uint64_t entry,
+				 const struct q2_reporter *reporter)
+{
+	struct context c = {geometry, place, reporter, entry};
+
+	complain_if(&c, (entry & qcow2_bitmap_table_entry_reserved) != 0,
+		    QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED);
+	complain_if(&c, qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID,
+		    QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES);
+	rule_place(&c, qcow2_bitmap_table_entry_decode(entry).offset,
+		   QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED, QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END);
 }
 
 static void rule_compressed(const struct context *c, uint64_t subclusters)
