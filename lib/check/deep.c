@@ -99,6 +99,8 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	struct compressed c = {.ref = &check->metadata.tables[table], .table = table};
 	uint64_t size = geometry->cluster_size_bytes, used;
 
+	if (q2_metadata_l2_is_hole(&check->metadata, c.ref))
+		return true;
 	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
 		return false;
 	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
