@@ -3,8 +3,8 @@
  * Vectors, the counting of ones, SipHash and the set of names, with their caps.
  */
 #include "base/alloc.h"
-#include "base/ones.h"
 #include "base/hash.h"
+#include "base/ones.h"
 #include "base/vector.h"
 
 #include <setjmp.h>
