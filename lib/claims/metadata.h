@@ -67,8 +67,8 @@ int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
 int q2_metadata_read_l2(const struct q2_metadata *metadata, uint64_t offset_bytes, uint64_t *size);
 
 /*
- * Whether an L2 table lies in a hole, so that all its entries are 0. A sparse file may have millions
- * of such tables, which are not worth reading.
+ * Whether an L2 table lies in a hole, so that all its entries are 0. A sparse file may have
+ * millions of such tables, which are not worth reading.
  */
 bool q2_metadata_l2_is_hole(const struct q2_metadata *metadata, const struct q2_l2_ref *ref);
 

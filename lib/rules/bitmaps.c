@@ -48,8 +48,8 @@ static void complain_limit(const struct context *c, struct q2_finding finding, c
 }
 
 /*
- * in_use is legal, and worth a warning: the bits may be stale. QEMU knows no extra data, neither the
- * bytes nor the flag that says that programs may ignore them, and refuses the bitmap.
+ * in_use is legal, and worth a warning: the bits may be stale. QEMU knows no extra data, neither
+ * the bytes nor the flag that says that programs may ignore them, and refuses the bitmap.
  */
 static void rule_flags(const struct context *c)
 {
@@ -257,7 +257,9 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 	uint64_t used_bytes = read->used_bytes;
 	struct qcow2_extension place;
 
-	/* An entry that is cut has been told; a directory that ends too early at an entry has not. */
+	/*
+	 * An entry that is cut has been told; a directory that ends too early at an entry has not.
+	 */
 	if (!read->cut && read->entries < extension->nb_bitmaps)
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT,

@@ -196,8 +196,8 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 }
 
 /*
- * One row: if value has any of these bits, report that. A row whose condition is not met has no bits
- * or no value, and never applies.
+ * One row: if value has any of these bits, report that. A row whose condition is not met has no
+ * bits or no value, and never applies.
  */
 struct bit_rule {
 	enum qcow2_problem_id id;

@@ -34,8 +34,8 @@ static void complain_if(const struct context *c, bool wrong, enum qcow2_problem_
 }
 
 /*
- * Where an entry points: aligned, and inside the file. The last cluster may be cut by the end of the
- * file, so that only the start counts. Offset 0 means that there is nothing to point at.
+ * Where an entry points: aligned, and inside the file. The last cluster may be cut by the end of
+ * the file, so that only the start counts. Offset 0 means that there is nothing to point at.
  */
 static void rule_place(const struct context *c, uint64_t offset, enum qcow2_problem_id unaligned,
 		       enum qcow2_problem_id beyond)
@@ -113,8 +113,8 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 }
 
 /*
- * A subcluster is allocated, or reads as zeros, or neither: not both ("Extended L2 Entries"). Only a
- * cluster that has a place in the file can have allocated ones.
+ * A subcluster is allocated, or reads as zeros, or neither: not both ("Extended L2 Entries"). Only
+ * a cluster that has a place in the file can have allocated ones.
  */
 static void rule_subclusters(const struct context *c, uint64_t subclusters)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzzes the walk through claims: the input is an image. Two walks have to say the same, a walk
- * without data has to be the beginning of one with data, and a walk that is stopped ends. The check,
- * which counts references in its own way, must expect as many for each cluster as were told here.
+ * without data has to be the beginning of one with data, and a walk that is stopped ends. The
+ * check, which counts references in its own way, must expect as many for each cluster as were told
+ * here.
  */
 #include <stdlib.h>
 #include <string.h>
