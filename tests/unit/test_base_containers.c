@@ -95,6 +95,17 @@ static void vector_without_room(void **state)
 	q2_vector_release(&vector);
 }
 
+/* Bit by bit, to compare with. */
+static uint64_t count_slowly(const uint8_t *bytes, size_t size)
+{
+	uint64_t ones = 0;
+
+	for (size_t i = 0; i < size; i++)
+		for (int bit = 0; bit < 8; bit++)
+			ones += bytes[i] >> bit & 1;
+	return ones;
+}
+
 static void ones_of_every_length(void **state)
 {
 	uint8_t bytes[300];
