@@ -110,21 +110,23 @@ __attribute__((always_inline)) static inline void prefetch(const struct going *g
 		q2_clusters_prefetch(&g->worker->clusters, cluster, use);
 }
 
-/*
- * Whether counting one reference is all that an entry needs: it breaks no rule by itself. An
- * extended entry must not say of a subcluster that it is allocated and reads as zeros.
- */
+/* Whether an extended entry says of a subcluster that it is allocated and reads as zeros. */
+static bool contradicts_itself(const struct going *g, uint64_t index)
+{
+	struct qcow2_l2_subclusters subclusters =
+		qcow2_l2_subclusters_decode(load_subclusters(g, index));
+
+	return (subclusters.allocated & subclusters.zeroes) != 0;
+}
+
+/* Whether counting one reference is all that an entry needs: it breaks no rule by itself. */
 static bool is_plain(const struct going *g, uint64_t index, uint64_t entry)
 {
 	uint64_t offset = entry & OFFSET;
-	struct qcow2_l2_subclusters subclusters;
 
 	if ((entry & g->not_plain) || offset == 0 || offset >= g->geometry->file_size_bytes)
 		return false;
-	if (!g->geometry->extended_l2)
-		return true;
-	subclusters = qcow2_l2_subclusters_decode(load_subclusters(g, index));
-	return (subclusters.allocated & subclusters.zeroes) == 0;
+	return !g->geometry->extended_l2 || !contradicts_itself(g, index);
 }
 
 /*
@@ -144,7 +146,7 @@ static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry
 
 	if (g->geometry->extended_l2) {
 		for (; at < last; at++)
-			if (load_entry(g, at) != (entry += cluster) || !is_plain(g, at, entry))
+			if (load_entry(g, at) != (entry += cluster) || contradicts_itself(g, at))
 				break;
 	} else {
 		for (; at < last; at++)
