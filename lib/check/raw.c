@@ -10,7 +10,7 @@
 #include "check/stages.h"
 #include "format/l2_table.h"
 
-/* The run of unmapped clusters that is being followed. */
+/* The run of unmapped clusters that goes on where it ended, across tables. */
 struct run {
 	struct q2_check *check;
 	uint64_t start, end; /* guest bytes; empty if equal */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of the header. Table rules need a sane geometry and are left out without one. */
+/*
+ * The rules of the header: "Header", and the limits of QEMU. Rules of tables need a sane geometry
+ * and are left out without one, since nobody knows then what their numbers mean.
+ */
 #include <qcow2/limits.h>
 
 #include "base/checked.h"
@@ -41,6 +44,7 @@ uint64_t q2_end_of(uint64_t offset, uint64_t length)
 	return q2_add_u64(offset, length, &end) ? UINT64_MAX : end;
 }
 
+/* All findings of the header have a value. */
 static void complain(const struct q2_reporter *reporter, struct q2_finding finding,
 		     const char *field)
 {
@@ -48,6 +52,11 @@ static void complain(const struct q2_reporter *reporter, struct q2_finding findi
 	q2_report(reporter, &finding, "header/%s", field);
 }
 
+/*
+ * One fault at most: each bound is stricter than the one before. The format has no upper bound; the
+ * library's own keeps shifts and buffers safe. With extended L2 entries, a cluster has 32
+ * subclusters, which are no smaller than a sector.
+ */
 static void rule_cluster_bits(const struct qcow2_header *h, const struct q2_reporter *reporter)
 {
 	struct q2_finding finding = {.offset_bytes = AT(cluster_bits), .found = h->cluster_bits};
@@ -75,6 +84,10 @@ static void rule_cluster_bits(const struct qcow2_header *h, const struct q2_repo
 	complain(reporter, finding, "cluster_bits");
 }
 
+/*
+ * Version 2 has no header_length: its header ends after 72 bytes. Extensions start where the header
+ * ends, so that it has to end at a multiple of 8.
+ */
 static void rule_length(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 			const struct q2_reporter *reporter)
 {
@@ -102,8 +115,10 @@ static void rule_length(const struct qcow2_header *h, const struct qcow2_geometr
 	}
 }
 
-/* Bytes past the known fields: zero up to the end of the last one's 8 bytes; a field that is not
- * known here may start behind them. */
+/*
+ * Bytes between the last known field and the next multiple of 8 are padding, which has to be zero.
+ * Those behind may be fields of a later specification, and are no fault whatever they are.
+ */
 static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluster,
 			 const struct q2_reporter *reporter)
 {
@@ -134,6 +149,7 @@ static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluste
 	}
 }
 
+/* Fields with a list of legal values. */
 static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *reporter)
 {
 	bool bit = (h->incompatible_features & QCOW2_INCOMPATIBLE_COMPRESSION) != 0;
@@ -162,6 +178,7 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 					     .expectation = QCOW2_EXPECT_AT_MOST,
 					     .expected = 1},
 			 "compression_type");
+	/* The bit keeps programs out that do not know the field, so both have to say the same. */
 	if (bit != (h->compression_type != 0))
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_COMPRESSION_BIT,
@@ -178,7 +195,10 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 			 "size");
 }
 
-/* One row: if any of these bits is set in that field, report that. */
+/*
+ * One row: if value has any of these bits, report that. A row whose condition is not met has no
+ * bits or no value, and never applies.
+ */
 struct bit_rule {
 	enum qcow2_problem_id id;
 	uint64_t bits;
@@ -220,6 +240,7 @@ static void rule_features(const struct qcow2_header *h, const struct q2_reporter
 				 rules[i].field);
 }
 
+/* A table that is larger than the disk needs is legal. One without entries may be anywhere. */
 static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 		    const struct q2_reporter *reporter)
 {
@@ -256,6 +277,7 @@ static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *g
 	}
 }
 
+/* Without a refcount table, data can be read but nothing can be allocated. */
 static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 				const struct q2_reporter *reporter)
 {
@@ -335,6 +357,10 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 			 "nb_snapshots");
 }
 
+/*
+ * The name lies in the first cluster, behind the header and its extensions. If it starts past the
+ * cluster, its size means nothing and is not judged.
+ */
 static void rule_backing(const struct qcow2_image *image, const struct q2_reporter *reporter)
 {
 	const struct qcow2_header *h = qcow2_image_header(image);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of snapshot table entries. */
+/*
+ * The rules of snapshot table entries ("Snapshots"). The entries of their L1 tables are judged by
+ * tables.c.
+ */
 #include <qcow2/limits.h>
 
 #include "base/checked.h"
@@ -34,6 +37,10 @@ static uint64_t l1_entries_needed(const struct qcow2_geometry *geometry, uint64_
 	return q2_div_ceil_u64(clusters, geometry->l2_entries);
 }
 
+/*
+ * The place of the L1 table is judged like that of the active image's. Its size has to suffice for
+ * the disk as it was; if the entry does not say how large that was, any size will do.
+ */
 static void rule_l1(const struct context *c)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(c->image);
@@ -73,6 +80,7 @@ static void rule_l1(const struct context *c)
 	}
 }
 
+/* Version 3 demands vm_state_size and disk_size; more extra data is for later versions. */
 static void rule_extra(const struct context *c)
 {
 	const struct qcow2_snapshot_header *s = &c->snapshot->header;
@@ -104,6 +112,7 @@ static void rule_extra(const struct context *c)
 			 "date_nsec");
 }
 
+/* Behind the fixed part come extra data, ID and name. IDs tell snapshots apart, names need not. */
 static void rule_names(const struct context *c, struct q2_names_seen *seen)
 {
 	const struct qcow2_snapshot *snapshot = c->snapshot;

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "edit/area.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/clean.h"

@@ -7,9 +7,9 @@
 #include <qcow2/limits.h>
 
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "image/internal.h"
 
 #define PIECE_BYTES (256 * 1024)
