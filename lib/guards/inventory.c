@@ -176,7 +176,10 @@ static int take_snapshots(struct q2_inventory *inventory, const struct qcow2_ima
 	while (memory && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
 	       !snapshot.cut && inventory->snapshots.list.count < ITEMS_MOST)
 		memory = add(&inventory->snapshots,
-			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot)});
+			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot),
+					      .state = {snapshot.header.l1_table_offset,
+							snapshot.disk_size_bytes,
+							snapshot.has_disk_size}});
 	qcow2_snapshots_close(snapshots);
 	if (!memory || !chain(&inventory->snapshots))
 		return q2_fail_memory(err);

@@ -15,6 +15,13 @@
 /* No item; there is none of that name. */
 #define Q2_NO_ITEM UINT64_MAX
 
+/* What a snapshot reads as: its L1 table, and how far that is its disk. */
+struct q2_snapshot_state {
+	uint64_t l1_table_offset;
+	uint64_t disk_size_bytes;
+	bool has_disk_size; /* false: that of the active image, whatever it becomes */
+};
+
 /* A header extension, a snapshot or a bitmap. */
 struct q2_item {
 	uint64_t hash; /* of its name: of an extension, its type and what must stay of its data */
@@ -23,6 +30,7 @@ struct q2_item {
 	uint64_t cursor;   /* of the first of a hash: the next one that is not taken yet */
 	uint64_t size;     /* of an extension: of its data, in bytes */
 	struct qcow2_bitmap_dir_entry entry; /* of a bitmap */
+	struct q2_snapshot_state state;      /* of a snapshot */
 };
 
 /* Items in the order of the image, and where to find those of a hash. */

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "guards/guards.h"
 #include "guards/known.h"
+#include "guards/mapping.h"
 #include "plan/digests.h"
 #include "plan/plan.h"
 
@@ -15,11 +16,16 @@
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
 /* The magic number and the version. */
-#define START_BYTES 8
+#define START_BYTES   8
+#define RESTORED_MOST 8
+/* Fields from which the geometry follows. */
+#define CLUSTER_BITS_AT   UINT64_C(20)
+#define REFCOUNT_ORDER_AT UINT64_C(96)
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {
 	struct qcow2_plan_verdict *verdict;
+	struct qcow2_check_result base; /* of the image whose problems are known */
 	struct q2_known known;
 	struct q2_trial *trial;
 	void (*problem)(void *opaque, const struct qcow2_problem *problem);
@@ -69,7 +75,6 @@ static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
 static bool was_hidden(const struct hearing *hearing, size_t id)
 {
 	static const struct qcow2_bytes any = {NULL, 0};
-	const struct qcow2_plan_verdict *verdict = hearing->verdict;
 	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
 			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
 			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
@@ -78,7 +83,8 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 	    !q2_is_intended(&hearing->trial->plan->intents, QCOW2_INTENT_BITMAP_MENDED, any))
 		return false;
 	return (of_bitmaps || id == QCOW2_PROBLEM_REFCOUNT_HIGH) &&
-	       count_damage_of_bitmaps(&verdict->before) > count_damage_of_bitmaps(&verdict->after);
+	       count_damage_of_bitmaps(&hearing->base) >
+		       count_damage_of_bitmaps(&hearing->verdict->after);
 }
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
@@ -88,12 +94,12 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 
 	/* All bitmaps were stale before, which was told once. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
-	    verdict->before.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
+	    hearing->base.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
 		return false;
 	if (was_hidden(hearing, id))
 		return false;
-	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
-		return verdict->after.by_kind[id] > verdict->before.by_kind[id];
+	if (hearing->base.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
+		return verdict->after.by_kind[id] > hearing->base.by_kind[id];
 	return !q2_known_take(&hearing->known, problem, &hearing->trial->has);
 }
 
@@ -126,36 +132,75 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 	return failed;
 }
 
-static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hearing *hearing,
-		 struct qcow2_error *err)
+/*
+ * Whether the plan changes compressed clusters. Only then are all compressed clusters inflated, in
+ * both images: a descriptor may lead to bytes that are no compressed cluster without breaking any
+ * other rule.
+ */
+static int needs_deep(const struct q2_trial *trial, bool *deep)
 {
+	const struct qcow2_geometry *before, *after;
+
+	*deep = false;
+	if (!trial->before || !trial->after)
+		return 0;
+	before = qcow2_image_geometry(trial->before);
+	after = qcow2_image_geometry(trial->after);
+	if (!before || !after || before->cluster_bits != after->cluster_bits ||
+	    before->l2_entry_bytes != after->l2_entry_bytes)
+		return 0;
+	return q2_changes_compressed(trial->before, trial->after, trial->plan, deep, trial->err);
+}
+
+/* Checks the file as it is, and hears the problems that the changed image is compared with. */
+static int check_before(struct hearing *hearing, struct qcow2_check_options *how)
+{
+	struct q2_trial *trial = hearing->trial;
+	struct qcow2_plan_verdict *verdict = hearing->verdict;
+	bool opened;
+
+	how->problem = trial->restored ? NULL : hear_before;
+	if (check_source(trial->plan->source, how, &verdict->before, &verdict->opened_before,
+			 trial->err))
+		return -1;
+	hearing->base = verdict->before;
+	if (!trial->restored)
+		return 0;
+	how->problem = hear_before;
+	return check_source(trial->restored_view, how, &hearing->base, &opened, trial->err);
+}
+
+static int judge(struct qcow2_source *view, struct hearing *hearing)
+{
+	struct q2_trial *trial = hearing->trial;
 	struct qcow2_plan_verdict *verdict = hearing->verdict;
 	struct qcow2_check_options how = {
 		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
 	struct qcow2_check_result again;
 	bool opened;
 
+	if (needs_deep(trial, &how.deep))
+		return -1;
 	/* Most images are sound afterwards, and nothing has to be compared. */
-	if (check_source(view, &how, &verdict->after, &opened, err))
+	if (check_source(view, &how, &verdict->after, &opened, trial->err))
 		return -1;
 	if (!opened)
-		verdict->not_opened = *err;
-	how.problem = hear_before;
-	if (check_source(plan->source, &how, &verdict->before, &verdict->opened_before, err))
+		verdict->not_opened = *trial->err;
+	if (check_before(hearing, &how))
 		return -1;
-	q2_plan_note_digests(plan, &verdict->before, &verdict->after);
+	q2_plan_note_digests(trial->plan, &verdict->before, &verdict->after);
 	how.digest = false;
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
 	/* What is seen only because the clusters can be looked at now is not new. */
-	if (!opened || !verdict->opened_before ||
-	    (verdict->after.clusters_checked && !verdict->before.clusters_checked) ||
+	if (!opened || (!verdict->opened_before && !trial->restored) ||
+	    (verdict->after.clusters_checked && !hearing->base.clusters_checked) ||
 	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
 		return 0;
 	how.problem = hear_after;
-	if (check_source(view, &how, &again, &opened, err))
+	if (check_source(view, &how, &again, &opened, trial->err))
 		return -1;
-	return hearing->known.short_of_memory ? q2_fail_memory(err) : 0;
+	return hearing->known.short_of_memory ? q2_fail_memory(trial->err) : 0;
 }
 
 /* ---- guards ---- */
@@ -170,24 +215,53 @@ static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 }
 
+/* Gives the image that the plan is compared with the planned bytes of a range. */
+static int restore_bytes(struct q2_trial *trial, uint64_t offset, size_t size)
+{
+	uint8_t bytes[RESTORED_MOST];
+
+	if (!trial->restored && qcow2_plan_new(trial->plan->source, &trial->restored, trial->err))
+		return -1;
+	return q2_plan_read(trial->plan, offset, bytes, size, trial->err) ||
+			       qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, offset,
+						(struct qcow2_bytes){bytes, size}, "", trial->err)
+		       ? -1
+		       : 0;
+}
+
+/* Opens that image, and takes stock of it. */
+static int open_restored(struct q2_trial *trial)
+{
+	qcow2_image_close(trial->before);
+	trial->before = NULL;
+	qcow2_source_close(trial->restored_view);
+	trial->restored_view = NULL;
+	q2_inventory_release(&trial->had);
+	q2_inventory_init(&trial->had, &trial->plan->intents, false);
+	if (qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+		return -1;
+	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+}
+
 /*
- * What the plan makes an image by setting its magic number and version right has bits that protect
- * it all the same: the guards compare with what it would be with these alone.
+ * An image may be none, or one whose tables nobody can find, because of its magic number, version,
+ * cluster_bits or refcount_order alone. What protects it protects it all the same. If the plan sets
+ * these right, the planned image is compared with what the image would be with these alone.
  */
 static int restore(struct q2_trial *trial)
 {
-	uint8_t start[START_BYTES];
-	struct qcow2_plan *plan = trial->plan;
-
-	if (trial->before || !trial->after)
+	if (!trial->after)
 		return 0;
-	if (q2_plan_read(plan, 0, start, sizeof(start), trial->err) ||
-	    qcow2_plan_new(plan->source, &trial->restored, trial->err) ||
-	    qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, 0,
-			     (struct qcow2_bytes){start, sizeof(start)}, "", trial->err) ||
-	    qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+	if (!trial->before && (restore_bytes(trial, 0, START_BYTES) || open_restored(trial)))
 		return -1;
-	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+	if (!trial->before || qcow2_image_geometry(trial->before) ||
+	    !qcow2_image_geometry(trial->after))
+		return 0;
+	if (restore_bytes(trial, CLUSTER_BITS_AT, 4) ||
+	    (qcow2_image_header(trial->before)->version >= 3 &&
+	     restore_bytes(trial, REFCOUNT_ORDER_AT, 4)))
+		return -1;
+	return open_restored(trial);
 }
 
 static void close_trial(struct q2_trial *trial)
@@ -230,7 +304,7 @@ int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict
 	q2_known_init(&hearing.known);
 	failed = take_stock(plan->source, &trial.before, &trial.had, trial.err) ||
 		 take_stock(view, &trial.after, &trial.has, trial.err) || restore(&trial) ||
-		 judge(plan, view, &hearing, trial.err) || ask_guards(&trial);
+		 judge(view, &hearing) || ask_guards(&trial);
 	q2_known_release(&hearing.known);
 	close_trial(&trial);
 	qcow2_source_close(view);

@@ -156,12 +156,35 @@ static void ask_header_bytes(struct q2_trial *trial)
 
 /* ---- snapshots and bitmaps ---- */
 
-static void lost_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
+static void refuse_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot,
+			    const char *text)
 {
 	char where[QCOW2_REFUSAL_WHERE];
 
 	snprintf(where, sizeof(where), "snapshots/%" PRIu64, snapshot->index);
-	q2_guard_refuse(trial, QCOW2_GUARD_LOST_SNAPSHOT, where, "snapshot", snapshot->name);
+	q2_guard_refuse(trial, QCOW2_GUARD_LOST_SNAPSHOT, where, text, snapshot->name);
+}
+
+/* A snapshot must be found, and read as the same disk, unless it could not be read before. */
+static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
+{
+	const struct qcow2_check_result *before = &trial->verdict->before;
+	const struct q2_item *now =
+		q2_items_take(&trial->has.snapshots, q2_inventory_snapshot(&trial->had, snapshot));
+
+	if (!now) {
+		refuse_snapshot(trial, snapshot, "snapshot");
+		return;
+	}
+	if (before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET] > 0 ||
+	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END] > 0 ||
+	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL] > 0)
+		return;
+	if (now->state.l1_table_offset != snapshot->header.l1_table_offset)
+		refuse_snapshot(trial, snapshot, "the L1 table would be another one, of snapshot");
+	if ((now->state.has_disk_size || snapshot->has_disk_size) &&
+	    now->state.disk_size_bytes != snapshot->disk_size_bytes)
+		refuse_snapshot(trial, snapshot, "the disk would have another size, of snapshot");
 }
 
 static int ask_snapshots(struct q2_trial *trial)
@@ -176,9 +199,8 @@ static int ask_snapshots(struct q2_trial *trial)
 		return -1;
 	for (size_t i = 0; i < trial->had.snapshots.list.count && more > 0; i++) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, trial->err);
-		if (more > 0 && !q2_items_take(&trial->has.snapshots,
-					       q2_inventory_snapshot(&trial->had, &snapshot)))
-			lost_snapshot(trial, &snapshot);
+		if (more > 0)
+			ask_snapshot(trial, &snapshot);
 	}
 	qcow2_snapshots_close(snapshots);
 	q2_items_rewind(&trial->has.snapshots);

@@ -2,8 +2,10 @@
 /* What guards ask of the tables of the active image. */
 #include "guards/mapping.h"
 
+#include <qcow2/entry.h>
+
 #include "base/checked.h"
-#include "base/error.h"
+#include "guards/touched.h"
 
 #define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
 #define COMPRESSED  (UINT64_C(1) << 62)
@@ -102,4 +104,49 @@ int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_
 		return 0;
 	*is_raw = false;
 	return is_grave(err) ? -1 : 0;
+}
+
+/* L2 tables before and after a plan, compared for compressed clusters. */
+struct compressed_search {
+	struct qcow2_table *before, *after; /* readers */
+	uint64_t words;                     /* of a table */
+	unsigned step;                      /* words of an entry */
+	bool found;
+	struct qcow2_error *err;
+};
+
+/* Stops with 1 at the first one that the plan changes. */
+static int search_table(void *opaque, uint64_t offset)
+{
+	struct compressed_search *search = opaque;
+	uint64_t there = qcow2_table_begin(search->after, offset, search->words);
+	uint64_t before = qcow2_table_begin(search->before, offset, search->words), old, new;
+
+	for (uint64_t i = 0; i < there && !search->found; i += search->step) {
+		old = 0;
+		if (qcow2_table_entry(search->after, i, &new, search->err) ||
+		    (i < before && qcow2_table_entry(search->before, i, &old, search->err)))
+			return -1;
+		search->found = qcow2_l2_is_compressed(new) &&
+				((old ^ new) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0;
+	}
+	return search->found;
+}
+
+int q2_changes_compressed(const struct qcow2_image *before, const struct qcow2_image *after,
+			  const struct qcow2_plan *plan, bool *changes, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(after);
+	struct compressed_search search = {.words = geometry->cluster_size_bytes / 8,
+					   .step = geometry->l2_entry_bytes / 8,
+					   .err = err};
+	const struct q2_touched_tables told = {.opaque = &search, .l2 = search_table};
+	int failed = qcow2_table_new(before, &search.before, err) ||
+		     qcow2_table_new(after, &search.after, err) ||
+		     q2_each_touched_table(after, plan, &told, err) < 0;
+
+	qcow2_table_free(search.before);
+	qcow2_table_free(search.after);
+	*changes = search.found;
+	return failed ? -1 : 0;
 }

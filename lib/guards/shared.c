@@ -7,14 +7,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <qcow2/entry.h>
+
 #include "base/error.h"
 #include "guards/guards.h"
+#include "guards/touched.h"
 #include "plan/plan.h"
 
-#define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
-#define COPIED      (UINT64_C(1) << 63)
 #define TABLES_MOST ((size_t)1 << 22)
-#define SLACK_BYTES (UINT64_C(16) << 20)
 
 void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem *problem)
 {
@@ -34,14 +34,13 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 
 /* ---- L2 tables ---- */
 
-/* Goes through the L1 tables, each once, and no further than what the file may store. */
+/* Compares the tables that the plan writes to. */
 struct survey {
 	struct q2_trial *trial;
 	const struct qcow2_geometry *geometry;
-	struct qcow2_table *l1, *before, *after; /* readers */
-	struct q2_name_set l1_seen, tables;      /* by offset; of tables: 0, or 1 once told */
-	uint64_t left_entries;                   /* so many may still be read */
-	bool dirty;                              /* the bit is set before and after */
+	struct qcow2_table *before, *after; /* readers */
+	struct q2_name_set tables;          /* by offset; with bit 0 set: seen a second time */
+	bool dirty;                         /* the bit is set before and after */
 };
 
 /*
@@ -61,7 +60,8 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 		if (qcow2_table_entry(survey->before, i, &old, err) ||
 		    qcow2_table_entry(survey->after, i, &new, err))
 			return -1;
-		*changed = ((old ^ new) & ~(i % words == 0 ? COPIED : 0)) != 0;
+		*changed = ((old ^ new) &
+			    ~(i % words == 0 ? QCOW2_ENTRY_MASK(l2_entry, copied) : 0)) != 0;
 	}
 	return 0;
 }
@@ -83,8 +83,9 @@ static int ask_of_table(struct survey *survey, uint64_t offset, enum qcow2_guard
 }
 
 /* An L1 entry that leads to a table which the plan writes to. */
-static int see_table(struct survey *survey, uint64_t offset)
+static int see_table(void *opaque, uint64_t offset)
 {
+	struct survey *survey = opaque;
 	uint64_t earlier;
 
 	if (q2_name_set_insert(&survey->tables, offset, 0, &earlier) == QCOW2_ERROR_MEMORY)
@@ -98,9 +99,10 @@ static int see_table(struct survey *survey, uint64_t offset)
 					  : 0;
 }
 
-/* An L1 table that the plan writes to. */
-static int ask_of_l1(struct survey *survey, uint64_t offset, uint64_t count)
+/* An L1 table of a dirty image that the plan writes to. */
+static int see_l1(void *opaque, uint64_t offset, uint64_t count)
 {
+	struct survey *survey = opaque;
 	bool changed;
 
 	if (is_changed(survey, offset, count, 1, &changed))
@@ -111,60 +113,13 @@ static int ask_of_l1(struct survey *survey, uint64_t offset, uint64_t count)
 	return 0;
 }
 
-static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
-{
-	uint64_t there = qcow2_table_begin(survey->l1, offset, size), entry;
-
-	if (there > survey->left_entries)
-		there = survey->left_entries;
-	survey->left_entries -= there;
-	if (survey->dirty && q2_plan_touches(survey->trial->plan, offset, there * 8) &&
-	    ask_of_l1(survey, offset, there))
-		return -1;
-	for (uint64_t i = 0; i < there; i++) {
-		if (qcow2_table_entry(survey->l1, i, &entry, survey->trial->err))
-			return -1;
-		entry &= OFFSET_BITS;
-		if (entry != 0 &&
-		    q2_plan_touches(survey->trial->plan, entry,
-				    survey->geometry->cluster_size_bytes) &&
-		    see_table(survey, entry))
-			return -1;
-	}
-	return 0;
-}
-
-static int see_snapshots(struct survey *survey)
-{
-	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
-	struct qcow2_error *err = survey->trial->err;
-	uint64_t earlier;
-	int more = 0, failed = 0;
-
-	if (survey->trial->had.snapshots.list.count == 0)
-		return 0;
-	if (qcow2_snapshots_open(survey->trial->before, &snapshots, err))
-		return -1;
-	while (!failed && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
-	       !snapshot.cut) {
-		if (q2_name_set_insert(&survey->l1_seen, snapshot.header.l1_table_offset, 0,
-				       &earlier) == QCOW2_ERROR_MEMORY)
-			failed = q2_fail_memory(err);
-		else if (earlier == Q2_NAME_SET_NEW)
-			failed = see_l1(survey, snapshot.header.l1_table_offset,
-					snapshot.header.l1_size);
-	}
-	qcow2_snapshots_close(snapshots);
-	return failed || more < 0 ? -1 : 0;
-}
-
 int q2_guards_shared_tables(struct q2_trial *trial)
 {
 	const struct qcow2_header *header = qcow2_image_header(trial->before);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->before);
 	const struct qcow2_geometry *now = qcow2_image_geometry(trial->after);
 	struct survey survey = {.trial = trial, .geometry = geometry};
+	struct q2_touched_tables told = {.opaque = &survey, .l2 = see_table};
 	int failed;
 
 	/* Tables of another form are another guard's. */
@@ -174,19 +129,14 @@ int q2_guards_shared_tables(struct q2_trial *trial)
 	survey.dirty = (header->incompatible_features &
 			qcow2_image_header(trial->after)->incompatible_features &
 			QCOW2_INCOMPATIBLE_DIRTY) != 0;
-	survey.left_entries =
-		(qcow2_source_allocated_bytes(qcow2_image_source(trial->before)) + SLACK_BYTES) / 8;
-	q2_name_set_init(&survey.l1_seen, TABLES_MOST);
+	if (survey.dirty)
+		told.l1 = see_l1;
 	q2_name_set_init(&survey.tables, TABLES_MOST);
-	failed = qcow2_table_new(trial->before, &survey.l1, trial->err) ||
-		 qcow2_table_new(trial->before, &survey.before, trial->err) ||
+	failed = qcow2_table_new(trial->before, &survey.before, trial->err) ||
 		 qcow2_table_new(trial->after, &survey.after, trial->err) ||
-		 see_l1(&survey, header->l1_table_offset, header->l1_size) ||
-		 see_snapshots(&survey);
-	qcow2_table_free(survey.l1);
+		 q2_each_touched_table(trial->before, trial->plan, &told, trial->err);
 	qcow2_table_free(survey.before);
 	qcow2_table_free(survey.after);
-	q2_name_set_release(&survey.l1_seen);
 	q2_name_set_release(&survey.tables);
 	return failed ? -1 : 0;
 }
