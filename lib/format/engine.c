@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine over the field tables: loads and stores a field by its description. Pure. */
+/*
+ * Loads and stores any field by its description in a field table. Dumps, edits by name and the
+ * explanations use this; code that knows its field at compile time uses the structs instead.
+ */
 #include "format/load.h"
 
 #include <qcow2/entry.h>
 
-/* The bits of an entry that a field covers, with the split of a compressed descriptor worked out. */
+/* The bits of an entry that a field covers; cluster_bits says what QCOW2_BIT_X stands for. */
 static void bit_range(const struct qcow2_field *field, unsigned cluster_bits, unsigned *first,
 		      unsigned *count)
 {

@@ -16,11 +16,11 @@
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
 /* The magic number and the version. */
-#define START_BYTES   8
+#define START_BYTES   offsetof(struct qcow2_header, backing_file_offset)
 #define RESTORED_MOST 8
 /* Fields from which the geometry follows. */
-#define CLUSTER_BITS_AT   UINT64_C(20)
-#define REFCOUNT_ORDER_AT UINT64_C(96)
+#define CLUSTER_BITS_AT   offsetof(struct qcow2_header, cluster_bits)
+#define REFCOUNT_ORDER_AT offsetof(struct qcow2_header, refcount_order)
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {

@@ -21,13 +21,13 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
 	char text[QCOW2_REFUSAL_TEXT];
 
-	if (!geometry ||
-	    !q2_plan_touches(trial->plan, problem->offset_bytes, geometry->cluster_size_bytes))
+	if (!geometry || !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
+					  geometry->cluster_size_bytes))
 		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
 		 problem->owner_count > 0 ? problem->owners[0].where : "one",
 		 problem->owner_count > 1 ? problem->owners[1].where : "another",
-		 problem->offset_bytes);
+		 problem->cluster_offset_bytes);
 	q2_guard_refuse(trial, QCOW2_GUARD_SHARED_CLUSTER, problem->where, text,
 			(struct qcow2_bytes){NULL, 0});
 }
@@ -51,6 +51,7 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 		      bool *changed)
 {
 	struct qcow2_error *err = survey->trial->err;
+	const uint64_t copied = QCOW2_ENTRY_MASK(l2_entry, copied);
 	uint64_t there = qcow2_table_begin(survey->before, offset, count), old, new;
 
 	*changed = false;
@@ -60,8 +61,7 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 		if (qcow2_table_entry(survey->before, i, &old, err) ||
 		    qcow2_table_entry(survey->after, i, &new, err))
 			return -1;
-		*changed = ((old ^ new) &
-			    ~(i % words == 0 ? QCOW2_ENTRY_MASK(l2_entry, copied) : 0)) != 0;
+		*changed = ((old ^ new) & ~(i % words == 0 ? copied : 0)) != 0;
 	}
 	return 0;
 }

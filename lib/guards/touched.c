@@ -37,7 +37,7 @@ static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
 	for (uint64_t i = 0; i < there && !stop; i++) {
 		if (qcow2_table_entry(survey->l1, i, &entry, survey->err))
 			return -1;
-		entry &= QCOW2_ENTRY_MASK(l1_entry, offset);
+		entry = qcow2_l1_entry_decode(entry).offset;
 		if (told->l2 && entry != 0 &&
 		    q2_plan_touches(survey->plan, entry, survey->cluster_size_bytes))
 			stop = told->l2(told->opaque, entry);

@@ -14,12 +14,14 @@ BELOW = {
     "codec": ["base"],
     "image": ["base", "source", "format"],
     "rules": ["base", "source", "format", "image"],
-    "check": ["base", "source", "format", "codec", "image", "rules"],
+    "claims": ["base", "source", "format", "image", "rules"],
+    "check": ["base", "source", "format", "codec", "image", "rules", "claims"],
     "walk": ["base", "source", "format", "image", "rules"],
-    "plan": ["base", "source", "format", "image", "check"],
-    "guards": ["base", "source", "format", "image", "check", "plan"],
-    "undo": ["base", "source", "format", "image", "check", "plan"],
-    "edit": ["base", "source", "format", "image", "rules", "check", "walk", "plan"],
+    "plan": ["base", "source", "format", "image", "claims", "check"],
+    "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
+    "undo": ["base", "source", "format", "image", "claims", "check", "plan"],
+    "edit": ["base", "source", "format", "image", "rules", "claims", "check", "walk",
+             "plan"],
 }
 
 # Calls that reach a file. A member (x->read) or a longer word (take_open) is not a call of these.

@@ -27,7 +27,7 @@ static void hear_leak(void *opaque, const struct qcow2_problem *problem)
 {
 	struct clearing *clearing = opaque;
 	struct qcow2_bitmap_editor *editor = clearing->editor;
-	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> editor->geometry->cluster_bits;
 
 	if (clearing->failed)
 		return;

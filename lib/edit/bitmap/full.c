@@ -12,8 +12,6 @@
 #include "edit/bitmap/list.h"
 #include "plan/allocator.h"
 
-#define DATA_OFFSET UINT64_C(0x00fffffffffffe00)
-
 /* How many clusters a bitmap that stays as it is has, as far as its table can be read. */
 static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 			       const struct q2_edited_bitmap *bitmap, struct qcow2_table *table)
@@ -27,7 +25,7 @@ static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 		editor->unread_entries--;
 		if (qcow2_table_entry(table, i, &entry, NULL))
 			break;
-		count += (entry & DATA_OFFSET) != 0;
+		count += qcow2_bitmap_table_entry_decode(entry).offset != 0;
 	}
 	return count;
 }

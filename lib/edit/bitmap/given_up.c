@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "edit/bitmap_trust/answers.h"
 
-#define ENTRY_OFFSET  UINT64_C(0x00fffffffffffe00)
 #define GIVEN_UP_MOST ((size_t)1 << 27)
 
 void q2_given_up_init(struct q2_vector *clusters)
@@ -37,7 +36,7 @@ int q2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset, uin
 int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      struct qcow2_error *err)
 {
-	uint64_t cluster = editor->geometry->cluster_size_bytes, there, entry;
+	uint64_t cluster = editor->geometry->cluster_size_bytes, there, entry, offset;
 	struct qcow2_table *table;
 	int failed = 0;
 
@@ -59,9 +58,9 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	failed = q2_give_up_clusters(editor, bitmap->entry.bitmap_table_offset, there * 8, err);
 	for (uint64_t i = 0; i < there && !failed; i++) {
 		failed = qcow2_table_entry(table, i, &entry, err);
-		entry &= ENTRY_OFFSET;
-		if (!failed && entry != 0)
-			failed = q2_give_up_clusters(editor, entry, cluster, err);
+		offset = failed ? 0 : qcow2_bitmap_table_entry_decode(entry).offset;
+		if (offset != 0)
+			failed = q2_give_up_clusters(editor, offset, cluster, err);
 	}
 	qcow2_table_free(table);
 	return failed;

@@ -9,7 +9,7 @@
 #include "edit/bitmap/bits.h"
 #include "plan/plan.h"
 
-#define FIXED_BYTES    24
+#define FIXED_BYTES    sizeof(struct qcow2_bitmap_dir_entry)
 #define COUNT_MOST     ((size_t)1 << 20)
 #define FIRST_CAPACITY 16
 

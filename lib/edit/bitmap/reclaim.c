@@ -10,8 +10,6 @@
 #include "edit/bitmap/entry.h"
 #include "edit/bitmap/given_up.h"
 
-#define EXTENSION_BYTES 24
-
 /*
  * The image with nothing of what is given up: the bitmaps that stay, and of those that change the
  * data that their new tables still refer to. It is made behind the end of the image, is checked
@@ -79,15 +77,16 @@ static int append_directory(struct rest *rest, uint64_t *offset)
 static int lead(struct rest *rest)
 {
 	uint64_t count = rest->editor->count, offset = 0;
-	uint8_t data[EXTENSION_BYTES] = {0};
+	struct qcow2_bitmaps_extension extension = {.nb_bitmaps = (uint32_t)count};
+	uint8_t data[sizeof(extension)];
 	struct q2_area area;
 	int failed = count > 0 && append_directory(rest, &offset);
 
 	if (failed)
 		return -1;
-	q2_store_be32(data, (uint32_t)count);
-	q2_store_be64(data + 8, rest->editor->needs.directory_bytes);
-	q2_store_be64(data + 16, offset);
+	extension.bitmap_directory_size = rest->editor->needs.directory_bytes;
+	extension.bitmap_directory_offset = offset;
+	qcow2_bitmaps_extension_encode(&extension, data, sizeof(data));
 	failed = q2_area_open(&area, rest->plan, rest->err);
 	if (!failed) {
 		q2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
@@ -119,7 +118,7 @@ static bool is_given_up(const void *opaque, uint64_t cluster)
 static void hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct search *search = opaque;
-	uint64_t cluster = problem->offset_bytes >> search->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> search->cluster_bits;
 
 	if (problem->expected == 0 && q2_vector_push(search->unused, &cluster) != QCOW2_ERROR_NONE)
 		search->short_of_memory = true;

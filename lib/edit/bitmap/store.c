@@ -17,9 +17,6 @@
 #include "edit/bitmap/place.h"
 #include "plan/allocator.h"
 
-#define AUTOCLEAR_AT    88
-#define EXTENSION_BYTES 24
-
 /*
  * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
  * have is written over, the extension goes as well: nobody may look for them, either.
@@ -28,15 +25,12 @@ static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
 	struct q2_area area;
-	uint8_t raw[8];
 	int failed;
 
-	if (!editor->reuses) {
-		q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
-		return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-					(struct qcow2_bytes){raw, sizeof(raw)},
-					"take the bitmaps bit back while they change", err);
-	}
+	if (!editor->reuses)
+		return q2_plan_autoclear(editor->plan, QCOW2_PHASE_WITHDRAW,
+					 bits & ~QCOW2_AUTOCLEAR_BITMAPS,
+					 "take the bitmaps bit back while they change", err);
 	failed = q2_area_open(&area, editor->plan, err);
 	if (!failed) {
 		while (editor->extension_index < area.count &&
@@ -214,14 +208,11 @@ static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, 
 static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
-	uint8_t raw[8];
 
 	if (editor->count == 0)
 		return 0;
-	q2_store_be64(raw, bits | QCOW2_AUTOCLEAR_BITMAPS);
-	return qcow2_plan_write(editor->plan, QCOW2_PHASE_CLEAN, AUTOCLEAR_AT,
-				(struct qcow2_bytes){raw, sizeof(raw)}, "set the bitmaps bit again",
-				err);
+	return q2_plan_autoclear(editor->plan, QCOW2_PHASE_CLEAN, bits | QCOW2_AUTOCLEAR_BITMAPS,
+				 "set the bitmaps bit again", err);
 }
 
 /* Without bitmaps there is no extension. */
@@ -238,16 +229,19 @@ static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
 static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 		 struct qcow2_error *err)
 {
-	uint8_t data[EXTENSION_BYTES] = {0};
+	const struct qcow2_bitmaps_extension extension = {
+		.nb_bitmaps = (uint32_t)editor->count,
+		.bitmap_directory_size = size,
+		.bitmap_directory_offset = offset,
+	};
+	uint8_t data[sizeof(extension)];
 	struct q2_area area;
 	size_t at = 0;
 	int failed = q2_area_open(&area, editor->plan, err);
 
 	if (!failed && editor->count == 0)
 		failed = intend_no_extension(editor->plan, err);
-	q2_store_be32(data, (uint32_t)editor->count);
-	q2_store_be64(data + 8, size);
-	q2_store_be64(data + 16, offset);
+	qcow2_bitmaps_extension_encode(&extension, data, sizeof(data));
 	if (!failed) {
 		while (at < area.count && area.extensions[at].magic != QCOW2_EXTENSION_BITMAPS)
 			at++;
