@@ -156,6 +156,30 @@ static void take_reading(struct bitmap_run *run, int option)
 	}
 }
 
+/* Options of every change. False if the option is none of them. */
+static bool take_change(struct change *change, int option, const char *value)
+{
+	switch (option) {
+	case OPTION_DRY_RUN:
+		change->report.dry_run = true;
+		return true;
+	case OPTION_DUMP:
+		change->report.selector = value;
+		return true;
+	case OPTION_UNDO_FILE:
+		change->undo.file = value;
+		return true;
+	case OPTION_UNDO_DIR:
+		change->undo.dir = value;
+		return true;
+	case OPTION_NO_UNDO:
+		change->undo.none = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* False if the option makes no sense; that has been said. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
@@ -191,28 +215,14 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	case OPTION_ASSUME_DIRTY:
 		run->assume_dirty = true;
 		return true;
-	case OPTION_DRY_RUN:
-		run->change.report.dry_run = true;
-		return true;
-	case OPTION_DUMP:
-		run->change.report.selector = value;
-		return true;
-	case OPTION_UNDO_FILE:
-		run->change.undo.file = value;
-		return true;
-	case OPTION_UNDO_DIR:
-		run->change.undo.dir = value;
-		return true;
-	case OPTION_NO_UNDO:
-		run->change.undo.none = true;
-		return true;
 	case OPTION_OUTPUT:
 		return take_output(run, value);
 	case OPTION_JSON:
 		run->format = BITMAP_JSON;
 		return true;
 	default:
-		take_reading(run, option);
+		if (!take_change(&run->change, option, value))
+			take_reading(run, option);
 		return true;
 	}
 }

@@ -6,7 +6,9 @@
 #ifndef Q2_EDIT_BITMAP_TRUST_ANSWERS_H
 #define Q2_EDIT_BITMAP_TRUST_ANSWERS_H
 
-#include "edit/bitmap_trust/trust.h"
+#include <qcow2/problem.h>
+
+struct q2_bitmap_trust;
 
 /*
  * Why nothing that a bitmap says can be believed; QCOW2_PROBLEM_COUNT if its entries are to be

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who uses the clusters of bitmaps: gathered here, judged in claims.c. See trust.h. */
+/* Gathers who uses the clusters of bitmaps; claims.c judges. See trust.h. */
+#include "edit/bitmap_trust/trust.h"
+
 #include <string.h>
 
 #include <qcow2/bitmap_edit.h>
