@@ -16,6 +16,7 @@
 #include "common/open_image.h"
 #include "common/read_file.h"
 #include "common/report.h"
+#include "compat/fields.h"
 #include "compat/python_int.h"
 
 #include <qcow2/edit.h>
@@ -49,23 +50,14 @@ static int die(struct script *s, enum qcow2_error_code code, const char *text)
 	return -1;
 }
 
-static const struct qcow2_field *field_of(const char *name)
-{
-	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
-
-	if (!field || field->offset_bytes >= HEADER_BYTES || strcmp(field->name, name) != 0)
-		return NULL;
-	return field;
-}
-
 static uint64_t get(const struct script *s, const char *name)
 {
-	return qcow2_field_load(field_of(name), s->header, sizeof(s->header), 16);
+	return compat_field_load(compat_field_find(&compat_header, name), s->header);
 }
 
 static bool put(struct script *s, const char *name, uint64_t value)
 {
-	return qcow2_field_store(field_of(name), s->header, sizeof(s->header), 16, value);
+	return compat_field_store(compat_field_find(&compat_header, name), s->header, value);
 }
 
 /* Of size bytes at offset, those that the file has. */
@@ -283,7 +275,7 @@ static int set_header(struct script *s)
 
 	if (!python_int_parse(s->edit->arguments[1], &value))
 		return say(s, "is not a valid number", s->edit->arguments[1]);
-	if (!field_of(name))
+	if (!compat_field_find(&compat_header, name))
 		return say(s, "is not a known header field", name);
 	if (load(s, NULL, NULL))
 		return DIED;

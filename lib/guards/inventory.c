@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "format/extension_kind.h"
 
 #define ITEMS_MOST ((size_t)1 << 20)
 
@@ -117,15 +118,11 @@ static uint64_t hash_as(const struct q2_hash_key *key, uint64_t kind, struct qco
 uint64_t q2_inventory_extension(const struct q2_inventory *inventory,
 				const struct qcow2_extension *extension)
 {
-	static const uint32_t known[] = {QCOW2_EXTENSION_BACKING_FORMAT,
-					 QCOW2_EXTENSION_FEATURE_NAMES, QCOW2_EXTENSION_BITMAPS,
-					 QCOW2_EXTENSION_CRYPTO, QCOW2_EXTENSION_DATA_FILE};
 	struct qcow2_bytes data = extension->data;
 
 	/* What is known is compared by what it means; of the rest, nobody knows what may change. */
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i] == extension->header.magic)
-			data.size = 0;
+	if (q2_extension_kind(extension->header.magic))
+		data.size = 0;
 	return hash_as(&inventory->intents->key, extension->header.magic, data);
 }
 

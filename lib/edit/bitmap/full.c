@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 
 #include "base/checked.h"

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qcow2/entry.h>
+
 #include "base/error.h"
 #include "edit/bitmap_trust/answers.h"
 
@@ -36,7 +38,7 @@ int q2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset, uin
 int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      struct qcow2_error *err)
 {
-	uint64_t cluster = editor->geometry->cluster_size_bytes, there, entry, offset;
+	uint64_t cluster = editor->geometry->cluster_size_bytes, there, entry;
 	struct qcow2_table *table;
 	int failed = 0;
 
@@ -57,6 +59,8 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	editor->unread_entries -= there;
 	failed = q2_give_up_clusters(editor, bitmap->entry.bitmap_table_offset, there * 8, err);
 	for (uint64_t i = 0; i < there && !failed; i++) {
+		uint64_t offset;
+
 		failed = qcow2_table_entry(table, i, &entry, err);
 		offset = failed ? 0 : qcow2_bitmap_table_entry_decode(entry).offset;
 		if (offset != 0)
