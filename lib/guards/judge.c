@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether a plan would leave an image with problems that it has not now, or give up what protects
- * its data.
+ * Judges a plan: finds the problems that the planned image would have and the image has not, and
+ * asks the guards.
  */
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "plan/digests.h"
 #include "plan/plan.h"
 
-/* Of a kind of which there are more, only their number is compared. */
+/* If a kind has more problems than this, only their number is compared. */
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
 /* The magic number and the version. */
@@ -22,7 +22,7 @@
 #define CLUSTER_BITS_AT   offsetof(struct qcow2_header, cluster_bits)
 #define REFCOUNT_ORDER_AT offsetof(struct qcow2_header, refcount_order)
 
-/* The problems that there are before, and what is heard of those after. */
+/* The problems of the image before, and what is heard of those after. */
 struct hearing {
 	struct qcow2_plan_verdict *verdict;
 	struct qcow2_check_result base; /* of the image whose problems are known */
@@ -47,7 +47,7 @@ static void hear_before(void *opaque, const struct qcow2_problem *problem)
 	q2_known_add(&hearing->known, problem, &hearing->trial->had);
 }
 
-/* How many problems say that a bitmap, its table or the directory is not what it seems to be. */
+/* Counts problems which say that a bitmap, its table or the directory is not what it seems. */
 static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
 {
 	static const enum qcow2_problem_id ids[] = {
@@ -67,10 +67,13 @@ static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
 }
 
 /*
- * What could not be seen before: leaks that only a damaged bitmap seemed to use, and what is
- * unusual about bitmaps that the directory's size or their number hid. Leaks are excused to who
- * deals with bitmaps: a pointer to the guest's data that goes, because the table that it leads to
- * counts too little, takes a problem away as well, and leaves what the table led to behind.
+ * Whether a problem was there before and could not be seen. There are two kinds. Leaks: a damaged
+ * bitmap seemed to use the cluster. Oddities of bitmaps: the directory's size or the number of
+ * bitmaps hid the bitmap.
+ *
+ * Leaks are excused only for plans that mend bitmaps. Otherwise a plan could drop a pointer to
+ * guest data: if the table that it leads to counts too little, this removes a problem, and leaks
+ * what the table led to.
  */
 static bool was_hidden(const struct hearing *hearing, size_t id)
 {
@@ -92,7 +95,7 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	const struct qcow2_plan_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
 
-	/* All bitmaps were stale before, which was told once. */
+	/* If the bitmaps bit was clear, all bitmaps were stale, which was one problem. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
 	    hearing->base.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
 		return false;
@@ -117,7 +120,7 @@ static void hear_after(void *opaque, const struct qcow2_problem *problem)
 		hearing->problem(hearing->opaque, problem);
 }
 
-/* Checks a source, if it is an image; *opened says whether it is. */
+/* Checks a source if it is an image; *opened says whether it is. */
 static int check_source(struct qcow2_source *source, const struct qcow2_check_options *options,
 			struct qcow2_check_result *result, bool *opened, struct qcow2_error *err)
 {
@@ -181,7 +184,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 
 	if (needs_deep(trial, &how.deep))
 		return -1;
-	/* Most images are sound afterwards, and nothing has to be compared. */
+	/* Most images are sound afterwards: then nothing has to be compared. */
 	if (check_source(view, &how, &verdict->after, &opened, trial->err))
 		return -1;
 	if (!opened)
@@ -192,7 +195,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 	how.digest = false;
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
-	/* What is seen only because the clusters can be looked at now is not new. */
+	/* A problem is not new if it is seen only because the clusters can be looked at now. */
 	if (!opened || (!verdict->opened_before && !trial->restored) ||
 	    (verdict->after.clusters_checked && !hearing->base.clusters_checked) ||
 	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
@@ -205,7 +208,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 
 /* ---- guards ---- */
 
-/* An image, unless the source is none, and what it has. */
+/* Opens a source if it is an image, and takes stock of it. */
 static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 		      struct q2_inventory *inventory, struct qcow2_error *err)
 {
@@ -274,7 +277,10 @@ static void close_trial(struct q2_trial *trial)
 	qcow2_plan_free(trial->restored);
 }
 
-/* What is not changed is not judged; and what is no image has nothing to protect. */
+/*
+ * Asks all guards. A plan without writes changes nothing, and a file that is no image has nothing
+ * to protect.
+ */
 static int ask_guards(struct q2_trial *trial)
 {
 	if (trial->plan->count == 0 || !trial->before || !trial->after)

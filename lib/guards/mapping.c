@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What guards ask of the tables of the active image. */
+/* See mapping.h. */
 #include "guards/mapping.h"
 
 #include <qcow2/entry.h>
@@ -7,7 +7,7 @@
 #include "base/checked.h"
 #include "guards/touched.h"
 
-/* Errors of the medium or of this program; all others are about the image. */
+/* Whether an error is of the medium or of this program; all others are about the image. */
 static bool is_grave(const struct qcow2_error *err)
 {
 	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
@@ -40,7 +40,7 @@ struct l2 {
 	uint64_t index, clusters; /* of the table; of the disk */
 };
 
-/* Whether entry i of the table is data at the place that the guest knows it by. */
+/* Sets *plain if entry `i` of the table is data at its own guest offset. */
 static int is_plain(const struct l2 *l2, uint64_t i, bool *plain, struct qcow2_error *err)
 {
 	unsigned words = l2->geometry->l2_entry_bytes / 8;

@@ -13,8 +13,8 @@
 int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_error *err);
 
 /*
- * Sets *changes if an L2 entry of the image after the plan, of any snapshot as well, is a compressed
- * cluster that the plan changes. Then only inflating tells whether the guest can read it. Both
+ * Sets *changes if the plan changes an L2 entry, of the active image or of a snapshot, that is a
+ * compressed cluster afterwards. Then only inflating tells whether the guest can read it. Both
  * images have a geometry, and the same form of L2 tables. Errors: QCOW2_ERROR_IO,
  * QCOW2_ERROR_MEMORY.
  */

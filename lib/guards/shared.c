@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guards of what has several users: a write for one of them changes what the others have. That is a
- * cluster used for two things, and an L2 table that several L1 entries lead to, as those of a
- * snapshot and of the active image do.
+ * Guards of what has several users: a write for one of them changes what the others have. There are
+ * two such things. One is a cluster that is used for two things. The other is an L2 table that
+ * several L1 entries lead to, as those of a snapshot and of the active image.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,8 +44,8 @@ struct survey {
 };
 
 /*
- * Whether the plan changes what a table of count words says; the copied flag, in the first word of
- * each entry, says nothing of the contents.
+ * Sets *changed if the plan changes a table of `count` words. The copied flag, in the first word of
+ * each entry, does not count: it says nothing of the contents.
  */
 static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, unsigned words,
 		      bool *changed)
@@ -82,7 +82,7 @@ static int ask_of_table(struct survey *survey, uint64_t offset, enum qcow2_guard
 	return 0;
 }
 
-/* An L1 entry that leads to a table which the plan writes to. */
+/* Hears of an L1 entry that leads to a table which the plan writes to. */
 static int see_table(void *opaque, uint64_t offset)
 {
 	struct survey *survey = opaque;
@@ -92,14 +92,14 @@ static int see_table(void *opaque, uint64_t offset)
 		return q2_fail_memory(survey->trial->err);
 	if (earlier == Q2_NAME_SET_NEW)
 		return survey->dirty ? ask_of_table(survey, offset, QCOW2_GUARD_DIRTY_IMAGE) : 0;
-	/* The second one to lead there; from the third on, it has been told. */
+	/* The second entry that leads to the table; from the third on, it has been told. */
 	if (q2_name_set_insert(&survey->tables, offset | 1, 1, &earlier) == QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(survey->trial->err);
 	return earlier == Q2_NAME_SET_NEW ? ask_of_table(survey, offset, QCOW2_GUARD_SHARED_TABLE)
 					  : 0;
 }
 
-/* An L1 table of a dirty image that the plan writes to. */
+/* Hears of an L1 table of a dirty image that the plan writes to. */
 static int see_l1(void *opaque, uint64_t offset, uint64_t count)
 {
 	struct survey *survey = opaque;
@@ -122,7 +122,7 @@ int q2_guards_shared_tables(struct q2_trial *trial)
 	struct q2_touched_tables told = {.opaque = &survey, .l2 = see_table};
 	int failed;
 
-	/* Tables of another form are another guard's. */
+	/* Another guard refuses a change of the form of tables. */
 	if (!geometry || !now || geometry->l2_entry_bytes != now->l2_entry_bytes ||
 	    geometry->cluster_bits != now->cluster_bits)
 		return 0;

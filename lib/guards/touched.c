@@ -9,7 +9,7 @@
 #include "plan/plan.h"
 
 #define TABLES_MOST ((size_t)1 << 22)
-/* File systems may count less than a file stores. */
+/* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
 struct survey {

@@ -12,24 +12,30 @@
 #include "source/write.h"
 
 #define OFFSET_MOST (UINT64_C(1) << 56)
-/* Sizes of runs, doubling. */
+/* Runs are sought by size, in powers of two: 1, 2, 4 … clusters. */
 #define SIZES 32
-/* Behind its end, the file does not grow over more clusters that are counted all the same. */
+/* The file does not grow over more clusters behind its end that are counted already. */
 #define COUNTED_BEHIND_MOST (UINT64_C(1) << 20)
 
 struct q2_allocator {
 	struct qcow2_plan *plan;
 	struct q2_refcounts refcounts;
 	uint64_t file_size; /* as it was */
-	/* Before these, no run of 1, 2, 4 … clusters, or more, is free. */
+	/*
+	 * sought[i]: the search for runs of 2^i clusters goes on here; no such run is free before
+	 * it. Clusters are only taken while a plan is made, so that searches never have to go back.
+	 */
 	uint64_t sought[SIZES];
-	/* Clusters behind the end of the file that were counted already, up to seen_behind. */
+	/*
+	 * How many clusters behind the end of the file were counted already, among those before
+	 * seen_behind.
+	 */
 	uint64_t counted_behind, seen_behind;
-	uint64_t end; /* there are no clusters from this one on */
-	bool fixed;   /* since a device ends there */
-	bool full;    /* one that did not fit was asked for */
+	uint64_t end; /* first cluster that cannot be taken */
+	bool fixed;   /* because a device ends there */
+	bool full;    /* a run was asked for that did not fit */
 	struct q2_lent lent;
-	bool lends; /* so room is scarce, and runs are chosen to fit tightly */
+	bool lends; /* room is scarce: runs are chosen to fit tightly */
 };
 
 int q2_allocator_open(struct qcow2_plan *plan, const struct qcow2_image *image, bool only_behind,
@@ -70,7 +76,10 @@ int q2_allocator_lend(struct q2_allocator *a, const uint64_t *clusters, size_t c
 	return q2_lent_init(&a->lent, clusters, count) ? 0 : q2_fail_memory(err);
 }
 
-/* From cluster on: whether clusters are free, and up to where that holds at least. */
+/*
+ * Sets *is_free to whether `cluster` is free, and *until to where this is known to end. Where no
+ * refcount block counts, a whole range is free at once.
+ */
 static int look(struct q2_allocator *a, uint64_t cluster, bool *is_free, uint64_t *until,
 		struct qcow2_error *err)
 {
@@ -87,7 +96,7 @@ static int look(struct q2_allocator *a, uint64_t cluster, bool *is_free, uint64_
 	return 0;
 }
 
-/* The smallest size, as an index of sought, of which a run has room for count clusters. */
+/* Returns the index in `sought` of the smallest size that has room for `count` clusters. */
 static unsigned size_of(uint64_t count)
 {
 	unsigned size = 0;
@@ -97,7 +106,10 @@ static unsigned size_of(uint64_t count)
 	return size;
 }
 
-/* A taken cluster behind the end of the file: something may refer to it, so it stays what it is. */
+/*
+ * Passes a counted cluster behind the end of the file. Something may refer to it, so that it stays
+ * taken. A hostile image may count very many: the search ends then.
+ */
 static int pass_behind(struct q2_allocator *a, uint64_t cluster, struct qcow2_error *err)
 {
 	if (cluster << a->refcounts.cluster_bits < a->file_size || cluster < a->seen_behind)
@@ -122,8 +134,9 @@ static int fail_end(struct q2_allocator *a, struct qcow2_error *err)
 }
 
 /*
- * Free clusters side by side: the first run that has room for as many, rounded up to a size of
- * which the search goes on where it ended, so that searches do not begin again and again.
+ * Finds the first run of free clusters that has room for `count`, rounded up to a power of two. The
+ * search for runs of a size goes on where it ended the last time, so that the cost of all searches
+ * together is one pass.
  */
 static int find_run(struct q2_allocator *a, uint64_t count, uint64_t *first,
 		    struct qcow2_error *err)
@@ -150,7 +163,10 @@ static int find_run(struct q2_allocator *a, uint64_t count, uint64_t *first,
 	return 0;
 }
 
-/* The smallest run that has room, so that larger ones stay for what needs them. */
+/*
+ * Finds the smallest run that has room, so that larger runs stay for larger needs. Only for a
+ * device that is full: it looks at all clusters.
+ */
 static int find_tight_run(struct q2_allocator *a, uint64_t count, uint64_t *first,
 			  struct qcow2_error *err)
 {
@@ -173,9 +189,9 @@ static int find_tight_run(struct q2_allocator *a, uint64_t count, uint64_t *firs
 	return best < UINT64_MAX ? 0 : fail_end(a, err);
 }
 
-/* What clusters [first, end) need before they can be counted. */
+/* What is missing before the clusters [first, end) can be counted. */
 struct lack {
-	uint64_t blocks;         /* that do not exist */
+	uint64_t blocks;         /* refcount blocks that do not exist */
 	uint64_t table_clusters; /* of a larger refcount table; 0: it is large enough */
 };
 
@@ -193,7 +209,7 @@ static int find_lack(const struct q2_allocator *a, uint64_t first, uint64_t end,
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the refcount table would need over %" PRIu64 " bytes",
 			       Q2_REFCOUNT_TABLE_MOST_BYTES);
-	/* Half as much again, so that this is rare. */
+	/* Half as large again as needed, so that moving the table is rare. */
 	entries = last + 1 + last / 2;
 	if (entries > Q2_REFCOUNT_TABLE_MOST_BYTES / 8)
 		entries = Q2_REFCOUNT_TABLE_MOST_BYTES / 8;
@@ -201,7 +217,7 @@ static int find_lack(const struct q2_allocator *a, uint64_t first, uint64_t end,
 	return 0;
 }
 
-/* Makes what is lacking, from the cluster at on. */
+/* Makes the missing table and blocks, in the clusters from `at` on. */
 static int make(struct q2_allocator *a, const struct lack *lack, uint64_t at, uint64_t end,
 		struct qcow2_error *err)
 {
@@ -227,7 +243,7 @@ int q2_allocator_take(struct q2_allocator *a, uint64_t count, uint64_t *offset_b
 	int (*find)(struct q2_allocator *, uint64_t, uint64_t *, struct qcow2_error *);
 	uint64_t first, more = 0, needed = 0;
 
-	/* What is lacking takes clusters itself, which may lack something. */
+	/* The missing blocks and table take clusters as well, which may lack a block again. */
 	do {
 		more = needed;
 		find = a->lends && more + count > 1 ? find_tight_run : find_run;

@@ -82,7 +82,10 @@ static void forget_last(struct q2_refcounts *r)
 	r->blocks[r->last].bytes = NULL;
 }
 
-/* The block of that index, which the table has; NULL with *err filled if it cannot be read. */
+/*
+ * Returns a block that the table has, reading it if it must be; NULL with *err filled. At most one
+ * block that has not changed stays in memory.
+ */
 static uint8_t *load_block(struct q2_refcounts *r, uint64_t index, struct qcow2_error *err)
 {
 	struct q2_refcount_block *block = &r->blocks[index];
@@ -230,7 +233,7 @@ int q2_refcounts_plan(struct q2_refcounts *r, enum qcow2_phase phase, struct qco
 						       : "count new clusters",
 			    err))
 			return -1;
-		/* It stays: what follows changes it as it is in memory. */
+		/* The block stays in memory: a later change is a change of these bytes. */
 	}
 	if (r->table_changed && plan_table(r, err))
 		return -1;

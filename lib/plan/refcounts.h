@@ -58,9 +58,9 @@ int q2_refcounts_move_table(struct q2_refcounts *refcounts, uint64_t cluster, ui
 			    struct qcow2_error *err);
 
 /*
- * Plans all blocks that have changed, in `phase`; and the table, if it has: an entry of a table that
- * stays in QCOW2_PHASE_COUNT, one that moves as QCOW2_PHASE_NEW, with the header's pointer to it in
- * QCOW2_PHASE_COUNT. Errors: those of qcow2_plan_write().
+ * Plans all blocks that have changed, in `phase`, and the table if it has changed. A table that
+ * stays is written in QCOW2_PHASE_COUNT. A table that moves is written in QCOW2_PHASE_NEW, and the
+ * header's pointer to it in QCOW2_PHASE_COUNT. Errors: those of qcow2_plan_write().
  */
 int q2_refcounts_plan(struct q2_refcounts *refcounts, enum qcow2_phase phase,
 		      struct qcow2_error *err);

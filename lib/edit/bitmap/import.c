@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Takes bits from outside: raw, or in a file that says what they are of. See bitmap_edit.h. */
+/* Imports bits: raw ones, or a file that says what they are of. See bitmap_edit.h. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/named.h"
 
-/* Raw bits do not fit: says with which granularities as many would. */
+/* Fails because raw bits have the wrong size, and names the granularities that would fit. */
 static int fail_size(const struct qcow2_bitmap_editor *editor, uint64_t size, uint64_t wanted,
 		     struct qcow2_error *err)
 {
@@ -30,7 +30,7 @@ static int fail_size(const struct qcow2_bitmap_editor *editor, uint64_t size, ui
 			       "; no granularity gives a disk of %" PRIu64 " bytes so many: "
 			       "they are of another disk",
 			       size, wanted, disk);
-	/* %.0 prints no zero. */
+	/* The precision .0 prints nothing for the number 0. */
 	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 		       "the data are %" PRIu64 " bytes, where the bitmap has %" PRIu64
 		       "; a new bitmap with -g %" PRIu64 "%s%.0" PRIu64 " would fit",
@@ -77,7 +77,10 @@ int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 			     err);
 }
 
-/* What a file says of itself must be so of the disk, and of the bitmap if that is there. */
+/*
+ * Checks that an exported file is of a disk of this size, and has the granularity of the bitmap if
+ * that exists.
+ */
 static int check_file(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 		      const struct qcow2_bitmap_file *file, struct qcow2_error *err)
 {

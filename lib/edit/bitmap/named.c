@@ -78,7 +78,7 @@ int q2_verb_find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_b
 		return -1;
 	bitmap = editor->bitmaps[at];
 	*out = bitmap;
-	/* Only a dry run gets here while another program writes. */
+	/* Locks keep an edit out while another program writes; a dry run takes none. */
 	if ((bitmap->entry.flags & QCOW2_BITMAP_IN_USE) &&
 	    qcow2_source_in_use(editor->plan->source))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,

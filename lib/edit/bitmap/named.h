@@ -9,9 +9,9 @@
 int q2_verb_about(struct qcow2_bytes name, int failed, struct qcow2_error *err);
 
 /*
- * Notes how a verb ended, and returns `failed`. After an error the editor can plan nothing any more,
- * since half of the change may be made; but not after QCOW2_ERROR_NOT_FOUND and
- * QCOW2_ERROR_ARGUMENT, which come before any change.
+ * Notes how a verb ended, and returns `failed`. After an error half of the change may be made, so
+ * that the editor can plan nothing any more. QCOW2_ERROR_NOT_FOUND and QCOW2_ERROR_ARGUMENT come
+ * before any change, and leave the editor as it is.
  */
 int q2_verb_ended(struct qcow2_bitmap_editor *editor, int failed, const struct qcow2_error *err);
 

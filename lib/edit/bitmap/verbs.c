@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What can be done to bitmaps by name. See bitmap_edit.h. */
+/* Changes bitmaps by name. See bitmap_edit.h. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -95,7 +95,10 @@ int qcow2_bitmap_rename(struct qcow2_bitmap_editor *editor, struct qcow2_bytes n
 	return 0;
 }
 
-/* Sets what extents call dirty. Their own errors are the caller's to name. */
+/*
+ * Sets the bits of what `extents` calls dirty. *is_theirs becomes true if the error is of
+ * `extents`: then the caller names the bitmap that they come from.
+ */
 static int set_extents(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		       struct qcow2_dirty_extents *extents, struct qcow2_error *err,
 		       bool *is_theirs)
