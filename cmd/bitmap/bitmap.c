@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap: dirty bitmaps listed, read, compared, changed and repaired, without QEMU. */
+/*
+ * qcow2 bitmap: lists, reads, compares, changes and repairs dirty bitmaps without QEMU. This file
+ * has the command line and the table of actions.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,7 +94,7 @@ static const struct bitmap_action actions[] = {
 	 bitmap_repair},
 };
 
-/* An action that only reads. */
+/* Runs an action that only reads. */
 static int run_reader(struct bitmap_run *run)
 {
 	struct qcow2_error err;
@@ -110,7 +113,7 @@ static int run_reader(struct bitmap_run *run)
 		progress_end(&run->progress);
 		qcow2_image_close(run->image);
 	}
-	/* What a failure left behind is not printed, unless it streams already. */
+	/* After a failure nothing is printed, unless the output streams already. */
 	if (code != EXIT_COULD_NOT)
 		code = finish_output(run->command, &run->out, code);
 	spool_release(&run->out);
@@ -132,7 +135,7 @@ static bool take_output(struct bitmap_run *run, const char *value)
 	return true;
 }
 
-/* Options of readers. */
+/* Takes an option of an action that reads. */
 static void take_reading(struct bitmap_run *run, int option)
 {
 	switch (option) {
@@ -156,7 +159,7 @@ static void take_reading(struct bitmap_run *run, int option)
 	}
 }
 
-/* Options of every change. False if the option is none of them. */
+/* Takes an option that every change has. False if the option is none of them. */
 static bool take_change(struct change *change, int option, const char *value)
 {
 	switch (option) {
@@ -180,7 +183,7 @@ static bool take_change(struct change *change, int option, const char *value)
 	}
 }
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
 	struct qcow2_error err;
@@ -235,7 +238,10 @@ static const struct bitmap_action *find_action(const char *name)
 	return NULL;
 }
 
-/* EXIT_FINE, or what is wrong with the line has been said. given: the options that it had. */
+/*
+ * Takes the operands, and checks that the action has all options in `given`. Returns EXIT_FINE, or
+ * EXIT_COULD_NOT when the error has been said.
+ */
 static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t given)
 {
 	const struct command *command = run->command;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 edit: plans changes by name, shows them, applies them, and leaves a way back. */
+/*
+ * qcow2 edit: plans changes by name, shows them, applies them, and leaves a way back. This file has
+ * the command line.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,7 +54,7 @@ struct run {
 	bool yes;
 };
 
-/* Asks a person; whoever is none has said what to do. */
+/* Asks before entries of tables are set. A program that calls the command is not asked. */
 static bool is_confirmed(const struct change *change)
 {
 	const struct run *run = change->opaque;
@@ -77,7 +80,7 @@ static int plan_verbs(struct change *change)
 	return EXIT_FINE;
 }
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct run *run, int option, const char *value)
 {
 	struct change *change = &run->change;
@@ -121,7 +124,7 @@ static bool take_option(struct run *run, int option, const char *value)
 	}
 }
 
-/* EXIT_FINE, or what is wrong with the line has been said. */
+/* Takes the operands. Returns EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 static int take_operands(struct run *run, int argc, char **argv)
 {
 	const struct command *command = run->change.command;
