@@ -104,6 +104,8 @@ static int take_all(struct proving *p, struct q2_undo_records *records, uint64_t
 			if (take_possible(p, record))
 				return -1;
 			record->order = (uint32_t)records->count;
+			if (record->size > p->undo->longest_possible)
+				p->undo->longest_possible = record->size;
 			continue;
 		}
 		if (take_piece(p, record, seed))
@@ -175,6 +177,7 @@ int q2_undo_prove(struct qcow2_undo *undo, struct qcow2_error *err)
 	q2_free(undo->possible.items);
 	q2_free(undo->freed.items);
 	undo->pieces = undo->possible = undo->freed = (struct q2_undo_records){.count = 0};
+	undo->longest_possible = 0;
 	if (prove_all(&p))
 		return -1;
 	undo->is_proved = true;
@@ -197,8 +200,8 @@ size_t q2_undo_find(const struct q2_undo_records *records, uint64_t offset)
 }
 
 /*
- * Possible bytes may overlap, so that they are sorted by where they begin. None is longer than
- * Q2_PLACE_MOST_BYTES, which bounds how far before the range the search has to begin.
+ * Possible bytes may overlap, so that they are sorted by where they begin. The longest
+ * one bounds how far before the range the search has to begin.
  */
 struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t start, uint64_t end)
 {
@@ -208,7 +211,7 @@ struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (possible->items[middle].offset_bytes + Q2_PLACE_MOST_BYTES > start)
+		if (possible->items[middle].offset_bytes + undo->longest_possible > start)
 			high = middle;
 		else
 			low = middle + 1;

@@ -57,7 +57,8 @@ static void overlaps_of_possible_bytes(void **state)
 		{.offset_bytes = 400, .size = 50},
 	};
 	const struct qcow2_undo undo = {
-		.possible = {.items = records, .count = sizeof(records) / sizeof(records[0])}};
+		.possible = {.items = records, .count = sizeof(records) / sizeof(records[0])},
+		.longest_possible = Q2_PLACE_MOST_BYTES};
 	struct q2_undo_overlap overlap = q2_undo_overlaps(&undo, 250, 400);
 
 	(void)state;
