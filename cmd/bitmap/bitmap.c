@@ -58,11 +58,8 @@ static const struct option_row options[] = {
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
 	{"drop-bad", 0, NULL, "repair: drop what cannot be mended, or is stale", NULL},
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
-	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
-	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
-	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
-	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
+	CHANGE_DRY_RUN_ROWS,
+	CHANGE_UNDO_ROWS,
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -159,30 +156,6 @@ static void take_reading(struct bitmap_run *run, int option)
 	}
 }
 
-/* Takes an option that every change has. False if the option is none of them. */
-static bool take_change(struct change *change, int option, const char *value)
-{
-	switch (option) {
-	case OPTION_DRY_RUN:
-		change->report.dry_run = true;
-		return true;
-	case OPTION_DUMP:
-		change->report.selector = value;
-		return true;
-	case OPTION_UNDO_FILE:
-		change->undo.file = value;
-		return true;
-	case OPTION_UNDO_DIR:
-		change->undo.dir = value;
-		return true;
-	case OPTION_NO_UNDO:
-		change->undo.none = true;
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
@@ -224,7 +197,7 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		run->format = BITMAP_JSON;
 		return true;
 	default:
-		if (!take_change(&run->change, option, value))
+		if (!change_take_option(&run->change, &options[option], value))
 			take_reading(run, option);
 		return true;
 	}

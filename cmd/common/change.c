@@ -244,6 +244,23 @@ static int change_file(struct change *change)
 	return code;
 }
 
+bool change_take_option(struct change *change, const struct option_row *row, const char *value)
+{
+	if (strcmp(row->name, "dry-run") == 0)
+		change->report.dry_run = true;
+	else if (strcmp(row->name, "dump") == 0)
+		change->report.selector = value;
+	else if (strcmp(row->name, "undo-file") == 0)
+		change->undo.file = value;
+	else if (strcmp(row->name, "undo-dir") == 0)
+		change->undo.dir = value;
+	else if (strcmp(row->name, "no-undo") == 0)
+		change->undo.none = true;
+	else
+		return false;
+	return true;
+}
+
 int change_run(struct change *change)
 {
 	int code;

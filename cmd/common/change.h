@@ -31,6 +31,24 @@ struct change {
 	char spill_path[UNDO_PATH_MAX];
 };
 
+/*
+ * Rows of options that all commands with a change have, in a table of option rows, and what takes
+ * them: by the name of the row. False if the option is none of them.
+ */
+#define CHANGE_DRY_RUN_ROWS                                                                        \
+	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},     \
+	{                                                                                          \
+		"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL \
+	}
+#define CHANGE_UNDO_ROWS                                                                           \
+	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},                            \
+		{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own",      \
+		 NULL},                                                                            \
+	{                                                                                          \
+		"no-undo", 0, NULL, "keep nothing to undo it with", NULL                           \
+	}
+bool change_take_option(struct change *change, const struct option_row *row, const char *value);
+
 /* Runs the change. Returns the exit code. */
 int change_run(struct change *change);
 

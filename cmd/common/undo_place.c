@@ -12,12 +12,9 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/magic.h>
-#include <sys/vfs.h>
-#endif
 
 #include "common/descriptors.h"
+#include "common/in_memory.h"
 #include "common/report.h"
 
 #define NAMES_MOST 10000
@@ -91,35 +88,10 @@ bool undo_folder_of(const char *path, char *folder, size_t size)
 	return true;
 }
 
-/* ---- file systems in memory ---- */
-
-/* Whether a power cut destroys what is at a path. False if the system cannot tell. */
-static bool is_in_memory(const char *path)
-{
-#ifdef __linux__
-	struct statfs fs;
-
-	/* A devtmpfs reports the type of a tmpfs. */
-	return statfs(path, &fs) == 0 && ((uint32_t)fs.f_type == (uint32_t)TMPFS_MAGIC ||
-					  (uint32_t)fs.f_type == (uint32_t)RAMFS_MAGIC);
-#else
-	(void)path;
-	return false;
-#endif
-}
-
-/* Whether the image itself is in memory: then its undo file need not live longer. */
-static bool image_in_memory(const char *image)
-{
-	struct stat st;
-
-	return stat(image, &st) == 0 && S_ISREG(st.st_mode) && is_in_memory(image);
-}
-
 /* Warns of a place in memory. It is used all the same, because the user named it. */
 static void warn_in_memory(const struct command *command, const char *folder, const char *image)
 {
-	if (is_in_memory(folder) && !image_in_memory(image))
+	if (path_is_in_memory(folder) && !file_is_in_memory(image))
 		fail(command, folder, 0,
 		     "warning: is in memory: an undo file there does not survive a power cut");
 }
@@ -256,7 +228,7 @@ static int choose_beside(const struct command *command, const char *image, struc
 
 	if (!beside(image, folder, name, sizeof(folder)))
 		return too_long(command, image);
-	if (is_in_memory(folder) && !image_in_memory(image))
+	if (path_is_in_memory(folder) && !file_is_in_memory(image))
 		return fail(command, folder, 0,
 			    "is in memory, and an undo file there would not survive a power cut: "
 			    "give --undo-file=PATH or --undo-dir=DIR, set " UNDO_DIR_ENV
@@ -299,7 +271,7 @@ bool undo_spill_path(const struct undo_choice *choice, const char *image, char *
 		return snprintf(path, UNDO_PATH_MAX, "%s", choice->file) < UNDO_PATH_MAX;
 	if (dir && !choice->none)
 		return snprintf(path, UNDO_PATH_MAX, "%s/undo", dir) < UNDO_PATH_MAX;
-	if (!beside(image, folder, name, sizeof(folder)) || is_in_memory(folder))
+	if (!beside(image, folder, name, sizeof(folder)) || path_is_in_memory(folder))
 		return false;
 	return snprintf(path, UNDO_PATH_MAX, "%s", name) < UNDO_PATH_MAX;
 }

@@ -30,15 +30,12 @@ enum {
 };
 
 static const struct option_row options[] = {
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
-	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
+	CHANGE_DRY_RUN_ROWS,
 	{"force", 'f', NULL,
 	 "even if it adds problems or a guard objects, or the image is read-only", NULL},
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
-	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
-	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
-	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
+	CHANGE_UNDO_ROWS,
 	{"data", 0, "TEXT", "data of the extension", NULL},
 	{"file", 0, "PATH", "file with the data of the extension (- for stdin)", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
@@ -85,13 +82,9 @@ static bool take_option(struct run *run, int option, const char *value)
 {
 	struct change *change = &run->change;
 
+	if (change_take_option(change, &options[option], value))
+		return true;
 	switch (option) {
-	case OPTION_DRY_RUN:
-		change->report.dry_run = true;
-		return true;
-	case OPTION_DUMP:
-		change->report.selector = value;
-		return true;
 	case OPTION_FORCE:
 		change->force = true;
 		return true;
@@ -100,15 +93,6 @@ static bool take_option(struct run *run, int option, const char *value)
 		return true;
 	case OPTION_SCRIPT:
 		run->script = value;
-		return true;
-	case OPTION_UNDO_FILE:
-		change->undo.file = value;
-		return true;
-	case OPTION_UNDO_DIR:
-		change->undo.dir = value;
-		return true;
-	case OPTION_NO_UNDO:
-		change->undo.none = true;
 		return true;
 	case OPTION_DATA:
 		run->line.data = value;
