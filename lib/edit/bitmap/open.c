@@ -9,7 +9,7 @@
 
 #define HEADER_AT(field) offsetof(struct qcow2_header, field)
 
-/* File systems may count less than a file stores. */
+/* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
 void qcow2_bitmap_editor_close(struct qcow2_bitmap_editor *editor)
@@ -58,7 +58,7 @@ int q2_bitmap_editor_new(struct qcow2_plan *plan, struct qcow2_bitmap_editor **o
 	return -1;
 }
 
-/* All of the directory, which must be what the extension says. */
+/* Takes the whole directory, which must be what the extension says. */
 static int take_directory(struct qcow2_bitmap_editor *editor, struct qcow2_bitmaps *bitmaps,
 			  struct qcow2_error *err)
 {
