@@ -39,7 +39,7 @@ uint64_t q2_bitset_next(const struct q2_bitset *set, uint64_t from)
 
 	if (from >= set->bit_count)
 		return set->bit_count;
-	/* No bit from bit_count up is ever set, so that whole words can be looked at. */
+	/* Bits from bit_count on are never set, so whole words can be searched. */
 	index = from / 64;
 	word = set->words[index] & UINT64_MAX << (from % 64);
 	while (word == 0) {
@@ -55,7 +55,7 @@ uint64_t q2_bitset_count(const struct q2_bitset *set)
 	return q2_count_ones(set->words, (size_t)word_count(set->bit_count) * sizeof(uint64_t));
 }
 
-/* Four counters, as one would make each addition wait for the one before. */
+/* Uses four counters, since with one each addition would wait for the one before. */
 static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t *bytes, size_t size)
 {
 	uint64_t ones[4] = {0}, words[4];
@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t 
 			ones[i] += (uint64_t)__builtin_popcountll(words[i]);
 	}
 	if (size > 0) {
-		/* What is left is less than four words: count it with zeros behind. */
+		/* Less than four words are left. Fill them up with zeros. */
 		memset(words, 0, sizeof(words));
 		memcpy(words, bytes, size);
 		for (int i = 0; i < 4; i++)
@@ -76,7 +76,8 @@ static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t 
 }
 
 #if defined(__x86_64__) && !defined(__POPCNT__)
-/* Not every x86-64 has the instruction, so it is looked for; without it this takes thrice as long.
+/*
+ * Not every x86-64 processor has the instruction. Without it, counting takes three times as long.
  */
 __attribute__((target("popcnt"))) static uint64_t count_popcnt(const uint8_t *bytes, size_t size)
 {

@@ -15,7 +15,7 @@ static inline uint8_t q2_load_u8(const void *bytes)
 	return *(const uint8_t *)bytes;
 }
 
-/* Compilers turn each of these into one load and one swap. */
+/* Compilers make one load and one byte swap of each of these. */
 static inline uint16_t q2_load_be16(const void *bytes)
 {
 	const uint8_t *b = bytes;
@@ -37,7 +37,7 @@ static inline uint64_t q2_load_be64(const void *bytes)
 	return (uint64_t)q2_load_be32(b) << 32 | q2_load_be32(b + 4);
 }
 
-/* A big-endian number of 0 to 8 bytes; no bytes are the number 0. */
+/* Loads a big-endian number of 0 to 8 bytes. Without bytes it is 0. */
 static inline uint64_t q2_load_be(const uint8_t *bytes, unsigned width_bytes)
 {
 	uint64_t value = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks the header extensions, each decoded as its type demands. */
+/* Walks the header extensions, and decodes the data of those whose type is known. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +9,9 @@
 
 #define FEATURE_NAME_BYTES 48
 
-/* What Python calls printable, which decides how qcow2.py shows an extension's data. */
+/*
+ * Whether Python calls the bytes printable, which decides how qcow2.py shows an extension's data.
+ */
 static bool is_printable(struct qcow2_bytes data)
 {
 	for (size_t i = 0; i < data.size; i++) {
@@ -21,7 +23,7 @@ static bool is_printable(struct qcow2_bytes data)
 	return true;
 }
 
-/* Programs get what qcow2.py prints: the text in quotes, or <binary>. */
+/* Tells programs what qcow2.py prints: the text in quotes, or <binary>. */
 static void walk_data_str(struct q2_walk_state *w, struct qcow2_bytes data)
 {
 	char quick[128];
@@ -52,7 +54,7 @@ static void walk_data_str(struct q2_walk_state *w, struct qcow2_bytes data)
 		q2_free(text);
 }
 
-/* The data as it is: text where it can be read as such. */
+/* Tells the data of an extension as it is: as text if its type says so, else as bytes. */
 static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *extension, bool text)
 {
 	struct qcow2_value value = {.name = text ? "text" : "bytes",
@@ -92,7 +94,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	q2_walk_leave(w);
 }
 
-/* The data of an extension that is a structure of its own. */
+/* Walks the data of an extension that is a structure of its own. */
 static void walk_structured(struct q2_walk_state *w, const struct qcow2_extension *extension,
 			    const struct qcow2_structure *structure)
 {
@@ -112,7 +114,7 @@ static void walk_structured(struct q2_walk_state *w, const struct qcow2_extensio
 	q2_walk_leave(w);
 }
 
-/* How selectors may call an extension, by type. */
+/* The name by which selectors may call an extension of that type, or NULL. */
 static const char *key_of(uint32_t magic)
 {
 	switch (magic) {
@@ -196,7 +198,7 @@ void q2_walk_extensions(struct q2_walk_state *w)
 	struct qcow2_extensions it;
 	struct qcow2_extension extension;
 
-	/* A selector of that name means what is in the extension. */
+	/* A selector may begin with "bitmaps", short for the directory in the extension. */
 	if (qcow2_image_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
 		q2_walk_offer(w, "bitmaps");
 	if (!q2_walk_enter_key(w, "extensions"))
