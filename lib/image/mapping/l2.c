@@ -15,14 +15,19 @@ struct piece {
 	unsigned entry_bytes;
 };
 
+#define WORD_BYTES sizeof(uint64_t)
+
 static uint64_t load_entry(const struct piece *p, uint64_t index)
 {
 	return q2_load_be64(p->bytes + index * p->entry_bytes);
 }
 
+/* The second word of an extended entry, or 0. */
 static uint64_t load_subclusters(const struct piece *p, uint64_t index)
 {
-	return p->entry_bytes == 16 ? q2_load_be64(p->bytes + index * 16 + 8) : 0;
+	if (p->entry_bytes == WORD_BYTES)
+		return 0;
+	return q2_load_be64(p->bytes + index * p->entry_bytes + WORD_BYTES);
 }
 
 /* Whether all subclusters are of one kind. */
@@ -46,9 +51,9 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	const uint64_t subclusters = load_subclusters(p, 0);
 	const uint64_t last = p->entries < most ? p->entries : most;
 
-	if (p->entry_bytes == 8) {
+	if (p->entry_bytes == WORD_BYTES) {
 		for (; count < last; count++)
-			if (q2_load_be64(p->bytes + count * 8) != (entry += step))
+			if (q2_load_be64(p->bytes + count * WORD_BYTES) != (entry += step))
 				break;
 		return count;
 	}
