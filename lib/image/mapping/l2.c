@@ -162,10 +162,11 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 	else if (same->table != table || same->entry != run->entry ||
 		 same->subclusters != run->subclusters)
 		same->table = 0;
-	if (same->table == table && count > 0 && first + count >= entries)
-		*remembered(m, table) = *same;
-	else if (count == 0)
+	/* Of a cluster that is passed in parts, the parts differ. */
+	if (count == 0)
 		same->table = 0;
+	else if (same->table == table && first + count >= entries)
+		*remembered(m, table) = *same;
 }
 
 /* Charges entries to the limit on what is decoded, see mapping.h. */
