@@ -153,11 +153,10 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 {
 	struct q2_mapping_uniform *same = &m->same;
 	const uint64_t entries = UINT64_C(1) << m->l2_bits;
-	const uint64_t into = m->at & (m->image->geometry.cluster_size_bytes - 1);
 
 	if (run->host.byte != QCOW2_NO_OFFSET || run->kind == QCOW2_L2_INVALID)
 		same->table = 0;
-	else if (first == 0 && into == 0)
+	else if (first == 0)
 		*same = (struct q2_mapping_uniform){table, run->entry, run->subclusters, run->kind};
 	else if (same->table != table || same->entry != run->entry ||
 		 same->subclusters != run->subclusters)
