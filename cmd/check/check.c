@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 check: proves an image sound, or says exactly what is wrong. */
-#include "check/check.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "check/pages.h"
+#include "commands.h"
+#include "common/open_image.h"
+#include "common/options.h"
+#include "common/report.h"
 #include "out/progress.h"
 
 #include <qcow2/image.h>
@@ -16,7 +18,6 @@
 /* So many problems of a kind are kept, and are shown unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
 #define SHOWN_TO_PROGRAMS 100
-#define THREADS_MOST      64
 
 enum {
 	OPTION_OUTPUT,
@@ -35,7 +36,7 @@ static const struct option_row options[] = {
 	{"deep", 'd', NULL, "inflate every compressed cluster, too", NULL},
 	{"list", 'l', NULL, "list the problems that can be found, and exit", NULL},
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
-	{"threads", 0, "N", "use at most N threads (default: one per processor)", NULL},
+	{"threads", 0, "N", "use at most N threads (default: one per usable processor)", NULL},
 };
 
 /* One call of the command. */
@@ -79,15 +80,6 @@ static int exit_code(const struct qcow2_check_result *result)
 	if (result->corruptions > 0)
 		return EXIT_MALFORMED;
 	return result->leaks > 0 ? EXIT_LEAKS : EXIT_FINE;
-}
-
-uint64_t check_kept(const struct check_report *report, const struct qcow2_problem_kind *kind)
-{
-	uint64_t kept = 0;
-
-	for (size_t i = 0; i < report->count; i++)
-		kept += report->problems[i].kind == kind;
-	return kept;
 }
 
 /* See struct check_report: what is not kept is found again, so that memory stays small. */
@@ -181,15 +173,15 @@ static bool parse_threads(struct run *run, const char *value)
 	struct qcow2_error err;
 	uint64_t number;
 
-	if (qcow2_number_parse(value, THREADS_MOST, &number, &err)) {
+	if (qcow2_number_parse(value, QCOW2_CHECK_THREADS_MAX, &number, &err)) {
 		usage_error(run->command, "--threads: %s", err.text);
 		return false;
 	}
 	run->threads = (unsigned)number;
 	if (number > 0)
 		return true;
-	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'", THREADS_MOST,
-		    value);
+	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'",
+		    QCOW2_CHECK_THREADS_MAX, value);
 	return false;
 }
 

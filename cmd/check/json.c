@@ -2,7 +2,7 @@
 /* qcow2 check as JSON: the keys of qemu-img check, then the problems. */
 #include <string.h>
 
-#include "check/check.h"
+#include "check/pages.h"
 #include "out/problem_json.h"
 
 static void number(struct json *json, const char *key, uint64_t value)
@@ -61,7 +61,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 	bool any = false;
 
 	for (size_t i = 0; i < count; i++) {
-		uint64_t shown = check_kept(report, &kinds[i]);
+		uint64_t shown = check_report_kept(report, &kinds[i]);
 
 		if (report->result.by_kind[i] <= shown)
 			continue;

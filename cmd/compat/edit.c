@@ -13,15 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/plan_show.h"
-#include "compat/compat.h"
+#include "common/open_image.h"
+#include "common/read_file.h"
+#include "common/report.h"
 #include "compat/python_int.h"
 
+#include <qcow2/edit.h>
+#include <qcow2/format.h>
 #include <qcow2/text.h>
 
-#define HEADER_BYTES 104 /* the fields that qcow2.py knows */
-#define V2_BYTES     72
-#define EXTENSION    8 /* magic and length */
+#define HEADER_BYTES QCOW2_HEADER_V3_BYTES /* the fields that qcow2.py knows */
+#define EXTENSION    sizeof(struct qcow2_extension_header)
 /* What is not a header cluster by any means is not read into memory. */
 #define AREA_MOST ((size_t)64 << 20)
 
@@ -83,7 +85,7 @@ static int load_header(struct script *s)
 		put(s, "compatible_features", 0);
 		put(s, "autoclear_features", 0);
 		put(s, "refcount_order", 4);
-		put(s, "header_length", V2_BYTES);
+		put(s, "header_length", QCOW2_HEADER_V2_BYTES);
 	}
 	return 0;
 }
@@ -102,18 +104,6 @@ static int append(struct script *s, const void *bytes, size_t size)
 		memcpy(s->area + s->size, bytes, size);
 	s->size += size;
 	return 0;
-}
-
-static void store_be32(uint8_t *bytes, uint64_t value)
-{
-	for (unsigned i = 4; i-- > 0; value >>= 8)
-		bytes[i] = (uint8_t)value;
-}
-
-static uint32_t load_be32(const uint8_t *bytes)
-{
-	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-	       bytes[3];
 }
 
 /* Reads size bytes, as far as the file has them, behind what there is already. */
@@ -146,6 +136,7 @@ static int load_extensions(struct script *s, const uint32_t *without, bool *foun
 	if (backing != 0 && backing < end)
 		end = backing;
 	while (at < end) {
+		struct qcow2_extension_header mark;
 		uint64_t padded;
 		bool leave_out;
 
@@ -153,10 +144,11 @@ static int load_extensions(struct script *s, const uint32_t *without, bool *foun
 			return die(s, QCOW2_ERROR_BROKEN, "the file ends inside the extensions");
 		if (qcow2_source_read(s->source, at, head, EXTENSION, &s->err))
 			return -1;
-		if (load_be32(head) == 0)
+		qcow2_extension_header_decode(&mark, head, sizeof(head));
+		if (mark.magic == QCOW2_EXTENSION_END)
 			return 0;
-		padded = ((uint64_t)load_be32(head + 4) + 7) & ~UINT64_C(7);
-		leave_out = without && load_be32(head) == *without && !passed;
+		padded = ((uint64_t)mark.length + 7) & ~UINT64_C(7);
+		leave_out = without && mark.magic == *without && !passed;
 		passed = leave_out;
 		if (leave_out)
 			*found = true;
@@ -240,7 +232,7 @@ static int apply(struct script *s, struct qcow2_plan *plan, const struct undo_pl
 	undo_place_abandon(place);
 	if (!no_undo_file)
 		return DIED;
-	undo_place_fail(&compat_command, place, &s->err);
+	undo_place_fail(s->edit->self, place, &s->err);
 	return SAID;
 }
 
@@ -256,8 +248,8 @@ static int update(struct script *s)
 		return DIED;
 	if (plan_all(s, plan))
 		result = DIED;
-	else if (undo_place_choose(&compat_command, &undo, s->edit->file, &place) ||
-		 undo_place_prepare(&compat_command, &place))
+	else if (undo_place_choose(s->edit->self, &undo, s->edit->file, &place) ||
+		 undo_place_prepare(s->edit->self, &place))
 		result = SAID;
 	else
 		result = apply(s, plan, &place);
@@ -299,6 +291,7 @@ static bool is_magic(const struct python_int *magic)
 static int add_extension(struct script *s, const uint8_t *data, size_t size)
 {
 	static const uint8_t zeros[8];
+	struct qcow2_extension_header mark;
 	struct python_int magic;
 	uint8_t head[EXTENSION];
 
@@ -308,8 +301,8 @@ static int add_extension(struct script *s, const uint8_t *data, size_t size)
 		return DIED;
 	if (!is_magic(&magic))
 		return die(s, QCOW2_ERROR_ARGUMENT, "the magic number has more than 32 bits");
-	store_be32(head, magic.value);
-	store_be32(head + 4, size);
+	mark = (struct qcow2_extension_header){(uint32_t)magic.value, (uint32_t)size};
+	qcow2_extension_header_encode(&mark, head, sizeof(head));
 	if (append(s, head, EXTENSION) || append(s, data, size) ||
 	    append(s, zeros, (8 - size % 8) % 8))
 		return DIED;
@@ -322,7 +315,7 @@ static int add_from_stdin(struct script *s)
 	size_t size;
 	int result;
 
-	if (edit_read_file("-", AREA_MOST, &data, &size, &s->err))
+	if (read_whole_file("-", AREA_MOST, &data, &size, &s->err))
 		return DIED;
 	result = add_extension(s, data, size);
 	free(data);
@@ -404,14 +397,13 @@ int compat_edit(const struct compat_edit *edit, struct spool *out)
 	int result;
 
 	/* qcow2.py opens whatever it may, and so does this. */
-	if (open_for_edit(&compat_command, edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source) !=
-	    EXIT_FINE)
+	if (open_for_edit(edit->self, edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source) != EXIT_FINE)
 		return EXIT_COULD_NOT;
 	result = run_command(&s);
 	qcow2_source_close(s.source);
 	free(s.area);
 	free(s.backing);
 	if (result == DIED)
-		return report_error(&compat_command, edit->file, &s.err);
-	return finish_output(&compat_command, out, result == SAID ? EXIT_COULD_NOT : EXIT_FINE);
+		return report_error(edit->self, edit->file, &s.err);
+	return finish_output(edit->self, out, result == SAID ? EXIT_COULD_NOT : EXIT_FINE);
 }

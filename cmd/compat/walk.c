@@ -15,9 +15,7 @@
 #include <string.h>
 
 /* qcow2.py's header ends here: the compression type behind it is not shown. */
-#define HEADER_BYTES 104
-/* A version 2 header ends here; what follows has fixed values. */
-#define HEADER_V2_BYTES 72
+#define HEADER_BYTES QCOW2_HEADER_V3_BYTES
 /* Bitmaps and table entries that are shown however little the file stores. */
 #define SHOWN_ANYWAY ((1U << 20) + 65536)
 
@@ -80,7 +78,7 @@ static void show_header(const struct walk *walk)
 	if (first.size > 0)
 		memcpy(raw, first.data, first.size < sizeof(raw) ? first.size : sizeof(raw));
 	if (header->version < 3) {
-		memset(raw + HEADER_V2_BYTES, 0, sizeof(raw) - HEADER_V2_BYTES);
+		memset(raw + QCOW2_HEADER_V2_BYTES, 0, sizeof(raw) - QCOW2_HEADER_V2_BYTES);
 		store(raw, "refcount_order", header->refcount_order);
 		store(raw, "header_length", header->header_length);
 	}

@@ -17,9 +17,18 @@ QCOW2_BEGIN_DECLS
 /* Memory limit of a check that names none. */
 #define QCOW2_CHECK_MEMORY_BYTES (UINT64_C(1) << 30)
 
+/* The most threads that a check uses. */
+#define QCOW2_CHECK_THREADS_MAX 64
+
 /* How to check; all zeros is a good choice. */
 struct qcow2_check_options {
-	unsigned threads;            /* at most so many; 0: one for each processor */
+	/*
+	 * At most so many threads, 1 to QCOW2_CHECK_THREADS_MAX; more count as that many. 0: one for
+	 * each processor that the process may use, which its affinity mask and the CPU quota of its
+	 * control group (cgroup v2) say. Fewer are used if the memory limit does not bear so many,
+	 * and one if clusters are larger than 2 MiB.
+	 */
+	unsigned threads;
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */
 	uint64_t max_per_kind; /* so many problems of a kind are told, all are counted; 0: no end */
 	const struct qcow2_problem_kind *only; /* tell problems of this kind alone; NULL: of all */

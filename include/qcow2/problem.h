@@ -64,15 +64,24 @@ struct qcow2_problem {
 	const struct qcow2_problem_kind *kind;
 	/* Path of what is wrong as a selector would spell it ("bitmaps/0/table/3"). ASCII. */
 	char where[QCOW2_PROBLEM_WHERE_MAX];
-	uint64_t offset_bytes; /* host offset of the bytes at fault, or QCOW2_NO_OFFSET */
-	bool has_found;        /* whether found is meant */
+	/*
+	 * Where in the file the bytes at fault lie: those of the field, entry or data that `where`
+	 * names. Of "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
+	 * block, it is the entry of the refcount table that does not lead to one. QCOW2_NO_OFFSET if
+	 * the file has no such bytes.
+	 */
+	uint64_t offset_bytes;
+	bool has_found; /* whether found is meant */
 	uint64_t found;
 	enum qcow2_expectation expectation;
 	uint64_t expected;
 	bool has_guest; /* whether a range of the virtual disk is concerned */
 	uint64_t guest_byte;
 	uint64_t guest_length_bytes;
-	/* Of problems of host clusters: who uses it, in the order of the walk. */
+	/* Of problems of a host cluster: where it starts in the file. */
+	bool has_cluster;
+	uint64_t cluster_offset_bytes;
+	/* And who uses it, in the order of the walk. */
 	unsigned owner_count; /* of those that are named */
 	uint64_t owners_total;
 	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX];

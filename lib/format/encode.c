@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From C structs to bytes, the inverse of decode.c. Each encoder is its .def list expanded into one
- * store per field, so that nobody else has to know where a field is. Bytes between fields, and
- * fields that the given bytes do not hold whole, are left alone: a caller encodes over the bytes
- * that it has read, and what it does not know stays.
+ * store per field, so that nobody else has to know where a field is. Encoders leave alone the bytes
+ * between fields, and the fields that raw does not hold whole. A caller can therefore encode over
+ * the bytes that it has read without losing what it does not know.
  */
 #include <string.h>
 
@@ -11,6 +11,7 @@
 
 #include <qcow2/format.h>
 
+/* Stores count bytes at offset; stores nothing if raw, which has size bytes, is too short. */
 static void put_bytes(uint8_t *raw, size_t size, size_t offset, const uint8_t *bytes, size_t count)
 {
 	if (offset <= size && size - offset >= count)
@@ -26,7 +27,7 @@ static void put_bytes(uint8_t *raw, size_t size, size_t offset, const uint8_t *b
 
 void qcow2_header_encode(const struct qcow2_header *in, uint8_t *raw, size_t size_bytes)
 {
-	/* Bytes 72 and up belong to header extensions there. */
+	/* A version 2 header ends after byte 71; header extensions follow. */
 	if (in->version == 2 && size_bytes > QCOW2_HEADER_V2_BYTES)
 		size_bytes = QCOW2_HEADER_V2_BYTES;
 #include <qcow2/def/header.def>

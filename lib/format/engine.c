@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine over the field tables: loads and stores a field by its description. Pure. */
+/*
+ * Loads and stores any field by its description in a field table. Dumps, edits by name and the
+ * explanations use this; code that knows its field at compile time uses the structs instead.
+ */
 #include "format/load.h"
 
 #include <qcow2/entry.h>

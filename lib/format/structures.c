@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The structures as constant tables, expanded from def/NAME.def. Whoever adds a structure adds its
- * .def, a row in each of the three places here, and a decoder in decode.c.
+ * The structures as constant tables, expanded from def/NAME.def. To add a structure, add its .def,
+ * its struct in format.h, a row in each of the three places here, a decoder and an encoder.
  */
 #include <string.h>
 

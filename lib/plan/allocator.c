@@ -20,7 +20,9 @@
 #define SIZES 32
 /* Behind its end, the file does not grow over more clusters that are counted all the same. */
 #define COUNTED_BEHIND_MOST (UINT64_C(1) << 20)
-#define HEADER_TABLE_AT     48 /* refcount_table_offset and refcount_table_clusters */
+/* In the header: refcount_table_offset and, side by side with it, refcount_table_clusters. */
+#define HEADER_TABLE_AT    offsetof(struct qcow2_header, refcount_table_offset)
+#define HEADER_TABLE_BYTES (offsetof(struct qcow2_header, nb_snapshots) - HEADER_TABLE_AT)
 
 /* A refcount block in memory. */
 struct block {
@@ -422,7 +424,12 @@ int q2_allocator_take(struct q2_allocator *a, uint64_t count, uint64_t *offset_b
 static int plan_table(struct q2_allocator *a, struct qcow2_error *err)
 {
 	uint64_t size = a->table_clusters << a->cluster_bits;
-	uint8_t *raw = q2_alloc_buffer((size_t)size), place[12];
+	uint8_t *raw = q2_alloc_buffer((size_t)size), header[sizeof(struct qcow2_header)];
+	const struct qcow2_header place = {
+		.version = 3,
+		.refcount_table_offset = a->table_offset,
+		.refcount_table_clusters = (uint32_t)a->table_clusters,
+	};
 	int failed;
 
 	if (!raw)
@@ -436,10 +443,9 @@ static int plan_table(struct q2_allocator *a, struct qcow2_error *err)
 	q2_free(raw);
 	if (failed || !a->moved)
 		return failed;
-	q2_store_be64(place, a->table_offset);
-	q2_store_be32(place + 8, (uint32_t)a->table_clusters);
+	qcow2_header_encode(&place, header, sizeof(header));
 	return qcow2_plan_write(a->plan, QCOW2_PHASE_COUNT, HEADER_TABLE_AT,
-				(struct qcow2_bytes){place, sizeof(place)},
+				(struct qcow2_bytes){header + HEADER_TABLE_AT, HEADER_TABLE_BYTES},
 				"where the larger refcount table is", err);
 }
 

@@ -4,6 +4,8 @@
  * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
  * The flags of bitmaps are kept with them.
  */
+#include "plan/freed.h"
+
 #include <qcow2/entry.h>
 
 #include <string.h>
@@ -11,14 +13,14 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
-#include "plan/plan.h"
 
 /* So much of a refcount block, or of the table, is compared at once. */
 #define PIECE_BYTES   ((size_t)65536)
 #define PIECE_ENTRIES (PIECE_BYTES / 8)
 /* What may be compared beyond all that the file stores: a hostile table names a block often. */
-#define SLACK_BYTES     (UINT64_C(64) << 20)
-#define FLAGS_LAST      15 /* of a directory entry: the byte that says that it is in use */
+#define SLACK_BYTES (UINT64_C(64) << 20)
+/* Of a directory entry: the byte that has QCOW2_BITMAP_IN_USE. */
+#define FLAGS_LAST      (offsetof(struct qcow2_bitmap_dir_entry, flags) + 3)
 #define TABLE_MOST_SIZE (UINT64_C(1) << 40)
 
 /* The refcounts of the file as it is, or as it will be. */

@@ -246,7 +246,10 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 		return;
 	q2_report(reporter,
 		  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
-				       .offset_bytes = place.offset_bytes + 16,
+				       .offset_bytes = place.offset_bytes +
+						       sizeof(struct qcow2_extension_header) +
+						       offsetof(struct qcow2_bitmaps_extension,
+								bitmap_directory_size),
 				       .has_found = true,
 				       .found = extension->bitmap_directory_size,
 				       .expectation = QCOW2_EXPECT_VALUE,

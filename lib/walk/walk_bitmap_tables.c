@@ -7,6 +7,7 @@
 
 #include "base/bitset.h"
 #include "base/bytes.h"
+#include "rules/bitmap_tail.h"
 #include "walk/internal.h"
 
 /* Bitmap data is shown in pieces of so many bytes. */
@@ -28,8 +29,7 @@ static const char *kind_of(uint64_t entry)
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
 			   const struct qcow2_bytes *raw, bool repeats)
 {
-	struct qcow2_node row =
-		q2_walk_row(&qcow2_bitmap_table_entry_structure, place->index, place->offset_bytes);
+	struct qcow2_node row = q2_walk_row(place->index, place->offset_bytes);
 	uint64_t entry = q2_load_be64(raw->data);
 	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 	struct qcow2_value reserved = {.name = "reserved",
@@ -123,10 +123,9 @@ static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 			const struct qcow2_bitmap_totals *totals)
 {
 	if (totals->tail_set && !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) && !w->probe)
-		q2_report(&w->reporter,
-			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-					       .offset_bytes = totals->tail_offset_bytes},
-			  "bitmaps/%" PRIu64 "/data", bitmap->index);
+		q2_report_bitmap_tail(
+			&w->reporter, bitmap->index,
+			(struct q2_finding){.offset_bytes = totals->tail_offset_bytes});
 }
 
 static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_totals *totals)
@@ -187,7 +186,7 @@ void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *b
 static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
 		       uint64_t index)
 {
-	struct qcow2_node row = q2_walk_row(NULL, index, offset);
+	struct qcow2_node row = q2_walk_row(index, offset);
 
 	row.offset_key = "offset";
 	row.title = "Bitmap data";

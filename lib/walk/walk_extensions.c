@@ -8,7 +8,8 @@
 #include "format/extension_kind.h"
 #include "walk/internal.h"
 
-#define FEATURE_NAME_BYTES 48
+#define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
+#define DATA_AT            sizeof(struct qcow2_extension_header)
 
 /* What Python calls printable, which decides how qcow2.py shows an extension's data. */
 static bool is_printable(struct qcow2_bytes data)
@@ -61,7 +62,7 @@ static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *ext
 				    .style = text ? QCOW2_STYLE_TEXT : QCOW2_STYLE_BYTES,
 				    .bytes = extension->data,
 				    .raw = extension->data,
-				    .offset_bytes = extension->offset_bytes + 8};
+				    .offset_bytes = extension->offset_bytes + DATA_AT};
 
 	walk_data_str(w, extension->data);
 	q2_walk_value(w, &value);
@@ -79,9 +80,8 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !q2_walk_over(w);
 	     at += FEATURE_NAME_BYTES, index++) {
 		struct q2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
-					   extension->offset_bytes + 8 + at};
-		struct qcow2_node row =
-			q2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
+					   extension->offset_bytes + DATA_AT + at};
+		struct qcow2_node row = q2_walk_row(index, placed.offset_bytes);
 
 		if (!q2_walk_enter_index(w, index))
 			continue;
@@ -98,12 +98,11 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 static void walk_structured(struct q2_walk_state *w, const struct qcow2_extension *extension,
 			    const struct qcow2_structure *structure)
 {
-	struct q2_placed placed = {extension->data, extension->offset_bytes + 8};
+	struct q2_placed placed = {extension->data, extension->offset_bytes + DATA_AT};
 	struct qcow2_node node = q2_walk_node("data", NULL);
 
 	if (placed.bytes.size > structure->size_bytes)
 		placed.bytes.size = structure->size_bytes;
-	node.structure = structure;
 	node.offset_bytes = placed.offset_bytes;
 	if (!q2_walk_enter_key(w, "data"))
 		return;
@@ -163,7 +162,6 @@ static void walk_extension(struct q2_walk_state *w, const struct qcow2_extension
 
 	step.name.data = (const uint8_t *)magic;
 	step.name.size = (size_t)snprintf(magic, sizeof(magic), "0x%08x", extension->header.magic);
-	node.structure = &qcow2_extension_structure;
 	node.offset_bytes = extension->offset_bytes;
 	node.offset_key = "offset";
 	node.index = extension->index;

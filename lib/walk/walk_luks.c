@@ -7,8 +7,8 @@
 #include "walk/internal.h"
 
 #define SLOTS        8
-#define SLOTS_AT     208
-#define SLOT_BYTES   48
+#define SLOTS_AT     sizeof(struct qcow2_luks1)
+#define SLOT_BYTES   sizeof(struct qcow2_luks1_key_slot)
 #define LUKS2_BINARY 4096
 #define LUKS2_READ   65536
 
@@ -25,7 +25,6 @@ static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 					 luks->offset_bytes + at};
 		struct qcow2_node node = q2_walk_node(NULL, "LUKS key slot");
 
-		node.structure = &qcow2_luks1_key_slot_structure;
 		node.offset_bytes = slot.offset_bytes;
 		node.offset_key = "offset";
 		node.index = i;
@@ -71,7 +70,6 @@ static void walk_header(struct q2_walk_state *w, const struct q2_placed *luks)
 {
 	struct qcow2_node node = q2_walk_node("luks", "LUKS header");
 
-	node.structure = &qcow2_luks1_structure;
 	node.offset_bytes = luks->offset_bytes;
 	node.offset_key = "offset";
 	if (!w->probe)
