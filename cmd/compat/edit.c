@@ -16,6 +16,7 @@
 #include "common/open_image.h"
 #include "common/read_file.h"
 #include "common/report.h"
+#include "compat/fields.h"
 #include "compat/python_int.h"
 
 #include <qcow2/edit.h>
