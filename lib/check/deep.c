@@ -7,10 +7,10 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/crew.h"
 #include "check/stages.h"
 #include "codec/inflate.h"
+#include "format/l2_table.h"
 
 /* The bytes that a compressed cluster really takes, and whose they are. */
 struct extent {
@@ -102,7 +102,7 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
 		return false;
 	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
-		uint64_t entry = q2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
+		uint64_t entry = q2_l2_entry_at(diver->table, c.entry, geometry->l2_entry_bytes);
 
 		if (!qcow2_l2_is_compressed(entry) ||
 		    !q2_l2_claim(geometry, c.ref, entry, &c.claim))

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "format/l2_table.h"
 #include "rules/rules.h"
 
 /* Entries ahead of the one at hand whose clusters are fetched, where they are scattered. */
@@ -45,12 +46,12 @@ static bool note_fault(void *opaque, enum qcow2_problem_id id)
 
 static uint64_t load_entry(const struct going *g, uint64_t index)
 {
-	return q2_load_be64(g->bytes + index * g->geometry->l2_entry_bytes);
+	return q2_l2_entry_at(g->bytes, index, g->geometry->l2_entry_bytes);
 }
 
 static uint64_t load_subclusters(const struct going *g, uint64_t index)
 {
-	return g->geometry->extended_l2 ? q2_load_be64(g->bytes + index * 16 + 8) : 0;
+	return q2_l2_subclusters_at(g->bytes, index, g->geometry->l2_entry_bytes);
 }
 
 /* Clusters that the active image has allocated, for the statistics that qemu-img prints. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The claims of the distinct L2 tables, and of their entries, by one thread and in order. */
-#include "base/bytes.h"
 #include "claims/metadata.h"
+#include "format/l2_table.h"
 
 int q2_metadata_claim_l2_tables(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
@@ -31,7 +31,7 @@ static int claim_entries(const struct q2_metadata *metadata, const struct q2_lis
 	struct qcow2_claim claim;
 
 	for (uint64_t i = 0; (i + 1) * geometry->l2_entry_bytes <= size; i++) {
-		uint64_t entry = q2_load_be64(metadata->buffer + i * geometry->l2_entry_bytes);
+		uint64_t entry = q2_l2_entry_at(metadata->buffer, i, geometry->l2_entry_bytes);
 
 		if (entry == 0 || !q2_l2_claim(geometry, ref, entry, &claim))
 			continue;

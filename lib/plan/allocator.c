@@ -3,6 +3,7 @@
 #include "plan/allocator.h"
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include <inttypes.h>
 #include <string.h>
@@ -14,8 +15,8 @@
 #include "plan/lent.h"
 #include "source/write.h"
 
-#define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
-#define OFFSET_MOST      (UINT64_C(1) << 56)
+#define TABLE_MOST_BYTES ((uint64_t)QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES)
+#define OFFSET_MOST      (UINT64_C(1) << QCOW2_LIMIT_HOST_OFFSET_BITS)
 /* Sizes of runs, doubling. */
 #define SIZES 32
 /* Behind its end, the file does not grow over more clusters that are counted all the same. */

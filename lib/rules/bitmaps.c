@@ -2,6 +2,7 @@
 /* The rules of bitmap directory entries, of the directory as a whole, and of bitmap table entries.
  */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/checked.h"
 #include "rules/rules.h"
@@ -11,9 +12,6 @@
 #define AT(field) offsetof(struct qcow2_bitmap_dir_entry, field)
 
 /* QEMU's limits. */
-#define QEMU_NAME_BYTES    1023
-#define QEMU_TABLE_ENTRIES 0x8000000
-#define QEMU_DATA_BYTES    (UINT64_C(512) << 20)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -68,6 +66,7 @@ static void rule_flags(const struct context *c)
 static void rule_type(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	const bool too_fine = e->granularity_bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
 
 	if (e->type != 1)
 		complain_limit(c,
@@ -77,24 +76,28 @@ static void rule_type(const struct context *c)
 						   .expectation = QCOW2_EXPECT_VALUE,
 						   .expected = 1},
 			       "type");
-	if (e->granularity_bits > 63)
-		complain_limit(c,
-			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY,
-						   .offset_bytes = AT(granularity_bits),
-						   .found = e->granularity_bits,
-						   .expectation = QCOW2_EXPECT_AT_MOST,
-						   .expected = 63},
-			       "granularity_bits");
-	else if (e->granularity_bits < 9 || e->granularity_bits > 31)
-		complain_limit(c,
-			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
-						   .offset_bytes = AT(granularity_bits),
-						   .found = e->granularity_bits,
-						   .expectation = e->granularity_bits < 9
-									  ? QCOW2_EXPECT_AT_LEAST
-									  : QCOW2_EXPECT_AT_MOST,
-						   .expected = e->granularity_bits < 9 ? 9 : 31},
-			       "granularity_bits");
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
+		complain_limit(
+			c,
+			(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY,
+					    .offset_bytes = AT(granularity_bits),
+					    .found = e->granularity_bits,
+					    .expectation = QCOW2_EXPECT_AT_MOST,
+					    .expected = QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX},
+			"granularity_bits");
+	else if (too_fine || e->granularity_bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
+		complain_limit(
+			c,
+			(struct q2_finding){
+				.id = QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
+				.offset_bytes = AT(granularity_bits),
+				.found = e->granularity_bits,
+				.expectation =
+					too_fine ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST,
+				.expected = too_fine
+						    ? QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN
+						    : QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX},
+			"granularity_bits");
 }
 
 static void rule_name(const struct context *c, struct q2_names_seen *seen)
@@ -105,13 +108,13 @@ static void rule_name(const struct context *c, struct q2_names_seen *seen)
 
 	if (bitmap->entry.name_size == 0)
 		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_EMPTY, AT(name_size), 0, "name_size");
-	if (bitmap->entry.name_size > QEMU_NAME_BYTES)
+	if (bitmap->entry.name_size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		complain_limit(c,
 			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_QEMU,
 						   .offset_bytes = AT(name_size),
 						   .found = bitmap->entry.name_size,
 						   .expectation = QCOW2_EXPECT_AT_MOST,
-						   .expected = QEMU_NAME_BYTES},
+						   .expected = QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES},
 			       "name_size");
 	if (!q2_is_plain_text(bitmap->name))
 		complain(c,
@@ -129,19 +132,19 @@ static void rule_table_size(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
 	uint64_t size = e->bitmap_table_size;
-	uint64_t most = QEMU_DATA_BYTES >> c->geometry->cluster_bits;
+	uint64_t most = QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> c->geometry->cluster_bits;
 	bool in_use = (e->flags & QCOW2_BITMAP_IN_USE) != 0;
 	struct q2_finding finding = {.offset_bytes = AT(bitmap_table_size), .found = size};
 
-	if (most > QEMU_TABLE_ENTRIES)
-		most = QEMU_TABLE_ENTRIES;
+	if (most > QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES)
+		most = QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES;
 	if (size == 0 || size > most) {
 		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU;
 		finding.expectation = size == 0 ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST;
 		finding.expected = size == 0 ? 1 : most;
 		complain_limit(c, finding, "bitmap_table_size");
 	}
-	if (e->granularity_bits > 63)
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return;
 	finding.expected = qcow2_bitmap_table_entries_needed(c->geometry, e->granularity_bits);
 	if (size == finding.expected)

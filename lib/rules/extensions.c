@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of header extensions: each by itself, duplicates, and what must or must not be there.
  */
+#include <qcow2/limits.h>
+
 #include "rules/rules.h"
 
 #include "format/extension_kind.h"
 
 #include <stdio.h>
 
-#define BACKING_FORMAT_MAX 15
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 /* Where a field is, counted from the magic of its extension; data follows magic and length. */
 #define LENGTH_AT        offsetof(struct qcow2_extension_header, length)
@@ -73,8 +74,8 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 		bool type_ok;
 
 		qcow2_feature_name_decode(&fields, data.data + at, FEATURE_NAME_BYTES);
-		type_ok = fields.type <= 2;
-		if (type_ok && fields.bit <= 63)
+		type_ok = fields.type <= QCOW2_LIMIT_FEATURE_TYPE_MAX;
+		if (type_ok && fields.bit <= QCOW2_LIMIT_FEATURE_BIT_MAX)
 			continue;
 		complain(
 			seen, extension,
@@ -84,20 +85,21 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 					    .has_found = true,
 					    .found = type_ok ? fields.bit : fields.type,
 					    .expectation = QCOW2_EXPECT_AT_MOST,
-					    .expected = type_ok ? 63 : 2});
+					    .expected = type_ok ? QCOW2_LIMIT_FEATURE_BIT_MAX
+								: QCOW2_LIMIT_FEATURE_TYPE_MAX});
 	}
 }
 
 static void rule_backing_format(const struct seen *seen, const struct qcow2_extension *extension)
 {
-	if (extension->header.length > BACKING_FORMAT_MAX)
+	if (extension->header.length > QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_LENGTH,
 					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = BACKING_FORMAT_MAX});
+					     .expected = QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES});
 	if (qcow2_image_header(seen->image)->backing_file_offset == 0)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_WITHOUT_BACKING});
@@ -167,12 +169,12 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 		finding.expected = 1;
 		complain(seen, extension, finding);
 	}
-	if (bitmaps.nb_bitmaps > 65535) {
+	if (bitmaps.nb_bitmaps > QCOW2_LIMIT_QEMU_BITMAPS) {
 		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.offset_bytes = AT(bitmaps_extension, nb_bitmaps);
 		finding.found = bitmaps.nb_bitmaps;
-		finding.expected = 65535;
+		finding.expected = QCOW2_LIMIT_QEMU_BITMAPS;
 		complain(seen, extension, finding);
 	}
 	if (bitmaps.reserved32 != 0)
@@ -200,12 +202,12 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 		finding.expected = geometry->file_size_bytes;
 		complain(seen, extension, finding);
 	}
-	if (bitmaps.bitmap_directory_size > 67107840) {
+	if (bitmaps.bitmap_directory_size > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES) {
 		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE_QEMU;
 		finding.offset_bytes = AT(bitmaps_extension, bitmap_directory_size);
 		finding.found = bitmaps.bitmap_directory_size;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = 67107840;
+		finding.expected = QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES;
 		complain(seen, extension, finding);
 	}
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of the header. Table rules need a sane geometry and are left out without one. */
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "rules/rules.h"
@@ -7,13 +9,6 @@
 #include <stddef.h>
 
 #define AT(field) offsetof(struct qcow2_header, field)
-
-/* QEMU's limits. */
-#define QEMU_CLUSTER_BITS   21
-#define QEMU_L1_ENTRIES     (UINT64_C(32) << 17) /* 32 MiB */
-#define QEMU_REFTABLE_BYTES (UINT64_C(8) << 20)
-#define QEMU_SNAPSHOTS      65536
-#define BACKING_NAME_MAX    1023
 
 bool q2_is_plain_text(struct qcow2_bytes bytes)
 {
@@ -57,23 +52,23 @@ static void rule_cluster_bits(const struct qcow2_header *h, const struct q2_repo
 {
 	struct q2_finding finding = {.offset_bytes = AT(cluster_bits), .found = h->cluster_bits};
 
-	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN) {
+	if (h->cluster_bits < QCOW2_LIMIT_CLUSTER_BITS_MIN) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = QCOW2_CLUSTER_BITS_MIN;
-	} else if (h->cluster_bits > QCOW2_CLUSTER_BITS_MAX) {
+		finding.expected = QCOW2_LIMIT_CLUSTER_BITS_MIN;
+	} else if (h->cluster_bits > QCOW2_LIMIT_CLUSTER_BITS_MAX) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QCOW2_CLUSTER_BITS_MAX;
-	} else if (h->cluster_bits > QEMU_CLUSTER_BITS) {
+		finding.expected = QCOW2_LIMIT_CLUSTER_BITS_MAX;
+	} else if (h->cluster_bits > QCOW2_LIMIT_QEMU_CLUSTER_BITS) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_CLUSTER_BITS;
-	} else if (h->cluster_bits < 14 &&
+		finding.expected = QCOW2_LIMIT_QEMU_CLUSTER_BITS;
+	} else if (h->cluster_bits < QCOW2_LIMIT_EXTENDED_L2_CLUSTER_BITS_MIN &&
 		   (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2)) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = 14;
+		finding.expected = QCOW2_LIMIT_EXTENDED_L2_CLUSTER_BITS_MIN;
 	} else {
 		return;
 	}
@@ -151,13 +146,13 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 					     .expectation = QCOW2_EXPECT_AT_MOST,
 					     .expected = 2},
 			 "crypt_method");
-	if (h->refcount_order > 6)
+	if (h->refcount_order > QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_REFCOUNT_ORDER,
 					     .offset_bytes = AT(refcount_order),
 					     .found = h->refcount_order,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = 6},
+					     .expected = QCOW2_LIMIT_REFCOUNT_ORDER_MAX},
 			 "refcount_order");
 	if (h->compression_type > 1)
 		complain(reporter,
@@ -253,10 +248,10 @@ static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *g
 		finding.expected = geometry->l1_entries_needed;
 		complain(reporter, finding, "l1_size");
 	}
-	if (h->l1_size > QEMU_L1_ENTRIES) {
+	if (h->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		finding.id = QCOW2_PROBLEM_L1_TOO_LARGE;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_L1_ENTRIES;
+		finding.expected = QCOW2_LIMIT_QEMU_L1_ENTRIES;
 		complain(reporter, finding, "l1_size");
 	}
 }
@@ -285,14 +280,14 @@ static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "refcount_table_offset");
 	}
-	if (bytes > QEMU_REFTABLE_BYTES)
+	if (bytes > QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_REFTABLE_TOO_LARGE,
 					     .offset_bytes = AT(refcount_table_clusters),
 					     .found = h->refcount_table_clusters,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected =
-						     QEMU_REFTABLE_BYTES >> geometry->cluster_bits},
+					     .expected = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES >>
+							 geometry->cluster_bits},
 			 "refcount_table_clusters");
 }
 
@@ -319,7 +314,7 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 		complain(reporter, finding, "snapshot_offset");
 	if (h->nb_snapshots == 0)
 		return;
-	/* No entry is shorter than its fixed part: a table that starts too late for them passes the end. */
+	/* No entry is shorter than its fixed part: the table passes the end without their room. */
 	if (q2_passes_end(geometry, h->snapshot_offset,
 			  h->nb_snapshots * (uint64_t)sizeof(struct qcow2_snapshot_header))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END;
@@ -330,13 +325,13 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "snapshot_offset");
 	}
-	if (h->nb_snapshots > QEMU_SNAPSHOTS)
+	if (h->nb_snapshots > QCOW2_LIMIT_QEMU_SNAPSHOTS)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_COUNT_QEMU,
 					     .offset_bytes = AT(nb_snapshots),
 					     .found = h->nb_snapshots,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = QEMU_SNAPSHOTS},
+					     .expected = QCOW2_LIMIT_QEMU_SNAPSHOTS},
 			 "nb_snapshots");
 }
 
@@ -345,7 +340,7 @@ static void rule_backing(const struct qcow2_image *image, const struct q2_report
 	const struct qcow2_header *h = qcow2_image_header(image);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	uint64_t cluster = geometry ? geometry->cluster_size_bytes : UINT64_MAX;
-	uint64_t room = BACKING_NAME_MAX;
+	uint64_t room = QCOW2_LIMIT_BACKING_NAME_BYTES;
 	struct q2_finding finding = {.id = QCOW2_PROBLEM_BACKING_OFFSET,
 				     .offset_bytes = AT(backing_file_offset),
 				     .found = h->backing_file_offset,

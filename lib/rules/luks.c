@@ -158,7 +158,6 @@ static void rule_slot(const struct context *c, unsigned i)
 	finding.found = slot->iterations;
 	if (slot->active == SLOT_ACTIVE && !rule_range(c, finding, 1, UINT32_MAX, field))
 		return;
-	finding.offset_bytes -= 4;
 	rule_material(c, i, finding, field);
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of snapshot table entries. */
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "rules/rules.h"
 
@@ -8,10 +10,6 @@
 #define AT(field) offsetof(struct qcow2_snapshot_header, field)
 
 /* QEMU's limits. */
-#define QEMU_L1_ENTRIES  (UINT64_C(32) << 17)
-#define QEMU_EXTRA_BYTES 1024
-/* Version 3 demands the fields up to disk_size. */
-#define V3_EXTRA_BYTES offsetof(struct qcow2_snapshot_extra, icount)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -67,10 +65,10 @@ static void rule_l1(const struct context *c)
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
 		complain(c, finding, "l1_size");
 	}
-	if (s->l1_size > QEMU_L1_ENTRIES) {
+	if (s->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_LARGE;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_L1_ENTRIES;
+		finding.expected = QCOW2_LIMIT_QEMU_L1_ENTRIES;
 		complain(c, finding, "l1_size");
 	}
 }
@@ -82,26 +80,27 @@ static void rule_extra(const struct context *c)
 				     .has_found = true,
 				     .found = s->extra_data_size};
 
-	if (qcow2_image_header(c->image)->version >= 3 && s->extra_data_size < V3_EXTRA_BYTES) {
+	if (qcow2_image_header(c->image)->version >= 3 &&
+	    s->extra_data_size < QCOW2_LIMIT_SNAPSHOT_EXTRA_BYTES_MIN) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_SHORT;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = V3_EXTRA_BYTES;
+		finding.expected = QCOW2_LIMIT_SNAPSHOT_EXTRA_BYTES_MIN;
 		complain(c, finding, "extra_data_size");
 	}
-	if (s->extra_data_size > QEMU_EXTRA_BYTES) {
+	if (s->extra_data_size > QCOW2_LIMIT_QEMU_SNAPSHOT_EXTRA_BYTES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_EXTRA_BYTES;
+		finding.expected = QCOW2_LIMIT_QEMU_SNAPSHOT_EXTRA_BYTES;
 		complain(c, finding, "extra_data_size");
 	}
-	if (s->date_nsec >= 1000000000)
+	if (s->date_nsec > QCOW2_LIMIT_DATE_NSEC_MAX)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_DATE_NSEC,
 					     .offset_bytes = AT(date_nsec),
 					     .has_found = true,
 					     .found = s->date_nsec,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = 999999999},
+					     .expected = QCOW2_LIMIT_DATE_NSEC_MAX},
 			 "date_nsec");
 }
 

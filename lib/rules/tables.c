@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of single L1, L2 and refcount table entries. Refcounts themselves are not looked at. */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "rules/rules.h"
 
@@ -76,7 +77,8 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 	uint64_t offset = extent.offset_bytes, end = offset + extent.length_bytes;
 
 	complain_if(c, fields.copied != 0, QCOW2_PROBLEM_COMPRESSED_COPIED);
-	complain_if(c, offset >> 56 != 0, QCOW2_PROBLEM_COMPRESSED_OFFSET);
+	complain_if(c, offset >> QCOW2_LIMIT_HOST_OFFSET_BITS != 0,
+		    QCOW2_PROBLEM_COMPRESSED_OFFSET);
 	complain_if(c, c->geometry->data_file, QCOW2_PROBLEM_COMPRESSED_DATA_FILE);
 	complain_if(c, subclusters != 0, QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED);
 	/* The last sectors may be cut; a cluster or more of them may not. */

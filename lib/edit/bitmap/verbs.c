@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 
 #include "base/bitset.h"
 #include "base/checked.h"
@@ -96,7 +97,8 @@ static int find_usable(const struct qcow2_bitmap_editor *editor, struct qcow2_by
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "it is in use: it was not saved properly ('qcow2 bitmap repair "
 			       "--assume-dirty' makes it all dirty; it can be removed)");
-	if (bitmap->entry.type != 1 || bitmap->entry.granularity_bits > 63)
+	if (bitmap->entry.type != 1 ||
+	    bitmap->entry.granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			       "its type or granularity makes no sense ('qcow2 bitmap repair' "
 			       "can drop it)");
@@ -112,10 +114,10 @@ static int check_new_name(const struct qcow2_bitmap_editor *editor, struct qcow2
 {
 	size_t at = 0;
 
-	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST)
+	if (name.size == 0 || name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the name is %zu bytes long: 1 to %d are allowed", name.size,
-			       QCOW2_BITMAP_NAME_MOST);
+			       QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES);
 	if (count_called(editor, name, &at) > 0)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "there is a bitmap of that name already");
@@ -136,9 +138,9 @@ static int add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, uint
 	bits = (unsigned)__builtin_ctzll(granularity);
 	if (check_new_name(editor, name, err) || q2_bitmap_fits(editor, bits, err))
 		return -1;
-	if (editor->count >= QCOW2_BITMAPS_MOST)
+	if (editor->count >= QCOW2_LIMIT_QEMU_BITMAPS)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-			       "there are %d bitmaps already", QCOW2_BITMAPS_MOST);
+			       "there are %d bitmaps already", QCOW2_LIMIT_QEMU_BITMAPS);
 	bitmap = q2_bitmap_editor_append(editor, name);
 	if (!bitmap)
 		return q2_fail_memory(err);
@@ -303,7 +305,8 @@ static int fail_size(const struct qcow2_bitmap_editor *editor, uint64_t size, ui
 	uint64_t disk = editor->geometry->virtual_size_bytes;
 	unsigned first = 0, last = 0;
 
-	for (unsigned g = QCOW2_BITMAP_GRANULARITY_MIN; g <= QCOW2_BITMAP_GRANULARITY_MAX; g++) {
+	for (unsigned g = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	     g <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; g++) {
 		if (q2_div_ceil_u64(qcow2_bitmap_file_bits(disk, g), 8) != size)
 			continue;
 		first = first ? first : g;
@@ -369,8 +372,9 @@ static int check_file(const struct qcow2_bitmap_editor *editor, struct qcow2_byt
 	unsigned granularity_bits;
 	size_t at = 0;
 
-	if (qcow2_bitmap_file_bits(disk, QCOW2_BITMAP_GRANULARITY_MIN) !=
-	    qcow2_bitmap_file_bits(file->disk_size_bytes, QCOW2_BITMAP_GRANULARITY_MIN))
+	if (qcow2_bitmap_file_bits(disk, QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN) !=
+	    qcow2_bitmap_file_bits(file->disk_size_bytes,
+				   QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the export is of a disk of %" PRIu64 " bytes, and this one has "
 			       "%" PRIu64,
