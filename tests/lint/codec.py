@@ -82,10 +82,10 @@ def faults(text, forbidden, whole):
 def check_limits(out):
     """docs/format.md has a row for each limit, and no row besides."""
     rows = LIMIT.findall(report.read("include/qcow2/def/limits.def"))
-    wanted = [f"| `{name}` | {int(value):,} {unit} | {who} | {what} |"
+    wanted = [f"| `{name}` | {int(value):,} | {unit} | {who} | {what} |"
               for name, value, unit, who, what in rows]
     shown = [line for line in report.read("docs/format.md").splitlines()
-             if re.match(r"\| `[a-z0-9-]+` \| [\d,]+ ", line)]
+             if re.match(r"\| `[a-z0-9-]+` \| [\d,]+ \|", line)]
     out.case("docs/format.md has the limits of limits.def", "" if rows and wanted == shown
              else "\n".join(sorted(set(wanted) ^ set(shown)) or ["another order, or no limits"]))
 
