@@ -63,7 +63,7 @@ struct qcow2_plan {
 	uint8_t *shown; /* of the write that was asked for last: new bytes, old bytes */
 	char shown_why[QCOW2_WHY_MAX];
 	struct q2_plan_digests digests;
-	bool is_broken; /* memory was short while segments were laid: `planned` may be wrong */
+	bool is_broken; /* memory was short while a segment was laid */
 	struct q2_intents intents;
 };
 

@@ -18,10 +18,11 @@ BELOW = {
     "claims": ["base", "source", "format", "image", "rules"],
     "check": ["base", "source", "format", "codec", "image", "rules", "claims"],
     "walk": ["base", "source", "format", "image", "rules"],
-    "plan": ["base", "source", "format", "image", "check"],
-    "guards": ["base", "source", "format", "image", "check", "plan"],
-    "undo": ["base", "source", "format", "image", "check", "plan"],
-    "edit": ["base", "source", "format", "image", "rules", "claims", "check", "walk", "plan"],
+    "plan": ["base", "source", "format", "image", "claims", "check"],
+    "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
+    "undo": ["base", "source", "format", "image", "claims", "check", "plan"],
+    "edit": ["base", "source", "format", "image", "rules", "claims", "check", "walk",
+             "plan"],
 }
 
 # Calls that reach a file. A member (x->read) or a longer word (take_open) is not a call of these.
