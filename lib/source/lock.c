@@ -27,16 +27,33 @@ static struct flock lock_of(short type, int byte)
 	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
+/*
+ * One call for a lock of the open file: sets it, or finds who stands in its way. A system that has
+ * only locks of processes (the BSDs, macOS) answers as a file system without locks does. Tests build
+ * with QCOW2_NO_OFD_LOCKS to show that.
+ */
+static int call_lock(int fd, bool set, struct flock *lock)
+{
+	int result;
+
+	do {
+#if defined(F_OFD_SETLK) && !defined(QCOW2_NO_OFD_LOCKS)
+		result = fcntl(fd, set ? F_OFD_SETLK : F_OFD_GETLK, lock);
+#else
+		(void)fd, (void)set, (void)lock;
+		errno = ENOSYS;
+		result = -1;
+#endif
+	} while (result < 0 && errno == EINTR);
+	return result;
+}
+
 /* Takes a shared lock on a byte. Returns 0, or an errno value. */
 static int take(int fd, int byte)
 {
 	struct flock lock = lock_of(F_RDLCK, byte);
-	int result;
 
-	do {
-		result = fcntl(fd, F_OFD_SETLK, &lock);
-	} while (result < 0 && errno == EINTR);
-	return result < 0 ? errno : 0;
+	return call_lock(fd, true, &lock) < 0 ? errno : 0;
 }
 
 /*
@@ -46,11 +63,8 @@ static int take(int fd, int byte)
 static int find_holder(int fd, int byte, bool *held)
 {
 	struct flock lock = lock_of(F_WRLCK, byte);
-	int result;
+	int result = call_lock(fd, false, &lock);
 
-	do {
-		result = fcntl(fd, F_OFD_GETLK, &lock);
-	} while (result < 0 && errno == EINTR);
 	*held = result == 0 && lock.l_type != F_UNLCK;
 	return result < 0 ? errno : 0;
 }
