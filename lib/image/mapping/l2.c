@@ -50,7 +50,7 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 
 	if (p->entry_bytes == sizeof(uint64_t)) {
 		for (; count < last; count++)
-			if (q2_load_be64(p->bytes + count * WORD_BYTES) != (entry += step))
+			if (q2_load_be64(p->bytes + count * sizeof(uint64_t)) != (entry += step))
 				break;
 		return count;
 	}
