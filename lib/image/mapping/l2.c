@@ -48,9 +48,9 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	const uint64_t subclusters = load_subclusters(p, 0);
 	const uint64_t last = p->entries < most ? p->entries : most;
 
-	if (p->entry_bytes == WORD_BYTES) {
+	if (p->entry_bytes == sizeof(uint64_t)) {
 		for (; count < last; count++)
-			if (q2_load_be64(p->bytes + count * WORD_BYTES) != (entry += step))
+			if (q2_load_be64(p->bytes + count * sizeof(uint64_t)) != (entry += step))
 				break;
 		return count;
 	}
