@@ -143,7 +143,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, const struct act *act
 	struct qcow2_bitmap_file file;
 	struct qcow2_bytes bits;
 
-	if (qcow2_bitmap_file_open(bytes, &file, &bits, err)) {
+	if (qcow2_bitmap_file_parse(bytes, &file, &bits, err)) {
 		size_t used = strlen(err->text);
 
 		snprintf(err->text + used, sizeof(err->text) - used,

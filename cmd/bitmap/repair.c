@@ -69,7 +69,7 @@ static struct kept_repair *next(struct bitmap_repairs *repairs)
 	return &repairs->list[repairs->count];
 }
 
-static void hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
+static int hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 {
 	struct bitmap_repairs *repairs = opaque;
 	struct kept_repair *kept = next(repairs);
@@ -79,7 +79,7 @@ static void hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 		repairs->left_to_drop += !repair->can_be_dirty;
 	}
 	if (!kept)
-		return;
+		return 0;
 	*kept = (struct kept_repair){
 		.has_bitmap = repair->has_bitmap,
 		.index = repair->index,
@@ -93,10 +93,11 @@ static void hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 	if (repair->what)
 		strncpy(kept->what, repair->what, WHAT_MAX - 1);
 	if (!kept->name)
-		return;
+		return 0;
 	if (repair->name.size > 0)
 		memcpy(kept->name, repair->name.data, repair->name.size);
 	repairs->count++;
+	return 0;
 }
 
 static struct qcow2_bytes name_of(const struct kept_repair *kept)
@@ -228,6 +229,7 @@ static int plan_repair(struct change *change)
 	struct bitmap_repairs *repairs = (struct bitmap_repairs *)(uintptr_t)change->report.repairs;
 	struct qcow2_bytes *names = calloc(run->name_count + 1, sizeof(*names));
 	struct qcow2_bitmap_repair_options how = {
+		.size = sizeof(how),
 		.drop_bad = run->drop_bad,
 		.assume_dirty = run->assume_dirty,
 		.names = names,

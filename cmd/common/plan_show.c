@@ -106,7 +106,7 @@ void plan_show_refusals(struct spool *out, const struct qcow2_plan_verdict *verd
 			const char *before)
 {
 	for (size_t i = 0; i < verdict->refusal_count; i++) {
-		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+		const struct qcow2_refusal *refusal = verdict->refusals[i];
 		char text[640];
 
 		spool_print(out, "%s%s%s%s\n", before, refusal->guard->id,
@@ -128,16 +128,16 @@ static void show_verdict(struct spool *out, const struct plan_report *report, bo
 
 	if (!verdict)
 		return;
-	if (verdict->opened_before)
-		show_result(out, "before", &verdict->before);
-	if (verdict->not_opened.code != QCOW2_ERROR_NONE)
-		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened.text);
+	if (verdict->before)
+		show_result(out, "before", verdict->before);
+	if (verdict->not_opened)
+		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened->text);
 	else
-		show_result(out, "after", &verdict->after);
+		show_result(out, "after", verdict->after);
 	plan_show_refusals(out, verdict, "refused: ");
 	for (size_t i = 0; i < report->problems->count; i++) {
 		spool_text(out, "adds: ");
-		problem_print(out, &report->problems->kept[i], colour);
+		problem_print(out, report->problems->kept[i], colour);
 		spool_text(out, "\n");
 	}
 }
@@ -179,25 +179,26 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 {
 	size_t count = qcow2_plan_count(report->plan);
 	struct stretch stretch = {0};
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	for (size_t i = 0; i < count; i++) {
 		if (qcow2_plan_at(report->plan, i, &write, err))
 			return -1;
-		if (!goes_on(&stretch, &write)) {
+		if (!goes_on(&stretch, write)) {
 			show_stretch(out, &stretch, count);
-			stretch = (struct stretch){
-				.first = i + 1, .phase = write.phase, .offset = write.offset_bytes};
-			snprintf(stretch.why, sizeof(stretch.why), "%s", write.why);
+			stretch = (struct stretch){.first = i + 1,
+						   .phase = write->phase,
+						   .offset = write->offset_bytes};
+			snprintf(stretch.why, sizeof(stretch.why), "%s", write->why);
 		}
 		stretch.last = i + 1;
-		stretch.size += write.new_bytes.size;
+		stretch.size += write->new_bytes.size;
 		if (!report->dry_run)
 			continue;
 		/* Each with its bytes. */
 		show_stretch(out, &stretch, count);
 		stretch.first = 0;
-		plan_show_hex(out, write.offset_bytes, write.old_bytes, write.new_bytes, colour);
+		plan_show_hex(out, write->offset_bytes, write->old_bytes, write->new_bytes, colour);
 	}
 	show_stretch(out, &stretch, count);
 	return 0;
@@ -240,7 +241,7 @@ static void text(struct json *json, const char *key, const char *value)
 
 static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	json_key(json, "writes");
 	json_begin_array(json);
@@ -248,24 +249,24 @@ static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2
 		if (qcow2_plan_at(plan, i, &write, err))
 			return -1;
 		json_begin_object(json);
-		text(json, "phase", plan_phase_name(write.phase));
-		number(json, "offset", write.offset_bytes);
-		text(json, "why", write.why);
+		text(json, "phase", plan_phase_name(write->phase));
+		number(json, "offset", write->offset_bytes);
+		text(json, "why", write->why);
 		json_key(json, "old");
-		json_hex(json, write.old_bytes);
+		json_hex(json, write->old_bytes);
 		json_key(json, "new");
-		json_hex(json, write.new_bytes);
+		json_hex(json, write->new_bytes);
 		json_end_object(json);
 	}
 	json_end_array(json);
 	return 0;
 }
 
-static void write_result(struct json *json, const char *key, bool there,
+static void write_result(struct json *json, const char *key,
 			 const struct qcow2_check_result *result)
 {
 	json_key(json, key);
-	if (!there) {
+	if (!result) {
 		json_null(json);
 		return;
 	}
@@ -281,7 +282,7 @@ static void write_refusals(struct json *json, const struct qcow2_plan_verdict *v
 	json_key(json, "refusals");
 	json_begin_array(json);
 	for (size_t i = 0; i < verdict->refusal_count; i++) {
-		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+		const struct qcow2_refusal *refusal = verdict->refusals[i];
 
 		json_begin_object(json);
 		text(json, "guard", refusal->guard->id);
@@ -305,16 +306,16 @@ static void write_verdict(struct json *json, const struct plan_report *report)
 		return;
 	}
 	json_begin_object(json);
-	write_result(json, "before", verdict->opened_before, &verdict->before);
-	write_result(json, "after", verdict->not_opened.code == QCOW2_ERROR_NONE, &verdict->after);
+	write_result(json, "before", verdict->before);
+	write_result(json, "after", verdict->after);
 	json_key(json, "adds-problems");
 	json_bool(json, verdict->adds_problems);
 	json_key(json, "problems");
 	json_begin_array(json);
 	for (size_t i = 0; i < report->problems->count; i++) {
 		json_begin_object(json);
-		problem_json_members(json, &report->problems->kept[i]);
-		problem_json_place(json, &report->problems->kept[i]);
+		problem_json_members(json, report->problems->kept[i]);
+		problem_json_place(json, report->problems->kept[i]);
 		json_end_object(json);
 	}
 	json_end_array(json);

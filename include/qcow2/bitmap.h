@@ -92,8 +92,8 @@ struct qcow2_bitmap_health;
  * nothing else of the image. Errors: QCOW2_ERROR_BROKEN (the geometry is insane),
  * QCOW2_ERROR_MEMORY. To be used by one thread at a time.
  */
-QCOW2_API int qcow2_bitmap_health_new(const struct qcow2_image *image,
-				      struct qcow2_bitmap_health **out, struct qcow2_error *err);
+QCOW2_API int qcow2_bitmap_health_open(const struct qcow2_image *image,
+				       struct qcow2_bitmap_health **out, struct qcow2_error *err);
 
 /*
  * Tells what is wrong with one bitmap, which an iterator over the directory has just given: its
@@ -101,13 +101,13 @@ QCOW2_API int qcow2_bitmap_health_new(const struct qcow2_image *image,
  * find equal names and shared tables. Errors: QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT,
  * QCOW2_ERROR_MEMORY.
  */
-QCOW2_API int
-qcow2_bitmap_health_examine(struct qcow2_bitmap_health *health, const struct qcow2_bitmap *bitmap,
-			    void (*problem)(void *opaque, const struct qcow2_problem *problem),
-			    void *opaque, struct qcow2_error *err);
+QCOW2_API int qcow2_bitmap_health_examine(struct qcow2_bitmap_health *health,
+					  const struct qcow2_bitmap *bitmap,
+					  qcow2_problem_callback problem, void *opaque,
+					  struct qcow2_error *err);
 
 /* NULL is fine. */
-QCOW2_API void qcow2_bitmap_health_free(struct qcow2_bitmap_health *health);
+QCOW2_API void qcow2_bitmap_health_close(struct qcow2_bitmap_health *health);
 
 QCOW2_END_DECLS
 

@@ -107,7 +107,7 @@ QCOW2_API int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qco
  * The same from a whole file of bitmap_file.h, which says what it is about. A bitmap that is not
  * there is added, with the file's granularity, enabled if it was. Errors: QCOW2_ERROR_ARGUMENT (the
  * disk has another size, or the bitmap is there and has another granularity), those of
- * qcow2_bitmap_file_open().
+ * qcow2_bitmap_file_parse().
  */
 QCOW2_API int qcow2_bitmap_import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 				       struct qcow2_bytes file, struct qcow2_error *err);
@@ -125,6 +125,7 @@ enum qcow2_bitmap_remedy {
 
 /* Something that is wrong with the bitmaps; views live during the call only. */
 struct qcow2_bitmap_treatment {
+	size_t size;     /* set by the library */
 	bool has_bitmap; /* false: it is the directory or the extension */
 	uint64_t index;
 	struct qcow2_bytes name;
@@ -138,12 +139,13 @@ struct qcow2_bitmap_treatment {
 };
 
 struct qcow2_bitmap_repair_options {
+	size_t size;       /* sizeof(struct qcow2_bitmap_repair_options) */
 	bool drop_bad;     /* drop bitmaps that cannot be mended, or are stale */
 	bool assume_dirty; /* make the named bitmaps, or all that are stale or beyond mending,
 			      dirty; where it can be, this comes before drop_bad */
 	const struct qcow2_bytes *names; /* for assume_dirty */
 	size_t name_count;
-	void (*tell)(void *opaque, const struct qcow2_bitmap_treatment *repair); /* may be NULL */
+	int (*tell)(void *opaque, const struct qcow2_bitmap_treatment *treatment);
 	void *opaque;
 };
 

@@ -69,8 +69,8 @@ QCOW2_API bool qcow2_bitmap_file_begins(struct qcow2_bytes bytes);
  * (a later version, or unknown flags), QCOW2_ERROR_BROKEN (cut, too long, or changed since it was
  * written). The errors speak of "the export".
  */
-QCOW2_API int qcow2_bitmap_file_open(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
-				     struct qcow2_bytes *bits, struct qcow2_error *err);
+QCOW2_API int qcow2_bitmap_file_parse(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
+				      struct qcow2_bytes *bits, struct qcow2_error *err);
 
 QCOW2_END_DECLS
 

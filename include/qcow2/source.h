@@ -15,6 +15,7 @@ struct qcow2_source;
 
 /* What a caller's own backend provides. */
 struct qcow2_source_ops {
+	size_t size; /* sizeof(struct qcow2_source_ops) */
 	/*
 	 * Reads exactly size bytes at offset_bytes into buffer; never asked to pass the end that
 	 * the source was made with. Returns 0, or an errno value (> 0) when it cannot.

@@ -31,6 +31,7 @@ struct qcow2_undo;
 
 /* What an undo file says of itself. Texts are as stored: not safe for a terminal. */
 struct qcow2_undo_info {
+	size_t size; /* set by the library */
 	enum qcow2_undo_state state;
 	struct qcow2_bytes image_path; /* as the change was told it; absolute from the command */
 	struct qcow2_bytes command;    /* what was done, one line */
@@ -45,6 +46,7 @@ struct qcow2_undo_info {
 
 /* A place that an undo puts back; views live until the next call. */
 struct qcow2_undo_piece {
+	size_t size; /* set by the library */
 	uint64_t offset_bytes;
 	struct qcow2_bytes old_bytes; /* what is put back; what passes the old end is cut off */
 	struct qcow2_bytes new_bytes; /* what the edit left; what passes the new end is zeros */
@@ -64,14 +66,14 @@ QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct 
 QCOW2_API void qcow2_undo_close(struct qcow2_undo *undo);
 
 /* Fills *out; its texts live as long as the undo file is open. */
-QCOW2_API void qcow2_undo_describe(const struct qcow2_undo *undo, struct qcow2_undo_info *out);
+QCOW2_API const struct qcow2_undo_info *qcow2_undo_describe(const struct qcow2_undo *undo);
 
 /*
  * The piece of that index, below info.pieces, in the order of the image. Errors:
  * QCOW2_ERROR_BROKEN, QCOW2_ERROR_LIMIT (over 2^23 records), QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
  */
-QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_piece *out,
-			    struct qcow2_error *err);
+QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index,
+			    const struct qcow2_undo_piece **out, struct qcow2_error *err);
 
 /* Whether a source is the very file or device that the change was made to. */
 QCOW2_API bool qcow2_undo_is_of(const struct qcow2_undo *undo, const struct qcow2_source *image);
@@ -90,6 +92,7 @@ enum qcow2_undo_flags {
 
 /* How to undo; all zeros undoes the very file that was changed. */
 struct qcow2_undo_options {
+	size_t size;    /* sizeof(struct qcow2_undo_options) */
 	unsigned flags; /* of enum qcow2_undo_flags */
 	/*
 	 * Undo files of later changes of the image, as far as they are known. Those that were
@@ -111,6 +114,7 @@ enum qcow2_undo_doubt {
 
 /* What an undo would do, or has done. */
 struct qcow2_undo_result {
+	size_t size;                 /* sizeof(struct qcow2_undo_result) */
 	bool is_undone;              /* nothing has to be done: it was undone before */
 	bool is_exact;               /* every byte becomes what it was before the change */
 	enum qcow2_undo_doubt doubt; /* the first that there was, even if the undo is exact */

@@ -25,6 +25,7 @@ enum qcow2_layout {
 
 /* A structure or a list that begins. */
 struct qcow2_node {
+	size_t size;       /* set by the library */
 	const char *key;   /* name of the member in the enclosing structure; NULL inside a list */
 	const char *title; /* heading for people (of rows: of their numbers), or NULL */
 	const struct qcow2_structure *structure; /* NULL for lists and derived groups */
@@ -55,6 +56,7 @@ enum qcow2_audience {
 
 /* A field that is shown. All pointers are valid during the callback only. */
 struct qcow2_value {
+	size_t size;      /* set by the library */
 	const char *name; /* as the specification spells it */
 	enum qcow2_value_kind kind;
 	enum qcow2_audience audience;
@@ -68,12 +70,13 @@ struct qcow2_value {
 
 /* What is told. Each function returns 0 to go on, anything else to stop the walk. */
 struct qcow2_visitor {
+	size_t size; /* sizeof(struct qcow2_visitor) */
 	int (*begin_struct)(void *opaque, const struct qcow2_node *node);
 	int (*end_struct)(void *opaque, const struct qcow2_node *node);
 	int (*begin_list)(void *opaque, const struct qcow2_node *node);
 	int (*end_list)(void *opaque, const struct qcow2_node *node);
 	int (*field)(void *opaque, const struct qcow2_value *value);
-	int (*problem)(void *opaque, const struct qcow2_problem *problem);
+	qcow2_problem_callback problem;
 };
 
 struct qcow2_selection;

@@ -6,6 +6,8 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/sized.h"
+#include "check/check.h"
 #include "check/internal.h"
 
 #define THREADS_MAX        16
@@ -13,13 +15,12 @@
 /* Metadata may claim so much beyond what the file stores; a hostile one may claim anything. */
 #define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
 
-static void count_problems(struct qcow2_check_result *result, enum qcow2_problem_id id,
-			   uint64_t times)
+static void count_problems(struct qcow2_check *check, enum qcow2_problem_id id, uint64_t times)
 {
-	size_t count;
+	struct qcow2_check_result *result = check->result;
 
-	result->by_kind[id] += times;
-	switch (qcow2_problem_kinds(&count)[id].severity) {
+	check->by_kind[id] += times;
+	switch (qcow2_problem_kind_get(id)->severity) {
 	case QCOW2_CORRUPTION:
 		result->corruptions += times;
 		break;
@@ -35,10 +36,8 @@ static void count_problems(struct qcow2_check_result *result, enum qcow2_problem
 static uint64_t told_most(const struct qcow2_check *check, enum qcow2_problem_id id)
 {
 	const struct qcow2_check_options *options = check->options;
-	size_t count;
 
-	if (!options->problem ||
-	    (options->only && options->only != &qcow2_problem_kinds(&count)[id]))
+	if (!options->problem || (options->only && options->only->number != (unsigned)id))
 		return 0;
 	return options->max_per_kind ? options->max_per_kind : UINT64_MAX;
 }
@@ -49,15 +48,24 @@ static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 	struct qcow2_check *check = opaque;
 	if (check->naming)
 		return false;
-	count_problems(check->result, id, 1);
-	return check->result->by_kind[id] <= told_most(check, id);
+	count_problems(check, id, 1);
+	return check->by_kind[id] <= told_most(check, id);
 }
 
 static void problem_found(void *opaque, const struct qcow2_problem *problem)
 {
-	struct qcow2_check *check = opaque;
+	q2_check_tell(opaque, problem);
+}
 
-	check->options->problem(check->options->opaque, problem);
+void q2_check_tell(struct qcow2_check *check, const struct qcow2_problem *problem)
+{
+	if (!check->stopped)
+		check->stopped = check->options->problem(check->options->opaque, problem) != 0;
+}
+
+static int fail_stopped(struct qcow2_check *check)
+{
+	return q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 }
 
 int q2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err)
@@ -73,11 +81,12 @@ bool q2_check_progress(struct qcow2_check *check)
 {
 	uint64_t done = check->done_bytes;
 
-	if (!check->options->progress ||
-	    !check->options->progress(check->options->opaque, done,
-				      done > check->total_bytes ? done : check->total_bytes))
+	if (!check->stopped &&
+	    (!check->options->progress ||
+	     !check->options->progress(check->options->opaque, done,
+				       done > check->total_bytes ? done : check->total_bytes)))
 		return true;
-	q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	fail_stopped(check);
 	return false;
 }
 
@@ -201,7 +210,7 @@ static void sum_up(struct qcow2_check *check)
 	uint64_t highest = check->workers[0].highest_cluster;
 
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
-		count_problems(result, q2_bad_id(kind), check->workers[0].bad[kind].total);
+		count_problems(check, q2_bad_id(kind), check->workers[0].bad[kind].total);
 	result->clusters_checked = true;
 	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
 	/* As for QEMU, which cuts the disk to sectors. */
@@ -247,8 +256,8 @@ static int check_clusters(struct qcow2_check *check)
 	return q2_check_tell_clusters(check);
 }
 
-int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
-		struct qcow2_check_result *result, struct qcow2_error *err)
+int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
+	     struct q2_check_totals *totals, struct qcow2_error *err)
 {
 	static const struct qcow2_check_options defaults;
 	struct qcow2_error ignored;
@@ -257,14 +266,15 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 		.header = qcow2_image_header(image),
 		.geometry = qcow2_image_geometry(image),
 		.options = options ? options : &defaults,
-		.result = result,
+		.result = &totals->sum,
+		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
 		.claim = count_claim,
 	};
 	int failed = 0;
 
-	*result = (struct qcow2_check_result){0};
-	result->has_data_file =
+	*totals = (struct q2_check_totals){.sum = {.size = sizeof(totals->sum)}};
+	totals->sum.has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
 		check.bad_left[kind] = told_most(&check, q2_bad_id(kind));
@@ -279,5 +289,40 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);
 	release(&check);
-	return failed;
+	return check.stopped && !failed ? fail_stopped(&check) : failed;
+}
+
+int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		struct qcow2_check_result **out, struct qcow2_error *err)
+{
+	struct qcow2_check_options mine;
+	struct q2_check_totals *totals;
+
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
+	totals = q2_alloc(sizeof(*totals));
+	if (!totals)
+		return q2_fail_memory(err);
+	if (q2_check(image, &mine, totals, err)) {
+		q2_free(totals);
+		return -1;
+	}
+	if (out)
+		*out = &totals->sum;
+	else
+		q2_free(totals);
+	return 0;
+}
+
+uint64_t qcow2_check_result_count(const struct qcow2_check_result *result, unsigned number)
+{
+	/* The library alone makes results, and each is the first member of totals. */
+	const struct q2_check_totals *totals = (const void *)result;
+
+	return number < Q2_PROBLEM_NUMBERS ? totals->by_kind[number] : 0;
+}
+
+void qcow2_check_result_free(struct qcow2_check_result *result)
+{
+	q2_free(result);
 }

@@ -148,6 +148,7 @@ struct qcow2_check {
 	const struct qcow2_geometry *geometry;
 	const struct qcow2_check_options *options;
 	struct qcow2_check_result *result;
+	uint64_t *by_kind; /* problems of each kind, indexed by enum qcow2_problem_id */
 	struct qcow2_error *err;
 	struct q2_reporter reporter; /* muted while owners are named */
 	struct q2_hash_key hash_key;
@@ -173,6 +174,7 @@ struct qcow2_check {
 	bool naming;
 	bool digesting;     /* metadata that is read goes into the workers' digests */
 	bool digest_is_cut; /* a bound on what is read kept some metadata out of them */
+	bool stopped;       /* the callback for problems wants no more */
 };
 
 /* Adds metadata that a worker has read to its digest. */
@@ -189,6 +191,9 @@ int q2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err);
 
 /* A thread has failed, or progress wants to stop: fills check->err with why. Returns -1. */
 int q2_check_worker_failed(struct qcow2_check *check);
+
+/* Hands a problem to the caller, until the caller wants no more. */
+void q2_check_tell(struct qcow2_check *check, const struct qcow2_problem *problem);
 
 /* Tells the caller how far the check is; false if it shall stop. Only for the calling thread. */
 bool q2_check_progress(struct qcow2_check *check);

@@ -69,6 +69,7 @@ enum qcow2_part_of q2_check_part_of(const struct q2_bad_owner *owner, uint64_t *
 static void fill_owner(const struct qcow2_check *check, const struct names *names,
 		       const struct q2_bad_owner *bad, struct qcow2_owner *owner)
 {
+	owner->size = sizeof(*owner);
 	owner_path(bad, owner->where, sizeof(owner->where));
 	owner->part_of = q2_check_part_of(bad, &owner->part_of_index);
 	if (owner->part_of == QCOW2_PART_OF_IMAGE)
@@ -95,13 +96,15 @@ static int by_cluster(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static void tell(const struct qcow2_check *check, const struct names *names,
+static void tell(struct qcow2_check *check, const struct names *names,
 		 const struct q2_bad_cluster *item)
 {
-	size_t count;
+	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX] = {0};
+	const struct qcow2_owner *pointers[QCOW2_PROBLEM_OWNERS_MAX];
 	uint64_t per_block = check->geometry->refcount_block_entries;
 	struct qcow2_problem problem = {
-		.kind = &qcow2_problem_kinds(&count)[item->id],
+		.size = sizeof(problem),
+		.kind = qcow2_problem_kind_get(item->id),
 		.offset_bytes = item->cluster << check->geometry->cluster_bits,
 		.has_found = true,
 		.found = item->refcount,
@@ -109,6 +112,7 @@ static void tell(const struct qcow2_check *check, const struct names *names,
 		.expected = item->count,
 		.owner_count = item->owner_count,
 		.owners_total = item->owners_total,
+		.owners = pointers,
 	};
 
 	if (item->id == QCOW2_PROBLEM_REFCOUNT_OVERFLOW) {
@@ -119,8 +123,10 @@ static void tell(const struct qcow2_check *check, const struct names *names,
 	if (item->id == QCOW2_PROBLEM_COPIED_SET || item->id == QCOW2_PROBLEM_COPIED_CLEAR ||
 	    item->id == QCOW2_PROBLEM_CLUSTER_OWNERS)
 		problem.expectation = QCOW2_EXPECT_NOTHING;
-	for (unsigned i = 0; i < item->owner_count; i++)
-		fill_owner(check, names, &item->owners[i], &problem.owners[i]);
+	for (unsigned i = 0; i < item->owner_count; i++) {
+		fill_owner(check, names, &item->owners[i], &owners[i]);
+		pointers[i] = &owners[i];
+	}
 	if (item->owner_count > 0) {
 		problem.has_guest = item->owners[0].has_guest;
 		problem.guest_byte = item->owners[0].guest_byte;
@@ -128,7 +134,7 @@ static void tell(const struct qcow2_check *check, const struct names *names,
 	}
 	snprintf(problem.where, sizeof(problem.where), "refcounts/%" PRIu64 "/%" PRIu64,
 		 item->cluster / per_block, item->cluster % per_block);
-	check->options->problem(check->options->opaque, &problem);
+	q2_check_tell(check, &problem);
 }
 
 /* The first cluster from which on a list that was cut may lack some that are to be told. */

@@ -5,6 +5,7 @@
 
 #include <qcow2/edit.h>
 
+#include "check/check.h"
 #include "plan/intents.h"
 #include "plan/segments.h"
 #include "plan/store.h"
@@ -52,6 +53,7 @@ struct qcow2_plan {
 	size_t now_size;
 	uint8_t *shown; /* of the write that was asked for last: new bytes, old bytes */
 	char shown_why[QCOW2_WHY_MAX];
+	struct qcow2_write shown_write;
 	struct q2_plan_digests digests; /* of the plan as it is now, if they are known */
 	bool is_broken;                 /* memory was short: it does not hold what it should */
 	struct q2_intents intents;
@@ -71,13 +73,13 @@ int q2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8
  */
 int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err);
 /* Takes them from two checks that were asked for digests. */
-void q2_plan_note_digests(struct qcow2_plan *plan, const struct qcow2_check_result *before,
-			  const struct qcow2_check_result *after);
+void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			  const struct q2_check_totals *after);
 /*
- * Checks a source for its digest; result->has_digest says whether there is one. Errors:
+ * Checks a source for its digest; totals->sum.has_digest says whether there is one. Errors:
  * QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO; what is no image, or one too odd to be checked, has none.
  */
-int q2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *result,
+int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
 		       struct qcow2_error *err);
 
 /* The write that comes at that place, below plan->count, in the order in which they are made. */

@@ -80,7 +80,7 @@ def check_example(out, env, source, flags, how, library_path):
 def check_cplusplus(out, env, flags):
     headers = sorted(os.path.basename(h) for h in glob.glob(report.path("include/qcow2/*.h")))
     lines = [f"#include <qcow2/{h}>" for h in headers]
-    lines.append("int main() { return qcow2_problem_find(qcow2_version()) != nullptr; }")
+    lines.append("int main() { return qcow2_problem_kind_find(qcow2_version()) != nullptr; }")
     status, text = report.run(["g++", "-std=c++17", "-Wall", "-Werror", "-x", "c++", "-",
                                "-x", "none", *flags, "-o", os.path.join(STAGE, "cplusplus")],
                               env=env, stdin="\n".join(lines).encode())

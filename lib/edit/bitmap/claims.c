@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "check/check.h"
 #include "plan/plan.h"
 
 #define AUTOCLEAR_AT 88
@@ -30,7 +31,7 @@ struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
 		return NULL;
 	trust->image = image;
 	trust->geometry = qcow2_image_geometry(image);
-	trust->directory = QCOW2_PROBLEM_COUNT;
+	trust->directory = QCOW2_PROBLEM_NONE;
 	q2_vector_init(&trust->claims, sizeof(struct q2_bitmap_claim), CLAIMS_MOST);
 	q2_vector_init(&trust->faults, sizeof(struct q2_bitmap_fault), 2 * CLAIMS_MOST);
 	q2_vector_init(&trust->bitmaps, sizeof(struct q2_trusted_bitmap), BITMAPS_MOST);
@@ -132,26 +133,26 @@ static bool is_claimed(const void *opaque, uint64_t cluster)
 }
 
 /* A cluster that is counted, and that nobody but bitmaps refers to. */
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct q2_bitmap_trust *trust = opaque;
 	uint64_t cluster = problem->offset_bytes >> trust->geometry->cluster_bits;
 	struct q2_bitmap_claim *claim;
 
 	if (problem->expected != 0)
-		return;
+		return 0;
 	for (size_t at = find_claim(trust, cluster);
 	     (claim = claim_at(trust, at)) && claim->cluster == cluster; at++)
 		claim->fault =
-			problem->found == 1 ? QCOW2_PROBLEM_COUNT : QCOW2_PROBLEM_REFCOUNT_HIGH;
+			problem->found == 1 ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_HIGH;
+	return 0;
 }
 
 static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *without,
 			struct qcow2_error *err)
 {
-	size_t kinds;
 	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
 		.wants_cluster = is_claimed,
 		.problem = hear,
 		.opaque = trust,
@@ -163,17 +164,17 @@ static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *witho
 		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET,
 		QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
 	};
-	struct qcow2_check_result result;
+	struct q2_check_totals totals;
 	uint64_t mine = 0;
 
-	if (qcow2_check(without, NULL, &result, err))
+	if (q2_check(without, NULL, &totals, err))
 		return -1;
-	trust->refcounts_low |= result.by_kind[QCOW2_PROBLEM_REFCOUNT_LOW] > 0 ||
-				result.by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW] > 0;
+	trust->refcounts_low |= totals.by_kind[QCOW2_PROBLEM_REFCOUNT_LOW] > 0 ||
+				totals.by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW] > 0;
 	for (size_t i = 0; i < sizeof(of_bitmaps) / sizeof(of_bitmaps[0]); i++)
-		mine += result.by_kind[of_bitmaps[i]];
-	trust->others_sound = result.clusters_checked && result.corruptions == mine;
-	return trust->claims.count == 0 ? 0 : qcow2_check(without, &how, &result, err);
+		mine += totals.by_kind[of_bitmaps[i]];
+	trust->others_sound = totals.sum.clusters_checked && totals.sum.corruptions == mine;
+	return trust->claims.count == 0 ? 0 : q2_check(without, &how, &totals, err);
 }
 
 /* The image as a program sees it that knows no bitmaps. */
@@ -187,7 +188,7 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 	int failed;
 
 	q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
-	if (qcow2_plan_new(qcow2_image_source(trust->image), &plan, err))
+	if (qcow2_plan_open(qcow2_image_source(trust->image), &plan, err))
 		return -1;
 	failed = qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
 				  (struct qcow2_bytes){raw, sizeof(raw)}, "", err) ||
@@ -195,7 +196,7 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 		 check_others(trust, without, err);
 	qcow2_image_close(without);
 	qcow2_source_close(view);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	return failed ? -1 : 0;
 }
 
@@ -241,7 +242,7 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 	/* What is counted too often may still be what it was. */
 	bitmap->foreign_table |= id != QCOW2_PROBLEM_REFCOUNT_HIGH;
 	/* The other reasons do not ask for a decision. */
-	if (bitmap->whole == QCOW2_PROBLEM_COUNT || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
+	if (bitmap->whole == QCOW2_PROBLEM_NONE || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_TABLE_SIZE)
 		bitmap->whole = id;
@@ -265,14 +266,14 @@ static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *tabl
 	}
 	if (end - first > 1)
 		id = QCOW2_PROBLEM_CLUSTER_OWNERS;
-	for (size_t at = first; at < end && id != QCOW2_PROBLEM_COUNT; at++) {
+	for (size_t at = first; at < end && id != QCOW2_PROBLEM_NONE; at++) {
 		const struct q2_bitmap_claim *claim = claim_at(trust, at);
 
 		/*
 		 * Data and tables are never written where a directory is: if the cluster holds one,
 		 * it is the other bitmap's pointer that is wrong.
 		 */
-		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_COUNT)
+		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_NONE)
 			continue;
 		if (take_fault(trust, claim, id, err))
 			return -1;
@@ -330,7 +331,7 @@ enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64
 		return QCOW2_PROBLEM_CLUSTER_OWNERS;
 	if (trust->duplicate)
 		return QCOW2_PROBLEM_EXTENSION_DUPLICATE;
-	if (trust->directory != QCOW2_PROBLEM_COUNT && bitmap->whole != QCOW2_PROBLEM_BITMAP_TYPE &&
+	if (trust->directory != QCOW2_PROBLEM_NONE && bitmap->whole != QCOW2_PROBLEM_BITMAP_TYPE &&
 	    bitmap->whole != QCOW2_PROBLEM_BITMAP_GRANULARITY)
 		return trust->directory;
 	return bitmap->whole;
@@ -340,7 +341,7 @@ bool q2_trust_table(const struct q2_bitmap_trust *trust, uint64_t index)
 {
 	const struct q2_trusted_bitmap *bitmap = q2_claims_bitmap(trust, index);
 
-	if (!bitmap || trust->incomplete || trust->directory != QCOW2_PROBLEM_COUNT)
+	if (!bitmap || trust->incomplete || trust->directory != QCOW2_PROBLEM_NONE)
 		return false;
 	return !bitmap->foreign_table && bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_OFFSET &&
 	       bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
@@ -375,7 +376,7 @@ enum qcow2_problem_id q2_trust_entry(const struct q2_bitmap_trust *trust, uint64
 	if (fault && fault->who.entry == entry)
 		return fault->id;
 	return q2_claims_bitmap(trust, bitmap)->tail_entry == entry ? QCOW2_PROBLEM_BITMAP_DATA_TAIL
-								    : QCOW2_PROBLEM_COUNT;
+								    : QCOW2_PROBLEM_NONE;
 }
 
 enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t bitmap)
@@ -387,7 +388,7 @@ enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t
 		return fault->id;
 	return q2_claims_bitmap(trust, bitmap)->tail_entry != UINT32_MAX
 		       ? QCOW2_PROBLEM_BITMAP_DATA_TAIL
-		       : QCOW2_PROBLEM_COUNT;
+		       : QCOW2_PROBLEM_NONE;
 }
 
 bool q2_trust_has(const struct q2_bitmap_trust *trust, uint64_t bitmap, enum qcow2_problem_id id)

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "edit/bitmap/walk.h"
 
 #define EXTENSION_BYTES 24
@@ -19,17 +20,15 @@
 
 const struct qcow2_problem_kind *q2_bitmap_repair_kind(enum qcow2_problem_id id)
 {
-	size_t count;
-
-	return &qcow2_problem_kinds(&count)[id];
+	return qcow2_problem_kind_get(id);
 }
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct q2_bitmap_repair_run *r = opaque;
-	size_t count;
 
-	r->kinds[problem->kind - qcow2_problem_kinds(&count)] = true;
+	r->kinds[problem->kind->number] = true;
+	return 0;
 }
 
 void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
@@ -46,7 +45,9 @@ void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
 		treatment.index = r->bitmap->index;
 		treatment.name = r->bitmap->name;
 	}
-	r->options->tell(r->options->opaque, &treatment);
+	treatment.size = sizeof(treatment);
+	if (r->options->tell(r->options->opaque, &treatment))
+		r->stopped = true;
 }
 
 void q2_bitmap_repair_tell(struct q2_bitmap_repair_run *r, const struct qcow2_problem_kind *kind,
@@ -357,7 +358,7 @@ static int ask(const struct q2_bitmap_repair_run *r)
 
 static int repair(struct q2_bitmap_repair_run *r)
 {
-	if (qcow2_bitmap_health_new(r->editor->image, &r->health, r->err) ||
+	if (qcow2_bitmap_health_open(r->editor->image, &r->health, r->err) ||
 	    q2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
 		return -1;
 	r->editor->trust = r->trust;
@@ -365,6 +366,8 @@ static int repair(struct q2_bitmap_repair_run *r)
 	r->editor->careful |= q2_trust_refcounts_low(r->trust);
 	if (treat_all(r) || check_names(r) || ask(r))
 		return -1;
+	if (r->stopped)
+		return q2_fail(r->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 	if (!r->editor->changed)
 		return 0;
 	return qcow2_bitmap_editor_finish(r->editor, r->err) || q2_bitmap_repair_judge(r) ? -1 : 0;
@@ -374,16 +377,19 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 			struct qcow2_error *err)
 {
 	struct qcow2_error ignored;
-	struct q2_bitmap_repair_run r = {.options = options, .err = err ? err : &ignored};
+	struct qcow2_bitmap_repair_options mine;
+	struct q2_bitmap_repair_run r = {.options = &mine, .err = err ? err : &ignored};
 	int failed;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, r.err))
+		return -1;
 	if (intend(plan, r.err) || q2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
-	r.found = q2_alloc_array(options->name_count + 1, sizeof(*r.found));
+	r.found = q2_alloc_array(mine.name_count + 1, sizeof(*r.found));
 	failed = r.found ? repair(&r) : q2_fail_memory(r.err);
 	q2_bitmap_trust_free(r.trust);
-	qcow2_bitmap_health_free(r.health);
+	qcow2_bitmap_health_close(r.health);
 	qcow2_bitmap_editor_close(r.editor);
 	q2_free(r.found);
 	return failed;

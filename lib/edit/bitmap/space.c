@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "check/check.h"
 #include "edit/area.h"
 #include "edit/bitmap/editor.h"
 
@@ -247,7 +248,7 @@ static bool is_given_up(const void *opaque, uint64_t cluster)
 		       compare_clusters) != NULL;
 }
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct reclaim *reclaim = opaque;
 	uint64_t cluster = problem->offset_bytes >> reclaim->cluster_bits;
@@ -255,19 +256,19 @@ static void hear(void *opaque, const struct qcow2_problem *problem)
 	if (problem->expected == 0 &&
 	    q2_vector_push(&reclaim->unused, &cluster) != QCOW2_ERROR_NONE)
 		reclaim->failed = true;
+	return 0;
 }
 
 /* Only what a check that found nothing wrong calls unused is so. */
 static int check_rest(struct rest *rest, struct reclaim *reclaim)
 {
-	size_t kinds;
 	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
 		.wants_cluster = is_given_up,
 		.problem = hear,
 		.opaque = reclaim,
 	};
-	struct qcow2_check_result result = {.clusters_checked = false};
+	struct q2_check_totals totals = {.sum = {.clusters_checked = false}};
 	struct qcow2_source *view;
 	struct qcow2_image *image;
 	int failed;
@@ -276,13 +277,13 @@ static int check_rest(struct rest *rest, struct reclaim *reclaim)
 		return -1;
 	failed = qcow2_image_open(view, &image, rest->err);
 	if (!failed) {
-		failed = qcow2_check(image, &how, &result, rest->err);
+		failed = q2_check(image, &how, &totals, rest->err);
 		qcow2_image_close(image);
 	}
 	qcow2_source_close(view);
 	if (!failed && reclaim->failed)
 		failed = q2_fail_memory(rest->err);
-	if (!result.clusters_checked || result.corruptions > 0)
+	if (!totals.sum.clusters_checked || totals.sum.corruptions > 0)
 		q2_vector_clear(&reclaim->unused);
 	return failed;
 }
@@ -296,13 +297,13 @@ static int find_unused(struct qcow2_bitmap_editor *editor, struct reclaim *recla
 	if (editor->given_up.count == 0)
 		return 0;
 	qsort(editor->given_up.data, editor->given_up.count, sizeof(uint64_t), compare_clusters);
-	if (qcow2_plan_new(editor->view, &rest.plan, err))
+	if (qcow2_plan_open(editor->view, &rest.plan, err))
 		return -1;
 	rest.end = q2_div_ceil_u64(editor->geometry->file_size_bytes,
 				   editor->geometry->cluster_size_bytes)
 		   << editor->geometry->cluster_bits;
 	failed = lead(&rest) || check_rest(&rest, reclaim) ? -1 : 0;
-	qcow2_plan_free(rest.plan);
+	qcow2_plan_close(rest.plan);
 	if (reclaim->unused.count > 0)
 		qsort(reclaim->unused.data, reclaim->unused.count, sizeof(uint64_t),
 		      compare_clusters);
@@ -360,7 +361,7 @@ static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *e
 static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *text, size_t size)
 {
 	const struct q2_edited_bitmap *largest;
-	struct qcow2_check_result result = {.leaks = 0};
+	struct q2_check_totals totals;
 	char name[40];
 	uint64_t clusters;
 
@@ -368,10 +369,10 @@ static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *te
 		snprintf(text, size, "enlarge the device: its refcounts cannot be trusted");
 		return;
 	}
-	if (qcow2_check(editor->image, NULL, &result, NULL) == 0 && result.leaks > 0) {
+	if (q2_check(editor->image, NULL, &totals, NULL) == 0 && totals.sum.leaks > 0) {
 		snprintf(text, size,
 			 "%" PRIu64 " leaked ('qcow2 check' shows them), or enlarge the device",
-			 result.leaks);
+			 totals.sum.leaks);
 		return;
 	}
 	largest = find_largest(editor, &clusters);

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "check/check.h"
 #include "edit/area.h"
 #include "edit/bitmap/editor.h"
 
@@ -322,16 +323,17 @@ static bool may_free(const void *opaque, uint64_t cluster)
 }
 
 /* A leak among the clusters that may be freed: its refcount becomes what refers to it. */
-static void hear_leak(void *opaque, const struct qcow2_problem *problem)
+static int hear_leak(void *opaque, const struct qcow2_problem *problem)
 {
 	struct clearing *clearing = opaque;
 	struct qcow2_bitmap_editor *editor = clearing->editor;
 	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
 
 	if (clearing->failed)
-		return;
+		return 0;
 	if (q2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
 		clearing->failed = true;
+	return 0;
 }
 
 /*
@@ -340,15 +342,14 @@ static void hear_leak(void *opaque, const struct qcow2_problem *problem)
  */
 static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	size_t kinds;
 	struct clearing clearing = {.editor = editor, .err = err};
 	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
 		.wants_cluster = may_free,
 		.problem = hear_leak,
 		.opaque = &clearing,
 	};
-	struct qcow2_check_result result;
+	struct q2_check_totals totals;
 	struct qcow2_source *view;
 	struct qcow2_image *image;
 	uint64_t offset, clusters;
@@ -367,7 +368,7 @@ static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 		return -1;
 	failed = qcow2_image_open(view, &image, err);
 	if (!failed) {
-		failed = qcow2_check(image, &how, &result, err) || clearing.failed;
+		failed = q2_check(image, &how, &totals, err) || clearing.failed;
 		qcow2_image_close(image);
 	}
 	qcow2_source_close(view);

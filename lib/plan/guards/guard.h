@@ -6,11 +6,12 @@
 #include <qcow2/edit.h>
 
 #include "plan/guards/inventory.h"
+#include "plan/verdict.h"
 
 /* A plan, the image before it and after it, and what each has. */
 struct q2_trial {
 	struct qcow2_plan *plan;
-	struct qcow2_plan_verdict *verdict;
+	struct q2_verdict *verdict;
 	struct qcow2_image *before, *after; /* NULL: it is none */
 	/* If only its magic number or its version made it none: it as it was, but for those. */
 	struct qcow2_plan *restored;

@@ -33,6 +33,7 @@ struct qcow2_undo {
 	bool is_proved; /* the records below are read and their checksums are right */
 	struct q2_undo_records pieces, possible, freed;
 	uint8_t *buffer; /* of a piece: old, new */
+	struct qcow2_undo_piece piece;
 };
 
 /* Reads all records and proves them, unless that was done. */
@@ -96,8 +97,8 @@ struct q2_undoing {
 	bool is_old;       /* all places hold the bytes of before, as far as that is looked at */
 	bool is_marked;    /* an undo before this one left bitmaps in use */
 	bool is_untouched; /* its time proves that the file is as the change left it */
-	struct qcow2_check_result now, then; /* of the image, and of what it would be */
-	struct q2_undo_patches marks;        /* bits that an earlier undo may have patched */
+	struct q2_check_totals now, then; /* of the image, and of what it would be */
+	struct q2_undo_patches marks;     /* bits that an earlier undo may have patched */
 	struct q2_undo_patches patches;
 	struct qcow2_error *err;
 };
