@@ -9,7 +9,7 @@ import shutil
 from . import report
 
 STAGE = report.path("build/stage")
-VERSION = "0.1.0"
+VERSION = report.run([report.path("scripts/version")])[1].strip()
 STRICT = ["-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
