@@ -39,7 +39,8 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	int failed;
 
 	if (bitmap_find_usable(image, source, act->force, &entry, err) ||
-	    qcow2_dirty_extents_open(image, &entry, act->force, &extents, err)) {
+	    qcow2_dirty_extents_open(image, &entry, act->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0,
+				     &extents, err)) {
 		qcow2_bitmap_error(err, bitmap_bytes(source));
 		return -1;
 	}

@@ -39,7 +39,8 @@ static void read_extents(const struct qcow2_image *image,
 	unsigned count = 0;
 	int more;
 
-	if (qcow2_dirty_extents_open(image, entry, entry->flags & 1, &extents, &err))
+	if (qcow2_dirty_extents_open(image, entry, entry->flags & QCOW2_DIRTY_EXTENTS_LENIENT,
+				     &extents, &err))
 		return;
 	while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0 &&
 	       count++ < EXTENTS_MOST) {

@@ -190,7 +190,7 @@ def compare(heading, old, new):
                 return f"{name} is gone or has another value: " + BREAKS
         added = [name for name in new if name not in old]
         return f"it grows by {', '.join(added)}: {UPDATE}" if added else ""
-    return "" if old == new else f"was: {old['']}\nis: {new['']}\n" + BREAKS
+    return "" if old == new else f"was: {old[''][1]}\nis: {new[''][1]}\n" + BREAKS
 
 
 def check_layouts(out):

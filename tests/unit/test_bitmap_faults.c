@@ -104,7 +104,7 @@ static int find_open(const char *name, struct qcow2_dirty_extents **out)
 	struct qcow2_bitmap_dir_entry entry;
 
 	return qcow2_bitmap_find(image, text(name), &entry, &err) ||
-	       qcow2_dirty_extents_open(image, &entry, false, out, &err);
+	       qcow2_dirty_extents_open(image, &entry, 0, out, &err);
 }
 
 /* What is dirty in b and not in a: 0 if all of that was told. */

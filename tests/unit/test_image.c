@@ -4,6 +4,8 @@
 
 #include <qcow2/version.h>
 
+#include <stdio.h>
+
 static void assert_refused(size_t size, enum qcow2_error_code code)
 {
 	assert_int_equal(try_bytes(size), -1);

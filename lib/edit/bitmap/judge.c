@@ -147,7 +147,7 @@ static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after)
 	if (q2_trust_whole(c->after_trust, after->index) != QCOW2_PROBLEM_NONE ||
 	    q2_trust_any(c->after_trust, after->index) != QCOW2_PROBLEM_NONE)
 		return lost(c, 0);
-	if (qcow2_dirty_extents_open(c->after_image, &after->entry, false, &c->after, c->r->err))
+	if (qcow2_dirty_extents_open(c->after_image, &after->entry, 0, &c->after, c->r->err))
 		return -1;
 	c->extent = (struct qcow2_dirty_extent){.start_bytes = 0};
 	failed = compare(c);

@@ -174,7 +174,7 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 	int more = -1;
 
 	if (bits > 63 || !may_read(r, &old) ||
-	    qcow2_dirty_extents_open(r->editor->image, &old, false, &extents, r->err))
+	    qcow2_dirty_extents_open(r->editor->image, &old, 0, &extents, r->err))
 		return false;
 	e->entry.granularity_bits = (uint8_t)bits;
 	if (q2_bitmap_fill(r->editor, e, 0, r->err) == 0)

@@ -31,8 +31,8 @@ static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitma
 	struct qcow2_dirty_extent extent;
 	int more = 0;
 
-	*dirty = qcow2_dirty_extents_open(trial->after, &bitmap->entry, false, &extents,
-					  trial->err) == 0;
+	*dirty = qcow2_dirty_extents_open(trial->after, &bitmap->entry, 0, &extents, trial->err) ==
+		 0;
 	if (!*dirty)
 		return trial->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (*dirty && (more = qcow2_dirty_extents_next(extents, &extent, trial->err)) > 0)
