@@ -100,7 +100,6 @@ static bool keep_info(struct undo_entry *entry, const struct qcow2_undo_info *in
 static bool read_entry(struct undo_list *list, struct undo_entry *entry, const char *path,
 		       const struct undo_filter *filter)
 {
-	struct qcow2_undo_info info;
 	struct qcow2_undo *undo;
 	struct qcow2_error err;
 	bool kept;
@@ -116,9 +115,8 @@ static bool read_entry(struct undo_list *list, struct undo_entry *entry, const c
 		/* Nobody knows whose it is. */
 		return !filter || (!filter->image_path && !filter->image);
 	}
-	qcow2_undo_describe(undo, &info);
-	kept = belongs(filter, undo, &info);
-	if (kept && !keep_info(entry, &info)) {
+	kept = belongs(filter, undo, qcow2_undo_describe(undo));
+	if (kept && !keep_info(entry, qcow2_undo_describe(undo))) {
 		list->short_of_memory = true;
 		kept = false;
 	}

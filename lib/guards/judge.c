@@ -5,7 +5,9 @@
  */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "guards/guards.h"
 #include "guards/known.h"
 #include "plan/digests.h"
@@ -19,30 +21,28 @@
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {
-	struct qcow2_plan_verdict *verdict;
+	struct q2_verdict *verdict;
 	struct q2_known known;
 	struct q2_trial *trial;
-	void (*problem)(void *opaque, const struct qcow2_problem *problem);
-	void *opaque;
-	uint64_t shown[QCOW2_PROBLEM_COUNT];
+	const struct qcow2_judge_options *options;
+	uint64_t shown[Q2_PROBLEM_NUMBERS];
 };
 
 static size_t id_of(const struct qcow2_problem *problem)
 {
-	size_t count;
-
-	return (size_t)(problem->kind - qcow2_problem_kinds(&count));
+	return problem->kind->number;
 }
 
-static void hear_before(void *opaque, const struct qcow2_problem *problem)
+static int hear_before(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
 	q2_known_add(&hearing->known, problem, &hearing->trial->had);
+	return 0;
 }
 
 /* How many problems say that a bitmap, its table or the directory is not what it seems to be. */
-static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
+static uint64_t count_damage_of_bitmaps(const struct q2_check_totals *result)
 {
 	static const enum qcow2_problem_id ids[] = {
 		QCOW2_PROBLEM_BITMAPS_COUNT,           QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
@@ -69,7 +69,7 @@ static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
 static bool was_hidden(const struct hearing *hearing, size_t id)
 {
 	static const struct qcow2_bytes any = {NULL, 0};
-	const struct qcow2_plan_verdict *verdict = hearing->verdict;
+	const struct q2_verdict *verdict = hearing->verdict;
 	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
 			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
 			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
@@ -83,7 +83,7 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 {
-	const struct qcow2_plan_verdict *verdict = hearing->verdict;
+	const struct q2_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
 
 	/* All bitmaps were stale before, which was told once. */
@@ -97,23 +97,24 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	return !q2_known_take(&hearing->known, problem, &hearing->trial->has);
 }
 
-static void hear_after(void *opaque, const struct qcow2_problem *problem)
+static int hear_after(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
 	if (id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS && hearing->trial->after)
 		q2_guards_shared_cluster(hearing->trial, problem);
 	if (!is_new(hearing, problem))
-		return;
+		return 0;
 	hearing->verdict->adds_problems = true;
 	hearing->verdict->added_by_kind[id_of(problem)]++;
-	if (hearing->problem && hearing->shown[id_of(problem)]++ < SHOWN_MOST)
-		hearing->problem(hearing->opaque, problem);
+	if (!hearing->options->problem || hearing->shown[id_of(problem)]++ >= SHOWN_MOST)
+		return 0;
+	return hearing->options->problem(hearing->options->opaque, problem);
 }
 
 /* Checks a source, if it is an image; *opened says whether it is. */
 static int check_source(struct qcow2_source *source, const struct qcow2_check_options *options,
-			struct qcow2_check_result *result, bool *opened, struct qcow2_error *err)
+			struct q2_check_totals *totals, bool *opened, struct qcow2_error *err)
 {
 	struct qcow2_image *image;
 	int failed;
@@ -121,7 +122,7 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 	*opened = qcow2_image_open(source, &image, err) == 0;
 	if (!*opened)
 		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	failed = qcow2_check(image, options, result, err);
+	failed = q2_check(image, options, totals, err);
 	qcow2_image_close(image);
 	return failed;
 }
@@ -129,10 +130,10 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hearing *hearing,
 		 struct qcow2_error *err)
 {
-	struct qcow2_plan_verdict *verdict = hearing->verdict;
+	struct q2_verdict *verdict = hearing->verdict;
 	struct qcow2_check_options how = {
 		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
-	struct qcow2_check_result again;
+	struct q2_check_totals again;
 	bool opened;
 
 	/* Most images are sound afterwards, and nothing has to be compared. */
@@ -149,8 +150,10 @@ static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hear
 		verdict->adds_problems = verdict->opened_before;
 	/* What is seen only because the clusters can be looked at now is not new. */
 	if (!opened || !verdict->opened_before ||
-	    (verdict->after.clusters_checked && !verdict->before.clusters_checked) ||
-	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
+	    (verdict->after.sum.clusters_checked && !verdict->before.sum.clusters_checked) ||
+	    verdict->after.sum.corruptions + verdict->after.sum.leaks +
+			    verdict->after.sum.warnings ==
+		    0)
 		return 0;
 	how.problem = hear_after;
 	if (check_source(view, &how, &again, &opened, err))
@@ -182,7 +185,7 @@ static int restore(struct q2_trial *trial)
 	if (trial->before || !trial->after)
 		return 0;
 	if (q2_plan_read(plan, 0, start, sizeof(start), trial->err) ||
-	    qcow2_plan_new(plan->source, &trial->restored, trial->err) ||
+	    qcow2_plan_open(plan->source, &trial->restored, trial->err) ||
 	    qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, 0,
 			     (struct qcow2_bytes){start, sizeof(start)}, "", trial->err) ||
 	    qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
@@ -197,7 +200,7 @@ static void close_trial(struct q2_trial *trial)
 	qcow2_image_close(trial->before);
 	qcow2_image_close(trial->after);
 	qcow2_source_close(trial->restored_view);
-	qcow2_plan_free(trial->restored);
+	qcow2_plan_close(trial->restored);
 }
 
 /* What is not changed is not judged; and what is no image has nothing to protect. */
@@ -211,18 +214,14 @@ static int ask_guards(struct q2_trial *trial)
 		       : 0;
 }
 
-int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
-		     void (*problem)(void *opaque, const struct qcow2_problem *problem),
-		     void *opaque, struct qcow2_error *err)
+static int judge_all(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
+		     struct q2_verdict *verdict, struct qcow2_error *err)
 {
-	struct qcow2_error ignored;
-	struct q2_trial trial = {.plan = plan, .verdict = verdict, .err = err ? err : &ignored};
-	struct hearing hearing = {
-		.verdict = verdict, .trial = &trial, .problem = problem, .opaque = opaque};
+	struct q2_trial trial = {.plan = plan, .verdict = verdict, .err = err};
+	struct hearing hearing = {.verdict = verdict, .trial = &trial, .options = options};
 	struct qcow2_source *view;
 	int failed;
 
-	*verdict = (struct qcow2_plan_verdict){.not_opened = {.code = QCOW2_ERROR_NONE}};
 	if (qcow2_plan_view(plan, &view, err))
 		return -1;
 	q2_inventory_init(&trial.had, &plan->intents, false);
@@ -235,4 +234,25 @@ int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict
 	close_trial(&trial);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;
+}
+
+int qcow2_plan_judge(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
+		     struct qcow2_plan_verdict **out, struct qcow2_error *err)
+{
+	struct qcow2_judge_options mine;
+	struct qcow2_error ignored;
+	struct q2_verdict *verdict;
+
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
+	verdict = q2_alloc(sizeof(*verdict));
+	if (!verdict)
+		return q2_fail_memory(err);
+	if (judge_all(plan, &mine, verdict, err ? err : &ignored)) {
+		q2_free(verdict);
+		return -1;
+	}
+	q2_verdict_publish(verdict);
+	*out = &verdict->public;
+	return 0;
 }

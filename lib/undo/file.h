@@ -38,6 +38,7 @@ struct qcow2_undo {
 	bool is_proved; /* the records below are read and their checksums are right */
 	struct q2_undo_records pieces, possible, freed;
 	uint8_t *buffer; /* of a piece: old, new */
+	struct qcow2_undo_piece piece;
 };
 
 /* Reads the state again: it may have changed since the file was opened. */

@@ -106,7 +106,7 @@ def test_info(name):
 
 def listed_problems():
     with open(os.path.join(TOP, "include/qcow2/def/problems.def"), encoding="utf-8") as stream:
-        return set(re.findall(r'^QCOW2_PROBLEM\(\w+, "([^"]+)"', stream.read(), re.M))
+        return set(re.findall(r'^QCOW2_PROBLEM\(\d+, \w+, "([^"]+)"', stream.read(), re.M))
 
 
 def test_every_problem_can_be_shown():

@@ -287,9 +287,8 @@ int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes so
 		return -1;
 	if (from == to)
 		return 0;
-	if (from->entries
-		    ? q2_edited_extents(editor, from, &extents, err)
-		    : qcow2_dirty_extents_open(editor->image, &from->entry, false, &extents, err))
+	if (from->entries ? q2_edited_extents(editor, from, &extents, err)
+			  : qcow2_dirty_extents_open(editor->image, &from->entry, 0, &extents, err))
 		return about(source, -1, err);
 	failed = merge_extents(editor, extents, name, err, &is_theirs);
 	qcow2_dirty_extents_close(extents);
@@ -393,7 +392,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 	struct qcow2_bytes bits;
 	size_t at = 0;
 
-	if (qcow2_bitmap_file_open(bytes, &file, &bits, err) ||
+	if (qcow2_bitmap_file_parse(bytes, &file, &bits, err) ||
 	    check_file(editor, name, &file, err))
 		return -1;
 	if (count_called(editor, name, &at) == 0 &&

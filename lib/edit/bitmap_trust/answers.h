@@ -9,16 +9,16 @@
 #include "edit/bitmap_trust/trust.h"
 
 /*
- * Why nothing that a bitmap says can be believed; QCOW2_PROBLEM_COUNT if its entries are to be
+ * Why nothing that a bitmap says can be believed; QCOW2_PROBLEM_NONE if its entries are to be
  * asked one by one. QCOW2_PROBLEM_BITMAP_IN_USE is said only if there is no other reason.
  */
 enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
-/* Why an entry of a bitmap's table cannot be believed, or QCOW2_PROBLEM_COUNT. */
+/* Why an entry of a bitmap's table cannot be believed, or QCOW2_PROBLEM_NONE. */
 enum qcow2_problem_id q2_trust_entry(const struct q2_bitmap_trust *trust, uint64_t bitmap,
 				     uint64_t entry);
 
-/* The reason of the first entry of a bitmap that cannot be believed, or QCOW2_PROBLEM_COUNT. */
+/* The reason of the first entry of a bitmap that cannot be believed, or QCOW2_PROBLEM_NONE. */
 enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
 /* Whether some entry of a bitmap cannot be believed for that reason. */
