@@ -16,7 +16,6 @@
 /* So many problems of a kind are kept, and are shown unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
 #define SHOWN_TO_PROGRAMS 100
-#define THREADS_MOST      64
 
 enum {
 	OPTION_OUTPUT,
@@ -35,7 +34,7 @@ static const struct option_row options[] = {
 	{"deep", 'd', NULL, "inflate every compressed cluster, too", NULL},
 	{"list", 'l', NULL, "list the problems that can be found, and exit", NULL},
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
-	{"threads", 0, "N", "use at most N threads (default: one per processor)", NULL},
+	{"threads", 0, "N", "use at most N threads (default: one per usable processor)", NULL},
 };
 
 /* One call of the command. */
@@ -188,15 +187,15 @@ static bool parse_threads(struct run *run, const char *value)
 	struct qcow2_error err;
 	uint64_t number;
 
-	if (qcow2_number_parse(value, THREADS_MOST, &number, &err)) {
+	if (qcow2_number_parse(value, QCOW2_CHECK_THREADS_MAX, &number, &err)) {
 		usage_error(run->command, "--threads: %s", err.text);
 		return false;
 	}
 	run->threads = (unsigned)number;
 	if (number > 0)
 		return true;
-	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'", THREADS_MOST,
-		    value);
+	usage_error(run->command, "--threads is a number from 1 to %d, not '%s'",
+		    QCOW2_CHECK_THREADS_MAX, value);
 	return false;
 }
 

@@ -81,6 +81,8 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 	if (problem->offset_bytes != QCOW2_NO_OFFSET)
 		spool_print(page->out, "0x%" PRIx64 " ", problem->offset_bytes);
 	spool_print(page->out, "%s", problem->where);
+	if (problem->has_cluster)
+		spool_print(page->out, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
 	if (problem->has_found)
 		spool_print(page->out, ": found %" PRIu64 " (0x%" PRIx64 ")", problem->found,
 			    problem->found);

@@ -19,9 +19,8 @@
 
 #include <qcow2/text.h>
 
-#define HEADER_BYTES 104 /* the fields that qcow2.py knows */
-#define V2_BYTES     72
-#define EXTENSION    8 /* magic and length */
+#define HEADER_BYTES QCOW2_HEADER_V3_BYTES /* the fields that qcow2.py knows */
+#define EXTENSION    sizeof(struct qcow2_extension_header)
 /* What is not a header cluster by any means is not read into memory. */
 #define AREA_MOST ((size_t)64 << 20)
 
@@ -92,7 +91,7 @@ static int load_header(struct script *s)
 		put(s, "compatible_features", 0);
 		put(s, "autoclear_features", 0);
 		put(s, "refcount_order", 4);
-		put(s, "header_length", V2_BYTES);
+		put(s, "header_length", QCOW2_HEADER_V2_BYTES);
 	}
 	return 0;
 }
@@ -111,18 +110,6 @@ static int append(struct script *s, const void *bytes, size_t size)
 		memcpy(s->area + s->size, bytes, size);
 	s->size += size;
 	return 0;
-}
-
-static void store_be32(uint8_t *bytes, uint64_t value)
-{
-	for (unsigned i = 4; i-- > 0; value >>= 8)
-		bytes[i] = (uint8_t)value;
-}
-
-static uint32_t load_be32(const uint8_t *bytes)
-{
-	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-	       bytes[3];
 }
 
 /* Reads size bytes, as far as the file has them, behind what there is already. */
@@ -155,6 +142,7 @@ static int load_extensions(struct script *s, const uint32_t *without, bool *foun
 	if (backing != 0 && backing < end)
 		end = backing;
 	while (at < end) {
+		struct qcow2_extension_header mark;
 		uint64_t padded;
 		bool leave_out;
 
@@ -162,10 +150,11 @@ static int load_extensions(struct script *s, const uint32_t *without, bool *foun
 			return die(s, QCOW2_ERROR_BROKEN, "the file ends inside the extensions");
 		if (qcow2_source_read(s->source, at, head, EXTENSION, &s->err))
 			return -1;
-		if (load_be32(head) == 0)
+		qcow2_extension_header_decode(&mark, head, sizeof(head));
+		if (mark.magic == QCOW2_EXTENSION_END)
 			return 0;
-		padded = ((uint64_t)load_be32(head + 4) + 7) & ~UINT64_C(7);
-		leave_out = without && load_be32(head) == *without && !passed;
+		padded = ((uint64_t)mark.length + 7) & ~UINT64_C(7);
+		leave_out = without && mark.magic == *without && !passed;
 		passed = leave_out;
 		if (leave_out)
 			*found = true;
@@ -309,6 +298,7 @@ static bool is_magic(const struct python_int *magic)
 static int add_extension(struct script *s, const uint8_t *data, size_t size)
 {
 	static const uint8_t zeros[8];
+	struct qcow2_extension_header mark;
 	struct python_int magic;
 	uint8_t head[EXTENSION];
 
@@ -318,8 +308,8 @@ static int add_extension(struct script *s, const uint8_t *data, size_t size)
 		return DIED;
 	if (!is_magic(&magic))
 		return die(s, QCOW2_ERROR_ARGUMENT, "the magic number has more than 32 bits");
-	store_be32(head, magic.value);
-	store_be32(head + 4, size);
+	mark = (struct qcow2_extension_header){(uint32_t)magic.value, (uint32_t)size};
+	qcow2_extension_header_encode(&mark, head, sizeof(head));
 	if (append(s, head, EXTENSION) || append(s, data, size) ||
 	    append(s, zeros, (8 - size % 8) % 8))
 		return DIED;

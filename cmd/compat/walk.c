@@ -6,6 +6,7 @@
  */
 #include "compat/compat.h"
 
+#include <qcow2/entry.h>
 #include <qcow2/source.h>
 
 #include <inttypes.h>
@@ -14,16 +15,9 @@
 #include <string.h>
 
 /* qcow2.py's header ends here: the compression type behind it is not shown. */
-#define HEADER_BYTES 104
-/* A version 2 header ends here; what follows has fixed values. */
-#define HEADER_V2_BYTES 72
+#define HEADER_BYTES QCOW2_HEADER_V3_BYTES
 /* Bitmaps and table entries that are shown however little the file stores. */
 #define SHOWN_ANYWAY ((1U << 20) + 65536)
-
-/* "Bitmap table" */
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
-#define ENTRY_ALL_ONES UINT64_C(1)
 
 struct walk {
 	const struct qcow2_image *image;
@@ -87,7 +81,7 @@ static void show_header(const struct walk *walk)
 	if (first.size > 0)
 		memcpy(raw, first.data, first.size < sizeof(raw) ? first.size : sizeof(raw));
 	if (header->version < 3) {
-		memset(raw + HEADER_V2_BYTES, 0, sizeof(raw) - HEADER_V2_BYTES);
+		memset(raw + QCOW2_HEADER_V2_BYTES, 0, sizeof(raw) - QCOW2_HEADER_V2_BYTES);
 		store(raw, "refcount_order", header->refcount_order);
 		store(raw, "header_length", header->header_length);
 	}
@@ -112,21 +106,22 @@ static bool take(struct walk *walk)
 
 static struct compat_entry entry_of(uint64_t index, uint64_t word, uint64_t cluster_bytes)
 {
-	struct compat_entry entry = {
-		.index = index,
-		.offset_bytes = word & ENTRY_OFFSET,
-		.reserved = word & ENTRY_RESERVED,
+	/* As qcow2.py calls them. */
+	static const char *const types[] = {
+		[QCOW2_BITMAP_ENTRY_ALL_ZEROES] = "all-zeroes",
+		[QCOW2_BITMAP_ENTRY_ALL_ONES] = "all-ones",
+		[QCOW2_BITMAP_ENTRY_SERIALIZED] = "serialized",
+		[QCOW2_BITMAP_ENTRY_INVALID] = "invalid",
 	};
+	const enum qcow2_bitmap_entry_kind kind = qcow2_bitmap_entry_classify(word);
 
-	if (entry.offset_bytes == 0) {
-		entry.type = word & ENTRY_ALL_ONES ? "all-ones" : "all-zeroes";
-	} else if (word & ENTRY_ALL_ONES) {
-		entry.type = "invalid";
-	} else {
-		entry.type = "serialized";
-		entry.size_bytes = cluster_bytes;
-	}
-	return entry;
+	return (struct compat_entry){
+		.index = index,
+		.offset_bytes = qcow2_bitmap_table_entry_decode(word).offset,
+		.reserved = word & qcow2_bitmap_table_entry_reserved,
+		.type = types[kind],
+		.size_bytes = kind == QCOW2_BITMAP_ENTRY_SERIALIZED ? cluster_bytes : 0,
+	};
 }
 
 static int show_table(struct walk *walk, const struct qcow2_bitmap *bitmap, struct qcow2_error *err)

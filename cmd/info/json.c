@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LUKS1_BYTES  592
+#define LUKS1_BYTES  (SLOTS_AT + SLOTS * SLOT_BYTES)
 #define SLOTS        8
-#define SLOTS_AT     208
-#define SLOT_BYTES   48
+#define SLOTS_AT     sizeof(struct qcow2_luks1)
+#define SLOT_BYTES   sizeof(struct qcow2_luks1_key_slot)
 #define SLOT_ACTIVE  0x00ac71f3
 #define SECTOR_BYTES 512
 

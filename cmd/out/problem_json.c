@@ -68,6 +68,10 @@ static void write_part(struct json *json, const struct qcow2_owner *owner)
 
 void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 {
+	if (problem->has_cluster) {
+		json_key(json, "cluster_offset");
+		json_number(json, problem->cluster_offset_bytes);
+	}
 	if (problem->has_guest)
 		write_guest(json, problem->guest_byte, problem->guest_length_bytes);
 	if (problem->owner_count == 0)

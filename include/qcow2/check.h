@@ -28,11 +28,18 @@ QCOW2_BEGIN_DECLS
 /* Memory limit of a check that names none, in bytes. */
 #define QCOW2_CHECK_MEMORY_BYTES (UINT64_C(1) << 30)
 
+/* The most threads that a check uses. */
+#define QCOW2_CHECK_THREADS_MAX 64
+
 /* How to check. The caller owns it and sets size; zeros in the other members are a good choice. */
 struct qcow2_check_options {
 	size_t size; /* sizeof(struct qcow2_check_options) */
-	/* The most threads that work at once; 0: one for each processor. At most 16 are used, and
-	 * one alone for clusters over 2 MiB. */
+	/*
+	 * The most threads that work at once, 1 to QCOW2_CHECK_THREADS_MAX; more count as that many.
+	 * 0: one for each processor that the process may use, as its affinity mask and the CPU
+	 * quota of its control group (cgroup v2) say. Fewer are used if the memory limit does not
+	 * bear so many, and one if clusters are larger than 2 MiB.
+	 */
 	unsigned threads;
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */
 	/* The most problems of a kind that are handed to problem(); all are counted. 0: no end. */

@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the bytes mean. Each on-disk structure is written down once, in def/NAME.def; from that list
- * come the C struct below, its decoder and a constant table of fields, which text, JSON, the
- * documentation and edits by name all walk.
+ * The structures of a qcow2 image. Each structure is written down once, in def/NAME.def, one row a
+ * field. From that list come
  *
- * Everything here is pure: no I/O, no allocation, no state. All functions may be called from any
- * thread.
+ *   - a C struct with the fields in host byte order       struct qcow2_header
+ *   - a decoder, from bytes to the struct                 qcow2_header_decode()
+ *   - an encoder, from the struct to bytes                qcow2_header_encode()
+ *   - a constant table that describes the fields          qcow2_header_structure
+ *
+ * Use the structs if you know at compile time what you want to read. Use the tables if a user names
+ * the field, or to go through all fields of a structure: the dump, "qcow2 explain" and "qcow2 edit"
+ * do.
+ *
+ * Names in double quotes below are sections of the specification, docs/interop/qcow2.rst of QEMU.
+ * Fields have the names that the specification gives them. Tables of 64-bit entries (L1, L2,
+ * refcount and bitmap tables) have structs of their own in <qcow2/entry.h>; limits of fields are in
+ * <qcow2/limits.h>.
+ *
+ * Everything here is pure: it does no I/O, allocates nothing and keeps no state. No function fails
+ * because of the bytes of an image, and none prints. All functions may be called from any thread.
+ * All tables are constants that belong to the library and are never freed.
  */
 #ifndef QCOW2_FORMAT_H
 #define QCOW2_FORMAT_H
@@ -14,7 +28,10 @@
 
 QCOW2_BEGIN_DECLS
 
-/* How a field's value is best shown. It never changes the value. */
+/*
+ * How a field's value is best shown to people. A style says nothing about which values are legal,
+ * and it never changes a value.
+ */
 enum qcow2_style {
 	QCOW2_STYLE_DECIMAL,     /* a number */
 	QCOW2_STYLE_HEX,         /* an offset or a mask */
@@ -34,32 +51,41 @@ enum qcow2_style {
 	QCOW2_STYLE_BOOL,        /* 0 or 1, a claim */
 };
 
-/* A value, or a bit's number, that has a name. */
+/* One named value of a field, or one named bit. */
 struct qcow2_name {
-	uint64_t value;
-	const char *name;
-	const char *meaning;
-};
-
-/* The names of a field's values (bits false) or of its bits (bits true), in rising order. */
-struct qcow2_names {
-	const char *id;
-	bool bits;
-	const struct qcow2_name *list;
-	size_t count;
+	uint64_t value;      /* the value, or the number of the bit: 0 is the lowest */
+	const char *name;    /* a word or two, as "extended L2 entries" */
+	const char *meaning; /* a sentence */
 };
 
 /*
- * A field of a structure. A plain field is width_bytes bytes at offset_bytes, big-endian (bytes in
- * order for the styles TEXT and BYTES). In an entry, bit_count > 0: bits first_bit and up of one
- * 64-bit word; in_place means that the value keeps its place in the word (an offset) instead of
- * being shifted down. QCOW2_BIT_X stands for a bit number that depends on the cluster size.
+ * The names that a field's values, or its bits, have. A value that is not in the list is one that
+ * this library does not know; that alone does not make it illegal.
+ */
+struct qcow2_names {
+	const char *id;                /* unique, as "incompatible_features" */
+	bool bits;                     /* the list names bits; false: it names values */
+	const struct qcow2_name *list; /* in rising order of value */
+	size_t count;                  /* of the list */
+};
+
+/*
+ * A field of a structure. There are two forms:
+ *
+ * A plain field has bit_count 0. It is width_bytes bytes at offset_bytes of its structure. With
+ * 1, 2, 4 or 8 bytes it is a big-endian number; with the styles TEXT and BYTES it is that many
+ * bytes in order, which can be more than 8.
+ *
+ * A field of an entry has bit_count > 0. It is the bits [first_bit, first_bit + bit_count) of one
+ * 64-bit word. in_place means that the value keeps its place in the word, as the offsets do;
+ * otherwise it is shifted down. first_bit or bit_count is QCOW2_BIT_X if it depends on the cluster
+ * size, as in the descriptor of a compressed cluster.
  */
 struct qcow2_field {
 	const char *name;  /* as the specification spells it, or a name of ours where it has none */
 	const char *alias; /* another accepted name, or NULL */
-	const char *legal; /* legal values, in words */
-	const char *qemu;  /* limits that QEMU adds, or NULL */
+	const char *legal; /* the values that the specification allows, in words */
+	const char *qemu;  /* what QEMU demands besides, in words, or NULL */
 	const char *meaning;             /* one line or two of documentation */
 	const struct qcow2_names *names; /* NULL if values have no names */
 	uint16_t offset_bytes;
@@ -70,9 +96,18 @@ struct qcow2_field {
 	enum qcow2_style style;
 };
 
+/*
+ * Stands for a number of bits that the cluster size decides: x = 62 - (cluster_bits - 8) of
+ * "Compressed Clusters Descriptor". As first_bit it is bit x; as bit_count it is x bits for the
+ * field that starts at bit 0, and the bits from x up to 61 for the field that starts at x.
+ */
 #define QCOW2_BIT_X 0xff
 
-/* A structure of the format. */
+/*
+ * A structure of the format: its fields in the order of the file, and what documentation says about
+ * it. size_bytes counts the fixed part only; names, extra data and padding that follow it in the
+ * file are not described here.
+ */
 struct qcow2_structure {
 	const char *name;    /* "header", "bitmap_dir_entry", … */
 	const char *title;   /* "Header", "Bitmap directory entry", … */
@@ -83,14 +118,17 @@ struct qcow2_structure {
 	uint32_t size_bytes; /* of the fixed part */
 };
 
-/* Names of values and bits. */
+/* Names of feature bits ("Header"). */
 extern QCOW2_API const struct qcow2_names qcow2_incompatible_features;
 extern QCOW2_API const struct qcow2_names qcow2_compatible_features;
 extern QCOW2_API const struct qcow2_names qcow2_autoclear_features;
+/* Names of values: crypt_method and compression_type ("Header", "Additional fields"). */
 extern QCOW2_API const struct qcow2_names qcow2_crypt_methods;
 extern QCOW2_API const struct qcow2_names qcow2_compression_types;
+/* Names of extension types ("Header extensions") and of types of feature names. */
 extern QCOW2_API const struct qcow2_names qcow2_extension_types;
 extern QCOW2_API const struct qcow2_names qcow2_feature_types;
+/* Names of the flags and types of bitmaps ("Bitmap directory"), and of states of LUKS key slots. */
 extern QCOW2_API const struct qcow2_names qcow2_bitmap_flags;
 extern QCOW2_API const struct qcow2_names qcow2_bitmap_types;
 extern QCOW2_API const struct qcow2_names qcow2_luks_slot_states;
@@ -114,7 +152,17 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks1_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks1_key_slot_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
 
-/* The structures decoded. Integers are in host order. */
+/* The first four bytes of an image, and the lengths of the two versions' fixed headers. */
+#define QCOW2_MAGIC           0x514649fbU
+#define QCOW2_HEADER_V2_BYTES 72
+#define QCOW2_HEADER_V3_BYTES 104
+
+/*
+ * The structures as C structs, with numbers in host byte order. They are never laid over bytes:
+ * decode from bytes, and encode to bytes. Nevertheless, offsetof(struct qcow2_header, size) is also
+ * the offset of the field in the file, and sizeof is the size of the fixed part; a static assertion
+ * proves it for each struct but qcow2_luks2, which has holes in the file.
+ */
 #define QCOW2_TYPE_u8                                                   uint8_t
 #define QCOW2_TYPE_u16                                                  uint16_t
 #define QCOW2_TYPE_u32                                                  uint32_t
@@ -124,47 +172,54 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
 	QCOW2_TYPE_##type name;
 #define QCOW2_FB(size, name, offset, style, legal, meaning) uint8_t name[size];
 
-/* "Header". Version 2 images have the values that the specification fixes for them. */
+/*
+ * The header, at offset 0 of the file ("Header", "Additional fields"). In version 2, the fields
+ * after snapshot_offset are not in the file; a decode gives them the values that the specification
+ * fixes: no feature bits, refcount_order 4, header_length 72, compression_type 0.
+ */
 struct qcow2_header {
 #include <qcow2/def/header.def>
 };
-/* "Header extensions" */
+/* The start of a header extension ("Header extensions"); length bytes of data follow. */
 struct qcow2_extension_header {
 #include <qcow2/def/extension.def>
 };
-/* "Bitmaps extension" */
+/* The data of the bitmaps extension ("Bitmaps extension"). */
 struct qcow2_bitmaps_extension {
 #include <qcow2/def/bitmaps_extension.def>
 };
-/* "Full disk encryption header pointer" */
+/* Where the LUKS header is ("Full disk encryption header pointer"). */
 struct qcow2_crypto_extension {
 #include <qcow2/def/crypto_extension.def>
 };
-/* "Feature name table" */
+/* One entry of the feature name table ("Feature name table"). */
 struct qcow2_feature_name {
 #include <qcow2/def/feature_name.def>
 };
-/* "Bitmap directory" */
+/* One entry of the bitmap directory, without its extra data and name ("Bitmap directory"). */
 struct qcow2_bitmap_dir_entry {
 #include <qcow2/def/bitmap_dir_entry.def>
 };
-/* "Snapshots", fixed part */
+/* One entry of the snapshot table, without extra data, ID and name ("Snapshots"). */
 struct qcow2_snapshot_header {
 #include <qcow2/def/snapshot.def>
 };
-/* "Snapshots", known extra data; fields that the extra data does not reach are 0 */
+/*
+ * The known extra data of a snapshot ("Snapshots"). A field that the extra data does not reach is
+ * 0.
+ */
 struct qcow2_snapshot_extra {
 #include <qcow2/def/snapshot_extra.def>
 };
-/* LUKS1 header */
+/* The LUKS1 header without its key slots. payload_offset counts sectors of 512 bytes. */
 struct qcow2_luks1 {
 #include <qcow2/def/luks1.def>
 };
-/* LUKS1 key slot */
+/* One of the eight key slots of LUKS1. key_material_offset counts sectors of 512 bytes. */
 struct qcow2_luks1_key_slot {
 #include <qcow2/def/luks1_key_slot.def>
 };
-/* LUKS2 binary header */
+/* The binary header of LUKS2. A JSON area, which is not decoded, follows it. */
 struct qcow2_luks2 {
 #include <qcow2/def/luks2.def>
 };
@@ -173,67 +228,167 @@ struct qcow2_luks2 {
 #undef QCOW2_FA
 #undef QCOW2_FB
 
-/* All structures, in the order in which the documentation shows them; *count is set. */
+/*
+ * All structures, in the order in which the documentation shows them. Returns an array of *count
+ * pointers; it and what it points to are constants of the library.
+ */
 QCOW2_API const struct qcow2_structure *const *qcow2_structures(size_t *count);
 
-/* All tables of names; *count is set. */
+/* All tables of names. Returns an array of *count pointers to constants of the library. */
 QCOW2_API const struct qcow2_names *const *qcow2_names_tables(size_t *count);
 
-/* The structure of that name, or NULL. */
+/* The structure whose name is name, as "bitmap_dir_entry"; NULL if there is none. */
 QCOW2_API const struct qcow2_structure *qcow2_structure_find(const char *name);
 
-/* The field of that name or alias, or NULL. */
+/*
+ * The field of structure whose name or alias is name; NULL if there is none. "snapshots_offset",
+ * as the specification spells it, and "snapshot_offset" find the same field of the header.
+ */
 QCOW2_API const struct qcow2_field *qcow2_structure_field(const struct qcow2_structure *structure,
 							  const char *name);
 
-/* The name of a value (or of a bit's number), or NULL if it has none. names may be NULL. */
+/*
+ * The name that names gives to value, which is the number of a bit if names->bits. NULL if it has
+ * none. names may be NULL, as the names member of a field that has no names is; the result is NULL.
+ */
 QCOW2_API const char *qcow2_names_find(const struct qcow2_names *names, uint64_t value);
 
 /*
- * Loads a number field from the bytes of its structure. Bytes past size_bytes read as zeros, so
- * this never fails and never reads past raw[size_bytes - 1]. cluster_bits (9..30) matters only for
- * fields with QCOW2_BIT_X. Fields wider than 8 bytes give 0.
+ * The value of a number field.
+ *
+ * field:         a field of the structure that raw holds
+ * raw:           the structure as stored, from its first byte on
+ * size_bytes:    how many bytes raw has; what is missing reads as zeros
+ * cluster_bits:  9 to 30, the header's; matters only for fields with QCOW2_BIT_X
+ *
+ * Returns the value in host order; 0 for a field that is wider than 8 bytes, which is no number.
+ * This never fails, and never reads past raw[size_bytes - 1].
+ *
+ *	uint8_t raw[112];  // the start of an image
+ *	const struct qcow2_field *field =
+ *		qcow2_structure_field(&qcow2_header_structure, "cluster_bits");
+ *	uint64_t bits = qcow2_field_load(field, raw, sizeof(raw), 0);
  */
 QCOW2_API uint64_t qcow2_field_load(const struct qcow2_field *field, const uint8_t *raw,
 				    size_t size_bytes, unsigned cluster_bits);
 
 /*
- * The same for a 64-bit entry that is already in host order.
+ * The value of a field of a 64-bit entry that is already in host order. cluster_bits as for
+ * qcow2_field_load(). With a field of a structure that is no entry, the result is entry itself.
  */
 QCOW2_API uint64_t qcow2_field_of_entry(const struct qcow2_field *field, uint64_t entry,
 					unsigned cluster_bits);
 
 /*
- * Stores a number into the bytes of its structure, the inverse of qcow2_field_load(). Returns
- * false, and changes nothing, if the field passes size_bytes, is wider than 8 bytes, or cannot hold
- * the value.
+ * Stores a number in the bytes of its structure, the inverse of qcow2_field_load(). raw has
+ * size_bytes bytes; only the bits of the field change.
+ *
+ * Returns true if the value was stored. Returns false, and changes nothing, if the field does not
+ * end within size_bytes, is wider than 8 bytes, or cannot hold the value; a field that is in_place
+ * cannot hold bits outside of its own. Whether the specification allows the value is not looked at.
  */
 QCOW2_API bool qcow2_field_store(const struct qcow2_field *field, uint8_t *raw, size_t size_bytes,
 				 unsigned cluster_bits, uint64_t value);
 
 /*
- * Decoders: raw holds size_bytes bytes of the structure, possibly fewer than it has; what is
- * missing decodes as zeros. They never fail.
+ * Decoders. Each fills *out, which the caller owns, from the bytes of the structure.
+ *
+ * out:         set whole, whatever the bytes are; any values are taken as they come
+ * raw:         the structure as stored, from its first byte on, of any alignment
+ * size_bytes:  how many bytes raw has, at most or at least those of the structure; bytes that are
+ *              missing decode as zeros, more are ignored
+ *
+ * They never fail and never read past raw[size_bytes - 1]. raw may be NULL if size_bytes is 0.
+ *
+ *	struct qcow2_bitmap_dir_entry entry;
+ *
+ *	qcow2_bitmap_dir_entry_decode(&entry, bytes.data, bytes.size);
+ *	printf("table at %#llx\n", (unsigned long long)entry.bitmap_table_offset);
+ */
+
+/*
+ * "Header", "Additional fields". Gives a version 2 header the values that the specification fixes
+ * for later fields, and compression_type 0 to a header that ends before it. magic and version are
+ * not checked.
  */
 QCOW2_API void qcow2_header_decode(struct qcow2_header *out, const uint8_t *raw, size_t size_bytes);
+
+/* "Header extensions": the magic and the length of one. */
 QCOW2_API void qcow2_extension_header_decode(struct qcow2_extension_header *out, const uint8_t *raw,
 					     size_t size_bytes);
+
+/* "Bitmaps extension": its data, behind magic and length. */
 QCOW2_API void qcow2_bitmaps_extension_decode(struct qcow2_bitmaps_extension *out,
 					      const uint8_t *raw, size_t size_bytes);
+
+/* "Full disk encryption header pointer": its data, behind magic and length. */
 QCOW2_API void qcow2_crypto_extension_decode(struct qcow2_crypto_extension *out, const uint8_t *raw,
 					     size_t size_bytes);
+
+/* "Feature name table": an entry of 48 bytes. A name of 46 bytes is not NUL terminated. */
 QCOW2_API void qcow2_feature_name_decode(struct qcow2_feature_name *out, const uint8_t *raw,
 					 size_t size_bytes);
+
+/* "Bitmap directory": the 24 fixed bytes of an entry; extra data, name and padding follow them. */
 QCOW2_API void qcow2_bitmap_dir_entry_decode(struct qcow2_bitmap_dir_entry *out, const uint8_t *raw,
 					     size_t size_bytes);
+
+/* "Snapshots": the 40 fixed bytes of an entry; extra data, ID, name and padding follow them. */
 QCOW2_API void qcow2_snapshot_header_decode(struct qcow2_snapshot_header *out, const uint8_t *raw,
 					    size_t size_bytes);
+
+/* "Snapshots": the extra data. Pass extra_data_size as size_bytes: later fields are 0 then. */
 QCOW2_API void qcow2_snapshot_extra_decode(struct qcow2_snapshot_extra *out, const uint8_t *raw,
 					   size_t size_bytes);
+
+/* The LUKS1 header, 208 bytes; eight key slots of 48 bytes follow. */
 QCOW2_API void qcow2_luks1_decode(struct qcow2_luks1 *out, const uint8_t *raw, size_t size_bytes);
+
+/* One key slot of LUKS1. */
 QCOW2_API void qcow2_luks1_key_slot_decode(struct qcow2_luks1_key_slot *out, const uint8_t *raw,
 					   size_t size_bytes);
+
+/* The binary header of LUKS2, 512 bytes of its 4096. */
 QCOW2_API void qcow2_luks2_decode(struct qcow2_luks2 *out, const uint8_t *raw, size_t size_bytes);
+
+/*
+ * Encoders, the inverse of the decoders. Each stores the fields of *in at their places in raw.
+ *
+ * in:          any values; nothing is checked
+ * raw:         where the structure starts, of any alignment
+ * size_bytes:  how many bytes raw has; a field that does not end within them is not stored, and
+ *              bytes behind the structure stay as they are
+ *
+ * Bytes between fields stay as they are, too, so that a caller can read a structure, decode it,
+ * change a field and encode it over what was read. They never fail. A decode of what was encoded
+ * gives *in again, but for a version 2 header: it ends after byte 71, so that no later field is
+ * stored. Encoders do not make an image consistent: "qcow2 edit" and <qcow2/edit.h> plan changes,
+ * check them and can undo them.
+ *
+ *	struct qcow2_extension_header head = {QCOW2_EXTENSION_DATA_FILE, 9};
+ *	uint8_t raw[sizeof(head)];
+ *
+ *	qcow2_extension_header_encode(&head, raw, sizeof(raw));
+ */
+QCOW2_API void qcow2_header_encode(const struct qcow2_header *in, uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_extension_header_encode(const struct qcow2_extension_header *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_bitmaps_extension_encode(const struct qcow2_bitmaps_extension *in,
+					      uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_crypto_extension_encode(const struct qcow2_crypto_extension *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_feature_name_encode(const struct qcow2_feature_name *in, uint8_t *raw,
+					 size_t size_bytes);
+QCOW2_API void qcow2_bitmap_dir_entry_encode(const struct qcow2_bitmap_dir_entry *in, uint8_t *raw,
+					     size_t size_bytes);
+QCOW2_API void qcow2_snapshot_header_encode(const struct qcow2_snapshot_header *in, uint8_t *raw,
+					    size_t size_bytes);
+QCOW2_API void qcow2_snapshot_extra_encode(const struct qcow2_snapshot_extra *in, uint8_t *raw,
+					   size_t size_bytes);
+QCOW2_API void qcow2_luks1_encode(const struct qcow2_luks1 *in, uint8_t *raw, size_t size_bytes);
+QCOW2_API void qcow2_luks1_key_slot_encode(const struct qcow2_luks1_key_slot *in, uint8_t *raw,
+					   size_t size_bytes);
+QCOW2_API void qcow2_luks2_encode(const struct qcow2_luks2 *in, uint8_t *raw, size_t size_bytes);
 
 QCOW2_END_DECLS
 

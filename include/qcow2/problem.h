@@ -103,18 +103,25 @@ struct qcow2_problem {
 	const struct qcow2_problem_kind *kind;
 	/* Path of what is wrong, as a selector would spell it ("bitmaps/0/table/3"). ASCII. */
 	char where[QCOW2_PROBLEM_WHERE_MAX];
-	uint64_t offset_bytes; /* host offset of the bytes at fault, or QCOW2_NO_OFFSET */
-	bool has_found;        /* there is a value at fault: */
-	uint64_t found;        /* that value */
-	enum qcow2_expectation expectation;
-	uint64_t expected;           /* see expectation */
-	bool has_guest;              /* a range of the virtual disk is concerned: */
-	uint64_t guest_byte;         /* offset of that range in the virtual disk */
-	uint64_t guest_length_bytes; /* its length */
 	/*
-	 * Of problems of host clusters: who uses the cluster, in the order of the walk. owners has
-	 * owner_count pointers, at most QCOW2_PROBLEM_OWNERS_MAX; owners_total counts those as well
-	 * that are not named.
+	 * Where in the file the bytes at fault lie: those of the field, entry or data that `where`
+	 * names. For "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
+	 * block, it is the entry of the refcount table that does not lead to one. QCOW2_NO_OFFSET if
+	 * the file has no such bytes.
+	 */
+	uint64_t offset_bytes;
+	bool has_found; /* there is a value at fault: */
+	uint64_t found; /* that value */
+	enum qcow2_expectation expectation;
+	uint64_t expected;             /* see expectation */
+	bool has_guest;                /* a range of the virtual disk is concerned: */
+	uint64_t guest_byte;           /* offset of that range in the virtual disk */
+	uint64_t guest_length_bytes;   /* its length */
+	bool has_cluster;              /* a host cluster is concerned: */
+	uint64_t cluster_offset_bytes; /* where it starts in the file */
+	/*
+	 * Who uses that cluster, in the order of the walk. owners has owner_count pointers, at most
+	 * QCOW2_PROBLEM_OWNERS_MAX; owners_total counts those as well that are not named.
 	 */
 	unsigned owner_count;
 	uint64_t owners_total;

@@ -8,7 +8,9 @@
 #include <qcow2/bitmap_edit.h>
 #include <qcow2/bitmap_file.h>
 #include <qcow2/check.h>
+#include <qcow2/claims.h>
 #include <qcow2/edit.h>
+#include <qcow2/entry.h>
 #include <qcow2/error.h>
 #include <qcow2/format.h>
 #include <qcow2/guard.h>

@@ -2,10 +2,9 @@
 /* See crew.h. */
 #include "base/crew.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
-
-#define THREADS_MAX 64
 
 struct crew {
 	const struct q2_crew_work *work;
@@ -38,11 +37,12 @@ static void *take_pieces(void *opaque)
 bool q2_crew_run(const struct q2_crew_work *work)
 {
 	struct crew crew = {.work = work};
-	struct member members[THREADS_MAX];
-	unsigned started = 1, wanted = work->threads < THREADS_MAX ? work->threads : THREADS_MAX;
+	struct member members[Q2_CREW_MAX];
+	unsigned started = 1;
 
+	assert(work->threads <= Q2_CREW_MAX);
 	members[0] = (struct member){.crew = &crew};
-	while (started < wanted && started < work->pieces) {
+	while (started < work->threads && started < work->pieces) {
 		members[started] = (struct member){.crew = &crew, .worker = started};
 		if (pthread_create(&members[started].thread, NULL, take_pieces, &members[started]))
 			break;

@@ -5,9 +5,12 @@
 
 #include <qcow2/base.h>
 
+/* The most threads that a crew has. */
+#define Q2_CREW_MAX 64
+
 struct q2_crew_work {
 	uint64_t pieces;
-	unsigned threads; /* at least 1; the calling thread is one of them */
+	unsigned threads; /* 1 to Q2_CREW_MAX; the calling thread is one of them */
 	/*
 	 * Does one piece; worker is 0 for the calling thread, below threads for the others.
 	 * Returns false to stop everybody.

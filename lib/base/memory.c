@@ -4,8 +4,18 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/error.h"
 
 #define FIRST_CAPACITY 64
+
+int q2_memory_fail(const struct q2_memory *memory, struct qcow2_error *err)
+{
+	if (memory->limited)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			       "%s needs more than the memory limit of %llu bytes", memory->user,
+			       (unsigned long long)memory->limit_bytes);
+	return q2_fail_memory(err);
+}
 
 bool q2_memory_charge(struct q2_memory *memory, uint64_t size)
 {

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocation within the limit of one check, shared by its threads. */
+/* Allocation within the limit of one task, such as a check, shared by its threads. */
 #ifndef Q2_BASE_MEMORY_H
 #define Q2_BASE_MEMORY_H
 
-#include <qcow2/base.h>
+#include <qcow2/error.h>
 #include <stdatomic.h>
 
 struct q2_memory {
 	_Atomic uint64_t used_bytes;
 	uint64_t limit_bytes;
 	_Atomic bool limited; /* something was refused because of the limit */
+	const char *user;     /* who needs the memory, for errors: "the check" */
 };
+
+/* Says why memory was refused: QCOW2_ERROR_LIMIT or QCOW2_ERROR_MEMORY. Returns -1. */
+int q2_memory_fail(const struct q2_memory *memory, struct qcow2_error *err);
 
 /* Takes size from what the limit leaves, for memory that is got elsewhere. False if it says no. */
 bool q2_memory_charge(struct q2_memory *memory, uint64_t size);

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Lists of bad clusters. An image may be all faults, so a list keeps only the lowest clusters that
- * will be told next, and counts the others. What it keeps depends on the clusters alone, not on the
- * order in which threads found them.
- */
-#include <stdlib.h>
+/* See bad_list.h. */
+#include "check/bad_list.h"
 
-#include "check/internal.h"
+#include <stdlib.h>
 
 /* So many of a kind are kept at once; if more are to be told, the search begins again there. */
 #define KEPT_MOST (UINT64_C(1) << 16)
@@ -25,9 +21,18 @@ enum qcow2_problem_id q2_bad_id(enum q2_bad kind)
 	return ids[kind];
 }
 
-static uint64_t kept_most(const struct qcow2_check *check, enum q2_bad kind)
+void q2_bad_list_init(struct q2_bad_list *list, struct q2_memory *memory, uint64_t wanted)
 {
-	return check->bad_left[kind] < KEPT_MOST ? check->bad_left[kind] : KEPT_MOST;
+	*list = (struct q2_bad_list){.memory = memory,
+				     .most = wanted < KEPT_MOST ? wanted : KEPT_MOST};
+}
+
+void q2_bad_list_release(struct q2_bad_list *list)
+{
+	q2_memory_put(list->memory, list->items, list->capacity, sizeof(*list->items));
+	list->items = NULL;
+	list->count = 0;
+	list->capacity = 0;
 }
 
 static int by_cluster(const void *left, const void *right)
@@ -43,59 +48,50 @@ static void sort(struct q2_bad_list *list)
 		qsort(list->items, list->count, sizeof(*list->items), by_cluster);
 }
 
-static bool push(struct qcow2_check *check, struct q2_bad_list *list, uint64_t most,
-		 const struct q2_bad_cluster *item)
+/*
+ * Keeps up to twice as many as wanted before it drops the upper half: sorting then costs a constant
+ * number of comparisons for each cluster, in whatever order they come.
+ */
+static bool push(struct q2_bad_list *list, const struct q2_bad_cluster *item)
 {
-	if (most == 0)
+	if (q2_bad_list_is_past(list, item->cluster))
 		return true;
-	if (list->full && item->cluster >= list->bound)
-		return true;
-	if (list->count >= 2 * most) {
+	if (list->count >= 2 * list->most) {
 		sort(list);
-		list->count = (size_t)most;
+		list->count = (size_t)list->most;
 		list->full = true;
-		list->bound = list->items[most - 1].cluster;
+		list->bound = list->items[list->most - 1].cluster;
 	}
-	if (list->count == list->capacity && !q2_memory_grow(&check->memory, (void **)&list->items,
+	if (list->count == list->capacity && !q2_memory_grow(list->memory, (void **)&list->items,
 							     &list->capacity, sizeof(*list->items)))
 		return false;
 	list->items[list->count++] = *item;
 	return true;
 }
 
-bool q2_bad_list_add(struct qcow2_check *check, struct q2_bad_list *list, enum q2_bad kind,
-		     const struct q2_bad_cluster *item)
+bool q2_bad_list_add(struct q2_bad_list *list, const struct q2_bad_cluster *item)
 {
 	list->total++;
-	return push(check, list, kept_most(check, kind), item);
+	return push(list, item);
 }
 
-bool q2_bad_list_is_past(const struct qcow2_check *check, const struct q2_bad_list *list,
-			 enum q2_bad kind, uint64_t cluster)
+bool q2_bad_list_is_past(const struct q2_bad_list *list, uint64_t cluster)
 {
-	return check->bad_left[kind] == 0 || (list->full && cluster >= list->bound);
+	return list->most == 0 || (list->full && cluster >= list->bound);
 }
 
-bool q2_bad_list_merge(struct qcow2_check *check, struct q2_bad_list *list, enum q2_bad kind,
-		       struct q2_bad_list *other)
+bool q2_bad_list_merge(struct q2_bad_list *list, struct q2_bad_list *other)
 {
-	uint64_t most = kept_most(check, kind);
-
 	if (list != other) {
 		list->total += other->total;
 		for (size_t i = 0; i < other->count; i++)
-			if (!push(check, list, most, &other->items[i]))
+			if (!push(list, &other->items[i]))
 				return false;
-		q2_bad_list_release(check, other);
+		q2_bad_list_release(other);
+		other->total = 0;
 	}
 	sort(list);
-	if (list->count > most)
-		list->count = (size_t)most;
+	if (list->count > list->most)
+		list->count = (size_t)list->most;
 	return true;
-}
-
-void q2_bad_list_release(struct qcow2_check *check, struct q2_bad_list *list)
-{
-	q2_memory_put(&check->memory, list->items, list->capacity, sizeof(*list->items));
-	*list = (struct q2_bad_list){0};
 }

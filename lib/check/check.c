@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Drives a check, part by part. See check.h and internal.h. */
+/* Drives a check, part by part. See check.h. */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
 #include "check/check.h"
-#include "check/internal.h"
+#include "check/stages.h"
 
-#define THREADS_MAX        16
-#define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
-/* Metadata may claim so much beyond what the file stores; a hostile one may claim anything. */
-#define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
-
-static void count_problems(struct qcow2_check *check, enum qcow2_problem_id id, uint64_t times)
+static void count_problems(struct q2_check *check, enum qcow2_problem_id id, uint64_t times)
 {
 	struct qcow2_check_result *result = check->result;
 
@@ -33,7 +27,7 @@ static void count_problems(struct qcow2_check *check, enum qcow2_problem_id id, 
 }
 
 /* So many problems of a kind are told. */
-static uint64_t told_most(const struct qcow2_check *check, enum qcow2_problem_id id)
+static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id)
 {
 	const struct qcow2_check_options *options = check->options;
 
@@ -45,9 +39,8 @@ static uint64_t told_most(const struct qcow2_check *check, enum qcow2_problem_id
 /* Counts a problem that a rule found; whether the caller wants to hear of it. */
 static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 {
-	struct qcow2_check *check = opaque;
-	if (check->naming)
-		return false;
+	struct q2_check *check = opaque;
+
 	count_problems(check, id, 1);
 	return check->by_kind[id] <= told_most(check, id);
 }
@@ -57,140 +50,8 @@ static void problem_found(void *opaque, const struct qcow2_problem *problem)
 	q2_check_tell(opaque, problem);
 }
 
-void q2_check_tell(struct qcow2_check *check, const struct qcow2_problem *problem)
-{
-	if (!check->stopped)
-		check->stopped = check->options->problem(check->options->opaque, problem) != 0;
-}
-
-static int fail_stopped(struct qcow2_check *check)
-{
-	return q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
-}
-
-int q2_check_fail_memory(struct qcow2_check *check, struct qcow2_error *err)
-{
-	if (check->memory.limited)
-		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-			       "the check needs more than the memory limit of %llu bytes",
-			       (unsigned long long)check->memory.limit_bytes);
-	return q2_fail_memory(err);
-}
-
-bool q2_check_progress(struct qcow2_check *check)
-{
-	uint64_t done = check->done_bytes;
-
-	if (!check->stopped &&
-	    (!check->options->progress ||
-	     !check->options->progress(check->options->opaque, done,
-				       done > check->total_bytes ? done : check->total_bytes)))
-		return true;
-	fail_stopped(check);
-	return false;
-}
-
-int q2_check_worker_failed(struct qcow2_check *check)
-{
-	for (unsigned i = 0; i < check->threads; i++) {
-		if (!check->workers[i].failed)
-			continue;
-		*check->err = check->workers[i].err;
-		return -1;
-	}
-	return -1; /* progress has filled it */
-}
-
-void q2_check_count(struct q2_check_worker *worker, const struct q2_claim *claim)
-{
-	const struct qcow2_geometry *geometry = worker->check->geometry;
-	unsigned bits = geometry->cluster_bits;
-	uint64_t end, first = claim->offset_bytes >> bits;
-
-	/* As for QEMU: what passes the end by a cluster or more is a problem and no reference. */
-	if (claim->length_bytes == 0 ||
-	    q2_add_u64(claim->offset_bytes, claim->length_bytes, &end) ||
-	    (end > geometry->file_size_bytes &&
-	     end - geometry->file_size_bytes >= geometry->cluster_size_bytes))
-		return;
-	q2_clusters_mark(&worker->clusters, first, ((end - 1) >> bits) - first + 1, claim->use,
-			 claim->weight);
-}
-
-/* A claim of metadata. */
-static bool count_claim(struct qcow2_check *check, const struct q2_claim *claim)
-{
-	if (claim->length_bytes > check->claims_left)
-		return true;
-	check->claims_left -= claim->length_bytes;
-	q2_check_count(&check->workers[0], claim);
-	if (!check->workers[0].clusters.failed)
-		return true;
-	q2_check_fail_memory(check, check->err);
-	return false;
-}
-
-static unsigned choose_threads(const struct qcow2_check *check)
-{
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned wanted = check->options->threads;
-
-	/* Each has buffers of a cluster: what is larger than QEMU allows is not worth several. */
-	if (check->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
-		return 1;
-	if (wanted == 0)
-		wanted = processors > 0 ? (unsigned)processors : 1;
-	return wanted < THREADS_MAX ? wanted : THREADS_MAX;
-}
-
-static int start(struct qcow2_check *check)
-{
-	size_t buffer = Q2_PIECE_BYTES + (size_t)check->geometry->cluster_size_bytes;
-
-	check->file_clusters = q2_div_ceil_u64(check->geometry->file_size_bytes,
-					       check->geometry->cluster_size_bytes);
-	check->claims_left =
-		qcow2_source_allocated_bytes(qcow2_image_source(check->image)) + CLAIMS_SLACK_BYTES;
-	check->threads = choose_threads(check);
-	check->workers = q2_memory_get(&check->memory, check->threads, sizeof(*check->workers));
-	if (!check->workers)
-		return q2_check_fail_memory(check, check->err);
-	for (unsigned i = 0; i < check->threads; i++) {
-		struct q2_check_worker *worker = &check->workers[i];
-
-		worker->check = check;
-		worker->buffer = q2_memory_get(&check->memory, buffer, 1);
-		/* The last cluster may be cut, and a compressed one may end in the next. */
-		if (!q2_clusters_init(&worker->clusters, check->file_clusters + 2,
-				      &check->memory) ||
-		    !worker->buffer)
-			return check->file_clusters >> 48 != 0
-				       ? q2_fail(check->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-						 "the file has more than 2^48 clusters")
-				       : q2_check_fail_memory(check, check->err);
-	}
-	return 0;
-}
-
-static void release(struct qcow2_check *check)
-{
-	for (unsigned i = 0; check->workers && i < check->threads; i++) {
-		struct q2_check_worker *worker = &check->workers[i];
-
-		if (worker->clusters.memory)
-			q2_clusters_release(&worker->clusters);
-		q2_free(worker->buffer);
-		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
-			q2_bad_list_release(check, &worker->bad[kind]);
-	}
-	q2_free(check->workers);
-	q2_free(check->tables);
-	q2_free(check->l1s);
-	q2_free(check->blocks);
-}
-
 /* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */
-static void report_beyond_end(struct qcow2_check *check)
+static void report_beyond_end(struct q2_check *check)
 {
 	uint64_t beyond = check->workers[0].beyond_end;
 
@@ -204,7 +65,7 @@ static void report_beyond_end(struct qcow2_check *check)
 			  "refcounts");
 }
 
-static void sum_up(struct qcow2_check *check)
+static void sum_up(struct q2_check *check)
 {
 	struct qcow2_check_result *result = check->result;
 	uint64_t highest = check->workers[0].highest_cluster;
@@ -219,36 +80,35 @@ static void sum_up(struct qcow2_check *check)
 				check->geometry->cluster_size_bytes);
 }
 
-static void add_header(struct qcow2_check *check)
+static void add_header(struct q2_check *check)
 {
 	struct qcow2_bytes first = qcow2_image_first_cluster(check->image);
 
-	check->digesting = check->options->digest;
-	q2_check_digest(&check->workers[0], 0, first.data, first.size);
+	q2_worker_digest(&check->workers[0], 0, first.data, first.size);
 }
 
 /* All metadata has been read once; what is read again from here on only names owners. */
-static void take_digest(struct qcow2_check *check)
+static void take_digest(struct q2_check *check)
 {
 	struct q2_digest digest = {{0, 0}};
 
-	for (unsigned i = 0; i < check->threads; i++)
+	for (unsigned i = 0; i < check->threads; i++) {
 		q2_digest_join(&digest, &check->workers[i].digest);
+		check->workers[i].digesting = false;
+	}
 	/* The bounds depend on how much the file stores, and so on more than the metadata. */
-	check->result->has_digest = check->digesting && !check->digest_is_cut;
+	check->result->has_digest = check->options->digest && !check->digest_is_cut;
 	if (check->result->has_digest)
 		memcpy(check->result->metadata_digest, digest.sum, sizeof(digest.sum));
-	check->digesting = false;
 }
 
-static int check_clusters(struct qcow2_check *check)
+static int check_clusters(struct q2_check *check)
 {
-	if (start(check))
+	if (q2_check_start(check))
 		return -1;
 	add_header(check);
-	if (q2_check_metadata(check) || q2_check_l1_tables(check) || q2_check_l2_tables(check) ||
-	    q2_check_report_l2(check) || q2_check_raw(check) || q2_check_deep(check) ||
-	    q2_check_refcounts(check))
+	if (q2_check_metadata(check) || q2_check_l2_tables(check) || q2_check_report_l2(check) ||
+	    q2_check_raw(check) || q2_check_deep(check) || q2_check_refcounts(check))
 		return -1;
 	take_digest(check);
 	report_beyond_end(check);
@@ -261,7 +121,7 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 {
 	static const struct qcow2_check_options defaults;
 	struct qcow2_error ignored;
-	struct qcow2_check check = {
+	struct q2_check check = {
 		.image = image,
 		.header = qcow2_image_header(image),
 		.geometry = qcow2_image_geometry(image),
@@ -269,7 +129,6 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 		.result = &totals->sum,
 		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
-		.claim = count_claim,
 	};
 	int failed = 0;
 
@@ -282,14 +141,16 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 	check.memory.limit_bytes = check.options->memory_limit_bytes
 					   ? check.options->memory_limit_bytes
 					   : QCOW2_CHECK_MEMORY_BYTES;
-	q2_hash_key_make(&check.hash_key);
+	check.memory.user = "the check";
 	q2_rules_header(image, &check.reporter);
 	q2_rules_extensions(image, &check.reporter);
 	/* What unknown features mean for the clusters, nobody here knows. */
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);
-	release(&check);
-	return check.stopped && !failed ? fail_stopped(&check) : failed;
+	q2_check_release(&check);
+	if (check.stopped && !failed)
+		return q2_fail(check.err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	return failed;
 }
 
 int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,

@@ -129,12 +129,3 @@ q2_classify q2_classify_choose(unsigned order)
 #endif
 	return q2_classify_portable(order);
 }
-
-uint64_t q2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits)
-{
-	uint64_t at = index * refcount_bits;
-
-	if (refcount_bits >= 8)
-		return q2_load_be(block + at / 8, refcount_bits / 8);
-	return (uint64_t)(block[at / 8] >> (at % 8)) & ((1U << refcount_bits) - 1);
-}

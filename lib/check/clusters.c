@@ -81,30 +81,30 @@ static struct q2_cluster_chunk *need_chunk(struct q2_clusters *clusters, uint64_
 }
 
 /* What active entries of that use say of the copied flag. */
-static unsigned flags_of(enum q2_use use)
+static unsigned flags_of(enum qcow2_claim_use use)
 {
-	if (use == Q2_USE_DATA_COPIED || use == Q2_USE_L2_COPIED)
+	if (use == QCOW2_USE_DATA_COPIED || use == QCOW2_USE_L2_COPIED)
 		return Q2_SEEN_COPIED;
-	if (use == Q2_USE_DATA_SHARED || use == Q2_USE_L2_SHARED)
+	if (use == QCOW2_USE_DATA_SHARED || use == QCOW2_USE_L2_SHARED)
 		return Q2_SEEN_SHARED;
 	return 0;
 }
 
 /* Whether two references to one cluster, each counted by itself, contradict each other. */
-static bool conflicts(enum q2_use a, enum q2_use b)
+static bool conflicts(enum qcow2_claim_use a, enum qcow2_claim_use b)
 {
-	bool data = a <= Q2_USE_DATA_SHARED && b <= Q2_USE_DATA_SHARED;
+	bool data = a <= QCOW2_USE_DATA_SHARED && b <= QCOW2_USE_DATA_SHARED;
 
-	return !data && !(a == Q2_USE_COMPRESSED && b == Q2_USE_COMPRESSED);
+	return !data && !(a == QCOW2_USE_COMPRESSED && b == QCOW2_USE_COMPRESSED);
 }
 
-static enum q2_use use_at(const struct q2_cluster_chunk *chunk, unsigned at)
+static enum qcow2_claim_use use_at(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	const uint64_t *uses = chunk->uses[at / 64];
 	unsigned bit = at % 64;
 
-	return (enum q2_use)((uses[0] >> bit & 1) | (uses[1] >> bit & 1) << 1 |
-			     (uses[2] >> bit & 1) << 2);
+	return (enum qcow2_claim_use)((uses[0] >> bit & 1) | (uses[1] >> bit & 1) << 1 |
+				      (uses[2] >> bit & 1) << 2);
 }
 
 static uint64_t counter_at(const struct q2_cluster_chunk *chunk, unsigned at)
@@ -147,9 +147,9 @@ static void set_counter(struct q2_clusters *clusters, struct q2_cluster_chunk *c
 static uint64_t full_counter(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	uint64_t counter = counter_at(chunk, at);
-	enum q2_use use = use_at(chunk, at);
+	enum qcow2_claim_use use = use_at(chunk, at);
 
-	if (counter == 0 && use != Q2_USE_NONE)
+	if (counter == 0 && use != QCOW2_USE_NONE)
 		return UINT64_C(1) << FLAG_BITS | flags_of(use);
 	return counter;
 }
@@ -167,10 +167,11 @@ static void mark_again(struct q2_clusters *clusters, struct q2_cluster_chunk *ch
 {
 	for (; mask != 0; mask &= mask - 1) {
 		unsigned at = group * 64 + (unsigned)__builtin_ctzll(mask);
-		enum q2_use first = use_at(chunk, at);
+		enum qcow2_claim_use first = use_at(chunk, at);
 		uint64_t counter = full_counter(chunk, at);
-		unsigned clash =
-			first != Q2_USE_NONE && conflicts(first, mark.use) ? Q2_SEEN_CONFLICT : 0;
+		unsigned clash = first != QCOW2_USE_NONE && conflicts(first, mark.use)
+					 ? Q2_SEEN_CONFLICT
+					 : 0;
 
 		set_counter(clusters, chunk, at,
 			    add_counters(counter, mark.count << FLAG_BITS | mark.flags, clash));
@@ -214,8 +215,8 @@ static void mark_group(struct q2_clusters *clusters, struct q2_cluster_chunk *ch
 	uses[2] |= mark->use & 4 ? fresh : 0;
 }
 
-void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count, enum q2_use use,
-		      uint64_t weight)
+void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count,
+		      enum qcow2_claim_use use, uint64_t weight)
 {
 	const struct q2_cluster_state mark = {weight, use, flags_of(use)};
 
@@ -296,14 +297,14 @@ void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other)
 	}
 }
 
-void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum q2_use use)
+void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum qcow2_claim_use use)
 {
 	struct q2_cluster_leaf *leaf = need_leaf(clusters, cluster / Q2_LEAF_CLUSTERS);
 	uint64_t **words;
 
 	if (!leaf)
 		return;
-	words = &leaf->fresh[use - Q2_USE_DATA][cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH];
+	words = &leaf->fresh[use - QCOW2_USE_DATA][cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH];
 	if (!*words)
 		*words = q2_memory_get(clusters->memory, Q2_FRESH_WORDS, sizeof(**words));
 	clusters->failed |= !*words;
@@ -313,7 +314,7 @@ void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum q2_us
 
 /* Makes known what one bitset says of the clusters from first on. */
 static void fold_words(struct q2_clusters *clusters, const uint64_t *words, uint64_t first,
-		       enum q2_use use)
+		       enum qcow2_claim_use use)
 {
 	const struct q2_cluster_state mark = {1, use, flags_of(use)};
 
@@ -342,7 +343,7 @@ void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source)
 				continue;
 			fold_words(clusters, *words,
 				   i * Q2_LEAF_CLUSTERS + j % Q2_LEAF_FRESH * Q2_FRESH_CLUSTERS,
-				   (enum q2_use)(Q2_USE_DATA + j / Q2_LEAF_FRESH));
+				   (enum qcow2_claim_use)(QCOW2_USE_DATA + j / Q2_LEAF_FRESH));
 			q2_memory_put(source->memory, *words, Q2_FRESH_WORDS, sizeof(**words));
 			*words = NULL;
 		}

@@ -17,19 +17,10 @@
 
 #include "base/memory.h"
 
-#include <qcow2/base.h>
+#include <qcow2/claims.h>
 
-/* For what a cluster is referenced first; fits three bits. */
-enum q2_use {
-	Q2_USE_NONE,
-	Q2_USE_DATA,        /* by snapshots only: the copied flag means nothing */
-	Q2_USE_DATA_COPIED, /* by the active image, copied flag set */
-	Q2_USE_DATA_SHARED, /* by the active image, copied flag clear */
-	Q2_USE_METADATA,    /* anything else that has one owner; L2 tables of snapshots */
-	Q2_USE_L2_COPIED,
-	Q2_USE_L2_SHARED,
-	Q2_USE_COMPRESSED, /* one or more compressed clusters touch it */
-};
+/* Three bit planes hold the use of a cluster's first reference. */
+_Static_assert(QCOW2_USE_COMPRESSED < 8, "a use fits three bits");
 
 #define Q2_CHUNK_CLUSTERS 4096
 #define Q2_CHUNK_GROUPS   (Q2_CHUNK_CLUSTERS / 64)
@@ -41,7 +32,7 @@ enum q2_use {
 #define Q2_SEEN_CONFLICT 4 /* by two owners that may not share */
 
 struct q2_cluster_chunk {
-	uint64_t uses[Q2_CHUNK_GROUPS][3]; /* bit planes of enum q2_use */
+	uint64_t uses[Q2_CHUNK_GROUPS][3]; /* bit planes of enum qcow2_claim_use */
 	/* count << 3 | flags of clusters referenced more than once; others are 0. One of both. */
 	uint16_t *few;
 	uint64_t *many;
@@ -69,7 +60,7 @@ struct q2_clusters {
 
 struct q2_cluster_state {
 	uint64_t count;
-	enum q2_use use; /* of the first reference */
+	enum qcow2_claim_use use; /* of the first reference */
 	unsigned flags;
 };
 
@@ -79,8 +70,8 @@ bool q2_clusters_init(struct q2_clusters *clusters, uint64_t cluster_count,
 void q2_clusters_release(struct q2_clusters *clusters);
 
 /* Counts weight (at least 1) references to each of count clusters from first on. */
-void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count, enum q2_use use,
-		      uint64_t weight);
+void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count,
+		      enum qcow2_claim_use use, uint64_t weight);
 
 /* Adds what other knows; other is empty afterwards. */
 void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other);
@@ -103,12 +94,12 @@ static inline struct q2_cluster_chunk *q2_clusters_chunk(const struct q2_cluster
 
 /* The word of the bitset of a use of data that holds a cluster, or NULL. */
 __attribute__((always_inline)) static inline uint64_t *
-q2_clusters_fresh(const struct q2_clusters *clusters, uint64_t cluster, enum q2_use use)
+q2_clusters_fresh(const struct q2_clusters *clusters, uint64_t cluster, enum qcow2_claim_use use)
 {
 	const struct q2_cluster_leaf *leaf = clusters->leaves[cluster / Q2_LEAF_CLUSTERS];
-	uint64_t *words =
-		leaf ? leaf->fresh[use - Q2_USE_DATA][cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH]
-		     : NULL;
+	uint64_t *words = leaf ? leaf->fresh[use - QCOW2_USE_DATA]
+					    [cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH]
+			       : NULL;
 
 	return words ? &words[cluster / 64 % Q2_FRESH_WORDS] : NULL;
 }
@@ -118,7 +109,7 @@ q2_clusters_fresh(const struct q2_clusters *clusters, uint64_t cluster, enum q2_
  * inline: as a function of its own, gcc finds that it does nothing and drops the calls.
  */
 __attribute__((always_inline)) static inline void
-q2_clusters_prefetch(const struct q2_clusters *clusters, uint64_t cluster, enum q2_use use)
+q2_clusters_prefetch(const struct q2_clusters *clusters, uint64_t cluster, enum qcow2_claim_use use)
 {
 	const uint64_t *word = q2_clusters_fresh(clusters, cluster, use);
 
@@ -128,7 +119,7 @@ q2_clusters_prefetch(const struct q2_clusters *clusters, uint64_t cluster, enum 
 
 /* As q2_clusters_note(), if that takes no more than to set a bit; else false. */
 static inline bool q2_clusters_note_fresh(const struct q2_clusters *clusters, uint64_t cluster,
-					  enum q2_use use)
+					  enum qcow2_claim_use use)
 {
 	uint64_t bit = UINT64_C(1) << (cluster % 64);
 	uint64_t *word = q2_clusters_fresh(clusters, cluster, use);
@@ -140,6 +131,6 @@ static inline bool q2_clusters_note_fresh(const struct q2_clusters *clusters, ui
 }
 
 /* One reference to a cluster of data; known once the clusters are merged. */
-void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum q2_use use);
+void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum qcow2_claim_use use);
 
 #endif

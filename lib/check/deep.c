@@ -4,13 +4,12 @@
  * two may claim the same bytes. Threads inflate and note which L2 tables have clusters that do not;
  * these are told afterwards, in order, by one thread.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
-#include "check/l2.h"
+#include "base/crew.h"
+#include "check/stages.h"
 #include "codec/inflate.h"
 
 /* The bytes that a compressed cluster really takes, and whose they are. */
@@ -29,7 +28,7 @@ struct diver {
 };
 
 struct work {
-	struct qcow2_check *check;
+	struct q2_check *check;
 	struct diver *divers;
 	bool *faulty; /* by table */
 };
@@ -38,14 +37,14 @@ struct work {
 struct compressed {
 	const struct q2_l2_ref *ref;
 	uint64_t table, entry;
-	struct q2_claim claim;
+	struct qcow2_claim claim;
 };
 
 /* Told of each compressed cluster, and how many bytes it takes; 0: it does not inflate. */
 typedef bool (*visit_compressed)(struct work *work, unsigned number, const struct compressed *c,
 				 uint64_t used);
 
-static size_t data_capacity(const struct qcow2_check *check)
+static size_t data_capacity(const struct q2_check *check)
 {
 	/* The sectors of a descriptor: up to 2^(cluster_bits - 8) of 512 bytes. */
 	return (size_t)check->geometry->cluster_size_bytes * 2 + 512;
@@ -53,18 +52,14 @@ static size_t data_capacity(const struct qcow2_check *check)
 
 static bool fail_memory(struct work *work, unsigned number)
 {
-	struct q2_check_worker *worker = &work->check->workers[number];
-
-	worker->failed = true;
-	q2_check_fail_memory(work->check, &worker->err);
-	return false;
+	return q2_worker_fail_memory(&work->check->workers[number]);
 }
 
 static bool read_bytes(struct work *work, unsigned number, uint64_t offset, uint8_t *to,
 		       uint64_t *size)
 {
-	struct qcow2_check *check = work->check;
-	struct q2_check_worker *worker = &check->workers[number];
+	struct q2_check *check = work->check;
+	struct q2_worker *worker = &check->workers[number];
 	uint64_t left = check->geometry->file_size_bytes - offset;
 
 	if (*size > left)
@@ -98,10 +93,10 @@ static bool inflate(struct work *work, unsigned number, const struct compressed 
 
 static bool visit_table(struct work *work, unsigned number, uint64_t table, visit_compressed visit)
 {
-	struct qcow2_check *check = work->check;
+	struct q2_check *check = work->check;
 	const struct qcow2_geometry *geometry = check->geometry;
 	struct diver *diver = &work->divers[number];
-	struct compressed c = {.ref = &check->tables[table], .table = table};
+	struct compressed c = {.ref = &check->metadata.tables[table], .table = table};
 	uint64_t size = geometry->cluster_size_bytes, used;
 
 	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
@@ -109,7 +104,8 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
 		uint64_t entry = q2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
 
-		if (!(entry & Q2_COMPRESSED) || !q2_l2_claim(check->image, c.ref, entry, &c.claim))
+		if (!qcow2_l2_is_compressed(entry) ||
+		    !q2_l2_claim(geometry, c.ref, entry, &c.claim))
 			continue;
 		if (!inflate(work, number, &c, &used) || !visit(work, number, &c, used))
 			return false;
@@ -140,31 +136,20 @@ static bool work_table(void *opaque, unsigned number, uint64_t piece)
 	struct work *work = opaque;
 
 	return visit_table(work, number, piece, note) &&
-	       (number != 0 || q2_check_progress(work->check));
+	       (number != 0 || q2_check_progress(work->check) == 0);
 }
 
-static void entry_path(const struct qcow2_check *check, uint64_t table, uint64_t entry, char *path,
-		       size_t size)
-{
-	const struct q2_l2_ref *ref = &check->tables[table];
-	char list[64];
-
-	q2_check_list_path(ref->list, "l2", list, sizeof(list));
-	snprintf(path, size, "%s/%" PRIu32 "/%" PRIu64, list, ref->index, entry);
-}
-
-static void report(const struct qcow2_check *check, struct q2_finding finding, uint64_t table,
+static void report(const struct q2_check *check, struct q2_finding finding, uint64_t table,
 		   uint64_t entry)
 {
-	const struct qcow2_geometry *geometry = check->geometry;
-	char path[QCOW2_OWNER_WHERE_MAX];
+	struct qcow2_claim claim = {.part = QCOW2_CLAIM_DATA};
+	char path[QCOW2_CLAIM_WHERE_MAX];
 
+	q2_l2_claim_name(check->geometry, &check->metadata.tables[table], entry, &claim);
 	finding.has_guest = true;
-	finding.guest_byte = (check->tables[table].index * geometry->l2_entries + entry)
-			     << geometry->cluster_bits;
-	finding.guest_length_bytes = geometry->cluster_size_bytes;
-	entry_path(check, table, entry, path, sizeof(path));
-	q2_report(&check->reporter, &finding, "%s", path);
+	finding.guest_byte = claim.guest_byte;
+	finding.guest_length_bytes = claim.guest_length_bytes;
+	q2_report(&check->reporter, &finding, "%s", qcow2_claim_where(&claim, path, sizeof(path)));
 }
 
 static bool tell(struct work *work, unsigned number, const struct compressed *c, uint64_t used)
@@ -190,7 +175,7 @@ static int by_offset(const void *left, const void *right)
 }
 
 /* Extents that start at one place are one cluster, which tables of snapshots may share. */
-static void tell_overlaps(struct qcow2_check *check, struct diver *all)
+static void tell_overlaps(struct q2_check *check, struct diver *all)
 {
 	const struct extent *before = NULL;
 
@@ -234,7 +219,7 @@ static bool gather(struct work *work)
 
 static bool dive(struct work *work)
 {
-	struct qcow2_check *check = work->check;
+	struct q2_check *check = work->check;
 
 	/* A table, a cluster's data, and what it inflates to. */
 	if (!q2_memory_charge(&check->memory,
@@ -251,12 +236,12 @@ static bool dive(struct work *work)
 		if (!diver->inflater || !diver->table || !diver->data)
 			return fail_memory(work, 0);
 	}
-	if (!q2_crew_run(&(struct q2_crew_work){.pieces = check->table_count,
+	if (!q2_crew_run(&(struct q2_crew_work){.pieces = check->metadata.table_count,
 						.threads = check->threads,
 						.work = work_table,
 						.opaque = work}))
 		return false;
-	for (uint64_t i = 0; i < check->table_count; i++)
+	for (uint64_t i = 0; i < check->metadata.table_count; i++)
 		if (work->faulty[i] && !visit_table(work, 0, i, tell))
 			return false;
 	if (!gather(work))
@@ -265,16 +250,17 @@ static bool dive(struct work *work)
 	return true;
 }
 
-int q2_check_deep(struct qcow2_check *check)
+int q2_check_deep(struct q2_check *check)
 {
 	struct work work = {.check = check};
 	bool done = false;
 
-	if (!check->options->deep || check->table_count == 0 || check->geometry->data_file ||
-	    check->header->compression_type > 1)
+	if (!check->options->deep || check->metadata.table_count == 0 ||
+	    check->geometry->data_file || check->header->compression_type > 1)
 		return 0;
 	work.divers = q2_memory_get(&check->memory, check->threads, sizeof(*work.divers));
-	work.faulty = q2_memory_get(&check->memory, check->table_count, sizeof(*work.faulty));
+	work.faulty =
+		q2_memory_get(&check->memory, check->metadata.table_count, sizeof(*work.faulty));
 	if (work.divers && work.faulty)
 		done = dive(&work);
 	else
@@ -288,7 +274,8 @@ int q2_check_deep(struct qcow2_check *check)
 		q2_memory_put(&check->memory, diver->extents, diver->capacity,
 			      sizeof(*diver->extents));
 	}
-	q2_memory_put(&check->memory, work.faulty, check->table_count, sizeof(*work.faulty));
+	q2_memory_put(&check->memory, work.faulty, check->metadata.table_count,
+		      sizeof(*work.faulty));
 	q2_memory_put(&check->memory, work.divers, check->threads, sizeof(*work.divers));
 	return done ? 0 : q2_check_worker_failed(check);
 }

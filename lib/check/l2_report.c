@@ -5,12 +5,10 @@
  * thread, so that the report depends on nothing but the image.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "base/checked.h"
-#include "check/l2.h"
+#include "check/stages.h"
 
 static int by_owner(const void *left, const void *right)
 {
@@ -23,7 +21,7 @@ static int by_owner(const void *left, const void *right)
 }
 
 /* "Cluster mapping": what the active image maps past its end, no guest can reach. */
-static void rule_beyond_size(const struct qcow2_check *check, const struct q2_entry_place *place,
+static void rule_beyond_size(const struct q2_check *check, const struct q2_entry_place *place,
 			     uint64_t entry)
 {
 	const struct q2_finding finding = {
@@ -34,13 +32,13 @@ static void rule_beyond_size(const struct qcow2_check *check, const struct q2_en
 		.expectation = QCOW2_EXPECT_AT_MOST,
 		.expected = check->geometry->virtual_size_bytes,
 	};
-	bool placed = (entry & (Q2_COMPRESSED | Q2_OFFSET_MASK)) != 0;
+	bool placed = qcow2_l2_is_compressed(entry) || qcow2_l2_has_offset(entry, false);
 
 	if (placed && place->guest_byte >= check->geometry->virtual_size_bytes)
 		q2_report(&check->reporter, &finding, "%s/%" PRIu64, place->owner, place->index);
 }
 
-static void report_entry(const struct qcow2_check *check, const struct q2_l2_ref *ref,
+static void report_entry(const struct q2_check *check, const struct q2_l2_ref *ref,
 			 struct q2_entry_place *place, const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
@@ -49,8 +47,7 @@ static void report_entry(const struct qcow2_check *check, const struct q2_l2_ref
 
 	if (entry == 0 && subclusters == 0)
 		return;
-	place->guest_byte = (ref->index * geometry->l2_entries + place->index)
-			    << geometry->cluster_bits;
+	place->guest_byte = q2_l2_guest_byte(geometry, ref, place->index);
 	place->offset_bytes = ref->offset_bytes + place->index * geometry->l2_entry_bytes;
 	if (ref->faulty)
 		q2_rules_l2_entry(check->image, place, entry, subclusters, &check->reporter);
@@ -58,39 +55,39 @@ static void report_entry(const struct qcow2_check *check, const struct q2_l2_ref
 		rule_beyond_size(check, place, entry);
 }
 
-static int report_table(struct qcow2_check *check, const struct q2_l2_ref *ref)
+static int report_table(struct q2_check *check, const struct q2_l2_ref *ref)
 {
 	unsigned width = check->geometry->l2_entry_bytes;
 	struct q2_entry_place place = {0};
-	char list[64], owner[96];
+	struct qcow2_claim claim = {.part = QCOW2_CLAIM_L2_TABLE, .index = ref->index};
+	char owner[QCOW2_CLAIM_WHERE_MAX];
 	uint64_t size;
 
-	q2_check_list_path(ref->list, "l2", list, sizeof(list));
-	snprintf(owner, sizeof(owner), "%s/%" PRIu32, list, ref->index);
-	place.owner = owner;
-	if (q2_check_read_l2(check, ref, &size))
+	q2_claim_set_list(&claim, ref->list);
+	place.owner = qcow2_claim_where(&claim, owner, sizeof(owner));
+	if (q2_metadata_read_l2(&check->metadata, ref->offset_bytes, &size))
 		return -1;
 	for (; (place.index + 1) * width <= size; place.index++)
 		report_entry(check, ref, &place, check->workers[0].buffer + place.index * width);
-	return q2_check_progress(check) ? 0 : -1;
+	return q2_check_progress(check);
 }
 
-int q2_check_report_l2(struct qcow2_check *check)
+int q2_check_report_l2(struct q2_check *check)
 {
 	const struct q2_l2_ref **faulty;
 	size_t count = 0, at = 0;
 	int result = 0;
 
-	for (size_t i = 0; i < check->table_count; i++)
-		count += check->tables[i].faulty || check->tables[i].beyond_size;
+	for (size_t i = 0; i < check->metadata.table_count; i++)
+		count += check->metadata.tables[i].faulty || check->metadata.tables[i].beyond_size;
 	if (count == 0)
 		return 0;
 	faulty = q2_memory_get(&check->memory, count, sizeof(struct q2_l2_ref *));
 	if (!faulty)
-		return q2_check_fail_memory(check, check->err);
-	for (size_t i = 0; i < check->table_count; i++)
-		if (check->tables[i].faulty || check->tables[i].beyond_size)
-			faulty[at++] = &check->tables[i];
+		return q2_memory_fail(&check->memory, check->err);
+	for (size_t i = 0; i < check->metadata.table_count; i++)
+		if (check->metadata.tables[i].faulty || check->metadata.tables[i].beyond_size)
+			faulty[at++] = &check->metadata.tables[i];
 	qsort(faulty, count, sizeof(struct q2_l2_ref *), by_owner);
 	for (size_t i = 0; i < count && result == 0; i++)
 		result = report_table(check, faulty[i]);

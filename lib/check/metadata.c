@@ -1,65 +1,195 @@
 /* SPDX-License-Identifier: MIT */
-/* The structures that are there once: header, L1 and refcount tables, LUKS header, and their rules.
+/*
+ * The first stage: listens to the walk through structures and L1 tables. What is read there is
+ * judged by the rules, added to the digest and counted, all in one reading.
  */
-#include "base/alloc.h"
-#include "check/internal.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "check/digest.h"
+#include "check/stages.h"
+#include "rules/bitmap_tail.h"
 
-#define LUKS_READ 65536
+/*
+ * How many different IDs, names and tables duplicates are looked for among: QEMU's limit, with room
+ * to spare.
+ */
+#define SEEN_MAX 1000000
 
-static bool claim_once(struct qcow2_check *check, enum q2_part part, uint64_t offset,
-		       uint64_t length)
+/* The listener, and what it has to remember between entries. */
+struct listening {
+	struct q2_check *check;
+	struct q2_worker *worker;
+	struct q2_names_seen snapshots, bitmaps;
+	uint64_t needed_entries; /* of the table of the bitmap that was told last */
+};
+
+/* Remembers a block that counts clusters which the file has. */
+static int note_block(struct q2_check *check, const struct qcow2_claim *claim)
 {
-	return check->claim(check, &(struct q2_claim){.offset_bytes = offset,
-						      .length_bytes = length,
-						      .use = Q2_USE_METADATA,
-						      .weight = 1,
-						      .part = part});
-}
+	struct qcow2_source *source = qcow2_image_source(check->image);
+	uint64_t needed =
+		q2_div_ceil_u64(check->file_clusters + 1, check->geometry->refcount_block_entries);
 
-/* The LUKS header's rules, and the area that the crypto extension names. */
-int q2_check_luks(struct qcow2_check *check)
-{
-	struct qcow2_extension extension;
-	struct qcow2_crypto_extension crypto;
-	struct qcow2_error reason;
-	uint64_t offset;
-	uint8_t *raw;
-	int failed;
-
-	if (!qcow2_image_find_extension(check->image, QCOW2_EXTENSION_CRYPTO, &extension) ||
-	    extension.data.size < qcow2_crypto_extension_structure.size_bytes)
-		return 0; /* the rules of the extensions have said what is wrong */
-	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
-	if (!claim_once(check, Q2_PART_LUKS, crypto.offset, crypto.length))
-		return -1;
-	raw = q2_alloc_buffer(LUKS_READ);
-	if (!raw)
-		return q2_check_fail_memory(check, check->err);
-	failed = qcow2_image_read_luks(check->image, raw, LUKS_READ, &offset, &reason);
-	if (!failed)
-		q2_check_digest(&check->workers[0], offset, raw, LUKS_READ);
-	if (!failed)
-		q2_rules_luks(check->image, raw, LUKS_READ, offset, &check->reporter);
-	q2_free(raw);
-	if (failed && (reason.code == QCOW2_ERROR_IO || reason.code == QCOW2_ERROR_MEMORY)) {
-		*check->err = reason;
-		return -1;
-	}
+	if (claim->index >= needed)
+		return 0;
+	if (check->block_count == check->block_capacity &&
+	    !q2_memory_grow(&check->memory, (void **)&check->blocks, &check->block_capacity,
+			    sizeof(*check->blocks)))
+		return q2_memory_fail(&check->memory, check->err);
+	check->blocks[check->block_count++] = (struct q2_refcount_block){
+		.offset_bytes = claim->offset_bytes,
+		.index = claim->index,
+		.hole = qcow2_source_hole_end(source, claim->offset_bytes) - claim->offset_bytes >=
+			check->geometry->cluster_size_bytes,
+	};
 	return 0;
 }
 
-int q2_check_metadata(struct qcow2_check *check)
+static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 {
-	const struct qcow2_header *header = check->header;
-	uint64_t cluster = check->geometry->cluster_size_bytes;
+	const struct listening *l = opaque;
+	struct q2_check *check = l->check;
 
-	if (!claim_once(check, Q2_PART_HEADER, 0, cluster) ||
-	    !claim_once(check, Q2_PART_L1, header->l1_table_offset,
-			header->l1_size * UINT64_C(8)) ||
-	    !claim_once(check, Q2_PART_REFCOUNT_TABLE, header->refcount_table_offset,
-			header->refcount_table_clusters * cluster))
+	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(check, claim))
 		return -1;
-	if (q2_check_luks(check) || q2_check_snapshots(check) || q2_check_bitmaps(check))
+	if (claim->length_bytes > check->claims_left)
+		return 0;
+	check->claims_left -= claim->length_bytes;
+	q2_worker_count(l->worker, claim);
+	return l->worker->clusters.failed ? q2_memory_fail(&check->memory, check->err) : 0;
+}
+
+static int hear_progress(void *opaque)
+{
+	const struct listening *l = opaque;
+
+	return q2_check_progress(l->check);
+}
+
+static int hear_table_bytes(void *opaque, uint64_t at, const uint8_t *bytes, size_t size)
+{
+	const struct listening *l = opaque;
+
+	q2_digest_sectors(l->worker, at, bytes, size);
+	return 0;
+}
+
+static int hear_luks(void *opaque, uint64_t at, const uint8_t *bytes, size_t size)
+{
+	const struct listening *l = opaque;
+
+	q2_worker_digest(l->worker, at, bytes, size);
+	q2_rules_luks(l->check->image, bytes, size, at, &l->check->reporter);
+	return 0;
+}
+
+static int hear_snapshot(void *opaque, const struct qcow2_snapshot *snapshot)
+{
+	struct listening *l = opaque;
+
+	q2_digest_snapshot(l->worker, snapshot);
+	q2_rules_snapshot(l->check->image, snapshot, &l->snapshots, &l->check->reporter);
+	return l->snapshots.short_of_memory ? q2_fail_memory(l->check->err) : 0;
+}
+
+static int hear_bitmap(void *opaque, const struct qcow2_bitmap *bitmap)
+{
+	struct listening *l = opaque;
+	unsigned bits = bitmap->entry.granularity_bits;
+
+	q2_digest_bitmap(l->worker, bitmap);
+	q2_rules_bitmap(l->check->image, bitmap, &l->bitmaps, &l->check->reporter);
+	l->needed_entries =
+		bits > 63 ? 0 : qcow2_bitmap_table_entries_needed(l->check->geometry, bits);
+	return l->bitmaps.short_of_memory ? q2_fail_memory(l->check->err) : 0;
+}
+
+static int hear_directory(void *opaque, const struct q2_directory_read *read)
+{
+	const struct listening *l = opaque;
+
+	q2_rules_bitmap_directory(l->check->image, read, &l->check->reporter);
+	return 0;
+}
+
+static int hear_l1_entry(void *opaque, const struct q2_entry_place *place, uint64_t entry)
+{
+	const struct listening *l = opaque;
+
+	q2_rules_l1_entry(l->check->geometry, place, entry, &l->check->reporter);
+	return 0;
+}
+
+static int hear_refcount_table_entry(void *opaque, const struct q2_entry_place *place,
+				     uint64_t entry)
+{
+	const struct listening *l = opaque;
+
+	q2_rules_refcount_table_entry(l->check->geometry, place, entry, &l->check->reporter);
+	return 0;
+}
+
+static int hear_bitmap_table_entry(void *opaque, const struct qcow2_bitmap *bitmap,
+				   const struct q2_entry_place *place, uint64_t entry)
+{
+	const struct listening *l = opaque;
+	const struct q2_check *check = l->check;
+	uint64_t offset = entry & QCOW2_ENTRY_MASK(bitmap_table_entry, offset);
+
+	q2_digest_word(l->worker, place->offset_bytes, entry);
+	if (entry == 0 || entry == QCOW2_ENTRY_MASK(bitmap_table_entry, all_ones))
+		return 0;
+	q2_rules_bitmap_table_entry(check->geometry, place, entry, &check->reporter);
+	/* The bits of a bitmap in use may be stale, and those past its end with them. */
+	if (offset == 0 || offset >= check->geometry->file_size_bytes ||
+	    place->index + 1 != l->needed_entries || (bitmap->entry.flags & QCOW2_BITMAP_IN_USE))
+		return 0;
+	return q2_rule_bitmap_tail(check->image, bitmap, offset, l->worker->buffer,
+				   &check->reporter, check->err);
+}
+
+static void hear_cut(void *opaque)
+{
+	const struct listening *l = opaque;
+
+	l->check->digest_is_cut = true;
+}
+
+static int walk(struct q2_check *check, const struct q2_listener *listener)
+{
+	if (q2_metadata_visit_structures(&check->metadata, listener) ||
+	    q2_metadata_follow_l1(&check->metadata, listener))
 		return -1;
-	return q2_check_refcount_table(check);
+	return q2_metadata_claim_l2_tables(&check->metadata, listener);
+}
+
+int q2_check_metadata(struct q2_check *check)
+{
+	struct listening l = {.check = check, .worker = &check->workers[0]};
+	const struct q2_listener listener = {
+		.opaque = &l,
+		.claim = hear_claim,
+		.go_on = hear_progress,
+		.table_bytes = hear_table_bytes,
+		.luks = hear_luks,
+		.snapshot = hear_snapshot,
+		.bitmap = hear_bitmap,
+		.directory = hear_directory,
+		.l1_entry = hear_l1_entry,
+		.refcount_table_entry = hear_refcount_table_entry,
+		.bitmap_table_entry = hear_bitmap_table_entry,
+		.cut = hear_cut,
+	};
+	int result;
+
+	q2_hash_key_make(&l.snapshots.key);
+	l.bitmaps.key = l.snapshots.key;
+	q2_name_set_init(&l.snapshots.set, SEEN_MAX);
+	q2_name_set_init(&l.bitmaps.set, SEEN_MAX);
+	q2_name_set_init(&l.bitmaps.tables, SEEN_MAX);
+	result = walk(check, &listener);
+	q2_name_set_release(&l.snapshots.set);
+	q2_name_set_release(&l.bitmaps.set);
+	q2_name_set_release(&l.bitmaps.tables);
+	return result;
 }

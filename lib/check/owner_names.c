@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds the names of the snapshots and bitmaps that bad clusters' owners are parts of. */
+/* See owner_names.h. */
+#include "check/owner_names.h"
+
 #include <stdlib.h>
 
 #include <qcow2/text.h>
-
-#include "base/error.h"
-#include "check/internal.h"
 
 /* The distinct indexes to find, which rise, and the names that were found. */
 struct search {
@@ -22,19 +21,18 @@ static int by_number(const void *left, const void *right)
 }
 
 /* Counts, or if there is a list gathers, what the owners are parts of. */
-static size_t gather(const struct qcow2_check *check, enum qcow2_part_of kind, uint64_t *wanted)
+static size_t gather(const struct q2_named *named, enum qcow2_part_of kind, uint64_t *wanted)
 {
 	size_t count = 0;
-	uint64_t index;
 
-	for (size_t i = 0; i < check->named_count; i++) {
-		const struct q2_bad_cluster *item = check->named[i];
+	for (size_t i = 0; i < named->count; i++) {
+		const struct q2_bad_cluster *item = named->items[i];
 
 		for (unsigned j = 0; j < item->owner_count; j++) {
-			if (q2_check_part_of(&item->owners[j], &index) != kind)
+			if (item->owners[j].part_of != kind)
 				continue;
 			if (wanted)
-				wanted[count] = index;
+				wanted[count] = item->owners[j].part_of_index;
 			count++;
 		}
 	}
@@ -67,7 +65,7 @@ static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 	search->next++;
 }
 
-static int find_snapshots(struct qcow2_check *check, struct search *search)
+static int find_snapshots(struct q2_check *check, struct search *search)
 {
 	struct qcow2_snapshots *snapshots;
 	struct qcow2_snapshot snapshot;
@@ -82,7 +80,7 @@ static int find_snapshots(struct qcow2_check *check, struct search *search)
 	return more < 0 ? -1 : 0;
 }
 
-static int find_bitmaps(struct qcow2_check *check, struct search *search)
+static int find_bitmaps(struct q2_check *check, struct search *search)
 {
 	struct qcow2_bitmaps *bitmaps;
 	struct qcow2_bitmap bitmap;
@@ -97,10 +95,10 @@ static int find_bitmaps(struct qcow2_check *check, struct search *search)
 	return more < 0 ? -1 : 0;
 }
 
-int q2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
-		       struct q2_part_names *names)
+int q2_part_names_find(struct q2_check *check, const struct q2_named *named,
+		       enum qcow2_part_of kind, struct q2_part_names *names)
 {
-	size_t count = gather(check, kind, NULL);
+	size_t count = gather(named, kind, NULL);
 	struct search search = {.names = names};
 	int result;
 
@@ -108,13 +106,13 @@ int q2_part_names_find(struct qcow2_check *check, enum qcow2_part_of kind,
 		return 0;
 	search.wanted = q2_memory_get(&check->memory, count, sizeof(*search.wanted));
 	if (!search.wanted)
-		return q2_check_fail_memory(check, check->err);
-	gather(check, kind, search.wanted);
+		return q2_memory_fail(&check->memory, check->err);
+	gather(named, kind, search.wanted);
 	search.wanted_count = drop_repeated(search.wanted, count);
 	names->capacity = search.wanted_count;
 	names->items = q2_memory_get(&check->memory, names->capacity, sizeof(*names->items));
 	if (!names->items)
-		result = q2_check_fail_memory(check, check->err);
+		result = q2_memory_fail(&check->memory, check->err);
 	else if (kind == QCOW2_PART_OF_SNAPSHOT)
 		result = find_snapshots(check, &search);
 	else
@@ -140,7 +138,7 @@ const char *q2_part_names_get(const struct q2_part_names *names, uint64_t index)
 	return "";
 }
 
-void q2_part_names_release(struct qcow2_check *check, struct q2_part_names *names)
+void q2_part_names_release(struct q2_check *check, struct q2_part_names *names)
 {
 	q2_memory_put(&check->memory, names->items, names->capacity, sizeof(*names->items));
 	*names = (struct q2_part_names){0};

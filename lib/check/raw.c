@@ -8,12 +8,11 @@
  * file with zeros in it, which is what the guest reads.
  */
 #include "base/bytes.h"
-#include "base/checked.h"
-#include "check/internal.h"
+#include "check/stages.h"
 
 /* The run of unmapped clusters that is being followed. */
 struct run {
-	struct qcow2_check *check;
+	struct q2_check *check;
 	uint64_t start, end; /* guest bytes; empty if equal */
 };
 
@@ -55,25 +54,25 @@ static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *by
 {
 	uint64_t entry = q2_load_be64(bytes);
 
-	if (entry & (Q2_OFFSET_MASK | Q2_COPIED))
+	if (qcow2_l2_has_offset(entry, true))
 		return true;
 	if (!geometry->extended_l2)
-		return (entry & Q2_ZERO) != 0;
-	return q2_load_be64(bytes + 8) >> 32 == UINT32_MAX;
+		return (entry & QCOW2_ENTRY_MASK(l2_entry, zero)) != 0;
+	return qcow2_l2_subclusters_decode(q2_load_be64(bytes + 8)).zeroes == UINT32_MAX;
 }
 
 static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 {
-	struct qcow2_check *check = run->check;
+	struct q2_check *check = run->check;
 	const struct qcow2_geometry *geometry = check->geometry;
-	const struct q2_l2_ref ref = {.offset_bytes = offset};
 	uint64_t size = 0;
 
 	/* A hostile image may lead to one table again and again; so much is looked at. */
 	if (check->claims_left < geometry->cluster_size_bytes)
 		return 0;
 	check->claims_left -= geometry->cluster_size_bytes;
-	if (offset < geometry->file_size_bytes && q2_check_read_l2(check, &ref, &size))
+	if (offset < geometry->file_size_bytes &&
+	    q2_metadata_read_l2(&check->metadata, offset, &size))
 		return -1;
 	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
 		uint64_t guest = (index * geometry->l2_entries + i) << geometry->cluster_bits;
@@ -85,7 +84,7 @@ static int visit_table(struct run *run, uint64_t index, uint64_t offset)
 	return 0;
 }
 
-int q2_check_raw(struct qcow2_check *check)
+int q2_check_raw(struct q2_check *check)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
 	uint64_t per_table = geometry->l2_entries << geometry->cluster_bits, entries;
@@ -103,9 +102,12 @@ int q2_check_raw(struct qcow2_check *check)
 		uint64_t entry;
 
 		result = qcow2_table_entry(table, i, &entry, check->err);
-		if (result == 0 && (entry & Q2_OFFSET_MASK))
-			result = visit_table(&run, i, entry & Q2_OFFSET_MASK);
-		else if (result == 0)
+		if (result)
+			break;
+		entry &= QCOW2_ENTRY_MASK(l1_entry, offset);
+		if (entry)
+			result = visit_table(&run, i, entry);
+		else
 			unmapped(&run, i * per_table, (i + 1) * per_table);
 	}
 	report_run(&run);

@@ -7,74 +7,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check/internal.h"
+#include "check/owner_names.h"
+#include "check/stages.h"
 
 /* The names of what owns the clusters that are told. */
 struct names {
 	struct q2_part_names snapshots, bitmaps;
 };
 
-/* The path of an owner, as a selector would spell it. */
-static void owner_path(const struct q2_bad_owner *owner, char *path, size_t size)
-{
-	static const char *const plain[] = {
-		[Q2_PART_HEADER] = "header",       [Q2_PART_REFCOUNT_TABLE] = "refcount_table",
-		[Q2_PART_SNAPSHOTS] = "snapshots", [Q2_PART_BITMAPS] = "bitmaps",
-		[Q2_PART_LUKS] = "luks",
-	};
-	char list[64];
-
-	switch (owner->part) {
-	case Q2_PART_L1:
-		q2_check_list_path(owner->list, "l1", path, size);
-		break;
-	case Q2_PART_L2:
-	case Q2_PART_DATA:
-		q2_check_list_path(owner->list, "l2", list, sizeof(list));
-		if (owner->part == Q2_PART_L2)
-			snprintf(path, size, "%s/%" PRIu64, list, owner->index);
-		else
-			snprintf(path, size, "%s/%" PRIu64 "/%" PRIu64, list, owner->index,
-				 owner->entry);
-		break;
-	case Q2_PART_REFCOUNT_BLOCK:
-		snprintf(path, size, "refcounts/%" PRIu64, owner->index);
-		break;
-	case Q2_PART_BITMAP_TABLE:
-		snprintf(path, size, "bitmaps/%" PRIu64 "/table", owner->list);
-		break;
-	case Q2_PART_BITMAP_DATA:
-		snprintf(path, size, "bitmaps/%" PRIu64 "/table/%" PRIu64, owner->list,
-			 owner->index);
-		break;
-	default:
-		snprintf(path, size, "%s", plain[owner->part]);
-	}
-}
-
-enum qcow2_part_of q2_check_part_of(const struct q2_bad_owner *owner, uint64_t *index)
-{
-	bool listed = owner->part == Q2_PART_L1 || owner->part == Q2_PART_L2 ||
-		      owner->part == Q2_PART_DATA;
-
-	*index = owner->list;
-	if (owner->part == Q2_PART_BITMAP_TABLE || owner->part == Q2_PART_BITMAP_DATA)
-		return QCOW2_PART_OF_BITMAP;
-	if (!listed || owner->list == Q2_ACTIVE)
-		return QCOW2_PART_OF_IMAGE;
-	*index = owner->list - 1;
-	return QCOW2_PART_OF_SNAPSHOT;
-}
-
-static void fill_owner(const struct qcow2_check *check, const struct names *names,
+static void fill_owner(const struct q2_check *check, const struct names *names,
 		       const struct q2_bad_owner *bad, struct qcow2_owner *owner)
 {
+	const struct qcow2_claim claim = q2_owner_claim(bad);
+
 	owner->size = sizeof(*owner);
-	owner_path(bad, owner->where, sizeof(owner->where));
-	owner->part_of = q2_check_part_of(bad, &owner->part_of_index);
-	if (owner->part_of == QCOW2_PART_OF_IMAGE)
-		owner->part_of_index = 0;
-	else
+	qcow2_claim_where(&claim, owner->where, sizeof(owner->where));
+	owner->part_of = bad->part_of;
+	owner->part_of_index = bad->part_of_index;
+	if (owner->part_of != QCOW2_PART_OF_IMAGE)
 		snprintf(owner->part_of_name, sizeof(owner->part_of_name), "%s",
 			 q2_part_names_get(owner->part_of == QCOW2_PART_OF_SNAPSHOT
 						   ? &names->snapshots
@@ -96,7 +46,44 @@ static int by_cluster(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static void tell(struct qcow2_check *check, const struct names *names,
+/* The refcount block of that index that counts clusters of the file, or NULL. */
+static const struct q2_refcount_block *find_block(const struct q2_check *check, uint64_t index)
+{
+	size_t low = 0, high = check->block_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->blocks[middle].index == index)
+			return &check->blocks[middle];
+		if (check->blocks[middle].index < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* Where the refcount of a cluster lies, or what should lead to it: see struct qcow2_problem. */
+static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
+{
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t index = cluster / geometry->refcount_block_entries;
+	uint64_t table = check->header->refcount_table_offset;
+	uint64_t entries = check->header->refcount_table_clusters *
+			   (geometry->cluster_size_bytes / sizeof(uint64_t));
+	const struct q2_refcount_block *block = find_block(check, index);
+
+	if (block)
+		return block->offset_bytes +
+		       cluster % geometry->refcount_block_entries * geometry->refcount_bits / 8;
+	if (table == 0 || table >= geometry->file_size_bytes || index >= entries ||
+	    index >= (geometry->file_size_bytes - table) / sizeof(uint64_t))
+		return QCOW2_NO_OFFSET;
+	return table + index * sizeof(uint64_t);
+}
+
+static void tell(struct q2_check *check, const struct names *names,
 		 const struct q2_bad_cluster *item)
 {
 	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX] = {0};
@@ -105,7 +92,9 @@ static void tell(struct qcow2_check *check, const struct names *names,
 	struct qcow2_problem problem = {
 		.size = sizeof(problem),
 		.kind = qcow2_problem_kind_get(item->id),
-		.offset_bytes = item->cluster << check->geometry->cluster_bits,
+		.offset_bytes = refcount_offset(check, item->cluster),
+		.has_cluster = true,
+		.cluster_offset_bytes = item->cluster << check->geometry->cluster_bits,
 		.has_found = true,
 		.found = item->refcount,
 		.expectation = QCOW2_EXPECT_VALUE,
@@ -138,7 +127,7 @@ static void tell(struct qcow2_check *check, const struct names *names,
 }
 
 /* The first cluster from which on a list that was cut may lack some that are to be told. */
-static uint64_t complete_until(const struct qcow2_check *check)
+static uint64_t complete_until(const struct q2_check *check)
 {
 	uint64_t until = UINT64_MAX;
 
@@ -154,38 +143,41 @@ static uint64_t complete_until(const struct qcow2_check *check)
 }
 
 /* Counts, or if there is a list gathers, the clusters of all kinds before one. */
-static void gather(struct qcow2_check *check, uint64_t until, struct q2_bad_owner *owners)
+static size_t gather(struct q2_check *check, uint64_t until, struct q2_bad_cluster **named,
+		     struct q2_bad_owner *owners)
 {
-	check->named_count = 0;
+	size_t count = 0;
+
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++) {
 		struct q2_bad_list *list = &check->workers[0].bad[kind];
 
 		for (size_t i = 0; i < list->count && list->items[i].cluster < until; i++) {
-			size_t at = check->named_count++;
+			size_t at = count++;
 
-			if (!check->named)
+			if (!named)
 				continue;
 			list->items[i].id = q2_bad_id(kind);
 			list->items[i].owners = &owners[at * QCOW2_PROBLEM_OWNERS_MAX];
-			check->named[at] = &list->items[i];
+			named[at] = &list->items[i];
 			if (check->bad_left[kind] != UINT64_MAX)
 				check->bad_left[kind]--;
 		}
 	}
-	if (check->named)
-		qsort(check->named, check->named_count, sizeof(*check->named), by_cluster);
+	if (named)
+		qsort(named, count, sizeof(*named), by_cluster);
+	return count;
 }
 
-static int name_and_tell(struct qcow2_check *check)
+static int name_and_tell(struct q2_check *check, const struct q2_named *named)
 {
 	struct names names = {0};
 	int result = -1;
 
-	if (q2_check_find_owners(check) == 0 &&
-	    q2_part_names_find(check, QCOW2_PART_OF_SNAPSHOT, &names.snapshots) == 0 &&
-	    q2_part_names_find(check, QCOW2_PART_OF_BITMAP, &names.bitmaps) == 0) {
-		for (size_t i = 0; i < check->named_count; i++)
-			tell(check, &names, check->named[i]);
+	if (q2_owners_find(check, named) == 0 &&
+	    q2_part_names_find(check, named, QCOW2_PART_OF_SNAPSHOT, &names.snapshots) == 0 &&
+	    q2_part_names_find(check, named, QCOW2_PART_OF_BITMAP, &names.bitmaps) == 0) {
+		for (size_t i = 0; i < named->count; i++)
+			tell(check, &names, named->items[i]);
 		result = 0;
 	}
 	q2_part_names_release(check, &names.snapshots);
@@ -194,31 +186,29 @@ static int name_and_tell(struct qcow2_check *check)
 }
 
 /* Those of the clusters in the lists that are before one. */
-static int tell_until(struct qcow2_check *check, uint64_t until)
+static int tell_until(struct q2_check *check, uint64_t until)
 {
+	struct q2_named named = {.count = gather(check, until, NULL, NULL)};
+	uint64_t most = named.count * QCOW2_PROBLEM_OWNERS_MAX;
 	struct q2_bad_owner *owners;
-	size_t count;
 	int result = -1;
 
-	gather(check, until, NULL);
-	count = check->named_count;
-	if (count == 0)
+	if (named.count == 0)
 		return 0;
-	check->named = q2_memory_get(&check->memory, count, sizeof(*check->named));
-	owners = q2_memory_get(&check->memory, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
-	if (check->named && owners) {
-		gather(check, until, owners);
-		result = name_and_tell(check);
+	named.items = q2_memory_get(&check->memory, named.count, sizeof(*named.items));
+	owners = q2_memory_get(&check->memory, most, sizeof(*owners));
+	if (named.items && owners) {
+		gather(check, until, named.items, owners);
+		result = name_and_tell(check, &named);
 	} else {
-		q2_check_fail_memory(check, check->err);
+		q2_memory_fail(&check->memory, check->err);
 	}
-	q2_memory_put(&check->memory, owners, count * QCOW2_PROBLEM_OWNERS_MAX, sizeof(*owners));
-	q2_memory_put(&check->memory, check->named, count, sizeof(*check->named));
-	check->named = NULL;
+	q2_memory_put(&check->memory, owners, most, sizeof(*owners));
+	q2_memory_put(&check->memory, named.items, named.count, sizeof(*named.items));
 	return result;
 }
 
-int q2_check_tell_clusters(struct qcow2_check *check)
+int q2_check_tell_clusters(struct q2_check *check)
 {
 	uint64_t until = complete_until(check);
 
@@ -227,7 +217,7 @@ int q2_check_tell_clusters(struct qcow2_check *check)
 			return 0;
 		check->bad_from = until;
 		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
-			q2_bad_list_release(check, &check->workers[0].bad[kind]);
+			q2_bad_list_release(&check->workers[0].bad[kind]);
 		if (q2_check_refcounts(check))
 			return -1;
 		until = complete_until(check);

@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/error.h"
 
-#define HEAD_BYTES 8 /* magic and length of an extension, and the end mark */
-#define V2_BYTES   72
-#define V3_BYTES   104
+/* Magic and length of an extension; the end mark has them as well. */
+#define HEAD_BYTES sizeof(struct qcow2_extension_header)
+/* Where a field of the header is. */
+#define AT(field) offsetof(struct qcow2_header, field)
 
 static size_t count_extensions(const struct qcow2_image *image)
 {
@@ -58,13 +58,14 @@ static int take_apart(struct q2_area *area, struct qcow2_error *err)
 	area->compatible_features = area->header->compatible_features;
 	area->autoclear_features = area->header->autoclear_features;
 	if (!geometry)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, 20,
+		return q2_fail(err, QCOW2_ERROR_BROKEN, AT(cluster_bits),
 			       "the header's cluster_bits or refcount_order make no sense");
-	if (area->header->header_length < (area->header->version == 2 ? V2_BYTES : V3_BYTES))
-		return q2_fail(err, QCOW2_ERROR_BROKEN, 100,
+	if (area->header->header_length <
+	    (area->header->version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES))
+		return q2_fail(err, QCOW2_ERROR_BROKEN, AT(header_length),
 			       "header_length ends inside the header");
 	if (area->header->header_length > qcow2_image_first_cluster(area->image).size)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, 100,
+		return q2_fail(err, QCOW2_ERROR_BROKEN, AT(header_length),
 			       "header_length passes the first cluster");
 	if (take_extensions(area, err))
 		return -1;
@@ -140,8 +141,10 @@ static uint64_t new_end(const struct q2_area *area)
 
 static void put_extension(uint8_t *to, const struct q2_area_extension *extension)
 {
-	q2_store_be32(to, extension->magic);
-	q2_store_be32(to + 4, (uint32_t)extension->data.size);
+	const struct qcow2_extension_header head = {extension->magic,
+						    (uint32_t)extension->data.size};
+
+	qcow2_extension_header_encode(&head, to, HEAD_BYTES);
 	if (extension->data.size > 0)
 		memcpy(to + HEAD_BYTES, extension->data.data, extension->data.size);
 	if (extension->padding.size > 0)
@@ -153,17 +156,18 @@ static void put_extension(uint8_t *to, const struct q2_area_extension *extension
 static void put_header(const struct q2_area *area, uint8_t *cluster, uint64_t backing_at)
 {
 	bool had_one = area->header->backing_file_offset != 0, has_one = area->backing.size > 0;
+	struct qcow2_header header = *area->header;
 
 	if (has_one || had_one) {
-		q2_store_be64(cluster + 8, has_one ? backing_at : 0);
-		q2_store_be32(cluster + 16, (uint32_t)area->backing.size);
+		header.backing_file_offset = has_one ? backing_at : 0;
+		header.backing_file_size = (uint32_t)area->backing.size;
 	}
-	if (area->header->version == 2)
-		return;
-	q2_store_be64(cluster + 72, area->incompatible_features);
-	q2_store_be64(cluster + 80, area->compatible_features);
-	q2_store_be64(cluster + 88, area->autoclear_features);
-	q2_store_be32(cluster + 100, area->header_length);
+	header.incompatible_features = area->incompatible_features;
+	header.compatible_features = area->compatible_features;
+	header.autoclear_features = area->autoclear_features;
+	header.header_length = area->header_length;
+	/* Behind header_length, the extensions begin. */
+	qcow2_header_encode(&header, cluster, area->header_length);
 }
 
 /* cluster has room for the larger of both ends, and begins with the header. */
@@ -198,7 +202,7 @@ int q2_area_plan(const struct q2_area *area, struct qcow2_plan *plan, const char
 	int failed;
 
 	if (area->backing_lost)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, 8,
+		return q2_fail(err, QCOW2_ERROR_BROKEN, AT(backing_file_offset),
 			       "the backing file's name is not where it can be: it would be "
 			       "lost; set or clear it first");
 	if (end > geometry->cluster_size_bytes)

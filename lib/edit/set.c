@@ -8,19 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 #include <qcow2/walk.h>
 
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/number.h"
 #include "edit/area.h"
 #include "plan/plan.h"
-
-#define HEADER_BYTES 112
-#define V2_BYTES     72
-#define V3_BYTES     104
 
 /* Where a number is, and what is known of it. */
 struct target {
@@ -37,19 +33,20 @@ static int find_in_header(const struct qcow2_plan *plan, const char *name, struc
 			  struct qcow2_error *err)
 {
 	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
-	uint8_t raw[HEADER_BYTES];
-	uint32_t version;
+	uint8_t raw[sizeof(struct qcow2_header)];
+	struct qcow2_header header;
 
 	if (!field)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "the header has no field '%s'", name);
 	if (q2_plan_read(plan, 0, raw, sizeof(raw), err))
 		return -1;
-	version = q2_load_be32(raw + 4);
-	if (version == 2 && field->offset_bytes >= V2_BYTES)
+	qcow2_header_decode(&header, raw, sizeof(raw));
+	if (header.version == 2 && field->offset_bytes >= QCOW2_HEADER_V2_BYTES)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
 			       "images of version 2 have no field '%s'", field->name);
-	if (field->offset_bytes >= V3_BYTES && q2_load_be32(raw + 100) <= field->offset_bytes)
+	if (field->offset_bytes >= QCOW2_HEADER_V3_BYTES &&
+	    header.header_length <= field->offset_bytes)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, field->offset_bytes,
 			       "this header is too short to have a field '%s'", field->name);
 	*target = (struct target){
@@ -76,7 +73,7 @@ static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t 
 		return -1;
 	if (index < qcow2_table_begin(table, header->refcount_table_offset, entries))
 		failed = qcow2_table_entry(table, index, offset, err);
-	*offset &= ~UINT64_C(0x1ff);
+	*offset = qcow2_refcount_table_entry_decode(*offset).offset;
 	qcow2_table_free(table);
 	return failed;
 }
@@ -282,7 +279,7 @@ static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char 
 	struct qcow2_error ignored;
 	int moved = 0;
 
-	if (length < V3_BYTES || length % 8 != 0 || length > UINT32_MAX)
+	if (length < QCOW2_HEADER_V3_BYTES || length % 8 != 0 || length > UINT32_MAX)
 		return 0;
 	if (q2_area_open(&area, plan, &ignored) == 0 && area.count > 0 &&
 	    area.header->version >= 3) {

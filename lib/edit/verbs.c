@@ -11,7 +11,7 @@
 #include "edit/area.h"
 
 #define BACKING_MOST       1023
-#define FEATURE_NAME_BYTES 48
+#define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 
 static const struct qcow2_bytes any_name = {NULL, 0};
 
@@ -255,9 +255,10 @@ int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struc
 static uint8_t *put_names(uint8_t *to, unsigned type, const struct qcow2_names *names)
 {
 	for (size_t i = 0; i < names->count; i++, to += FEATURE_NAME_BYTES) {
-		to[0] = (uint8_t)type;
-		to[1] = (uint8_t)names->list[i].value;
-		snprintf((char *)to + 2, FEATURE_NAME_BYTES - 2, "%s", names->list[i].name);
+		struct qcow2_feature_name name = {(uint8_t)type, (uint8_t)names->list[i].value, ""};
+
+		snprintf((char *)name.name, sizeof(name.name), "%s", names->list[i].name);
+		qcow2_feature_name_encode(&name, to, sizeof(name));
 	}
 	return to;
 }
@@ -281,23 +282,19 @@ int qcow2_edit_feature_names(struct qcow2_plan *plan, struct qcow2_error *err)
 
 /* ---- what any edit owes the image ---- */
 
-#define MAGIC        0x514649fbU
-#define AUTOCLEAR_AT 88
-
 int qcow2_edit_begin(struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	uint8_t header[AUTOCLEAR_AT + 8];
-	uint64_t bits;
+	uint8_t raw[offsetof(struct qcow2_header, refcount_order)];
+	struct qcow2_header header;
 
-	if (plan->size_bytes < sizeof(header))
+	if (plan->size_bytes < sizeof(raw))
 		return 0;
-	if (q2_plan_read(plan, 0, header, sizeof(header), err))
+	if (q2_plan_read(plan, 0, raw, sizeof(raw), err))
 		return -1;
-	if (q2_load_be32(header) != MAGIC || q2_load_be32(header + 4) != 3)
+	qcow2_header_decode(&header, raw, sizeof(raw));
+	if (header.magic != QCOW2_MAGIC || header.version != 3)
 		return 0;
-	bits = q2_load_be64(header + AUTOCLEAR_AT);
-	q2_store_be64(header + AUTOCLEAR_AT, bits & QCOW2_AUTOCLEAR_KNOWN);
-	return qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-				(struct qcow2_bytes){header + AUTOCLEAR_AT, 8},
-				"clear autoclear bits that are not known", err);
+	return q2_plan_autoclear(plan, QCOW2_PHASE_WITHDRAW,
+				 header.autoclear_features & QCOW2_AUTOCLEAR_KNOWN,
+				 "clear autoclear bits that are not known", err);
 }

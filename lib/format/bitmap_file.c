@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bitmaps in files of their own. See qcow2/bitmap_file.h. */
+/* Exported bitmaps: writes and reads the file that qcow2/bitmap_file.h describes. */
 #include <qcow2/bitmap_file.h>
 
 #include <inttypes.h>
@@ -59,7 +59,7 @@ bool qcow2_bitmap_file_begins(struct qcow2_bytes bytes)
 	       memcmp(bytes.data, QCOW2_BITMAP_FILE_MAGIC, MAGIC_BYTES) == 0;
 }
 
-/* Only of a version that is known is the rest known. */
+/* A later version may have another meaning for all other fields, so it is looked at first. */
 static int check_header(const uint8_t *header, struct qcow2_error *err)
 {
 	uint32_t checksum =
@@ -105,7 +105,7 @@ static int take_header(const uint8_t *header, struct qcow2_bitmap_file *out,
 		       out->bit_count, out->granularity_bits, out->disk_size_bytes);
 }
 
-/* Bits past the last one would say something of no disk. */
+/* Bits past the last one stand for no part of the disk and must be 0. */
 static bool ends_in_zeros(const struct qcow2_bitmap_file *file, struct qcow2_bytes bits)
 {
 	return file->bit_count % 8 == 0 || bits.data[bits.size - 1] >> file->bit_count % 8 == 0;

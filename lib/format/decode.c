@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From bytes to C structs. Each decoder is its .def list expanded into one take per field; bytes
- * that are missing decode as zeros, so none can fail. The asserts prove at compile time that the
- * offsets written in the lists are right.
+ * From bytes to C structs. Each decoder is its .def list expanded into one load per field. Bytes
+ * that are missing decode as zeros, so no decoder can fail. Static assertions prove that the
+ * offsets in the lists are right.
  */
 #include <string.h>
 
@@ -10,6 +10,7 @@
 
 #include <qcow2/format.h>
 
+/* Copies count bytes from offset on into out; raw has size bytes, and missing ones become zeros. */
 static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t size, size_t offset)
 {
 	size_t there = offset < size ? size - offset : 0;
@@ -20,9 +21,10 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 }
 
 /*
- * The C compiler lays naturally aligned fields out as the format does, so equal offsets in the
- * struct prove the offsets in the list (the structs are never laid over bytes, though). LUKS2 has
- * holes between its fields and is left out.
+ * The C compiler lays out naturally aligned fields as the format does. Equal offsets in the struct
+ * therefore prove the offsets in the list, and callers may use offsetof() and sizeof for places in
+ * the file. The structs are still never laid over bytes. LUKS2 has holes between its fields and is
+ * left out.
  */
 #define QCOW2_F(type, name, offset, style, names, legal, qemu, meaning)                            \
 	_Static_assert(offsetof(struct LAID_OUT, name) == (offset), #name " is misplaced");
@@ -51,6 +53,15 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #define LAID_OUT qcow2_luks1_key_slot
 #include <qcow2/def/luks1_key_slot.def>
 #undef LAID_OUT
+#define LAID_OUT qcow2_extension_header
+#include <qcow2/def/extension.def>
+#undef LAID_OUT
+#define LAID_OUT qcow2_crypto_extension
+#include <qcow2/def/crypto_extension.def>
+#undef LAID_OUT
+#define LAID_OUT qcow2_snapshot_extra
+#include <qcow2/def/snapshot_extra.def>
+#undef LAID_OUT
 #undef QCOW2_F
 #undef QCOW2_FA
 #undef QCOW2_FB
@@ -67,14 +78,14 @@ void qcow2_header_decode(struct qcow2_header *out, const uint8_t *raw, size_t si
 {
 #include <qcow2/def/header.def>
 	if (out->version == 2) {
-		/* Bytes 72 and up belong to header extensions there, whatever they look like. */
+		/* A version 2 header ends after byte 71; header extensions follow. */
 		out->incompatible_features = 0;
 		out->compatible_features = 0;
 		out->autoclear_features = 0;
 		out->refcount_order = 4;
-		out->header_length = 72;
+		out->header_length = QCOW2_HEADER_V2_BYTES;
 	}
-	if (out->header_length <= 104)
+	if (out->header_length <= QCOW2_HEADER_V3_BYTES)
 		out->compression_type = 0;
 }
 

@@ -1,23 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine over the field tables: loads and stores a field by its description. Pure. */
+/*
+ * Loads and stores any field by its description in a field table. Dumps, edits by name and the
+ * explanations use this; code that knows its field at compile time uses the structs instead.
+ */
 #include "format/load.h"
 
-#include <qcow2/format.h>
+#include <qcow2/entry.h>
 
-/*
- * The bits of an entry that a field covers. QCOW2_BIT_X is the split of a compressed cluster
- * descriptor, x = 62 - (cluster_bits - 8): the first field has x bits, the second begins at x and
- * ends at bit 61.
- */
+/* The bits of an entry that a field covers; cluster_bits says what QCOW2_BIT_X stands for. */
 static void bit_range(const struct qcow2_field *field, unsigned cluster_bits, unsigned *first,
 		      unsigned *count)
 {
-	unsigned x = cluster_bits >= 9 && cluster_bits <= 30 ? 70 - cluster_bits : 61;
+	unsigned x = qcow2_compressed_bit_x(cluster_bits);
 
-	*first = field->first_bit == QCOW2_BIT_X ? x : field->first_bit;
-	*count = field->bit_count;
-	if (field->bit_count == QCOW2_BIT_X)
-		*count = field->first_bit == QCOW2_BIT_X ? 62 - x : x;
+	*first = qcow2_bits_first(field->first_bit, x);
+	*count = qcow2_bits_count(field->first_bit, field->bit_count, x);
 }
 
 static uint64_t mask_of(unsigned count)

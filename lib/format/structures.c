@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The structures as constant tables, expanded from def/NAME.def. Whoever adds a structure adds its
- * .def, a row in each of the three places here, and a decoder in decode.c.
+ * The structures as constant tables, expanded from def/NAME.def. To add a structure, add its .def,
+ * its struct in format.h, a row in each of the three places here, a decoder and an encoder.
  */
 #include <string.h>
 
@@ -42,6 +42,8 @@
 	BIT_RANGE(field, first, bits, false, shown, legal_text, doc)
 #define QCOW2_BITS_IN_PLACE(field, first, bits, shown, legal_text, doc)                            \
 	BIT_RANGE(field, first, bits, true, shown, legal_text, doc)
+#define QCOW2_BITS_RESERVED(field, first, bits)                                                    \
+	BIT_RANGE(field, first, bits, false, HEX, "0", "Reserved.")
 
 static const struct qcow2_field header_fields[] = {
 #include <qcow2/def/header.def>
@@ -105,23 +107,23 @@ static const struct qcow2_field luks2_fields[] = {
 		.field_count = sizeof(id##_fields) / sizeof(id##_fields[0]),                       \
 		.size_bytes = (size)};
 
-STRUCTURE(header, 112, "Header", "Header",
+STRUCTURE(header, sizeof(struct qcow2_header), "Header", "Header",
 	  "Starts the file. Version 2 headers have 72 bytes; version 3 headers say their length.")
-STRUCTURE(extension, 8, "Header extension", "Header extensions",
+STRUCTURE(extension, sizeof(struct qcow2_extension_header), "Header extension", "Header extensions",
 	  "Optional parts of the header; each starts with these fields.")
-STRUCTURE(bitmaps_extension, 24, "Bitmaps extension", "Bitmaps extension",
-	  "Says where the bitmap directory is.")
-STRUCTURE(crypto_extension, 16, "Encryption header pointer", "Full disk encryption header pointer",
-	  "Says where the LUKS header is.")
-STRUCTURE(feature_name, 48, "Feature name", "Feature name table",
+STRUCTURE(bitmaps_extension, sizeof(struct qcow2_bitmaps_extension), "Bitmaps extension",
+	  "Bitmaps extension", "Says where the bitmap directory is.")
+STRUCTURE(crypto_extension, sizeof(struct qcow2_crypto_extension), "Encryption header pointer",
+	  "Full disk encryption header pointer", "Says where the LUKS header is.")
+STRUCTURE(feature_name, sizeof(struct qcow2_feature_name), "Feature name", "Feature name table",
 	  "Gives a feature bit a name that other programs can show.")
-STRUCTURE(bitmap_dir_entry, 24, "Bitmap directory entry", "Bitmap directory",
-	  "Describes one bitmap; its extra data and name follow.")
+STRUCTURE(bitmap_dir_entry, sizeof(struct qcow2_bitmap_dir_entry), "Bitmap directory entry",
+	  "Bitmap directory", "Describes one bitmap; its extra data and name follow.")
 STRUCTURE(bitmap_table_entry, 8, "Bitmap table entry", "Bitmap table",
 	  "Says where one cluster of a bitmap's bits is.")
-STRUCTURE(snapshot, 40, "Snapshot table entry", "Snapshots",
+STRUCTURE(snapshot, sizeof(struct qcow2_snapshot_header), "Snapshot table entry", "Snapshots",
 	  "Describes one internal snapshot; its extra data, ID and name follow.")
-STRUCTURE(snapshot_extra, 24, "Snapshot extra data", "Snapshots",
+STRUCTURE(snapshot_extra, sizeof(struct qcow2_snapshot_extra), "Snapshot extra data", "Snapshots",
 	  "Later fields of a snapshot; as many are there as its extra data size says.")
 STRUCTURE(l1_entry, 8, "L1 table entry", "Cluster mapping", "Says where an L2 table is.")
 STRUCTURE(l2_entry, 8, "L2 table entry, standard cluster", "Cluster mapping",
@@ -132,10 +134,10 @@ STRUCTURE(l2_subclusters, 8, "Subcluster allocation bitmap", "Extended L2 Entrie
 	  "The second half of an extended L2 entry: the state of 32 subclusters.")
 STRUCTURE(refcount_table_entry, 8, "Refcount table entry", "Host cluster management",
 	  "Says where a refcount block is.")
-STRUCTURE(luks1, 208, "LUKS1 header", "Full disk encryption header pointer",
+STRUCTURE(luks1, sizeof(struct qcow2_luks1), "LUKS1 header", "Full disk encryption header pointer",
 	  "Parameters of the encryption; eight key slots follow.")
-STRUCTURE(luks1_key_slot, 48, "LUKS1 key slot", "Full disk encryption header pointer",
-	  "One of eight ways to unlock the master key.")
+STRUCTURE(luks1_key_slot, sizeof(struct qcow2_luks1_key_slot), "LUKS1 key slot",
+	  "Full disk encryption header pointer", "One of eight ways to unlock the master key.")
 STRUCTURE(luks2, 512, "LUKS2 header", "Full disk encryption header pointer",
 	  "The binary header of LUKS2; the rest is in the JSON area after it.")
 

@@ -2,6 +2,8 @@
 /* Iterates over header extensions inside the first cluster; needs no I/O. */
 #include "image/internal.h"
 
+#define HEAD_BYTES sizeof(struct qcow2_extension_header)
+
 void qcow2_extensions_begin(const struct qcow2_image *image, struct qcow2_extensions *it)
 {
 	uint64_t backing = image->header.backing_file_offset;
@@ -27,19 +29,19 @@ bool qcow2_extensions_next(struct qcow2_extensions *it, struct qcow2_extension *
 {
 	uint64_t data_at, padded;
 
-	if (it->ended || it->end_bytes < 8 || it->at_bytes > it->end_bytes - 8) {
+	if (it->ended || it->end_bytes < HEAD_BYTES || it->at_bytes > it->end_bytes - HEAD_BYTES) {
 		it->ended = true;
 		return false;
 	}
 	*out = (struct qcow2_extension){.offset_bytes = it->at_bytes, .index = it->next_index};
-	out->raw = within(it, it->at_bytes, 8);
+	out->raw = within(it, it->at_bytes, HEAD_BYTES);
 	qcow2_extension_header_decode(&out->header, out->raw.data, out->raw.size);
 	if (out->header.magic == QCOW2_EXTENSION_END) {
 		it->ended = true;
 		it->terminated = true;
 		return false;
 	}
-	data_at = it->at_bytes + 8;
+	data_at = it->at_bytes + HEAD_BYTES;
 	padded = ((uint64_t)out->header.length + 7) & ~UINT64_C(7);
 	out->data = within(it, data_at, out->header.length);
 	out->padding = within(it, data_at + out->header.length, padded - out->header.length);

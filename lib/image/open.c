@@ -8,9 +8,8 @@
 #include "base/error.h"
 #include "image/internal.h"
 
-#define MAGIC         0x514649fbU
-#define V2_BYTES      72
-#define V3_BYTES      104
+#include <qcow2/entry.h>
+
 #define UNKNOWN_BYTES 65536 /* read if the cluster size is insane */
 #define FIRST_MAX     (UINT64_C(2) << 20)
 #define BACKING_MAX   1023
@@ -21,7 +20,7 @@ static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
 
 	if (size == 0)
 		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0, "the file is empty");
-	if (size < 4 || q2_load_be32(raw) != MAGIC)
+	if (size < 4 || q2_load_be32(raw) != QCOW2_MAGIC)
 		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
 			       "not a qcow2 image: no magic number QFI\\xfb");
 	if (size < 8)
@@ -34,7 +33,7 @@ static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
 	if (version != 2 && version != 3)
 		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
 			       "version %u is not supported: versions 2 and 3 are", version);
-	if (size < (version == 2 ? V2_BYTES : V3_BYTES))
+	if (size < (version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES))
 		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
 			       "truncated: the file ends inside the header, after %zu bytes", size);
 	return 0;
@@ -62,7 +61,7 @@ static void derive_geometry(struct qcow2_image *image)
 		q2_div_ceil_u64(q2_div_ceil_u64(h->size, g->cluster_size_bytes), g->l2_entries);
 	g->refcount_bits = 1U << h->refcount_order;
 	g->refcount_block_entries = g->cluster_size_bytes * 8 / g->refcount_bits;
-	g->compressed_offset_bits = 62 - (h->cluster_bits - 8);
+	g->compressed_offset_bits = qcow2_compressed_bit_x(h->cluster_bits);
 	image->sane = true;
 }
 

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "image/internal.h"
 
-#define FIXED_BYTES 40
+#define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
 #define EXTRA_SHOWN 4096
 
 struct qcow2_snapshots {

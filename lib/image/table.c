@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads tables of 64-bit entries and refcount blocks through a window. */
+#include <qcow2/entry.h>
+
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
@@ -67,15 +69,11 @@ int qcow2_table_refcount(struct qcow2_table *table, uint64_t index, uint64_t *re
 {
 	unsigned bits = table->image->geometry.refcount_bits;
 	unsigned per_word = 64 / (bits ? bits : 16);
-	unsigned at = (unsigned)(index % per_word) * bits; /* bits into the word */
 	struct qcow2_bytes view;
 
 	if (view_word(table, index / per_word, &view, err))
 		return -1;
-	if (bits >= 8)
-		*refcount = q2_load_be(view.data + at / 8, bits / 8);
-	else
-		*refcount = (uint64_t)(view.data[at / 8] >> (at % 8)) & ((1U << bits) - 1);
+	*refcount = qcow2_refcount_get(view.data, index % per_word, bits);
 	return 0;
 }
 

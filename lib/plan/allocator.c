@@ -2,6 +2,8 @@
 /* Finds free host clusters and counts them. See allocator.h. */
 #include "plan/allocator.h"
 
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,19 +11,18 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "check/classify.h"
 #include "plan/lent.h"
-#include "plan/refcount_put.h"
 #include "source/write.h"
 
 #define TABLE_MOST_BYTES (UINT64_C(8) << 20) /* QEMU's limit */
-#define BLOCK_OFFSET     UINT64_C(0xfffffffffffffe00)
 #define OFFSET_MOST      (UINT64_C(1) << 56)
 /* Sizes of runs, doubling. */
 #define SIZES 32
 /* Behind its end, the file does not grow over more clusters that are counted all the same. */
 #define COUNTED_BEHIND_MOST (UINT64_C(1) << 20)
-#define HEADER_TABLE_AT     48 /* refcount_table_offset and refcount_table_clusters */
+/* In the header: refcount_table_offset and, side by side with it, refcount_table_clusters. */
+#define HEADER_TABLE_AT    offsetof(struct qcow2_header, refcount_table_offset)
+#define HEADER_TABLE_BYTES (offsetof(struct qcow2_header, nb_snapshots) - HEADER_TABLE_AT)
 
 /* A refcount block in memory. */
 struct block {
@@ -80,7 +81,7 @@ static int load_table(struct q2_allocator *a, struct qcow2_error *err)
 		return -1;
 	}
 	for (uint64_t i = 0; i < a->entries; i++)
-		a->table[i] = q2_load_be64(raw + i * 8) & BLOCK_OFFSET;
+		a->table[i] = qcow2_refcount_table_entry_decode(q2_load_be64(raw + i * 8)).offset;
 	q2_free(raw);
 	return 0;
 }
@@ -183,7 +184,7 @@ static int get_refcount(struct q2_allocator *a, uint64_t cluster, uint64_t *refc
 	bytes = load_block(a, cluster / a->per_block, err);
 	if (!bytes)
 		return -1;
-	*refcount = q2_refcount_at(bytes, cluster % a->per_block, a->refcount_bits);
+	*refcount = qcow2_refcount_get(bytes, cluster % a->per_block, a->refcount_bits);
 	return 0;
 }
 
@@ -198,7 +199,7 @@ int q2_allocator_set(struct q2_allocator *a, uint64_t cluster, uint64_t refcount
 	bytes = load_block(a, index, err);
 	if (!bytes)
 		return -1;
-	q2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
+	qcow2_refcount_put(bytes, cluster % a->per_block, a->refcount_bits, refcount);
 	a->blocks[index].changed = true;
 	return 0;
 }
@@ -423,7 +424,12 @@ int q2_allocator_take(struct q2_allocator *a, uint64_t count, uint64_t *offset_b
 static int plan_table(struct q2_allocator *a, struct qcow2_error *err)
 {
 	uint64_t size = a->table_clusters << a->cluster_bits;
-	uint8_t *raw = q2_alloc_buffer((size_t)size), place[12];
+	uint8_t *raw = q2_alloc_buffer((size_t)size), header[sizeof(struct qcow2_header)];
+	const struct qcow2_header place = {
+		.version = 3,
+		.refcount_table_offset = a->table_offset,
+		.refcount_table_clusters = (uint32_t)a->table_clusters,
+	};
 	int failed;
 
 	if (!raw)
@@ -437,10 +443,9 @@ static int plan_table(struct q2_allocator *a, struct qcow2_error *err)
 	q2_free(raw);
 	if (failed || !a->moved)
 		return failed;
-	q2_store_be64(place, a->table_offset);
-	q2_store_be32(place + 8, (uint32_t)a->table_clusters);
+	qcow2_header_encode(&place, header, sizeof(header));
 	return qcow2_plan_write(a->plan, QCOW2_PHASE_COUNT, HEADER_TABLE_AT,
-				(struct qcow2_bytes){place, sizeof(place)},
+				(struct qcow2_bytes){header + HEADER_TABLE_AT, HEADER_TABLE_BYTES},
 				"where the larger refcount table is", err);
 }
 

@@ -4,21 +4,22 @@
  * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
  * The flags of bitmaps are kept with them.
  */
+#include <qcow2/entry.h>
+
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
-#include "check/classify.h"
 #include "plan/plan.h"
 
 /* So much of a refcount block, or of the table, is compared at once. */
 #define PIECE_BYTES   ((size_t)65536)
 #define PIECE_ENTRIES (PIECE_BYTES / 8)
 /* What may be compared beyond all that the file stores: a hostile table names a block often. */
-#define SLACK_BYTES     (UINT64_C(64) << 20)
-#define FLAGS_LAST      15 /* of a directory entry: the byte that says that it is in use */
-#define OFFSET_MASK     (~UINT64_C(0x1ff))
+#define SLACK_BYTES (UINT64_C(64) << 20)
+/* Of a directory entry: the byte that has QCOW2_BITMAP_IN_USE. */
+#define FLAGS_LAST      (offsetof(struct qcow2_bitmap_dir_entry, flags) + 3)
 #define TABLE_MOST_SIZE (UINT64_C(1) << 40)
 
 /* The refcounts of the file as it is, or as it will be. */
@@ -97,7 +98,8 @@ static int load_table(const struct counting *counting, uint64_t first, struct qc
 /* Where the block of an entry of that piece is; 0: there is none. */
 static uint64_t find_block(const struct counting *counting, uint64_t entry)
 {
-	uint64_t offset = q2_load_be64(counting->table + entry * 8) & OFFSET_MASK;
+	uint64_t word = q2_load_be64(counting->table + entry * 8);
+	uint64_t offset = qcow2_refcount_table_entry_decode(word).offset;
 
 	return offset % counting->geometry->cluster_size_bytes == 0 ? offset : 0;
 }
@@ -137,8 +139,8 @@ static int compare_piece(struct freeing *f, uint64_t first_cluster, size_t size)
 	if (memcmp(f->before.bytes, f->after.bytes, size) == 0)
 		return 0;
 	for (unsigned i = 0; i < size * 8 / width && first_cluster + i <= last; i++) {
-		if (q2_refcount_at(f->before.bytes, i, width) == 0 ||
-		    q2_refcount_at(f->after.bytes, i, width) != 0)
+		if (qcow2_refcount_get(f->before.bytes, i, width) == 0 ||
+		    qcow2_refcount_get(f->after.bytes, i, width) != 0)
 			continue;
 		if (!add_cluster(f, first_cluster + i))
 			return q2_fail_memory(f->err);

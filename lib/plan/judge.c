@@ -17,7 +17,7 @@
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
 /* The magic number and the version. */
-#define START_BYTES 8
+#define START_BYTES offsetof(struct qcow2_header, backing_file_offset)
 
 /* The problems that there are before, and what is heard of those after. */
 struct hearing {

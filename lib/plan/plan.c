@@ -333,3 +333,16 @@ int qcow2_plan_at(struct qcow2_plan *plan, size_t index, const struct qcow2_writ
 	*out = &plan->shown_write;
 	return 0;
 }
+
+int q2_plan_autoclear(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t bits,
+		      const char *why, struct qcow2_error *err)
+{
+	const struct qcow2_header header = {.version = 3, .autoclear_features = bits};
+	const size_t at = offsetof(struct qcow2_header, autoclear_features);
+	uint8_t raw[sizeof(header)];
+
+	qcow2_header_encode(&header, raw, sizeof(raw));
+	return qcow2_plan_write(plan, phase, at,
+				(struct qcow2_bytes){raw + at, sizeof(header.autoclear_features)},
+				why, err);
+}

@@ -63,6 +63,13 @@ struct qcow2_plan {
 int q2_plan_read(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes, size_t size,
 		 struct qcow2_error *err);
 
+/*
+ * Plans a write of the header's autoclear_features, as the value bits. Version 2 images have no
+ * such field: the caller knows that the image has version 3. Errors: those of qcow2_plan_write().
+ */
+int q2_plan_autoclear(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t bits,
+		      const char *why, struct qcow2_error *err);
+
 /* Reads the file as it is; past its end, zeros. */
 int q2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes,
 		     size_t size, struct qcow2_error *err);

@@ -3,14 +3,14 @@
 #include <stdio.h>
 
 #include <qcow2/bitmap.h>
+#include <qcow2/entry.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
 
-#define NAMES_MAX    1000000
-#define ENTRY_OFFSET UINT64_C(0x00fffffffffffe00)
+#define NAMES_MAX 1000000
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
 
@@ -85,7 +85,7 @@ static int examine_table(struct qcow2_bitmap_health *health, const struct qcow2_
 		place.index = i;
 		place.offset_bytes = e->bitmap_table_offset + i * 8;
 		q2_rules_bitmap_table_entry(geometry, &place, entry, reporter);
-		offset = entry & ENTRY_OFFSET;
+		offset = qcow2_bitmap_table_entry_decode(entry).offset;
 		if (i + 1 == needed && offset != 0 && offset < geometry->file_size_bytes &&
 		    !(e->flags & QCOW2_BITMAP_IN_USE) &&
 		    q2_rule_bitmap_tail(health->image, bitmap, offset, health->piece, reporter,

@@ -7,6 +7,13 @@
 #include "base/checked.h"
 #include "image/internal.h"
 
+void q2_report_bitmap_tail(const struct q2_reporter *reporter, uint64_t bitmap_index,
+			   struct q2_finding finding)
+{
+	finding.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL;
+	q2_report(reporter, &finding, "bitmaps/%llu/data", (unsigned long long)bitmap_index);
+}
+
 static bool all_zeros(const uint8_t *bytes, size_t size)
 {
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
@@ -37,16 +44,15 @@ int q2_rule_bitmap_tail(const struct qcow2_image *image, const struct qcow2_bitm
 			continue;
 		while (piece[zeros] == 0)
 			zeros++;
+		/* The byte is shown as it is stored, with the bits that are not past the end. */
 		if (zeros == 0 && own != 0 &&
 		    qcow2_source_read(qcow2_image_source(image), at, piece, 1, err))
 			return -1;
-		q2_report(reporter,
-			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-					       .offset_bytes = at + zeros,
-					       .has_found = true,
-					       .found = piece[zeros],
-					       .expectation = QCOW2_EXPECT_VALUE},
-			  "bitmaps/%llu", (unsigned long long)bitmap->index);
+		q2_report_bitmap_tail(reporter, bitmap->index,
+				      (struct q2_finding){.offset_bytes = at + zeros,
+							  .has_found = true,
+							  .found = piece[zeros],
+							  .expectation = QCOW2_EXPECT_VALUE});
 		break;
 	}
 	return 0;

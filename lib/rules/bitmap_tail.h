@@ -10,8 +10,15 @@
 #define Q2_TAIL_PIECE_BYTES 65536
 
 /*
- * Bits past the end must be zero; data is where the last cluster is, which lies in the file. piece
- * is memory of Q2_TAIL_PIECE_BYTES. 0, or -1 with *err filled.
+ * Reports that bits past the end of a bitmap are set: finding has the host offset of the first byte
+ * with such a bit, and its value if that is known. The one place of this problem's path.
+ */
+void q2_report_bitmap_tail(const struct q2_reporter *reporter, uint64_t bitmap_index,
+			   struct q2_finding finding);
+
+/*
+ * Reports bits past the end that are set. data is the host offset of the bitmap's last cluster,
+ * which lies in the file; piece is memory of Q2_TAIL_PIECE_BYTES. 0, or -1 with *err filled.
  */
 int q2_rule_bitmap_tail(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
 			uint64_t data, uint8_t *piece, const struct q2_reporter *reporter,

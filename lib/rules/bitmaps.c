@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of bitmap directory entries, of the directory as a whole, and of bitmap table entries.
  */
+#include <qcow2/entry.h>
+
 #include "base/checked.h"
 #include "rules/rules.h"
 
@@ -12,9 +14,6 @@
 #define QEMU_NAME_BYTES    1023
 #define QEMU_TABLE_ENTRIES 0x8000000
 #define QEMU_DATA_BYTES    (UINT64_C(512) << 20)
-
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -247,7 +246,10 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 		return;
 	q2_report(reporter,
 		  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
-				       .offset_bytes = place.offset_bytes + 16,
+				       .offset_bytes = place.offset_bytes +
+						       sizeof(struct qcow2_extension_header) +
+						       offsetof(struct qcow2_bitmaps_extension,
+								bitmap_directory_size),
 				       .has_found = true,
 				       .found = extension->bitmap_directory_size,
 				       .expectation = QCOW2_EXPECT_VALUE,
@@ -259,13 +261,13 @@ void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
 				 const struct q2_entry_place *place, uint64_t entry,
 				 const struct q2_reporter *reporter)
 {
-	uint64_t offset = entry & ENTRY_OFFSET;
+	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 	struct q2_finding findings[4];
 	size_t count = 0;
 
-	if (entry & ENTRY_RESERVED)
+	if (entry & qcow2_bitmap_table_entry_reserved)
 		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED};
-	if (offset != 0 && (entry & 1))
+	if (qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID)
 		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES};
 	if (offset % geometry->cluster_size_bytes != 0)
 		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,

@@ -6,7 +6,12 @@
 #include <stdio.h>
 
 #define BACKING_FORMAT_MAX 15
-#define FEATURE_NAME_BYTES 48
+#define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
+/* Where a field is, counted from the magic of its extension; data follows magic and length. */
+#define LENGTH_AT        offsetof(struct qcow2_extension_header, length)
+#define DATA_AT          sizeof(struct qcow2_extension_header)
+#define AT(type, field)  (DATA_AT + offsetof(struct qcow2_##type, field))
+#define HEADER_AT(field) offsetof(struct qcow2_header, field)
 /* Duplicates of unknown types are looked for among so many different ones, no more. */
 #define UNKNOWN_TYPES_MAX 256
 
@@ -34,7 +39,7 @@ static void rule_length(const struct seen *seen, const struct qcow2_extension *e
 	if (extension->header.length != expected)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_LENGTH,
-					     .offset_bytes = 4,
+					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_VALUE,
@@ -44,9 +49,9 @@ static void rule_length(const struct seen *seen, const struct qcow2_extension *e
 static void rule_text(const struct seen *seen, const struct qcow2_extension *extension)
 {
 	if (!q2_is_plain_text(extension->data))
-		complain(
-			seen, extension,
-			(struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_TEXT, .offset_bytes = 8});
+		complain(seen, extension,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_TEXT,
+					     .offset_bytes = DATA_AT});
 }
 
 static void rule_feature_names(const struct seen *seen, const struct qcow2_extension *extension)
@@ -56,23 +61,28 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 	if (extension->header.length % FEATURE_NAME_BYTES != 0)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_LENGTH,
-					     .offset_bytes = 4,
+					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
 					     .expected = FEATURE_NAME_BYTES});
 	for (size_t at = 0; data.size - at >= FEATURE_NAME_BYTES; at += FEATURE_NAME_BYTES) {
-		bool type_ok = data.data[at] <= 2;
+		struct qcow2_feature_name fields;
+		bool type_ok;
 
-		if (type_ok && data.data[at + 1] <= 63)
+		qcow2_feature_name_decode(&fields, data.data + at, FEATURE_NAME_BYTES);
+		type_ok = fields.type <= 2;
+		if (type_ok && fields.bit <= 63)
 			continue;
-		complain(seen, extension,
-			 (struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_ENTRY,
-					     .offset_bytes = 8 + at + (type_ok ? 1 : 0),
-					     .has_found = true,
-					     .found = data.data[at + (type_ok ? 1 : 0)],
-					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = type_ok ? 63 : 2});
+		complain(
+			seen, extension,
+			(struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_ENTRY,
+					    .offset_bytes = at + (type_ok ? AT(feature_name, bit)
+									  : AT(feature_name, type)),
+					    .has_found = true,
+					    .found = type_ok ? fields.bit : fields.type,
+					    .expectation = QCOW2_EXPECT_AT_MOST,
+					    .expected = type_ok ? 63 : 2});
 	}
 }
 
@@ -81,7 +91,7 @@ static void rule_backing_format(const struct seen *seen, const struct qcow2_exte
 	if (extension->header.length > BACKING_FORMAT_MAX)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_LENGTH,
-					     .offset_bytes = 4,
+					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
@@ -96,12 +106,13 @@ static void rule_crypto(const struct seen *seen, const struct qcow2_extension *e
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(seen->image);
 	struct qcow2_crypto_extension crypto;
-	struct q2_finding finding = {.offset_bytes = 8, .has_found = true};
+	struct q2_finding finding = {.offset_bytes = AT(crypto_extension, offset),
+				     .has_found = true};
 
-	rule_length(seen, extension, 16);
+	rule_length(seen, extension, sizeof(crypto));
 	if (qcow2_image_header(seen->image)->crypt_method != 2)
 		complain(seen, extension, (struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_SURPLUS});
-	if (extension->data.size < 16 || !geometry)
+	if (extension->data.size < sizeof(crypto) || !geometry)
 		return;
 	qcow2_crypto_extension_decode(&crypto, extension->data.data, extension->data.size);
 	finding.found = crypto.offset;
@@ -137,27 +148,27 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	struct qcow2_bitmaps_extension bitmaps;
 	struct q2_finding finding = {.has_found = true, .expectation = QCOW2_EXPECT_VALUE};
 
-	rule_length(seen, extension, 24);
+	rule_length(seen, extension, sizeof(bitmaps));
 	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
 	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_INCONSISTENT});
 		return;
 	}
-	if (extension->data.size < 24)
+	if (extension->data.size < sizeof(bitmaps))
 		return;
 	qcow2_bitmaps_extension_decode(&bitmaps, extension->data.data, extension->data.size);
 	if (bitmaps.nb_bitmaps == 0) {
 		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.offset_bytes = 8;
+		finding.offset_bytes = AT(bitmaps_extension, nb_bitmaps);
 		finding.expected = 1;
 		complain(seen, extension, finding);
 	}
 	if (bitmaps.nb_bitmaps > 65535) {
 		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.offset_bytes = 8;
+		finding.offset_bytes = AT(bitmaps_extension, nb_bitmaps);
 		finding.found = bitmaps.nb_bitmaps;
 		finding.expected = 65535;
 		complain(seen, extension, finding);
@@ -165,11 +176,11 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	if (bitmaps.reserved32 != 0)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_RESERVED,
-					     .offset_bytes = 12,
+					     .offset_bytes = AT(bitmaps_extension, reserved32),
 					     .has_found = true,
 					     .found = bitmaps.reserved32,
 					     .expectation = QCOW2_EXPECT_VALUE});
-	finding.offset_bytes = 24;
+	finding.offset_bytes = AT(bitmaps_extension, bitmap_directory_offset);
 	finding.found = bitmaps.bitmap_directory_offset;
 	if (geometry && (bitmaps.bitmap_directory_offset == 0 ||
 			 bitmaps.bitmap_directory_offset % geometry->cluster_size_bytes != 0)) {
@@ -189,7 +200,7 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	}
 	if (bitmaps.bitmap_directory_size > 67107840) {
 		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE_QEMU;
-		finding.offset_bytes = 16;
+		finding.offset_bytes = AT(bitmaps_extension, bitmap_directory_size);
 		finding.found = bitmaps.bitmap_directory_size;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = 67107840;
@@ -243,7 +254,7 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 	if (extension->cut)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
-					     .offset_bytes = 4,
+					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
@@ -262,16 +273,16 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 static void rule_end_mark(const struct qcow2_extensions *it, const struct q2_reporter *reporter)
 {
 	struct qcow2_bytes first = qcow2_image_first_cluster(it->image);
-	uint64_t room = it->end_bytes - it->at_bytes - 8;
+	uint64_t room = it->end_bytes - it->at_bytes - DATA_AT;
 	struct qcow2_extension_header mark;
 
 	if (!it->terminated)
 		return;
-	qcow2_extension_header_decode(&mark, first.data + it->at_bytes, 8);
+	qcow2_extension_header_decode(&mark, first.data + it->at_bytes, DATA_AT);
 	if (mark.length > room)
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
-					       .offset_bytes = it->at_bytes + 4,
+					       .offset_bytes = it->at_bytes + LENGTH_AT,
 					       .has_found = true,
 					       .found = mark.length,
 					       .expectation = QCOW2_EXPECT_AT_MOST,
@@ -289,14 +300,14 @@ static void rule_missing(const struct seen *seen)
 		q2_report(
 			seen->reporter,
 			&(struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_BITMAPS_WITHOUT_EXTENSION,
-					     .offset_bytes = 88,
+					     .offset_bytes = HEADER_AT(autoclear_features),
 					     .has_found = true,
 					     .found = h->autoclear_features},
 			"header/autoclear_features");
 	if (h->crypt_method == 2 && !has(seen, QCOW2_EXTENSION_CRYPTO))
 		q2_report(seen->reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_MISSING,
-					       .offset_bytes = 32,
+					       .offset_bytes = HEADER_AT(crypt_method),
 					       .has_found = true,
 					       .found = h->crypt_method},
 			  "header/crypt_method");
@@ -304,7 +315,7 @@ static void rule_missing(const struct seen *seen)
 	    !has(seen, QCOW2_EXTENSION_DATA_FILE))
 		q2_report(seen->reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_NAME_MISSING,
-					       .offset_bytes = 72,
+					       .offset_bytes = HEADER_AT(incompatible_features),
 					       .has_found = true,
 					       .found = h->incompatible_features},
 			  "header/incompatible_features");

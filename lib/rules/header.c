@@ -87,11 +87,11 @@ static void rule_length(const struct qcow2_header *h, const struct qcow2_geometr
 				     .offset_bytes = AT(header_length),
 				     .found = h->header_length,
 				     .expectation = QCOW2_EXPECT_AT_LEAST,
-				     .expected = 104};
+				     .expected = QCOW2_HEADER_V3_BYTES};
 
 	if (h->version < 3)
 		return;
-	if (h->header_length < 104)
+	if (h->header_length < QCOW2_HEADER_V3_BYTES)
 		complain(reporter, finding, "header_length");
 	if (h->header_length % 8 != 0) {
 		finding.id = QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED;
@@ -107,11 +107,12 @@ static void rule_length(const struct qcow2_header *h, const struct qcow2_geometr
 	}
 }
 
-/* Bytes past the known fields: zero up to 112, where a field that we do not know may start. */
+/* Bytes past the known fields: zero up to the end of the last one's 8 bytes; a field that is not
+ * known here may start behind them. */
 static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluster,
 			 const struct q2_reporter *reporter)
 {
-	uint64_t end = h->header_length < 112 ? h->header_length : 112;
+	uint64_t end = h->header_length < sizeof(*h) ? h->header_length : sizeof(*h);
 
 	if (h->version < 3)
 		return;
@@ -124,7 +125,7 @@ static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluste
 					       .expectation = QCOW2_EXPECT_AT_LEAST,
 					       .expected = h->header_length},
 			  "header");
-	for (uint64_t at = 105; at < end && at < cluster.size; at++) {
+	for (uint64_t at = AT(compression_type) + 1; at < end && at < cluster.size; at++) {
 		if (cluster.data[at] == 0)
 			continue;
 		q2_report(reporter,
@@ -318,10 +319,13 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 		complain(reporter, finding, "snapshot_offset");
 	if (h->nb_snapshots == 0)
 		return;
-	/* No entry is under 40 bytes: a table that starts too late for them passes the end. */
-	if (q2_passes_end(geometry, h->snapshot_offset, h->nb_snapshots * UINT64_C(40))) {
+	/* No entry is shorter than its fixed part: a table that starts too late for them passes the end. */
+	if (q2_passes_end(geometry, h->snapshot_offset,
+			  h->nb_snapshots * (uint64_t)sizeof(struct qcow2_snapshot_header))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END;
-		finding.found = q2_end_of(h->snapshot_offset, h->nb_snapshots * UINT64_C(40));
+		finding.found =
+			q2_end_of(h->snapshot_offset,
+				  h->nb_snapshots * (uint64_t)sizeof(struct qcow2_snapshot_header));
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "snapshot_offset");

@@ -6,12 +6,15 @@
 
 #include "base/checked.h"
 
-#define SLOTS         8
-#define SLOTS_AT      208
-#define SLOT_BYTES    48
-#define SLOT_ACTIVE   0x00ac71f3
-#define SLOT_INACTIVE 0x0000dead
-#define SECTOR_BYTES  512
+#define SLOTS      8
+#define SLOTS_AT   sizeof(struct qcow2_luks1)
+#define SLOT_BYTES sizeof(struct qcow2_luks1_key_slot)
+/* Where a field of the header, or of a key slot, is. */
+#define AT(field)      offsetof(struct qcow2_luks1, field)
+#define SLOT_AT(field) offsetof(struct qcow2_luks1_key_slot, field)
+#define SLOT_ACTIVE    0x00ac71f3
+#define SLOT_INACTIVE  0x0000dead
+#define SECTOR_BYTES   512
 /* What QEMU holds headers to. */
 #define STRIPES        4000
 #define HEADER_SECTORS 8
@@ -63,8 +66,10 @@ static void rule_names(const struct context *c)
 {
 	static const struct {
 		const char *field;
-		unsigned at;
-	} names[] = {{"cipher_name", 8}, {"cipher_mode", 40}, {"hash_spec", 72}};
+		size_t at;
+	} names[] = {{"cipher_name", AT(cipher_name)},
+		     {"cipher_mode", AT(cipher_mode)},
+		     {"hash_spec", AT(hash_spec)}};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!is_name(c->raw + names[i].at))
@@ -78,17 +83,17 @@ static void rule_master_key(const struct context *c)
 {
 	rule_range(c,
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
-				       .offset_bytes = 108,
+				       .offset_bytes = AT(key_bytes),
 				       .found = c->luks.key_bytes},
 		   1, KEY_MOST_BYTES, "key_bytes");
 	rule_range(c,
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
-				       .offset_bytes = 164,
+				       .offset_bytes = AT(mk_digest_iter),
 				       .found = c->luks.mk_digest_iter},
 		   1, UINT32_MAX, "mk_digest_iter");
 	rule_range(c,
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_PAYLOAD,
-				       .offset_bytes = 104,
+				       .offset_bytes = AT(payload_offset),
 				       .found = c->luks.payload_offset},
 		   HEADER_SECTORS, UINT32_MAX, "payload_offset");
 }
@@ -99,6 +104,11 @@ static uint64_t material_sectors(const struct context *c, const struct qcow2_luk
 	return q2_div_ceil_u64((uint64_t)c->luks.key_bytes * slot->stripes, SECTOR_BYTES);
 }
 
+static uint64_t slot_at(unsigned i)
+{
+	return SLOTS_AT + i * (uint64_t)SLOT_BYTES;
+}
+
 /* Key material lies behind the header, inside the area, and apart from that of other slots. */
 static void rule_material(const struct context *c, unsigned i, struct q2_finding finding,
 			  const char *field)
@@ -106,7 +116,7 @@ static void rule_material(const struct context *c, unsigned i, struct q2_finding
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
 	uint64_t start = slot->key_material_offset, size = material_sectors(c, slot);
 
-	finding.offset_bytes += 40;
+	finding.offset_bytes = slot_at(i) + SLOT_AT(key_material_offset);
 	finding.found = start;
 	if (!rule_range(c, finding, HEADER_SECTORS, c->area_sectors, field))
 		return;
@@ -130,7 +140,7 @@ static void rule_slot(const struct context *c, unsigned i)
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
 	char field[32] = "key_slots/0";
 	struct q2_finding finding = {.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
-				     .offset_bytes = SLOTS_AT + i * SLOT_BYTES,
+				     .offset_bytes = slot_at(i),
 				     .found = slot->active};
 
 	field[strlen(field) - 1] = (char)('0' + i);
@@ -140,11 +150,11 @@ static void rule_slot(const struct context *c, unsigned i)
 		complain(c, finding, field);
 		return;
 	}
-	finding.offset_bytes += 44;
+	finding.offset_bytes = slot_at(i) + SLOT_AT(stripes);
 	finding.found = slot->stripes;
 	if (!rule_range(c, finding, STRIPES, STRIPES, field))
 		return;
-	finding.offset_bytes -= 40;
+	finding.offset_bytes = slot_at(i) + SLOT_AT(iterations);
 	finding.found = slot->iterations;
 	if (slot->active == SLOT_ACTIVE && !rule_range(c, finding, 1, UINT32_MAX, field))
 		return;
@@ -205,7 +215,7 @@ void q2_rules_luks(const struct qcow2_image *image, const uint8_t *raw, size_t s
 			  &(struct q2_finding){.id = luks.version == 2
 							     ? QCOW2_PROBLEM_LUKS_VERSION_QEMU
 							     : QCOW2_PROBLEM_LUKS_VERSION,
-					       .offset_bytes = offset_bytes + 6,
+					       .offset_bytes = offset_bytes + AT(version),
 					       .has_found = true,
 					       .found = luks.version,
 					       .expectation = QCOW2_EXPECT_VALUE,

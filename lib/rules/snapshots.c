@@ -10,6 +10,8 @@
 /* QEMU's limits. */
 #define QEMU_L1_ENTRIES  (UINT64_C(32) << 17)
 #define QEMU_EXTRA_BYTES 1024
+/* Version 3 demands the fields up to disk_size. */
+#define V3_EXTRA_BYTES offsetof(struct qcow2_snapshot_extra, icount)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -80,10 +82,10 @@ static void rule_extra(const struct context *c)
 				     .has_found = true,
 				     .found = s->extra_data_size};
 
-	if (qcow2_image_header(c->image)->version >= 3 && s->extra_data_size < 16) {
+	if (qcow2_image_header(c->image)->version >= 3 && s->extra_data_size < V3_EXTRA_BYTES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_SHORT;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = 16;
+		finding.expected = V3_EXTRA_BYTES;
 		complain(c, finding, "extra_data_size");
 	}
 	if (s->extra_data_size > QEMU_EXTRA_BYTES) {
@@ -106,7 +108,7 @@ static void rule_extra(const struct context *c)
 static void rule_names(const struct context *c, struct q2_names_seen *seen)
 {
 	const struct qcow2_snapshot *snapshot = c->snapshot;
-	uint64_t id_at = UINT64_C(40) + snapshot->header.extra_data_size;
+	uint64_t id_at = sizeof(struct qcow2_snapshot_header) + snapshot->header.extra_data_size;
 	uint64_t earlier = Q2_NAME_SET_NEW;
 
 	if (!q2_is_plain_text(snapshot->id))

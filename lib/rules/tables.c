@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The rules of single L1, L2 and refcount table entries. Refcounts themselves are not looked at. */
-#include "rules/rules.h"
+#include <qcow2/entry.h>
 
-#define L1_RESERVED       UINT64_C(0x7f000000000001ff)
-#define L2_RESERVED       UINT64_C(0x3f000000000001fe)
-#define OFFSET_MASK       UINT64_C(0x00fffffffffffe00)
-#define REFTABLE_RESERVED UINT64_C(0x1ff)
-#define COPIED            (UINT64_C(1) << 63)
-#define COMPRESSED        (UINT64_C(1) << 62)
-#define ZERO              UINT64_C(1)
-#define SECTOR_BYTES      512
+#include "rules/rules.h"
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -55,12 +48,11 @@ void q2_rules_l1_entry(const struct qcow2_geometry *geometry, const struct q2_en
 		       uint64_t entry, const struct q2_reporter *reporter)
 {
 	struct context c = {geometry, place, reporter, entry};
+	uint64_t offset = qcow2_l1_entry_decode(entry).offset;
 
-	complain_if(&c, (entry & L1_RESERVED) != 0, QCOW2_PROBLEM_L1_ENTRY_RESERVED);
-	complain_if(&c, entry != 0 && (entry & OFFSET_MASK) == 0,
-		    QCOW2_PROBLEM_L1_ENTRY_OFFSET_ZERO);
-	rule_place(&c, entry & OFFSET_MASK, QCOW2_PROBLEM_L2_TABLE_UNALIGNED,
-		   QCOW2_PROBLEM_L2_TABLE_BEYOND_END);
+	complain_if(&c, (entry & qcow2_l1_entry_reserved) != 0, QCOW2_PROBLEM_L1_ENTRY_RESERVED);
+	complain_if(&c, entry != 0 && offset == 0, QCOW2_PROBLEM_L1_ENTRY_OFFSET_ZERO);
+	rule_place(&c, offset, QCOW2_PROBLEM_L2_TABLE_UNALIGNED, QCOW2_PROBLEM_L2_TABLE_BEYOND_END);
 }
 
 void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
@@ -69,19 +61,21 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 {
 	struct context c = {geometry, place, reporter, entry};
 
-	complain_if(&c, (entry & REFTABLE_RESERVED) != 0, QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED);
-	rule_place(&c, entry & ~REFTABLE_RESERVED, QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
-		   QCOW2_PROBLEM_REFBLOCK_BEYOND_END);
+	complain_if(&c, (entry & qcow2_refcount_table_entry_reserved) != 0,
+		    QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED);
+	rule_place(&c, qcow2_refcount_table_entry_decode(entry).offset,
+		   QCOW2_PROBLEM_REFBLOCK_UNALIGNED, QCOW2_PROBLEM_REFBLOCK_BEYOND_END);
 }
 
 static void rule_compressed(const struct context *c, uint64_t subclusters)
 {
-	unsigned x = c->geometry->compressed_offset_bits;
-	uint64_t offset = c->entry & ((UINT64_C(1) << x) - 1);
-	uint64_t sectors = ((c->entry & ~(COPIED | COMPRESSED)) >> x) + 1;
-	uint64_t end = offset - offset % SECTOR_BYTES + sectors * SECTOR_BYTES;
+	const struct qcow2_l2_compressed fields =
+		qcow2_l2_compressed_decode(c->entry, c->geometry->cluster_bits);
+	const struct qcow2_compressed_extent extent =
+		qcow2_compressed_split(c->entry, c->geometry->cluster_bits);
+	uint64_t offset = extent.offset_bytes, end = offset + extent.length_bytes;
 
-	complain_if(c, (c->entry & COPIED) != 0, QCOW2_PROBLEM_COMPRESSED_COPIED);
+	complain_if(c, fields.copied != 0, QCOW2_PROBLEM_COMPRESSED_COPIED);
 	complain_if(c, offset >> 56 != 0, QCOW2_PROBLEM_COMPRESSED_OFFSET);
 	complain_if(c, c->geometry->data_file, QCOW2_PROBLEM_COMPRESSED_DATA_FILE);
 	complain_if(c, subclusters != 0, QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED);
@@ -97,25 +91,23 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 
 static void rule_subclusters(const struct context *c, uint64_t subclusters)
 {
-	uint64_t offset = c->entry & OFFSET_MASK;
-	bool placed = offset != 0 || (c->geometry->data_file && (c->entry & COPIED));
+	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(subclusters);
 
-	complain_if(c, (subclusters >> 32 & subclusters & UINT32_MAX) != 0,
-		    QCOW2_PROBLEM_SUBCLUSTER_BOTH);
-	complain_if(c, (subclusters & UINT32_MAX) != 0 && !placed,
+	complain_if(c, (bits.allocated & bits.zeroes) != 0, QCOW2_PROBLEM_SUBCLUSTER_BOTH);
+	complain_if(c,
+		    bits.allocated != 0 && !qcow2_l2_has_offset(c->entry, c->geometry->data_file),
 		    QCOW2_PROBLEM_SUBCLUSTER_WITHOUT_OFFSET);
 }
 
 static void rule_data_file(const struct context *c, uint64_t offset)
 {
-	bool placed = offset != 0 || (c->entry & COPIED) != 0;
-
-	if (placed && offset != c->place->guest_byte)
+	if (qcow2_l2_has_offset(c->entry, true) && offset != c->place->guest_byte)
 		complain(c, (struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_OFFSET,
 						.expectation = QCOW2_EXPECT_VALUE,
 						.expected = c->place->guest_byte});
 	/* Nothing shares a cluster of the data file: its refcount counts as one. */
-	complain_if(c, offset != 0 && !(c->entry & COPIED), QCOW2_PROBLEM_DATA_FILE_COPIED_CLEAR);
+	complain_if(c, offset != 0 && !qcow2_l2_entry_decode(c->entry).copied,
+		    QCOW2_PROBLEM_DATA_FILE_COPIED_CLEAR);
 }
 
 void q2_rules_l2_entry(const struct qcow2_image *image, const struct q2_entry_place *place,
@@ -123,23 +115,23 @@ void q2_rules_l2_entry(const struct qcow2_image *image, const struct q2_entry_pl
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	struct context c = {geometry, place, reporter, entry};
-	uint64_t offset = entry & OFFSET_MASK;
+	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(entry);
 
-	if (entry & COMPRESSED) {
+	if (fields.compressed) {
 		rule_compressed(&c, subclusters);
 		return;
 	}
-	complain_if(&c, (entry & L2_RESERVED) != 0, QCOW2_PROBLEM_L2_ENTRY_RESERVED);
+	complain_if(&c, (entry & qcow2_l2_entry_reserved) != 0, QCOW2_PROBLEM_L2_ENTRY_RESERVED);
 	complain_if(&c,
-		    (entry & ZERO) &&
+		    fields.zero &&
 			    (geometry->extended_l2 || qcow2_image_header(image)->version < 3),
 		    QCOW2_PROBLEM_L2_ENTRY_ZERO_FLAG);
 	if (geometry->extended_l2)
 		rule_subclusters(&c, subclusters);
 	if (geometry->data_file) {
-		rule_data_file(&c, offset);
+		rule_data_file(&c, fields.offset);
 		return;
 	}
-	complain_if(&c, offset == 0 && (entry & COPIED), QCOW2_PROBLEM_L2_ENTRY_OFFSET_ZERO);
-	rule_place(&c, offset, QCOW2_PROBLEM_DATA_UNALIGNED, QCOW2_PROBLEM_DATA_BEYOND_END);
+	complain_if(&c, fields.offset == 0 && fields.copied, QCOW2_PROBLEM_L2_ENTRY_OFFSET_ZERO);
+	rule_place(&c, fields.offset, QCOW2_PROBLEM_DATA_UNALIGNED, QCOW2_PROBLEM_DATA_BEYOND_END);
 }

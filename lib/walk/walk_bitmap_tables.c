@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks what lies below a bitmap directory entry: totals, table and data. */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/bitset.h"
 #include "base/bytes.h"
+#include "rules/bitmap_tail.h"
 #include "walk/internal.h"
 
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
 /* Bitmap data is shown in pieces of so many bytes. */
 #define PIECE_BYTES 4096
 
 /* The names that qcow2.py gives the kinds of entries. */
 static const char *kind_of(uint64_t entry)
 {
-	if (entry & ENTRY_OFFSET)
-		return entry & 1 ? "invalid" : "serialized";
-	return entry & 1 ? "all-ones" : "all-zeroes";
+	static const char *const names[] = {
+		[QCOW2_BITMAP_ENTRY_ALL_ZEROES] = "all-zeroes",
+		[QCOW2_BITMAP_ENTRY_ALL_ONES] = "all-ones",
+		[QCOW2_BITMAP_ENTRY_SERIALIZED] = "serialized",
+		[QCOW2_BITMAP_ENTRY_INVALID] = "invalid",
+	};
+
+	return names[qcow2_bitmap_entry_classify(entry)];
 }
 
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
@@ -25,12 +31,13 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 {
 	struct qcow2_node row =
 		q2_walk_row(&qcow2_bitmap_table_entry_structure, place->index, place->offset_bytes);
-	uint64_t entry = q2_load_be64(raw->data), offset = entry & ENTRY_OFFSET;
+	uint64_t entry = q2_load_be64(raw->data);
+	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 	struct qcow2_value reserved = {.name = "reserved",
 				       .kind = QCOW2_VALUE_NUMBER,
 				       .audience = QCOW2_FOR_PROGRAMS,
 				       .style = QCOW2_STYLE_HEX,
-				       .number = entry & ENTRY_RESERVED,
+				       .number = entry & qcow2_bitmap_table_entry_reserved,
 				       .offset_bytes = QCOW2_NO_OFFSET};
 	struct qcow2_value size = {.name = "size",
 				   .kind = QCOW2_VALUE_NUMBER,
@@ -117,10 +124,9 @@ static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 			const struct qcow2_bitmap_totals *totals)
 {
 	if (totals->tail_set && !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) && !w->probe)
-		q2_report(&w->reporter,
-			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_TAIL,
-					       .offset_bytes = totals->tail_offset_bytes},
-			  "bitmaps/%" PRIu64 "/data", bitmap->index);
+		q2_report_bitmap_tail(
+			&w->reporter, bitmap->index,
+			(struct q2_finding){.offset_bytes = totals->tail_offset_bytes});
 }
 
 static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_totals *totals)
@@ -197,9 +203,8 @@ static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64
 }
 
 /* The pieces of one data cluster, as far as the file has them. False if the budget is used up. */
-static bool walk_cluster(struct q2_walk_state *w, uint64_t entry, uint64_t index, uint8_t *buffer)
+static bool walk_cluster(struct q2_walk_state *w, uint64_t start, uint64_t index, uint8_t *buffer)
 {
-	uint64_t start = entry & ENTRY_OFFSET;
 	uint64_t file_size = w->geometry->file_size_bytes;
 	uint64_t cluster = w->geometry->cluster_size_bytes;
 	uint64_t piece = cluster < PIECE_BYTES ? cluster : PIECE_BYTES;
@@ -247,11 +252,12 @@ static uint64_t walk_data_clusters(struct q2_walk_state *w, struct qcow2_table *
 	count = (high + pieces - 1) / pieces;
 	last = q2_walk_afford(&w->left.followed, low, count, 8);
 	for (uint64_t i = low; i < last && !q2_walk_over(w); i++) {
-		uint64_t entry = 0;
+		uint64_t entry = 0, offset;
 
 		if (qcow2_table_entry(table, i, &entry, w->err))
 			q2_walk_fail(w);
-		else if ((entry & ENTRY_OFFSET) && !walk_cluster(w, entry, i, buffer))
+		offset = qcow2_bitmap_table_entry_decode(entry).offset;
+		if (offset != 0 && !walk_cluster(w, offset, i, buffer))
 			return count - i;
 	}
 	return last < count ? count - last : 0;

@@ -13,7 +13,8 @@
 
 static void walk_name(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
 {
-	uint64_t at = bitmap->offset_bytes + 24 + bitmap->entry.extra_data_size;
+	uint64_t at = bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry) +
+		      bitmap->entry.extra_data_size;
 
 	q2_walk_label(w, &(struct qcow2_value){.name = "name",
 					       .kind = QCOW2_VALUE_TEXT,
@@ -27,7 +28,7 @@ static void walk_extra_data(struct q2_walk_state *w, const struct qcow2_bitmap *
 {
 	if (bitmap->extra_data.size > 0)
 		q2_walk_bytes(w, "extra_data", false, bitmap->extra_data,
-			      bitmap->offset_bytes + 24);
+			      bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry));
 	if (bitmap->padding.size > 0 && !q2_walk_over(w)) {
 		static const uint8_t zeros[8];
 

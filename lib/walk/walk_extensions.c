@@ -7,7 +7,8 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-#define FEATURE_NAME_BYTES 48
+#define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
+#define DATA_AT            sizeof(struct qcow2_extension_header)
 
 /* What Python calls printable, which decides how qcow2.py shows an extension's data. */
 static bool is_printable(struct qcow2_bytes data)
@@ -60,7 +61,7 @@ static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *ext
 				    .style = text ? QCOW2_STYLE_TEXT : QCOW2_STYLE_BYTES,
 				    .bytes = extension->data,
 				    .raw = extension->data,
-				    .offset_bytes = extension->offset_bytes + 8};
+				    .offset_bytes = extension->offset_bytes + DATA_AT};
 
 	walk_data_str(w, extension->data);
 	q2_walk_value(w, &value);
@@ -78,7 +79,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !q2_walk_over(w);
 	     at += FEATURE_NAME_BYTES, index++) {
 		struct q2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
-					   extension->offset_bytes + 8 + at};
+					   extension->offset_bytes + DATA_AT + at};
 		struct qcow2_node row =
 			q2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
 
@@ -97,7 +98,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 static void walk_structured(struct q2_walk_state *w, const struct qcow2_extension *extension,
 			    const struct qcow2_structure *structure)
 {
-	struct q2_placed placed = {extension->data, extension->offset_bytes + 8};
+	struct q2_placed placed = {extension->data, extension->offset_bytes + DATA_AT};
 	struct qcow2_node node = q2_walk_node("data", NULL);
 
 	if (placed.bytes.size > structure->size_bytes)

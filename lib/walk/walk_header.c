@@ -5,9 +5,9 @@
 
 #include "walk/internal.h"
 
-#define COMPRESSION_TYPE_AT 104
-#define KNOWN_HEADER_BYTES  112
-#define FEATURE_NAME_BYTES  48
+#define COMPRESSION_TYPE_AT offsetof(struct qcow2_header, compression_type)
+#define KNOWN_HEADER_BYTES  sizeof(struct qcow2_header)
+#define FEATURE_NAME_BYTES  sizeof(struct qcow2_feature_name)
 
 /*
  * Version 2 headers have no bytes for the later fields; they are shown with the values that the
@@ -16,13 +16,14 @@
 static void walk_fixed_fields(struct q2_walk_state *w)
 {
 	const struct qcow2_structure *structure = &qcow2_header_structure;
-	const uint64_t values[] = {0, 0, 0, 4, 72};
+	const uint64_t values[] = {0, 0, 0, 4, QCOW2_HEADER_V2_BYTES};
 	size_t next = 0;
 
 	for (size_t i = 0; i < structure->field_count; i++) {
 		const struct qcow2_field *field = &structure->fields[i];
 
-		if (field->offset_bytes < 72 || field->offset_bytes >= COMPRESSION_TYPE_AT)
+		if (field->offset_bytes < QCOW2_HEADER_V2_BYTES ||
+		    field->offset_bytes >= COMPRESSION_TYPE_AT)
 			continue;
 		q2_walk_value(w, &(struct qcow2_value){.name = field->name,
 						       .kind = QCOW2_VALUE_NUMBER,
@@ -61,8 +62,8 @@ void q2_walk_header(struct q2_walk_state *w)
 	node.offset_key = "offset";
 	if (!q2_walk_enter_key(w, "header"))
 		return;
-	if (placed.bytes.size > 72 && !v3)
-		placed.bytes.size = 72;
+	if (placed.bytes.size > QCOW2_HEADER_V2_BYTES && !v3)
+		placed.bytes.size = QCOW2_HEADER_V2_BYTES;
 	if (v3 && w->header->header_length <= COMPRESSION_TYPE_AT &&
 	    placed.bytes.size > COMPRESSION_TYPE_AT)
 		placed.bytes.size = COMPRESSION_TYPE_AT;
@@ -90,12 +91,14 @@ static struct qcow2_bytes name_in_image(const struct q2_walk_state *w, uint8_t t
 	for (size_t at = 0; extension.data.size - at >= FEATURE_NAME_BYTES;
 	     at += FEATURE_NAME_BYTES) {
 		const uint8_t *entry = extension.data.data + at;
-		const uint8_t *nul;
+		const uint8_t *name = entry + offsetof(struct qcow2_feature_name, name), *nul;
+		struct qcow2_feature_name fields;
 
-		if (entry[0] != type || entry[1] != bit)
+		qcow2_feature_name_decode(&fields, entry, FEATURE_NAME_BYTES);
+		if (fields.type != type || fields.bit != bit)
 			continue;
-		nul = memchr(entry + 2, 0, 46);
-		return (struct qcow2_bytes){entry + 2, nul ? (size_t)(nul - entry - 2) : 46};
+		nul = memchr(name, 0, sizeof(fields.name));
+		return (struct qcow2_bytes){name, nul ? (size_t)(nul - name) : sizeof(fields.name)};
 	}
 	none.data = extension.data.data;
 	return none;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks L1 tables: that of the active image, and for the walk over snapshots theirs. */
-#include "walk/internal.h"
+#include <qcow2/entry.h>
 
-#define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
-#define COPIED_BIT  63
+#include "walk/internal.h"
 
 static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *place, uint64_t entry,
 			bool repeats)
 {
+	const struct qcow2_l1_entry fields = qcow2_l1_entry_decode(entry);
 	struct qcow2_node row =
 		q2_walk_row(&qcow2_l1_entry_structure, place->index, place->offset_bytes);
 
@@ -16,8 +16,8 @@ static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *pl
 		return;
 	q2_walk_begin(w, &row);
 	q2_walk_entry(w, entry, place->offset_bytes);
-	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
-	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, entry >> COPIED_BIT);
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, fields.offset);
+	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, fields.copied);
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks the L2 tables below any L1 table, each distinct one once in the whole walk. */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,23 +9,19 @@
 #include "base/hash.h"
 #include "walk/internal.h"
 
-#define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
-#define COPIED_BIT  63
-#define COMPRESSED  (UINT64_C(1) << 62)
 /* So many different L2 tables are told apart from shared ones: 2^20 of them fill 16 MiB. */
 #define TABLES_MAX (UINT64_C(1) << 20)
 
 /* What an L2 entry means for the guest, in a word. */
 static const char *kind_of(const struct q2_walk_state *w, uint64_t entry)
 {
-	bool placed =
-		(entry & OFFSET_MASK) != 0 || (w->geometry->data_file && entry >> COPIED_BIT != 0);
+	static const char *const names[] = {
+		[QCOW2_L2_UNALLOCATED] = "unallocated",       [QCOW2_L2_ZERO] = "zero",
+		[QCOW2_L2_ZERO_ALLOCATED] = "zero-allocated", [QCOW2_L2_DATA] = "data",
+		[QCOW2_L2_COMPRESSED] = "compressed",
+	};
 
-	if (entry & COMPRESSED)
-		return "compressed";
-	if (!w->geometry->extended_l2 && (entry & 1))
-		return placed ? "zero-allocated" : "zero";
-	return placed ? "data" : "unallocated";
+	return names[qcow2_l2_classify(entry, w->geometry->extended_l2, w->geometry->data_file)];
 }
 
 /* One L2 entry: the entry, what it says, and for extended ones its subclusters. */
@@ -53,8 +51,11 @@ static void walk_subclusters(struct q2_walk_state *w, const char *name, uint32_t
 static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 {
 	const struct qcow2_geometry *geometry = w->geometry;
-	bool compressed = (l2->entry & COMPRESSED) != 0;
-	uint64_t low = (UINT64_C(1) << geometry->compressed_offset_bits) - 1;
+	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(l2->entry);
+	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(l2->subclusters);
+	const struct qcow2_compressed_extent extent =
+		qcow2_compressed_split(l2->entry, geometry->cluster_bits);
+	bool compressed = fields.compressed != 0;
 	struct qcow2_node row =
 		q2_walk_row(compressed ? &qcow2_l2_compressed_structure : &qcow2_l2_entry_structure,
 			    l2->place.index, l2->place.offset_bytes);
@@ -66,18 +67,14 @@ static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 	q2_walk_entry(w, l2->entry, l2->place.offset_bytes);
 	q2_walk_number(w, "guest", QCOW2_STYLE_HEX, l2->place.guest_byte);
 	q2_walk_text(w, "type", kind_of(w, l2->entry));
-	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, l2->entry & (compressed ? low : OFFSET_MASK));
-	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL,
-		       compressed ? ((l2->entry & ~(UINT64_C(3) << 62)) >>
-				     geometry->compressed_offset_bits) +
-					    1
-				  : 0);
-	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, l2->entry >> COPIED_BIT);
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX,
+		       compressed ? extent.offset_bytes : fields.offset);
+	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL, compressed ? extent.sectors : 0);
+	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, fields.copied);
 	if (geometry->extended_l2) {
-		walk_subclusters(w, "allocated", (uint32_t)l2->subclusters,
+		walk_subclusters(w, "allocated", (uint32_t)bits.allocated,
 				 l2->place.offset_bytes + 12);
-		walk_subclusters(w, "zeroes", (uint32_t)(l2->subclusters >> 32),
-				 l2->place.offset_bytes + 8);
+		walk_subclusters(w, "zeroes", (uint32_t)bits.zeroes, l2->place.offset_bytes + 8);
 	}
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
@@ -216,12 +213,13 @@ static uint64_t walk_list(struct q2_walk_state *w, uint64_t list, uint64_t l1_of
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
-		uint64_t entry = 0;
+		uint64_t entry = 0, offset;
 
 		if (qcow2_table_entry(w->l2.l1, i, &entry, w->err))
 			q2_walk_fail(w);
-		else if (entry & OFFSET_MASK)
-			walk_table(w, list, i, entry & OFFSET_MASK);
+		offset = qcow2_l1_entry_decode(entry).offset;
+		if (offset != 0)
+			walk_table(w, list, i, offset);
 	}
 	return wanted > last ? wanted - last : 0;
 }

@@ -7,8 +7,8 @@
 #include "walk/internal.h"
 
 #define SLOTS        8
-#define SLOTS_AT     208
-#define SLOT_BYTES   48
+#define SLOTS_AT     sizeof(struct qcow2_luks1)
+#define SLOT_BYTES   sizeof(struct qcow2_luks1_key_slot)
 #define LUKS2_BINARY 4096
 #define LUKS2_READ   65536
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks the refcount table and the refcount blocks, of every width. */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/error.h"
 #include "walk/internal.h"
-
-#define OFFSET_MASK (~UINT64_C(0x1ff))
 
 static uint64_t table_entries(const struct q2_walk_state *w)
 {
@@ -24,7 +24,8 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 		return;
 	q2_walk_begin(w, &row);
 	q2_walk_entry(w, entry, place->offset_bytes);
-	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, entry & OFFSET_MASK);
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX,
+		       qcow2_refcount_table_entry_decode(entry).offset);
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
 }
@@ -145,12 +146,13 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
-		uint64_t entry = 0;
+		uint64_t entry = 0, offset;
 
 		if (qcow2_table_entry(table, i, &entry, w->err))
 			q2_walk_fail(w);
-		else if (entry & OFFSET_MASK)
-			walk_block(w, block, i, entry & OFFSET_MASK);
+		offset = qcow2_refcount_table_entry_decode(entry).offset;
+		if (offset != 0)
+			walk_block(w, block, i, offset);
 	}
 	qcow2_table_free(table);
 	qcow2_table_free(block);

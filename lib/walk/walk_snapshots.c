@@ -9,7 +9,7 @@
 
 /* How many different IDs duplicates are looked for among: QEMU's limit, with room to spare. */
 #define NAMES_MAX   1000000
-#define FIXED_BYTES 40
+#define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
 
 static void walk_names(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {

@@ -114,7 +114,9 @@ def test_owners():
     path, layout = recipe_image("bad-data-on-own-l2")
     shown = report(path)
     (problem,) = shown["problems"]
-    assert problem["id"] == "cluster-owners" and problem["offset"] == layout.offsets["l2/0"]
+    assert problem["id"] == "cluster-owners"
+    assert problem["cluster_offset"] == layout.offsets["l2/0"]
+    assert problem["offset"] == layout.where(problem["where"])
     assert problem["references"] == problem["found"] == 2
     assert problem["owners"] == [
         {"where": "l2/0"}, {"where": "l2/0/1", "guest": {"start": 65536, "length": 65536}}]
@@ -147,7 +149,7 @@ def test_owner_of_each_part(part):
         assert at == 4096
         return
     found = [p for p in report(path)["problems"] if p["id"] == "cluster-owners"]
-    assert [p["offset"] for p in found] == [at]
+    assert [p["cluster_offset"] for p in found] == [at]
     assert name in [o["where"] for o in found[0]["owners"]]
     assert "l2/0/9" in [o["where"] for o in found[0]["owners"]]
 
@@ -240,8 +242,8 @@ def test_limits_of_the_page():
     shown = report(path)
     assert shown["problems_omitted"] == {"refcount-high": 200}
     assert "problems_omitted" not in report(path, "--all")
-    assert [p["offset"] for p in report(path, "--all")["problems"] if p["severity"] == "leak"][:100] \
-        == [p["offset"] for p in shown["problems"] if p["severity"] == "leak"]
+    assert [p["where"] for p in report(path, "--all")["problems"] if p["severity"] == "leak"][:100] \
+        == [p["where"] for p in shown["problems"] if p["severity"] == "leak"]
 
 
 def test_page_in_full():
@@ -253,12 +255,12 @@ def test_page_in_full():
 corruption refcount-low (1): A cluster is referenced more often than its refcount says.
     The cluster may be given away while it is in use: the next writes can destroy what it holds. \
 Repairable.
-    0x20000 refcounts/0/2: found 0 (0x0), expected 1
+    0x40004 refcounts/0/2, cluster at 0x20000: found 0 (0x0), expected 1
         used by l2/0/0, guest 0x0..0xffff
 
 corruption copied-set (1): The copied flag is set for a cluster whose refcount is not one.
     The guest writes in place to a cluster that others share, or that counts as free. Repairable.
-    0x20000 refcounts/0/2: found 0 (0x0)
+    0x40004 refcounts/0/2, cluster at 0x20000: found 0 (0x0)
         used by l2/0/0, guest 0x0..0xffff
 
 virtual disk       16 clusters of 64 KiB
@@ -267,6 +269,31 @@ fragmented         0 (0.00 % of those)
 compressed         0 (0.00 % of those)
 end of the image   0x60000 (384 KiB)
 """
+
+
+@pytest.mark.parametrize("order", range(7))
+def test_place_of_a_refcount(order):
+    """The offset is that of the refcount, or of its first byte: that is what must be changed."""
+    path, layout = image(f"size 1M\nrefcount_order {order}\nwrite 0 128k\nset refcount_of/data/1 0\n")
+    problem = [p for p in report(path)["problems"] if p["id"] == "refcount-low"][0]
+    index = int(problem["where"].split("/")[-1])
+    assert problem["cluster_offset"] == index << 16 == layout.offsets["data/1"]
+    assert problem["offset"] == layout.offsets["refcounts/0"] + index * (1 << order) // 8
+
+
+@pytest.mark.parametrize("change, place", [
+    ("set refcount_table/0 0", "refcount_table/0"),         # no block
+    ("set refcount_table/0 1<<50", "refcount_table/0"),     # a block beyond the end
+    ("set header/refcount_table_offset 1<<50", None),       # no table
+    ("set header/refcount_table_clusters 0", None),         # a table without entries
+])
+def test_place_of_no_refcount(change, place):
+    """Without a refcount, the place is what should lead to it, as far as there is such a place."""
+    path, layout = image(f"size 1M\nwrite 0 64k\n{change}\n")
+    low = [p for p in report(path)["problems"] if p["id"] == "refcount-low"]
+    assert low and all(p["where"].startswith("refcounts/0/") for p in low)
+    assert {p["offset"] for p in low} == {place and layout.where(place)}
+    assert layout.offsets["data/0"] in {p["cluster_offset"] for p in low}
 
 
 def test_sound_page():

@@ -5,7 +5,7 @@
 import os
 import re
 
-from . import report
+from . import circles, report
 
 BELOW = {
     "base": [],
@@ -14,10 +14,12 @@ BELOW = {
     "codec": ["base"],
     "image": ["base", "source", "format"],
     "rules": ["base", "source", "format", "image"],
-    "check": ["base", "source", "format", "codec", "image", "rules"],
+    "claims": ["base", "source", "format", "image", "rules"],
+    "check": ["base", "source", "format", "codec", "image", "rules", "claims"],
     "walk": ["base", "source", "format", "image", "rules"],
-    "plan": ["base", "source", "format", "image", "rules", "check", "walk"],
-    "edit": ["base", "source", "format", "image", "rules", "check", "walk", "plan"],
+    "plan": ["base", "source", "format", "image", "rules", "claims", "check", "walk"],
+    "edit": ["base", "source", "format", "image", "rules", "claims", "check", "walk",
+             "plan"],
 }
 
 # Calls that reach a file. A member (x->read) or a longer word (take_open) is not a call of these.
@@ -153,3 +155,4 @@ def check(out):
         elif top == "cmd":
             images = [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
             out.case(f"calls of {name}", "\n".join(wrong_calls(name, images)))
+    circles.check(out)

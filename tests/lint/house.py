@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Layout rules: clang-format, shellcheck, SPDX lines, and the sizes of files and functions.
+# Layout rules: clang-format, shellcheck, SPDX lines, sizes of files and functions, masks.
 """The check `lint`."""
 import os
 import re
 import shutil
 
-from . import report
+from . import codec, report
 
 FILE_LINES = 500
 FUNCTION_LINES = 100
@@ -79,3 +79,4 @@ def check(out):
     check_shell(out, files)
     check_spdx(out, files)
     check_sizes(out, c_files)
+    codec.check(out)

@@ -23,7 +23,7 @@ static void start(struct q2_clusters *clusters)
 }
 
 static void assert_state(const struct q2_clusters *clusters, uint64_t cluster, uint64_t count,
-			 enum q2_use use, unsigned flags)
+			 enum qcow2_claim_use use, unsigned flags)
 {
 	struct q2_cluster_state state = q2_clusters_get(clusters, cluster);
 
@@ -38,35 +38,35 @@ static void marks(void **state)
 
 	(void)state;
 	start(&c);
-	assert_state(&c, 5, 0, Q2_USE_NONE, 0);
-	q2_clusters_mark(&c, 60, 10, Q2_USE_DATA_COPIED, 1);
-	assert_state(&c, 59, 0, Q2_USE_NONE, 0);
+	assert_state(&c, 5, 0, QCOW2_USE_NONE, 0);
+	q2_clusters_mark(&c, 60, 10, QCOW2_USE_DATA_COPIED, 1);
+	assert_state(&c, 59, 0, QCOW2_USE_NONE, 0);
 	for (uint64_t i = 60; i < 70; i++)
-		assert_state(&c, i, 1, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED);
-	assert_state(&c, 70, 0, Q2_USE_NONE, 0);
-	q2_clusters_mark(&c, 65, 1, Q2_USE_DATA_SHARED, 1);
-	assert_state(&c, 65, 2, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED | Q2_SEEN_SHARED);
-	assert_state(&c, 64, 1, Q2_USE_DATA_COPIED, Q2_SEEN_COPIED);
-	q2_clusters_mark(&c, 4000, 5000, Q2_USE_DATA, 101);
-	assert_state(&c, 4000, 101, Q2_USE_DATA, 0);
-	assert_state(&c, 8999, 101, Q2_USE_DATA, 0);
-	q2_clusters_mark(&c, 8999, 1, Q2_USE_DATA, 9000);
-	assert_state(&c, 8999, 9101, Q2_USE_DATA, 0);
-	assert_state(&c, 8998, 101, Q2_USE_DATA, 0);
-	q2_clusters_mark(&c, 8999, 1, Q2_USE_DATA, UINT64_MAX >> 3);
-	assert_state(&c, 8999, UINT64_MAX >> 3, Q2_USE_DATA, 0);
-	assert_false(q2_clusters_note_fresh(&c, 4096, Q2_USE_DATA)); /* no bitset yet */
-	q2_clusters_note(&c, 4096, Q2_USE_DATA);
-	q2_clusters_note(&c, 4096, Q2_USE_DATA); /* for the second there is no bit */
-	assert_state(&c, 4096, 102, Q2_USE_DATA, 0);
-	assert_true(q2_clusters_note_fresh(&c, 100, Q2_USE_DATA));
-	assert_false(q2_clusters_note_fresh(&c, 100, Q2_USE_DATA));
-	q2_clusters_note(&c, 100, Q2_USE_DATA_SHARED);
-	assert_state(&c, 100, 0, Q2_USE_NONE, 0);
+		assert_state(&c, i, 1, QCOW2_USE_DATA_COPIED, Q2_SEEN_COPIED);
+	assert_state(&c, 70, 0, QCOW2_USE_NONE, 0);
+	q2_clusters_mark(&c, 65, 1, QCOW2_USE_DATA_SHARED, 1);
+	assert_state(&c, 65, 2, QCOW2_USE_DATA_COPIED, Q2_SEEN_COPIED | Q2_SEEN_SHARED);
+	assert_state(&c, 64, 1, QCOW2_USE_DATA_COPIED, Q2_SEEN_COPIED);
+	q2_clusters_mark(&c, 4000, 5000, QCOW2_USE_DATA, 101);
+	assert_state(&c, 4000, 101, QCOW2_USE_DATA, 0);
+	assert_state(&c, 8999, 101, QCOW2_USE_DATA, 0);
+	q2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, 9000);
+	assert_state(&c, 8999, 9101, QCOW2_USE_DATA, 0);
+	assert_state(&c, 8998, 101, QCOW2_USE_DATA, 0);
+	q2_clusters_mark(&c, 8999, 1, QCOW2_USE_DATA, UINT64_MAX >> 3);
+	assert_state(&c, 8999, UINT64_MAX >> 3, QCOW2_USE_DATA, 0);
+	assert_false(q2_clusters_note_fresh(&c, 4096, QCOW2_USE_DATA)); /* no bitset yet */
+	q2_clusters_note(&c, 4096, QCOW2_USE_DATA);
+	q2_clusters_note(&c, 4096, QCOW2_USE_DATA); /* for the second there is no bit */
+	assert_state(&c, 4096, 102, QCOW2_USE_DATA, 0);
+	assert_true(q2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
+	assert_false(q2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
+	q2_clusters_note(&c, 100, QCOW2_USE_DATA_SHARED);
+	assert_state(&c, 100, 0, QCOW2_USE_NONE, 0);
 	q2_clusters_fold(&c, &c);
-	assert_state(&c, 4096, 103, Q2_USE_DATA, 0);
-	assert_state(&c, 100, 2, Q2_USE_DATA, Q2_SEEN_SHARED);
-	q2_clusters_mark(&c, CLUSTERS, 0, Q2_USE_DATA, 1);
+	assert_state(&c, 4096, 103, QCOW2_USE_DATA, 0);
+	assert_state(&c, 100, 2, QCOW2_USE_DATA, Q2_SEEN_SHARED);
+	q2_clusters_mark(&c, CLUSTERS, 0, QCOW2_USE_DATA, 1);
 	assert_false(c.failed);
 	q2_clusters_release(&c);
 	assert_int_equal(memory.used_bytes, 0);
@@ -75,26 +75,27 @@ static void marks(void **state)
 /* Which uses may share a cluster. */
 static void conflicts(void **state)
 {
-	const enum q2_use data[] = {Q2_USE_DATA, Q2_USE_DATA_COPIED, Q2_USE_DATA_SHARED};
+	const enum qcow2_claim_use data[] = {QCOW2_USE_DATA, QCOW2_USE_DATA_COPIED,
+					     QCOW2_USE_DATA_SHARED};
 
 	(void)state;
-	for (unsigned a = Q2_USE_DATA; a <= Q2_USE_COMPRESSED; a++) {
-		for (unsigned b = Q2_USE_DATA; b <= Q2_USE_COMPRESSED; b++) {
+	for (unsigned a = QCOW2_USE_DATA; a <= QCOW2_USE_COMPRESSED; a++) {
+		for (unsigned b = QCOW2_USE_DATA; b <= QCOW2_USE_COMPRESSED; b++) {
 			bool both_data = a <= data[2] && b <= data[2];
-			bool both_compressed = a == Q2_USE_COMPRESSED && a == b;
+			bool both_compressed = a == QCOW2_USE_COMPRESSED && a == b;
 			struct q2_clusters c, other;
 			unsigned flags;
 
 			start(&c);
 			start(&other);
-			q2_clusters_mark(&c, 7, 1, (enum q2_use)a, 1);
-			q2_clusters_mark(&c, 7, 1, (enum q2_use)b, 1);
+			q2_clusters_mark(&c, 7, 1, (enum qcow2_claim_use)a, 1);
+			q2_clusters_mark(&c, 7, 1, (enum qcow2_claim_use)b, 1);
 			flags = q2_clusters_get(&c, 7).flags;
 			assert_int_equal((flags & Q2_SEEN_CONFLICT) != 0,
 					 !both_data && !both_compressed);
 			/* and the same if two threads saw one each */
-			q2_clusters_mark(&c, 9, 1, (enum q2_use)a, 1);
-			q2_clusters_mark(&other, 9, 1, (enum q2_use)b, 1);
+			q2_clusters_mark(&c, 9, 1, (enum qcow2_claim_use)a, 1);
+			q2_clusters_mark(&other, 9, 1, (enum qcow2_claim_use)b, 1);
 			q2_clusters_merge(&c, &other);
 			assert_int_equal(q2_clusters_get(&c, 9).flags, flags);
 			assert_int_equal(q2_clusters_get(&c, 9).count, 2);
@@ -122,14 +123,14 @@ static void merging(void **state)
 		first = (seed >> 33) % (CLUSTERS - 200);
 		count = (seed >> 20) % 130 + 1;
 		weight = (seed >> 50) % 8 == 0 ? 5000 : 1;
-		q2_clusters_mark(&whole, first, count, Q2_USE_DATA_COPIED, weight);
+		q2_clusters_mark(&whole, first, count, QCOW2_USE_DATA_COPIED, weight);
 		if (count % 3 == 0 && weight == 1)
 			for (uint64_t j = 0; j < count; j++)
 				q2_clusters_note(&parts[(seed >> 40) % 2], first + j,
-						 Q2_USE_DATA_COPIED);
+						 QCOW2_USE_DATA_COPIED);
 		else
-			q2_clusters_mark(&parts[(seed >> 40) % 2], first, count, Q2_USE_DATA_COPIED,
-					 weight);
+			q2_clusters_mark(&parts[(seed >> 40) % 2], first, count,
+					 QCOW2_USE_DATA_COPIED, weight);
 	}
 	q2_clusters_merge(&parts[0], &parts[1]);
 	q2_clusters_fold(&parts[0], &parts[0]);
@@ -157,7 +158,7 @@ static void limits(void **state)
 	q2_clusters_release(&c);
 	assert_true(q2_clusters_init(&c, UINT64_C(1) << 34, &small));
 	for (uint64_t i = 0; i < 100; i++)
-		q2_clusters_mark(&c, i * 5000, 1, Q2_USE_DATA, 2);
+		q2_clusters_mark(&c, i * 5000, 1, QCOW2_USE_DATA, 2);
 	assert_true(c.failed);
 	assert_true(small.limited);
 	assert_true(small.used_bytes <= small.limit_bytes);
@@ -185,7 +186,7 @@ static void classes(void **state)
 			slow = q2_classify_portable(order)(bytes);
 			assert_true(fast.zero == slow.zero && fast.one == slow.one);
 			for (unsigned i = 0; i < 64; i++) {
-				uint64_t count = q2_refcount_at(bytes, i, 1U << order);
+				uint64_t count = qcow2_refcount_get(bytes, i, 1U << order);
 
 				assert_int_equal(slow.zero >> i & 1, count == 0);
 				assert_int_equal(slow.one >> i & 1, count == 1);

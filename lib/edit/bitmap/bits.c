@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The bits of a bitmap in memory: a table whose entries say what they can, and data where not. */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,8 +12,6 @@
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
 /* A plan holds no more, either. */
 #define HELD_MOST_BYTES (UINT64_C(1) << 30)
 /* An entry and its pointer. */
@@ -139,9 +139,10 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 
 static bool is_damaged(const struct qcow2_bitmap_editor *editor, uint64_t entry)
 {
-	uint64_t offset = entry & ENTRY_OFFSET;
+	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 
-	return (entry & ENTRY_RESERVED) || (offset != 0 && (entry & 1)) ||
+	return (entry & qcow2_bitmap_table_entry_reserved) ||
+	       qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID ||
 	       offset % editor->geometry->cluster_size_bytes != 0 ||
 	       offset >= editor->geometry->file_size_bytes;
 }
@@ -151,15 +152,15 @@ static int load_entry(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 		      uint64_t index, uint64_t entry, struct qcow2_error *err)
 {
 	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
+	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 
 	bitmap->entries[index] = entry & Q2_BITMAP_ENTRY_ONES;
-	if ((entry & ENTRY_OFFSET) == 0)
+	if (offset == 0)
 		return 0;
 	bitmap->entries[index] = 0;
 	if (new_data(editor, bitmap, index, err))
 		return -1;
-	return q2_image_read_padded(editor->image, entry & ENTRY_OFFSET, bitmap->data[index],
-				    cluster, err);
+	return q2_image_read_padded(editor->image, offset, bitmap->data[index], cluster, err);
 }
 
 int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,

@@ -9,19 +9,16 @@
 #include <stdlib.h>
 
 #include <qcow2/check.h>
+#include <qcow2/entry.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/error.h"
 #include "check/check.h"
 #include "plan/plan.h"
 
-#define AUTOCLEAR_AT 88
 /* 192 MiB; an image with more data of bitmaps than so many clusters is a hostile one. */
 #define CLAIMS_MOST  ((size_t)1 << 23)
 #define BITMAPS_MOST ((size_t)1 << 22)
-/* Refcount table entries: offset bits. */
-#define BLOCK_OFFSET UINT64_C(0xfffffffffffffe00)
 
 struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
 {
@@ -136,7 +133,7 @@ static bool is_claimed(const void *opaque, uint64_t cluster)
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct q2_bitmap_trust *trust = opaque;
-	uint64_t cluster = problem->offset_bytes >> trust->geometry->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> trust->geometry->cluster_bits;
 	struct q2_bitmap_claim *claim;
 
 	if (problem->expected != 0)
@@ -184,14 +181,12 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 	struct qcow2_source *view = NULL;
 	struct qcow2_image *without = NULL;
 	struct qcow2_plan *plan;
-	uint8_t raw[8];
 	int failed;
 
-	q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
 	if (qcow2_plan_open(qcow2_image_source(trust->image), &plan, err))
 		return -1;
-	failed = qcow2_plan_write(plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-				  (struct qcow2_bytes){raw, sizeof(raw)}, "", err) ||
+	failed = q2_plan_autoclear(plan, QCOW2_PHASE_WITHDRAW, bits & ~QCOW2_AUTOCLEAR_BITMAPS, "",
+				   err) ||
 		 qcow2_plan_view(plan, &view, err) || qcow2_image_open(view, &without, err) ||
 		 check_others(trust, without, err);
 	qcow2_image_close(without);
@@ -218,7 +213,7 @@ static int read_refcount(const struct q2_bitmap_trust *trust, struct qcow2_table
 		return 0;
 	if (qcow2_table_entry(table, index, &block, err))
 		return -1;
-	block &= BLOCK_OFFSET;
+	block = qcow2_refcount_table_entry_decode(block).offset;
 	if (block == 0 || qcow2_table_begin(table, block, geometry->cluster_size_bytes / 8) <
 				  geometry->cluster_size_bytes / 8)
 		return 0;

@@ -2,12 +2,14 @@
 /* The list of bitmaps in memory. See bitmap_edit.h. */
 #include "edit/bitmap/editor.h"
 
+#include <qcow2/entry.h>
+
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 
-#define FIXED_BYTES    24
+#define FIXED_BYTES    sizeof(struct qcow2_bitmap_dir_entry)
 #define COUNT_MOST     ((size_t)1 << 20)
 #define GIVEN_UP_MOST  ((size_t)1 << 27)
 #define FIRST_CAPACITY 16
@@ -179,10 +181,12 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	editor->unread_entries -= there;
 	failed = q2_give_up_clusters(editor, bitmap->entry.bitmap_table_offset, there * 8, err);
 	for (uint64_t i = 0; i < there && !failed; i++) {
+		uint64_t offset;
+
 		failed = qcow2_table_entry(table, i, &entry, err);
-		entry &= UINT64_C(0x00fffffffffffe00);
-		if (!failed && entry != 0)
-			failed = q2_give_up_clusters(editor, entry, cluster, err);
+		offset = failed ? 0 : qcow2_bitmap_table_entry_decode(entry).offset;
+		if (offset != 0)
+			failed = q2_give_up_clusters(editor, offset, cluster, err);
 	}
 	qcow2_table_free(table);
 	return failed;

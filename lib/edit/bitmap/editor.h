@@ -4,13 +4,14 @@
 #define Q2_EDIT_BITMAP_EDITOR_H
 
 #include <qcow2/bitmap_edit.h>
+#include <qcow2/entry.h>
 
 #include "base/hash.h"
 #include "base/vector.h"
 #include "edit/bitmap/trust.h"
 #include "plan/allocator.h"
 
-#define Q2_BITMAP_ENTRY_ONES UINT64_C(1)
+#define Q2_BITMAP_ENTRY_ONES QCOW2_ENTRY_MASK(bitmap_table_entry, all_ones)
 
 /* A bitmap in memory. */
 struct q2_edited_bitmap {

@@ -6,6 +6,7 @@
  */
 #include <inttypes.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -14,8 +15,6 @@
 #include "edit/bitmap/repair.h"
 #include "edit/bitmap/walk.h"
 #include "image/internal.h"
-
-#define ENTRY_OFFSET UINT64_C(0x00fffffffffffe00)
 
 /* A bitmap before, and the extents of the same bitmap after. */
 struct comparison {
@@ -116,7 +115,8 @@ static int demand_entry(struct comparison *c, struct qcow2_table *table, uint64_
 		return -1;
 	if (entry == Q2_BITMAP_ENTRY_ONES)
 		return demand(c, byte_of(c, first), byte_of(c, first + per_entry));
-	return entry == 0 ? 0 : demand_data(c, entry & ENTRY_OFFSET, first);
+	return entry == 0 ? 0
+			  : demand_data(c, qcow2_bitmap_table_entry_decode(entry).offset, first);
 }
 
 static int compare(struct comparison *c)

@@ -14,7 +14,6 @@
 #include "base/sized.h"
 #include "edit/bitmap/walk.h"
 
-#define EXTENSION_BYTES 24
 /* File systems may count less than a file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -164,7 +163,7 @@ static void treat_extension(struct q2_bitmap_repair_run *r, const struct q2_dire
 	enum qcow2_problem_id id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE;
 
 	if (walk->used == claimed->bitmap_directory_size && count == claimed->nb_bitmaps &&
-	    claimed->reserved32 == 0 && place->data.size == EXTENSION_BYTES)
+	    claimed->reserved32 == 0 && place->data.size == sizeof(*claimed))
 		return;
 	if (claimed->reserved32 != 0)
 		id = QCOW2_PROBLEM_BITMAPS_RESERVED;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <qcow2/entry.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -17,9 +18,6 @@
 #include "check/check.h"
 #include "edit/area.h"
 #include "edit/bitmap/editor.h"
-
-#define EXTENSION_BYTES 24
-#define DATA_OFFSET     UINT64_C(0x00fffffffffffe00)
 
 /* ---- taking ---- */
 
@@ -199,15 +197,16 @@ static int append_directory(struct rest *rest, uint64_t *offset)
 static int lead(struct rest *rest)
 {
 	uint64_t count = rest->editor->count, offset = 0;
-	uint8_t data[EXTENSION_BYTES] = {0};
+	struct qcow2_bitmaps_extension extension = {.nb_bitmaps = (uint32_t)count};
+	uint8_t data[sizeof(extension)];
 	struct q2_area area;
 	int failed = count > 0 && append_directory(rest, &offset);
 
 	if (failed)
 		return -1;
-	q2_store_be32(data, (uint32_t)count);
-	q2_store_be64(data + 8, rest->editor->needs.directory_bytes);
-	q2_store_be64(data + 16, offset);
+	extension.bitmap_directory_size = rest->editor->needs.directory_bytes;
+	extension.bitmap_directory_offset = offset;
+	qcow2_bitmaps_extension_encode(&extension, data, sizeof(data));
 	failed = q2_area_open(&area, rest->plan, rest->err);
 	if (!failed) {
 		q2_area_remove(&area, QCOW2_EXTENSION_BITMAPS);
@@ -251,7 +250,7 @@ static bool is_given_up(const void *opaque, uint64_t cluster)
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct reclaim *reclaim = opaque;
-	uint64_t cluster = problem->offset_bytes >> reclaim->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> reclaim->cluster_bits;
 
 	if (problem->expected == 0 &&
 	    q2_vector_push(&reclaim->unused, &cluster) != QCOW2_ERROR_NONE)
@@ -325,7 +324,7 @@ static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 		editor->unread_entries--;
 		if (qcow2_table_entry(table, i, &entry, NULL))
 			break;
-		count += (entry & DATA_OFFSET) != 0;
+		count += qcow2_bitmap_table_entry_decode(entry).offset != 0;
 	}
 	return count;
 }

@@ -13,9 +13,7 @@
 #include "edit/area.h"
 #include "edit/bitmap/editor.h"
 
-#define AUTOCLEAR_AT    88
-#define FIXED_BYTES     24
-#define EXTENSION_BYTES 24
+#define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
 
 /*
  * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
@@ -25,15 +23,12 @@ static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
 	struct q2_area area;
-	uint8_t raw[8];
 	int failed;
 
-	if (!editor->reuses) {
-		q2_store_be64(raw, bits & ~QCOW2_AUTOCLEAR_BITMAPS);
-		return qcow2_plan_write(editor->plan, QCOW2_PHASE_WITHDRAW, AUTOCLEAR_AT,
-					(struct qcow2_bytes){raw, sizeof(raw)},
-					"take the bitmaps bit back while they change", err);
-	}
+	if (!editor->reuses)
+		return q2_plan_autoclear(editor->plan, QCOW2_PHASE_WITHDRAW,
+					 bits & ~QCOW2_AUTOCLEAR_BITMAPS,
+					 "take the bitmaps bit back while they change", err);
 	failed = q2_area_open(&area, editor->plan, err);
 	if (!failed) {
 		while (editor->extension_index < area.count &&
@@ -175,7 +170,8 @@ static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error 
 
 uint64_t q2_edited_entry_size(const struct q2_edited_bitmap *bitmap)
 {
-	uint64_t size = UINT64_C(24) + bitmap->entry.extra_data_size + bitmap->entry.name_size;
+	uint64_t size =
+		UINT64_C(0) + FIXED_BYTES + bitmap->entry.extra_data_size + bitmap->entry.name_size;
 
 	return (size + 7) & ~UINT64_C(7);
 }
@@ -184,14 +180,7 @@ void q2_edited_put_entry(uint8_t *to, const struct q2_edited_bitmap *bitmap)
 {
 	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
 
-	q2_store_be64(to, e->bitmap_table_offset);
-	q2_store_be32(to + 8, e->bitmap_table_size);
-	q2_store_be32(to + 12, e->flags);
-	to[16] = e->type;
-	to[17] = e->granularity_bits;
-	to[18] = (uint8_t)(e->name_size >> 8);
-	to[19] = (uint8_t)e->name_size;
-	q2_store_be32(to + 20, e->extra_data_size);
+	qcow2_bitmap_dir_entry_encode(e, to, FIXED_BYTES);
 	if (e->extra_data_size > 0)
 		memcpy(to + FIXED_BYTES, bitmap->extra, e->extra_data_size);
 	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
@@ -240,14 +229,11 @@ static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, 
 static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
-	uint8_t raw[8];
 
 	if (editor->count == 0)
 		return 0;
-	q2_store_be64(raw, bits | QCOW2_AUTOCLEAR_BITMAPS);
-	return qcow2_plan_write(editor->plan, QCOW2_PHASE_CLEAN, AUTOCLEAR_AT,
-				(struct qcow2_bytes){raw, sizeof(raw)}, "set the bitmaps bit again",
-				err);
+	return q2_plan_autoclear(editor->plan, QCOW2_PHASE_CLEAN, bits | QCOW2_AUTOCLEAR_BITMAPS,
+				 "set the bitmaps bit again", err);
 }
 
 /* Without bitmaps there is no extension. */
@@ -264,16 +250,19 @@ static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
 static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 		 struct qcow2_error *err)
 {
-	uint8_t data[EXTENSION_BYTES] = {0};
+	const struct qcow2_bitmaps_extension extension = {
+		.nb_bitmaps = (uint32_t)editor->count,
+		.bitmap_directory_size = size,
+		.bitmap_directory_offset = offset,
+	};
+	uint8_t data[sizeof(extension)];
 	struct q2_area area;
 	size_t at = 0;
 	int failed = q2_area_open(&area, editor->plan, err);
 
 	if (!failed && editor->count == 0)
 		failed = intend_no_extension(editor->plan, err);
-	q2_store_be32(data, (uint32_t)editor->count);
-	q2_store_be64(data + 8, size);
-	q2_store_be64(data + 16, offset);
+	qcow2_bitmaps_extension_encode(&extension, data, sizeof(data));
 	if (!failed) {
 		while (at < area.count && area.extensions[at].magic != QCOW2_EXTENSION_BITMAPS)
 			at++;
@@ -327,7 +316,7 @@ static int hear_leak(void *opaque, const struct qcow2_problem *problem)
 {
 	struct clearing *clearing = opaque;
 	struct qcow2_bitmap_editor *editor = clearing->editor;
-	uint64_t cluster = problem->offset_bytes >> editor->geometry->cluster_bits;
+	uint64_t cluster = problem->cluster_offset_bytes >> editor->geometry->cluster_bits;
 
 	if (clearing->failed)
 		return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <qcow2/bitmap_edit.h>
+#include <qcow2/entry.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -16,8 +17,6 @@
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
 
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
 /* File systems may count less than a file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 #define NAMES_MOST  ((size_t)1 << 22)
@@ -86,11 +85,11 @@ static uint64_t bytes_of_entry(const struct qcow2_geometry *geometry, unsigned g
 static enum qcow2_problem_id judge_entry(const struct qcow2_geometry *geometry, uint64_t entry,
 					 uint64_t bytes)
 {
-	uint64_t offset = entry & ENTRY_OFFSET;
+	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 
-	if (entry & ENTRY_RESERVED)
+	if (entry & qcow2_bitmap_table_entry_reserved)
 		return QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED;
-	if (offset != 0 && (entry & 1))
+	if (qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID)
 		return QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES;
 	if (offset % geometry->cluster_size_bytes != 0)
 		return QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED;
@@ -114,7 +113,7 @@ static int gather_entry(struct gathering *g, const struct qcow2_bitmap *bitmap, 
 	if (entry <= 1)
 		return 0;
 	fault = judge_entry(geometry, entry, bytes);
-	offset = entry & ENTRY_OFFSET;
+	offset = qcow2_bitmap_table_entry_decode(entry).offset;
 	if (fault != QCOW2_PROBLEM_NONE && q2_claims_fault(g->trust, who, fault, g->err))
 		return -1;
 	if (offset == 0 || offset >= geometry->file_size_bytes)

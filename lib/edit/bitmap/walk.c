@@ -6,7 +6,7 @@
 
 #include "image/internal.h"
 
-#define FIXED_BYTES 24
+#define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
 
 int q2_directory_walk_open(struct q2_directory_walk *walk, const struct qcow2_image *image,
 			   struct qcow2_error *err)

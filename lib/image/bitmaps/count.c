@@ -3,14 +3,15 @@
  * Adds a bitmap up: goes through its table once, merges data clusters that lie side by side, and
  * counts their bits while they are warm. Holes are zeros and are not read.
  */
+#include <qcow2/entry.h>
+
 #include "base/alloc.h"
 #include "base/bitset.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "image/internal.h"
 
-#define ENTRY_OFFSET UINT64_C(0x00fffffffffffe00)
-#define PIECE_BYTES  (256 * 1024)
+#define PIECE_BYTES (256 * 1024)
 
 /* One count under way. */
 struct counting {
@@ -132,11 +133,12 @@ static void count_ones_entry(struct counting *c, uint64_t index)
 
 static int count_entry(struct counting *c, uint64_t index, uint64_t entry, struct qcow2_error *err)
 {
-	uint64_t offset = entry & ENTRY_OFFSET;
+	const struct qcow2_bitmap_table_entry fields = qcow2_bitmap_table_entry_decode(entry);
+	uint64_t offset = fields.offset;
 	uint64_t cluster = c->image->geometry.cluster_size_bytes;
 
 	if (offset == 0) {
-		if (entry & 1) {
+		if (fields.all_ones) {
 			c->totals->all_ones_entries++;
 			count_ones_entry(c, index);
 		} else {

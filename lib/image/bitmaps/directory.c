@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "image/internal.h"
 
-#define FIXED_BYTES 24
+#define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
 #define EXTRA_SHOWN 4096
 #define SIZE_MOST   (UINT64_C(64) << 20)
 
@@ -37,7 +37,7 @@ int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **o
 	qcow2_extensions_begin(image, &it);
 	while (!found && qcow2_extensions_next(&it, &extension))
 		found = extension.header.magic == QCOW2_EXTENSION_BITMAPS &&
-			extension.data.size >= FIXED_BYTES;
+			extension.data.size >= sizeof(struct qcow2_bitmaps_extension);
 	if (!found)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "there is no bitmaps extension");

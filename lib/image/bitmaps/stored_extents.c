@@ -4,6 +4,8 @@
  * together without reading any data, and data is searched for changes 64 bits at a step.
  * Bits are least significant first.
  */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,9 +15,7 @@
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
-#define ENTRY_OFFSET   UINT64_C(0x00fffffffffffe00)
-#define ENTRY_RESERVED UINT64_C(0xff000000000001fe)
-#define PIECE_BYTES    ((size_t)256 * 1024)
+#define PIECE_BYTES ((size_t)256 * 1024)
 /* File systems may count less than a file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -51,16 +51,20 @@ static void tell(struct bitmap_extents *b, uint64_t end, bool dirty)
 static int load_entry(struct bitmap_extents *b, uint64_t index, uint64_t *entry,
 		      struct qcow2_error *err)
 {
+	uint64_t offset;
+
 	*entry = 0;
 	if (index >= b->entries)
 		return 0;
 	if (qcow2_table_entry(b->table, index, entry, err))
 		return -1;
-	if ((*entry & ENTRY_RESERVED) || ((*entry & ENTRY_OFFSET) && (*entry & 1)))
+	if ((*entry & qcow2_bitmap_table_entry_reserved) ||
+	    qcow2_bitmap_entry_classify(*entry) == QCOW2_BITMAP_ENTRY_INVALID)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
 			       "an entry of the bitmap's table cannot be understood");
-	if (!b->lenient && ((*entry & ENTRY_OFFSET) >= b->image->geometry.file_size_bytes ||
-			    (*entry & ENTRY_OFFSET) % b->image->geometry.cluster_size_bytes != 0))
+	offset = qcow2_bitmap_table_entry_decode(*entry).offset;
+	if (!b->lenient && (offset >= b->image->geometry.file_size_bytes ||
+			    offset % b->image->geometry.cluster_size_bytes != 0))
 		return q2_fail(err, QCOW2_ERROR_BROKEN, b->table_offset + index * 8,
 			       "an entry of the bitmap's table leads to no cluster of the file");
 	return 0;
@@ -82,7 +86,8 @@ static int tell_entries(struct bitmap_extents *b, uint64_t index, uint64_t entry
 	/* What the table lacks is zeros. */
 	if (next >= b->entries && entry == 0)
 		next = needed;
-	tell(b, next >= needed ? b->bits : next * bits_per_entry(b), entry & 1);
+	tell(b, next >= needed ? b->bits : next * bits_per_entry(b),
+	     qcow2_bitmap_table_entry_decode(entry).all_ones);
 	return 0;
 }
 
@@ -165,7 +170,7 @@ static int bitmap_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *
 	struct bitmap_extents *b = (struct bitmap_extents *)extents;
 
 	while (b->bit < b->bits && q2_dirty_extents_have_room(extents)) {
-		uint64_t index = b->bit / bits_per_entry(b), entry;
+		uint64_t index = b->bit / bits_per_entry(b), entry, offset;
 
 		if (b->bit < b->end) {
 			tell_data(b);
@@ -173,8 +178,8 @@ static int bitmap_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *
 		}
 		if (load_entry(b, index, &entry, err))
 			return -1;
-		if ((entry & ENTRY_OFFSET) == 0 ? tell_entries(b, index, entry, err)
-						: load_data(b, entry & ENTRY_OFFSET, err))
+		offset = qcow2_bitmap_table_entry_decode(entry).offset;
+		if (offset == 0 ? tell_entries(b, index, entry, err) : load_data(b, offset, err))
 			return -1;
 	}
 	return b->bit < b->bits;

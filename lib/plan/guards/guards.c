@@ -6,11 +6,9 @@
 
 #include <qcow2/text.h>
 
-#include "base/bytes.h"
 #include "plan/guards/guard.h"
 
-#define NAME_MOST    ((size_t)64)
-#define CRYPTO_BYTES 16 /* of the extension: where the header is, and its length */
+#define NAME_MOST ((size_t)64)
 
 void q2_guard_refuse(struct q2_trial *trial, enum qcow2_guard_id guard, const char *where,
 		     const char *text, struct qcow2_bytes name)
@@ -146,6 +144,7 @@ static int ask_luks(struct q2_trial *trial)
 		QCOW2_PROBLEM_LUKS_NO_KEY,
 	};
 	struct qcow2_extension extension;
+	struct qcow2_crypto_extension crypto;
 	uint64_t damage = 0;
 	bool nothing;
 
@@ -153,10 +152,10 @@ static int ask_luks(struct q2_trial *trial)
 		damage += trial->verdict->before.by_kind[damages[i]];
 	if (damage > 0 ||
 	    !qcow2_image_find_extension(trial->before, QCOW2_EXTENSION_CRYPTO, &extension) ||
-	    extension.data.size < CRYPTO_BYTES)
+	    extension.data.size < sizeof(crypto))
 		return 0;
-	if (!q2_plan_touches(trial->plan, q2_load_be64(extension.data.data),
-			     q2_load_be64(extension.data.data + 8)))
+	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
+	if (!q2_plan_touches(trial->plan, crypto.offset, crypto.length))
 		return 0;
 	if (q2_maps_nothing(trial->before, &nothing, trial->err))
 		return -1;

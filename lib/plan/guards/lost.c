@@ -12,7 +12,7 @@
 #include "plan/intents.h"
 
 /* Header bytes from here on are not known. */
-#define KNOWN_BYTES 112
+#define KNOWN_BYTES sizeof(struct qcow2_header)
 
 static const struct qcow2_bytes no_name = {NULL, 0};
 

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What guards ask of the tables of the active image. */
+#include <qcow2/entry.h>
+
 #include "base/checked.h"
 #include "base/error.h"
 #include "plan/guards/guard.h"
-
-#define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
-#define COMPRESSED  (UINT64_C(1) << 62)
-#define COPIED      (UINT64_C(1) << 63)
-#define ALL_ZEROS   UINT64_C(1)
 
 /* Errors of the medium or of this program; all others are about the image. */
 static bool is_grave(const struct qcow2_error *err)
@@ -47,13 +44,16 @@ static int is_plain(const struct l2 *l2, uint64_t i, bool *plain, struct qcow2_e
 {
 	unsigned words = l2->geometry->l2_entry_bytes / 8;
 	uint64_t guest = (l2->index * l2->geometry->l2_entries + i) << l2->geometry->cluster_bits;
-	uint64_t entry, subclusters = UINT32_MAX;
+	const uint64_t all = QCOW2_ENTRY_MASK(l2_subclusters, allocated);
+	uint64_t entry, subclusters = all;
+	struct qcow2_l2_entry fields;
 
 	if (qcow2_table_entry(l2->table, i * words, &entry, err) ||
 	    (words > 1 && qcow2_table_entry(l2->table, i * words + 1, &subclusters, err)))
 		return -1;
-	*plain = !(entry & COMPRESSED) && (entry & COPIED) && (entry & OFFSET_BITS) == guest &&
-		 !(words == 1 && (entry & ALL_ZEROS)) && subclusters == UINT32_MAX;
+	fields = qcow2_l2_entry_decode(entry);
+	*plain = qcow2_l2_classify(entry, words > 1, true) == QCOW2_L2_DATA && fields.copied &&
+		 fields.offset == guest && subclusters == all;
 	return 0;
 }
 
@@ -77,7 +77,7 @@ static int is_all_plain(struct l2 *l2, struct qcow2_table *l1, bool *plain, stru
 	*plain = qcow2_table_begin(l1, header->l1_table_offset, header->l1_size) >= needed;
 	for (l2->index = 0; l2->index < needed && *plain; l2->index++)
 		if (qcow2_table_entry(l1, l2->index, &entry, err) ||
-		    is_table_plain(l2, entry & OFFSET_BITS, plain, err))
+		    is_table_plain(l2, qcow2_l1_entry_decode(entry).offset, plain, err))
 			return -1;
 	return 0;
 }

@@ -4,6 +4,8 @@
  * cluster used for two things, and an L2 table that several L1 entries lead to, as those of a
  * snapshot and of the active image do.
  */
+#include <qcow2/entry.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -11,8 +13,6 @@
 #include "plan/guards/guard.h"
 #include "plan/plan.h"
 
-#define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
-#define COPIED      (UINT64_C(1) << 63)
 #define TABLES_MOST ((size_t)1 << 22)
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -29,13 +29,13 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
 	char text[QCOW2_REFUSAL_TEXT];
 
-	if (!geometry ||
-	    !q2_plan_touches(trial->plan, problem->offset_bytes, geometry->cluster_size_bytes))
+	if (!geometry || !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
+					  geometry->cluster_size_bytes))
 		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
 		 problem->owner_count > 0 ? problem->owners[0]->where : "one",
 		 problem->owner_count > 1 ? problem->owners[1]->where : "another",
-		 problem->offset_bytes);
+		 problem->cluster_offset_bytes);
 	q2_guard_refuse(trial, QCOW2_GUARD_SHARED_CLUSTER, problem->where, text,
 			(struct qcow2_bytes){NULL, 0});
 }
@@ -60,6 +60,7 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 		      bool *changed)
 {
 	struct qcow2_error *err = survey->trial->err;
+	const uint64_t copied = QCOW2_ENTRY_MASK(l2_entry, copied);
 	uint64_t there = qcow2_table_begin(survey->before, offset, count), old, new;
 
 	*changed = false;
@@ -69,7 +70,7 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 		if (qcow2_table_entry(survey->before, i, &old, err) ||
 		    qcow2_table_entry(survey->after, i, &new, err))
 			return -1;
-		*changed = ((old ^ new) & ~(i % words == 0 ? COPIED : 0)) != 0;
+		*changed = ((old ^ new) & ~(i % words == 0 ? copied : 0)) != 0;
 	}
 	return 0;
 }
@@ -132,7 +133,7 @@ static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
 	for (uint64_t i = 0; i < there; i++) {
 		if (qcow2_table_entry(survey->l1, i, &entry, survey->trial->err))
 			return -1;
-		entry &= OFFSET_BITS;
+		entry = qcow2_l1_entry_decode(entry).offset;
 		if (entry != 0 &&
 		    q2_plan_touches(survey->trial->plan, entry,
 				    survey->geometry->cluster_size_bytes) &&

@@ -11,9 +11,9 @@
 #include "plan/undo/file.h"
 
 /* The autoclear features; the last byte has the bit of the bitmaps. */
-#define AUTOCLEAR_AT   UINT64_C(88)
-#define AUTOCLEAR_LAST UINT64_C(95)
-#define AUTOCLEAR_END  UINT64_C(96)
+#define AUTOCLEAR_AT   ((uint64_t)offsetof(struct qcow2_header, autoclear_features))
+#define AUTOCLEAR_LAST (AUTOCLEAR_AT + 7)
+#define AUTOCLEAR_END  (AUTOCLEAR_AT + 8)
 
 /* What is put back, and what it is read from. */
 struct undo_writing {

@@ -4,6 +4,8 @@
  * bitmap that was not there then, or did not record, has missed that; so has any structure behind
  * an autoclear bit that is not known here. They come back marked as not to be trusted.
  */
+#include <qcow2/entry.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +14,12 @@
 #include "base/hash.h"
 #include "plan/undo/file.h"
 
-#define FLAGS_LAST    15 /* of a directory entry: the byte that has QCOW2_BITMAP_IN_USE */
-#define ENTRY_BYTES   24
-#define AUTOCLEAR_AT  88
+/* Of a directory entry: the byte that has QCOW2_BITMAP_IN_USE. */
+#define FLAGS_LAST    (offsetof(struct qcow2_bitmap_dir_entry, flags) + 3)
+#define ENTRY_BYTES   sizeof(struct qcow2_bitmap_dir_entry)
+#define AUTOCLEAR_AT  offsetof(struct qcow2_header, autoclear_features)
 #define COMPARE_BYTES 4096
 #define BITMAPS_MOST  ((size_t)1 << 20)
-#define OFFSET_MASK   UINT64_C(0x00fffffffffffe00)
 /* Entries of bitmap tables that are looked at, all bitmaps together. */
 #define ENTRIES_MOST (UINT64_C(1) << 26)
 
@@ -177,7 +179,7 @@ static bool is_rewritten(struct distrusting *d, const struct qcow2_bitmap *bitma
 	uint64_t entries = qcow2_table_begin(d->table, bitmap->entry.bitmap_table_offset,
 					     bitmap->entry.bitmap_table_size);
 	struct qcow2_error ignored;
-	uint64_t entry;
+	uint64_t entry, offset;
 
 	if (entries > d->entries_left ||
 	    is_touched(d, bitmap->entry.bitmap_table_offset, entries * 8))
@@ -186,7 +188,8 @@ static bool is_rewritten(struct distrusting *d, const struct qcow2_bitmap *bitma
 	for (uint64_t i = 0; i < entries; i++) {
 		if (qcow2_table_entry(d->table, i, &entry, &ignored))
 			return true;
-		if ((entry & OFFSET_MASK) != 0 && is_touched(d, entry & OFFSET_MASK, cluster))
+		offset = qcow2_bitmap_table_entry_decode(entry).offset;
+		if (offset != 0 && is_touched(d, offset, cluster))
 			return true;
 	}
 	return false;

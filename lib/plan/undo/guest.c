@@ -4,16 +4,13 @@
  * undo: data behind the end of a disk that becomes smaller, in clusters that are mapped otherwise,
  * in another data file. Nothing can make that safe, so that such an undo is refused.
  */
+#include <qcow2/entry.h>
+
 #include <string.h>
 
 #include "base/error.h"
 #include "plan/undo/file.h"
 
-#define OFFSET_MASK     UINT64_C(0x00fffffffffffe00)
-#define COPIED          (UINT64_C(1) << 63)
-#define COMPRESSED      (UINT64_C(1) << 62)
-#define ZEROS           UINT64_C(1)          /* of an entry that is not extended */
-#define ALLOCATED_MASK  UINT64_C(0xffffffff) /* of the second word of an extended entry */
 #define L1_MOST_ENTRIES (UINT64_C(1) << 22)
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
@@ -50,19 +47,20 @@ static int entry_of(struct qcow2_table *table, uint64_t index, uint64_t entries,
 /* Nobody writes in place what is compressed, reads as zeros or has no place. */
 static bool is_in_place(const struct qcow2_geometry *geometry, uint64_t entry)
 {
-	if (entry == 0 || (entry & COMPRESSED) || (!geometry->extended_l2 && (entry & ZEROS)))
-		return false;
-	return geometry->data_file || (entry & OFFSET_MASK) != 0;
+	return qcow2_l2_classify(entry, geometry->extended_l2, geometry->data_file) ==
+	       QCOW2_L2_DATA;
 }
 
 /* Whether what a guest can have written by way of an entry is still there by way of another. */
 static bool stays(const struct qcow2_geometry *geometry, const uint64_t *now, const uint64_t *then)
 {
+	uint64_t allocated = qcow2_l2_subclusters_decode(now[1]).allocated;
+
 	if (!is_in_place(geometry, now[0]))
 		return true;
-	if (((now[0] ^ then[0]) & ~COPIED) != 0)
+	if (((now[0] ^ then[0]) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0)
 		return false;
-	return ((now[1] ^ then[1]) & ALLOCATED_MASK & now[1]) == 0;
+	return (allocated & ~qcow2_l2_subclusters_decode(then[1]).allocated) == 0;
 }
 
 static int compare_l2(struct guest *g, uint64_t offset)
@@ -104,8 +102,8 @@ static int compare_l1(struct guest *g)
 		if (entry_of(g->l1_now, i, there, &a, g->u->err) ||
 		    entry_of(g->l1_then, i, then_there, &b, g->u->err))
 			return -1;
-		a &= OFFSET_MASK;
-		b &= OFFSET_MASK;
+		a = qcow2_l1_entry_decode(a).offset;
+		b = qcow2_l1_entry_decode(b).offset;
 		/* A table that is at no cluster nobody can use. */
 		if (a % cluster != 0)
 			continue;
@@ -149,7 +147,7 @@ static int find_at_end(struct guest *g, uint64_t size, bool *mapped)
 	const struct qcow2_header *now = qcow2_image_header(g->now);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(g->now);
 	uint64_t index = size >> geometry->cluster_bits;
-	uint64_t words = geometry->l2_entry_bytes / 8, l1, entry;
+	uint64_t words = geometry->l2_entry_bytes / 8, l1, table, entry;
 	uint64_t there = qcow2_table_begin(g->l1_now, now->l1_table_offset, now->l1_size);
 
 	*mapped = false;
@@ -157,9 +155,10 @@ static int find_at_end(struct guest *g, uint64_t size, bool *mapped)
 		return 0;
 	if (entry_of(g->l1_now, index / geometry->l2_entries, there, &l1, g->u->err))
 		return -1;
-	if ((l1 & OFFSET_MASK) == 0)
+	table = qcow2_l1_entry_decode(l1).offset;
+	if (table == 0)
 		return 0;
-	there = qcow2_table_begin(g->l2_now, l1 & OFFSET_MASK, geometry->l2_entries * words);
+	there = qcow2_table_begin(g->l2_now, table, geometry->l2_entries * words);
 	if (entry_of(g->l2_now, index % geometry->l2_entries * words, there, &entry, g->u->err))
 		return -1;
 	*mapped = is_in_place(geometry, entry);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* See judge.h. */
+#include "check/judge.h"
+
+#include <string.h>
+
+static uint64_t largest_refcount(const struct q2_check *check)
+{
+	return UINT64_MAX >> (64 - check->geometry->refcount_bits);
+}
+
+static void add_bad(struct q2_worker *worker, enum q2_bad kind, const struct q2_bad_cluster *item)
+{
+	if (!q2_bad_list_add(&worker->bad[kind], item) && !worker->failed)
+		q2_worker_fail_memory(worker);
+}
+
+/* Judges a cluster whose refcount may be wrong. */
+static void judge_one(const struct q2_judge *judge, uint64_t cluster, uint64_t refcount)
+{
+	const struct q2_check *check = judge->check;
+	const struct qcow2_check_options *options = check->options;
+	struct q2_cluster_state state = q2_clusters_get(&check->workers[0].clusters, cluster);
+	struct q2_bad_cluster item = {
+		.cluster = cluster, .refcount = refcount, .count = state.count};
+	uint64_t most = largest_refcount(check);
+
+	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
+		return;
+	/* One that is too narrow to be right is an overflow, however low it is. */
+	if (refcount < state.count && refcount < most)
+		add_bad(judge->worker, Q2_BAD_REFCOUNT_LOW, &item);
+	if (state.count > most)
+		add_bad(judge->worker, Q2_BAD_OVERFLOW, &item);
+	if (refcount > state.count)
+		add_bad(judge->worker, Q2_BAD_REFCOUNT_HIGH, &item);
+	if (refcount != 1 && (state.flags & Q2_SEEN_COPIED))
+		add_bad(judge->worker, Q2_BAD_COPIED_SET, &item);
+	if (refcount == 1 && (state.flags & Q2_SEEN_SHARED))
+		add_bad(judge->worker, Q2_BAD_COPIED_CLEAR, &item);
+	if (state.flags & Q2_SEEN_CONFLICT)
+		add_bad(judge->worker, Q2_BAD_OWNERS, &item);
+}
+
+/* The clusters, counted from cluster on, whose bits are set. Without refcounts, all of these are 0. */
+static void judge_bits(const struct q2_judge *judge, uint64_t cluster, uint64_t bits,
+		       const uint8_t *refcounts)
+{
+	unsigned width = judge->check->geometry->refcount_bits;
+
+	for (; bits != 0; bits &= bits - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(bits);
+
+		if (cluster + i >= judge->check->bad_from)
+			judge_one(judge, cluster + i,
+				  refcounts ? qcow2_refcount_get(refcounts, i, width) : 0);
+	}
+}
+
+/* The clusters that active entries without the copied flag were the first to refer to. */
+static uint64_t active_unflagged(const uint64_t *uses)
+{
+	return (uses[0] & uses[1] & ~uses[2]) | (~uses[0] & uses[1] & uses[2]);
+}
+
+/*
+ * 64 clusters from cluster on, which nothing refers to more than once unless their chunk has
+ * counters. classes says which refcounts are 0 and 1. Returns the clusters to look at closely.
+ */
+static uint64_t suspects(const struct q2_cluster_chunk *chunk, unsigned group,
+			 struct q2_refcount_classes classes)
+{
+	const uint64_t *uses = chunk->uses[group];
+	uint64_t seen = uses[0] | uses[1] | uses[2];
+
+	if (chunk->many)
+		return seen | ~classes.zero;
+	return (seen & ~classes.one) | (~seen & ~classes.zero) | active_unflagged(uses);
+}
+
+/* As suspects(), of a chunk with small counters. */
+static uint64_t suspects_of_few(const struct q2_check *check, const struct q2_cluster_chunk *chunk,
+				unsigned group, const uint8_t *refcounts)
+{
+	const uint64_t *uses = chunk->uses[group];
+	const uint16_t *few = chunk->few + (size_t)group * 64;
+	uint64_t seen = uses[0] | uses[1] | uses[2], bits = 0;
+	uint64_t unflagged = active_unflagged(uses);
+	unsigned width = check->geometry->refcount_bits;
+
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t refcount = qcow2_refcount_get(refcounts, i, width);
+		uint64_t expected = few[i] ? few[i] >> 3 : seen >> i & 1;
+		bool closer = (few[i] & (Q2_SEEN_CONFLICT | Q2_SEEN_COPIED)) != 0 ||
+			      (refcount == 1 && (unflagged >> i & 1));
+
+		bits |= (uint64_t)(refcount != expected || closer) << i;
+	}
+	return bits;
+}
+
+static uint64_t top_bit(uint64_t bits)
+{
+	return 64 - (uint64_t)__builtin_clzll(bits);
+}
+
+/* Notes that clusters up to the highest of bits are in use. */
+static void note_highest(struct q2_worker *worker, uint64_t cluster, uint64_t bits)
+{
+	if (bits != 0 && cluster + top_bit(bits) > worker->highest_cluster)
+		worker->highest_cluster = cluster + top_bit(bits);
+}
+
+/*
+ * Clusters that nothing refers to, of which none is told: they are counted at once. An image may
+ * claim billions of them.
+ */
+static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t bits)
+{
+	struct q2_bad_list *list = &judge->worker->bad[Q2_BAD_REFCOUNT_HIGH];
+
+	if (cluster < judge->check->bad_from || !q2_bad_list_is_past(list, cluster))
+		return false;
+	list->total += (uint64_t)__builtin_popcountll(bits);
+	return true;
+}
+
+static void compare_group(const struct q2_judge *judge, uint64_t cluster, const uint8_t *refcounts)
+{
+	const struct q2_check *check = judge->check;
+	const struct q2_clusters *clusters = &check->workers[0].clusters;
+	uint64_t end = check->file_clusters;
+	uint64_t inside = cluster >= end        ? 0
+			  : end - cluster >= 64 ? UINT64_MAX
+						: UINT64_MAX >> (64 - (end - cluster));
+	struct q2_refcount_classes classes = judge->classify(refcounts);
+	struct q2_cluster_chunk *chunk =
+		cluster < clusters->cluster_count ? q2_clusters_chunk(clusters, cluster) : NULL;
+	uint64_t bits = ~classes.zero, seen = 0;
+
+	if (chunk) {
+		unsigned group = (unsigned)(cluster / 64 % Q2_CHUNK_GROUPS);
+
+		bits = chunk->few ? suspects_of_few(check, chunk, group, refcounts)
+				  : suspects(chunk, group, classes);
+		seen = chunk->uses[group][0] | chunk->uses[group][1] | chunk->uses[group][2];
+	} else if (count_leaks(judge, cluster, bits & inside))
+		bits = 0;
+	note_highest(judge->worker, cluster, (~classes.zero & inside) | seen);
+	judge->worker->beyond_end +=
+		(uint64_t)__builtin_popcountll(~classes.zero & ~inside & ~seen);
+	judge_bits(judge, cluster, bits & (inside | seen), refcounts);
+}
+
+void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block)
+{
+	const struct qcow2_geometry *geometry = judge->check->geometry;
+	uint8_t *buffer = judge->worker->buffer;
+	uint64_t left = geometry->file_size_bytes - block->offset_bytes;
+	uint64_t first = block->index * geometry->refcount_block_entries;
+
+	/* A block cut by the end of the file is padded with zeros. */
+	if (left < geometry->cluster_size_bytes)
+		memset(buffer + left, 0, geometry->cluster_size_bytes - left);
+	for (uint64_t i = 0; i < geometry->refcount_block_entries; i += 64)
+		compare_group(judge, first + i, buffer + i * geometry->refcount_bits / 8);
+}
+
+void q2_judge_uncounted(const struct q2_judge *judge, uint64_t cluster, uint64_t seen)
+{
+	note_highest(judge->worker, cluster, seen);
+	judge_bits(judge, cluster, seen, NULL);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The state of one check, which all its stages share, and its progress. */
+#ifndef Q2_CHECK_RUN_H
+#define Q2_CHECK_RUN_H
+
+#include "check/worker.h"
+#include "claims/metadata.h"
+
+#include <qcow2/check.h>
+
+/* A refcount block that counts clusters of the file. */
+struct q2_refcount_block {
+	uint64_t offset_bytes;
+	uint64_t index; /* in the refcount table */
+	bool hole;      /* it lies in a hole: all its refcounts are 0 */
+};
+
+struct q2_check {
+	const struct qcow2_image *image;
+	const struct qcow2_header *header;
+	const struct qcow2_geometry *geometry;
+	const struct qcow2_check_options *options;
+	struct qcow2_check_result *result;
+	uint64_t *by_kind;       /* problems of each kind, indexed by enum qcow2_problem_id */
+	struct qcow2_error *err; /* of the calling thread alone */
+	struct q2_reporter reporter;
+	struct q2_memory memory;
+	struct q2_metadata metadata; /* reads into the buffer of worker 0 */
+	uint64_t file_clusters;      /* the last may be cut */
+	unsigned threads;
+	struct q2_worker *workers;        /* one for each thread */
+	struct q2_refcount_block *blocks; /* in the order of the refcount table */
+	size_t block_count, block_capacity;
+	uint64_t bad_left[Q2_BAD_KINDS]; /* so many of a kind may still be told */
+	uint64_t bad_from;               /* bad clusters before this one have been told */
+	/*
+	 * Metadata may claim so many bytes more before further claims are ignored: a hostile image
+	 * may claim any number of clusters with each of its bytes.
+	 */
+	uint64_t claims_left;
+	_Atomic uint64_t done_bytes;
+	uint64_t total_bytes;
+	bool digest_is_cut; /* a bound on what is read kept some metadata out of the digest */
+	bool stopped;       /* the callback for problems wants no more */
+};
+
+/* Gets workers and their memory. 0, or -1 with check->err filled. */
+int q2_check_start(struct q2_check *check);
+void q2_check_release(struct q2_check *check);
+
+/* Hands a problem to the caller, until the caller wants no more. */
+void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem);
+
+/* Tells the caller how far the check is; -1 if it shall stop. Only for the calling thread. */
+int q2_check_progress(struct q2_check *check);
+
+/* A thread has failed, or progress wants to stop: fills check->err with why. Returns -1. */
+int q2_check_worker_failed(struct q2_check *check);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* The public walk: all stages, for one listener who hears of claims alone. */
+#include <qcow2/claims.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/sized.h"
+#include "claims/metadata.h"
+
+/* The caller of qcow2_claims_walk(). */
+struct caller {
+	int (*claim)(void *opaque, const struct qcow2_claim *claim);
+	void *opaque;
+	struct qcow2_error *err;
+};
+
+static int pass_on(void *opaque, const struct qcow2_claim *claim)
+{
+	const struct caller *caller = opaque;
+	struct qcow2_claim told = *claim;
+
+	told.size = sizeof(told);
+	if (caller->claim(caller->opaque, &told) == 0)
+		return 0;
+	return q2_fail(caller->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+}
+
+static int run_stages(struct q2_metadata *metadata, const struct q2_listener *listener,
+		      bool with_data)
+{
+	if (q2_metadata_visit_structures(metadata, listener) ||
+	    q2_metadata_follow_l1(metadata, listener) ||
+	    q2_metadata_claim_l2_tables(metadata, listener))
+		return -1;
+	return with_data ? q2_metadata_claim_l2_entries(metadata, listener) : 0;
+}
+
+/* What the header must be like, so that what it leads to means what it says. */
+static int check_header(const struct qcow2_image *image, struct qcow2_error *err)
+{
+	uint64_t unknown =
+		qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
+
+	if (!qcow2_image_geometry(image))
+		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			       "the cluster size or the refcount width is insane");
+	if (unknown)
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED,
+			       offsetof(struct qcow2_header, incompatible_features),
+			       "unknown incompatible features 0x%" PRIx64, unknown);
+	return 0;
+}
+
+static int read_options(struct qcow2_claims_options *known,
+			const struct qcow2_claims_options *options, struct qcow2_error *err)
+{
+	if (q2_sized_take(known, sizeof(*known), options, err))
+		return -1;
+	if (known->memory_limit_bytes == 0)
+		known->memory_limit_bytes = QCOW2_CLAIMS_MEMORY_BYTES;
+	return 0;
+}
+
+int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims_options *options,
+		      int (*claim)(void *opaque, const struct qcow2_claim *claim), void *opaque,
+		      struct qcow2_error *err)
+{
+	struct qcow2_claims_options known;
+	struct q2_memory memory = {.user = "the walk through the metadata"};
+	struct qcow2_error ignored;
+	struct caller caller = {claim, opaque, err ? err : &ignored};
+	struct q2_listener listener = {.opaque = &caller, .claim = pass_on};
+	struct q2_metadata metadata;
+	uint64_t buffer_bytes;
+	int result;
+
+	if (read_options(&known, options, caller.err) || check_header(image, caller.err))
+		return -1;
+	memory.limit_bytes = known.memory_limit_bytes;
+	q2_metadata_init(&metadata, image, &memory, caller.err);
+	buffer_bytes = Q2_PIECE_BYTES + metadata.geometry->cluster_size_bytes;
+	metadata.buffer = q2_memory_get(&memory, buffer_bytes, 1);
+	if (metadata.buffer)
+		result = run_stages(&metadata, &listener, !known.without_data);
+	else
+		result = q2_memory_fail(&memory, caller.err);
+	q2_memory_put(&memory, metadata.buffer, buffer_bytes, 1);
+	q2_metadata_release(&metadata);
+	return result;
+}
+
+/* The path of an L1 table or of the list of L2 tables below it. */
+static void list_path(const struct qcow2_claim *claim, const char *what, char *path, size_t size)
+{
+	if (claim->part_of == QCOW2_PART_OF_SNAPSHOT)
+		snprintf(path, size, "snapshots/%" PRIu64 "/%s", claim->part_of_index, what);
+	else
+		snprintf(path, size, "%s", what);
+}
+
+const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text, size_t size_bytes)
+{
+	static const char *const plain[] = {
+		[QCOW2_CLAIM_HEADER] = "header",
+		[QCOW2_CLAIM_REFCOUNT_TABLE] = "refcount_table",
+		[QCOW2_CLAIM_SNAPSHOT_TABLE] = "snapshots",
+		[QCOW2_CLAIM_BITMAP_DIRECTORY] = "bitmaps",
+		[QCOW2_CLAIM_LUKS] = "luks",
+	};
+	char list[64];
+
+	list_path(claim, claim->part == QCOW2_CLAIM_L1_TABLE ? "l1" : "l2", list, sizeof(list));
+	switch (claim->part) {
+	case QCOW2_CLAIM_L1_TABLE:
+		snprintf(text, size_bytes, "%s", list);
+		break;
+	case QCOW2_CLAIM_L2_TABLE:
+		snprintf(text, size_bytes, "%s/%" PRIu64, list, claim->index);
+		break;
+	case QCOW2_CLAIM_DATA:
+		snprintf(text, size_bytes, "%s/%" PRIu64 "/%" PRIu64, list, claim->index,
+			 claim->entry);
+		break;
+	case QCOW2_CLAIM_REFCOUNT_BLOCK:
+		snprintf(text, size_bytes, "refcounts/%" PRIu64, claim->index);
+		break;
+	case QCOW2_CLAIM_BITMAP_TABLE:
+		snprintf(text, size_bytes, "bitmaps/%" PRIu64 "/table", claim->part_of_index);
+		break;
+	case QCOW2_CLAIM_BITMAP_DATA:
+		snprintf(text, size_bytes, "bitmaps/%" PRIu64 "/table/%" PRIu64,
+			 claim->part_of_index, claim->index);
+		break;
+	default:
+		snprintf(text, size_bytes, "%s", plain[claim->part]);
+	}
+	return text;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* Distinct L2 tables, and what an entry of one refers to. */
+#ifndef Q2_CLAIMS_L2_H
+#define Q2_CLAIMS_L2_H
+
+#include <qcow2/claims.h>
+#include <qcow2/entry.h>
+
+/* The list that the active image's L1 table is; that of snapshot i is 1 + i. */
+#define Q2_ACTIVE 0
+
+/* A distinct L2 table. There may be millions, so it is kept small. */
+struct q2_l2_ref {
+	uint64_t offset_bytes; /* inside the file */
+	uint64_t weight;       /* L1 entries that lead to it */
+	uint64_t active;       /* of them, those of the active image */
+	uint32_t list;         /* the first of them: its list, */
+	uint32_t index;        /* and its index in the L1 table */
+	bool copied;           /* an active one has the copied flag */
+	bool beyond_size;      /* the active one maps clusters past the virtual size */
+	bool faulty;           /* for the check: an entry breaks a rule by itself */
+};
+
+/* Says in a claim which image the L1 table `list` is of. */
+static inline void q2_claim_set_list(struct qcow2_claim *claim, uint32_t list)
+{
+	claim->part_of = list == Q2_ACTIVE ? QCOW2_PART_OF_IMAGE : QCOW2_PART_OF_SNAPSHOT;
+	claim->part_of_index = list == Q2_ACTIVE ? 0 : list - 1;
+}
+
+/* For what an entry of that table that is not compressed uses its cluster. */
+static inline enum qcow2_claim_use q2_l2_use(const struct q2_l2_ref *ref, uint64_t entry)
+{
+	if (ref->active == 0)
+		return QCOW2_USE_DATA;
+	return entry & QCOW2_ENTRY_MASK(l2_entry, copied) ? QCOW2_USE_DATA_COPIED
+							  : QCOW2_USE_DATA_SHARED;
+}
+
+/* The guest offset of what entry number `entry` of that table maps. */
+static inline uint64_t q2_l2_guest_byte(const struct qcow2_geometry *geometry,
+					const struct q2_l2_ref *ref, uint64_t entry)
+{
+	return (ref->index * geometry->l2_entries + entry) << geometry->cluster_bits;
+}
+
+/*
+ * The bytes of the file that an L2 entry refers to. Leaves out whose entry it is, which
+ * q2_l2_claim_name() adds. False if it refers to none: it is unallocated, or in a data file.
+ */
+bool q2_l2_claim(const struct qcow2_geometry *geometry, const struct q2_l2_ref *ref, uint64_t entry,
+		 struct qcow2_claim *claim);
+
+/* Adds to a claim that it is entry number index of that table. */
+void q2_l2_claim_name(const struct qcow2_geometry *geometry, const struct q2_l2_ref *ref,
+		      uint64_t index, struct qcow2_claim *claim);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The state of a walk, and the reads that several stages share. See metadata.h. */
+#include "claims/metadata.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/bytes.h"
+
+void q2_metadata_init(struct q2_metadata *metadata, const struct qcow2_image *image,
+		      struct q2_memory *memory, struct qcow2_error *err)
+{
+	*metadata = (struct q2_metadata){
+		.image = image,
+		.header = qcow2_image_header(image),
+		.geometry = qcow2_image_geometry(image),
+		.memory = memory,
+		.err = err,
+	};
+}
+
+void q2_metadata_release(struct q2_metadata *metadata)
+{
+	q2_memory_put(metadata->memory, metadata->tables, metadata->table_capacity,
+		      sizeof(*metadata->tables));
+	q2_memory_put(metadata->memory, metadata->l1s, metadata->l1_capacity,
+		      sizeof(*metadata->l1s));
+	metadata->tables = NULL;
+	metadata->l1s = NULL;
+}
+
+uint64_t q2_metadata_l2_stored(const struct qcow2_geometry *geometry, uint64_t offset_bytes)
+{
+	uint64_t left = geometry->file_size_bytes - offset_bytes;
+
+	return left < geometry->cluster_size_bytes ? left : geometry->cluster_size_bytes;
+}
+
+int q2_metadata_read_l2(const struct q2_metadata *metadata, uint64_t offset_bytes, uint64_t *size)
+{
+	*size = q2_metadata_l2_stored(metadata->geometry, offset_bytes);
+	if (qcow2_source_read(qcow2_image_source(metadata->image), offset_bytes, metadata->buffer,
+			      (size_t)*size, metadata->err))
+		return -1;
+	for (; *size % metadata->geometry->l2_entry_bytes != 0; (*size)++)
+		metadata->buffer[*size] = 0;
+	return 0;
+}
+
+/*
+ * Where to go on behind a hole that ends at hole_end. Pieces start at multiples of 512 bytes from
+ * the start of the table wherever holes happen to be, so that copies of an image with other holes
+ * have the same digest.
+ */
+static uint64_t past_hole(uint64_t start, uint64_t at, uint64_t hole_end)
+{
+	uint64_t past = start + ((hole_end - start) & ~UINT64_C(511));
+
+	return past > at ? past : at;
+}
+
+/* Reads size bytes; those past the end of the file are zeros. */
+static int read_padded(const struct q2_metadata *metadata, uint64_t at, size_t size)
+{
+	uint64_t left = metadata->geometry->file_size_bytes - at;
+	size_t stored = left < size ? (size_t)left : size;
+
+	memset(metadata->buffer + stored, 0, size - stored);
+	return qcow2_source_read(qcow2_image_source(metadata->image), at, metadata->buffer, stored,
+				 metadata->err);
+}
+
+static int tell_words(const struct q2_words *words, uint64_t at, const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i + 8 <= size; i += 8) {
+		uint64_t word = q2_load_be64(bytes + i);
+
+		if (word != 0 && words->word(words->opaque, at + i, word))
+			return -1;
+	}
+	return 0;
+}
+
+int q2_metadata_read_words(struct q2_metadata *metadata, const struct q2_listener *listener,
+			   const struct q2_words *words)
+{
+	struct qcow2_source *source = qcow2_image_source(metadata->image);
+	uint64_t at = words->start;
+
+	while (at < words->end) {
+		uint64_t data = qcow2_source_hole_end(source, at);
+		size_t size;
+
+		if (data >= words->end)
+			break;
+		at = past_hole(words->start, at, data);
+		size = words->end - at < Q2_PIECE_BYTES ? (size_t)(words->end - at)
+							: Q2_PIECE_BYTES;
+		if (read_padded(metadata, at, size) ||
+		    (listener->table_bytes &&
+		     listener->table_bytes(listener->opaque, at, metadata->buffer, size)) ||
+		    tell_words(words, at, metadata->buffer, size) ||
+		    (listener->go_on && listener->go_on(listener->opaque)))
+			return -1;
+		at += size;
+	}
+	return 0;
+}

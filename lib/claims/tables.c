@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The claims of the distinct L2 tables, and of their entries, by one thread and in order. */
+#include "base/bytes.h"
+#include "claims/metadata.h"
+
+int q2_metadata_claim_l2_tables(struct q2_metadata *metadata, const struct q2_listener *listener)
+{
+	for (size_t i = 0; i < metadata->table_count; i++) {
+		const struct q2_l2_ref *ref = &metadata->tables[i];
+		struct qcow2_claim claim = {.offset_bytes = ref->offset_bytes,
+					    .length_bytes = metadata->geometry->cluster_size_bytes,
+					    .use = QCOW2_USE_METADATA,
+					    .weight = ref->weight,
+					    .part = QCOW2_CLAIM_L2_TABLE,
+					    .index = ref->index};
+
+		q2_claim_set_list(&claim, ref->list);
+		if (ref->active > 0)
+			claim.use = ref->copied ? QCOW2_USE_L2_COPIED : QCOW2_USE_L2_SHARED;
+		if (listener->claim(listener->opaque, &claim))
+			return -1;
+	}
+	return 0;
+}
+
+/* The entries of the table in metadata->buffer. */
+static int claim_entries(const struct q2_metadata *metadata, const struct q2_listener *listener,
+			 const struct q2_l2_ref *ref, uint64_t size)
+{
+	const struct qcow2_geometry *geometry = metadata->geometry;
+	struct qcow2_claim claim;
+
+	for (uint64_t i = 0; (i + 1) * geometry->l2_entry_bytes <= size; i++) {
+		uint64_t entry = q2_load_be64(metadata->buffer + i * geometry->l2_entry_bytes);
+
+		if (entry == 0 || !q2_l2_claim(geometry, ref, entry, &claim))
+			continue;
+		q2_l2_claim_name(geometry, ref, i, &claim);
+		if (listener->claim(listener->opaque, &claim))
+			return -1;
+	}
+	return 0;
+}
+
+/* Whether a table lies in a hole: all its entries are 0. A sparse file may have millions of them. */
+static bool is_hole(const struct q2_metadata *metadata, const struct q2_l2_ref *ref)
+{
+	return qcow2_source_hole_end(qcow2_image_source(metadata->image), ref->offset_bytes) -
+		       ref->offset_bytes >=
+	       q2_metadata_l2_stored(metadata->geometry, ref->offset_bytes);
+}
+
+int q2_metadata_claim_l2_entries(struct q2_metadata *metadata, const struct q2_listener *listener)
+{
+	for (size_t i = 0; i < metadata->table_count && !metadata->geometry->data_file; i++) {
+		const struct q2_l2_ref *ref = &metadata->tables[i];
+		uint64_t size;
+
+		if (!is_hole(metadata, ref) &&
+		    (q2_metadata_read_l2(metadata, ref->offset_bytes, &size) ||
+		     claim_entries(metadata, listener, ref, size)))
+			return -1;
+		if (listener->go_on && listener->go_on(listener->opaque))
+			return -1;
+	}
+	return 0;
+}
