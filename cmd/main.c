@@ -5,22 +5,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "commands.h"
 #include "common/descriptors.h"
+#include "common/help.h"
+#include "common/report.h"
+#include "completion/completion.h"
 #include "out/spool.h"
 
 #include <qcow2/version.h>
 
+/* In the order in which help shows them. */
 static const struct command *const all[] = {
 	&info_command, &dump_command, &check_command,   &bitmap_command,
 	&edit_command, &undo_command, &explain_command, &compat_command,
 };
-
-const struct command *const *commands_all(size_t *count)
-{
-	*count = sizeof(all) / sizeof(all[0]);
-	return all;
-}
 
 static const struct command *find(const char *name)
 {
@@ -89,7 +87,8 @@ static int run_word(const char *word, int surplus, const char *topic)
 		return usage_error(NULL, "too many arguments for '%s'", word);
 	if (version)
 		return print_version();
-	return completion ? print_completion() : help_on(help_command ? topic : NULL);
+	return completion ? print_completion(all, sizeof(all) / sizeof(all[0]))
+			  : help_on(help_command ? topic : NULL);
 }
 
 int main(int argc, char **argv)

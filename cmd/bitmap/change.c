@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "bitmap/bitmap.h"
+#include "bitmap/actions.h"
+#include "common/open_image.h"
+#include "common/read_file.h"
 #include "common/script.h"
 
 #include <qcow2/bitmap_file.h>
@@ -21,6 +23,7 @@ struct act {
 	bool disabled, raw, force;
 	const char *from;
 	const char *file; /* the image that is changed */
+	const struct command *command;
 };
 
 static int fail(struct qcow2_error *err, const char *text)
@@ -77,7 +80,7 @@ static int check_other_use(const struct act *act, const struct qcow2_source *sou
 	if (!act->force && qcow2_source_in_use(source) == QCOW2_IN_USE_YES)
 		return fail(err,
 			    "in use: another program has it open for writing (--force reads it)");
-	warn_in_use(&bitmap_command, act->from, source);
+	warn_in_use(act->command, act->from, source);
 	return 0;
 }
 
@@ -172,10 +175,10 @@ static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
 	uint8_t *buffer;
 	int failed;
 
-	if (edit_read_file(act->words[1],
-			   QCOW2_BITMAP_DATA_MOST_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
-				   QCOW2_BITMAP_FILE_TRAILER_BYTES,
-			   &buffer, &bytes.size, err))
+	if (read_whole_file(act->words[1],
+			    QCOW2_BITMAP_DATA_MOST_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
+				    QCOW2_BITMAP_FILE_TRAILER_BYTES,
+			    &buffer, &bytes.size, err))
 		return -1;
 	bytes.data = buffer;
 	failed = !act->raw && qcow2_bitmap_file_begins(bytes) ? import_file(editor, act, bytes, err)
@@ -296,7 +299,8 @@ static int run_line(void *opaque, char **words, size_t count, struct qcow2_error
 	struct act act = {.verb = words[0],
 			  .words = words + 1,
 			  .force = script->run->force,
-			  .file = script->run->file};
+			  .file = script->run->file,
+			  .command = script->run->command};
 
 	if (take_words(&act, words + 1, count - 1, err))
 		return -1;
@@ -328,6 +332,7 @@ static int plan_change(struct change *change)
 		.force = run->force,
 		.from = run->from,
 		.file = run->file,
+		.command = run->command,
 	};
 	struct script_run script = {.run = run};
 	struct qcow2_error err;

@@ -2,7 +2,9 @@
 /* qcow2 bitmap compare: where two bitmaps differ, also of two images. */
 #include <inttypes.h>
 
-#include "bitmap/bitmap.h"
+#include "bitmap/actions.h"
+#include "common/open_image.h"
+#include "common/report.h"
 #include "out/human.h"
 
 #include <qcow2/source.h>

@@ -10,8 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bitmap/bitmap.h"
+#include "bitmap/actions.h"
 #include "common/descriptors.h"
+#include "common/report.h"
 
 #include <qcow2/bitmap_file.h>
 

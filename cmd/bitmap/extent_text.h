@@ -6,7 +6,7 @@
 #ifndef CMD_BITMAP_EXTENT_TEXT_H
 #define CMD_BITMAP_EXTENT_TEXT_H
 
-#include "bitmap/bitmap.h"
+#include "bitmap/run.h"
 
 #define EXTENT_TAILS     256
 #define EXTENT_TEXT_MAX  64

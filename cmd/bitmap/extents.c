@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "bitmap/bitmap.h"
+#include "bitmap/actions.h"
 #include "bitmap/extent_text.h"
 
 /* Every so many extents. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bitmap/bitmap.h"
+#include "bitmap/actions.h"
 #include "out/human.h"
 
 #include <qcow2/source.h>

@@ -1,216 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 bitmap repair: the doctor's report, and what it leaves to the reader to decide. */
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "bitmap/bitmap.h"
-#include "out/human.h"
+#include "bitmap/actions.h"
+#include "bitmap/repairs.h"
+#include "common/report.h"
 
 #include <qcow2/source.h>
-#include <qcow2/text.h>
-
-#define REPAIRS_KEPT ((size_t)10000)
-#define NAME_SHOWN   120
-#define COST_MAX     320
-#define WHAT_MAX     128
-
-/* What was told of one problem. */
-struct kept_repair {
-	bool has_bitmap;
-	uint64_t index, dirty_bytes;
-	const struct qcow2_problem_kind *kind;
-	enum qcow2_bitmap_remedy remedy;
-	uint8_t *name;
-	size_t name_size;
-	char cost[COST_MAX];
-	char what[WHAT_MAX]; /* empty: the kind's text says it */
-};
-
-struct bitmap_repairs {
-	struct kept_repair *list;
-	size_t count, capacity;
-	uint64_t total;
-	/* Stale ones that are left, and those of them that cannot be assumed dirty. */
-	uint64_t left, left_to_drop;
-	bool image_in_use; /* by another program */
-};
-
-static const char *remedy_name(enum qcow2_bitmap_remedy remedy)
-{
-	static const char *const names[] = {
-		[QCOW2_BITMAP_REMEDY_MENDED] = "mended",
-		[QCOW2_BITMAP_REMEDY_DROPPED] = "dropped",
-		[QCOW2_BITMAP_REMEDY_ALL_DIRTY] = "all dirty",
-		[QCOW2_BITMAP_REMEDY_LEFT] = "left as it is",
-		[QCOW2_BITMAP_REMEDY_NEEDED] = "to be decided",
-	};
-
-	return names[remedy];
-}
-
-/* Room for one more; what cannot be kept is counted. */
-static struct kept_repair *next(struct bitmap_repairs *repairs)
-{
-	size_t capacity = repairs->capacity ? repairs->capacity * 2 : 16;
-	void *grown;
-
-	repairs->total++;
-	if (repairs->count == REPAIRS_KEPT)
-		return NULL;
-	if (repairs->count == repairs->capacity) {
-		grown = realloc(repairs->list, capacity * sizeof(*repairs->list));
-		if (!grown)
-			return NULL;
-		repairs->list = grown;
-		repairs->capacity = capacity;
-	}
-	return &repairs->list[repairs->count];
-}
-
-static int hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
-{
-	struct bitmap_repairs *repairs = opaque;
-	struct kept_repair *kept = next(repairs);
-
-	if (repair->remedy == QCOW2_BITMAP_REMEDY_LEFT) {
-		repairs->left++;
-		repairs->left_to_drop += !repair->can_be_dirty;
-	}
-	if (!kept)
-		return 0;
-	*kept = (struct kept_repair){
-		.has_bitmap = repair->has_bitmap,
-		.index = repair->index,
-		.dirty_bytes = repair->dirty_bytes,
-		.kind = repair->kind,
-		.remedy = repair->remedy,
-		.name = malloc(repair->name.size + 1),
-		.name_size = repair->name.size,
-	};
-	strncpy(kept->cost, repair->cost, COST_MAX - 1);
-	if (repair->what)
-		strncpy(kept->what, repair->what, WHAT_MAX - 1);
-	if (!kept->name)
-		return 0;
-	if (repair->name.size > 0)
-		memcpy(kept->name, repair->name.data, repair->name.size);
-	repairs->count++;
-	return 0;
-}
-
-static struct qcow2_bytes name_of(const struct kept_repair *kept)
-{
-	return (struct qcow2_bytes){kept->name, kept->name_size};
-}
-
-static const char *what_is_wrong(const struct bitmap_repairs *repairs,
-				 const struct kept_repair *kept)
-{
-	if (!kept->kind)
-		return "It was asked for.";
-	if (kept->what[0])
-		return kept->what;
-	if (repairs->image_in_use && kept->remedy == QCOW2_BITMAP_REMEDY_LEFT)
-		return "Another program has the image open, and stores its bitmaps when it is "
-		       "done.";
-	return kept->kind->text;
-}
-
-static void show_one(struct spool *out, const struct bitmap_repairs *repairs,
-		     const struct kept_repair *kept)
-{
-	char name[6 * NAME_SHOWN + 1], dirty[HUMAN_MAX];
-
-	qcow2_text_escape(human_cut(name_of(kept), NAME_SHOWN), name, sizeof(name));
-	if (kept->has_bitmap)
-		spool_print(out, "bitmap %" PRIu64 " '%s': ", kept->index, name);
-	else
-		spool_text(out, "the bitmaps: ");
-	spool_print(out, "%s\n  %s", what_is_wrong(repairs, kept), remedy_name(kept->remedy));
-	if (kept->dirty_bytes > 0)
-		spool_print(out, ", %s of the disk now count as dirty",
-			    human_size(kept->dirty_bytes, dirty));
-	spool_print(out, ": %s\n", kept->cost);
-}
-
-/* What can be done about bitmaps that were left. */
-static void advise(struct spool *out, const struct bitmap_repairs *repairs)
-{
-	if (repairs->left == 0)
-		return;
-	if (repairs->image_in_use)
-		spool_text(out, "No backup can rely on what was left as long as the other program "
-				"has the image open.\n");
-	else if (repairs->left_to_drop == 0)
-		spool_text(out, "No backup can rely on what was left: --assume-dirty makes it all "
-				"dirty, --drop-bad drops it.\n");
-	else if (repairs->left_to_drop == repairs->left)
-		spool_text(out, "No backup can rely on what was left: --drop-bad drops it.\n");
-	else
-		spool_text(out, "No backup can rely on what was left: --drop-bad drops it; with "
-				"--assume-dirty as well, what can be is made all dirty.\n");
-}
-
-void bitmap_repairs_human(struct spool *out, const struct bitmap_repairs *repairs)
-{
-	for (size_t i = 0; i < repairs->count; i++)
-		show_one(out, repairs, &repairs->list[i]);
-	if (repairs->total > repairs->count)
-		spool_print(out, "… and %" PRIu64 " more\n", repairs->total - repairs->count);
-	advise(out, repairs);
-}
-
-/* The options that make usable, or drop, all that was left. */
-static void write_remedies(struct json *json, const struct bitmap_repairs *repairs)
-{
-	bool any = repairs->left > 0 && !repairs->image_in_use;
-
-	json_key(json, "left");
-	json_number(json, repairs->left);
-	json_key(json, "left-remedies");
-	json_begin_array(json);
-	if (any && repairs->left_to_drop == 0)
-		json_text(json, "--assume-dirty");
-	if (any)
-		json_text(json, "--drop-bad");
-	json_end_array(json);
-	json_key(json, "image-in-use");
-	json_bool(json, repairs->image_in_use);
-}
-
-void bitmap_repairs_json(struct json *json, const struct bitmap_repairs *repairs)
-{
-	json_key(json, "repairs");
-	json_begin_array(json);
-	for (size_t i = 0; i < repairs->count; i++) {
-		const struct kept_repair *kept = &repairs->list[i];
-
-		json_begin_object(json);
-		if (kept->has_bitmap) {
-			json_key(json, "index");
-			json_number(json, kept->index);
-			json_text_member(json, "name", name_of(kept));
-		}
-		json_key(json, "problem");
-		if (kept->kind)
-			json_text(json, kept->kind->id);
-		else
-			json_null(json);
-		json_key(json, "remedy");
-		json_text(json, remedy_name(kept->remedy));
-		json_key(json, "dirty-bytes");
-		json_number(json, kept->dirty_bytes);
-		json_text_member(json, "what", bitmap_bytes(what_is_wrong(repairs, kept)));
-		json_text_member(json, "cost", bitmap_bytes(kept->cost));
-		json_end_object(json);
-	}
-	json_end_array(json);
-	json_key(json, "repairs-total");
-	json_number(json, repairs->total);
-	write_remedies(json, repairs);
-}
 
 /* What has to be decided is said where errors are. */
 static void tell_undecided(const struct bitmap_repairs *repairs)
@@ -223,10 +20,16 @@ static void tell_undecided(const struct bitmap_repairs *repairs)
 	spool_release(&to);
 }
 
+/* One call: the plan is made from it. */
+struct repair_run {
+	const struct bitmap_run *run;
+	struct bitmap_repairs repairs;
+};
+
 static int plan_repair(struct change *change)
 {
-	const struct bitmap_run *run = change->opaque;
-	struct bitmap_repairs *repairs = (struct bitmap_repairs *)(uintptr_t)change->report.repairs;
+	struct repair_run *repair = change->opaque;
+	const struct bitmap_run *run = repair->run;
 	struct qcow2_bytes *names = calloc(run->name_count + 1, sizeof(*names));
 	struct qcow2_bitmap_repair_options how = {
 		.size = sizeof(how),
@@ -234,15 +37,15 @@ static int plan_repair(struct change *change)
 		.assume_dirty = run->assume_dirty,
 		.names = names,
 		.name_count = run->name_count,
-		.tell = hear,
-		.opaque = repairs,
+		.tell = bitmap_repairs_hear,
+		.opaque = &repair->repairs,
 	};
 	struct qcow2_error err;
 	int failed;
 
 	if (!names)
 		return change_fail_text(change, "out of memory");
-	repairs->image_in_use = qcow2_source_in_use(change->source);
+	repair->repairs.image_in_use = qcow2_source_in_use(change->source);
 	for (size_t i = 0; i < run->name_count; i++)
 		names[i] = bitmap_bytes(run->names[i]);
 	failed = qcow2_bitmap_repair(change->report.plan, &how, &err);
@@ -251,25 +54,25 @@ static int plan_repair(struct change *change)
 		return EXIT_FINE;
 	change_fail(change, &err);
 	if (err.code == QCOW2_ERROR_BROKEN)
-		tell_undecided(repairs);
+		tell_undecided(&repair->repairs);
 	return EXIT_COULD_NOT;
 }
 
 int bitmap_repair(struct bitmap_run *run)
 {
-	struct bitmap_repairs repairs = {.count = 0};
+	struct repair_run repair = {.run = run};
 	int code;
 
 	if (run->name_count > 0 && !run->assume_dirty)
 		return usage_error(run->command, "names are for --assume-dirty");
 	run->change.plan = plan_repair;
-	run->change.report.repairs = &repairs;
+	run->change.opaque = &repair;
+	run->change.report.more =
+		(struct plan_more){bitmap_repairs_human, bitmap_repairs_json, &repair.repairs};
 	code = change_run(&run->change);
 	/* Who names bitmaps asks for these, which are never left. */
-	if (code == EXIT_FINE && repairs.left > 0 && run->name_count == 0)
+	if (code == EXIT_FINE && repair.repairs.left > 0 && run->name_count == 0)
 		code = EXIT_STALE;
-	for (size_t i = 0; i < repairs.count; i++)
-		free(repairs.list[i].name);
-	free(repairs.list);
+	bitmap_repairs_release(&repair.repairs);
 	return code;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 check: proves an image sound, or says exactly what is wrong. */
-#include "check/check.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "check/pages.h"
+#include "commands.h"
+#include "common/open_image.h"
+#include "common/options.h"
+#include "common/report.h"
 #include "out/progress.h"
 
 #include <qcow2/image.h>
@@ -84,15 +86,6 @@ static int exit_code(const struct qcow2_check_result *result)
 	if (result->corruptions > 0)
 		return EXIT_MALFORMED;
 	return result->leaks > 0 ? EXIT_LEAKS : EXIT_FINE;
-}
-
-uint64_t check_kept(const struct check_report *report, const struct qcow2_problem_kind *kind)
-{
-	uint64_t kept = 0;
-
-	for (size_t i = 0; i < report->count; i++)
-		kept += report->problems[i]->kind == kind;
-	return kept;
 }
 
 /* See struct check_report: what is not kept is found again, so that memory stays small. */

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "check/check.h"
+#include "check/pages.h"
 #include "out/human.h"
 #include "out/problem_log.h"
 
@@ -116,7 +116,7 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 static void show_kind(struct page *page, const struct qcow2_problem_kind *kind, uint64_t found)
 {
 	const struct check_report *report = page->report;
-	uint64_t kept = check_kept(report, kind);
+	uint64_t kept = check_report_kept(report, kind);
 
 	spool_print(page->out, "\n%s%s%s %s (%" PRIu64 "): %s\n", paint(page, kind->severity),
 		    qcow2_severity_name(kind->severity), plain(page), kind->id, found, kind->text);

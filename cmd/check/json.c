@@ -2,7 +2,7 @@
 /* qcow2 check as JSON: the keys of qemu-img check, then the problems. */
 #include <string.h>
 
-#include "check/check.h"
+#include "check/pages.h"
 #include "out/problem_json.h"
 
 static void number(struct json *json, const char *key, uint64_t value)
@@ -62,7 +62,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 
 	while ((kind = qcow2_problem_kind_next(kind))) {
 		uint64_t found = qcow2_check_result_count(report->result, kind->number);
-		uint64_t shown = check_kept(report, kind);
+		uint64_t shown = check_report_kept(report, kind);
 
 		if (found <= shown)
 			continue;

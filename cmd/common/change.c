@@ -7,6 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/change_room.h"
+#include "common/open_image.h"
+#include "common/plan_show.h"
+#include "common/report.h"
+
 int change_fail(const struct change *change, const struct qcow2_error *err)
 {
 	return report_error(change->command, change->report.file, err);
@@ -14,10 +19,7 @@ int change_fail(const struct change *change, const struct qcow2_error *err)
 
 int change_fail_text(const struct change *change, const char *text)
 {
-	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
-
-	snprintf(err.text, sizeof(err.text), "%s", text);
-	return change_fail(change, &err);
+	return report_text(change->command, change->report.file, text);
 }
 
 /* Chooses where the undo file goes, and sees that it can go there. */
@@ -171,7 +173,7 @@ static int apply(struct change *change)
 	undo_place_abandon(&change->place);
 	if (no_undo_file)
 		return undo_place_fail(change->command, &change->place, &err);
-	change_explain_full(change, &err);
+	change_explain_full(&change->report, &err);
 	return change_fail(change, &err);
 }
 

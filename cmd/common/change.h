@@ -4,7 +4,8 @@
 #ifndef CMD_COMMON_CHANGE_H
 #define CMD_COMMON_CHANGE_H
 
-#include "common/plan_show.h"
+#include "common/command.h"
+#include "common/plan_report.h"
 #include "common/undo_place.h"
 
 /* One change of an image. The caller fills the first part, and zeros the rest. */
@@ -34,8 +35,5 @@ int change_run(struct change *change);
 /* Say what went wrong; return EXIT_COULD_NOT. */
 int change_fail(const struct change *change, const struct qcow2_error *err);
 int change_fail_text(const struct change *change, const char *text);
-
-/* If an error is that a file system is full: adds to its text what is missing, and where. */
-void change_explain_full(const struct change *change, struct qcow2_error *err);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What a person needs to know where a file system is full. See change.h. */
+/* See change_room.h. */
+#include "common/change_room.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-
-#include "common/change.h"
 
 /* Adds to the text of an error, which is cut if it gets too long. */
 static void append(struct qcow2_error *err, const char *text)
@@ -17,16 +17,16 @@ static void append(struct qcow2_error *err, const char *text)
 	snprintf(err->text + used, sizeof(err->text) - used, "%s", text);
 }
 
-void change_explain_full(const struct change *change, struct qcow2_error *err)
+void change_explain_full(const struct plan_report *report, struct qcow2_error *err)
 {
-	uint64_t old_size = change->report.old_size_bytes, growth, space;
-	uint64_t new_size = qcow2_plan_size_bytes(change->report.plan);
+	uint64_t old_size = report->old_size_bytes, growth, space;
+	uint64_t new_size = qcow2_plan_size_bytes(report->plan);
 	struct statvfs there;
 	struct stat st;
 	char text[160];
 
-	if ((err->errnum != ENOSPC && err->errnum != EDQUOT) ||
-	    stat(change->report.file, &st) < 0 || statvfs(change->report.file, &there) < 0)
+	if ((err->errnum != ENOSPC && err->errnum != EDQUOT) || stat(report->file, &st) < 0 ||
+	    statvfs(report->file, &there) < 0)
 		return;
 	if (S_ISBLK(st.st_mode)) {
 		append(err, "; make room in what stores the device, or keep the undo file "

@@ -1,34 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening images that other programs may use, too: what is said of that. See command.h. */
+/* See open_image.h. */
+#include "common/open_image.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
 #include "common/descriptors.h"
-
-#include <qcow2/source.h>
-
-static void warn(const struct command *command, const char *file, const char *text)
-{
-	struct qcow2_error message = {.offset_bytes = QCOW2_NO_OFFSET};
-
-	snprintf(message.text, sizeof(message.text), "%s", text);
-	report_error(command, file, &message);
-}
+#include "common/report.h"
 
 void warn_in_use(const struct command *command, const char *file, const struct qcow2_source *source)
 {
 	enum qcow2_in_use in_use = source ? qcow2_source_in_use(source) : QCOW2_IN_USE_NO;
 
 	if (in_use == QCOW2_IN_USE_YES)
-		warn(command, file,
-		     "in use: another program has it open for writing, and results may be "
-		     "inconsistent");
+		report_text(command, file,
+			    "in use: another program has it open for writing, and results may be "
+			    "inconsistent");
 	if (in_use == QCOW2_IN_USE_UNKNOWN)
-		warn(command, file,
-		     "cannot tell whether another program has it open for writing: then results "
-		     "may be inconsistent");
+		report_text(
+			command, file,
+			"cannot tell whether another program has it open for writing: then results "
+			"may be inconsistent");
 }
 
 static void warn_unlocked(const struct command *command, const char *file,
@@ -37,13 +30,15 @@ static void warn_unlocked(const struct command *command, const char *file,
 	enum qcow2_in_use in_use = qcow2_source_in_use(source);
 
 	if (in_use == QCOW2_IN_USE_UNKNOWN)
-		warn(command, file,
-		     "it could not be locked, and nobody is kept out: make sure that no other "
-		     "program uses it");
+		report_text(
+			command, file,
+			"it could not be locked, and nobody is kept out: make sure that no other "
+			"program uses it");
 	if (in_use == QCOW2_IN_USE_NO_LOCKS)
-		warn(command, file,
-		     "there are no locks here, and nobody is kept out: make sure that no other "
-		     "program uses it");
+		report_text(
+			command, file,
+			"there are no locks here, and nobody is kept out: make sure that no other "
+			"program uses it");
 }
 
 /* How to go on where nobody knows who has an image open: a person may. */
@@ -64,8 +59,8 @@ int open_for_edit(const struct command *command, const char *file, unsigned flag
 	if (descriptors_lead_to(STDERR_FILENO, file))
 		return EXIT_COULD_NOT;
 	if (descriptors_lead_to(STDOUT_FILENO, file)) {
-		warn(command, file,
-		     "standard output goes into the image itself: send it elsewhere");
+		report_text(command, file,
+			    "standard output goes into the image itself: send it elsewhere");
 		return EXIT_COULD_NOT;
 	}
 	if (qcow2_source_open_for_edit(file, flags, out, &err)) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Shows structures of an image as a plan would leave it, with the pages of qcow2 dump. */
+#include "common/plan_preview.h"
+
 #include <stdlib.h>
 
-#include "common/plan_show.h"
 #include "out/emitter.h"
 
 #include <qcow2/image.h>

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Scripts: a change a line, words as in a shell. */
+/* See script.h. */
+#include "common/script.h"
+
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/script.h"
+#include "common/read_file.h"
 
 #define SCRIPT_MOST ((size_t)16 << 20)
 #define WORDS_MOST  256
@@ -100,7 +103,7 @@ int script_run(const char *path, script_line line, void *opaque, struct qcow2_er
 	size_t size;
 	int failed;
 
-	if (edit_read_file(path, SCRIPT_MOST, &text, &size, err))
+	if (read_whole_file(path, SCRIPT_MOST, &text, &size, err))
 		return -1;
 	failed = run_lines((char *)text, size, line, opaque, err);
 	free(text);

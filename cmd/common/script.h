@@ -3,7 +3,9 @@
 #ifndef CMD_COMMON_SCRIPT_H
 #define CMD_COMMON_SCRIPT_H
 
-#include "common/plan_show.h"
+#include <stddef.h>
+
+#include <qcow2/error.h>
 
 /* One line that has words, at least one. 0, or -1 with *err filled. */
 typedef int (*script_line)(void *opaque, char **words, size_t count, struct qcow2_error *err);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Chooses names for undo files. See undo_place.h; docs/edit.md says why they are as they are. */
 #include "common/undo_place.h"
-#include "common/descriptors.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +16,9 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 #endif
+
+#include "common/descriptors.h"
+#include "common/report.h"
 
 #define NAMES_MOST 10000
 /* So much of the image's name is part of the undo file's, whose name may have 255 bytes. */

@@ -4,7 +4,9 @@
  * are part of the interface: where messages go, and which mistakes exit with 0.
  */
 #include "compat/compat.h"
-#include "common/command.h"
+#include "commands.h"
+#include "common/help.h"
+#include "common/report.h"
 #include "compat/edit.h"
 
 #include <qcow2/source.h>
@@ -243,8 +245,11 @@ static int answer(const struct request *request, struct spool *out)
 		return finish_output(&compat_command, out, EXIT_FINE);
 	}
 	if (action->kind == EDIT)
-		return compat_edit(&(struct compat_edit){request->words[0], action->name,
-							 &request->words[2], request->undo},
+		return compat_edit(&(struct compat_edit){.file = request->words[0],
+							 .command = action->name,
+							 .self = &compat_command,
+							 .arguments = &request->words[2],
+							 .undo = request->undo},
 				   out);
 	return show_file(request, action->kind == DUMP_ALL, out);
 }

@@ -6,6 +6,7 @@
 #ifndef CMD_COMPAT_COMPAT_H
 #define CMD_COMPAT_COMPAT_H
 
+#include "compat/fields.h"
 #include "out/json.h"
 #include "out/spool.h"
 
@@ -41,7 +42,7 @@ struct compat_page {
 	void *opaque;
 	void (*begin)(void *opaque, enum compat_part part);
 	void (*end)(void *opaque, enum compat_part part);
-	void (*field)(void *opaque, const struct qcow2_field *field, uint64_t value);
+	void (*field)(void *opaque, const struct compat_field *field, uint64_t value);
 	/* The data of an extension that is not taken apart; is_text if qcow2.py shows it. */
 	void (*data)(void *opaque, struct qcow2_bytes data, bool is_text);
 	/* First thing within COMPAT_BITMAP. */

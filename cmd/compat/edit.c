@@ -13,10 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/plan_show.h"
-#include "compat/compat.h"
+#include "common/open_image.h"
+#include "common/read_file.h"
+#include "common/report.h"
+#include "compat/fields.h"
 #include "compat/python_int.h"
 
+#include <qcow2/edit.h>
+#include <qcow2/format.h>
 #include <qcow2/text.h>
 
 #define HEADER_BYTES QCOW2_HEADER_V3_BYTES /* the fields that qcow2.py knows */
@@ -46,23 +50,14 @@ static int die(struct script *s, enum qcow2_error_code code, const char *text)
 	return -1;
 }
 
-static const struct qcow2_field *field_of(const char *name)
-{
-	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
-
-	if (!field || field->offset_bytes >= HEADER_BYTES || strcmp(field->name, name) != 0)
-		return NULL;
-	return field;
-}
-
 static uint64_t get(const struct script *s, const char *name)
 {
-	return qcow2_field_load(field_of(name), s->header, sizeof(s->header), 16);
+	return compat_field_load(compat_field_find(&compat_header, name), s->header);
 }
 
 static bool put(struct script *s, const char *name, uint64_t value)
 {
-	return qcow2_field_store(field_of(name), s->header, sizeof(s->header), 16, value);
+	return compat_field_store(compat_field_find(&compat_header, name), s->header, value);
 }
 
 /* Of size bytes at offset, those that the file has. */
@@ -239,7 +234,7 @@ static int apply(struct script *s, struct qcow2_plan *plan, const struct undo_pl
 	undo_place_abandon(place);
 	if (!no_undo_file)
 		return DIED;
-	undo_place_fail(&compat_command, place, &s->err);
+	undo_place_fail(s->edit->self, place, &s->err);
 	return SAID;
 }
 
@@ -255,8 +250,8 @@ static int update(struct script *s)
 		return DIED;
 	if (plan_all(s, plan))
 		result = DIED;
-	else if (undo_place_choose(&compat_command, &undo, s->edit->file, &place) ||
-		 undo_place_prepare(&compat_command, &place))
+	else if (undo_place_choose(s->edit->self, &undo, s->edit->file, &place) ||
+		 undo_place_prepare(s->edit->self, &place))
 		result = SAID;
 	else
 		result = apply(s, plan, &place);
@@ -281,7 +276,7 @@ static int set_header(struct script *s)
 
 	if (!python_int_parse(s->edit->arguments[1], &value))
 		return say(s, "is not a valid number", s->edit->arguments[1]);
-	if (!field_of(name))
+	if (!compat_field_find(&compat_header, name))
 		return say(s, "is not a known header field", name);
 	if (load(s, NULL, NULL))
 		return DIED;
@@ -322,7 +317,7 @@ static int add_from_stdin(struct script *s)
 	size_t size;
 	int result;
 
-	if (edit_read_file("-", AREA_MOST, &data, &size, &s->err))
+	if (read_whole_file("-", AREA_MOST, &data, &size, &s->err))
 		return DIED;
 	result = add_extension(s, data, size);
 	free(data);
@@ -404,14 +399,13 @@ int compat_edit(const struct compat_edit *edit, struct spool *out)
 	int result;
 
 	/* qcow2.py opens whatever it may, and so does this. */
-	if (open_for_edit(&compat_command, edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source) !=
-	    EXIT_FINE)
+	if (open_for_edit(edit->self, edit->file, QCOW2_EDIT_READ_ONLY_TOO, &s.source) != EXIT_FINE)
 		return EXIT_COULD_NOT;
 	result = run_command(&s);
 	qcow2_source_close(s.source);
 	free(s.area);
 	free(s.backing);
 	if (result == DIED)
-		return report_error(&compat_command, edit->file, &s.err);
-	return finish_output(&compat_command, out, result == SAID ? EXIT_COULD_NOT : EXIT_FINE);
+		return report_error(edit->self, edit->file, &s.err);
+	return finish_output(edit->self, out, result == SAID ? EXIT_COULD_NOT : EXIT_FINE);
 }

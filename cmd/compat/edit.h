@@ -8,7 +8,8 @@
 
 struct compat_edit {
 	const char *file;
-	const char *command; /* "set-header", … */
+	const char *command;        /* "set-header", … */
+	const struct command *self; /* qcow2 compat, for messages */
 	const char *const *arguments;
 	struct undo_choice undo; /* by default none, as with qcow2.py */
 };

@@ -60,16 +60,13 @@ static void end_part(void *opaque, enum compat_part part)
 		spool_text(page->out, "\n");
 }
 
-static void show_field(void *opaque, const struct qcow2_field *field, uint64_t value)
+static void show_field(void *opaque, const struct compat_field *field, uint64_t value)
 {
 	struct compat_json *page = opaque;
-	const char *name;
 
-	/* The magic of an extension is the only field with such names; its name comes first. */
-	if (field->names == &qcow2_extension_types) {
-		name = qcow2_names_find(field->names, value);
+	if (field->style == COMPAT_TYPE) {
 		json_key(&page->json, "name");
-		json_text(&page->json, name ? name : "<unknown>");
+		json_text(&page->json, compat_extension_name(value));
 	}
 	json_key(&page->json, field->name);
 	json_number(&page->json, value);

@@ -95,35 +95,32 @@ static void print_flags(struct spool *out, uint64_t value)
 	spool_text(out, "])");
 }
 
-static void print_value(const struct compat_text *text, const struct qcow2_field *field,
+static void print_value(const struct compat_text *text, const struct compat_field *field,
 			uint64_t value)
 {
-	const char *name;
-
 	switch (field->style) {
-	case QCOW2_STYLE_HEX:
-	case QCOW2_STYLE_HEX_SIZE:
-	case QCOW2_STYLE_MAGIC:
+	case COMPAT_HEX:
 		spool_print(text->out, "0x%" PRIx64, value);
 		break;
-	case QCOW2_STYLE_ENUM_HEX:
-		name = qcow2_names_find(field->names, value);
-		spool_print(text->out, "0x%" PRIx64 " (%s)", value, name ? name : "<unknown>");
+	case COMPAT_TYPE:
+		spool_print(text->out, "0x%" PRIx64 " (%s)", value, compat_extension_name(value));
 		break;
-	case QCOW2_STYLE_FLAGS:
-		if (field->names != &qcow2_bitmap_flags)
-			print_bits(text->out, value);
-		else if (text->v7)
+	case COMPAT_BITS:
+		print_bits(text->out, value);
+		break;
+	case COMPAT_FLAGS:
+		if (text->v7)
 			spool_print(text->out, "%" PRIu64, value);
 		else
 			print_flags(text->out, value);
 		break;
-	default:
+	case COMPAT_DECIMAL:
 		spool_print(text->out, "%" PRIu64, value);
+		break;
 	}
 }
 
-static void show_field(void *opaque, const struct qcow2_field *field, uint64_t value)
+static void show_field(void *opaque, const struct compat_field *field, uint64_t value)
 {
 	struct compat_text *text = opaque;
 

@@ -52,24 +52,21 @@ static void end(const struct walk *walk, enum compat_part part)
 }
 
 /* The fields of a structure that lie within the bytes at raw. */
-static void show_fields(const struct walk *walk, const struct qcow2_structure *structure,
+static void show_fields(const struct walk *walk, const struct compat_fields *fields,
 			struct qcow2_bytes raw)
 {
-	for (size_t i = 0; i < structure->field_count; i++) {
-		const struct qcow2_field *field = &structure->fields[i];
+	for (size_t i = 0; i < fields->count; i++) {
+		const struct compat_field *field = &fields->list[i];
 
 		if ((size_t)field->offset_bytes + field->width_bytes > raw.size)
 			return;
-		walk->page->field(walk->page->opaque, field,
-				  qcow2_field_load(field, raw.data, raw.size, 0));
+		walk->page->field(walk->page->opaque, field, compat_field_load(field, raw.data));
 	}
 }
 
 static void store(uint8_t *raw, const char *name, uint64_t value)
 {
-	const struct qcow2_field *field = qcow2_structure_field(&qcow2_header_structure, name);
-
-	qcow2_field_store(field, raw, HEADER_BYTES, 0, value);
+	compat_field_store(compat_field_find(&compat_header, name), raw, value);
 }
 
 static void show_header(const struct walk *walk)
@@ -86,7 +83,7 @@ static void show_header(const struct walk *walk)
 		store(raw, "header_length", header->header_length);
 	}
 	begin(walk, COMPAT_HEADER);
-	show_fields(walk, &qcow2_header_structure, (struct qcow2_bytes){raw, sizeof(raw)});
+	show_fields(walk, &compat_header, (struct qcow2_bytes){raw, sizeof(raw)});
 	end(walk, COMPAT_HEADER);
 }
 
@@ -158,10 +155,10 @@ static int show_bitmap(struct walk *walk, const struct qcow2_bitmap *bitmap,
 		     bitmap->index, bitmap->offset_bytes);
 	begin(walk, COMPAT_BITMAP);
 	walk->page->bitmap(walk->page->opaque, bitmap);
-	show_fields(walk, &qcow2_bitmap_dir_entry_structure, bitmap->raw);
+	show_fields(walk, &compat_directory_entry, bitmap->raw);
 	if (walk->page->with_tables) {
 		begin(walk, COMPAT_TABLE);
-		if (bitmap->raw.size >= qcow2_bitmap_dir_entry_structure.size_bytes)
+		if (bitmap->raw.size >= compat_directory_entry.size_bytes)
 			status = show_table(walk, bitmap, err);
 		end(walk, COMPAT_TABLE);
 	}
@@ -212,7 +209,7 @@ static int show_directory(struct walk *walk, struct qcow2_bytes data, struct qco
 	struct qcow2_bitmaps *bitmaps = NULL;
 	int status = -1;
 
-	if (data.size < qcow2_bitmaps_extension_structure.size_bytes) {
+	if (data.size < compat_bitmaps_extension.size_bytes) {
 		tell(walk, "the bitmaps extension is cut after %zu bytes", data.size);
 		return 0;
 	}
@@ -247,12 +244,12 @@ static int show_extension(struct walk *walk, const struct qcow2_extension *exten
 		     extension->index, extension->offset_bytes, extension->data.size,
 		     extension->header.length);
 	begin(walk, COMPAT_EXTENSION);
-	show_fields(walk, &qcow2_extension_structure, extension->raw);
+	show_fields(walk, &compat_extension, extension->raw);
 	if (extension->header.magic != QCOW2_EXTENSION_BITMAPS) {
 		walk->page->data(walk->page->opaque, extension->data, is_text(extension->data));
 	} else {
 		begin(walk, COMPAT_BITMAPS);
-		show_fields(walk, &qcow2_bitmaps_extension_structure, extension->data);
+		show_fields(walk, &compat_bitmaps_extension, extension->data);
 		begin(walk, COMPAT_DIRECTORY);
 		status = show_directory(walk, extension->data, err);
 		end(walk, COMPAT_DIRECTORY);

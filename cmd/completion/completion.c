@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The completion script for bash, from the descriptions of commands, options and the format. */
+#include "completion/completion.h"
+
 #include <unistd.h>
 
-#include "common/command.h"
+#include "common/report.h"
 #include "out/spool.h"
 
 #include <qcow2/format.h>
@@ -38,11 +40,8 @@ static const char find_option[] = "\tif [[ $cur == = ]]; then\n"
 				  "\tfi\n"
 				  "\tcase $command:$prev in\n";
 
-static void write_commands(struct spool *out)
+static void write_commands(struct spool *out, const struct command *const *all, size_t count)
 {
-	size_t count;
-	const struct command *const *all = commands_all(&count);
-
 	for (size_t i = 0; i < count; i++)
 		spool_print(out, "%s%s", i ? " " : "", all[i]->name);
 }
@@ -69,11 +68,9 @@ static void write_options(struct spool *out, const struct command *command)
 }
 
 /* Counts what is no option and no option's value, up to the word that is completed. */
-static void write_counting(struct spool *out)
+static void write_counting(struct spool *out, const struct command *const *all, size_t count)
 {
 	const char *between = "";
-	size_t count;
-	const struct command *const *all = commands_all(&count);
 
 	spool_text(out, "\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
 			"\t\tcase $command:${COMP_WORDS[i]} in\n\t\t");
@@ -123,11 +120,11 @@ static void write_selectors(struct spool *out)
 }
 
 /* What may stand where an operand does, by how many stand before it. */
-static void write_operands(struct spool *out)
+static void write_operands(struct spool *out, const struct command *const *all, size_t count)
 {
 	spool_text(out, "\tcase $command:$operands in\n"
 			"\thelp:0) _qcow2_words \"$cur\" \"");
-	write_commands(out);
+	write_commands(out, all, count);
 	spool_text(out, "\" ;;\n\texplain:0) _qcow2_words \"$cur\" \"");
 	write_explainable(out);
 	spool_text(out, "\" ;;\n"
@@ -144,17 +141,15 @@ static void write_operands(struct spool *out)
 		   "\tesac\n");
 }
 
-int print_completion(void)
+int print_completion(const struct command *const *all, size_t count)
 {
-	size_t count;
-	const struct command *const *all = commands_all(&count);
 	struct spool out;
 	int code;
 
 	spool_init(&out, STDOUT_FILENO);
 	spool_text(&out, functions);
 	spool_text(&out, "\tif ((COMP_CWORD == 1)); then\n\t\t_qcow2_words \"$cur\" \"");
-	write_commands(&out);
+	write_commands(&out, all, count);
 	spool_text(&out, " help --help --version --completion\"\n\t\treturn\n\tfi\n");
 	spool_text(&out, find_option);
 	for (size_t i = 0; i < count; i++)
@@ -164,8 +159,8 @@ int print_completion(void)
 		write_options(&out, all[i]);
 	spool_text(&out, "\tesac\n\tif [[ $cur == -* ]]; then\n"
 			 "\t\t_qcow2_words \"$cur\" \"$options\"\n\t\treturn\n\tfi\n");
-	write_counting(&out);
-	write_operands(&out);
+	write_counting(&out, all, count);
+	write_operands(&out, all, count);
 	spool_text(&out, "}\n\ncomplete -F _qcow2 qcow2\n");
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "commands.h"
+#include "common/open_image.h"
+#include "common/options.h"
+#include "common/report.h"
 #include "out/emitter.h"
 
 #include <qcow2/image.h>

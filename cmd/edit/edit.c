@@ -4,7 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands.h"
+#include "common/ask.h"
 #include "common/change.h"
+#include "common/options.h"
+#include "common/report.h"
+#include "edit/script.h"
 
 enum {
 	OPTION_DRY_RUN,
@@ -50,7 +55,6 @@ struct run {
 static bool is_confirmed(const struct change *change)
 {
 	const struct run *run = change->opaque;
-	char answer[16];
 
 	if (!run->effect.raw)
 		return true;
@@ -58,8 +62,7 @@ static bool is_confirmed(const struct change *change)
 		run->effect.raw);
 	if (run->yes || !isatty(STDIN_FILENO))
 		return true;
-	fprintf(stderr, "Go on? [y/N] ");
-	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+	return ask_person("Go on?");
 }
 
 static int plan_verbs(struct change *change)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Scripts of qcow2 edit: a verb a line. */
+/* See script.h. */
+#include "edit/script.h"
+
 #include <string.h>
 
 #include "common/script.h"

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The verbs of qcow2 edit, one description each. */
-#include <errno.h>
-#include <fcntl.h>
+#include "edit/verbs.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/descriptors.h"
-#include "common/plan_show.h"
+#include "common/read_file.h"
 
 #include <qcow2/number.h>
 
@@ -30,46 +28,6 @@ static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char 
 static struct qcow2_bytes bytes_of(const char *text)
 {
 	return (struct qcow2_bytes){(const uint8_t *)text, strlen(text)};
-}
-
-/* Reads up to most bytes; more is an error. */
-static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size_t *size,
-		    struct qcow2_error *err)
-{
-	*size = 0;
-	for (;;) {
-		ssize_t got = read(fd, buffer + *size, most + 1 - *size);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
-		if (got == 0)
-			return 0;
-		*size += (size_t)got;
-		if (*size > most)
-			return fail(err, QCOW2_ERROR_LIMIT, "%s: over %zu bytes", path, most);
-	}
-}
-
-int edit_read_file(const char *path, size_t most, uint8_t **out, size_t *size,
-		   struct qcow2_error *err)
-{
-	bool standard = strcmp(path, "-") == 0;
-	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY, 0), failed;
-
-	if (fd < 0)
-		return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
-	*out = malloc(most + 1);
-	failed = *out ? read_all(fd, path, *out, most, size, err)
-		      : fail(err, QCOW2_ERROR_MEMORY, "out of memory");
-	if (!standard)
-		(void)close(fd);
-	if (failed) {
-		free(*out);
-		*out = NULL;
-	}
-	return failed;
 }
 
 /* ---- set ---- */
@@ -154,7 +112,7 @@ static int change_extension(struct qcow2_plan *plan, const struct edit_line *lin
 		return qcow2_edit_extension(plan, change, magic, data, err);
 	if (line->data)
 		return qcow2_edit_extension(plan, change, magic, bytes_of(line->data), err);
-	if (edit_read_file(line->file ? line->file : "-", DATA_MOST, &buffer, &data.size, err))
+	if (read_whole_file(line->file ? line->file : "-", DATA_MOST, &buffer, &data.size, err))
 		return -1;
 	data.data = buffer;
 	failed = qcow2_edit_extension(plan, change, magic, data, err);

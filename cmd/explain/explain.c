@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "commands.h"
+#include "common/options.h"
+#include "common/report.h"
 #include "explain/explain.h"
 #include "out/json.h"
 

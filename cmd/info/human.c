@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "info/info.h"
+#include "info/names.h"
+#include "info/pages.h"
 #include "out/human.h"
 
 #include <qcow2/text.h>

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 info: what is this image, on one screen; and, only if asked, what it is backed by. */
-#include "info/info.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/command.h"
+#include "commands.h"
+#include "common/open_image.h"
+#include "common/options.h"
+#include "common/report.h"
+#include "info/names.h"
+#include "info/pages.h"
 
 #include <qcow2/walk.h>
 
@@ -43,40 +46,6 @@ struct chain {
 	size_t length;
 };
 
-struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic)
-{
-	struct qcow2_extension extension;
-
-	if (qcow2_image_find_extension(image, magic, &extension))
-		return extension.data;
-	return (struct qcow2_bytes){NULL, 0};
-}
-
-bool info_is_protocol(struct qcow2_bytes name)
-{
-	for (size_t i = 0; i < name.size && name.data[i] != '/'; i++)
-		if (name.data[i] == ':')
-			return true;
-	return false;
-}
-
-char *info_full_name(const char *file, struct qcow2_bytes name)
-{
-	const char *slash = strrchr(file, '/');
-	size_t directory = slash ? (size_t)(slash - file) + 1 : 0;
-	char *full;
-
-	if (name.size > 0 && (name.data[0] == '/' || info_is_protocol(name)))
-		directory = 0;
-	full = malloc(directory + name.size + 1);
-	if (!full)
-		return NULL;
-	memcpy(full, file, directory);
-	memcpy(full + directory, name.data, name.size);
-	full[directory + name.size] = '\0';
-	return full;
-}
-
 /* The exit code of several images is that of the worst: could not, malformed, fine. */
 static void worsen(struct run *run, int code)
 {
@@ -88,14 +57,6 @@ static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	problem_log_add(opaque, problem);
 	return 0;
-}
-
-void info_note(struct info *info, const struct qcow2_error *err)
-{
-	if (info->failed || (err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY))
-		return;
-	info->failed = true;
-	info->failure = *err;
 }
 
 static void fail(struct run *run, const char *file, const struct qcow2_error *err)

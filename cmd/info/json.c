@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 info as JSON: the keys and values of qemu-img info, without opening any other file. */
-#include "info/info.h"
+#include "info/pages.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "info/names.h"
 
 #define LUKS1_BYTES  (SLOTS_AT + SLOTS * SLOT_BYTES)
 #define SLOTS        8

@@ -108,8 +108,10 @@ static void cell(struct text_emitter *e, const struct qcow2_value *value)
 	char text[TEXT_VALUE_MAX];
 	char extra[2 * TEXT_HEX_IN_LINE + 24];
 	bool placed = value->raw.size > 0 && value->raw.size <= TEXT_HEX_IN_LINE;
+	/* A number may be bits of a byte that others share: it has a place, but no bytes. */
+	bool shared = value->kind == QCOW2_VALUE_NUMBER && value->raw.size == 0;
 
-	if (e->options.offsets && placed && value->offset_bytes != QCOW2_NO_OFFSET) {
+	if (e->options.offsets && (placed || shared) && value->offset_bytes != QCOW2_NO_OFFSET) {
 		snprintf(extra, sizeof(extra), "0x%010" PRIx64, value->offset_bytes);
 		add_cell(&e->table, "at", extra);
 	}

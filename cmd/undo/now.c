@@ -3,12 +3,12 @@
  * What can be done with undo files now. Those of one image hang together: each was made on what the
  * one before left, so that only the last can be undone, and what it says holds for those before it.
  */
+#include "undo/now.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "undo/list.h"
 
 /* So many of an image are open at once; the older ones wait until those are gone. */
 #define OPEN_MOST 256

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 undo with one undo file: what it holds, and putting it back. */
+#include "undo/one.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/plan_show.h"
+#include "common/hex_diff.h"
+#include "common/open_image.h"
+#include "common/report.h"
 #include "common/undo_place.h"
 #include "out/human.h"
-#include "undo/undo.h"
+#include "undo/find.h"
+#include "undo/now.h"
+#include "undo/pages.h"
 
 #include <qcow2/text.h>
 
@@ -60,7 +66,7 @@ static int show_pieces(struct one *one)
 			json_end_object(&run->json);
 		} else {
 			/* Turned round: what is there, and what comes back. */
-			plan_show_hex(&run->out, piece->offset_bytes, piece->new_bytes,
+			hex_diff_show(&run->out, piece->offset_bytes, piece->new_bytes,
 				      piece->old_bytes, wants_colour());
 		}
 	}

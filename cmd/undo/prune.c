@@ -3,6 +3,8 @@
  * Removes undo files that nobody can need any more. An undo file is the last copy of what a change
  * replaced: it is shown before, asked about, and looked at once more before it goes.
  */
+#include "undo/prune.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,10 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/ask.h"
 #include "common/descriptors.h"
+#include "common/report.h"
 #include "common/undo_place.h"
 #include "out/human.h"
-#include "undo/list.h"
+#include "undo/pages.h"
 
 bool undo_age(const char *text, uint64_t *seconds)
 {
@@ -167,8 +171,6 @@ static int remove_all(const struct undo_prune *prune, struct undo_list *list)
 
 static bool is_agreed(const struct undo_prune *prune, const struct undo_list *list)
 {
-	char answer[16];
-
 	if (prune->yes)
 		return true;
 	if (prune->as_json || !isatty(STDIN_FILENO)) {
@@ -176,9 +178,9 @@ static bool is_agreed(const struct undo_prune *prune, const struct undo_list *li
 			list->count == 1 ? "it" : "them");
 		return false;
 	}
-	fprintf(stderr, "Remove %s? They cannot be brought back. [y/N] ",
-		list->count == 1 ? "this undo file" : "these undo files");
-	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+	return ask_person(list->count == 1
+				  ? "Remove this undo file? They cannot be brought back."
+				  : "Remove these undo files? They cannot be brought back.");
 }
 
 static uint64_t bytes_of_all(const struct undo_list *list)

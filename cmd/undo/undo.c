@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 undo: the command line, and what lists and removes undo files. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "commands.h"
+#include "common/options.h"
+#include "common/report.h"
 #include "common/undo_place.h"
-#include "undo/undo.h"
+#include "undo/find.h"
+#include "undo/now.h"
+#include "undo/one.h"
+#include "undo/pages.h"
+#include "undo/prune.h"
 
 #include <qcow2/image.h>
 
@@ -38,10 +44,7 @@ static const struct option_row options[] = {
 
 static int fail(const struct undo_run *run, const char *path, int errnum)
 {
-	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
-
-	snprintf(err.text, sizeof(err.text), "%s", strerror(errnum));
-	return report_error(run->command, path, &err);
+	return report_text(run->command, path, strerror(errnum));
 }
 
 /* What is no image, and nothing was found for, was meant to be an undo file. */

@@ -136,8 +136,6 @@ extern QCOW2_API const struct qcow2_names qcow2_luks_slot_states;
 /* The structures, each as a table of its fields. */
 extern QCOW2_API const struct qcow2_structure qcow2_header_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_extension_structure;
-extern QCOW2_API const struct qcow2_structure qcow2_bitmaps_extension_structure;
-extern QCOW2_API const struct qcow2_structure qcow2_crypto_extension_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_feature_name_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_bitmap_dir_entry_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_bitmap_table_entry_structure;
@@ -184,14 +182,6 @@ struct qcow2_header {
 struct qcow2_extension_header {
 #include <qcow2/def/extension.def>
 };
-/* The data of the bitmaps extension ("Bitmaps extension"). */
-struct qcow2_bitmaps_extension {
-#include <qcow2/def/bitmaps_extension.def>
-};
-/* Where the LUKS header is ("Full disk encryption header pointer"). */
-struct qcow2_crypto_extension {
-#include <qcow2/def/crypto_extension.def>
-};
 /* One entry of the feature name table ("Feature name table"). */
 struct qcow2_feature_name {
 #include <qcow2/def/feature_name.def>
@@ -223,6 +213,23 @@ struct qcow2_luks1_key_slot {
 struct qcow2_luks2 {
 #include <qcow2/def/luks2.def>
 };
+
+/*
+ * The data of header extensions that have fields. For each structure NAME in def/extensions.def
+ * (bitmaps_extension, crypto_extension) there are struct qcow2_NAME, its table of fields
+ * qcow2_NAME_structure, qcow2_NAME_decode() and qcow2_NAME_encode(), which work as the decoders and
+ * encoders below.
+ */
+#define QCOW2_FIELDS_BEGIN(name) struct qcow2_##name {
+#define QCOW2_FIELDS_END(name, title, section, meaning)                                            \
+	}                                                                                          \
+	;                                                                                          \
+	extern QCOW2_API const struct qcow2_structure qcow2_##name##_structure;                    \
+	QCOW2_API void qcow2_##name##_decode(struct qcow2_##name *out, const uint8_t *raw,         \
+					     size_t size_bytes);                                   \
+	QCOW2_API void qcow2_##name##_encode(const struct qcow2_##name *in, uint8_t *raw,          \
+					     size_t size_bytes);
+#include <qcow2/def/extensions.def>
 
 #undef QCOW2_F
 #undef QCOW2_FA
@@ -317,14 +324,6 @@ QCOW2_API void qcow2_header_decode(struct qcow2_header *out, const uint8_t *raw,
 QCOW2_API void qcow2_extension_header_decode(struct qcow2_extension_header *out, const uint8_t *raw,
 					     size_t size_bytes);
 
-/* "Bitmaps extension": its data, behind magic and length. */
-QCOW2_API void qcow2_bitmaps_extension_decode(struct qcow2_bitmaps_extension *out,
-					      const uint8_t *raw, size_t size_bytes);
-
-/* "Full disk encryption header pointer": its data, behind magic and length. */
-QCOW2_API void qcow2_crypto_extension_decode(struct qcow2_crypto_extension *out, const uint8_t *raw,
-					     size_t size_bytes);
-
 /* "Feature name table": an entry of 48 bytes. A name of 46 bytes is not NUL terminated. */
 QCOW2_API void qcow2_feature_name_decode(struct qcow2_feature_name *out, const uint8_t *raw,
 					 size_t size_bytes);
@@ -372,10 +371,6 @@ QCOW2_API void qcow2_luks2_decode(struct qcow2_luks2 *out, const uint8_t *raw, s
  */
 QCOW2_API void qcow2_header_encode(const struct qcow2_header *in, uint8_t *raw, size_t size_bytes);
 QCOW2_API void qcow2_extension_header_encode(const struct qcow2_extension_header *in, uint8_t *raw,
-					     size_t size_bytes);
-QCOW2_API void qcow2_bitmaps_extension_encode(const struct qcow2_bitmaps_extension *in,
-					      uint8_t *raw, size_t size_bytes);
-QCOW2_API void qcow2_crypto_extension_encode(const struct qcow2_crypto_extension *in, uint8_t *raw,
 					     size_t size_bytes);
 QCOW2_API void qcow2_feature_name_encode(const struct qcow2_feature_name *in, uint8_t *raw,
 					 size_t size_bytes);

@@ -50,8 +50,7 @@ struct qcow2_node {
 	size_t size;       /* set by the library */
 	const char *key;   /* name of the member in the enclosing structure; NULL inside a list */
 	const char *title; /* heading for people (of rows: of their numbers), or NULL */
-	const struct qcow2_structure *structure; /* NULL for lists and derived groups */
-	uint64_t offset_bytes;                   /* host offset, or QCOW2_NO_OFFSET */
+	uint64_t offset_bytes; /* host offset, or QCOW2_NO_OFFSET */
 	const char
 		*offset_key; /* name under which data formats show that offset; NULL: not at all */
 	uint64_t index;      /* in the enclosing list, or QCOW2_NO_INDEX */
@@ -91,7 +90,8 @@ struct qcow2_value {
 	uint64_t number;
 	struct qcow2_bytes bytes;
 	struct qcow2_bytes raw; /* the bytes on disk; empty for derived values */
-	uint64_t offset_bytes;  /* host offset of raw, or QCOW2_NO_OFFSET */
+	/* Host offset of raw, or of the byte that holds the bits; or QCOW2_NO_OFFSET. */
+	uint64_t offset_bytes;
 };
 
 /*

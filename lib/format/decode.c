@@ -35,9 +35,6 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #define LAID_OUT qcow2_header
 #include <qcow2/def/header.def>
 #undef LAID_OUT
-#define LAID_OUT qcow2_bitmaps_extension
-#include <qcow2/def/bitmaps_extension.def>
-#undef LAID_OUT
 #define LAID_OUT qcow2_bitmap_dir_entry
 #include <qcow2/def/bitmap_dir_entry.def>
 #undef LAID_OUT
@@ -55,9 +52,6 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #undef LAID_OUT
 #define LAID_OUT qcow2_extension_header
 #include <qcow2/def/extension.def>
-#undef LAID_OUT
-#define LAID_OUT qcow2_crypto_extension
-#include <qcow2/def/crypto_extension.def>
 #undef LAID_OUT
 #define LAID_OUT qcow2_snapshot_extra
 #include <qcow2/def/snapshot_extra.def>
@@ -93,18 +87,6 @@ void qcow2_extension_header_decode(struct qcow2_extension_header *out, const uin
 				   size_t size_bytes)
 {
 #include <qcow2/def/extension.def>
-}
-
-void qcow2_bitmaps_extension_decode(struct qcow2_bitmaps_extension *out, const uint8_t *raw,
-				    size_t size_bytes)
-{
-#include <qcow2/def/bitmaps_extension.def>
-}
-
-void qcow2_crypto_extension_decode(struct qcow2_crypto_extension *out, const uint8_t *raw,
-				   size_t size_bytes)
-{
-#include <qcow2/def/crypto_extension.def>
 }
 
 void qcow2_feature_name_decode(struct qcow2_feature_name *out, const uint8_t *raw,
@@ -146,3 +128,20 @@ void qcow2_luks2_decode(struct qcow2_luks2 *out, const uint8_t *raw, size_t size
 {
 #include <qcow2/def/luks2.def>
 }
+
+/* Extensions: the layout is proved within the decoder, where the struct has a name. */
+#undef QCOW2_F
+#undef QCOW2_FB
+#define QCOW2_F(type, name, offset, style, names, legal, qemu, meaning)                            \
+	_Static_assert(offsetof(__typeof__(*out), name) == (offset), #name " is misplaced");       \
+	out->name = (QCOW2_TYPE_##type)q2_load_within(raw, size_bytes, offset,                     \
+						      sizeof(QCOW2_TYPE_##type));
+#define QCOW2_FB(size, name, offset, style, legal, meaning)                                        \
+	_Static_assert(offsetof(__typeof__(*out), name) == (offset), #name " is misplaced");       \
+	take_bytes(out->name, size, raw, size_bytes, offset);
+#define QCOW2_FIELDS_BEGIN(name)                                                                   \
+	void qcow2_##name##_decode(struct qcow2_##name *out, const uint8_t *raw,                   \
+				   size_t size_bytes)                                              \
+	{
+#define QCOW2_FIELDS_END(name, title, section, meaning) }
+#include <qcow2/def/extensions.def>

@@ -39,17 +39,11 @@ void qcow2_extension_header_encode(const struct qcow2_extension_header *in, uint
 #include <qcow2/def/extension.def>
 }
 
-void qcow2_bitmaps_extension_encode(const struct qcow2_bitmaps_extension *in, uint8_t *raw,
-				    size_t size_bytes)
-{
-#include <qcow2/def/bitmaps_extension.def>
-}
-
-void qcow2_crypto_extension_encode(const struct qcow2_crypto_extension *in, uint8_t *raw,
-				   size_t size_bytes)
-{
-#include <qcow2/def/crypto_extension.def>
-}
+#define QCOW2_FIELDS_BEGIN(name)                                                                   \
+	void qcow2_##name##_encode(const struct qcow2_##name *in, uint8_t *raw, size_t size_bytes) \
+	{
+#define QCOW2_FIELDS_END(name, title, section, meaning) }
+#include <qcow2/def/extensions.def>
 
 void qcow2_feature_name_encode(const struct qcow2_feature_name *in, uint8_t *raw, size_t size_bytes)
 {

@@ -48,11 +48,8 @@ const struct qcow2_names qcow2_compression_types = VALUES("compression_type", co
 
 static const struct qcow2_name extension_types[] = {
 	{0x00000000, "End", "Ends the header extension area."},
-	{0x0537be77, "Crypto header", "Where the LUKS header is."},
-	{0x23852875, "Bitmaps", "Where the bitmap directory is."},
-	{0x44415441, "Data file", "Name of the external data file."},
-	{0x6803f857, "Feature table", "Names of feature bits."},
-	{0xe2792aca, "Backing format", "Name of the backing file's format."},
+#define QCOW2_EXTENSION(id, magic, key, name, shape, structure, meaning) {magic, name, meaning},
+#include <qcow2/def/extensions.def>
 };
 const struct qcow2_names qcow2_extension_types = VALUES("extension", extension_types);
 

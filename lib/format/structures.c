@@ -51,12 +51,11 @@ static const struct qcow2_field header_fields[] = {
 static const struct qcow2_field extension_fields[] = {
 #include <qcow2/def/extension.def>
 };
-static const struct qcow2_field bitmaps_extension_fields[] = {
-#include <qcow2/def/bitmaps_extension.def>
-};
-static const struct qcow2_field crypto_extension_fields[] = {
-#include <qcow2/def/crypto_extension.def>
-};
+#define QCOW2_FIELDS_BEGIN(id) static const struct qcow2_field id##_fields[] = {
+#define QCOW2_FIELDS_END(id, title_text, section_text, doc)                                        \
+	}                                                                                          \
+	;
+#include <qcow2/def/extensions.def>
 static const struct qcow2_field feature_name_fields[] = {
 #include <qcow2/def/feature_name.def>
 };
@@ -111,10 +110,6 @@ STRUCTURE(header, sizeof(struct qcow2_header), "Header", "Header",
 	  "Starts the file. Version 2 headers have 72 bytes; version 3 headers say their length.")
 STRUCTURE(extension, sizeof(struct qcow2_extension_header), "Header extension", "Header extensions",
 	  "Optional parts of the header; each starts with these fields.")
-STRUCTURE(bitmaps_extension, sizeof(struct qcow2_bitmaps_extension), "Bitmaps extension",
-	  "Bitmaps extension", "Says where the bitmap directory is.")
-STRUCTURE(crypto_extension, sizeof(struct qcow2_crypto_extension), "Encryption header pointer",
-	  "Full disk encryption header pointer", "Says where the LUKS header is.")
 STRUCTURE(feature_name, sizeof(struct qcow2_feature_name), "Feature name", "Feature name table",
 	  "Gives a feature bit a name that other programs can show.")
 STRUCTURE(bitmap_dir_entry, sizeof(struct qcow2_bitmap_dir_entry), "Bitmap directory entry",
@@ -141,11 +136,39 @@ STRUCTURE(luks1_key_slot, sizeof(struct qcow2_luks1_key_slot), "LUKS1 key slot",
 STRUCTURE(luks2, 512, "LUKS2 header", "Full disk encryption header pointer",
 	  "The binary header of LUKS2; the rest is in the JSON area after it.")
 
+/*
+ * From here on, fields count only by their bytes. The struct of an extension may be longer than the
+ * fields that it has: the compiler pads it at its end.
+ */
+#undef QCOW2_F
+#undef QCOW2_FA
+#undef QCOW2_FB
+#define QCOW2_F(type, field, offset, shown, value_names, legal_text, qemu_text, meaning_text)      \
+	+sizeof(QCOW2_TYPE_##type)
+#define QCOW2_FA(type, field, other, offset, shown, value_names, legal_text, qemu_text, doc)       \
+	+sizeof(QCOW2_TYPE_##type)
+#define QCOW2_FB(size, field, offset, shown, legal_text, doc) +(size)
+
+#define QCOW2_FIELDS_BEGIN(id) enum { id##_bytes = 0
+#define QCOW2_FIELDS_END(id, title_text, section_text, doc)                                        \
+	}                                                                                          \
+	;                                                                                          \
+	STRUCTURE(id, id##_bytes, title_text, section_text, doc)
+#include <qcow2/def/extensions.def>
+
+#undef QCOW2_F
+#undef QCOW2_FA
+#undef QCOW2_FB
+#define QCOW2_F(type, field, offset, shown, value_names, legal_text, qemu_text, meaning_text)
+#define QCOW2_FA(type, field, other, offset, shown, value_names, legal_text, qemu_text, doc)
+#define QCOW2_FB(size, field, offset, shown, legal_text, doc)
+
 static const struct qcow2_structure *const all[] = {
 	&qcow2_header_structure,
 	&qcow2_extension_structure,
-	&qcow2_bitmaps_extension_structure,
-	&qcow2_crypto_extension_structure,
+#define QCOW2_FIELDS_BEGIN(id)
+#define QCOW2_FIELDS_END(id, title_text, section_text, doc) &qcow2_##id##_structure,
+#include <qcow2/def/extensions.def>
 	&qcow2_feature_name_structure,
 	&qcow2_bitmap_dir_entry_structure,
 	&qcow2_bitmap_table_entry_structure,

@@ -49,6 +49,7 @@ static void derive_geometry(struct qcow2_image *image)
 	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN || h->cluster_bits > QCOW2_CLUSTER_BITS_MAX ||
 	    h->refcount_order > 6)
 		return;
+	g->size = sizeof(*g);
 	g->cluster_bits = h->cluster_bits;
 	g->cluster_size_bytes = UINT64_C(1) << h->cluster_bits;
 	g->virtual_size_bytes = h->size;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Digests of the metadata as a plan finds it and as it leaves it. See plan.h and check.h. */
+/* Digests of the metadata as a plan finds it and as it leaves it. See digests.h. */
+#include "plan/digests.h"
+
 #include <string.h>
 
 #include "base/error.h"
-#include "plan/plan.h"
 
 void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
 			  const struct q2_check_totals *after)

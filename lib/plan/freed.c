@@ -4,6 +4,8 @@
  * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
  * The flags of bitmaps are kept with them.
  */
+#include "plan/freed.h"
+
 #include <qcow2/entry.h>
 
 #include <string.h>
@@ -11,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
-#include "plan/plan.h"
 
 /* So much of a refcount block, or of the table, is compared at once. */
 #define PIECE_BYTES   ((size_t)65536)

@@ -2,12 +2,8 @@
 /* See intents.h. */
 #include "plan/intents.h"
 
-#include "base/error.h"
-#include "plan/guards/inventory.h"
-#include "plan/plan.h"
-
 #define INTENTS_MOST ((size_t)1 << 22)
-/* Kinds of hashes besides enum qcow2_intent. */
+/* Kinds of hashes besides 1 + enum qcow2_intent. */
 #define ANY     UINT64_C(0x100)
 #define RENAMED UINT64_C(0x200)
 
@@ -22,7 +18,7 @@ void q2_intents_release(struct q2_intents *intents)
 	q2_name_set_release(&intents->set);
 }
 
-/* Set apart from the hashes of an inventory by the other half of the key. */
+/* An inventory changes the low half of the key: changing the high half keeps hashes apart. */
 static uint64_t hash_of(const struct q2_intents *intents, uint64_t kind, struct qcow2_bytes name)
 {
 	struct q2_hash_key key = {intents->key.low, intents->key.high ^ (kind << 32)};
@@ -36,26 +32,28 @@ static uint64_t hash_of_any(const struct q2_intents *intents, enum qcow2_intent 
 	return hash_of(intents, ANY + (uint64_t)intent, (struct qcow2_bytes){NULL, 0});
 }
 
-int qcow2_plan_intend(struct qcow2_plan *plan, enum qcow2_intent intent, struct qcow2_bytes name,
-		      struct qcow2_error *err)
+bool q2_intents_add(struct q2_intents *intents, enum qcow2_intent intent, struct qcow2_bytes name)
 {
-	struct q2_intents *intents = &plan->intents;
 	uint64_t earlier, hash = name.data ? hash_of(intents, 1 + (uint64_t)intent, name)
 					   : hash_of_any(intents, intent);
 
-	if (q2_name_set_insert(&intents->set, hash, 0, &earlier) != QCOW2_ERROR_NONE)
-		return q2_fail_memory(err);
-	return 0;
+	return q2_name_set_insert(&intents->set, hash, 0, &earlier) == QCOW2_ERROR_NONE;
 }
 
-bool q2_is_intended(const struct qcow2_plan *plan, enum qcow2_intent intent,
+bool q2_is_intended(const struct q2_intents *intents, enum qcow2_intent intent,
 		    struct qcow2_bytes name)
 {
-	const struct q2_intents *intents = &plan->intents;
-
 	return q2_name_set_find(&intents->set, hash_of_any(intents, intent)) != Q2_NAME_SET_NEW ||
 	       q2_name_set_find(&intents->set, hash_of(intents, 1 + (uint64_t)intent, name)) !=
 		       Q2_NAME_SET_NEW;
+}
+
+uint64_t q2_hash_bitmap(const struct q2_hash_key *key, struct qcow2_bytes name)
+{
+	/* Snapshots and extensions have other kinds: see inventory.c. */
+	const struct q2_hash_key own = {key->low ^ Q2_HASH_KIND_BITMAP, key->high};
+
+	return q2_hash(&own, name);
 }
 
 uint64_t q2_name_before(const struct q2_intents *intents, struct qcow2_bytes new_name)
@@ -65,20 +63,19 @@ uint64_t q2_name_before(const struct q2_intents *intents, struct qcow2_bytes new
 	return old != Q2_NAME_SET_NEW ? old : q2_hash_bitmap(&intents->key, new_name);
 }
 
-bool q2_plan_renames(struct qcow2_plan *plan, struct qcow2_bytes old_name,
-		     struct qcow2_bytes new_name)
+bool q2_intents_rename(struct q2_intents *intents, struct qcow2_bytes old_name,
+		       struct qcow2_bytes new_name)
 {
 	static const enum qcow2_intent kept[] = {QCOW2_INTENT_BITMAP_MADE,
 						 QCOW2_INTENT_BITMAP_WRITTEN};
-	struct q2_intents *intents = &plan->intents;
 	uint64_t earlier, old = q2_name_before(intents, old_name);
 
 	if (old == Q2_NAME_SET_NEW)
 		old--;
-	/* What the plan made or wrote it vouches for under any name. */
+	/* The plan vouches for what it made or wrote, under any name. */
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (q2_is_intended(plan, kept[i], old_name) &&
-		    qcow2_plan_intend(plan, kept[i], new_name, NULL))
+		if (q2_is_intended(intents, kept[i], old_name) &&
+		    !q2_intents_add(intents, kept[i], new_name))
 			return false;
 	return q2_name_set_insert(&intents->set, hash_of(intents, RENAMED, new_name), old,
 				  &earlier) == QCOW2_ERROR_NONE;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The places that a plan changes. See plan.h. */
+/* The places that a plan changes. See places.h. */
+#include "plan/places.h"
+
 #include "base/alloc.h"
 #include "base/error.h"
-#include "plan/plan.h"
 
 #define FIRST_CAPACITY 16
 

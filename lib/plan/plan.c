@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Plans: an ordered list of writes over a source that is left alone. See edit.h. */
+#include "plan/plan.h"
+
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "plan/plan.h"
-#include "source/write.h"
 
 #define FIRST_CAPACITY 16
 #define STEP_BYTES     256
@@ -264,6 +262,20 @@ int qcow2_plan_resize(struct qcow2_plan *plan, uint64_t size_bytes, struct qcow2
 	plan->size_bytes = size_bytes;
 	plan->digests.are_current = false;
 	return 0;
+}
+
+int qcow2_plan_intend(struct qcow2_plan *plan, enum qcow2_intent intent, struct qcow2_bytes name,
+		      struct qcow2_error *err)
+{
+	return q2_intents_add(&plan->intents, intent, name) ? 0 : q2_fail_memory(err);
+}
+
+bool q2_plan_touches(const struct qcow2_plan *plan, uint64_t offset, uint64_t size)
+{
+	struct q2_segment_at at;
+	const struct q2_segment *segment = q2_segments_find(&plan->planned, offset, &at);
+
+	return segment && segment->offset_bytes < offset + size;
 }
 
 const struct q2_planned_write *q2_plan_write_at(const struct qcow2_plan *plan, size_t index)

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* A plan as the files of this room see it. */
+/*
+ * A plan: an ordered list of writes over a file that is left alone. See edit.h for what it
+ * promises.
+ *
+ * Two orders exist. `writes` has the order in which writes were added, which is what the verbs that
+ * plan see: each reads the file as all writes so far leave it. The order in which they are made
+ * goes by phase first. `planned` answers for the end of that order: which write has the last word
+ * on each byte.
+ */
 #ifndef Q2_PLAN_PLAN_H
 #define Q2_PLAN_PLAN_H
 
@@ -12,6 +20,8 @@
 #include "source/write.h"
 
 #define Q2_PHASES (QCOW2_PHASE_CLEAN + 1)
+/* So many writes a plan may have. An undo file may have four times as many records. */
+#define Q2_WRITES_MOST ((size_t)1 << 22)
 
 /* One write; its bytes and its reason are in the plan's store. */
 struct q2_planned_write {
@@ -29,7 +39,7 @@ struct q2_planned_phase {
 	size_t count, capacity;
 };
 
-/* Digests of all metadata, see struct qcow2_check_result. */
+/* Digests of all metadata, see struct qcow2_check_result and digests.h. */
 struct q2_plan_digests {
 	bool are_current;           /* the plan has not changed since */
 	bool has_before, has_after; /* that image could be checked */
@@ -40,12 +50,12 @@ struct q2_plan_digests {
 struct qcow2_plan {
 	struct qcow2_source *source;
 	struct q2_source_identity identity; /* of the source when the plan began */
-	struct q2_planned_write *writes;    /* as they were added */
+	struct q2_planned_write *writes;    /* in the order in which they were added */
 	size_t count, capacity;
 	struct q2_planned_phase phases[Q2_PHASES];
 	struct q2_segments planned; /* the file as it will be */
 	struct q2_segments replay;  /* the file before the write that was asked for last */
-	size_t replayed;            /* so many writes are in it */
+	size_t replayed;            /* so many writes are in `replay` */
 	struct q2_store store;
 	uint64_t old_size_bytes, size_bytes;
 	uint64_t end_bytes; /* of the write that goes farthest */
@@ -54,12 +64,12 @@ struct qcow2_plan {
 	uint8_t *shown; /* of the write that was asked for last: new bytes, old bytes */
 	char shown_why[QCOW2_WHY_MAX];
 	struct qcow2_write shown_write;
-	struct q2_plan_digests digests; /* of the plan as it is now, if they are known */
-	bool is_broken;                 /* memory was short: it does not hold what it should */
+	struct q2_plan_digests digests;
+	bool is_broken; /* memory was short while segments were laid: `planned` may be wrong */
 	struct q2_intents intents;
 };
 
-/* Reads the file as it will be; past its planned end, zeros. */
+/* Reads the file as it will be; past its planned end, zeros. Errors: QCOW2_ERROR_IO. */
 int q2_plan_read(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes, size_t size,
 		 struct qcow2_error *err);
 
@@ -70,63 +80,14 @@ int q2_plan_read(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *
 int q2_plan_autoclear(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t bits,
 		      const char *why, struct qcow2_error *err);
 
-/* Reads the file as it is; past its end, zeros. */
+/* Reads the file as it is; past its end, zeros. Errors: QCOW2_ERROR_IO. */
 int q2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset_bytes, uint8_t *bytes,
 		     size_t size, struct qcow2_error *err);
 
-/*
- * Makes sure that plan->digests are those of the plan as it is; qcow2_plan_judge() finds them on
- * its way. What cannot be checked has none, which is no error.
- */
-int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err);
-/* Takes them from two checks that were asked for digests. */
-void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
-			  const struct q2_check_totals *after);
-/*
- * Checks a source for its digest; totals->sum.has_digest says whether there is one. Errors:
- * QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO; what is no image, or one too odd to be checked, has none.
- */
-int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
-		       struct qcow2_error *err);
+/* Whether a write of the plan has bytes in [offset_bytes, offset_bytes + size_bytes). */
+bool q2_plan_touches(const struct qcow2_plan *plan, uint64_t offset_bytes, uint64_t size_bytes);
 
-/* The write that comes at that place, below plan->count, in the order in which they are made. */
+/* The write that is made at that place in the order of writing; index is below plan->count. */
 const struct q2_planned_write *q2_plan_write_at(const struct qcow2_plan *plan, size_t index);
-
-/* A place that a plan changes. */
-struct q2_place {
-	uint64_t offset_bytes;
-	uint64_t size_bytes;
-	uint32_t phase; /* of the writes that have the last word there */
-};
-
-#define Q2_PLACE_MOST_BYTES ((uint64_t)1 << 20)
-/* So many writes a plan may have. An undo file may have four times as many records. */
-#define Q2_WRITES_MOST ((size_t)1 << 22)
-
-/* Places in the order of the file. */
-struct q2_places {
-	struct q2_place *items;
-	size_t count, capacity;
-};
-
-/* In pieces of at most Q2_PLACE_MOST_BYTES; what touches the last place of its phase joins it.
- */
-bool q2_places_add(struct q2_places *places, const struct q2_place *place);
-void q2_places_release(struct q2_places *places);
-
-/*
- * The places that a plan changes, what it cuts off included: disjoint, rising, and none larger than
- * Q2_PLACE_MOST_BYTES. The caller releases *places.
- */
-int q2_plan_places(const struct qcow2_plan *plan, struct q2_places *places,
-		   struct qcow2_error *err);
-
-/*
- * The clusters that the plan frees: counted in the file as it is, not counted as it will be, and
- * no part of the places that it changes; and the flags of bitmaps that stay where they are. Rising;
- * empty if either is no image. The caller releases *freed.
- */
-int q2_plan_freed(struct qcow2_plan *plan, const struct q2_places *changed, struct q2_places *freed,
-		  struct qcow2_error *err);
 
 #endif

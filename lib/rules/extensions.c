@@ -3,6 +3,8 @@
  */
 #include "rules/rules.h"
 
+#include "format/extension_kind.h"
+
 #include <stdio.h>
 
 #define BACKING_FORMAT_MAX 15
@@ -19,7 +21,7 @@
 struct seen {
 	const struct qcow2_image *image;
 	const struct q2_reporter *reporter;
-	bool known[6];
+	bool known[Q2_EXTENSION_COUNT];
 	uint32_t unknown[UNKNOWN_TYPES_MAX];
 	size_t unknown_count;
 };
@@ -208,29 +210,25 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	}
 }
 
-/* One row per known type: its rules. */
-static const struct {
-	uint32_t magic;
-	void (*rule)(const struct seen *seen, const struct qcow2_extension *extension);
-} types[] = {
-	{QCOW2_EXTENSION_BACKING_FORMAT, rule_backing_format},
-	{QCOW2_EXTENSION_FEATURE_NAMES, rule_feature_names},
-	{QCOW2_EXTENSION_BITMAPS, rule_bitmaps},
-	{QCOW2_EXTENSION_CRYPTO, rule_crypto},
-	{QCOW2_EXTENSION_DATA_FILE, rule_data_file},
+/* The rules of each kind. */
+static void (*const rules[Q2_EXTENSION_COUNT])(const struct seen *seen,
+					       const struct qcow2_extension *extension) = {
+	[Q2_EXTENSION_BACKING_FORMAT] = rule_backing_format,
+	[Q2_EXTENSION_FEATURE_NAMES] = rule_feature_names,
+	[Q2_EXTENSION_BITMAPS] = rule_bitmaps,
+	[Q2_EXTENSION_CRYPTO] = rule_crypto,
+	[Q2_EXTENSION_DATA_FILE] = rule_data_file,
 };
-
-enum { TYPES = sizeof(types) / sizeof(types[0]) };
 
 /* Notes a type of extension; true if it was there before. */
 static bool note(struct seen *seen, uint32_t magic)
 {
-	for (size_t i = 0; i < TYPES; i++) {
-		bool before = seen->known[i];
+	const struct q2_extension_kind *kind = q2_extension_kind(magic);
 
-		if (types[i].magic != magic)
-			continue;
-		seen->known[i] = true;
+	if (kind) {
+		bool before = seen->known[kind->id];
+
+		seen->known[kind->id] = true;
 		return before;
 	}
 	for (size_t i = 0; i < seen->unknown_count; i++)
@@ -241,16 +239,10 @@ static bool note(struct seen *seen, uint32_t magic)
 	return false;
 }
 
-static bool has(const struct seen *seen, uint32_t magic)
-{
-	for (size_t i = 0; i < TYPES; i++)
-		if (types[i].magic == magic)
-			return seen->known[i];
-	return false;
-}
-
 static void rule_extension(struct seen *seen, const struct qcow2_extension *extension)
 {
+	const struct q2_extension_kind *kind = q2_extension_kind(extension->header.magic);
+
 	if (extension->cut)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_OVERRUN,
@@ -264,9 +256,8 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_DUPLICATE,
 					     .has_found = true,
 					     .found = extension->header.magic});
-	for (size_t i = 0; i < TYPES; i++)
-		if (types[i].magic == extension->header.magic)
-			types[i].rule(seen, extension);
+	if (kind && rules[kind->id])
+		rules[kind->id](seen, extension);
 }
 
 /* The end mark has a length, too, which QEMU holds to the same bounds. */
@@ -295,8 +286,7 @@ static void rule_missing(const struct seen *seen)
 {
 	const struct qcow2_header *h = qcow2_image_header(seen->image);
 
-	if ((h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
-	    !has(seen, QCOW2_EXTENSION_BITMAPS))
+	if ((h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) && !seen->known[Q2_EXTENSION_BITMAPS])
 		q2_report(
 			seen->reporter,
 			&(struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_BITMAPS_WITHOUT_EXTENSION,
@@ -304,7 +294,7 @@ static void rule_missing(const struct seen *seen)
 					     .has_found = true,
 					     .found = h->autoclear_features},
 			"header/autoclear_features");
-	if (h->crypt_method == 2 && !has(seen, QCOW2_EXTENSION_CRYPTO))
+	if (h->crypt_method == 2 && !seen->known[Q2_EXTENSION_CRYPTO])
 		q2_report(seen->reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_MISSING,
 					       .offset_bytes = HEADER_AT(crypt_method),
@@ -312,7 +302,7 @@ static void rule_missing(const struct seen *seen)
 					       .found = h->crypt_method},
 			  "header/crypt_method");
 	if ((h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) &&
-	    !has(seen, QCOW2_EXTENSION_DATA_FILE))
+	    !seen->known[Q2_EXTENSION_DATA_FILE])
 		q2_report(seen->reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_NAME_MISSING,
 					       .offset_bytes = HEADER_AT(incompatible_features),

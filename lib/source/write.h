@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing. Only lib/edit includes this, and only its apply.c and undo files call it: an image
- * changes through a plan or not at all.
+ * Writing. Only lib/plan and lib/undo include this, and only lib/undo writes to an image: an image
+ * changes through a plan that is applied or put back, or not at all.
  */
 #ifndef Q2_SOURCE_WRITE_H
 #define Q2_SOURCE_WRITE_H

@@ -114,11 +114,9 @@ struct qcow2_node q2_walk_node(const char *key, const char *title)
 				   .layout = QCOW2_LAYOUT_BLOCK};
 }
 
-struct qcow2_node q2_walk_row(const struct qcow2_structure *structure, uint64_t index,
-			      uint64_t offset_bytes)
+struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes)
 {
 	return (struct qcow2_node){.size = sizeof(struct qcow2_node),
-				   .structure = structure,
 				   .offset_bytes = offset_bytes,
 				   .index = index,
 				   .layout = QCOW2_LAYOUT_ROW};

@@ -76,8 +76,7 @@ void q2_walk_end_list(struct q2_walk_state *w, const struct qcow2_node *node);
 /* A node with nothing but a key and a heading; members can be changed before it is used. */
 struct qcow2_node q2_walk_node(const char *key, const char *title);
 /* A row of the list that is walked. */
-struct qcow2_node q2_walk_row(const struct qcow2_structure *structure, uint64_t index,
-			      uint64_t offset_bytes);
+struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes);
 
 /* Tells of a value if it is wanted. */
 void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value);

@@ -29,8 +29,7 @@ static const char *kind_of(uint64_t entry)
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
 			   const struct qcow2_bytes *raw, bool repeats)
 {
-	struct qcow2_node row =
-		q2_walk_row(&qcow2_bitmap_table_entry_structure, place->index, place->offset_bytes);
+	struct qcow2_node row = q2_walk_row(place->index, place->offset_bytes);
 	uint64_t entry = q2_load_be64(raw->data);
 	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 	struct qcow2_value reserved = {.name = "reserved",
@@ -187,7 +186,7 @@ void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *b
 static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
 		       uint64_t index)
 {
-	struct qcow2_node row = q2_walk_row(NULL, index, offset);
+	struct qcow2_node row = q2_walk_row(index, offset);
 
 	row.offset_key = "offset";
 	row.title = "Bitmap data";

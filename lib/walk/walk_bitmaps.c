@@ -44,7 +44,6 @@ static void walk_bitmap(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 	struct q2_placed placed = {bitmap->raw, bitmap->offset_bytes};
 	struct qcow2_node node = q2_walk_node(NULL, "Bitmap");
 
-	node.structure = &qcow2_bitmap_dir_entry_structure;
 	node.offset_bytes = bitmap->offset_bytes;
 	node.offset_key = "offset";
 	node.index = bitmap->index;

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "format/extension_kind.h"
 #include "walk/internal.h"
 
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
@@ -80,8 +81,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	     at += FEATURE_NAME_BYTES, index++) {
 		struct q2_placed placed = {{extension->data.data + at, FEATURE_NAME_BYTES},
 					   extension->offset_bytes + DATA_AT + at};
-		struct qcow2_node row =
-			q2_walk_row(&qcow2_feature_name_structure, index, placed.offset_bytes);
+		struct qcow2_node row = q2_walk_row(index, placed.offset_bytes);
 
 		if (!q2_walk_enter_index(w, index))
 			continue;
@@ -103,7 +103,6 @@ static void walk_structured(struct q2_walk_state *w, const struct qcow2_extensio
 
 	if (placed.bytes.size > structure->size_bytes)
 		placed.bytes.size = structure->size_bytes;
-	node.structure = structure;
 	node.offset_bytes = placed.offset_bytes;
 	if (!q2_walk_enter_key(w, "data"))
 		return;
@@ -115,44 +114,26 @@ static void walk_structured(struct q2_walk_state *w, const struct qcow2_extensio
 	q2_walk_leave(w);
 }
 
-/* How selectors may call an extension, by type. */
-static const char *key_of(uint32_t magic)
-{
-	switch (magic) {
-	case QCOW2_EXTENSION_BACKING_FORMAT:
-		return "backing_format";
-	case QCOW2_EXTENSION_FEATURE_NAMES:
-		return "feature_names";
-	case QCOW2_EXTENSION_BITMAPS:
-		return "bitmaps";
-	case QCOW2_EXTENSION_CRYPTO:
-		return "crypto";
-	case QCOW2_EXTENSION_DATA_FILE:
-		return "data_file";
-	default:
-		return NULL;
-	}
-}
-
 static void walk_body(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
-	switch (extension->header.magic) {
-	case QCOW2_EXTENSION_BITMAPS:
-		walk_structured(w, extension, &qcow2_bitmaps_extension_structure);
-		break;
-	case QCOW2_EXTENSION_CRYPTO:
-		walk_data_str(w, extension->data);
-		walk_structured(w, extension, &qcow2_crypto_extension_structure);
-		break;
-	case QCOW2_EXTENSION_FEATURE_NAMES:
-		walk_feature_names(w, extension);
-		break;
-	case QCOW2_EXTENSION_BACKING_FORMAT:
-	case QCOW2_EXTENSION_DATA_FILE:
+	const struct q2_extension_kind *kind = q2_extension_kind(extension->header.magic);
+
+	if (!kind) {
+		walk_data(w, extension, is_printable(extension->data));
+		return;
+	}
+	switch (kind->shape) {
+	case Q2_EXTENSION_IS_TEXT:
 		walk_data(w, extension, true);
 		break;
-	default:
-		walk_data(w, extension, is_printable(extension->data));
+	case Q2_EXTENSION_IS_FEATURE_NAMES:
+		walk_feature_names(w, extension);
+		break;
+	case Q2_EXTENSION_IS_FIELDS:
+		/* Of bitmaps, qcow2.py shows the fields alone. */
+		if (kind->id != Q2_EXTENSION_BITMAPS)
+			walk_data_str(w, extension->data);
+		walk_structured(w, extension, kind->structure);
 		break;
 	}
 }
@@ -176,11 +157,11 @@ static void walk_extension(struct q2_walk_state *w, const struct qcow2_extension
 	struct q2_placed placed = {extension->raw, extension->offset_bytes};
 	struct qcow2_node node = q2_walk_node(NULL, "Header extension");
 	char magic[16];
-	struct q2_step step = {.key = key_of(extension->header.magic), .index = extension->index};
+	const struct q2_extension_kind *kind = q2_extension_kind(extension->header.magic);
+	struct q2_step step = {.key = kind ? kind->key : NULL, .index = extension->index};
 
 	step.name.data = (const uint8_t *)magic;
 	step.name.size = (size_t)snprintf(magic, sizeof(magic), "0x%08x", extension->header.magic);
-	node.structure = &qcow2_extension_structure;
 	node.offset_bytes = extension->offset_bytes;
 	node.offset_key = "offset";
 	node.index = extension->index;

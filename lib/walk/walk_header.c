@@ -57,7 +57,6 @@ void q2_walk_header(struct q2_walk_state *w)
 	struct q2_placed placed = {cluster, 0};
 	bool v3 = w->header->version >= 3;
 
-	node.structure = &qcow2_header_structure;
 	node.offset_bytes = 0;
 	node.offset_key = "offset";
 	if (!q2_walk_enter_key(w, "header"))
@@ -114,7 +113,7 @@ struct feature_group {
 static void walk_feature(struct q2_walk_state *w, struct feature_group *group, uint8_t type,
 			 uint8_t bit)
 {
-	struct qcow2_node row = q2_walk_row(NULL, bit, QCOW2_NO_OFFSET);
+	struct qcow2_node row = q2_walk_row(bit, QCOW2_NO_OFFSET);
 	const char *known = qcow2_names_find(group->names, bit);
 	struct qcow2_bytes own = name_in_image(w, type, bit);
 

@@ -8,8 +8,7 @@ static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *pl
 			bool repeats)
 {
 	const struct qcow2_l1_entry fields = qcow2_l1_entry_decode(entry);
-	struct qcow2_node row =
-		q2_walk_row(&qcow2_l1_entry_structure, place->index, place->offset_bytes);
+	struct qcow2_node row = q2_walk_row(place->index, place->offset_bytes);
 
 	row.repeats = repeats;
 	if (!q2_walk_enter_index(w, place->index))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Walks the L2 tables below any L1 table, each distinct one once in the whole walk. */
 #include <qcow2/entry.h>
+#include <qcow2/mapping.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,18 +12,6 @@
 
 /* So many different L2 tables are told apart from shared ones: 2^20 of them fill 16 MiB. */
 #define TABLES_MAX (UINT64_C(1) << 20)
-
-/* What an L2 entry means for the guest, in a word. */
-static const char *kind_of(const struct q2_walk_state *w, uint64_t entry)
-{
-	static const char *const names[] = {
-		[QCOW2_L2_UNALLOCATED] = "unallocated",       [QCOW2_L2_ZERO] = "zero",
-		[QCOW2_L2_ZERO_ALLOCATED] = "zero-allocated", [QCOW2_L2_DATA] = "data",
-		[QCOW2_L2_COMPRESSED] = "compressed",
-	};
-
-	return names[qcow2_l2_classify(entry, w->geometry->extended_l2, w->geometry->data_file)];
-}
 
 /* One L2 entry: the entry, what it says, and for extended ones its subclusters. */
 struct l2_row {
@@ -55,10 +44,10 @@ static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(l2->subclusters);
 	const struct qcow2_compressed_extent extent =
 		qcow2_compressed_split(l2->entry, geometry->cluster_bits);
-	bool compressed = fields.compressed != 0;
-	struct qcow2_node row =
-		q2_walk_row(compressed ? &qcow2_l2_compressed_structure : &qcow2_l2_entry_structure,
-			    l2->place.index, l2->place.offset_bytes);
+	const enum qcow2_l2_kind kind =
+		qcow2_l2_classify(l2->entry, geometry->extended_l2, geometry->data_file);
+	bool compressed = kind == QCOW2_L2_COMPRESSED;
+	struct qcow2_node row = q2_walk_row(l2->place.index, l2->place.offset_bytes);
 
 	row.repeats = l2->repeats;
 	if (!q2_walk_enter_index(w, l2->place.index))
@@ -66,7 +55,7 @@ static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 	q2_walk_begin(w, &row);
 	q2_walk_entry(w, l2->entry, l2->place.offset_bytes);
 	q2_walk_number(w, "guest", QCOW2_STYLE_HEX, l2->place.guest_byte);
-	q2_walk_text(w, "type", kind_of(w, l2->entry));
+	q2_walk_text(w, "type", qcow2_l2_kind_name(kind));
 	q2_walk_number(w, "offset", QCOW2_STYLE_HEX,
 		       compressed ? extent.offset_bytes : fields.offset);
 	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL, compressed ? extent.sectors : 0);

@@ -25,7 +25,6 @@ static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 					 luks->offset_bytes + at};
 		struct qcow2_node node = q2_walk_node(NULL, "LUKS key slot");
 
-		node.structure = &qcow2_luks1_key_slot_structure;
 		node.offset_bytes = slot.offset_bytes;
 		node.offset_key = "offset";
 		node.index = i;
@@ -71,7 +70,6 @@ static void walk_header(struct q2_walk_state *w, const struct q2_placed *luks)
 {
 	struct qcow2_node node = q2_walk_node("luks", "LUKS header");
 
-	node.structure = &qcow2_luks1_structure;
 	node.offset_bytes = luks->offset_bytes;
 	node.offset_key = "offset";
 	if (!w->probe)

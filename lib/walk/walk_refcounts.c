@@ -16,8 +16,7 @@ static uint64_t table_entries(const struct q2_walk_state *w)
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
 			   uint64_t entry, bool repeats)
 {
-	struct qcow2_node row = q2_walk_row(&qcow2_refcount_table_entry_structure, place->index,
-					    place->offset_bytes);
+	struct qcow2_node row = q2_walk_row(place->index, place->offset_bytes);
 
 	row.repeats = repeats;
 	if (!q2_walk_enter_index(w, place->index))
@@ -64,20 +63,48 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 	q2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
 }
 
-/* One refcount: of which host cluster, and how many. */
-static void walk_count(struct q2_walk_state *w, const struct qcow2_node *row, uint64_t host,
-		       uint64_t count)
+/* A refcount: where it is, the cluster that it counts, and how often. */
+struct count {
+	uint64_t index; /* in its block */
+	uint64_t offset_bytes;
+	uint64_t host_byte;
+	uint64_t count;
+	bool repeats;
+};
+
+static void walk_count(struct q2_walk_state *w, const struct count *c)
 {
-	if (!q2_walk_enter_index(w, row->index))
+	unsigned bits = w->geometry->refcount_bits;
+	struct qcow2_node row = q2_walk_row(c->index, QCOW2_NO_OFFSET);
+	struct qcow2_value value = {
+		.name = "refcount",
+		.kind = QCOW2_VALUE_NUMBER,
+		.style = QCOW2_STYLE_DECIMAL,
+		.number = c->count,
+		.offset_bytes = c->offset_bytes,
+	};
+	uint8_t bytes[8];
+
+	if (!q2_walk_enter_index(w, c->index))
 		return;
-	q2_walk_begin(w, row);
-	q2_walk_number(w, "host", QCOW2_STYLE_HEX, host);
-	q2_walk_number(w, "refcount", QCOW2_STYLE_DECIMAL, count);
-	q2_walk_end(w, row);
+	/* Bytes that refcounts share are shown as nobody's: a run of equal refcounts, which pages
+	 * for people show as one row, may lie in bytes that differ. */
+	if (bits >= 8) {
+		qcow2_refcount_put(bytes, 0, bits, c->count);
+		value.raw = (struct qcow2_bytes){bytes, bits / 8};
+	}
+	row.repeats = c->repeats;
+	q2_walk_begin(w, &row);
+	q2_walk_number(w, "host", QCOW2_STYLE_HEX, c->host_byte);
+	q2_walk_value(w, &value);
+	q2_walk_end(w, &row);
 	q2_walk_leave(w);
 }
 
-/* Returns how many counts there was no budget for. */
+/*
+ * Walks the refcounts of block `index`, which lies at offset. Returns how many of them the budget
+ * did not pay for.
+ */
 static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, uint64_t index,
 			    uint64_t offset)
 {
@@ -90,17 +117,21 @@ static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, 
 	wanted = last;
 	last = q2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
-		uint64_t cluster = index * geometry->refcount_block_entries + i;
-		uint64_t count = 0;
-		struct qcow2_node row = q2_walk_row(NULL, i, QCOW2_NO_OFFSET);
+		struct count c = {
+			.index = i,
+			.offset_bytes = offset + i * geometry->refcount_bits / 8,
+			.host_byte = (index * geometry->refcount_block_entries + i)
+				     << geometry->cluster_bits,
+		};
 
-		if (!w->probe && qcow2_table_refcount(block, i, &count, w->err)) {
+		/* A probe only asks for names, so that no refcount needs to be read. */
+		if (!w->probe && qcow2_table_refcount(block, i, &c.count, w->err)) {
 			q2_walk_fail(w);
 			return 0;
 		}
-		row.repeats = i > first && count == before;
-		walk_count(w, &row, cluster << geometry->cluster_bits, count);
-		before = count;
+		c.repeats = i > first && c.count == before;
+		walk_count(w, &c);
+		before = c.count;
 	}
 	return wanted > last ? wanted - last : 0;
 }

@@ -66,7 +66,6 @@ static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *
 	struct q2_placed placed = {snapshot->raw, snapshot->offset_bytes};
 	struct qcow2_node node = q2_walk_node(NULL, "Snapshot");
 
-	node.structure = &qcow2_snapshot_structure;
 	node.offset_bytes = snapshot->offset_bytes;
 	node.offset_key = "offset";
 	node.index = snapshot->index;

@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -370,3 +371,29 @@ def test_qemu_img_bitmaps(tmp_path, cluster_size):
     assert [name for name, _, _ in model.bitmaps] == ["first", "second one"]
     assert any(word for _, _, table in model.bitmaps for word in table)
     same(path)
+
+
+# What reads the library's lists of fields, so that a new field would change what it prints.
+LISTS = re.compile(r"qcow2_(?:field|structure|names)\w*\(|qcow2_\w+_structure\b|QCOW2_STYLE_|"
+                   r"struct qcow2_(?:field|structure|names)\b|qcow2_(?:extension_types|bitmap_flags)|"
+                   r"qcow2/def/")
+
+
+def test_names_are_frozen():
+    """compat knows qcow2.py's fields by itself: a field added to a list changes none of its bytes."""
+    folder = os.path.join(os.path.dirname(__file__), "../../cmd/compat")
+    table = ""
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8") as stream:
+            text = stream.read()
+        assert not LISTS.search(text), name
+        table += text if name == "fields.c" else ""
+    rows = [(name, int(at), int(width)) for name, at, width in re.findall(
+        r'\{"(\w+)", (\d+), (\d+), COMPAT_\w+\}', table)]
+    expected = []
+    for fields in (HEADER, (("magic", "x", 4), ("length", "d", 4)), BITMAPS, ENTRY):
+        at = 0
+        for name, _, width in fields:
+            expected.append((name, at, width))
+            at += width
+    assert rows == expected

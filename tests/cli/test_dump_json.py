@@ -160,6 +160,11 @@ def test_structures_of_every_size(bits, order, extended, version):
         assert (row["entry"], row["entry.offset"]) == (place.value, place.offset)
     for row in dump["refcounts"][0]["entries"]:
         assert row["refcount"] == layout.value(f"refcounts/0/{row['index']}")
+        # The place is that of the first byte, also where several refcounts share one.
+        assert row["refcount.offset"] == \
+            dump["refcounts"][0]["offset"] + (row["index"] << order) // 8
+        assert row.get("refcount.hex") == \
+            (f"{row['refcount']:0{2 << order - 3}x}" if order >= 3 else None)
         assert row["host"] == row["index"] << bits
     assert len({row["refcount"] for row in dump["refcounts"][0]["entries"]}) > (1 if order else 0)
 

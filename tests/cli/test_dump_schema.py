@@ -4,6 +4,8 @@
 """The schema of dump."""
 import json
 import os
+import re
+import sys
 
 import jsonschema
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from helpers import RELEASE, SAMPLE, TOP, document, recipe_image, run
 from forge import recipes
 from test_recipes import TOO_LARGE
+
+sys.path.insert(0, os.path.join(TOP, "scripts"))
+from dump_schema import fields  # noqa: E402
 
 with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as stream:
     SCHEMA = json.load(stream)
@@ -34,8 +39,13 @@ def dumps(path, *arguments):
     return None if done.returncode == 1 else json.loads(done.stdout.decode("utf-8"))
 
 
-def test_schema_is_a_schema():
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+@pytest.mark.parametrize("name", sorted(n for n in os.listdir(os.path.join(TOP, "docs"))
+                                        if n.endswith(".schema.json")))
+def test_schemas_are_schemas(name):
+    with open(os.path.join(TOP, "docs", name), encoding="utf-8") as text:
+        found = json.load(text)
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert re.fullmatch(rf"urn:qcow2-utils:schema:{name[:-12]}:[1-9]\d*", found["$id"])
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -103,3 +113,12 @@ def test_every_property_is_seen():
     # what is left out of a list takes gigabytes of claims: see test_dump_bounds.py
     left = {(where, key) for where, key in everything - seen if not key.endswith("_omitted")}
     assert not left
+
+
+def test_fields_are_those_that_explain_knows():
+    """scripts/generate reads the lists as text: it must find every field that the library has."""
+    for found in json.loads(run("explain", "-j", program=RELEASE).stdout):
+        if found["kind"] != "structure" or "first_bit" in found["fields"][0]:
+            continue
+        members = fields(os.path.join(TOP, "include/qcow2/def"), found["name"], names=False)
+        assert list(members) == [field["name"] for field in found["fields"]]

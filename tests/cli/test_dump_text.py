@@ -136,3 +136,12 @@ def test_nothing_at_all_is_said():
 def test_headings_are_over_something_only():
     text = page(SAMPLE, "bitmaps/*/name")
     assert list(blocks(text)) == ["Bitmap 0", "Bitmap 1"]
+
+
+def test_refcounts_have_places(tmp_path):
+    assert "0x000000200a" in page(SAMPLE, "refcounts/0/5..6", "--offsets")
+    # of a single bit, in a byte that eight refcounts share
+    image = tmp_path / "image.qcow2"
+    layout = build_named("good-refcount-1bit", str(image))
+    rows = page(image, "refcounts/0/9", "--offsets", "--hex").splitlines()
+    assert f"0x{layout.offsets['refcounts/0'] + 1:010x}" in rows[-1] and "bytes" not in rows[-2]

@@ -120,8 +120,9 @@ def bytes_of(place):
     return f"{place[1]} byte{'s' if place[1] > 1 else ''} at offset {place[0]}"
 
 
-def test_structures_are_those_of_the_specification():
-    assert set(everything("structure")) == set(PLACES) | set(BITS)
+def test_structures_of_the_specification_are_there():
+    """A later structure needs no row here: the forge, which knows the format by itself, judges it."""
+    assert set(everything("structure")) >= set(PLACES) | set(BITS)
 
 
 @pytest.mark.parametrize("name", sorted(PLACES))
@@ -164,13 +165,15 @@ def test_bits(name):
 def test_fields_do_not_overlap():
     """Each structure is its fields, one after the other; gaps are padding that the tables name."""
     gaps = {"header": (105, 112), "luks2": (264, 448)}
-    for name, (size, _) in PLACES.items():
+    for name, structure in everything("structure").items():
+        if "first_bit" in structure["fields"][0]:
+            continue
         at = 0
-        for field in everything("structure")[name]["fields"]:
+        for field in structure["fields"]:
             if field["offset"] != at:
                 assert gaps[name] == (at, field["offset"])
             at = field["offset"] + field["width"]
-        assert at == size or gaps[name] == (at, size)
+        assert at == structure["size"] or gaps[name] == (at, structure["size"])
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
@@ -178,7 +181,7 @@ def test_values(name):
     """The names of values, whichever way they are asked for."""
     field = explain_json(name)[0]
     values = field.get("bits") or field["values"]
-    assert {v["value"]: v["name"] for v in values} == VALUES[name]
+    assert VALUES[name].items() <= {v["value"]: v["name"] for v in values}.items()
     kind = "bit" if "bits" in field else "value"
     for value, word in VALUES[name].items():
         number = (f"bit {value}" if kind == "bit" else
@@ -232,11 +235,14 @@ def same_facts(text, facts):
                    for line in lines)
 
 
-@pytest.mark.parametrize("structure", sorted(set(PLACES) | set(BITS)))
-def test_every_field(structure):
+def test_every_field():
     """Each field of each structure is explained, in text and JSON alike."""
+    for structure, shown in everything("structure").items():
+        explains_every_field(structure, shown)
+
+
+def explains_every_field(structure, shown):
     text = explain(structure)
-    shown = everything("structure")[structure]
     assert shown in explain_json(structure)
     assert shown["meaning"] in text and f'Specification: "{shown["section"]}"' in text
     for field in shown["fields"]:

@@ -538,17 +538,6 @@ def rows():
     return found
 
 
-def test_the_table_of_the_docs():
-    """docs/edit.md has every row of the list, in its order and in its words."""
-    with open(os.path.join(TOP, "docs", "edit.md"), encoding="utf-8") as stream:
-        lines = stream.read().split("\n")
-    start = lines.index("| guard | watches | which says | changes only if |")
-    table = [[cell.strip() for cell in line.strip("|").split("|")]
-             for line in lines[start + 2:] if line.startswith("|") or not line]
-    table = table[:next(i for i, row in enumerate(table) if len(row) != 4)]
-    assert table == [[f"`{row[0]}`", *row[2:5]] for row in rows()]
-
-
 def test_ids():
     ids = [row[0] for row in rows()]
     assert len(set(ids)) == len(ids)

@@ -68,4 +68,18 @@ def test_tour(number, place):
 def test_there_is_a_tour():
     assert len(TOUR) >= 8
     assert {command.split()[1] for command, _ in TOUR if command.startswith("qcow2")} == {
-        "dump", "info", "check", "bitmap", "explain"}
+        "dump", "check", "bitmap", "explain"}
+    assert any("qcow2 edit" in command for command, _ in TOUR)
+
+
+def test_the_library_example_compiles(tmp_path):
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as stream:
+        program, = re.findall(r"^```c\n(.*?)^```$", stream.read(), re.M | re.S)
+    (tmp_path / "example.c").write_text(program, encoding="utf-8")
+    subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+                    "-I", os.path.join(ROOT, "include"), str(tmp_path / "example.c")], check=True)
+
+
+def test_it_is_short():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as stream:
+        assert len(stream.read().split()) < 1500

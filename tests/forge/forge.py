@@ -23,8 +23,8 @@ from forgelib.layout import Layout, Place  # noqa: E402
 from forgelib.recipe import Recipe  # noqa: E402
 from forgelib.sweep import everything, sweep  # noqa: E402
 
-__all__ = ["build", "build_named", "recipes", "load", "sweep", "everything", "Recipe", "Layout",
-           "Place", "ForgeError"]
+__all__ = ["build", "build_named", "recipes", "load", "image_of_each_problem", "sweep",
+           "everything", "Recipe", "Layout", "Place", "ForgeError"]
 RECIPES = os.path.join(HERE, "recipes")
 
 
@@ -43,6 +43,19 @@ def load(name):
         recipe = Recipe(file.read())
     recipe.name = os.path.basename(path)[:-7]
     return recipe
+
+
+def image_of_each_problem():
+    """{problem: recipe} in the order of ids: the recipe whose name is most like the problem's."""
+    found = {}
+    for name in recipes():
+        recipe = load(name)
+        if "hostile" in name or recipe.qemu and not name.startswith("good-"):
+            continue
+        for problem in recipe.shows + recipe.finds:
+            likeness = (problem in name, -len(name))
+            found[problem] = max(found.get(problem, (likeness, name)), (likeness, name))
+    return {problem: name for problem, (_, name) in sorted(found.items())}
 
 
 def build_named(name, path=None):

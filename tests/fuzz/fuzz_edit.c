@@ -97,7 +97,10 @@ static const char *const paths[] = {
 	"luks/version",
 };
 static const char *const groups[] = {"incompatible", "compatible", "autoclear"};
-static const uint32_t magics[] = {0xe2792aca, 0x6803f857, 0x23852875, 0x0537be77, 0x44415441, 5};
+static const uint32_t magics[] = {
+#define QCOW2_EXTENSION(id, magic, key, name, shape, structure, meaning) magic,
+#include <qcow2/def/extensions.def>
+	5};
 
 static uint64_t number_of(const uint8_t *bytes)
 {
@@ -127,7 +130,8 @@ static void run_command(struct qcow2_plan *plan, const uint8_t *c)
 		break;
 	case 3:
 		(void)qcow2_edit_extension(plan, (enum qcow2_extension_change)(c[2] % 3),
-					   magics[c[3] % 6], bytes, &err);
+					   magics[c[3] % (sizeof(magics) / sizeof(magics[0]))],
+					   bytes, &err);
 		break;
 	case 4:
 		(void)qcow2_edit_backing(plan, bytes, c[2] & 1 ? "raw" : NULL, &err);

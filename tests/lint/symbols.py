@@ -15,13 +15,20 @@ LOUD = {"printf", "fprintf", "vprintf", "vfprintf", "puts", "putchar", "perror",
         "exit", "_exit", "abort", "system", "__printf_chk", "__fprintf_chk", "__vfprintf_chk"}
 
 
+# What QCOW2_API is to the compiler.
+EXPORTED = r"__attribute__\(\(visibility\(\"default\"\)\)\)"
+
+
 def declared():
     """Names of the functions and tables that the public headers mark QCOW2_API."""
     names = set()
     for name in glob.glob(report.path("include/qcow2/*.h")):
-        text = report.without_comments(report.read(name))
-        text = re.sub(r"^[ \t]*#.*?(?<!\\)$", "", text, flags=re.M | re.S)
-        for match in re.finditer(r"\bQCOW2_API\b[^;(]*?\b(\w+)\s*(?:\[[^\]]*\]\s*)?[;(]", text):
+        # Preprocessed, since some declarations come from lists.
+        status, text = report.run(["cc", "-E", "-P", "-I", report.path("include"), "-include",
+                                   report.path("include/qcow2/base.h"), "-x", "c", name])
+        if status != 0:
+            raise RuntimeError(text)
+        for match in re.finditer(EXPORTED + r"[^;(]*?\b(\w+)\s*(?:\[[^\]]*\]\s*)?[;(]", text):
             names.add(match.group(1))
     return names
 

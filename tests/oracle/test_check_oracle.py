@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # `qcow2 check` against the real `qemu-img check`: the same verdict and numbers on what QEMU calls
 # sound, never a milder verdict on what it does not, and what docs/check.md says of both, problem by
-# problem. `test_check_oracle.py --table` prints the table for that page.
+# problem. scripts/generate writes that table.
 """check against qemu-img."""
 import json
 import os
@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "forge"))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from forge import load, recipes  # noqa: E402
+from forge import image_of_each_problem, load, recipes  # noqa: E402
 from helpers import QCOW2, RELEASE, TOP, folder, recipe_image, run  # noqa: E402
 from mutate import mutated  # noqa: E402
 from test_info_oracle import CHANGED, CREATE, shell  # noqa: E402
@@ -230,18 +230,6 @@ def test_sizes_between_sectors(size, tmp_path):
     same_numbers(path)
 
 
-def rows():
-    """{problem: recipe}: the recipe that is named most like the problem."""
-    found = {}
-    for name in recipes():
-        if "hostile" in name or load(name).qemu and not name.startswith("good-"):
-            continue
-        for problem in load(name).shows + load(name).finds:
-            likeness = (problem in name, -len(name))
-            found[problem] = max(found.get(problem, (likeness, name)), (likeness, name))
-    return {problem: name for problem, (_, name) in sorted(found.items())}
-
-
 def line(problem, name):
     return f"| `{problem}` | `{name}` | {qemu(recipe_image(name)[0])[0]} |"
 
@@ -250,7 +238,7 @@ def test_table():
     """docs/check.md says of each problem what qemu-img says of an image that has it."""
     with open(os.path.join(TOP, "docs", "check.md"), encoding="utf-8") as stream:
         table = re.findall(r"^\| `[a-z0-9-]+` \| `(?:good|bad|unsupported)-.*$", stream.read(), re.M)
-    assert table == [line(problem, name) for problem, name in rows().items()]
+    assert table == [line(problem, name) for problem, name in image_of_each_problem().items()]
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
@@ -267,8 +255,3 @@ def test_mutated(number, tmp_path):
         assert done.returncode == 2, what
     if word == "leak":
         assert done.returncode in (2, 3), what
-
-
-if __name__ == "__main__" and sys.argv[1:] == ["--table"]:
-    for each, image in rows().items():
-        print(line(each, image))

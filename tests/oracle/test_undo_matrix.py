@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Each kind of change, then what may happen to an image before somebody thinks better of it, then
-# undo. docs/edit.md has the same table; what is expected here is what stands there.
+# undo. docs/edit.md has the same tables; what is expected here is what stands there.
 """undo after the real qemu-io and qemu-img have worked with the image."""
 import json
 import os
@@ -23,7 +23,7 @@ IMAGE, LATER = object(), object()  # stand for the path of the image, and of a l
 OTHER = (QCOW2, "edit", "--data=y", "--undo-file", LATER, IMAGE, "extension", "add", "0x55")
 EDIT = os.path.join(HERE, "..", "..", "docs", "edit.md")
 
-# What stands in the table of docs/edit.md.
+# What the tables of docs/edit.md say.
 EXACT = "exact"      # every byte is what it was
 SAFE = "safe"        # as before, but that bitmaps that come back do so in use
 REFUSED = "refused"  # nothing is written
@@ -155,14 +155,16 @@ def assert_safe(path, before):
 
 
 def expected():
-    """The table of docs/edit.md: {(change, event): outcome}."""
-    text = read(EDIT).decode()
-    table = text[text.index("| change |"):]
-    lines = table[:table.index("\n\n")].splitlines()
-    events = [cell.strip() for cell in lines[0].strip("|").split("|")][1:]
-    return {(cells[0], event): cell for line in lines[2:]
-            for cells in [[re.sub(r"`", "", c.strip()) for c in line.strip("|").split("|")]]
-            for event, cell in zip(events, cells[1:])}
+    """The tables of docs/edit.md: {(change, event): outcome}."""
+    found = {}
+    for table in read(EDIT).decode().split("\n\n"):
+        if not table.startswith("| change |"):
+            continue
+        heads, _, *rows = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+                           for line in table.splitlines()]
+        found.update({(row[0], event): cell for row in rows
+                      for event, cell in zip(heads[1:], row[1:])})
+    return found
 
 
 TABLE = expected()

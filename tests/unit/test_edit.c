@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "plan/plan.h"
+#include "plan/places.h"
 #include "source/source.h"
 #include "source/write.h"
 

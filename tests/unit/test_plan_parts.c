@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "plan/places.h"
 #include "plan/plan.h"
 
 #include <cmocka.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The bits of a bitmap in memory: a table whose entries say what they can, and data where not. */
+/* See bits.h. */
+#include "edit/bitmap/bits.h"
+
 #include <qcow2/entry.h>
 
 #include <inttypes.h>
@@ -8,7 +10,8 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "edit/bitmap/editor.h"
+#include "edit/bitmap/given_up.h"
+#include "edit/bitmap_trust/answers.h"
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
@@ -27,6 +30,12 @@ uint64_t q2_edited_bits(const struct qcow2_bitmap_editor *editor,
 {
 	return q2_div_ceil_u64(q2_tracked_bytes(editor->geometry),
 			       UINT64_C(1) << bitmap->entry.granularity_bits);
+}
+
+uint64_t q2_edited_table_clusters(const struct qcow2_bitmap_editor *editor,
+				  const struct q2_edited_bitmap *bitmap)
+{
+	return q2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
 }
 
 /* How many bits of an entry the bitmap has. */

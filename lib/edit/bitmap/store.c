@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -11,9 +10,13 @@
 #include "base/error.h"
 #include "check/check.h"
 #include "edit/area.h"
-#include "edit/bitmap/editor.h"
-
-#define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
+#include "edit/bitmap/bits.h"
+#include "edit/bitmap/clean.h"
+#include "edit/bitmap/entry.h"
+#include "edit/bitmap/given_up.h"
+#include "edit/bitmap/list.h"
+#include "edit/bitmap/place.h"
+#include "plan/allocator.h"
 
 /*
  * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
@@ -61,12 +64,6 @@ static void simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap
 	bitmap->entries[index] = ones ? Q2_BITMAP_ENTRY_ONES : 0;
 }
 
-static uint64_t table_clusters(const struct qcow2_bitmap_editor *editor,
-			       const struct q2_edited_bitmap *bitmap)
-{
-	return q2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
-}
-
 /*
  * All ones for a last entry that the bitmap does not fill would be right, but QEMU then sets bits
  * past the end when it stores the bitmap the next time.
@@ -89,7 +86,7 @@ static int settle(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *b
 {
 	if (spell_out_last(editor, bitmap, err))
 		return -1;
-	*clusters += table_clusters(editor, bitmap);
+	*clusters += q2_edited_table_clusters(editor, bitmap);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
 		if (bitmap->data[i])
 			simplify(editor, bitmap, i);
@@ -138,7 +135,8 @@ static int write_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 static int write_table(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		       struct qcow2_error *err)
 {
-	size_t size = (size_t)(table_clusters(editor, bitmap) << editor->geometry->cluster_bits);
+	size_t size = (size_t)(q2_edited_table_clusters(editor, bitmap)
+			       << editor->geometry->cluster_bits);
 	uint8_t *raw = q2_alloc_array(size, 1);
 	int failed;
 
@@ -167,24 +165,6 @@ static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error 
 }
 
 /* ---- directory ---- */
-
-uint64_t q2_edited_entry_size(const struct q2_edited_bitmap *bitmap)
-{
-	uint64_t size =
-		UINT64_C(0) + FIXED_BYTES + bitmap->entry.extra_data_size + bitmap->entry.name_size;
-
-	return (size + 7) & ~UINT64_C(7);
-}
-
-void q2_edited_put_entry(uint8_t *to, const struct q2_edited_bitmap *bitmap)
-{
-	const struct qcow2_bitmap_dir_entry *e = &bitmap->entry;
-
-	qcow2_bitmap_dir_entry_encode(e, to, FIXED_BYTES);
-	if (e->extra_data_size > 0)
-		memcpy(to + FIXED_BYTES, bitmap->extra, e->extra_data_size);
-	memcpy(to + FIXED_BYTES + e->extra_data_size, bitmap->name, e->name_size);
-}
 
 static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
@@ -281,89 +261,6 @@ static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t s
 	return failed;
 }
 
-/* ---- what is no longer used ---- */
-
-/* Who hears of leaks. */
-struct clearing {
-	struct qcow2_bitmap_editor *editor;
-	struct qcow2_error *err;
-	bool failed;
-};
-
-static int compare_clusters(const void *a, const void *b)
-{
-	uint64_t left, right;
-
-	memcpy(&left, a, sizeof(left));
-	memcpy(&right, b, sizeof(right));
-	return left < right ? -1 : left > right;
-}
-
-/* What was given up; and what was counted past the end of the file, if the file grew over it. */
-static bool may_free(const void *opaque, uint64_t cluster)
-{
-	const struct clearing *clearing = opaque;
-	const struct qcow2_bitmap_editor *editor = clearing->editor;
-
-	return cluster << editor->geometry->cluster_bits >= editor->geometry->file_size_bytes ||
-	       (editor->given_up.count > 0 &&
-		bsearch(&cluster, editor->given_up.data, editor->given_up.count, sizeof(cluster),
-			compare_clusters));
-}
-
-/* A leak among the clusters that may be freed: its refcount becomes what refers to it. */
-static int hear_leak(void *opaque, const struct qcow2_problem *problem)
-{
-	struct clearing *clearing = opaque;
-	struct qcow2_bitmap_editor *editor = clearing->editor;
-	uint64_t cluster = problem->cluster_offset_bytes >> editor->geometry->cluster_bits;
-
-	if (clearing->failed)
-		return 0;
-	if (q2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
-		clearing->failed = true;
-	return 0;
-}
-
-/*
- * Only a check knows whether something else refers to a cluster that a damaged table named. So
- * clusters are freed if, and as far as, it finds that they are counted too often.
- */
-static int clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
-{
-	struct clearing clearing = {.editor = editor, .err = err};
-	const struct qcow2_check_options how = {
-		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
-		.wants_cluster = may_free,
-		.problem = hear_leak,
-		.opaque = &clearing,
-	};
-	struct q2_check_totals totals;
-	struct qcow2_source *view;
-	struct qcow2_image *image;
-	uint64_t offset, clusters;
-	int failed;
-
-	if (q2_allocator_moved_table(editor->allocator, &offset, &clusters) &&
-	    q2_give_up_clusters(editor, offset, clusters << editor->geometry->cluster_bits, err))
-		return -1;
-	if (editor->given_up.count == 0 &&
-	    qcow2_plan_size_bytes(editor->plan) <= editor->geometry->file_size_bytes)
-		return 0;
-	if (editor->given_up.count > 0)
-		qsort(editor->given_up.data, editor->given_up.count, sizeof(uint64_t),
-		      compare_clusters);
-	if (qcow2_plan_view(editor->plan, &view, err))
-		return -1;
-	failed = qcow2_image_open(view, &image, err);
-	if (!failed) {
-		failed = q2_check(image, &how, &totals, err) || clearing.failed;
-		qcow2_image_close(image);
-	}
-	qcow2_source_close(view);
-	return failed ? -1 : q2_allocator_plan(editor->allocator, QCOW2_PHASE_CLEAN, err);
-}
-
 /* Whether clusters of the file may be in use and not counted, as after a crash with lazy refcounts.
  */
 static bool is_distrusted(const struct qcow2_bitmap_editor *editor)
@@ -413,7 +310,7 @@ int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_
 			       write_directory(editor, offset, size, err) ||
 			       q2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||
 			       point(editor, offset, size, err) || vouch(editor, err) ||
-			       clean(editor, err)
+			       q2_bitmaps_clean(editor, err)
 		       ? -1
 		       : 0;
 }

@@ -8,8 +8,11 @@
 #include "base/bitset.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "edit/bitmap/editor.h"
+#include "edit/bitmap/bits.h"
+#include "edit/bitmap/given_up.h"
+#include "edit/bitmap/list.h"
 #include "image/internal.h"
+#include "plan/plan.h"
 
 uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry *geometry)
 {

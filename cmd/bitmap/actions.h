@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The actions of qcow2 bitmap, a file each. bitmap.c has them in a table. */
+#ifndef CMD_BITMAP_ACTIONS_H
+#define CMD_BITMAP_ACTIONS_H
+
+#include "bitmap/run.h"
+
+/* Actions; each returns the exit code. */
+int bitmap_list(struct bitmap_run *run);
+int bitmap_extents(struct bitmap_run *run);
+int bitmap_export(struct bitmap_run *run);
+int bitmap_compare(struct bitmap_run *run);
+int bitmap_change(struct bitmap_run *run);
+int bitmap_repair(struct bitmap_run *run);
+
+#endif

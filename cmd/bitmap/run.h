@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* One call of qcow2 bitmap, and what its actions share. */
+#ifndef CMD_BITMAP_RUN_H
+#define CMD_BITMAP_RUN_H
+
+#include "common/change.h"
+#include "out/progress.h"
+
+#include <qcow2/bitmap.h>
+#include <qcow2/bitmap_edit.h>
+
+/* compare: they differ. */
+#define EXIT_DIFFERENT 3
+
+enum bitmap_show { BITMAP_ALL, BITMAP_DIRTY, BITMAP_CLEAN };
+enum bitmap_format { BITMAP_LINES, BITMAP_JSON, BITMAP_NDJSON };
+
+struct bitmap_run;
+
+/* What may be done with an image's bitmaps. */
+struct bitmap_action {
+	const char *name;
+	const char *operands; /* behind the image */
+	unsigned least, most; /* how many of them */
+	uint32_t options;     /* that it takes: bits by their rows */
+	bool changes;         /* the image */
+	int (*run)(struct bitmap_run *run);
+};
+
+/* One call of the command. */
+struct bitmap_run {
+	const struct command *command;
+	const struct bitmap_action *action;
+	const char *file;
+	struct qcow2_source *source; /* of actions that only read */
+	struct qcow2_image *image;
+	char **names;
+	size_t name_count;
+	enum bitmap_format format;
+	enum bitmap_show show;
+	enum qcow2_dirty_extents_operation operation;
+	bool force, sparse, raw, disabled, drop_bad, assume_dirty;
+	uint64_t granularity;
+	const char *to;   /* where export writes */
+	const char *from; /* the image of other bitmaps */
+	struct change change;
+	struct spool out;
+	struct json json;
+	struct progress progress; /* of actions that only read */
+};
+
+/* Say an error of an image, or of a bitmap of it; return EXIT_COULD_NOT. */
+int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err);
+int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struct qcow2_error *err);
+
+struct qcow2_bytes bitmap_bytes(const char *text);
+
+/* The entry of a bitmap that may be relied on, or on anything with --force. -1 with *err filled. */
+int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool force,
+		       struct qcow2_bitmap_dir_entry *entry, struct qcow2_error *err);
+
+/* The extents of one bitmap; an error names it. EXIT_FINE, or it has been said. */
+int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *image,
+			const char *name, struct qcow2_dirty_extents **out);
+
+/* The value of --granularity, never 0. -1 with *err filled. */
+int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *err);
+
+#endif

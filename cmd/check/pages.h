@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The pages of qcow2 check. */
+#ifndef CMD_CHECK_PAGES_H
+#define CMD_CHECK_PAGES_H
+
+#include "check/report.h"
+#include "out/json.h"
+#include "out/spool.h"
+
+/* A page for people: a verdict, the problems by kind, totals. */
+void check_show_human(struct spool *out, const struct check_report *report, bool colour);
+
+/* The keys of `qemu-img check --output=json`, and the problems. */
+void check_show_json(struct json *json, const struct check_report *report);
+
+/* The table of all problems that a check can report. */
+void check_list_human(struct spool *out);
+void check_list_json(struct json *json);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What qcow2 check has found: what its pages show. */
+#ifndef CMD_CHECK_REPORT_H
+#define CMD_CHECK_REPORT_H
+
+#include <stdbool.h>
+
+#include <qcow2/check.h>
+
+struct check_report {
+	const char *file;
+	const struct qcow2_image *image;
+	struct qcow2_check_result *result;
+	struct qcow2_problem **problems; /* copies, as they were told, so many of each kind */
+	size_t count;
+	size_t capacity;
+	bool short_of_memory;
+	/*
+	 * With all to be shown: checks once more, and tells all problems of a kind (NULL: of all
+	 * kinds), of which there were too many to keep. NULL if none are to be shown. Failure is
+	 * remembered by whoever gave this.
+	 */
+	void (*tell_all)(void *opaque, const struct qcow2_problem_kind *only,
+			 qcow2_problem_callback hear, void *page);
+	void *opaque;
+};
+
+/* How many problems of a kind are kept. */
+uint64_t check_report_kept(const struct check_report *report,
+			   const struct qcow2_problem_kind *kind);
+
+#endif

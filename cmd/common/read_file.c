@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* See read_file.h. */
+#include "common/read_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/descriptors.h"
+
+static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char *format, ...)
+{
+	va_list arguments;
+
+	*err = (struct qcow2_error){.code = code, .offset_bytes = QCOW2_NO_OFFSET};
+	va_start(arguments, format);
+	vsnprintf(err->text, sizeof(err->text), format, arguments);
+	va_end(arguments);
+	return -1;
+}
+
+/* Reads up to most bytes; more is an error. */
+static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size_t *size,
+		    struct qcow2_error *err)
+{
+	*size = 0;
+	for (;;) {
+		ssize_t got = read(fd, buffer + *size, most + 1 - *size);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
+		if (got == 0)
+			return 0;
+		*size += (size_t)got;
+		if (*size > most)
+			return fail(err, QCOW2_ERROR_LIMIT, "%s: over %zu bytes", path, most);
+	}
+}
+
+int read_whole_file(const char *path, size_t most, uint8_t **out, size_t *size,
+		    struct qcow2_error *err)
+{
+	bool standard = strcmp(path, "-") == 0;
+	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY, 0), failed;
+
+	if (fd < 0)
+		return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
+	*out = malloc(most + 1);
+	failed = *out ? read_all(fd, path, *out, most, size, err)
+		      : fail(err, QCOW2_ERROR_MEMORY, "out of memory");
+	if (!standard)
+		(void)close(fd);
+	if (failed) {
+		free(*out);
+		*out = NULL;
+	}
+	return failed;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* See report.h. */
+#include "common/report.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "out/spool.h"
+
+#include <qcow2/text.h>
+
+/* File names and arguments are a user's or an attacker's: they are escaped like anything else. */
+static const char *safe(const char *text, char *buffer, size_t size)
+{
+	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)text, strlen(text)}, buffer, size);
+	return buffer;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+	const char *name = command ? command->name : "";
+	const char *blank = command ? " " : "";
+	char text[512], escaped[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "qcow2%s%s: %s\nTry 'qcow2%s%s --help'.\n", blank, name,
+		safe(text, escaped, sizeof(escaped)), blank, name);
+	return EXIT_COULD_NOT;
+}
+
+int report_error(const struct command *command, const char *file, const struct qcow2_error *err)
+{
+	char name[4096];
+
+	fprintf(stderr, "qcow2 %s: %s: %s", command->name,
+		file[0] ? safe(file, name, sizeof(name)) : "''", err->text);
+	if (err->offset_bytes != QCOW2_NO_OFFSET)
+		fprintf(stderr, " (at offset 0x%" PRIx64 ")", err->offset_bytes);
+	fputc('\n', stderr);
+	return EXIT_COULD_NOT;
+}
+
+int report_text(const struct command *command, const char *file, const char *text)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(err.text, sizeof(err.text), "%s", text);
+	return report_error(command, file, &err);
+}
+
+int finish_output(const struct command *command, struct spool *spool, int code)
+{
+	bool written = spool_finish(spool);
+
+	if (!written) {
+		fprintf(stderr, "qcow2%s%s: standard output: %s\n", command ? " " : "",
+			command ? command->name : "", strerror(spool->errnum));
+		code = EXIT_COULD_NOT;
+	}
+	return code;
+}
+
+bool wants_colour(void)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no_color && no_color[0]) && term &&
+	       strcmp(term, "dumb") != 0;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* See image_info.h. */
+#include "info/image_info.h"
+
+void info_note(struct info *info, const struct qcow2_error *err)
+{
+	if (info->failed || (err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY))
+		return;
+	info->failed = true;
+	info->failure = *err;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* The bits of a bitmap in memory. */
+#ifndef Q2_EDIT_BITMAP_BITS_H
+#define Q2_EDIT_BITMAP_BITS_H
+
+#include "edit/bitmap/editor.h"
+
+/* How many bits a bitmap has. */
+uint64_t q2_edited_bits(const struct qcow2_bitmap_editor *editor,
+			const struct q2_edited_bitmap *bitmap);
+
+/* How many clusters the new table of a bitmap takes; 0 if it has none in memory. */
+uint64_t q2_edited_table_clusters(const struct qcow2_bitmap_editor *editor,
+				  const struct q2_edited_bitmap *bitmap);
+
+/* Whether QEMU takes a bitmap of that granularity; says why not. */
+int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularity_bits,
+		   struct qcow2_error *err);
+
+/* Frees the table and the data that a bitmap has in memory. */
+void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap);
+
+/* Frees the data of one entry, if it has any. */
+void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			    uint64_t index);
+
+/* Gives a bitmap a new table whose entries are all `entry`; what it had stored is given up. */
+int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		   uint64_t entry, struct qcow2_error *err);
+
+/*
+ * Takes the table of a stored bitmap into memory, unless it is there. Entries that are damaged or
+ * missing are errors; with trust, they and those that cannot be believed become all ones, and
+ * *uncertain counts the bits of them.
+ */
+int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		   const struct q2_bitmap_trust *trust, uint64_t *uncertain,
+		   struct qcow2_error *err);
+
+/* Sets the bits [first, end) of a bitmap whose table is in memory. */
+int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		       uint64_t first, uint64_t end, struct qcow2_error *err);
+
+/* The data of an entry in memory, to be changed; NULL with *err filled. */
+uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			uint64_t index, struct qcow2_error *err);
+
+/* The extents of a bitmap whose table is in memory; it must not change while they are read. */
+int q2_edited_extents(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		      struct qcow2_dirty_extents **out, struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Judges the clusters that bitmaps refer to. A check of the image as it would be without bitmaps
+ * finds each cluster that is a bitmap's alone to be counted once and referred to by nobody; all
+ * others are somebody else's, too, or free.
+ */
+#include "edit/bitmap_trust/claims.h"
+
+#include <stdlib.h>
+
+#include <qcow2/check.h>
+#include <qcow2/entry.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "check/check.h"
+#include "plan/plan.h"
+
+/* 192 MiB; an image with more data of bitmaps than so many clusters is a hostile one. */
+#define CLAIMS_MOST  ((size_t)1 << 23)
+#define BITMAPS_MOST ((size_t)1 << 22)
+
+struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
+{
+	struct q2_bitmap_trust *trust = q2_alloc(sizeof(*trust));
+
+	if (!trust)
+		return NULL;
+	trust->image = image;
+	trust->geometry = qcow2_image_geometry(image);
+	trust->directory = QCOW2_PROBLEM_NONE;
+	q2_vector_init(&trust->claims, sizeof(struct q2_bitmap_claim), CLAIMS_MOST);
+	q2_vector_init(&trust->faults, sizeof(struct q2_bitmap_fault), 2 * CLAIMS_MOST);
+	q2_vector_init(&trust->bitmaps, sizeof(struct q2_trusted_bitmap), BITMAPS_MOST);
+	return trust;
+}
+
+struct q2_trusted_bitmap *q2_claims_bitmap(const struct q2_bitmap_trust *trust, uint64_t index)
+{
+	return q2_vector_at(&trust->bitmaps, (size_t)index);
+}
+
+/* ---- noting ---- */
+
+/* What does not fit is not known, and then nothing is. */
+static int push(struct q2_bitmap_trust *trust, struct q2_vector *to, const void *what,
+		struct qcow2_error *err)
+{
+	enum qcow2_error_code code = q2_vector_push(to, what);
+
+	trust->incomplete |= code == QCOW2_ERROR_LIMIT;
+	return code == QCOW2_ERROR_MEMORY ? q2_fail_memory(err) : 0;
+}
+
+int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset, uint64_t size,
+		  struct q2_claimant who, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = trust->geometry;
+	uint64_t end = geometry->file_size_bytes;
+
+	if (offset >= end || size == 0)
+		return 0;
+	if (size < end - offset)
+		end = offset + size;
+	for (uint64_t cluster = offset >> geometry->cluster_bits;
+	     cluster <= (end - 1) >> geometry->cluster_bits && !trust->incomplete; cluster++) {
+		const struct q2_bitmap_claim claim = {cluster, who, QCOW2_PROBLEM_REFCOUNT_LOW};
+
+		if (push(trust, &trust->claims, &claim, err))
+			return -1;
+	}
+	return 0;
+}
+
+int q2_claims_fault(struct q2_bitmap_trust *trust, struct q2_claimant who, enum qcow2_problem_id id,
+		    struct qcow2_error *err)
+{
+	const struct q2_bitmap_fault fault = {who, id};
+
+	return push(trust, &trust->faults, &fault, err);
+}
+
+/* ---- who else uses the clusters ---- */
+
+static int by_cluster(const void *left, const void *right)
+{
+	const struct q2_bitmap_claim *a = left, *b = right;
+
+	return a->cluster < b->cluster ? -1 : a->cluster > b->cluster;
+}
+
+/* The first claim of a cluster, or where it would be. */
+static size_t find_claim(const struct q2_bitmap_trust *trust, uint64_t cluster)
+{
+	const struct q2_bitmap_claim *claims = (const void *)trust->claims.data;
+	size_t low = 0, high = trust->claims.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (claims[middle].cluster < cluster)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct q2_bitmap_claim *claim_at(const struct q2_bitmap_trust *trust, size_t at)
+{
+	return q2_vector_at(&trust->claims, at);
+}
+
+static bool is_claimed(const void *opaque, uint64_t cluster)
+{
+	const struct q2_bitmap_trust *trust = opaque;
+	const struct q2_bitmap_claim *claim = claim_at(trust, find_claim(trust, cluster));
+
+	return claim && claim->cluster == cluster;
+}
+
+/* A cluster that is counted, and that nobody but bitmaps refers to. */
+static int hear(void *opaque, const struct qcow2_problem *problem)
+{
+	const struct q2_bitmap_trust *trust = opaque;
+	uint64_t cluster = problem->cluster_offset_bytes >> trust->geometry->cluster_bits;
+	struct q2_bitmap_claim *claim;
+
+	if (problem->expected != 0)
+		return 0;
+	for (size_t at = find_claim(trust, cluster);
+	     (claim = claim_at(trust, at)) && claim->cluster == cluster; at++)
+		claim->fault =
+			problem->found == 1 ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_HIGH;
+	return 0;
+}
+
+static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *without,
+			struct qcow2_error *err)
+{
+	const struct qcow2_check_options how = {
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
+		.wants_cluster = is_claimed,
+		.problem = hear,
+		.opaque = trust,
+	};
+	/* What is told of the extension, even if the bit is clear. */
+	static const enum qcow2_problem_id of_bitmaps[] = {
+		QCOW2_PROBLEM_BITMAPS_COUNT,
+		QCOW2_PROBLEM_BITMAPS_RESERVED,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
+	};
+	struct q2_check_totals totals;
+	uint64_t mine = 0;
+
+	if (q2_check(without, NULL, &totals, err))
+		return -1;
+	trust->refcounts_low |= totals.by_kind[QCOW2_PROBLEM_REFCOUNT_LOW] > 0 ||
+				totals.by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW] > 0;
+	for (size_t i = 0; i < sizeof(of_bitmaps) / sizeof(of_bitmaps[0]); i++)
+		mine += totals.by_kind[of_bitmaps[i]];
+	trust->others_sound = totals.sum.clusters_checked && totals.sum.corruptions == mine;
+	return trust->claims.count == 0 ? 0 : q2_check(without, &how, &totals, err);
+}
+
+/* The image as a program sees it that knows no bitmaps. */
+static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_error *err)
+{
+	uint64_t bits = qcow2_image_header(trust->image)->autoclear_features;
+	struct qcow2_source *view = NULL;
+	struct qcow2_image *without = NULL;
+	struct qcow2_plan *plan;
+	int failed;
+
+	if (qcow2_plan_open(qcow2_image_source(trust->image), &plan, err))
+		return -1;
+	failed = q2_plan_autoclear(plan, QCOW2_PHASE_WITHDRAW, bits & ~QCOW2_AUTOCLEAR_BITMAPS, "",
+				   err) ||
+		 qcow2_plan_view(plan, &view, err) || qcow2_image_open(view, &without, err) ||
+		 check_others(trust, without, err);
+	qcow2_image_close(without);
+	qcow2_source_close(view);
+	qcow2_plan_close(plan);
+	return failed ? -1 : 0;
+}
+
+/* ---- what follows ---- */
+
+/* The refcount of a cluster; 0 where none can be found. */
+static int read_refcount(const struct q2_bitmap_trust *trust, struct qcow2_table *table,
+			 uint64_t cluster, uint64_t *refcount, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = trust->geometry;
+	const struct qcow2_header *header = qcow2_image_header(trust->image);
+	uint64_t index = cluster / geometry->refcount_block_entries;
+	uint64_t entries =
+		((uint64_t)header->refcount_table_clusters << geometry->cluster_bits) / 8;
+	uint64_t block;
+
+	*refcount = 0;
+	if (qcow2_table_begin(table, header->refcount_table_offset, entries) <= index)
+		return 0;
+	if (qcow2_table_entry(table, index, &block, err))
+		return -1;
+	block = qcow2_refcount_table_entry_decode(block).offset;
+	if (block == 0 || qcow2_table_begin(table, block, geometry->cluster_size_bytes / 8) <
+				  geometry->cluster_size_bytes / 8)
+		return 0;
+	return qcow2_table_refcount(table, cluster % geometry->refcount_block_entries, refcount,
+				    err);
+}
+
+/* One claim of a cluster that is not its alone. */
+static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_claim *claim,
+		      enum qcow2_problem_id id, struct qcow2_error *err)
+{
+	struct q2_trusted_bitmap *bitmap;
+
+	if (claim->who.bitmap == Q2_CLAIM_DIRECTORY) {
+		trust->directory = id;
+		return 0;
+	}
+	if (claim->who.entry != Q2_CLAIM_TABLE)
+		return q2_claims_fault(trust, claim->who, id, err);
+	bitmap = q2_claims_bitmap(trust, claim->who.bitmap);
+	/* What is counted too often may still be what it was. */
+	bitmap->foreign_table |= id != QCOW2_PROBLEM_REFCOUNT_HIGH;
+	/* The other reasons do not ask for a decision. */
+	if (bitmap->whole == QCOW2_PROBLEM_NONE || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
+	    bitmap->whole == QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED ||
+	    bitmap->whole == QCOW2_PROBLEM_BITMAP_TABLE_SIZE)
+		bitmap->whole = id;
+	return 0;
+}
+
+/* All claims of one cluster: [first, end). */
+static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *table, size_t first,
+			 size_t end, struct qcow2_error *err)
+{
+	enum qcow2_problem_id id = claim_at(trust, first)->fault;
+	uint64_t refcount;
+
+	if (id == QCOW2_PROBLEM_REFCOUNT_LOW) {
+		if (read_refcount(trust, table, claim_at(trust, first)->cluster, &refcount, err))
+			return -1;
+		if (refcount > 0)
+			id = QCOW2_PROBLEM_CLUSTER_OWNERS;
+		else
+			trust->refcounts_low = true;
+	}
+	if (end - first > 1)
+		id = QCOW2_PROBLEM_CLUSTER_OWNERS;
+	for (size_t at = first; at < end && id != QCOW2_PROBLEM_NONE; at++) {
+		const struct q2_bitmap_claim *claim = claim_at(trust, at);
+
+		/*
+		 * Data and tables are never written where a directory is: if the cluster holds one,
+		 * it is the other bitmap's pointer that is wrong.
+		 */
+		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_NONE)
+			continue;
+		if (take_fault(trust, claim, id, err))
+			return -1;
+	}
+	return 0;
+}
+
+int q2_by_claimant(const void *left, const void *right)
+{
+	const struct q2_bitmap_fault *a = left, *b = right;
+
+	if (a->who.bitmap != b->who.bitmap)
+		return a->who.bitmap < b->who.bitmap ? -1 : 1;
+	if (a->who.entry != b->who.entry)
+		return a->who.entry < b->who.entry ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void sort(struct q2_vector *vector, int (*compare)(const void *, const void *))
+{
+	if (vector->count > 0)
+		qsort(vector->data, vector->count, vector->element_size, compare);
+}
+
+int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err)
+{
+	struct qcow2_table *table;
+	int failed = 0;
+
+	sort(&trust->claims, by_cluster);
+	if (check_without_bitmaps(trust, err) || qcow2_table_new(trust->image, &table, err))
+		return -1;
+	for (size_t first = 0, end; first < trust->claims.count && !failed; first = end) {
+		for (end = first + 1;
+		     end < trust->claims.count &&
+		     claim_at(trust, end)->cluster == claim_at(trust, first)->cluster;
+		     end++)
+			;
+		failed = judge_cluster(trust, table, first, end, err);
+	}
+	qcow2_table_free(table);
+	sort(&trust->faults, q2_by_claimant);
+	/* The claims have said all that they can. */
+	q2_vector_release(&trust->claims);
+	return failed;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Which clusters bitmaps refer to, and which of them are nobody else's. See trust.c. */
+#ifndef Q2_EDIT_BITMAP_TRUST_CLAIMS_H
+#define Q2_EDIT_BITMAP_TRUST_CLAIMS_H
+
+#include <qcow2/image.h>
+#include <qcow2/problem.h>
+
+#include "base/vector.h"
+
+/* Entry: the bitmap's table itself. Bitmap: the directory. */
+#define Q2_CLAIM_TABLE     UINT32_MAX
+#define Q2_CLAIM_DIRECTORY UINT32_MAX
+
+/* Who refers to a cluster, or what is wrong with whom. */
+struct q2_claimant {
+	uint32_t bitmap, entry;
+};
+
+/* A reference to a cluster. */
+struct q2_bitmap_claim {
+	uint64_t cluster;
+	struct q2_claimant who;
+	enum qcow2_problem_id fault; /* of the cluster, without the other claims */
+};
+
+/* An entry that cannot be believed. */
+struct q2_bitmap_fault {
+	struct q2_claimant who;
+	enum qcow2_problem_id id;
+};
+
+struct q2_trusted_bitmap {
+	enum qcow2_problem_id whole;
+	bool same_name, foreign_table; /* its table's clusters are not its alone */
+	uint32_t tail_entry;           /* whose bits past the end are set; UINT32_MAX: none */
+	uint64_t last_data;            /* of the last entry that the disk needs; 0: none */
+};
+
+struct q2_bitmap_trust {
+	struct qcow2_image *image;
+	const struct qcow2_geometry *geometry;
+	struct q2_vector claims;  /* by cluster, once they are judged */
+	struct q2_vector faults;  /* by bitmap and entry, once they are judged */
+	struct q2_vector bitmaps; /* by index */
+	enum qcow2_problem_id directory;
+	bool refcounts_low, others_sound;
+	bool incomplete; /* not all claims are known: nothing is believed */
+	bool duplicate;  /* there are several extensions that differ */
+};
+
+/* Orders faults by bitmap, entry and kind, for qsort() and for searches. */
+int q2_by_claimant(const void *left, const void *right);
+
+/* Nothing claimed yet; NULL if memory is short. */
+struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image);
+
+struct q2_trusted_bitmap *q2_claims_bitmap(const struct q2_bitmap_trust *trust, uint64_t index);
+
+/* Notes that somebody uses [offset, offset + size), as far as the file has it. */
+int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset_bytes, uint64_t size_bytes,
+		  struct q2_claimant who, struct qcow2_error *err);
+
+/* Notes that an entry cannot be believed. */
+int q2_claims_fault(struct q2_bitmap_trust *trust, struct q2_claimant who, enum qcow2_problem_id id,
+		    struct qcow2_error *err);
+
+/* Once all is noted: finds the faults of clusters. */
+int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err);
+
+#endif

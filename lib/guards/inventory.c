@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* See inventory.h. */
+#include "guards/inventory.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "format/extension_kind.h"
+
+#define ITEMS_MOST ((size_t)1 << 20)
+
+/* ---- lists ---- */
+
+static void init(struct q2_items *items)
+{
+	q2_vector_init(&items->list, sizeof(struct q2_item), ITEMS_MOST);
+	q2_name_set_init(&items->first, ITEMS_MOST);
+}
+
+static void release(struct q2_items *items)
+{
+	q2_vector_release(&items->list);
+	q2_name_set_release(&items->first);
+}
+
+void q2_inventory_init(struct q2_inventory *inventory, const struct q2_intents *intents, bool after)
+{
+	*inventory = (struct q2_inventory){.intents = intents, .after = after};
+	init(&inventory->extensions);
+	init(&inventory->snapshots);
+	init(&inventory->bitmaps);
+}
+
+void q2_inventory_release(struct q2_inventory *inventory)
+{
+	release(&inventory->extensions);
+	release(&inventory->snapshots);
+	release(&inventory->bitmaps);
+}
+
+struct q2_item *q2_items_at(const struct q2_items *items, uint64_t index)
+{
+	return index < items->list.count ? q2_vector_at(&items->list, (size_t)index) : NULL;
+}
+
+struct q2_item *q2_items_find(const struct q2_items *items, uint64_t hash)
+{
+	return q2_items_at(items, q2_name_set_find(&items->first, hash));
+}
+
+struct q2_item *q2_items_take(struct q2_items *items, uint64_t hash)
+{
+	struct q2_item *first = q2_items_find(items, hash);
+	struct q2_item *taken = first ? q2_items_at(items, first->cursor) : NULL;
+
+	if (taken)
+		first->cursor = taken->next;
+	return taken;
+}
+
+void q2_items_rewind(struct q2_items *items)
+{
+	for (size_t i = 0; i < items->list.count; i++)
+		q2_items_at(items, i)->cursor = i;
+}
+
+/* Adds an item; false if memory is short. What passes the limit is left out. */
+static bool add(struct q2_items *items, struct q2_item item)
+{
+	uint64_t index = items->list.count, first;
+	enum qcow2_error_code code;
+
+	item.next = Q2_NO_ITEM;
+	item.cursor = index;
+	code = q2_vector_push(&items->list, &item);
+	if (code != QCOW2_ERROR_NONE)
+		return code == QCOW2_ERROR_LIMIT;
+	return q2_name_set_insert(&items->first, item.hash, index, &first) != QCOW2_ERROR_MEMORY;
+}
+
+/*
+ * Links the items of one hash, in their order. Done once all are there: going backwards, each
+ * finds the one behind it without a walk along the chain, which may be as long as the list.
+ */
+static bool chain(struct q2_items *items)
+{
+	struct q2_name_set behind;
+	bool done = true;
+
+	q2_name_set_init(&behind, ITEMS_MOST);
+	for (size_t i = items->list.count; i-- > 0 && done;) {
+		struct q2_item *item = q2_items_at(items, i), *last;
+		uint64_t known;
+
+		/* The set holds the last of each hash; its cursor leads to the one found before. */
+		done = q2_name_set_insert(&behind, item->hash, i, &known) != QCOW2_ERROR_MEMORY;
+		if (!done || known == Q2_NAME_SET_NEW)
+			continue;
+		last = q2_items_at(items, known);
+		item->next = last->cursor;
+		last->cursor = i;
+	}
+	q2_name_set_release(&behind);
+	q2_items_rewind(items);
+	return done;
+}
+
+/* ---- what things are called ---- */
+
+static uint64_t hash_as(const struct q2_hash_key *key, uint64_t kind, struct qcow2_bytes bytes)
+{
+	const struct q2_hash_key own = {key->low ^ kind, key->high};
+
+	return q2_hash(&own, bytes);
+}
+
+uint64_t q2_inventory_extension(const struct q2_inventory *inventory,
+				const struct qcow2_extension *extension)
+{
+	struct qcow2_bytes data = extension->data;
+
+	/* What is known is compared by what it means; of the rest, nobody knows what may change. */
+	if (q2_extension_kind(extension->header.magic))
+		data.size = 0;
+	return hash_as(&inventory->intents->key, extension->header.magic, data);
+}
+
+uint64_t q2_inventory_snapshot(const struct q2_inventory *inventory,
+			       const struct qcow2_snapshot *snapshot)
+{
+	const struct q2_hash_key *key = &inventory->intents->key;
+	uint64_t pair[2] = {hash_as(key, 1, snapshot->id), hash_as(key, 2, snapshot->name)};
+
+	return hash_as(key, 3, (struct qcow2_bytes){(uint8_t *)pair, sizeof(pair)});
+}
+
+/* ---- going through an image ---- */
+
+static bool take_extensions(struct q2_inventory *inventory, const struct qcow2_image *image)
+{
+	struct qcow2_extension extension;
+	struct qcow2_extensions it;
+
+	qcow2_extensions_begin(image, &it);
+	while (qcow2_extensions_next(&it, &extension)) {
+		uint64_t hash = q2_inventory_extension(inventory, &extension);
+
+		if (!add(&inventory->extensions, (struct q2_item){.hash = hash,
+								  .old_hash = hash,
+								  .size = extension.data.size}))
+			return false;
+	}
+	return chain(&inventory->extensions);
+}
+
+/* Whether an error is about the image, which then has no more of what was looked for. */
+static bool ends(const struct qcow2_error *err)
+{
+	return err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY;
+}
+
+static int take_snapshots(struct q2_inventory *inventory, const struct qcow2_image *image,
+			  struct qcow2_error *err)
+{
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_snapshot snapshot;
+	bool memory = true;
+	int more;
+
+	if (qcow2_snapshots_open(image, &snapshots, err))
+		return ends(err) ? 0 : -1;
+	while (memory && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
+	       !snapshot.cut && inventory->snapshots.list.count < ITEMS_MOST)
+		memory = add(&inventory->snapshots,
+			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot)});
+	qcow2_snapshots_close(snapshots);
+	if (!memory || !chain(&inventory->snapshots))
+		return q2_fail_memory(err);
+	return more < 0 && !ends(err) ? -1 : 0;
+}
+
+static int take_bitmaps(struct q2_inventory *inventory, const struct qcow2_image *image,
+			struct qcow2_error *err)
+{
+	const struct q2_intents *intents = inventory->intents;
+	const struct q2_hash_key *key = &intents->key;
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	bool memory = true;
+	int more;
+
+	if (qcow2_bitmaps_open(image, &bitmaps, err))
+		return ends(err) ? 0 : -1;
+	while (memory && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0 && !bitmap.cut &&
+	       inventory->bitmaps.list.count < ITEMS_MOST)
+		memory = add(
+			&inventory->bitmaps,
+			(struct q2_item){.hash = q2_hash_bitmap(key, bitmap.name),
+					 .old_hash = inventory->after
+							     ? q2_name_before(intents, bitmap.name)
+							     : q2_hash_bitmap(key, bitmap.name),
+					 .entry = bitmap.entry});
+	qcow2_bitmaps_close(bitmaps);
+	if (!memory || !chain(&inventory->bitmaps))
+		return q2_fail_memory(err);
+	return more < 0 && !ends(err) ? -1 : 0;
+}
+
+int q2_inventory_take(struct q2_inventory *inventory, const struct qcow2_image *image,
+		      struct qcow2_error *err)
+{
+	inventory->trusts_bitmaps =
+		(qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+	if (!take_extensions(inventory, image))
+		return q2_fail_memory(err);
+	return take_snapshots(inventory, image, err) || take_bitmaps(inventory, image, err) ? -1
+											    : 0;
+}

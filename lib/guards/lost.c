@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guards of what an image has: each extension, name, snapshot and bitmap that is found before the
+ * plan must be found after it, unless the verb was to take it away.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "guards/guards.h"
+#include "plan/plan.h"
+
+/* Header bytes from here on are not known. */
+#define KNOWN_BYTES sizeof(struct qcow2_header)
+
+static const struct qcow2_bytes no_name = {NULL, 0};
+
+static bool is_same(struct qcow2_bytes one, struct qcow2_bytes other)
+{
+	return one.size == other.size &&
+	       (one.size == 0 || memcmp(one.data, other.data, one.size) == 0);
+}
+
+static bool is_extension_intended(const struct q2_trial *trial, uint32_t magic)
+{
+	uint8_t type[4];
+
+	q2_store_be32(type, magic);
+	return q2_is_intended(&trial->plan->intents, QCOW2_INTENT_EXTENSION,
+			      (struct qcow2_bytes){type, sizeof(type)});
+}
+
+/* ---- extensions ---- */
+
+/* What they hold is compared elsewhere; that they are there follows from it. */
+static bool is_told_elsewhere(uint32_t magic)
+{
+	return magic == QCOW2_EXTENSION_BACKING_FORMAT || magic == QCOW2_EXTENSION_DATA_FILE;
+}
+
+static void ask_extension(struct q2_trial *trial, const struct qcow2_extension *extension)
+{
+	uint64_t hash = q2_inventory_extension(&trial->had, extension);
+	const struct q2_item *now = q2_items_take(&trial->has.extensions, hash);
+	uint32_t magic = extension->header.magic;
+	char where[QCOW2_REFUSAL_WHERE], text[64];
+
+	if (extension->cut || is_told_elsewhere(magic) || is_extension_intended(trial, magic))
+		return;
+	/* Names of features may be changed, but not cut off. */
+	if (now && (magic != QCOW2_EXTENSION_FEATURE_NAMES || now->size >= extension->data.size))
+		return;
+	snprintf(where, sizeof(where), "extensions/%" PRIu64, extension->index);
+	snprintf(text, sizeof(text), "extension 0x%08" PRIx32 " of %zu bytes", magic,
+		 extension->data.size);
+	q2_guard_refuse(trial, QCOW2_GUARD_LOST_EXTENSION, where, text, no_name);
+}
+
+static void ask_extensions(struct q2_trial *trial)
+{
+	const struct q2_check_totals *before = &trial->verdict->before;
+	struct qcow2_extension extension;
+	struct qcow2_extensions it;
+
+	/* What is found from a wrong place on was none. */
+	if (before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH] > 0 ||
+	    before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED] > 0)
+		return;
+	qcow2_extensions_begin(trial->before, &it);
+	while (qcow2_extensions_next(&it, &extension))
+		ask_extension(trial, &extension);
+	q2_items_rewind(&trial->has.extensions);
+}
+
+/* ---- names ---- */
+
+/* The data of the first extension of a type that is whole. */
+static struct qcow2_bytes text_of(const struct qcow2_image *image, uint32_t magic)
+{
+	struct qcow2_extension extension;
+
+	if (!qcow2_image_find_extension(image, magic, &extension) || extension.cut)
+		return no_name;
+	return extension.data;
+}
+
+static void ask_backing(struct q2_trial *trial)
+{
+	const struct q2_check_totals *before = &trial->verdict->before;
+	struct qcow2_bytes had = qcow2_image_backing_name(trial->before);
+	struct qcow2_bytes has = qcow2_image_backing_name(trial->after);
+	struct qcow2_bytes format = text_of(trial->before, QCOW2_EXTENSION_BACKING_FORMAT);
+	struct qcow2_bytes now = text_of(trial->after, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool is_named = q2_is_intended(&trial->plan->intents, QCOW2_INTENT_BACKING, has);
+	bool is_meant = is_named || is_extension_intended(trial, QCOW2_EXTENSION_BACKING_FORMAT);
+	bool was_broken = before->by_kind[QCOW2_PROBLEM_BACKING_OFFSET] > 0 ||
+			  before->by_kind[QCOW2_PROBLEM_BACKING_SIZE] > 0;
+
+	if (!is_same(had, has) && !was_broken && !is_named)
+		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FILE, "header/backing_file_offset",
+				had.size > 0 ? "the name now is" : "the name would be",
+				had.size > 0 ? had : has);
+	/* Without a format it is probed, so that the extension may not go while the file stays. */
+	if (has.size > 0 && now.size == 0)
+		is_meant = false;
+	if (format.size > 0 && !is_meant && !is_same(format, now))
+		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
+				"the format now is", format);
+	else if (is_named && has.size > 0 && now.size == 0 && !is_same(had, has))
+		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
+				"the file that would be named is", has);
+}
+
+/* Without the bit, nobody looks for the name. */
+static struct qcow2_bytes data_file_of(const struct qcow2_image *image)
+{
+	if (!(qcow2_image_header(image)->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE))
+		return no_name;
+	return text_of(image, QCOW2_EXTENSION_DATA_FILE);
+}
+
+static void ask_data_file(struct q2_trial *trial)
+{
+	struct qcow2_bytes had = data_file_of(trial->before);
+
+	if (had.size == 0 || is_same(had, data_file_of(trial->after)) ||
+	    is_extension_intended(trial, QCOW2_EXTENSION_DATA_FILE) ||
+	    q2_is_intended(&trial->plan->intents, QCOW2_INTENT_DATA_FILE, no_name))
+		return;
+	q2_guard_refuse(trial, QCOW2_GUARD_DATA_FILE, "extensions", "the name now is", had);
+}
+
+/* The bytes of the header that are not known, without the zeros at their end. */
+static struct qcow2_bytes unknown_of(const struct qcow2_image *image)
+{
+	struct qcow2_bytes first = qcow2_image_first_cluster(image);
+	uint64_t end = qcow2_image_header(image)->header_length;
+
+	if (qcow2_image_header(image)->version < 3 || end > first.size || end <= KNOWN_BYTES)
+		return no_name;
+	while (end > KNOWN_BYTES && first.data[end - 1] == 0)
+		end--;
+	return (struct qcow2_bytes){first.data + KNOWN_BYTES, (size_t)end - KNOWN_BYTES};
+}
+
+static void ask_header_bytes(struct q2_trial *trial)
+{
+	struct qcow2_bytes had = unknown_of(trial->before), has = unknown_of(trial->after);
+
+	if (had.size > 0 && !is_same(had, has) &&
+	    trial->verdict->before.by_kind[QCOW2_PROBLEM_HEADER_LENGTH] == 0)
+		q2_guard_refuse(trial, QCOW2_GUARD_LOST_HEADER_BYTES, "header/header_length", "",
+				no_name);
+}
+
+/* ---- snapshots and bitmaps ---- */
+
+static void lost_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
+{
+	char where[QCOW2_REFUSAL_WHERE];
+
+	snprintf(where, sizeof(where), "snapshots/%" PRIu64, snapshot->index);
+	q2_guard_refuse(trial, QCOW2_GUARD_LOST_SNAPSHOT, where, "snapshot", snapshot->name);
+}
+
+static int ask_snapshots(struct q2_trial *trial)
+{
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_snapshot snapshot;
+	int more = 1;
+
+	if (trial->had.snapshots.list.count == 0)
+		return 0;
+	if (qcow2_snapshots_open(trial->before, &snapshots, trial->err))
+		return -1;
+	for (size_t i = 0; i < trial->had.snapshots.list.count && more > 0; i++) {
+		more = qcow2_snapshots_next(snapshots, &snapshot, trial->err);
+		if (more > 0 && !q2_items_take(&trial->has.snapshots,
+					       q2_inventory_snapshot(&trial->had, &snapshot)))
+			lost_snapshot(trial, &snapshot);
+	}
+	qcow2_snapshots_close(snapshots);
+	q2_items_rewind(&trial->has.snapshots);
+	return more < 0 ? -1 : 0;
+}
+
+static void ask_bitmap(struct q2_trial *trial, const struct qcow2_bitmap *bitmap)
+{
+	const struct q2_item *item = q2_items_at(&trial->had.bitmaps, bitmap->index);
+	char where[QCOW2_REFUSAL_WHERE];
+
+	if (!item || q2_items_take(&trial->has.bitmaps, item->hash) ||
+	    q2_is_intended(&trial->plan->intents, QCOW2_INTENT_BITMAP_GONE, bitmap->name) ||
+	    is_extension_intended(trial, QCOW2_EXTENSION_BITMAPS))
+		return;
+	snprintf(where, sizeof(where), "bitmaps/%" PRIu64, bitmap->index);
+	q2_guard_refuse(trial, QCOW2_GUARD_LOST_BITMAP, where, "bitmap", bitmap->name);
+}
+
+static int ask_bitmaps(struct q2_trial *trial)
+{
+	struct qcow2_bitmaps *bitmaps;
+	struct qcow2_bitmap bitmap;
+	int more = 1;
+
+	if (trial->had.bitmaps.list.count == 0)
+		return 0;
+	if (qcow2_bitmaps_open(trial->before, &bitmaps, trial->err))
+		return -1;
+	for (size_t i = 0; i < trial->had.bitmaps.list.count && more > 0; i++) {
+		more = qcow2_bitmaps_next(bitmaps, &bitmap, trial->err);
+		if (more > 0)
+			ask_bitmap(trial, &bitmap);
+	}
+	qcow2_bitmaps_close(bitmaps);
+	q2_items_rewind(&trial->has.bitmaps);
+	return more < 0 ? -1 : 0;
+}
+
+int q2_guards_lost(struct q2_trial *trial)
+{
+	ask_extensions(trial);
+	ask_backing(trial);
+	ask_data_file(trial);
+	ask_header_bytes(trial);
+	return ask_snapshots(trial) || ask_bitmaps(trial) ? -1 : 0;
+}

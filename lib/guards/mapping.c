@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* What guards ask of the tables of the active image. */
+#include "guards/mapping.h"
+
+#include <qcow2/entry.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+/* Errors of the medium or of this program; all others are about the image. */
+static bool is_grave(const struct qcow2_error *err)
+{
+	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
+}
+
+int q2_maps_nothing(const struct qcow2_image *image, bool *nothing, struct qcow2_error *err)
+{
+	const struct qcow2_header *header = qcow2_image_header(image);
+	struct qcow2_table *table;
+	uint64_t there, entry = 0;
+
+	*nothing = false;
+	if (!qcow2_image_geometry(image) || header->nb_snapshots > 0)
+		return 0;
+	if (qcow2_table_new(image, &table, err))
+		return -1;
+	there = qcow2_table_begin(table, header->l1_table_offset, header->l1_size);
+	*nothing = there == header->l1_size;
+	for (uint64_t i = 0; i < there && *nothing; i++)
+		*nothing = qcow2_table_entry(table, i, &entry, err) == 0 && entry == 0;
+	qcow2_table_free(table);
+	return 0;
+}
+
+/* An L2 table, and which guest clusters it maps. */
+struct l2 {
+	const struct qcow2_image *image;
+	const struct qcow2_geometry *geometry;
+	struct qcow2_table *table;
+	uint64_t index, clusters; /* of the table; of the disk */
+};
+
+/* Whether entry i of the table is data at the place that the guest knows it by. */
+static int is_plain(const struct l2 *l2, uint64_t i, bool *plain, struct qcow2_error *err)
+{
+	unsigned words = l2->geometry->l2_entry_bytes / 8;
+	uint64_t guest = (l2->index * l2->geometry->l2_entries + i) << l2->geometry->cluster_bits;
+	const uint64_t all = QCOW2_ENTRY_MASK(l2_subclusters, allocated);
+	uint64_t entry, subclusters = all;
+	struct qcow2_l2_entry fields;
+
+	if (qcow2_table_entry(l2->table, i * words, &entry, err) ||
+	    (words > 1 && qcow2_table_entry(l2->table, i * words + 1, &subclusters, err)))
+		return -1;
+	fields = qcow2_l2_entry_decode(entry);
+	*plain = qcow2_l2_classify(entry, words > 1, true) == QCOW2_L2_DATA && fields.copied &&
+		 fields.offset == guest && subclusters == all;
+	return 0;
+}
+
+static int is_table_plain(struct l2 *l2, uint64_t offset, bool *plain, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = l2->geometry;
+	uint64_t first = l2->index * geometry->l2_entries, words = geometry->cluster_size_bytes / 8;
+
+	*plain = offset != 0 && qcow2_table_begin(l2->table, offset, words) == words;
+	for (uint64_t i = 0; i < geometry->l2_entries && first + i < l2->clusters && *plain; i++)
+		if (is_plain(l2, i, plain, err))
+			return -1;
+	return 0;
+}
+
+static int is_all_plain(struct l2 *l2, struct qcow2_table *l1, bool *plain, struct qcow2_error *err)
+{
+	const struct qcow2_header *header = qcow2_image_header(l2->image);
+	uint64_t needed = l2->geometry->l1_entries_needed, entry;
+
+	*plain = qcow2_table_begin(l1, header->l1_table_offset, header->l1_size) >= needed;
+	for (l2->index = 0; l2->index < needed && *plain; l2->index++)
+		if (qcow2_table_entry(l1, l2->index, &entry, err) ||
+		    is_table_plain(l2, qcow2_l1_entry_decode(entry).offset, plain, err))
+			return -1;
+	return 0;
+}
+
+int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	struct l2 l2 = {.image = image, .geometry = geometry};
+	struct qcow2_table *l1 = NULL;
+	int failed;
+
+	*is_raw = false;
+	if (!geometry || !geometry->data_file || qcow2_image_backing_name(image).size > 0)
+		return 0;
+	l2.clusters = q2_div_ceil_u64(geometry->virtual_size_bytes, geometry->cluster_size_bytes);
+	failed = qcow2_table_new(image, &l1, err) || qcow2_table_new(image, &l2.table, err) ||
+		 is_all_plain(&l2, l1, is_raw, err);
+	qcow2_table_free(l1);
+	qcow2_table_free(l2.table);
+	if (!failed)
+		return 0;
+	*is_raw = false;
+	return is_grave(err) ? -1 : 0;
+}

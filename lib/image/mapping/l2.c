@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Decodes runs of L2 entries. The first entry of a run is judged with all rules; those after it are
+ * only compared with what a continuation has to look like, which is what makes a stream fast.
+ */
+#include "base/bytes.h"
+#include "base/error.h"
+#include "image/mapping/mapping.h"
+
+/* The part of an L2 table that is in memory, from the entry of m->at on. */
+struct piece {
+	const struct qcow2_mapping *m;
+	const uint8_t *bytes;
+	uint64_t entries;
+	unsigned entry_bytes;
+};
+
+static uint64_t load_entry(const struct piece *p, uint64_t index)
+{
+	return q2_load_be64(p->bytes + index * p->entry_bytes);
+}
+
+static uint64_t load_subclusters(const struct piece *p, uint64_t index)
+{
+	return p->entry_bytes == 16 ? q2_load_be64(p->bytes + index * 16 + 8) : 0;
+}
+
+/* Whether all subclusters are of one kind. */
+static bool is_even(uint64_t entry, uint64_t subclusters)
+{
+	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(subclusters);
+
+	return qcow2_l2_is_compressed(entry) ||
+	       ((bits.allocated == 0 || bits.allocated == UINT32_MAX) &&
+		(bits.zeroes == 0 || bits.zeroes == UINT32_MAX));
+}
+
+/*
+ * How many entries continue the run of the first one, itself included: each has to be the one
+ * before it plus step. With a step, `most` entries keep inside the file and within the bits of an
+ * offset.
+ */
+static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
+{
+	uint64_t entry = load_entry(p, 0), count = 1;
+	const uint64_t subclusters = load_subclusters(p, 0);
+	const uint64_t last = p->entries < most ? p->entries : most;
+
+	if (p->entry_bytes == 8) {
+		for (; count < last; count++)
+			if (q2_load_be64(p->bytes + count * 8) != (entry += step))
+				break;
+		return count;
+	}
+	for (; count < last; count++)
+		if (load_entry(p, count) != (entry += step) ||
+		    load_subclusters(p, count) != subclusters)
+			break;
+	return count;
+}
+
+/* How many entries of the piece are one run with the first one, which was judged. */
+static uint64_t run_entries(const struct piece *p, const struct qcow2_mapping_extent *run)
+{
+	const struct qcow2_geometry *geometry = &p->m->image->geometry;
+	uint64_t end = geometry->file_size_bytes;
+
+	if (run->kind == QCOW2_L2_COMPRESSED || run->kind == QCOW2_L2_INVALID)
+		return 1;
+	if (!q2_mapping_is_placed(run))
+		return count_alike(p, 0, UINT64_MAX);
+	if (geometry->data_file)
+		end = QCOW2_ENTRY_MASK(l2_entry, offset) + 512;
+	return count_alike(p, geometry->cluster_size_bytes,
+			   ((end - 1 - run->host.byte) >> geometry->cluster_bits) + 1);
+}
+
+/* Makes host and host_bytes, which are of the cluster's start, those of the run. */
+static void place_run(const struct qcow2_mapping *m, struct qcow2_mapping_extent *run)
+{
+	if (!q2_mapping_is_placed(run))
+		return;
+	run->host.byte += m->at & (m->image->geometry.cluster_size_bytes - 1);
+	run->host_bytes = run->length_bytes;
+}
+
+/*
+ * A run of subclusters within the cluster of m->at; e is the first one, already judged. Returns how
+ * many entries it passes: 1, or 0 if more subclusters follow.
+ */
+static uint64_t find_subclusters(const struct qcow2_mapping *m, const struct q2_mapping_entry *e,
+				 struct qcow2_mapping_extent *run)
+{
+	const unsigned bits = m->image->geometry.cluster_bits - 5;
+	uint64_t left = m->end - e->guest_byte;
+	unsigned end = e->subcluster + 1;
+
+	while (end < 32 && qcow2_subcluster_classify(e->entry, e->subclusters, end,
+						     m->image->geometry.data_file) == run->kind)
+		end++;
+	if (left > (uint64_t)end << bits)
+		left = (uint64_t)end << bits;
+	run->length_bytes = e->guest_byte + left - m->at;
+	return end == 32;
+}
+
+/* Judges the first entry of a piece and finds its run. Returns how many entries were passed. */
+static uint64_t find_run(const struct piece *p, struct qcow2_mapping_extent *run)
+{
+	const struct qcow2_mapping *m = p->m;
+	const struct qcow2_geometry *geometry = &m->image->geometry;
+	const uint64_t into = m->at & (geometry->cluster_size_bytes - 1);
+	struct q2_mapping_entry e = {
+		.entry = load_entry(p, 0),
+		.subclusters = load_subclusters(p, 0),
+		.guest_byte = m->at - into,
+	};
+	uint64_t count;
+
+	if (geometry->extended_l2)
+		e.subcluster = (unsigned)(into >> (geometry->cluster_bits - 5));
+	run->entry = e.entry;
+	run->subclusters = e.subclusters;
+	q2_mapping_judge(m->image, &e, run);
+	if (geometry->extended_l2 && run->kind != QCOW2_L2_INVALID &&
+	    !is_even(e.entry, e.subclusters)) {
+		count = find_subclusters(m, &e, run);
+	} else {
+		count = run_entries(p, run);
+		q2_mapping_run_to(m, q2_mapping_cluster(m) + count, run);
+	}
+	place_run(m, run);
+	return count;
+}
+
+static struct q2_mapping_uniform *remembered(struct qcow2_mapping *m, uint64_t table)
+{
+	return &m->uniform[(table >> m->image->geometry.cluster_bits) % Q2_MAPPING_UNIFORM];
+}
+
+/*
+ * Follows whether all entries of a table are the same and say the same of any guest cluster, as
+ * long as the table is gone through from its first entry on. The run starts at entry `first` and
+ * passes `count` entries. An invalid entry may be valid elsewhere, where a data file is concerned.
+ */
+static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_mapping_extent *run,
+		   uint64_t first, uint64_t count)
+{
+	struct q2_mapping_uniform *same = &m->same;
+	const uint64_t entries = UINT64_C(1) << m->l2_bits;
+	const uint64_t into = m->at & (m->image->geometry.cluster_size_bytes - 1);
+
+	if (run->host.byte != QCOW2_NO_OFFSET || run->kind == QCOW2_L2_INVALID)
+		same->table = 0;
+	else if (first == 0 && into == 0)
+		*same = (struct q2_mapping_uniform){table, run->entry, run->subclusters, run->kind};
+	else if (same->table != table || same->entry != run->entry ||
+		 same->subclusters != run->subclusters)
+		same->table = 0;
+	if (same->table == table && count > 0 && first + count >= entries)
+		*remembered(m, table) = *same;
+	else if (count == 0)
+		same->table = 0;
+}
+
+/* Charges entries to the limit on what is decoded, see mapping.h. */
+static int charge(struct qcow2_mapping *m, uint64_t table, uint64_t bytes, struct qcow2_error *err)
+{
+	if (bytes > m->limit_bytes)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, table,
+			       "the L1 table leads to the same L2 tables too often");
+	m->limit_bytes -= bytes;
+	return 0;
+}
+
+static void begin_table(struct qcow2_mapping *m, uint64_t table)
+{
+	if (m->l2_window_table == table)
+		return;
+	m->l2_window_table = table;
+	q2_window_begin(&m->l2_window, table, table + m->image->geometry.cluster_size_bytes);
+}
+
+int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_mapping_extent *run,
+		       struct qcow2_error *err)
+{
+	const struct q2_mapping_uniform *known = remembered(m, table);
+	const unsigned entry_bytes = m->image->geometry.l2_entry_bytes;
+	const uint64_t entries = UINT64_C(1) << m->l2_bits;
+	const uint64_t cluster = q2_mapping_cluster(m), first = cluster & (entries - 1);
+	struct q2_mapping_glance glance;
+	uint64_t count;
+
+	run->entry_at.byte = table + first * entry_bytes;
+	run->entry = 0;
+	if (known->table == table) {
+		run->entry = known->entry;
+		run->subclusters = known->subclusters;
+		run->kind = known->kind;
+		q2_mapping_run_to(m, cluster - first + entries, run);
+		return 0;
+	}
+	begin_table(m, table);
+	if (q2_mapping_look(&m->l2_window, run->entry_at.byte, entry_bytes, &glance, err))
+		return -1;
+	if (glance.hole_bytes > 0) {
+		count = glance.hole_bytes / entry_bytes;
+		q2_mapping_run_to(m, cluster + count, run);
+	} else {
+		count = find_run(&(struct piece){m, glance.bytes.data,
+						 glance.bytes.size / entry_bytes, entry_bytes},
+				 run);
+		if (charge(m, table, count * entry_bytes, err))
+			return -1;
+	}
+	follow(m, table, run, first, count);
+	return 0;
+}

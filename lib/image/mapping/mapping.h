@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream of guest extents as the files of this folder see it: stream.c drives and joins, l1.c
+ * finds the L2 table of a place, l2.c decodes runs of its entries, judge.c says what an entry means,
+ * look.c shows parts of tables.
+ *
+ * Units: m->at and m->end are bytes of the guest. In between, everything counts in clusters of the
+ * guest (at most 2^55) or in entries of a table (at most 2^32), so that no product overflows.
+ */
+#ifndef Q2_IMAGE_MAPPING_MAPPING_H
+#define Q2_IMAGE_MAPPING_MAPPING_H
+
+#include "image/internal.h"
+
+#include <qcow2/mapping.h>
+
+/* So many L2 tables are remembered that are of one kind throughout; a power of two. */
+#define Q2_MAPPING_UNIFORM 1024
+
+/* An L2 table all of whose entries are the same, and are unallocated or zero without a place. */
+struct q2_mapping_uniform {
+	uint64_t table; /* its host offset; 0: none, since the header is there */
+	uint64_t entry, subclusters;
+	enum qcow2_l2_kind kind;
+};
+
+/* The L1 table that a stream follows. */
+struct q2_mapping_l1 {
+	uint64_t offset_bytes;
+	uint64_t claimed; /* entries that the header or the snapshot claims */
+	uint64_t stored;  /* entries that can be read, at most claimed */
+	/* The problem of the entries that cannot be read. */
+	enum qcow2_problem_id lost;
+};
+
+struct qcow2_mapping {
+	const struct qcow2_image *image;
+	struct q2_mapping_l1 l1;
+	struct q2_window l1_window, l2_window;
+	uint64_t l2_window_table; /* the table that l2_window shows, or QCOW2_NO_OFFSET */
+	unsigned l2_bits;         /* the binary logarithm of the entries of an L2 table */
+	uint64_t size_bytes;
+	uint64_t at, end;                    /* [at, end) of the disk has not been looked at */
+	uint64_t limit_bytes;                /* of L2 entries that may still be decoded */
+	struct qcow2_mapping_extent pending; /* may still grow; length_bytes 0: there is none */
+	struct qcow2_mapping_extent told;    /* what qcow2_mapping_next() has given out */
+	/* Whether the table that is gone through has been of one kind from its first entry on. */
+	struct q2_mapping_uniform same;
+	struct q2_mapping_uniform uniform[Q2_MAPPING_UNIFORM];
+};
+
+/*
+ * Finds what is at m->at: fills *run, whose length_bytes is at least 1 and does not pass m->end.
+ * The extent may go on behind the run. Returns 0, or -1 with *err filled.
+ */
+int q2_mapping_find(struct qcow2_mapping *m, struct qcow2_mapping_extent *run,
+		    struct qcow2_error *err);
+
+/* The same within the L2 table at host offset `table`, which is aligned and inside the file. */
+int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_mapping_extent *run,
+		       struct qcow2_error *err);
+
+/* An L2 entry and what it is about. */
+struct q2_mapping_entry {
+	uint64_t entry, subclusters;
+	uint64_t guest_byte; /* the first byte of its cluster */
+	unsigned subcluster; /* the subcluster that is asked for; 0 without extended entries */
+};
+
+/*
+ * Says what an entry means for the subcluster: fills kind, problem, host and host_bytes of *out.
+ * host is that of the cluster's first byte, and host_bytes the cluster size or that of compressed
+ * data.
+ */
+void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_entry *entry,
+		      struct qcow2_mapping_extent *out);
+
+/* Whether each byte of an extent has its own place in the file. */
+static inline bool q2_mapping_is_placed(const struct qcow2_mapping_extent *extent)
+{
+	return extent->host.byte != QCOW2_NO_OFFSET && extent->kind != QCOW2_L2_COMPRESSED;
+}
+
+/* The number of the guest cluster that holds m->at. */
+static inline uint64_t q2_mapping_cluster(const struct qcow2_mapping *m)
+{
+	return m->at >> m->image->geometry.cluster_bits;
+}
+
+/* Lets a run that starts at m->at go on to the start of a cluster, or to m->end before that. */
+static inline void q2_mapping_run_to(const struct qcow2_mapping *m, uint64_t cluster,
+				     struct qcow2_mapping_extent *run)
+{
+	unsigned bits = m->image->geometry.cluster_bits;
+	uint64_t last = (m->end - 1) >> bits;
+
+	run->length_bytes = (cluster > last ? m->end : cluster << bits) - m->at;
+}
+
+/* What a table has from a place on. */
+struct q2_mapping_glance {
+	struct qcow2_bytes bytes; /* of the table, whole entries, as many as can be seen at once */
+	uint64_t hole_bytes;      /* or so many bytes of zeros that are not stored */
+};
+
+/*
+ * Looks at the table that a window shows, from host offset `offset` on, at which the table is not
+ * over. Fills either bytes or hole_bytes, with one entry of entry_bytes or more. Returns 0, or -1
+ * with *err filled.
+ */
+int q2_mapping_look(struct q2_window *window, uint64_t offset, size_t entry_bytes,
+		    struct q2_mapping_glance *out, struct qcow2_error *err);
+
+#endif

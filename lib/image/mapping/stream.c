@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The stream of guest extents: opens it over an L1 table, and joins runs to extents. */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "image/mapping/mapping.h"
+
+#define L1_WINDOW_BYTES ((size_t)64 * 1024)
+#define L2_WINDOW_BYTES ((size_t)128 * 1024)
+
+/* A file system that compresses stores less than it gives back, tables of numbers above all. */
+#define LIMIT_FACTOR 16
+#define LIMIT_SLACK  (UINT64_C(64) << 20)
+
+static void renew_limit(struct qcow2_mapping *m)
+{
+	uint64_t stored = qcow2_source_allocated_bytes(m->image->source);
+
+	m->limit_bytes = stored > (UINT64_MAX - LIMIT_SLACK) / LIMIT_FACTOR
+				 ? UINT64_MAX
+				 : stored * LIMIT_FACTOR + LIMIT_SLACK;
+}
+
+/* Finds out how much of the L1 table there is. */
+static void measure_l1(struct qcow2_mapping *m, enum qcow2_problem_id unaligned)
+{
+	const uint64_t offset = m->l1.offset_bytes;
+	const uint64_t end = q2_image_readable_end(m->image);
+
+	if (offset % m->image->geometry.cluster_size_bytes != 0) {
+		m->l1.lost = unaligned;
+	} else if (offset < m->image->geometry.file_size_bytes) {
+		m->l1.stored = (end - offset) / 8;
+		if (m->l1.stored > m->l1.claimed)
+			m->l1.stored = m->l1.claimed;
+	}
+	q2_window_begin(&m->l1_window, offset, offset + m->l1.stored * 8);
+}
+
+/* A stream without its L1 table yet; NULL with *err filled. */
+static struct qcow2_mapping *make(const struct qcow2_image *image, uint64_t size_bytes,
+				  struct qcow2_error *err)
+{
+	struct qcow2_mapping *m = q2_alloc(sizeof(*m));
+
+	if (!m) {
+		q2_fail_memory(err);
+		return NULL;
+	}
+	m->image = image;
+	m->size_bytes = size_bytes;
+	m->l2_window_table = QCOW2_NO_OFFSET;
+	while (UINT64_C(1) << m->l2_bits < image->geometry.l2_entries)
+		m->l2_bits++;
+	if (!q2_window_init(&m->l1_window, image, L1_WINDOW_BYTES) ||
+	    !q2_window_init(&m->l2_window, image, L2_WINDOW_BYTES)) {
+		qcow2_mapping_close(m);
+		q2_fail_memory(err);
+		return NULL;
+	}
+	qcow2_mapping_seek(m, (struct qcow2_guest){0}, UINT64_MAX);
+	return m;
+}
+
+static int fail_insane(struct qcow2_error *err)
+{
+	return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET, "the cluster size is not known");
+}
+
+int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **out,
+		       struct qcow2_error *err)
+{
+	struct qcow2_mapping *m;
+
+	if (!image->sane)
+		return fail_insane(err);
+	m = make(image, image->geometry.virtual_size_bytes, err);
+	if (!m)
+		return -1;
+	m->l1 = (struct q2_mapping_l1){.offset_bytes = image->header.l1_table_offset,
+				       .claimed = image->header.l1_size,
+				       .lost = QCOW2_PROBLEM_L1_BEYOND_END};
+	measure_l1(m, QCOW2_PROBLEM_L1_OFFSET_UNALIGNED);
+	*out = m;
+	return 0;
+}
+
+/* Finds a snapshot by its index. */
+static int find_snapshot(const struct qcow2_image *image, uint64_t index,
+			 struct qcow2_snapshot *out, struct qcow2_error *err)
+{
+	struct qcow2_snapshots *snapshots;
+	int more;
+
+	if (qcow2_snapshots_open(image, &snapshots, err))
+		return -1;
+	do {
+		more = qcow2_snapshots_next(snapshots, out, err);
+	} while (more > 0 && out->index < index);
+	qcow2_snapshots_close(snapshots);
+	if (more < 0)
+		return -1;
+	if (more == 0)
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there is no snapshot with index %llu", (unsigned long long)index);
+	if (out->cut)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, out->offset_bytes,
+			       "the snapshot's entry is cut off by the end of the file");
+	return 0;
+}
+
+int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
+				struct qcow2_mapping **out, struct qcow2_error *err)
+{
+	struct qcow2_snapshot snapshot;
+	struct qcow2_mapping *m;
+
+	if (!image->sane)
+		return fail_insane(err);
+	if (find_snapshot(image, index, &snapshot, err))
+		return -1;
+	m = make(image, snapshot.disk_size_bytes, err);
+	if (!m)
+		return -1;
+	m->l1 = (struct q2_mapping_l1){.offset_bytes = snapshot.header.l1_table_offset,
+				       .claimed = snapshot.header.l1_size,
+				       .lost = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END};
+	measure_l1(m, QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
+	*out = m;
+	return 0;
+}
+
+uint64_t qcow2_mapping_size_bytes(const struct qcow2_mapping *mapping)
+{
+	return mapping->size_bytes;
+}
+
+void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
+			uint64_t length_bytes)
+{
+	const uint64_t size = mapping->size_bytes;
+
+	mapping->at = start.byte < size ? start.byte : size;
+	mapping->end = length_bytes < size - mapping->at ? mapping->at + length_bytes : size;
+	mapping->pending.length_bytes = 0;
+	mapping->same.table = 0;
+	renew_limit(mapping);
+}
+
+/* Whether a run goes on where an extent ends, without a difference. */
+static bool joins(const struct qcow2_mapping_extent *extent, const struct qcow2_mapping_extent *run)
+{
+	if (extent->kind != run->kind || extent->kind == QCOW2_L2_COMPRESSED)
+		return false;
+	if (extent->kind == QCOW2_L2_INVALID)
+		return extent->problem == run->problem;
+	if (!q2_mapping_is_placed(extent))
+		return run->host.byte == QCOW2_NO_OFFSET;
+	return extent->host.byte + extent->host_bytes == run->host.byte;
+}
+
+/* Gives out the pending extent, and lets next be pending. Returns whether there was one. */
+static int tell(struct qcow2_mapping *m, const struct qcow2_mapping_extent *next)
+{
+	m->told = m->pending;
+	m->pending = *next;
+	return m->told.length_bytes > 0;
+}
+
+int qcow2_mapping_next(struct qcow2_mapping *mapping, const struct qcow2_mapping_extent **out,
+		       struct qcow2_error *err)
+{
+	static const struct qcow2_mapping_extent nothing;
+	struct qcow2_mapping_extent *pending = &mapping->pending;
+
+	*out = &mapping->told;
+	while (mapping->at < mapping->end) {
+		struct qcow2_mapping_extent run;
+
+		/* What was found before the fault is told first; the next call meets it again. */
+		if (q2_mapping_find(mapping, &run, err))
+			return tell(mapping, &nothing) ? 1 : -1;
+		mapping->at += run.length_bytes;
+		if (pending->length_bytes > 0 && joins(pending, &run)) {
+			pending->length_bytes += run.length_bytes;
+			pending->host_bytes += run.host_bytes;
+		} else if (tell(mapping, &run)) {
+			return 1;
+		}
+	}
+	return tell(mapping, &nothing);
+}
+
+void qcow2_mapping_close(struct qcow2_mapping *mapping)
+{
+	if (!mapping)
+		return;
+	q2_window_release(&mapping->l1_window);
+	q2_window_release(&mapping->l2_window);
+	q2_free(mapping);
+}
+
+const char *qcow2_l2_kind_name(enum qcow2_l2_kind kind)
+{
+	static const char *const names[] = {
+		[QCOW2_L2_UNALLOCATED] = "unallocated",       [QCOW2_L2_ZERO] = "zero",
+		[QCOW2_L2_ZERO_ALLOCATED] = "zero-allocated", [QCOW2_L2_DATA] = "data",
+		[QCOW2_L2_COMPRESSED] = "compressed",         [QCOW2_L2_INVALID] = "invalid",
+	};
+
+	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : NULL;
+}

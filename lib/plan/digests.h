@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Digests of the metadata of the image before and after a plan. An undo file stores them; they are
+ * how an undo recognises the image that the change left.
+ */
+#ifndef Q2_PLAN_DIGESTS_H
+#define Q2_PLAN_DIGESTS_H
+
+#include "check/check.h"
+#include "plan/plan.h"
+
+/*
+ * Makes plan->digests those of the plan as it is now, with a check before and a check after if
+ * qcow2_plan_judge() has not found them already. An image that cannot be checked has no digest,
+ * which is no error. Errors: QCOW2_ERROR_MEMORY.
+ */
+int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err);
+
+/* Takes the digests from the results of two checks that were asked for them. */
+void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			  const struct q2_check_totals *after);
+
+/*
+ * Checks `source` for its digest. totals->sum.has_digest is false if the source is no image, or one
+ * that cannot be checked. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ */
+int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
+		       struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest extents one by one: tables that are missing, short or bad, snapshots, the largest disks; and
+ * what hostile images may cost.
+ */
+#include "mapping_fixture.h"
+
+/* ---- single extents ---- */
+
+/* The next extent is of that kind and length. */
+static const struct qcow2_mapping_extent *expect(struct qcow2_mapping *mapping,
+						 enum qcow2_l2_kind kind, uint64_t length)
+{
+	const struct qcow2_mapping_extent *extent;
+
+	assert_int_equal(qcow2_mapping_next(mapping, &extent, &err), 1);
+	assert_int_equal(extent->kind, kind);
+	assert_true(extent->length_bytes == length);
+	return extent;
+}
+
+static void expect_problem(struct qcow2_mapping *mapping, unsigned problem, uint64_t length)
+{
+	assert_int_equal(expect(mapping, QCOW2_L2_INVALID, length)->problem, problem);
+}
+
+static void expect_end(struct qcow2_mapping *mapping)
+{
+	const struct qcow2_mapping_extent *extent;
+
+	assert_int_equal(qcow2_mapping_next(mapping, &extent, &err), 0);
+	qcow2_mapping_close(mapping);
+}
+
+#define PER_TABLE ((uint64_t)BYTES / 8 * BYTES)
+
+static void short_l1(void **state)
+{
+	struct qcow2_mapping *mapping;
+
+	(void)state;
+	put_form(&forms[1], PER_TABLE * 3 + 100, 1);
+	put_be(bytes + L1_AT, 8, TABLES_AT);
+	put_be(bytes + TABLES_AT, 8, 0x10000);
+	/* The second entry is not part of the table. */
+	put_be(bytes + L1_AT + 8, 8, TABLES_AT);
+	mapping = open_mapping();
+	assert_true(expect(mapping, QCOW2_L2_DATA, BYTES)->host.byte == 0x10000);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE * 3 + 100 - BYTES);
+	expect_end(mapping);
+	put_be(bytes + 36, 4, 0);
+	mapping = open_mapping();
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE * 3 + 100);
+	expect_end(mapping);
+	put_be(bytes + 24, 8, 0);
+	expect_end(open_mapping());
+}
+
+static void bad_l1(void **state)
+{
+	struct qcow2_mapping *mapping;
+
+	(void)state;
+	put_form(&forms[1], PER_TABLE * 200, 100);
+	put_be(bytes + 40, 8, L1_AT + 8);
+	mapping = open_mapping();
+	expect_problem(mapping, QCOW2_PROBLEM_L1_OFFSET_UNALIGNED, PER_TABLE * 100);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE * 100);
+	expect_end(mapping);
+	/* The file ends with the table's first cluster, of 64 entries, that end in the middle. */
+	put_be(bytes + 40, 8, L1_AT);
+	open_bytes(L1_AT + 100);
+	assert_int_equal(qcow2_mapping_open(image, &mapping, &err), 0);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE * 64);
+	expect_problem(mapping, QCOW2_PROBLEM_L1_BEYOND_END, PER_TABLE * 36);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE * 100);
+	expect_end(mapping);
+	put_be(bytes + 40, 8, 1 << 30);
+	put_be(bytes + 36, 4, UINT32_MAX);
+	mapping = open_mapping();
+	expect_problem(mapping, QCOW2_PROBLEM_L1_BEYOND_END, PER_TABLE * 200);
+	expect_end(mapping);
+	/* No cluster size, no mapping. */
+	put_be(bytes + 20, 4, 77);
+	open_bytes(sizeof(bytes));
+	assert_int_equal(qcow2_mapping_open(image, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+}
+
+static void bad_tables(void **state)
+{
+	struct qcow2_mapping *mapping;
+
+	(void)state;
+	put_be(bytes + 20, 4, 10);
+	put_form(&forms[1], 128 * 1024 * 4, 4);
+	put_be(bytes + L1_AT, 8, TABLES_AT + 512);
+	put_be(bytes + L1_AT + 8, 8, TABLES_AT + 1536);
+	put_be(bytes + L1_AT + 16, 8, STORED);
+	put_be(bytes + L1_AT + 24, 8, TABLES_AT);
+	put_be(bytes + TABLES_AT, 8, 0x10200);
+	put_be(bytes + TABLES_AT + 8, 8, 0x10201);
+	put_be(bytes + TABLES_AT + 16, 8, 0x10400);
+	mapping = open_mapping();
+	expect_problem(mapping, QCOW2_PROBLEM_L2_TABLE_UNALIGNED, 2 * 128 * 1024);
+	expect_problem(mapping, QCOW2_PROBLEM_L2_TABLE_BEYOND_END, 128 * 1024);
+	expect_problem(mapping, QCOW2_PROBLEM_DATA_UNALIGNED, 2048);
+	expect(mapping, QCOW2_L2_DATA, 1024);
+	expect(mapping, QCOW2_L2_UNALLOCATED, 125 * 1024);
+	expect_end(mapping);
+}
+
+/* Disks that end with the numbers. */
+static void largest_disk(void **state)
+{
+	struct qcow2_mapping *mapping;
+
+	(void)state;
+	put_form(&forms[1], UINT64_MAX, 1);
+	put_be(bytes + L1_AT, 8, TABLES_AT);
+	put_be(bytes + TABLES_AT, 8, 0x10000);
+	mapping = open_mapping();
+	expect(mapping, QCOW2_L2_DATA, BYTES);
+	expect(mapping, QCOW2_L2_UNALLOCATED, UINT64_MAX - BYTES);
+	qcow2_mapping_seek(mapping, (struct qcow2_guest){UINT64_MAX - 3}, UINT64_MAX);
+	expect(mapping, QCOW2_L2_UNALLOCATED, 3);
+	expect_end(mapping);
+	put_be(bytes + 20, 4, 30);
+	put_be(bytes + 36, 4, UINT32_MAX);
+	mapping = open_mapping();
+	expect_problem(mapping, QCOW2_PROBLEM_L1_OFFSET_UNALIGNED, UINT64_MAX);
+	expect_end(mapping);
+}
+
+static void snapshots(void **state)
+{
+	struct qcow2_mapping *mapping;
+
+	(void)state;
+	put_form(&forms[1], PER_TABLE, 1);
+	put_be(bytes + 60, 4, 3);
+	put_be(bytes + 64, 8, 0x4000);
+	/* The first has a disk of two tables, the second one as large as now, the third one is cut. */
+	put_snapshot(bytes + 0x4000, 1, 1, 16);
+	put_be(bytes + 0x4000, 8, L1_AT + BYTES);
+	put_be(bytes + 0x4008, 4, 2);
+	put_be(bytes + 0x4000 + 48, 8, PER_TABLE * 2);
+	put_snapshot(bytes + 0x4040, 1, 1, 0);
+	put_be(bytes + 0x4040, 8, L1_AT + 8);
+	put_be(bytes + 0x4048, 4, 2);
+	put_snapshot(bytes + 0x4070, 1, 1, UINT32_MAX);
+	put_be(bytes + L1_AT + BYTES + 8, 8, TABLES_AT);
+	put_be(bytes + TABLES_AT, 8, 0x10000);
+	open_bytes(sizeof(bytes));
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), 0);
+	assert_true(qcow2_mapping_size_bytes(mapping) == 2 * PER_TABLE);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE);
+	expect(mapping, QCOW2_L2_DATA, BYTES);
+	expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE - BYTES);
+	expect_end(mapping);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 1, &mapping, &err), 0);
+	expect_problem(mapping, QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET, PER_TABLE);
+	expect_end(mapping);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 2, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 3, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_NOT_FOUND);
+	put_be(bytes + 60, 4, 0);
+	open_bytes(sizeof(bytes));
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_NOT_FOUND);
+}
+
+/* ---- what it costs ---- */
+
+#define BIG_BITS    16
+#define BIG         (UINT64_C(1) << BIG_BITS)
+#define BIG_TABLE   (BIG / 8 * BIG) /* bytes of the disk that one table maps */
+#define BIG_L1_AT   BIG
+#define BIG_ENTRIES (UINT64_C(1) << 20)
+#define BIG_TABLES  (BIG * 200) /* where L2 tables start */
+#define BIG_STORED  400         /* clusters of the file */
+
+/* A file that is made up while it is read: a header, an L1 table, L2 tables. Counts the bytes. */
+struct made_up {
+	uint64_t l1_entries;  /* stored ones, all from the start of the table */
+	uint64_t table_count; /* they lead to so many tables in turn, at BIG_TABLES and up */
+	bool data;            /* tables have one cluster of data */
+	uint64_t read_bytes, holes_asked;
+};
+
+static int read_made_up(void *opaque, uint64_t offset, void *buffer, size_t size)
+{
+	struct made_up *file = opaque;
+	uint8_t *to = buffer;
+
+	file->read_bytes += size;
+	memset(buffer, 0, size);
+	if (offset < BYTES)
+		memcpy(buffer, bytes + offset, size < BYTES - offset ? size : BYTES - offset);
+	for (size_t i = 0; offset >= BIG_L1_AT && offset < BIG_TABLES && i + 8 <= size; i += 8) {
+		uint64_t index = (offset - BIG_L1_AT + i) / 8;
+
+		if (index < file->l1_entries)
+			put_be(to + i, 8, BIG_TABLES + BIG * (index % file->table_count));
+	}
+	if (offset >= BIG_TABLES && file->data && offset % BIG == 0)
+		put_be(to, 8, BIG);
+	return 0;
+}
+
+/* Everything between the stored part of the L1 table and the L2 tables is a hole. */
+static uint64_t hole_made_up(void *opaque, uint64_t offset)
+{
+	struct made_up *file = opaque;
+
+	file->holes_asked++;
+	if (offset >= BIG_L1_AT + file->l1_entries * 8 && offset < BIG_TABLES)
+		return BIG_TABLES;
+	return offset;
+}
+
+static struct qcow2_mapping *open_made_up(struct made_up *file, uint32_t l1_size)
+{
+	const struct qcow2_source_ops ops = {
+		.size = sizeof(ops), .read = read_made_up, .hole_end = hole_made_up};
+	struct qcow2_mapping *mapping;
+
+	put_form(&forms[1], UINT64_MAX, l1_size);
+	put_be(bytes + 20, 4, BIG_BITS);
+	put_be(bytes + 40, 8, BIG_L1_AT);
+	assert_int_equal(qcow2_source_from_ops(&ops, file, BIG * BIG_STORED, &source, &err), 0);
+	assert_int_equal(qcow2_image_open(source, &image, &err), 0);
+	file->read_bytes = file->holes_asked = 0;
+	assert_int_equal(qcow2_mapping_open(image, &mapping, &err), 0);
+	return mapping;
+}
+
+/* A million L1 entries lead to a hundred empty tables: each is read once. */
+static void shared_empty_tables(void **state)
+{
+	struct made_up file = {.l1_entries = BIG_ENTRIES, .table_count = 100};
+	struct qcow2_mapping *mapping = open_made_up(&file, BIG_ENTRIES + 1000);
+
+	(void)state;
+	expect(mapping, QCOW2_L2_UNALLOCATED, UINT64_MAX);
+	expect_end(mapping);
+	assert_true(file.read_bytes <= BIG_ENTRIES * 8 + 100 * BIG + BIG);
+	assert_true(file.holes_asked < 4000);
+}
+
+/* A table that maps data, again and again: a limit ends it. A new range may be looked at. */
+static void shared_data_table(void **state)
+{
+	struct made_up file = {.l1_entries = BIG_ENTRIES, .table_count = 1, .data = true};
+	struct qcow2_mapping *mapping = open_made_up(&file, UINT32_MAX);
+	const struct qcow2_mapping_extent *extent;
+	unsigned extents = 0;
+	int more;
+
+	(void)state;
+	while ((more = qcow2_mapping_next(mapping, &extent, &err)) > 0)
+		extents++;
+	assert_int_equal(more, -1);
+	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	/* A source without a file system says that it stores all of its 400 clusters. */
+	assert_true(extents == 2 * (16 * BIG_STORED + 1024) &&
+		    file.read_bytes < (16 * BIG_STORED + 1200) * BIG);
+	assert_int_equal(qcow2_mapping_next(mapping, &extent, &err), -1);
+	qcow2_mapping_seek(mapping, (struct qcow2_guest){BIG_TABLE * 100000}, 2 * BIG);
+	expect(mapping, QCOW2_L2_DATA, BIG);
+	expect(mapping, QCOW2_L2_UNALLOCATED, BIG);
+	expect_end(mapping);
+}
+
+/* An L1 table of which only the first entry is stored. */
+static void holes(void **state)
+{
+	struct made_up file = {.l1_entries = 1, .table_count = 1, .data = true};
+	struct qcow2_mapping *mapping = open_made_up(&file, 199 * BIG / 8);
+
+	(void)state;
+	expect(mapping, QCOW2_L2_DATA, BIG);
+	expect(mapping, QCOW2_L2_UNALLOCATED, UINT64_MAX - BIG);
+	qcow2_mapping_seek(mapping, (struct qcow2_guest){BIG * 77}, BIG_TABLE * 1000);
+	expect(mapping, QCOW2_L2_UNALLOCATED, BIG_TABLE * 1000);
+	expect_end(mapping);
+	assert_true(file.read_bytes < 5 * BIG && file.holes_asked < 10);
+}
+
+static void kind_names(void **state)
+{
+	(void)state;
+	assert_string_equal(qcow2_l2_kind_name(QCOW2_L2_UNALLOCATED), "unallocated");
+	assert_string_equal(qcow2_l2_kind_name(QCOW2_L2_ZERO_ALLOCATED), "zero-allocated");
+	assert_string_equal(qcow2_l2_kind_name(QCOW2_L2_INVALID), "invalid");
+	assert_null(qcow2_l2_kind_name((enum qcow2_l2_kind)(QCOW2_L2_INVALID + 1)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(short_l1, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_l1, setup, teardown),
+		cmocka_unit_test_setup_teardown(bad_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(largest_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(snapshots, setup, teardown),
+		cmocka_unit_test_setup_teardown(shared_empty_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(shared_data_table, setup, teardown),
+		cmocka_unit_test_setup_teardown(holes, setup, teardown),
+		cmocka_unit_test(kind_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

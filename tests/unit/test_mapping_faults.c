@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A mapping when the system fails it: each allocation and each read once. What was found before the
+ * fault is told first, and a second attempt gives the rest. The leak checker watches.
+ */
+#include "faults.h"
+#include "image_bytes.h"
+
+#include <qcow2/mapping.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define IMAGE_BYTES 0x2000
+
+static char path[] = "/tmp/mapping-faults-XXXXXX";
+static long reads, fail_read;
+
+/* Two L2 tables; a snapshot that has the second one only. */
+static void build(uint8_t *image)
+{
+	put_header(image, 65536);
+	put_be(image + 36, 4, 2);
+	put_be(image + 40, 8, 0x800);
+	put_be(image + 60, 4, 1);
+	put_be(image + 64, 8, 0x1200);
+	put_be(image + 0x800, 8, 0xa00);
+	put_be(image + 0x808, 8, 0xc00);
+	put_be(image + 0xa00, 8, 0x1000);
+	put_be(image + 0xc00, 8, 0x1200);
+	put_be(image + 0xe00, 8, 0xc00);
+	put_snapshot(image + 0x1200, 1, 4, 16);
+	put_be(image + 0x1200, 8, 0xe00);
+	put_be(image + 0x1208, 4, 1);
+	put_be(image + 0x1230, 8, 32768);
+}
+
+static int group_setup(void **state)
+{
+	static uint8_t image[IMAGE_BYTES];
+	int fd = mkstemp(path);
+
+	(void)state;
+	build(image);
+	if (fd < 0 || write(fd, image, sizeof(image)) != (ssize_t)sizeof(image))
+		return -1;
+	return close(fd);
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+static ssize_t count_read(int fd, void *buffer, size_t size, off_t offset)
+{
+	if (++reads == fail_read) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_pread64(fd, buffer, size, offset);
+}
+
+/* Maps the image or its snapshot. A failing stream is asked twice. */
+static int map(bool snapshot, unsigned *extents, struct qcow2_error *err)
+{
+	const struct qcow2_mapping_extent *extent;
+	struct qcow2_mapping *mapping = NULL;
+	struct qcow2_source *source = NULL;
+	struct qcow2_image *image = NULL;
+	int more = -1, failures = 0;
+
+	*extents = 0;
+	if (qcow2_source_open(path, &source, err) == 0 &&
+	    qcow2_image_open(source, &image, err) == 0 &&
+	    (snapshot ? qcow2_mapping_open_snapshot(image, 0, &mapping, err)
+		      : qcow2_mapping_open(image, &mapping, err)) == 0) {
+		while ((more = qcow2_mapping_next(mapping, &extent, err)) != 0 && failures < 2) {
+			*extents += more > 0;
+			failures += more < 0;
+		}
+		more = failures > 0 ? -1 : 0;
+	}
+	qcow2_mapping_close(mapping);
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return more;
+}
+
+static void fail_allocations(bool snapshot)
+{
+	unsigned extents, failed = 0;
+	struct qcow2_error err;
+
+	for (unsigned long at = 1;; at++) {
+		int result;
+
+		faults_fail_allocation = at;
+		result = map(snapshot, &extents, &err);
+		if (faults_fail_allocation > 0) {
+			faults_fail_allocation = 0;
+			assert_int_equal(result, 0);
+			break;
+		}
+		assert_int_equal(result, -1);
+		assert_int_equal(err.code, QCOW2_ERROR_MEMORY);
+		failed++;
+	}
+	assert_true(failed >= 5);
+}
+
+static void allocations(void **state)
+{
+	(void)state;
+	fail_allocations(false);
+	fail_allocations(true);
+}
+
+static void fail_reads(bool snapshot, unsigned whole)
+{
+	unsigned extents, failed = 0;
+	struct qcow2_error err;
+	long count;
+
+	faults_pread = count_read;
+	fail_read = reads = 0;
+	assert_int_equal(map(snapshot, &extents, &err), 0);
+	assert_true(extents == whole);
+	count = reads;
+	for (fail_read = 1; fail_read <= count; fail_read++) {
+		reads = 0;
+		/* A fault that is gone when the next call meets it again does not count. */
+		if (map(snapshot, &extents, &err)) {
+			assert_int_equal(err.code, QCOW2_ERROR_IO);
+			failed++;
+		}
+		assert_true(extents == 0 || extents >= whole);
+	}
+	faults_pread = NULL;
+	assert_true(failed >= 2);
+	assert_true(count >= 4);
+}
+
+static void failing_reads(void **state)
+{
+	(void)state;
+	fail_reads(false, 4);
+	fail_reads(true, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(allocations),
+		cmocka_unit_test(failing_reads),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
