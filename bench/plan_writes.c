@@ -59,10 +59,12 @@ static void plan_all(struct qcow2_plan *plan)
 /* Seconds of planning, and of saving and applying. */
 static void edit(const char *path, const char *undo, double seconds[2])
 {
-	const struct qcow2_apply_options how = {.size = sizeof(how),
-						.undo_path = undo,
-						.image_path = path,
-						.command = "plan_writes"};
+	const struct qcow2_apply_options how = {
+		.size = sizeof(how),
+		.undo_path = undo,
+		.image_path = path,
+		.command = "plan_writes",
+	};
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 	double start = now();

@@ -35,10 +35,10 @@ QCOW2_BEGIN_DECLS
 struct qcow2_check_options {
 	size_t size; /* sizeof(struct qcow2_check_options) */
 	/*
-	 * At most so many threads, 1 to QCOW2_CHECK_THREADS_MAX; more count as that many. 0: one for
-	 * each processor that the process may use, which its affinity mask and the CPU quota of its
-	 * control group (cgroup v2) say. Fewer are used if the memory limit does not bear so many,
-	 * and one if clusters are larger than 2 MiB.
+	 * The most threads that work at once, 1 to QCOW2_CHECK_THREADS_MAX; more count as that many.
+	 * 0: one for each processor that the process may use, as its affinity mask and the CPU
+	 * quota of its control group (cgroup v2) say. Fewer are used if the memory limit does not
+	 * bear so many, and one if clusters are larger than 2 MiB.
 	 */
 	unsigned threads;
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */

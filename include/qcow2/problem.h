@@ -105,7 +105,7 @@ struct qcow2_problem {
 	char where[QCOW2_PROBLEM_WHERE_MAX];
 	/*
 	 * Where in the file the bytes at fault lie: those of the field, entry or data that `where`
-	 * names. Of "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
+	 * names. For "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
 	 * block, it is the entry of the refcount table that does not lead to one. QCOW2_NO_OFFSET if
 	 * the file has no such bytes.
 	 */
@@ -117,12 +117,11 @@ struct qcow2_problem {
 	bool has_guest;                /* a range of the virtual disk is concerned: */
 	uint64_t guest_byte;           /* offset of that range in the virtual disk */
 	uint64_t guest_length_bytes;   /* its length */
-	bool has_cluster;              /* a host cluster is at fault: */
+	bool has_cluster;              /* a host cluster is concerned: */
 	uint64_t cluster_offset_bytes; /* where it starts in the file */
 	/*
-	 * Of problems of host clusters: who uses the cluster, in the order of the walk. owners has
-	 * owner_count pointers, at most QCOW2_PROBLEM_OWNERS_MAX; owners_total counts those as well
-	 * that are not named.
+	 * Who uses that cluster, in the order of the walk. owners has owner_count pointers, at most
+	 * QCOW2_PROBLEM_OWNERS_MAX; owners_total counts those as well that are not named.
 	 */
 	unsigned owner_count;
 	uint64_t owners_total;

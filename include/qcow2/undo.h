@@ -86,8 +86,9 @@ QCOW2_API int qcow2_undo_open(const char *path, struct qcow2_undo **out, struct 
 QCOW2_API void qcow2_undo_close(struct qcow2_undo *undo);
 
 /*
- * Tells what an undo file says of itself. Its state is that of when it was opened: open it again to
- * learn what a later undo made of it.
+ * Tells what an undo file says of itself. Its state is that of when qcow2_undo_open(),
+ * qcow2_undo_judge() or qcow2_undo_apply() last read it: open it again to learn what an undo made of
+ * it.
  *
  * Returns a structure that lives as long as the undo file is open; never NULL.
  */

@@ -90,7 +90,8 @@ struct qcow2_value {
 	uint64_t number;
 	struct qcow2_bytes bytes;
 	struct qcow2_bytes raw; /* the bytes on disk; empty for derived values */
-	uint64_t offset_bytes;  /* of raw, or of the byte that holds bits; or QCOW2_NO_OFFSET */
+	/* Host offset of raw, or of the byte that holds the bits; or QCOW2_NO_OFFSET. */
+	uint64_t offset_bytes;
 };
 
 /*

@@ -40,6 +40,7 @@ static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id
 static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 {
 	struct q2_check *check = opaque;
+
 	count_problems(check, id, 1);
 	return check->by_kind[id] <= told_most(check, id);
 }

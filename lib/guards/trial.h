@@ -6,7 +6,7 @@
 #include <qcow2/edit.h>
 
 #include "guards/inventory.h"
-#include "plan/verdict.h"
+#include "guards/verdict.h"
 
 /* A plan, the image before it and the image after it, and what each of them has. */
 struct q2_trial {

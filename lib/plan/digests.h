@@ -6,6 +6,7 @@
 #ifndef Q2_PLAN_DIGESTS_H
 #define Q2_PLAN_DIGESTS_H
 
+#include "check/check.h"
 #include "plan/plan.h"
 
 /*

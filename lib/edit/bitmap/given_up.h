@@ -7,6 +7,7 @@
 #ifndef Q2_EDIT_BITMAP_GIVEN_UP_H
 #define Q2_EDIT_BITMAP_GIVEN_UP_H
 
+#include "check/check.h"
 #include "edit/bitmap/editor.h"
 
 /* Allocates nothing. */

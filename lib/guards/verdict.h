@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A verdict while it is made, and as the caller of qcow2_plan_judge() gets it. */
-#ifndef Q2_PLAN_VERDICT_H
-#define Q2_PLAN_VERDICT_H
+#ifndef Q2_GUARDS_VERDICT_H
+#define Q2_GUARDS_VERDICT_H
 
 #include <qcow2/edit.h>
 

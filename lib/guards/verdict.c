@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* See verdict.h. */
-#include "plan/verdict.h"
+#include "guards/verdict.h"
 
 #include "base/alloc.h"
 
