@@ -6,9 +6,9 @@
 #include <qcow2/bitmap_file.h>
 #include <qcow2/limits.h>
 
-#include "base/ones.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/named.h"
 
