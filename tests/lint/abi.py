@@ -23,6 +23,14 @@ MAP = "lib/libqcow2.map"
 UPDATE = "record it with: python3 tests/lint/abi.py --update"
 BREAKS = ("programs that are built would break. Undo it, or, before 1.0 and on purpose, read "
           "docs/abi.md and " + UPDATE)
+# Structures that never change, as docs/abi.md says; all others have `size` in front. Those of the
+# format change with it, and then with another soname.
+FIXED = {f"struct qcow2_{name}" for name in """
+    bytes guest host error dirty_extent bitmap_file bitmap_totals field structure name names
+    extension extensions bitmap snapshot
+    header extension_header bitmaps_extension crypto_extension feature_name bitmap_dir_entry
+    snapshot_header snapshot_extra luks1 luks1_key_slot luks2 l1_entry l2_entry l2_compressed
+    l2_subclusters refcount_table_entry bitmap_table_entry compressed_extent""".split()}
 LISTS = {"problem": "include/qcow2/def/problems.def", "guard": "include/qcow2/def/guards.def"}
 
 
@@ -200,6 +208,11 @@ def check_layouts(out):
     old, new = parse(report.read(LAYOUTS)), parse(record())
     for heading in sorted(set(old) | set(new)):
         out.case(heading, compare(heading, old.get(heading), new.get(heading)))
+    for heading, members in new.items():
+        if heading.startswith("struct") and members.get("size", (1, ""))[0] != 0:
+            out.case(f"{heading} never changes", "" if heading in FIXED else
+                     "it cannot grow: put `size_t size` in front, or list it in FIXED here and in "
+                     "docs/abi.md")
 
 
 def record():
