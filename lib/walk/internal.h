@@ -79,11 +79,12 @@ struct qcow2_node q2_walk_node(const char *key, const char *title);
 struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes);
 
 /* Tells of a value if it is wanted. */
-void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value);
+/* Each sets value->size: the visitor may know fewer members. */
+void q2_walk_value(struct q2_walk_state *w, struct qcow2_value *value);
 /* Of one that tells an element of a list from another: wanted or not, but it can be asked for. */
-void q2_walk_label(struct q2_walk_state *w, const struct qcow2_value *value);
+void q2_walk_label(struct q2_walk_state *w, struct qcow2_value *value);
 /* Of one that nobody has to ask for. */
-void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value);
+void q2_walk_value_always(struct q2_walk_state *w, struct qcow2_value *value);
 
 /* Derived values: they are not stored anywhere. */
 void q2_walk_number(struct q2_walk_state *w, const char *name, enum qcow2_style style,
