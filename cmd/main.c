@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The command: finds the subcommand that is meant and hands over. */
+/* The command: finds the subcommand and runs it. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,7 +73,7 @@ static int help_on(const char *name)
 	return command ? print_help(command) : usage_error(NULL, "unknown command '%s'", name);
 }
 
-/* What stands in place of a command: -1 if word is none of these. */
+/* Runs a word that stands in place of a command, as --help. Returns -1 if it is none of these. */
 static int run_word(const char *word, int surplus, const char *topic)
 {
 	bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
@@ -103,14 +103,14 @@ int main(int argc, char **argv)
 		return EXIT_COULD_NOT;
 	image = argc > 0 ? descriptors_find_image(argv + 1) : NULL;
 	if (image) {
-		/* Not a word where it would be written into the image. */
+		/* Print nothing if it would be written into the image. */
 		if (!descriptors_lead_to(STDERR_FILENO, image))
 			fprintf(stderr,
 				"qcow2: standard output goes into the image itself: send it "
 				"elsewhere\n");
 		return EXIT_COULD_NOT;
 	}
-	/* Beyond the limit of a file's size a write fails, and that is said, as on a full disk. */
+	/* Then a write beyond the limit of a file's size fails, and the failure is reported. */
 	signal(SIGXFSZ, SIG_IGN);
 	if (strcmp(self, "qcow2.py") == 0)
 		return compat_command.run(&compat_command, argc, argv);

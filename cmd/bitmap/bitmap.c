@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap: dirty bitmaps listed, read, compared, changed and repaired, without QEMU. */
+/*
+ * qcow2 bitmap: lists, reads, compares, changes and repairs dirty bitmaps without QEMU. This file
+ * has the command line and the table of actions.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,11 +58,8 @@ static const struct option_row options[] = {
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
 	{"drop-bad", 0, NULL, "repair: drop what cannot be mended, or is stale", NULL},
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
-	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
-	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
-	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
-	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
+	CHANGE_DRY_RUN_ROWS,
+	CHANGE_UNDO_ROWS,
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -91,7 +91,7 @@ static const struct bitmap_action actions[] = {
 	 bitmap_repair},
 };
 
-/* An action that only reads. */
+/* Runs an action that only reads. */
 static int run_reader(struct bitmap_run *run)
 {
 	struct qcow2_error err;
@@ -110,7 +110,7 @@ static int run_reader(struct bitmap_run *run)
 		progress_end(&run->progress);
 		qcow2_image_close(run->image);
 	}
-	/* What a failure left behind is not printed, unless it streams already. */
+	/* After a failure nothing is printed, unless the output streams already. */
 	if (code != EXIT_COULD_NOT)
 		code = finish_output(run->command, &run->out, code);
 	spool_release(&run->out);
@@ -132,7 +132,7 @@ static bool take_output(struct bitmap_run *run, const char *value)
 	return true;
 }
 
-/* Options of readers. */
+/* Takes an option of an action that reads. */
 static void take_reading(struct bitmap_run *run, int option)
 {
 	switch (option) {
@@ -156,7 +156,7 @@ static void take_reading(struct bitmap_run *run, int option)
 	}
 }
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
 	struct qcow2_error err;
@@ -191,28 +191,14 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	case OPTION_ASSUME_DIRTY:
 		run->assume_dirty = true;
 		return true;
-	case OPTION_DRY_RUN:
-		run->change.report.dry_run = true;
-		return true;
-	case OPTION_DUMP:
-		run->change.report.selector = value;
-		return true;
-	case OPTION_UNDO_FILE:
-		run->change.undo.file = value;
-		return true;
-	case OPTION_UNDO_DIR:
-		run->change.undo.dir = value;
-		return true;
-	case OPTION_NO_UNDO:
-		run->change.undo.none = true;
-		return true;
 	case OPTION_OUTPUT:
 		return take_output(run, value);
 	case OPTION_JSON:
 		run->format = BITMAP_JSON;
 		return true;
 	default:
-		take_reading(run, option);
+		if (!change_take_option(&run->change, &options[option], value))
+			take_reading(run, option);
 		return true;
 	}
 }
@@ -225,7 +211,10 @@ static const struct bitmap_action *find_action(const char *name)
 	return NULL;
 }
 
-/* EXIT_FINE, or what is wrong with the line has been said. given: the options that it had. */
+/*
+ * Takes the operands, and checks that the action has all options in `given`. Returns EXIT_FINE, or
+ * EXIT_COULD_NOT when the error has been said.
+ */
 static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t given)
 {
 	const struct command *command = run->command;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The actions of qcow2 bitmap that change an image: one, or a script of them, is one plan. */
+/*
+ * The actions of qcow2 bitmap that change an image. One action, or a script of them, is one plan.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +13,11 @@
 #include "common/script.h"
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
-/* One action, with what belongs to it. */
+/* One action with its words and options. */
 struct act {
 	const char *verb;
 	char **words;
@@ -52,7 +55,7 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	return failed;
 }
 
-/* An error of the image that --from names, which it says. */
+/* Puts the name of the image that --from names in front of an error. */
 static int fail_other(struct qcow2_error *err, const char *from)
 {
 	struct qcow2_error copy = *err;
@@ -71,7 +74,10 @@ static bool is_same_file(const char *a, const char *b)
 	       one.st_ino == other.st_ino;
 }
 
-/* Bits that are still written may lack dirty ones. Our own lock does not count. */
+/*
+ * Refuses to read bits that another program may still write: some may be missing. Our own lock does
+ * not count.
+ */
 static int check_other_use(const struct act *act, const struct qcow2_source *source,
 			   struct qcow2_error *err)
 {
@@ -116,7 +122,7 @@ static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, stru
 	return failed;
 }
 
-/* Adds the bitmap first if an option says how: one that is there keeps what it has. */
+/* Adds the bitmap first if an option says how. A bitmap that exists keeps its granularity. */
 static int add_as_asked(struct qcow2_bitmap_editor *editor, const struct act *act,
 			uint64_t granularity, bool enabled, struct qcow2_error *err)
 {
@@ -176,7 +182,7 @@ static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
 	int failed;
 
 	if (read_whole_file(act->words[1],
-			    QCOW2_BITMAP_DATA_MOST_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
+			    QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
 				    QCOW2_BITMAP_FILE_TRAILER_BYTES,
 			    &buffer, &bytes.size, err))
 		return -1;
@@ -225,7 +231,10 @@ struct script_run {
 	const struct bitmap_run *run;
 };
 
-/* The value of an option that is the word at *i, in that word or the next; NULL if it is not. */
+/*
+ * Returns the value of an option if the word at *i is that option: from the same word or the next
+ * one. NULL if it is not.
+ */
 static const char *value_of(char **words, size_t count, size_t *i, const char *name, char letter)
 {
 	const char *word = words[*i];
@@ -240,7 +249,7 @@ static const char *value_of(char **words, size_t count, size_t *i, const char *n
 	return *i + 1 < count ? words[++*i] : NULL;
 }
 
-/* One option of a line. */
+/* Takes one option of a line. */
 static int take_word(struct act *act, char **words, size_t count, size_t *i,
 		     struct qcow2_error *err)
 {

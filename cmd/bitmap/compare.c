@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap compare: where two bitmaps differ, also of two images. */
+/* qcow2 bitmap compare: shows where two bitmaps differ, of one image or of two. */
 #include <inttypes.h>
 
 #include "bitmap/actions.h"
@@ -11,11 +11,11 @@
 
 enum { FIRST, SECOND };
 
-/* Two bitmaps, and what has been found. */
+/* A comparison under way. */
 struct comparison {
 	struct bitmap_run *run;
 	struct qcow2_dirty_extents *sides[2];
-	struct qcow2_dirty_extent now[2];  /* the rest of what each told last */
+	struct qcow2_dirty_extent now[2];  /* the rest of the extent that each bitmap told last */
 	struct qcow2_dirty_extent pending; /* a difference that may go on */
 	unsigned pending_side;
 	uint64_t alone[2]; /* bytes that are dirty in one only */
@@ -48,7 +48,7 @@ static void show_pending(struct comparison *c)
 	c->pending.length_bytes = 0;
 }
 
-/* The next length bytes, in which neither bitmap changes. */
+/* Counts the next `length` bytes, in which neither bitmap changes. */
 static void take(struct comparison *c, uint64_t length)
 {
 	const struct qcow2_dirty_extent *now = c->now;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * qcow2 bitmap export: the bits of a bitmap, least significant first, and around them what
- * qcow2/bitmap_file.h says, or nothing.
+ * qcow2 bitmap export: writes the bits of a bitmap, least significant first. Unless --raw is given,
+ * a header and a checksum stand around them, see qcow2/bitmap_file.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +15,11 @@
 #include "common/report.h"
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 
 #define PIECE_BYTES ((size_t)256 * 1024)
 
-/* One export: pieces are filled in order, and written whole. */
+/* One export under way. Pieces are filled in order and written whole. */
 struct export
 {
 	const struct bitmap_run *run;
@@ -52,8 +53,8 @@ static bool write_all(struct export *e, const uint8_t *bytes, size_t size)
 }
 
 /*
- * Whether bits may be missing: nobody vouches for them, or what cannot be read was taken for clean.
- * The header comes first, so it is tried whether all can be read.
+ * Whether bits may be missing: the bitmap cannot be relied on, or bits that cannot be read were
+ * taken for clean. The header says so and comes first. So all bits are read once before.
  */
 static bool is_stale(const struct export *e)
 {
@@ -73,7 +74,7 @@ static bool is_stale(const struct export *e)
 	return more < 0;
 }
 
-/* Not before the first bits are there: where none can be read, nothing is written. */
+/* Writes the header, when the first bits are there: if no bits can be read, nothing is written. */
 static bool write_header(struct export *e)
 {
 	const struct qcow2_bitmap_file file = {
@@ -159,7 +160,7 @@ static int export_bits(struct export *e, struct qcow2_dirty_extents *extents, un
 	return more < 0 ? -1 : 0;
 }
 
-/* The checksum, or the end of a hole. */
+/* Writes the checksum, or the hole at the end. */
 static void write_end(struct export *e)
 {
 	uint8_t trailer[QCOW2_BITMAP_FILE_TRAILER_BYTES];
@@ -213,7 +214,7 @@ static int open_target(struct export *e)
 				   "bits are not for a terminal: use --to=FILE or a pipe");
 	if (strcmp(run->to, "-") == 0)
 		return EXIT_FINE;
-	/* Never over something that is there: it may be the only copy of it. */
+	/* Never write over an existing file: it may be the only copy of it. */
 	e->fd = descriptors_open(run->to, O_WRONLY | O_CREAT | O_EXCL, 0666);
 	e->seekable = run->sparse;
 	return e->fd < 0 ? fail_file(run, errno) : EXIT_FINE;
@@ -229,7 +230,7 @@ static int export_bitmap(struct export *e)
 
 	if (bitmap_find_usable(run->image, run->names[0], run->force, &entry, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
-	bits = entry.granularity_bits > 63
+	bits = entry.granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
 		       ? 0
 		       : qcow2_bitmap_file_bits(qcow2_image_header(run->image)->size,
 						entry.granularity_bits);

@@ -14,7 +14,7 @@ static void make_head(struct extent_text *text, uint64_t number)
 	struct extent_piece *head = &text->head;
 	const char *from = begin[text->format];
 
-	/* Nothing comes before the first of an array, and its start is 0. */
+	/* The first object of an array has no comma before it, and its start is 0. */
 	if (text->format == BITMAP_JSON && !text->begun)
 		from++;
 	head->size = (uint8_t)snprintf(head->text, sizeof(head->text), "%s", from);
@@ -43,7 +43,10 @@ static void make_tail(const struct extent_text *text, struct extent_piece *tail,
 	tail->made = true;
 }
 
-/* Eight digits of a number below 10^8: halves, then pairs, then digits, side by side in a word. */
+/*
+ * Writes eight digits of a number below 10^8: halves, then pairs, then digits, side by side in a
+ * word.
+ */
 static void put_eight(char *to, uint32_t number)
 {
 	uint64_t word = number / 10000 | (uint64_t)(number % 10000) << 32;
@@ -56,7 +59,7 @@ static void put_eight(char *to, uint32_t number)
 		to[i] = (char)(word >> 8 * i);
 }
 
-/* The digits below the head's; all there are if it has none. */
+/* Writes the digits that are not in the head. Without a head, leading zeros are left out. */
 static char *put_rest(char *to, uint32_t rest, bool whole)
 {
 	char digits[8];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text of extents, of which there may be many millions: what stays the same from one to the
- * next is made once.
+ * The text of extents. There may be many millions, so that what stays the same from one to the next
+ * is made once.
  */
 #ifndef CMD_BITMAP_EXTENT_TEXT_H
 #define CMD_BITMAP_EXTENT_TEXT_H

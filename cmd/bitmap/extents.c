@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap extents: the ranges of the virtual disk that bitmaps call dirty. */
+/* qcow2 bitmap extents: shows the ranges of the virtual disk that bitmaps call dirty. */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "bitmap/actions.h"
 #include "bitmap/extent_text.h"
 
-/* Every so many extents. */
+/* Progress is told once in so many extents. */
 #define PROGRESS_MASK 0xffff
 
 static int out_of_memory(const struct bitmap_run *run)
@@ -31,7 +31,7 @@ static int open_all(struct bitmap_run *run, struct qcow2_dirty_extents **out)
 		code = bitmap_open_extents(run, run->image, run->names[count], &parts[count]);
 		count += code == EXIT_FINE;
 	}
-	/* Combining takes the parts over, whatever comes of it. */
+	/* The combination owns the parts, even if it fails. */
 	if (code == EXIT_FINE &&
 	    qcow2_dirty_extents_combine(run->operation, parts, count, out, &err))
 		code = bitmap_fail(run, &err);
@@ -66,7 +66,7 @@ static int show_all(struct bitmap_run *run, struct qcow2_dirty_extents *extents)
 		first = false;
 	}
 	free(text);
-	/* An array that stays open is not mistaken for a whole one. */
+	/* After an error the array stays open, so that nobody takes it for a whole one. */
 	if (more < 0)
 		return bitmap_fail(run, &err);
 	spool_text(&run->out, run->format != BITMAP_JSON ? "" : first ? "]\n" : "\n]\n");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap list: every bitmap by itself, what it holds, and whether it can be used. */
+/* qcow2 bitmap list: shows each bitmap, what it holds, and whether it can be used. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include <qcow2/text.h>
 
 #define NAME_SHOWN 1024
-/* File systems may count less than a file stores. */
+/* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
 /* One list under way, and the bitmap that is looked at. */
@@ -30,13 +30,13 @@ struct list {
 	const struct qcow2_problem_kind *why; /* it cannot be used; NULL: it can */
 };
 
-/* The first problem for which nobody may use it. */
+/* Keeps the first problem for which the bitmap cannot be used. */
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct list *list = opaque;
 	unsigned number = problem->kind->number;
 
-	/* Bits past the end are superfluous, and the others can be relied on. */
+	/* Bits past the end do no harm to the others. */
 	if (!list->why && number != QCOW2_PROBLEM_BITMAP_DATA_TAIL &&
 	    (problem->kind->severity == QCOW2_CORRUPTION ||
 	     number == QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN))
@@ -45,7 +45,10 @@ static int hear(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-/* Bitmaps that share their tables or data may be counted only as often as the file is large. */
+/*
+ * Counts the bits of a bitmap. Bitmaps may share tables and data; all together may read as much as
+ * the file stores.
+ */
 static void count(struct list *list)
 {
 	uint64_t *left = &list->left;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 bitmap repair: the doctor's report, and what it leaves to the reader to decide. */
+/* qcow2 bitmap repair: repairs bitmaps, and reports what the user has to decide. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 
 #include <qcow2/source.h>
 
-/* What has to be decided is said where errors are. */
+/* Reports on standard error what has to be decided. */
 static void tell_undecided(const struct bitmap_repairs *repairs)
 {
 	struct spool to;
@@ -20,7 +20,7 @@ static void tell_undecided(const struct bitmap_repairs *repairs)
 	spool_release(&to);
 }
 
-/* One call: the plan is made from it. */
+/* One repair: the plan is made from it. */
 struct repair_run {
 	const struct bitmap_run *run;
 	struct bitmap_repairs repairs;
@@ -70,7 +70,7 @@ int bitmap_repair(struct bitmap_run *run)
 	run->change.report.more =
 		(struct plan_more){bitmap_repairs_human, bitmap_repairs_json, &repair.repairs};
 	code = change_run(&run->change);
-	/* Who names bitmaps asks for these, which are never left. */
+	/* Bitmaps that are named are repaired or refused, never left. */
 	if (code == EXIT_FINE && repair.repairs.left > 0 && run->name_count == 0)
 		code = EXIT_STALE;
 	bitmap_repairs_release(&repair.repairs);

@@ -26,7 +26,7 @@ static const char *remedy_name(enum qcow2_bitmap_remedy remedy)
 	return names[remedy];
 }
 
-/* Room for one more; what cannot be kept is counted. */
+/* Makes room for one more. What cannot be kept is counted. */
 static struct kept_repair *next(struct bitmap_repairs *repairs)
 {
 	size_t capacity = repairs->capacity ? repairs->capacity * 2 : 16;
@@ -123,7 +123,7 @@ static void show_one(struct spool *out, const struct bitmap_repairs *repairs,
 	spool_print(out, ": %s\n", kept->cost);
 }
 
-/* What can be done about bitmaps that were left. */
+/* Says what can be done about bitmaps that were left. */
 static void advise(struct spool *out, const struct bitmap_repairs *repairs)
 {
 	if (repairs->left == 0)
@@ -152,7 +152,7 @@ void bitmap_repairs_human(struct spool *out, const void *what)
 	advise(out, repairs);
 }
 
-/* The options that make usable, or drop, all that was left. */
+/* Writes the options that repair, or drop, all that was left. */
 static void write_remedies(struct json *json, const struct bitmap_repairs *repairs)
 {
 	bool any = repairs->left > 0 && !repairs->image_in_use;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a repair of bitmaps has told: kept, and shown on the page about its plan. */
+/* Keeps what a repair of bitmaps tells, to show it on the page about the plan. */
 #ifndef CMD_BITMAP_REPAIRS_H
 #define CMD_BITMAP_REPAIRS_H
 
@@ -11,7 +11,7 @@
 #define REPAIR_COST_MAX 320
 #define REPAIR_WHAT_MAX 128
 
-/* What was told of one problem. */
+/* What a repair told of one problem. */
 struct kept_repair {
 	bool has_bitmap;
 	uint64_t index, dirty_bytes;
@@ -27,7 +27,7 @@ struct bitmap_repairs {
 	struct kept_repair *list;
 	size_t count, capacity;
 	uint64_t total;
-	/* Stale ones that are left, and those of them that cannot be assumed dirty. */
+	/* Stale bitmaps that are left, and those of them that cannot be assumed dirty. */
 	uint64_t left, left_to_drop;
 	bool image_in_use; /* by another program */
 };

@@ -9,7 +9,7 @@
 #include <qcow2/bitmap.h>
 #include <qcow2/bitmap_edit.h>
 
-/* compare: they differ. */
+/* compare: the bitmaps differ */
 #define EXIT_DIFFERENT 3
 
 enum bitmap_show { BITMAP_ALL, BITMAP_DIRTY, BITMAP_CLEAN };
@@ -17,7 +17,7 @@ enum bitmap_format { BITMAP_LINES, BITMAP_JSON, BITMAP_NDJSON };
 
 struct bitmap_run;
 
-/* What may be done with an image's bitmaps. */
+/* An action on an image's bitmaps. */
 struct bitmap_action {
 	const char *name;
 	const char *operands; /* behind the image */
@@ -32,7 +32,7 @@ struct bitmap_run {
 	const struct command *command;
 	const struct bitmap_action *action;
 	const char *file;
-	struct qcow2_source *source; /* of actions that only read */
+	struct qcow2_source *source; /* of an action that only reads */
 	struct qcow2_image *image;
 	char **names;
 	size_t name_count;
@@ -49,21 +49,27 @@ struct bitmap_run {
 	struct progress progress; /* of actions that only read */
 };
 
-/* Say an error of an image, or of a bitmap of it; return EXIT_COULD_NOT. */
+/* Say an error of the image, or of one of its bitmaps. Return EXIT_COULD_NOT. */
 int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err);
 int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struct qcow2_error *err);
 
 struct qcow2_bytes bitmap_bytes(const char *text);
 
-/* The entry of a bitmap that may be relied on, or on anything with --force. -1 with *err filled. */
+/*
+ * Finds the entry of a bitmap that can be relied on; with `force`, of any bitmap. 0, or -1 with
+ * *err filled.
+ */
 int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool force,
 		       struct qcow2_bitmap_dir_entry *entry, struct qcow2_error *err);
 
-/* The extents of one bitmap; an error names it. EXIT_FINE, or it has been said. */
+/*
+ * Opens the extents of one bitmap. Returns EXIT_FINE, or EXIT_COULD_NOT when the error has been
+ * said.
+ */
 int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *image,
 			const char *name, struct qcow2_dirty_extents **out);
 
-/* The value of --granularity, never 0. -1 with *err filled. */
+/* Parses the value of --granularity, which is never 0. 0, or -1 with *err filled. */
 int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *err);
 
 #endif

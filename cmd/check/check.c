@@ -15,7 +15,7 @@
 #include <qcow2/number.h>
 #include <qcow2/source.h>
 
-/* So many problems of a kind are kept, and are shown unless all are asked for. */
+/* So many problems of a kind are kept and shown, unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
 #define SHOWN_TO_PROGRAMS 100
 
@@ -88,7 +88,10 @@ static int exit_code(const struct qcow2_check_result *result)
 	return result->leaks > 0 ? EXIT_LEAKS : EXIT_FINE;
 }
 
-/* See struct check_report: what is not kept is found again, so that memory stays small. */
+/*
+ * See struct check_report. Problems that were not kept are found by another check, so that memory
+ * stays small.
+ */
 static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
 		     qcow2_problem_callback hear, void *page)
 {
@@ -192,7 +195,7 @@ static bool parse_threads(struct run *run, const char *value)
 	return false;
 }
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct run *run, int option, const char *value)
 {
 	switch (option) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What qcow2 check has found: what its pages show. */
+/* What qcow2 check has found. */
 #ifndef CMD_CHECK_REPORT_H
 #define CMD_CHECK_REPORT_H
 
@@ -16,16 +16,16 @@ struct check_report {
 	size_t capacity;
 	bool short_of_memory;
 	/*
-	 * With all to be shown: checks once more, and tells all problems of a kind (NULL: of all
-	 * kinds), of which there were too many to keep. NULL if none are to be shown. Failure is
-	 * remembered by whoever gave this.
+	 * Checks once more, and tells `hear` of all problems of a kind (NULL: of all kinds), since
+	 * too many to keep were found. NULL unless all problems are to be shown. The caller that
+	 * set it remembers failures.
 	 */
 	void (*tell_all)(void *opaque, const struct qcow2_problem_kind *only,
 			 qcow2_problem_callback hear, void *page);
 	void *opaque;
 };
 
-/* How many problems of a kind are kept. */
+/* Returns how many problems of a kind are kept. */
 uint64_t check_report_kept(const struct check_report *report,
 			   const struct qcow2_problem_kind *kind);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The way of every change: plan, judge, show, apply. See change.h. */
+/* Runs a change: plans, judges, shows and applies it. See change.h. */
 #include "common/change.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ int change_fail_text(const struct change *change, const char *text)
 	return report_text(change->command, change->report.file, text);
 }
 
-/* Chooses where the undo file goes, and sees that it can go there. */
+/* Chooses a place for the undo file, and makes sure that it can be made there. */
 static int place_undo_file(struct change *change)
 {
 	int code;
@@ -38,14 +38,17 @@ static int place_undo_file(struct change *change)
 	return code;
 }
 
-/* What no program that does not know the feature may touch. */
+/*
+ * Refuses an image with unknown incompatible features, which no program that does not know them may
+ * touch.
+ */
 static int refuse_unknown(const struct change *change)
 {
 	struct qcow2_image *image;
 	struct qcow2_error err;
 	uint64_t unknown;
 
-	/* What is no image may still get a header that makes it one. */
+	/* A file that is no image may still get a header that makes it one. */
 	if (change->force || qcow2_image_open(change->source, &image, &err))
 		return EXIT_FINE;
 	unknown = qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
@@ -63,7 +66,7 @@ static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-/* The problems that a plan adds, on standard error. */
+/* Shows the problems that a plan adds on standard error. */
 static void tell_problems(const struct change *change)
 {
 	struct spool to;
@@ -78,7 +81,7 @@ static void tell_problems(const struct change *change)
 	spool_release(&to);
 }
 
-/* The guards that object, a line each, on standard error. */
+/* Shows the guards that refuse a plan on standard error. */
 static void tell_refusals(const struct change *change)
 {
 	struct spool to;
@@ -89,7 +92,7 @@ static void tell_refusals(const struct change *change)
 	spool_release(&to);
 }
 
-/* Refuses what adds problems, and what a guard objects to. */
+/* Refuses a plan that adds problems or that a guard refuses. */
 static int refuse(struct change *change)
 {
 	const struct qcow2_plan_verdict *verdict = change->verdict;
@@ -138,7 +141,7 @@ static int judge(struct change *change)
 	return change->force ? EXIT_FINE : refuse(change);
 }
 
-/* The page is made before the plan is applied: the old bytes are gone then. */
+/* Makes the page before the plan is applied: afterwards the old bytes are gone. */
 static int show_plan(struct change *change)
 {
 	struct qcow2_error err;
@@ -154,7 +157,7 @@ static int show_plan(struct change *change)
 
 static int apply(struct change *change)
 {
-	/* As it is found from any folder. */
+	/* An absolute path, so that the image is found from any folder. */
 	char *path = realpath(change->report.file, NULL);
 	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
@@ -243,6 +246,23 @@ static int change_file(struct change *change)
 	qcow2_plan_close(change->report.plan);
 	qcow2_source_close(change->source);
 	return code;
+}
+
+bool change_take_option(struct change *change, const struct option_row *row, const char *value)
+{
+	if (strcmp(row->name, "dry-run") == 0)
+		change->report.dry_run = true;
+	else if (strcmp(row->name, "dump") == 0)
+		change->report.selector = value;
+	else if (strcmp(row->name, "undo-file") == 0)
+		change->undo.file = value;
+	else if (strcmp(row->name, "undo-dir") == 0)
+		change->undo.dir = value;
+	else if (strcmp(row->name, "no-undo") == 0)
+		change->undo.none = true;
+	else
+		return false;
+	return true;
 }
 
 int change_run(struct change *change)

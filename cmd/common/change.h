@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every command that changes an image does besides its own: judge the plan, show it, apply it.
- */
+/* What all commands that change an image do with their plan: judge it, show it, apply it. */
 #ifndef CMD_COMMON_CHANGE_H
 #define CMD_COMMON_CHANGE_H
 
@@ -8,14 +7,17 @@
 #include "common/plan_report.h"
 #include "common/undo_place.h"
 
-/* One change of an image. The caller fills the first part, and zeros the rest. */
+/* One change of an image. The caller fills the first part and zeros the rest. */
 struct change {
 	const struct command *command;
 	struct plan_report report; /* file, dry_run and selector */
 	struct undo_choice undo;
 	bool as_json, force;
 	char description[256]; /* for the undo file */
-	/* Adds to report.plan. EXIT_FINE, or what went wrong has been said. */
+	/*
+	 * Adds writes to report.plan. Returns EXIT_FINE, or another code when the error has been
+	 * said.
+	 */
 	int (*plan)(struct change *change);
 	bool (*confirm)(const struct change *change); /* NULL: nothing has to be confirmed */
 	void *opaque;
@@ -29,10 +31,28 @@ struct change {
 	char spill_path[UNDO_PATH_MAX];
 };
 
-/* Returns the exit code. */
+/*
+ * Rows of options that all commands with a change have, in a table of option rows, and what takes
+ * them: by the name of the row. False if the option is none of them.
+ */
+#define CHANGE_DRY_RUN_ROWS                                                                        \
+	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},     \
+	{                                                                                          \
+		"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL \
+	}
+#define CHANGE_UNDO_ROWS                                                                           \
+	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},                            \
+		{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own",      \
+		 NULL},                                                                            \
+	{                                                                                          \
+		"no-undo", 0, NULL, "keep nothing to undo it with", NULL                           \
+	}
+bool change_take_option(struct change *change, const struct option_row *row, const char *value);
+
+/* Runs the change. Returns the exit code. */
 int change_run(struct change *change);
 
-/* Say what went wrong; return EXIT_COULD_NOT. */
+/* Say what went wrong. Return EXIT_COULD_NOT. */
 int change_fail(const struct change *change, const struct qcow2_error *err);
 int change_fail_text(const struct change *change, const char *text);
 

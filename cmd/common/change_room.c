@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* Adds to the text of an error, which is cut if it gets too long. */
+/* Appends to the text of an error, which is cut if it becomes too long. */
 static void append(struct qcow2_error *err, const char *text)
 {
 	size_t used = strlen(err->text);

@@ -14,8 +14,10 @@ bool descriptors_replace_closed(void)
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		/* The lowest free number is this one. The wrong way round: nothing can be done with
-		 * it. */
+		/*
+		 * open() takes the lowest free number, which is this one. Standard input is opened
+		 * for writing and the others for reading, so that their use still fails.
+		 */
 		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) == fd)
 			continue;
 		fprintf(stderr,

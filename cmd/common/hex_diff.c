@@ -6,7 +6,7 @@
 
 #define ROW 16
 
-/* The byte of an image at a place, or -1 past what is there. */
+/* Returns the byte at a place of the image; -1 if the piece does not have it. */
 static int byte_at(struct qcow2_bytes bytes, uint64_t offset, uint64_t place)
 {
 	if (place < offset || place - offset >= bytes.size)

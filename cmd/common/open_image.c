@@ -41,7 +41,7 @@ static void warn_unlocked(const struct command *command, const char *file,
 			"program uses it");
 }
 
-/* How to go on where nobody knows who has an image open: a person may. */
+/* Returns the text that says how to go on if nobody knows who has an image open. */
 static const char *way_out(const struct command *command)
 {
 	for (size_t i = 0; i < command->option_count; i++)
@@ -55,7 +55,7 @@ int open_for_edit(const struct command *command, const char *file, unsigned flag
 {
 	struct qcow2_error err, more;
 
-	/* Not a word: it would be written into the image. */
+	/* Print nothing: it would be written into the image. */
 	if (descriptors_lead_to(STDERR_FILENO, file))
 		return EXIT_COULD_NOT;
 	if (descriptors_lead_to(STDOUT_FILENO, file)) {

@@ -10,7 +10,7 @@
 
 #define OPTIONS_MAX 32
 
-/* The tables that getopt_long() wants, made from the rows. */
+/* Makes the tables that getopt_long() wants from the rows. */
 static void make_tables(const struct command *command, struct option *longs, char *shorts)
 {
 	size_t at = 0;
@@ -34,7 +34,7 @@ static void make_tables(const struct command *command, struct option *longs, cha
 	shorts[at] = '\0';
 }
 
-/* How many long options begin with what stands before the '=' of word. */
+/* Returns how many long options begin with the part of `word` before '='. */
 static size_t count_meant(const struct command *command, const char *word)
 {
 	size_t length = strcspn(word, "="), count = strncmp("help", word, length) == 0;

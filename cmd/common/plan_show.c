@@ -22,7 +22,7 @@ static void show_name(struct spool *out, const char *name)
 	char safe[4096];
 	bool quoted = strspn(name, plain) != strlen(name);
 
-	/* Fit for a shell; what is no text is only fit for looking at. */
+	/* Quote the name for a shell. A name that is no text can only be looked at. */
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, safe,
 			  sizeof(safe));
 	spool_text(out, quoted ? "'" : "");
@@ -83,7 +83,7 @@ static void show_verdict(struct spool *out, const struct plan_report *report, bo
 	}
 }
 
-/* Writes side by side that are of one kind. */
+/* Writes side by side that have one phase and one reason. */
 struct stretch {
 	size_t first, last; /* counted from 1 */
 	enum qcow2_phase phase;
@@ -107,7 +107,7 @@ static void show_stretch(struct spool *out, const struct stretch *stretch, size_
 		    stretch->offset, stretch->why);
 }
 
-/* Whether a write goes on where the others end, for the same reason. */
+/* Whether a write continues the stretch: it begins at its end, with the same phase and reason. */
 static bool goes_on(const struct stretch *stretch, const struct qcow2_write *write)
 {
 	return stretch->first > 0 && write->phase == stretch->phase &&
@@ -136,7 +136,7 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 		stretch.size += write->new_bytes.size;
 		if (!report->dry_run)
 			continue;
-		/* Each with its bytes. */
+		/* In a dry run each write is shown with its bytes. */
 		show_stretch(out, &stretch, count);
 		stretch.first = 0;
 		hex_diff_show(out, write->offset_bytes, write->old_bytes, write->new_bytes, colour);

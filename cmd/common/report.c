@@ -13,7 +13,7 @@
 
 #include <qcow2/text.h>
 
-/* File names and arguments are a user's or an attacker's: they are escaped like anything else. */
+/* File names and arguments may come from an attacker: they are escaped as well. */
 static const char *safe(const char *text, char *buffer, size_t size)
 {
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)text, strlen(text)}, buffer, size);

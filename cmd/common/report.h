@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a command says: errors on standard error, results on standard output. */
+/* Messages and output of commands. */
 #ifndef CMD_COMMON_REPORT_H
 #define CMD_COMMON_REPORT_H
 
@@ -28,7 +28,7 @@ int report_text(const struct command *command, const char *file, const char *tex
  */
 int finish_output(const struct command *command, struct spool *spool, int code);
 
-/* Whether standard output is a terminal that shows colours, of a person who has not said no. */
+/* Whether standard output is a terminal that shows colours, and the user has not set NO_COLOR. */
 bool wants_colour(void);
 
 #endif

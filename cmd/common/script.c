@@ -12,14 +12,14 @@
 #define SCRIPT_MOST ((size_t)16 << 20)
 #define WORDS_MOST  256
 
-/* The line that is run, taken apart in place. */
+/* One line, taken apart in place. */
 struct script {
 	char *at;
 	char *words[WORDS_MOST];
 	size_t count;
 };
 
-/* One word into place, its quotes gone. False if a quote is not closed. */
+/* Takes one word and removes its quotes, in place. False if a quote is not closed. */
 static bool take_word(struct script *script, char **word)
 {
 	char *to = script->at, quote = 0, c;
@@ -40,7 +40,7 @@ static bool take_word(struct script *script, char **word)
 	return quote == 0;
 }
 
-/* NULL, or what is wrong with the line. */
+/* Takes all words of a line. Returns NULL, or what is wrong with the line. */
 static const char *take_words(struct script *script)
 {
 	script->count = 0;

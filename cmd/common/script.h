@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Scripts: a change a line. Words may be quoted as in a shell; '#' begins a comment. */
+/* Scripts have one change in a line. Words may be quoted as in a shell; '#' begins a comment. */
 #ifndef CMD_COMMON_SCRIPT_H
 #define CMD_COMMON_SCRIPT_H
 
@@ -7,7 +7,7 @@
 
 #include <qcow2/error.h>
 
-/* One line that has words, at least one. 0, or -1 with *err filled. */
+/* Runs a line that has at least one word. 0, or -1 with *err filled. */
 typedef int (*script_line)(void *opaque, char **words, size_t count, struct qcow2_error *err);
 
 /* Runs a script, from a file or standard input ("-"). Errors name the line. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Chooses names for undo files. See undo_place.h; docs/edit.md says why they are as they are. */
+/* Chooses names for undo files. See undo_place.h; docs/edit.md gives the reasons. */
 #include "common/undo_place.h"
 
 #include <errno.h>
@@ -12,16 +12,16 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/magic.h>
-#include <sys/vfs.h>
-#endif
 
 #include "common/descriptors.h"
+#include "common/in_memory.h"
 #include "common/report.h"
 
 #define NAMES_MOST 10000
-/* So much of the image's name is part of the undo file's, whose name may have 255 bytes. */
+/*
+ * At most so many bytes of the image's name become part of the undo file's, which may have 255
+ * bytes.
+ */
 #define BASE_MOST 180
 
 #define ROOM_MAX 64
@@ -37,7 +37,7 @@ static int fail(const struct command *command, const char *path, int errnum, con
 	return report_error(command, path, &err);
 }
 
-/* Where a disk is full: how full. Else the empty text. */
+/* Fills `text` with how much room is left if a disk is full; else empties it. */
 static void free_room(const char *path, int errnum, char *text)
 {
 	struct statvfs there;
@@ -88,42 +88,17 @@ bool undo_folder_of(const char *path, char *folder, size_t size)
 	return true;
 }
 
-/* ---- file systems in memory ---- */
-
-/* Whether what is at a path is gone after a power cut. False if the system cannot tell. */
-static bool is_in_memory(const char *path)
-{
-#ifdef __linux__
-	struct statfs fs;
-
-	/* A devtmpfs shows itself as a tmpfs. */
-	return statfs(path, &fs) == 0 && ((uint32_t)fs.f_type == (uint32_t)TMPFS_MAGIC ||
-					  (uint32_t)fs.f_type == (uint32_t)RAMFS_MAGIC);
-#else
-	(void)path;
-	return false;
-#endif
-}
-
-/* Whether the image itself is: then its undo file need not live longer. */
-static bool image_in_memory(const char *image)
-{
-	struct stat st;
-
-	return stat(image, &st) == 0 && S_ISREG(st.st_mode) && is_in_memory(image);
-}
-
-/* A place that was given on purpose is taken, with a warning. */
+/* Warns of a place in memory. It is used all the same, because the user named it. */
 static void warn_in_memory(const struct command *command, const char *folder, const char *image)
 {
-	if (is_in_memory(folder) && !image_in_memory(image))
+	if (path_is_in_memory(folder) && !file_is_in_memory(image))
 		fail(command, folder, 0,
 		     "warning: is in memory: an undo file there does not survive a power cut");
 }
 
 /* ---- names ---- */
 
-/* 64 bits of a text, to tell images of one name apart; not against those who seek two alike. */
+/* Hashes a text to 64 bits, to tell images of one name apart. It does not resist an attacker. */
 static uint64_t fold(const char *text)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
@@ -133,7 +108,7 @@ static uint64_t fold(const char *text)
 	return hash;
 }
 
-/* What a name is made of. */
+/* The parts of a name. */
 struct naming {
 	const char *folder, *between; /* "/" but after a folder that ends with it */
 	const char *dot;              /* "." hides the file itself */
@@ -141,7 +116,7 @@ struct naming {
 	char mark[24]; /* of the image's path, where images of several folders meet */
 };
 
-/* What else keeps a name from being made is told when it is made. */
+/* Whether a file of that name exists. Other obstacles show when the file is made. */
 static bool is_taken(const char *path)
 {
 	struct stat st;
@@ -171,7 +146,7 @@ static int find_name(const struct command *command, const struct naming *naming,
 		    "no name is free for an undo file: give --undo-file=PATH");
 }
 
-/* Fills in the image's name and the time, in UTC: local time goes back once a year. */
+/* Fills in the image's name, and the time in UTC: local time goes back once a year. */
 static void name_after(struct naming *naming, const char *image, bool marked)
 {
 	const char *slash = strrchr(image, '/'), *base = slash ? slash + 1 : image;
@@ -226,8 +201,9 @@ static int choose_in(const struct command *command, const struct undo_choice *ch
 }
 
 /*
- * Beside a file, not beside a link to it, so that it is found whatever the image is called. A
- * device's own name may change with every start of the system; the link to it is what people know.
+ * Finds the folder for the undo file. If the image is named by a link to a file, it is beside the
+ * file, so that it is found under any name of the image. If the link is to a device, it is beside
+ * the link: the name of a device may change when the system starts.
  */
 static bool beside(const char *image, char *folder, char *name, size_t size)
 {
@@ -252,13 +228,13 @@ static int choose_beside(const struct command *command, const char *image, struc
 
 	if (!beside(image, folder, name, sizeof(folder)))
 		return too_long(command, image);
-	if (is_in_memory(folder) && !image_in_memory(image))
+	if (path_is_in_memory(folder) && !file_is_in_memory(image))
 		return fail(command, folder, 0,
 			    "is in memory, and an undo file there would not survive a power cut: "
 			    "give --undo-file=PATH or --undo-dir=DIR, set " UNDO_DIR_ENV
 			    ", or give --no-undo");
 	name_after(&naming, name, false);
-	/* Where everybody may make files, the folder could be anybody's. */
+	/* In a folder where everybody may make files, .qcow2-undo could be anybody's. */
 	if (stat(folder, &st) == 0 && (st.st_mode & S_ISVTX) != 0) {
 		naming.folder = folder;
 		naming.between = strcmp(folder, "/") == 0 ? "" : "/";
@@ -266,7 +242,7 @@ static int choose_beside(const struct command *command, const char *image, struc
 		return find_name(command, &naming, image, place);
 	}
 	place->in_folder = true;
-	/* As people type it: no "./" in front. */
+	/* The path as people type it, without "./". */
 	if (snprintf(own, sizeof(own), "%s%s" UNDO_FOLDER, strchr(name, '/') ? folder : "",
 		     !strchr(name, '/') || strcmp(folder, "/") == 0 ? "" : "/") >= (int)sizeof(own))
 		return too_long(command, image);
@@ -295,14 +271,17 @@ bool undo_spill_path(const struct undo_choice *choice, const char *image, char *
 		return snprintf(path, UNDO_PATH_MAX, "%s", choice->file) < UNDO_PATH_MAX;
 	if (dir && !choice->none)
 		return snprintf(path, UNDO_PATH_MAX, "%s/undo", dir) < UNDO_PATH_MAX;
-	if (!beside(image, folder, name, sizeof(folder)) || is_in_memory(folder))
+	if (!beside(image, folder, name, sizeof(folder)) || path_is_in_memory(folder))
 		return false;
 	return snprintf(path, UNDO_PATH_MAX, "%s", name) < UNDO_PATH_MAX;
 }
 
 /* ---- making it ---- */
 
-/* A new folder is as open as the one that it is in, so that nobody is kept out who was not. */
+/*
+ * Makes the folder, with the owner and mode of the folder that it is in, so that nobody is kept out
+ * who may use that.
+ */
 static int make_folder(int parent, bool *made)
 {
 	struct stat st;
@@ -320,7 +299,7 @@ static int make_folder(int parent, bool *made)
 	return fsync(parent) == 0 || errno == EINVAL ? 0 : errno;
 }
 
-/* 0, or an errno value. */
+/* Makes the folders of an undo file. Returns 0 or an errno value. */
 static int make_parents(struct undo_place *place)
 {
 	char own[UNDO_PATH_MAX], folder[UNDO_PATH_MAX];
@@ -342,7 +321,7 @@ static int make_parents(struct undo_place *place)
 	return errnum;
 }
 
-/* Whether a file of that name can be made: it is, and taken away again. 0, or an errno value. */
+/* Tries to make a file of that name, and removes it again. Returns 0 or an errno value. */
 static int try_name(const char *path)
 {
 	int fd = descriptors_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY, 0600);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 edit: plans changes by name, shows them, applies them, and leaves a way back. */
+/*
+ * qcow2 edit: plans changes by name, shows them, applies them, and leaves a way back. This file has
+ * the command line.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,15 +30,12 @@ enum {
 };
 
 static const struct option_row options[] = {
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},
-	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
+	CHANGE_DRY_RUN_ROWS,
 	{"force", 'f', NULL,
 	 "even if it adds problems or a guard objects, or the image is read-only", NULL},
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
-	{"undo-file", 0, "PATH", "where to keep what undoes it", NULL},
-	{"undo-dir", 0, "DIR", "in which folder to keep it, under a name of its own", NULL},
-	{"no-undo", 0, NULL, "keep nothing to undo it with", NULL},
+	CHANGE_UNDO_ROWS,
 	{"data", 0, "TEXT", "data of the extension", NULL},
 	{"file", 0, "PATH", "file with the data of the extension (- for stdin)", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
@@ -51,7 +51,7 @@ struct run {
 	bool yes;
 };
 
-/* Asks a person; whoever is none has said what to do. */
+/* Asks before entries of tables are set. A program that calls the command is not asked. */
 static bool is_confirmed(const struct change *change)
 {
 	const struct run *run = change->opaque;
@@ -77,18 +77,14 @@ static int plan_verbs(struct change *change)
 	return EXIT_FINE;
 }
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct run *run, int option, const char *value)
 {
 	struct change *change = &run->change;
 
+	if (change_take_option(change, &options[option], value))
+		return true;
 	switch (option) {
-	case OPTION_DRY_RUN:
-		change->report.dry_run = true;
-		return true;
-	case OPTION_DUMP:
-		change->report.selector = value;
-		return true;
 	case OPTION_FORCE:
 		change->force = true;
 		return true;
@@ -97,15 +93,6 @@ static bool take_option(struct run *run, int option, const char *value)
 		return true;
 	case OPTION_SCRIPT:
 		run->script = value;
-		return true;
-	case OPTION_UNDO_FILE:
-		change->undo.file = value;
-		return true;
-	case OPTION_UNDO_DIR:
-		change->undo.dir = value;
-		return true;
-	case OPTION_NO_UNDO:
-		change->undo.none = true;
 		return true;
 	case OPTION_DATA:
 		run->line.data = value;
@@ -121,7 +108,7 @@ static bool take_option(struct run *run, int option, const char *value)
 	}
 }
 
-/* EXIT_FINE, or what is wrong with the line has been said. */
+/* Takes the operands. Returns EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 static int take_operands(struct run *run, int argc, char **argv)
 {
 	const struct command *command = run->change.command;

@@ -11,7 +11,9 @@ struct edit {
 	struct edit_effect *effect;
 };
 
-/* --data=… and --file=… are options anywhere on the line; the rest are words. */
+/*
+ * Runs one line. --data=… and --file=… are options anywhere on it; all other words are the verb's.
+ */
 static int run_verb(void *opaque, char **words, size_t count, struct qcow2_error *err)
 {
 	const struct edit *edit = opaque;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs of qcow2 edit, one description each. */
+/* The verbs of qcow2 edit, each with its usage and a function. */
 #include "edit/verbs.h"
 
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include <qcow2/number.h>
 
-/* More than a header cluster holds is never needed. */
+/* The data of an extension: no more than a header cluster holds. */
 #define DATA_MOST ((size_t)2 << 20)
 
 static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char *format, ...)
@@ -32,7 +32,7 @@ static struct qcow2_bytes bytes_of(const char *text)
 
 /* ---- set ---- */
 
-/* What hangs on an entry of a table. */
+/* Returns what an entry of a table means for the image. */
 static const char *meaning_of(const char *path)
 {
 	static const struct {

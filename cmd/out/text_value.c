@@ -68,37 +68,52 @@ static void append_bits(char *out, size_t size, const struct qcow2_value *value)
 		snprintf(out + at, size - at, ")");
 }
 
-static void format_number(char *out, size_t size, const struct qcow2_value *value)
+/* What a number means to people, for the styles that show it in brackets behind the number. */
+static const char *meaning(const struct qcow2_value *value, char *human)
 {
 	uint64_t n = value->number;
-	const char *name =
-		value->names && !value->names->bits ? qcow2_names_find(value->names, n) : NULL;
-	char human[HUMAN_MAX];
+	const char *name;
 
 	switch (value->style) {
 	case QCOW2_STYLE_SIZE:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_size(n, human));
-		break;
 	case QCOW2_STYLE_HEX_SIZE:
-		snprintf(out, size, "0x%" PRIx64 " (%s)", n, human_size(n, human));
-		break;
+		return human_size(n, human);
+	case QCOW2_STYLE_ENUM:
+	case QCOW2_STYLE_ENUM_HEX:
+		name = value->names && !value->names->bits ? qcow2_names_find(value->names, n)
+							   : NULL;
+		return name ? name : "unknown";
+	case QCOW2_STYLE_GRANULARITY:
+		return n < 64 ? human_size(UINT64_C(1) << n, human) : "impossible";
+	case QCOW2_STYLE_SECTORS:
+		return n >> 55 ? "impossible" : human_size(n << 9, human);
+	case QCOW2_STYLE_TIME:
+		return human_time(n, human);
+	case QCOW2_STYLE_NANOSECONDS:
+		return human_duration(n, human);
+	default:
+		return NULL;
+	}
+}
+
+static void format_number(char *out, size_t size, const struct qcow2_value *value)
+{
+	uint64_t n = value->number;
+	char human[HUMAN_MAX];
+	const char *means;
+
+	switch (value->style) {
 	case QCOW2_STYLE_FLAGS:
 		snprintf(out, size, "0x%" PRIx64, n);
 		append_bits(out, size, value);
-		break;
-	case QCOW2_STYLE_ENUM:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, name ? name : "unknown");
-		break;
-	case QCOW2_STYLE_ENUM_HEX:
-		snprintf(out, size, "0x%" PRIx64 " (%s)", n, name ? name : "unknown");
 		break;
 	case QCOW2_STYLE_HEX:
 	case QCOW2_STYLE_MAGIC:
 		text_number(out, "0x", 16, n);
 		break;
-	case QCOW2_STYLE_GRANULARITY:
-		snprintf(out, size, "%" PRIu64 " (%s)", n,
-			 n < 64 ? human_size(UINT64_C(1) << n, human) : "impossible");
+	case QCOW2_STYLE_HEX_SIZE:
+	case QCOW2_STYLE_ENUM_HEX:
+		snprintf(out, size, "0x%" PRIx64 " (%s)", n, meaning(value, human));
 		break;
 	case QCOW2_STYLE_WIDTH:
 		if (n < 64)
@@ -107,18 +122,12 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		else
 			snprintf(out, size, "%" PRIu64 " (impossible)", n);
 		break;
-	case QCOW2_STYLE_SECTORS:
-		snprintf(out, size, "%" PRIu64 " (%s)", n,
-			 n >> 55 ? "impossible" : human_size(n << 9, human));
-		break;
-	case QCOW2_STYLE_TIME:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_time(n, human));
-		break;
-	case QCOW2_STYLE_NANOSECONDS:
-		snprintf(out, size, "%" PRIu64 " (%s)", n, human_duration(n, human));
-		break;
 	default:
-		text_number(out, "", 10, n);
+		means = meaning(value, human);
+		if (means)
+			snprintf(out, size, "%" PRIu64 " (%s)", n, means);
+		else
+			text_number(out, "", 10, n);
 		break;
 	}
 }

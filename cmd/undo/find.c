@@ -12,10 +12,10 @@
 
 #include "common/undo_place.h"
 
-/* What is looked at in one folder: names, and files of other names. */
+/* The limits of one folder: names, and files whose names do not look like undo files. */
 #define NAMES_MOST  ((size_t)1 << 20)
 #define PROBES_MOST 4096
-/* Folders in which the images of a list are. */
+/* The most folders of images that are looked through. */
 #define FOLDERS_MOST 256
 
 struct scan {
@@ -32,7 +32,9 @@ static bool ends_like_one(const char *name)
 	return size > end && strcmp(name + size - end, UNDO_SUFFIX) == 0;
 }
 
-/* Files of our names are always looked at, others as long as there are not too many. */
+/*
+ * Whether a file is opened. Files with the suffix of undo files always are, others up to a number.
+ */
 static bool is_worth_opening(struct scan *scan, const struct dirent *dirent)
 {
 #ifdef DT_REG
@@ -62,14 +64,14 @@ static void look_at(struct scan *scan, int folder, const struct dirent *dirent)
 	if (fd < 0)
 		return;
 	(void)close(fd);
-	/* Without "./", as the names that a change prints. */
+	/* Without "./", as a change prints it. */
 	if (snprintf(path, sizeof(path), "%s%s%s", strcmp(scan->folder, ".") ? scan->folder : "",
 		     strcmp(scan->folder, ".") && scan->folder[length - 1] != '/' ? "/" : "",
 		     dirent->d_name) < (int)sizeof(path))
 		undo_list_add_open(scan->list, path, &st, scan->filter);
 }
 
-/* 0, or an errno value. */
+/* Looks through one folder. Returns 0 or an errno value. */
 static int scan_one(struct undo_list *list, const char *folder, const struct undo_filter *filter)
 {
 	struct scan scan = {.list = list, .filter = filter, .folder = folder};
@@ -89,7 +91,7 @@ static int scan_one(struct undo_list *list, const char *folder, const struct und
 	return 0;
 }
 
-/* Whether a folder was looked through before; from now on it was. */
+/* Whether a folder was looked through before. Notes that it is now. */
 static bool was_scanned(struct undo_list *list, const char *folder)
 {
 	struct undo_folder *grown;
@@ -124,7 +126,7 @@ int undo_list_scan(struct undo_list *list, const char *folder, const struct undo
 	return 0;
 }
 
-/* A folder that nobody named: what cannot be read of it is missing from the list. */
+/* Looks through a folder that nobody named. If it cannot be read, the list is not complete. */
 static void scan_quietly(struct undo_list *list, const char *folder,
 			 const struct undo_filter *filter)
 {
@@ -139,7 +141,7 @@ void undo_list_of_image(struct undo_list *list, const char *image, const struct 
 	char *real = realpath(image, NULL);
 	const char *dir = undo_dir_of_environment();
 
-	/* Beside a link to a device, and beside the file that a link leads to. */
+	/* Beside a link to a device, and beside the file to which a link leads. */
 	if (undo_folder_of(image, folder, sizeof(folder)))
 		scan_quietly(list, folder, filter);
 	if (real && strcmp(real, image) != 0 && undo_folder_of(real, folder, sizeof(folder)))
@@ -149,7 +151,7 @@ void undo_list_of_image(struct undo_list *list, const char *image, const struct 
 	free(real);
 }
 
-/* Once each, however many images are in it. */
+/* Looks through a folder once, however many images are in it. */
 static void extend_from(struct undo_list *list, const char *folder)
 {
 	if (list->folder_count == FOLDERS_MOST)

@@ -8,16 +8,21 @@
 
 #include "undo/list.h"
 
-/* Adds those in a folder and in its UNDO_FOLDER. 0, or an errno value of opening the folder. */
+/*
+ * Adds the undo files of a folder and of its UNDO_FOLDER. Returns 0, or an errno value if the
+ * folder cannot be opened.
+ */
 int undo_list_scan(struct undo_list *list, const char *folder, const struct undo_filter *filter);
 
-/* Adds those of an image that are beside it and in the folder that QCOW2_UNDO_DIR names. */
+/*
+ * Adds the undo files of an image that are beside it and in the folder that QCOW2_UNDO_DIR names.
+ */
 void undo_list_of_image(struct undo_list *list, const char *image,
 			const struct undo_filter *filter);
 
 /*
- * Adds those that nobody asked for, but that may have to be undone before those in the list: they
- * are where their images are, and in the folder that QCOW2_UNDO_DIR names.
+ * Adds undo files that nobody asked for and that may have to be undone before those in the list.
+ * They are beside the images and in the folder that QCOW2_UNDO_DIR names.
  */
 void undo_list_extend(struct undo_list *list);
 

@@ -19,7 +19,7 @@ int undo_open_one(int folder, const char *name, struct stat *st)
 	char magic[MAGIC_SIZE];
 	int fd;
 
-	/* Only regular files are opened at all: opening a device may do things. */
+	/* Only regular files are opened: to open a device may have effects. */
 	if (fstatat(folder, name, st, 0) < 0 || !S_ISREG(st->st_mode))
 		return -1;
 	fd = openat(folder, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -78,7 +78,7 @@ static bool belongs(const struct undo_filter *filter, const struct qcow2_undo *u
 	return filter->image && qcow2_undo_is_of(undo, filter->image);
 }
 
-/* Copies what an undo file says; its texts go when it is closed. */
+/* Copies what an undo file says of itself: its texts are freed when it is closed. */
 static bool keep_info(struct undo_entry *entry, const struct qcow2_undo_info *info)
 {
 	size_t image = info->image_path.size, command = info->command.size;
@@ -96,7 +96,10 @@ static bool keep_info(struct undo_entry *entry, const struct qcow2_undo_info *in
 	return true;
 }
 
-/* Reads the head into an entry. False if it belongs to another image, or for want of memory. */
+/*
+ * Reads the head of an undo file into an entry. False if it belongs to another image, or if memory
+ * is short.
+ */
 static bool read_entry(struct undo_list *list, struct undo_entry *entry, const char *path,
 		       const struct undo_filter *filter)
 {
@@ -108,11 +111,11 @@ static bool read_entry(struct undo_list *list, struct undo_entry *entry, const c
 	if (!entry->path)
 		return false;
 	if (qcow2_undo_open(path, &undo, &err)) {
-		/* It may be the one that has to be undone first. */
+		/* The file may be the one that has to be undone first. */
 		list->cut |= err.code == QCOW2_ERROR_IO || err.code == QCOW2_ERROR_MEMORY;
 		entry->now = UNDO_NOW_BROKEN;
 		entry->why = strdup(err.text);
-		/* Nobody knows whose it is. */
+		/* Nobody knows to which image it belongs: it is kept only if all are wanted. */
 		return !filter || (!filter->image_path && !filter->image);
 	}
 	kept = belongs(filter, undo, qcow2_undo_describe(undo));
@@ -132,7 +135,10 @@ static void release_entry(struct undo_entry *entry)
 	free(entry->why);
 }
 
-/* When a file was made, for those of one second; a file system without that has a near guess. */
+/*
+ * Returns when a file was made, to order those of one second. Where the file system does not know,
+ * the modification time is close.
+ */
 static struct timespec born(const char *path, const struct stat *st)
 {
 #ifdef STATX_BTIME

@@ -59,7 +59,7 @@ struct undo_list {
 	bool short_of_memory; /* something could not be kept */
 };
 
-/* Only what belongs to an image; all NULL: everything. */
+/* Which undo files are wanted: those of an image. All NULL: all. */
 struct undo_filter {
 	const char *image_path; /* as undo files note it */
 	struct qcow2_source *image;
@@ -69,8 +69,8 @@ struct undo_filter {
 bool undo_is_one(const char *path);
 
 /*
- * Opens an undo file by its name in a folder, AT_FDCWD or a descriptor of one, without waiting: a
- * regular file that begins like one, and nothing else. Returns a descriptor with *st filled, or -1.
+ * Opens an undo file by its name in a folder (AT_FDCWD or a descriptor) without waiting. Opens only
+ * a regular file that begins like an undo file. Returns a descriptor with *st filled, or -1.
  */
 int undo_open_one(int folder, const char *name, struct stat *st);
 
@@ -81,10 +81,10 @@ void undo_list_add_open(struct undo_list *list, const char *path, const struct s
 /* Adds one undo file. Nothing is added twice. */
 void undo_list_add(struct undo_list *list, const char *path, const struct undo_filter *filter);
 
-/* By image, the newest first, which is the order to undo them in. */
+/* Sorts by image, the newest first, which is the order in which they have to be undone. */
 void undo_list_sort(struct undo_list *list);
 
-/* Forgets the last entry, or all of them. */
+/* Remove the last entry, or all entries. */
 void undo_list_drop_last(struct undo_list *list);
 void undo_list_release(struct undo_list *list);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What can be done with undo files now. Those of one image hang together: each was made on what the
- * one before left, so that only the last can be undone, and what it says holds for those before it.
+ * See now.h. Undo files of one image depend on each other: each was made on what the one before
+ * left. So only the last one can be undone, and those before it come after it.
  */
 #include "undo/now.h"
 
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many of an image are open at once; the older ones wait until those are gone. */
+/* So many undo files of an image are open at once; older ones wait until those are gone. */
 #define OPEN_MOST 256
 
 /* The undo files of one image. */
@@ -23,7 +23,9 @@ struct group {
 	bool in_doubt; /* one that is not known may have to be undone first */
 };
 
-/* That nothing was written goes without saying here. */
+/*
+ * Sets the verdict on an entry. The text leaves out that nothing was written, which is clear here.
+ */
 static void set(struct undo_entry *entry, enum undo_now now, const char *why)
 {
 	const char *end = why ? strstr(why, "; nothing was written") : NULL;
@@ -50,8 +52,9 @@ void undo_list_close(struct undo_list *list, size_t from, size_t to)
 }
 
 /*
- * Which of those that are newer was made on what an entry left, and is not undone; or
- * UNDO_NO_ENTRY. An older one may begin with the same bytes: a bit is set, cleared, and set again.
+ * Returns which newer entry was made on what this one left and is not undone; UNDO_NO_ENTRY if
+ * there is none. Older entries do not count, although they may begin with the same bytes: a bit may
+ * be set, cleared, and set again.
  */
 static size_t follower(const struct undo_list *list, size_t from, size_t index)
 {
@@ -90,7 +93,7 @@ struct qcow2_undo **undo_list_undone(const struct undo_list *list, size_t from, 
 
 /* ---- judging ---- */
 
-/* What judging it says, with flags of enum qcow2_undo_flags. */
+/* Judges one entry with flags of enum qcow2_undo_flags. */
 static enum undo_now judge_with(const struct group *group, struct undo_entry *entry, unsigned flags,
 				struct qcow2_error *err)
 {
@@ -122,8 +125,8 @@ static void judge_alone(const struct group *group, struct undo_entry *entry)
 }
 
 /*
- * Judges an entry; those that are newer have been. If none that was made on it can be undone any
- * more, it may still be: the image may have been put back by other means.
+ * Judges an entry, after all newer ones. If no entry that was made on it can be undone any more,
+ * this one may still be: the image may have been put back by other means.
  */
 static void judge_entry(struct group *group, size_t index)
 {
@@ -152,7 +155,7 @@ static void judge_entry(struct group *group, size_t index)
 	judge_alone(group, entry);
 }
 
-/* Says the same of all that are not undone. */
+/* Gives all entries that are not judged yet the same verdict. */
 static void set_all(struct group *group, enum undo_now now, const char *why)
 {
 	for (size_t i = group->from; i < group->to; i++)

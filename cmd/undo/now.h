@@ -5,23 +5,26 @@
 
 #include "undo/list.h"
 
-/* Finds out what can be done with each; the list must be sorted. Nothing is written. */
+/* Judges all entries of a sorted list. Writes nothing. */
 void undo_list_judge(struct undo_list *list);
 
 /*
- * Opens the undo files of the list, as far as they can be, for undo_list_first() and for
- * qcow2_undo_options.later; the newest so many of an image. undo_list_close() closes them.
+ * Opens the undo files [from, to) of the list, at most the newest 256, for undo_list_first() and
+ * for qcow2_undo_options.later. undo_list_close() closes them.
  */
 void undo_list_open(struct undo_list *list, size_t from, size_t to);
 void undo_list_close(struct undo_list *list, size_t from, size_t to);
 
 /*
- * The newest of those that are not undone, each made on what the one before left, beginning with
- * the entry of that index; or NULL. The list must be sorted, and be of one image.
+ * Returns the entry that has to be undone first: follows the entries that are not undone, each made
+ * on what the one before left, from `index` on. NULL if there is none. The list is sorted and of
+ * one image.
  */
 const struct undo_entry *undo_list_first(const struct undo_list *list, size_t index);
 
-/* The open ones that are undone; *count of them. The caller frees the array. */
+/*
+ * Returns the open undo files that are undone, *count of them, in an array that the caller frees.
+ */
 struct qcow2_undo **undo_list_undone(const struct undo_list *list, size_t from, size_t to,
 				     size_t *count);
 

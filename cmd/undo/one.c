@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 undo with one undo file: what it holds, and putting it back. */
+/* qcow2 undo with one undo file: shows what it holds, or puts it back. */
 #include "undo/one.h"
 
 #include <inttypes.h>
@@ -19,7 +19,7 @@
 
 #include <qcow2/text.h>
 
-/* One undo file, and what of its image's others is known. */
+/* One undo file, and the others of its image that are known. */
 struct one {
 	struct undo_run *run;
 	const char *file;
@@ -65,7 +65,7 @@ static int show_pieces(struct one *one)
 			json_hex(&run->json, piece->new_bytes);
 			json_end_object(&run->json);
 		} else {
-			/* Turned round: what is there, and what comes back. */
+			/* An undo replaces the new bytes with the old ones. */
 			hex_diff_show(&run->out, piece->offset_bytes, piece->new_bytes,
 				      piece->old_bytes, wants_colour());
 		}
@@ -73,7 +73,7 @@ static int show_pieces(struct one *one)
 	return EXIT_FINE;
 }
 
-/* Where the undo file itself is in the list; UNDO_NO_ENTRY if it could not be kept there. */
+/* Returns the index of the undo file in the list; UNDO_NO_ENTRY if it could not be kept there. */
 static size_t own_index(const struct one *one)
 {
 	struct stat st;
@@ -138,7 +138,9 @@ static int list_json(struct one *one, const struct undo_entry *entry)
 	return code;
 }
 
-/* Finds the other undo files of the image: beside this one, beside the image, where they are kept.
+/*
+ * Finds the other undo files of the image: beside this one, beside the image, and where
+ * QCOW2_UNDO_DIR says.
  */
 static void find_others(struct one *one)
 {
@@ -148,7 +150,7 @@ static void find_others(struct one *one)
 	undo_list_add(&one->others, one->file, NULL);
 	if (undo_folder_of(one->file, folder, sizeof(folder)))
 		(void)undo_list_scan(&one->others, folder, &filter);
-	/* One that is in UNDO_FOLDER has neighbours outside, too. */
+	/* An undo file in UNDO_FOLDER has neighbours outside of it as well. */
 	if (undo_folder_of(folder, outer, sizeof(outer)) && strcmp(folder, ".") != 0)
 		(void)undo_list_scan(&one->others, outer, &filter);
 	if (one->path[0])
@@ -167,7 +169,7 @@ static int list_one(struct one *one)
 
 /* ---- undoing ---- */
 
-/* What is not as it was, why, and how to go on. */
+/* Says what is not as it was, why, and how to go on. */
 static void show_inexact(struct one *one)
 {
 	struct spool *out = &one->run->out;
@@ -216,7 +218,7 @@ static int say_done(struct one *one)
 	return EXIT_FINE;
 }
 
-/* Whether a later one, which is open, could be undone. */
+/* Whether a later undo file, which is open, could be undone. */
 static bool can_be_undone(const struct one *one, const struct undo_entry *later)
 {
 	struct qcow2_undo_options how = {
@@ -233,7 +235,7 @@ static bool can_be_undone(const struct one *one, const struct undo_entry *later)
 	return fits;
 }
 
-/* Why not, and which later change has to be undone first if that is why. */
+/* Says why not, and which later change has to be undone first if that is the reason. */
 static int refuse(struct one *one, const struct qcow2_error *err)
 {
 	const struct undo_entry *first = NULL;
@@ -286,7 +288,7 @@ static int undo_image(struct one *one)
 	one->image = one->run->operand_count > 1 ? one->run->operands[1] : one->path;
 	if (!one->image[0])
 		return usage_error(one->run->command, "the undo file names no image: give it");
-	/* Before the image is locked, so that it is not locked for long. */
+	/* Before the image is locked, to lock it only briefly. */
 	undo_list_open(&one->others, 0, one->others.count);
 	code = apply(one);
 	undo_list_close(&one->others, 0, one->others.count);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages about undo files: the table of many, and what can be done with one. */
+/* See pages.h. */
 #include "undo/pages.h"
 
 #include <inttypes.h>
@@ -10,11 +10,11 @@
 
 #include <qcow2/text.h>
 
-/* More of a line's text than fits any terminal helps nobody. */
+/* The most bytes of a text in a line. */
 #define TEXT_SHOWN 200
-/* What is left of 80 columns for the change. */
+/* Of 80 columns, so many are left for the change. */
 #define CHANGE_COLUMNS 30
-/* What the library says first of an image that has another content. */
+/* The beginning of the library's text if an image has another content. */
 #define SINCE "the image was written to since: "
 
 const char *undo_state_name(enum qcow2_undo_state state)
@@ -87,7 +87,7 @@ static void show_safe(struct spool *out, struct qcow2_bytes text)
 	spool_text(out, safe);
 }
 
-/* A path is shown whole, for it is to be pasted. */
+/* Shows a path whole, so that it can be pasted. */
 static void show_path(struct spool *out, const char *path)
 {
 	char safe[16384];
@@ -155,7 +155,7 @@ void undo_now_json(struct json *json, const struct undo_list *list, const struct
 
 /* ---- many ---- */
 
-/* The page of a list, as far as it is. */
+/* A page of a list under way. */
 struct page {
 	struct spool *out;
 	const struct undo_list *list;
@@ -189,7 +189,7 @@ static void show_heading(const struct page *page, const struct undo_entry *entry
 		    "change");
 }
 
-/* The number of a row, counted from 1; 0 of one that is not on the page. */
+/* Returns the number of a row, counted from 1; 0 if the entry is not on the page. */
 static size_t row_of(const struct undo_list *list, size_t index)
 {
 	size_t row = 0;
@@ -217,7 +217,7 @@ static void now_cell(char *cell, size_t size, const struct undo_list *list,
 		snprintf(cell, size, "%s", undo_now_name(entry->now));
 }
 
-/* What there is to say below a row. */
+/* Shows the reason below a row. */
 static void show_reason(const struct page *page, const struct undo_entry *entry)
 {
 	bool elsewhere = entry->first != UNDO_NO_ENTRY && row_of(page->list, entry->first) == 0;
@@ -227,7 +227,7 @@ static void show_reason(const struct page *page, const struct undo_entry *entry)
 
 	if (!why)
 		return;
-	/* "never" says the first half. */
+	/* The word "never" in the row says the first half. */
 	if (entry->now == UNDO_NOW_NEVER && strncmp(why, SINCE, strlen(SINCE)) == 0)
 		why += strlen(SINCE);
 	spool_print(page->out, "      %s", why);
@@ -246,10 +246,13 @@ static void show_row(struct page *page, const struct undo_entry *entry)
 	if (entry->texts)
 		human_time(entry->info.time_seconds, time);
 	now_cell(cell, sizeof(cell), page->list, entry);
-	/* Minutes leave room for the change in 80 columns; the order of the rows says the rest. */
+	/*
+	 * Minutes are enough, and leave room for the change in 80 columns: the order of the rows
+	 * says the rest.
+	 */
 	spool_print(out, "%4zu  %-16.16s  %-8s  %-14s  ", ++page->rows, time,
 		    entry->texts ? undo_state_name(entry->info.state) : "-", cell);
-	/* A long one has a line of its own, rather than be broken by the terminal. */
+	/* A long change has a line of its own: the terminal would break it. */
 	if (entry->info.command.size > CHANGE_COLUMNS)
 		spool_text(out, "\n      ");
 	show_safe(out, entry->info.command);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Removes undo files that nobody can need any more. An undo file is the last copy of what a change
- * replaced: it is shown before, asked about, and looked at once more before it goes.
+ * See prune.h. An undo file is the last copy of what a change replaced. So it is shown, asked
+ * about, and looked at once more before it is removed.
  */
 #include "undo/prune.h"
 
@@ -58,8 +58,9 @@ static bool is_old(const struct undo_prune *prune, const struct undo_entry *entr
 }
 
 /*
- * Undone, or made of a state that the image is no longer in. What was interrupted is kept, as is
- * what belongs to an image that is not there, which may have moved or not be mounted.
+ * Whether an undo file may be removed: it was undone, or the image has left the state that it
+ * belongs to. Interrupted ones are kept; so are those of an image that is missing, which may have
+ * moved or not be mounted.
  */
 static bool may_go(const struct undo_prune *prune, const struct undo_entry *entry)
 {
@@ -75,7 +76,7 @@ static bool may_go(const struct undo_prune *prune, const struct undo_entry *entr
 	return never || (prune->force && missing);
 }
 
-/* Of an undone one: that an earlier one of the image can be undone exactly. */
+/* Whether an undone entry proves that an earlier one of its image can be undone exactly. */
 static bool proves_another(const struct undo_list *list, size_t i)
 {
 	struct qcow2_bytes image = list->entries[i].info.image_path, other;
@@ -91,7 +92,7 @@ static bool proves_another(const struct undo_list *list, size_t i)
 	return false;
 }
 
-/* Leaves in the list what goes, in its order. */
+/* Removes from the list what is to stay, and keeps the order. */
 static void drop_others(const struct undo_prune *prune, struct undo_list *list)
 {
 	size_t kept = 0;
@@ -113,7 +114,7 @@ static void drop_others(const struct undo_prune *prune, struct undo_list *list)
 		undo_list_drop_last(list);
 }
 
-/* Whether that is still the file that was judged, and not a link to it. */
+/* Whether the file is still the one that was judged, and no link to it. */
 static bool is_same(int folder, const char *name, const struct undo_entry *entry)
 {
 	struct stat st;
@@ -122,7 +123,7 @@ static bool is_same(int folder, const char *name, const struct undo_entry *entry
 	       st.st_dev == entry->device && st.st_ino == entry->inode;
 }
 
-/* 0, or an errno value; ESTALE if something else is there now. */
+/* Removes one file. Returns 0, or an errno value; ESTALE if another file is there now. */
 static int remove_one(const struct undo_entry *entry)
 {
 	const char *slash = strrchr(entry->path, '/');
@@ -137,7 +138,7 @@ static int remove_one(const struct undo_entry *entry)
 		return errno;
 	errnum = !is_same(fd, name, entry) ? ESTALE : unlinkat(fd, name, 0) < 0 ? errno : 0;
 	(void)close(fd);
-	/* A folder of ours that is empty now goes as well. */
+	/* Remove a folder of ours that is empty now. */
 	slash = strrchr(folder, '/');
 	if (errnum == 0 && strcmp(slash ? slash + 1 : folder, UNDO_FOLDER) == 0)
 		(void)rmdir(folder);
@@ -192,7 +193,7 @@ static uint64_t bytes_of_all(const struct undo_list *list)
 	return bytes;
 }
 
-/* What is asked about has to be on the screen first. */
+/* Shows the list: it has to be on the screen before the question. */
 static int show(const struct undo_prune *prune, const struct undo_list *list, struct spool *out)
 {
 	char size[HUMAN_MAX];

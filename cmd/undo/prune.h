@@ -14,7 +14,7 @@ struct undo_prune {
 	bool yes, force, as_json;
 };
 
-/* A number and s, m, h, d or w. */
+/* Parses an age: a number and s, m, h, d or w. False if it is none. */
 bool undo_age(const char *text, uint64_t *seconds);
 
 /* Shows what would go, asks, and removes it. Returns the exit code. */

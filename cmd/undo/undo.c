@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* qcow2 undo: the command line, and what lists and removes undo files. */
+/* qcow2 undo: the command line, and the modes that list and remove undo files. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,7 @@ static int fail(const struct undo_run *run, const char *path, int errnum)
 	return report_text(run->command, path, strerror(errnum));
 }
 
-/* What is no image, and nothing was found for, was meant to be an undo file. */
+/* Reports an operand that is no image and has no undo files: it was meant to be an undo file. */
 static int check_operand(const struct undo_run *run, struct qcow2_source *source, const char *path)
 {
 	struct qcow2_image *image;
@@ -64,7 +64,7 @@ static int check_operand(const struct undo_run *run, struct qcow2_source *source
 	return EXIT_FINE;
 }
 
-/* Those of an image, which is looked for by its path and by what it is. */
+/* Gathers the undo files of an image, by its path and by its identity. */
 static int gather_image(const struct undo_run *run, struct undo_list *list, const char *path)
 {
 	char *real = realpath(path, NULL);
@@ -142,7 +142,7 @@ static int run_many(struct undo_run *run)
 
 /* ---- the line ---- */
 
-/* False if the option makes no sense; that has been said. */
+/* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct undo_run *run, int option, const char *value)
 {
 	switch (option) {
@@ -175,7 +175,7 @@ static bool take_option(struct undo_run *run, int option, const char *value)
 	}
 }
 
-/* NULL, or what is wrong with the line. */
+/* Returns what is wrong with the line, or NULL. */
 static const char *line_error(const struct undo_run *run)
 {
 	if (run->list && run->pruning)

@@ -39,15 +39,6 @@
 
 QCOW2_BEGIN_DECLS
 
-/* Limits that QEMU has for bitmaps; what is made here keeps them. */
-#define QCOW2_BITMAP_NAME_MOST       1023                  /* bytes of a name */
-#define QCOW2_BITMAP_GRANULARITY_MIN 9                     /* a bit for 512 bytes */
-#define QCOW2_BITMAP_GRANULARITY_MAX 31                    /* a bit for 2 GiB */
-#define QCOW2_BITMAPS_MOST           65535                 /* bitmaps of an image */
-#define QCOW2_BITMAP_DIRECTORY_MOST  UINT64_C(67107840)    /* bytes of the directory */
-#define QCOW2_BITMAP_TABLE_MOST      UINT64_C(0x8000000)   /* entries of a table */
-#define QCOW2_BITMAP_DATA_MOST_BYTES (UINT64_C(512) << 20) /* bytes of a bitmap's bits */
-
 struct qcow2_bitmap_editor;
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Big-endian loads from bytes of any alignment. They read exactly the bytes they name; the caller
- * has checked that these exist (or uses a span, see span.h).
+ * has checked that these exist.
  */
 #ifndef Q2_BASE_BYTES_H
 #define Q2_BASE_BYTES_H
@@ -10,19 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint8_t q2_load_u8(const void *bytes)
-{
-	return *(const uint8_t *)bytes;
-}
-
-/* Compilers turn each of these into one load and one swap. */
-static inline uint16_t q2_load_be16(const void *bytes)
-{
-	const uint8_t *b = bytes;
-
-	return (uint16_t)(b[0] << 8 | b[1]);
-}
-
+/* Compilers make one load and one byte swap of each of these. */
 static inline uint32_t q2_load_be32(const void *bytes)
 {
 	const uint8_t *b = bytes;
@@ -37,7 +25,7 @@ static inline uint64_t q2_load_be64(const void *bytes)
 	return (uint64_t)q2_load_be32(b) << 32 | q2_load_be32(b + 4);
 }
 
-/* A big-endian number of 0 to 8 bytes; no bytes are the number 0. */
+/* Loads a big-endian number of 0 to 8 bytes. Without bytes it is 0. */
 static inline uint64_t q2_load_be(const uint8_t *bytes, unsigned width_bytes)
 {
 	uint64_t value = 0;

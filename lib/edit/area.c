@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The first cluster taken apart and laid out again. See area.h. */
+/* Takes the first cluster apart and lays it out again. See area.h. */
 #include "edit/area.h"
 
 #include <inttypes.h>
@@ -124,7 +124,7 @@ size_t q2_area_remove(struct q2_area *area, uint32_t magic)
 	return removed;
 }
 
-/* An extension with its padding: its size on disk. */
+/* The size of an extension in the file: head, data and padding to a multiple of eight. */
 static uint64_t padded_size(const struct q2_area_extension *extension)
 {
 	return HEAD_BYTES + (((uint64_t)extension->data.size + 7) & ~UINT64_C(7));
@@ -152,7 +152,10 @@ static void put_extension(uint8_t *to, const struct q2_area_extension *extension
 		       extension->padding.size);
 }
 
-/* The fields of the header that this area may have changed. */
+/*
+ * Stores the fields of the header that an area may have changed. Other fields keep the bytes that
+ * stand in `cluster`.
+ */
 static void put_header(const struct q2_area *area, uint8_t *cluster, uint64_t backing_at)
 {
 	bool had_one = area->header->backing_file_offset != 0, has_one = area->backing.size > 0;
@@ -166,11 +169,14 @@ static void put_header(const struct q2_area *area, uint8_t *cluster, uint64_t ba
 	header.compatible_features = area->compatible_features;
 	header.autoclear_features = area->autoclear_features;
 	header.header_length = area->header_length;
-	/* Behind header_length, the extensions begin. */
+	/* The extensions begin at header_length: fields behind it are not the header's. */
 	qcow2_header_encode(&header, cluster, area->header_length);
 }
 
-/* cluster has room for the larger of both ends, and begins with the header. */
+/*
+ * Lays out the header, the extensions, the end mark and the backing file's name. `cluster` begins
+ * with the old header and has room for the longer of the old and the new layout.
+ */
 static void lay_out(const struct q2_area *area, uint8_t *cluster)
 {
 	uint64_t at = area->header_length;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sets a number by its path. What qcow2_walk() shows with its bytes can be set: the walk finds it.
- * The header's fields are found without one, so that a header which no walk can begin with can be
- * mended; so are refcounts, which may be less than a byte.
+ * Sets a number by its path. A number that qcow2_walk() shows with its bytes can be set, since the
+ * walk finds it. Two kinds of numbers are found without a walk: fields of the header, so that a
+ * header can be mended which no walk can begin with; and refcounts, which may be smaller than a
+ * byte.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ static int find_in_header(const struct qcow2_plan *plan, const char *name, struc
 
 /* ---- refcounts ---- */
 
-/* The refcount block of that index: its host offset, or 0. */
+/* Finds the host offset of a refcount block; 0 if there is none. */
 static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t *offset,
 		      struct qcow2_error *err)
 {
@@ -78,7 +79,7 @@ static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t 
 	return failed;
 }
 
-/* "refcounts/BLOCK/INDEX"; *at is behind "refcounts/". False if it is not of that form. */
+/* Parses BLOCK/INDEX, what follows "refcounts/" in a path. False if it has another form. */
 static bool parse_refcount(const char *at, uint64_t *block, uint64_t *index)
 {
 	const char *slash = strchr(at, '/');
@@ -135,7 +136,9 @@ static int hear_field(void *opaque, const struct qcow2_value *value)
 		finding->wide |= is_named && value->raw.size > 0;
 		return 0;
 	}
-	/* A row of a table is its entry, whatever parts of it have places of their own. */
+	/*
+	 * A row of a table means its entry, although parts of the entry have places of their own.
+	 */
 	if (is_named || strcmp(value->name, "entry") == 0) {
 		finding->named = target;
 		finding->named_count++;
@@ -181,8 +184,9 @@ static int find_by_walk(const struct qcow2_image *image, const char *path, struc
 }
 
 /*
- * A table that is said to be in the first cluster is not there: the header is. Nor is one behind
- * the end of the file, which would grow over terabytes; only the last cluster may be cut short.
+ * Refuses a place in the first cluster, where the header is and no table can be; and one behind the
+ * end of the file, which would make the file grow by terabytes. Only the last cluster may be cut
+ * short.
  */
 static int check_place(const struct qcow2_image *image, const char *path,
 		       const struct target *target, struct qcow2_error *err)
@@ -268,9 +272,9 @@ static int store(struct qcow2_plan *plan, const struct target *target, uint64_t 
 }
 
 /*
- * Extensions and the backing file's name lie behind the header: with another header_length they are
- * laid out again there. 1: that is planned; 0: there is nothing to lay out, or it cannot be done,
- * so that the number alone is set; -1 with *err filled.
+ * Moves the extensions and the backing file's name to another header_length. Returns 1 if that is
+ * planned; 0 if there is nothing to move, or if it cannot be moved, so that the number alone is
+ * set; -1 with *err filled.
  */
 static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char *why,
 			   struct qcow2_error *err)
@@ -291,7 +295,7 @@ static int move_extensions(struct qcow2_plan *plan, uint64_t length, const char 
 	return moved;
 }
 
-/* Entries of tables: what they say, the image's contents hang on. */
+/* Whether a path names an entry of a table, on which the contents of the image depend. */
 static bool is_raw(const char *path)
 {
 	static const char *const tables[] = {"l1/", "l2/", "refcounts/", "refcount_table/",

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What people want to change in the first cluster. See edit.h. */
+/* Changes the first cluster as people ask for it. See edit.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
 #include <qcow2/number.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "edit/area.h"
 
-#define BACKING_MOST       1023
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 
 static const struct qcow2_bytes any_name = {NULL, 0};
 
-/* Runs a change of the first cluster: opens it, changes it, plans it. */
+/* Ends a change of the first cluster: plans the area unless it failed, and closes it. */
 static int finish(struct q2_area *area, struct qcow2_plan *plan, const char *why, int failed,
 		  struct qcow2_error *err)
 {
@@ -55,7 +55,7 @@ static bool find_group(struct q2_area *area, const char *name, struct group *out
 	return false;
 }
 
-/* Names have blanks; on a command line '-' and '_' are easier. */
+/* Whether `word` is a name; '-' and '_' stand for the blanks of a name. */
 static bool is_called(const char *name, const char *word)
 {
 	for (; *name && *word; name++, word++)
@@ -64,7 +64,7 @@ static bool is_called(const char *name, const char *word)
 	return *name == *word;
 }
 
-/* A bit's number by its number or name. */
+/* Finds a bit by its number or its name. */
 static bool find_bit(const struct qcow2_names *names, const char *word, unsigned *bit)
 {
 	uint64_t number;
@@ -94,7 +94,7 @@ static int change_feature(struct q2_area *area, const char *name, const char *wo
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "'%s' is no %s feature, nor a bit from 0 to 63", word, name);
 	if (area->header->version == 2)
-		return q2_fail(err, QCOW2_ERROR_ARGUMENT, 4,
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, offsetof(struct qcow2_header, version),
 			       "images of version 2 have no feature bits");
 	*group.bits &= ~(UINT64_C(1) << bit);
 	*group.bits |= (uint64_t)on << bit;
@@ -135,14 +135,14 @@ static int change_extension(struct q2_area *area, enum qcow2_extension_change ch
 		there->padding.size = 0;
 	} else {
 		q2_area_remove(area, magic);
-		/* "Bitmaps extension": without it, the bit says what is not true. */
+		/* Without the extension the bitmaps bit would be wrong ("Bitmaps extension"). */
 		if (magic == QCOW2_EXTENSION_BITMAPS)
 			area->autoclear_features &= ~QCOW2_AUTOCLEAR_BITMAPS;
 	}
 	return 0;
 }
 
-/* What goes with an extension: of the bitmaps', all bitmaps. */
+/* Tells the plan that an extension is meant to go or to change; all bitmaps go with theirs. */
 static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow2_error *err)
 {
 	uint8_t type[4];
@@ -171,13 +171,13 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 	return finish(&area, plan, why, failed ? -1 : 0, err);
 }
 
-/* Gives an extension that there may be one of its data, or takes it away. */
+/* Gives the extension of a type other data; inserts it if there is none. */
 static void put_extension(struct q2_area *area, uint32_t magic, struct qcow2_bytes data)
 {
 	struct q2_area_extension *there = q2_area_find(area, magic);
 
 	if (!there)
-		/* In front, as QEMU lays them out. */
+		/* QEMU lays out such extensions in front. */
 		q2_area_insert(area, 0, magic, data);
 	else if (there->data.size != data.size ||
 		 memcmp(there->data.data, data.data, data.size) != 0)
@@ -188,10 +188,10 @@ static void put_extension(struct q2_area *area, uint32_t magic, struct qcow2_byt
 
 static int check_backing(struct qcow2_bytes name, const char *format, struct qcow2_error *err)
 {
-	if (name.size > BACKING_MOST)
+	if (name.size > QCOW2_LIMIT_BACKING_NAME_BYTES)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the backing file's name is %zu bytes long: %d are allowed",
-			       name.size, BACKING_MOST);
+			       name.size, QCOW2_LIMIT_BACKING_NAME_BYTES);
 	if (name.size > 0 && (!format || *format == '\0'))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "give the backing file's format as well, as in 'backing set "
@@ -200,7 +200,10 @@ static int check_backing(struct qcow2_bytes name, const char *format, struct qco
 	return 0;
 }
 
-/* This name, and this format: what another line of a script makes of them is not meant. */
+/*
+ * Tells the plan that this name and this format are meant. If another line of a script changes them
+ * again, that is not meant.
+ */
 static int intend_backing(struct qcow2_plan *plan, struct qcow2_bytes name, struct qcow2_error *err)
 {
 	if (!name.data)
@@ -251,7 +254,7 @@ int qcow2_edit_data_file(struct qcow2_plan *plan, struct qcow2_bytes name, struc
 	return finish(&area, plan, "name the data file", failed, err);
 }
 
-/* The names of one group; returns where the next one goes. */
+/* Writes the names of one group of features, and returns where the next name goes. */
 static uint8_t *put_names(uint8_t *to, unsigned type, const struct qcow2_names *names)
 {
 	for (size_t i = 0; i < names->count; i++, to += FEATURE_NAME_BYTES) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guards of bitmaps: one that may be believed after the plan must have been so before, or be all
- * dirty, which is never wrong, or be made by the plan.
+ * Guards of bitmaps. A bitmap that programs may believe after the plan must fulfil one of these: it
+ * could be believed before; it is all dirty, which is never wrong; the plan makes it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static bool may_be_believed(const struct q2_inventory *inventory, uint32_t flags
 	return inventory->trusts_bitmaps && !(flags & QCOW2_BITMAP_IN_USE);
 }
 
-/* Whether all bits of a bitmap are set. What cannot be read is not known to be. */
+/* Sets *dirty if all bits of a bitmap are set. Bits that cannot be read may be clean. */
 static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitmap, bool *dirty)
 {
 	struct qcow2_dirty_extents *extents;
@@ -42,7 +42,7 @@ static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitma
 	return more < 0 && trial->err->code == QCOW2_ERROR_IO ? -1 : 0;
 }
 
-/* Which guard objects; QCOW2_GUARD_NONE if none does. */
+/* Returns the guard that objects; QCOW2_GUARD_NONE if none does. */
 static enum qcow2_guard_id who_objects(const struct q2_trial *trial, const struct pair *pair)
 {
 	uint32_t now = pair->now->entry.flags, then = pair->then ? pair->then->entry.flags : 0;
@@ -69,8 +69,8 @@ static enum qcow2_guard_id who_objects(const struct q2_trial *trial, const struc
 }
 
 /*
- * What a bitmap was before. Of several of that name a repair drops those in use, and gives another
- * name to what it keeps: as long as there is one that was saved, that is the one.
+ * Finds what a bitmap was before the plan. A repair of several bitmaps of one name drops those in
+ * use and renames those that it keeps, so that the first one that was saved is taken.
  */
 static const struct q2_item *find_then(struct q2_trial *trial, const struct pair *pair,
 				       uint64_t old_hash)
@@ -113,7 +113,7 @@ static int ask_one(struct q2_trial *trial, const struct qcow2_bitmap *bitmap)
 	return 0;
 }
 
-/* The bit that is cleared while there are bitmaps. */
+/* Asks about the bitmaps bit, cleared while there are bitmaps. */
 static void ask_cleared(struct q2_trial *trial)
 {
 	if (trial->had.trusts_bitmaps && !trial->has.trusts_bitmaps &&

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Guards of the image as a whole: its feature bits, its refcounts, how its data are read. */
+/* Guards of the image as a whole: feature bits, refcounts, and how guest data are read. */
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/bytes.h"
 #include "guards/guards.h"
 #include "guards/mapping.h"
 #include "plan/plan.h"
@@ -26,7 +25,7 @@ static void refuse(struct q2_trial *trial, enum qcow2_guard_id guard, const char
 
 /* ---- dirty and corrupt ---- */
 
-/* How much is wrong with the counts, which the dirty bit excuses. */
+/* Counts the problems of refcounts that a set dirty bit excuses. */
 static uint64_t wrong_refcounts(const struct q2_check_totals *result)
 {
 	static const enum qcow2_problem_id kinds[] = {
@@ -74,7 +73,9 @@ static void ask_corrupt(struct q2_trial *trial, uint64_t cleared, bool still_set
 	if (!(qcow2_image_header(trial->before)->incompatible_features &
 	      QCOW2_INCOMPATIBLE_CORRUPT))
 		return;
-	/* What was no image has been made one, which is a beginning. */
+	/*
+	 * The plan makes an image of something that was none: it need not mend everything at once.
+	 */
 	if (!trial->verdict->opened_before && still_set)
 		return;
 	if (after->sum.clusters_checked && has == 0 && (!still_set || had > 0))
@@ -88,7 +89,10 @@ static void ask_corrupt(struct q2_trial *trial, uint64_t cleared, bool still_set
 
 /* ---- how the guest's data are read ---- */
 
-/* What has changed, and what shows that it was impossible before. */
+/*
+ * A field on which the reading of guest data depends, and the problems that show that its old value
+ * was impossible.
+ */
 struct reading {
 	const char *where;
 	bool changed;
@@ -104,8 +108,8 @@ static bool is_excused(const struct q2_check_totals *before, const struct readin
 }
 
 /*
- * The LUKS header has the keys: with another one, the data are noise. One that is damaged may be
- * mended.
+ * Asks about the LUKS header. It holds the keys: with another one, the data are noise. A damaged
+ * one may be mended.
  */
 static int ask_luks(struct q2_trial *trial)
 {

@@ -65,7 +65,7 @@ void q2_items_rewind(struct q2_items *items)
 		q2_items_at(items, i)->cursor = i;
 }
 
-/* Adds an item; false if memory is short. What passes the limit is left out. */
+/* Adds an item. Items beyond the limit are left out. False if memory is short. */
 static bool add(struct q2_items *items, struct q2_item item)
 {
 	uint64_t index = items->list.count, first;
@@ -80,8 +80,9 @@ static bool add(struct q2_items *items, struct q2_item item)
 }
 
 /*
- * Links the items of one hash, in their order. Done once all are there: going backwards, each
- * finds the one behind it without a walk along the chain, which may be as long as the list.
+ * Links the items of one hash, in their order, once all are there. Going backwards, each item finds
+ * the one behind it in one step; a walk along the chain, which may be as long as the list, would be
+ * quadratic.
  */
 static bool chain(struct q2_items *items)
 {
@@ -93,7 +94,10 @@ static bool chain(struct q2_items *items)
 		struct q2_item *item = q2_items_at(items, i), *last;
 		uint64_t known;
 
-		/* The set holds the last of each hash; its cursor leads to the one found before. */
+		/*
+		 * The set holds the last item of each hash; its cursor leads to the item found
+		 * before.
+		 */
 		done = q2_name_set_insert(&behind, item->hash, i, &known) != QCOW2_ERROR_MEMORY;
 		if (!done || known == Q2_NAME_SET_NEW)
 			continue;
@@ -120,7 +124,10 @@ uint64_t q2_inventory_extension(const struct q2_inventory *inventory,
 {
 	struct qcow2_bytes data = extension->data;
 
-	/* What is known is compared by what it means; of the rest, nobody knows what may change. */
+	/*
+	 * The guards compare known extensions by what they mean. Of others nobody knows which bytes
+	 * may change, so that all their data are part of the hash.
+	 */
 	if (q2_extension_kind(extension->header.magic))
 		data.size = 0;
 	return hash_as(&inventory->intents->key, extension->header.magic, data);
@@ -154,7 +161,7 @@ static bool take_extensions(struct q2_inventory *inventory, const struct qcow2_i
 	return chain(&inventory->extensions);
 }
 
-/* Whether an error is about the image, which then has no more of what was looked for. */
+/* Whether an error is about the image: then the image has no more items. */
 static bool ends(const struct qcow2_error *err)
 {
 	return err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY;
@@ -173,7 +180,10 @@ static int take_snapshots(struct q2_inventory *inventory, const struct qcow2_ima
 	while (memory && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
 	       !snapshot.cut && inventory->snapshots.list.count < ITEMS_MOST)
 		memory = add(&inventory->snapshots,
-			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot)});
+			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot),
+					      .state = {snapshot.header.l1_table_offset,
+							snapshot.disk_size_bytes,
+							snapshot.has_disk_size}});
 	qcow2_snapshots_close(snapshots);
 	if (!memory || !chain(&inventory->snapshots))
 		return q2_fail_memory(err);

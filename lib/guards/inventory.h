@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What an image has that a change could lose: header extensions, snapshots and bitmaps, in their
- * order and by what they are called. Names are kept as hashes under a key that two inventories
- * share, so that one can be compared with the other.
+ * order and by name. Names are kept as hashes under a key that two inventories share, so that one
+ * can be compared with the other.
  */
 #ifndef Q2_GUARDS_INVENTORY_H
 #define Q2_GUARDS_INVENTORY_H
@@ -12,8 +12,15 @@
 #include "base/vector.h"
 #include "plan/intents.h"
 
-/* No item; there is none of that name. */
+/* No item. */
 #define Q2_NO_ITEM UINT64_MAX
+
+/* What a snapshot reads as: its L1 table, and how many bytes of it are the disk. */
+struct q2_snapshot_state {
+	uint64_t l1_table_offset;
+	uint64_t disk_size_bytes;
+	bool has_disk_size; /* false: the size of the active image, whatever that becomes */
+};
 
 /* A header extension, a snapshot or a bitmap. */
 struct q2_item {
@@ -23,6 +30,7 @@ struct q2_item {
 	uint64_t cursor;   /* of the first of a hash: the next one that is not taken yet */
 	uint64_t size;     /* of an extension: of its data, in bytes */
 	struct qcow2_bitmap_dir_entry entry; /* of a bitmap */
+	struct q2_snapshot_state state;      /* of a snapshot */
 };
 
 /* Items in the order of the image, and where to find those of a hash. */
@@ -39,15 +47,16 @@ struct q2_inventory {
 };
 
 /*
- * Allocates nothing. after: of the image as it will be, in which bitmaps may have got other names.
+ * Allocates nothing. after: the inventory is of the planned image, in which bitmaps may have got
+ * other names.
  */
 void q2_inventory_init(struct q2_inventory *inventory, const struct q2_intents *intents,
 		       bool after);
 void q2_inventory_release(struct q2_inventory *inventory);
 
 /*
- * Goes through an image. What cannot be found in it is not there; so is what comes after the first
- * 2^20 of a kind. Errors: QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
+ * Fills the inventory from an image. Items that cannot be found are missing, as are those after the
+ * first 2^20 of a kind. Errors: QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY.
  */
 int q2_inventory_take(struct q2_inventory *inventory, const struct qcow2_image *image,
 		      struct qcow2_error *err);
@@ -64,7 +73,7 @@ struct q2_item *q2_items_at(const struct q2_items *items, uint64_t index);
 struct q2_item *q2_items_find(const struct q2_items *items, uint64_t hash);
 /* The first item of a hash that was not returned before, or NULL. */
 struct q2_item *q2_items_take(struct q2_items *items, uint64_t hash);
-/* Forgets what was taken. */
+/* Forgets which items were taken. */
 void q2_items_rewind(struct q2_items *items);
 
 #endif

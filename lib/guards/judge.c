@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether a plan would leave an image with problems that it has not now, or give up what protects
- * its data.
+ * Judges a plan: finds the problems that the planned image would have and the image has not, and
+ * asks the guards.
  */
 #include <string.h>
 
@@ -10,18 +10,24 @@
 #include "base/sized.h"
 #include "guards/guards.h"
 #include "guards/known.h"
+#include "guards/mapping.h"
 #include "plan/digests.h"
 #include "plan/plan.h"
 
-/* Of a kind of which there are more, only their number is compared. */
+/* If a kind has more problems than this, only their number is compared. */
 #define TOLD_MOST  100000
 #define SHOWN_MOST 5
 /* The magic number and the version. */
-#define START_BYTES offsetof(struct qcow2_header, backing_file_offset)
+#define START_BYTES   offsetof(struct qcow2_header, backing_file_offset)
+#define RESTORED_MOST 8
+/* Fields from which the geometry follows. */
+#define CLUSTER_BITS_AT   offsetof(struct qcow2_header, cluster_bits)
+#define REFCOUNT_ORDER_AT offsetof(struct qcow2_header, refcount_order)
 
-/* The problems that there are before, and what is heard of those after. */
+/* The problems of the image before, and what is heard of those after. */
 struct hearing {
 	struct q2_verdict *verdict;
+	struct q2_check_totals base; /* of the image whose problems are known */
 	struct q2_known known;
 	struct q2_trial *trial;
 	const struct qcow2_judge_options *options;
@@ -41,7 +47,7 @@ static int hear_before(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-/* How many problems say that a bitmap, its table or the directory is not what it seems to be. */
+/* Counts problems which say that a bitmap, its table or the directory is not what it seems. */
 static uint64_t count_damage_of_bitmaps(const struct q2_check_totals *result)
 {
 	static const enum qcow2_problem_id ids[] = {
@@ -61,15 +67,17 @@ static uint64_t count_damage_of_bitmaps(const struct q2_check_totals *result)
 }
 
 /*
- * What could not be seen before: leaks that only a damaged bitmap seemed to use, and what is
- * unusual about bitmaps that the directory's size or their number hid. Leaks are excused to who
- * deals with bitmaps: a pointer to the guest's data that goes, because the table that it leads to
- * counts too little, takes a problem away as well, and leaves what the table led to behind.
+ * Whether a problem was there before and could not be seen. There are two kinds. Leaks: a damaged
+ * bitmap seemed to use the cluster. Oddities of bitmaps: the directory's size or the number of
+ * bitmaps hid the bitmap.
+ *
+ * Leaks are excused only for plans that mend bitmaps. Otherwise a plan could drop a pointer to
+ * guest data: if the table that it leads to counts too little, this removes a problem, and leaks
+ * what the table led to.
  */
 static bool was_hidden(const struct hearing *hearing, size_t id)
 {
 	static const struct qcow2_bytes any = {NULL, 0};
-	const struct q2_verdict *verdict = hearing->verdict;
 	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
 			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
 			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
@@ -78,7 +86,8 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 	    !q2_is_intended(&hearing->trial->plan->intents, QCOW2_INTENT_BITMAP_MENDED, any))
 		return false;
 	return (of_bitmaps || id == QCOW2_PROBLEM_REFCOUNT_HIGH) &&
-	       count_damage_of_bitmaps(&verdict->before) > count_damage_of_bitmaps(&verdict->after);
+	       count_damage_of_bitmaps(&hearing->base) >
+		       count_damage_of_bitmaps(&hearing->verdict->after);
 }
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
@@ -86,14 +95,14 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	const struct q2_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
 
-	/* All bitmaps were stale before, which was told once. */
+	/* If the bitmaps bit was clear, all bitmaps were stale, which was one problem. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
-	    verdict->before.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
+	    hearing->base.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
 		return false;
 	if (was_hidden(hearing, id))
 		return false;
-	if (verdict->before.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
-		return verdict->after.by_kind[id] > verdict->before.by_kind[id];
+	if (hearing->base.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
+		return verdict->after.by_kind[id] > hearing->base.by_kind[id];
 	return !q2_known_take(&hearing->known, problem, &hearing->trial->has);
 }
 
@@ -112,7 +121,7 @@ static int hear_after(void *opaque, const struct qcow2_problem *problem)
 	return hearing->options->problem(hearing->options->opaque, problem);
 }
 
-/* Checks a source, if it is an image; *opened says whether it is. */
+/* Checks a source if it is an image; *opened says whether it is. */
 static int check_source(struct qcow2_source *source, const struct qcow2_check_options *options,
 			struct q2_check_totals *totals, bool *opened, struct qcow2_error *err)
 {
@@ -127,43 +136,82 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 	return failed;
 }
 
-static int judge(struct qcow2_plan *plan, struct qcow2_source *view, struct hearing *hearing,
-		 struct qcow2_error *err)
+/*
+ * Whether the plan changes compressed clusters. Only then are all compressed clusters inflated, in
+ * both images: a descriptor may lead to bytes that are no compressed cluster without breaking any
+ * other rule.
+ */
+static int needs_deep(const struct q2_trial *trial, bool *deep)
 {
+	const struct qcow2_geometry *before, *after;
+
+	*deep = false;
+	if (!trial->before || !trial->after)
+		return 0;
+	before = qcow2_image_geometry(trial->before);
+	after = qcow2_image_geometry(trial->after);
+	if (!before || !after || before->cluster_bits != after->cluster_bits ||
+	    before->l2_entry_bytes != after->l2_entry_bytes)
+		return 0;
+	return q2_changes_compressed(trial->before, trial->after, trial->plan, deep, trial->err);
+}
+
+/* Checks the file as it is, and hears the problems that the changed image is compared with. */
+static int check_before(struct hearing *hearing, struct qcow2_check_options *how)
+{
+	struct q2_trial *trial = hearing->trial;
+	struct q2_verdict *verdict = hearing->verdict;
+	bool opened;
+
+	how->problem = trial->restored ? NULL : hear_before;
+	if (check_source(trial->plan->source, how, &verdict->before, &verdict->opened_before,
+			 trial->err))
+		return -1;
+	hearing->base = verdict->before;
+	if (!trial->restored)
+		return 0;
+	how->problem = hear_before;
+	return check_source(trial->restored_view, how, &hearing->base, &opened, trial->err);
+}
+
+static int judge(struct qcow2_source *view, struct hearing *hearing)
+{
+	struct q2_trial *trial = hearing->trial;
 	struct q2_verdict *verdict = hearing->verdict;
 	struct qcow2_check_options how = {
 		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
 	struct q2_check_totals again;
 	bool opened;
 
-	/* Most images are sound afterwards, and nothing has to be compared. */
-	if (check_source(view, &how, &verdict->after, &opened, err))
+	if (needs_deep(trial, &how.deep))
+		return -1;
+	/* Most images are sound afterwards: then nothing has to be compared. */
+	if (check_source(view, &how, &verdict->after, &opened, trial->err))
 		return -1;
 	if (!opened)
-		verdict->not_opened = *err;
-	how.problem = hear_before;
-	if (check_source(plan->source, &how, &verdict->before, &verdict->opened_before, err))
+		verdict->not_opened = *trial->err;
+	if (check_before(hearing, &how))
 		return -1;
-	q2_plan_note_digests(plan, &verdict->before, &verdict->after);
+	q2_plan_note_digests(trial->plan, &verdict->before, &verdict->after);
 	how.digest = false;
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
-	/* What is seen only because the clusters can be looked at now is not new. */
-	if (!opened || !verdict->opened_before ||
-	    (verdict->after.sum.clusters_checked && !verdict->before.sum.clusters_checked) ||
+	/* A problem is not new if it is seen only because the clusters can be looked at now. */
+	if (!opened || (!verdict->opened_before && !trial->restored) ||
+	    (verdict->after.sum.clusters_checked && !hearing->base.sum.clusters_checked) ||
 	    verdict->after.sum.corruptions + verdict->after.sum.leaks +
 			    verdict->after.sum.warnings ==
 		    0)
 		return 0;
 	how.problem = hear_after;
-	if (check_source(view, &how, &again, &opened, err))
+	if (check_source(view, &how, &again, &opened, trial->err))
 		return -1;
-	return hearing->known.short_of_memory ? q2_fail_memory(err) : 0;
+	return hearing->known.short_of_memory ? q2_fail_memory(trial->err) : 0;
 }
 
 /* ---- guards ---- */
 
-/* An image, unless the source is none, and what it has. */
+/* Opens a source if it is an image, and takes stock of it. */
 static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 		      struct q2_inventory *inventory, struct qcow2_error *err)
 {
@@ -173,24 +221,53 @@ static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 }
 
+/* Gives the image that the plan is compared with the planned bytes of a range. */
+static int restore_bytes(struct q2_trial *trial, uint64_t offset, size_t size)
+{
+	uint8_t bytes[RESTORED_MOST];
+
+	if (!trial->restored && qcow2_plan_open(trial->plan->source, &trial->restored, trial->err))
+		return -1;
+	return q2_plan_read(trial->plan, offset, bytes, size, trial->err) ||
+			       qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, offset,
+						(struct qcow2_bytes){bytes, size}, "", trial->err)
+		       ? -1
+		       : 0;
+}
+
+/* Opens that image, and takes stock of it. */
+static int open_restored(struct q2_trial *trial)
+{
+	qcow2_image_close(trial->before);
+	trial->before = NULL;
+	qcow2_source_close(trial->restored_view);
+	trial->restored_view = NULL;
+	q2_inventory_release(&trial->had);
+	q2_inventory_init(&trial->had, &trial->plan->intents, false);
+	if (qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+		return -1;
+	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+}
+
 /*
- * What the plan makes an image by setting its magic number and version right has bits that protect
- * it all the same: the guards compare with what it would be with these alone.
+ * An image may be none, or one whose tables nobody can find, because of its magic number, version,
+ * cluster_bits or refcount_order alone. What protects it protects it all the same. If the plan sets
+ * these right, the planned image is compared with what the image would be with these alone.
  */
 static int restore(struct q2_trial *trial)
 {
-	uint8_t start[START_BYTES];
-	struct qcow2_plan *plan = trial->plan;
-
-	if (trial->before || !trial->after)
+	if (!trial->after)
 		return 0;
-	if (q2_plan_read(plan, 0, start, sizeof(start), trial->err) ||
-	    qcow2_plan_open(plan->source, &trial->restored, trial->err) ||
-	    qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, 0,
-			     (struct qcow2_bytes){start, sizeof(start)}, "", trial->err) ||
-	    qcow2_plan_view(trial->restored, &trial->restored_view, trial->err))
+	if (!trial->before && (restore_bytes(trial, 0, START_BYTES) || open_restored(trial)))
 		return -1;
-	return take_stock(trial->restored_view, &trial->before, &trial->had, trial->err);
+	if (!trial->before || qcow2_image_geometry(trial->before) ||
+	    !qcow2_image_geometry(trial->after))
+		return 0;
+	if (restore_bytes(trial, CLUSTER_BITS_AT, 4) ||
+	    (qcow2_image_header(trial->before)->version >= 3 &&
+	     restore_bytes(trial, REFCOUNT_ORDER_AT, 4)))
+		return -1;
+	return open_restored(trial);
 }
 
 static void close_trial(struct q2_trial *trial)
@@ -203,7 +280,10 @@ static void close_trial(struct q2_trial *trial)
 	qcow2_plan_close(trial->restored);
 }
 
-/* What is not changed is not judged; and what is no image has nothing to protect. */
+/*
+ * Asks all guards. A plan without writes changes nothing, and a file that is no image has nothing
+ * to protect.
+ */
 static int ask_guards(struct q2_trial *trial)
 {
 	if (trial->plan->count == 0 || !trial->before || !trial->after)
@@ -229,7 +309,7 @@ static int judge_all(struct qcow2_plan *plan, const struct qcow2_judge_options *
 	q2_known_init(&hearing.known);
 	failed = take_stock(plan->source, &trial.before, &trial.had, trial.err) ||
 		 take_stock(view, &trial.after, &trial.has, trial.err) || restore(&trial) ||
-		 judge(plan, view, &hearing, trial.err) || ask_guards(&trial);
+		 judge(view, &hearing) || ask_guards(&trial);
 	q2_known_release(&hearing.known);
 	close_trial(&trial);
 	qcow2_source_close(view);

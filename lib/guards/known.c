@@ -7,7 +7,7 @@
 #define KNOWN_MOST ((size_t)1 << 21)
 #define NONE       UINT64_MAX
 
-/* What a problem says. */
+/* What a problem says, apart from its kind and place. */
 struct saying {
 	uint64_t found, expected;
 	enum qcow2_expectation expectation;
@@ -52,8 +52,8 @@ static enum qcow2_problem_id id_of(const struct qcow2_problem *problem)
 /* ---- places that stay the same ---- */
 
 /*
- * Bitmaps and extensions move up when one before them goes. So they are called by their hash
- * instead of their number; then the path has the number's rest.
+ * Bitmaps and extensions move up when one before them goes. So their hash stands for their number:
+ * returns the rest of the path behind the number, with *hash set.
  */
 static const char *past_number(const char *where, const char *list, const struct q2_items *items,
 			       uint64_t *hash)
@@ -65,7 +65,7 @@ static const char *past_number(const char *where, const char *list, const struct
 
 	if (strncmp(where, list, size) != 0 || *at < '0' || *at > '9')
 		return where;
-	/* The check has written it: it is decimal, and no list is so long that it overflows. */
+	/* The check wrote the number: it is decimal and does not overflow. */
 	for (; *at >= '0' && *at <= '9'; at++)
 		index = index * 10 + (uint64_t)(*at - '0');
 	item = q2_items_at(items, index);
@@ -121,12 +121,12 @@ static bool has_owner(const struct saying *saying, uint64_t owner)
 	return false;
 }
 
-/* Whether all owners of one are owners of the other, as far as they are named. */
+/* Whether all owners of `some` are owners of `all`, as far as they are named. */
 static bool are_owners_of(const struct saying *some, const struct saying *all)
 {
 	if (some->owners_total > all->owners_total)
 		return false;
-	/* Of so many, others are named once one of them has gone. */
+	/* If not all owners were named, one that is named now may have been there before. */
 	if (all->owners_total > all->owner_count)
 		return true;
 	for (unsigned i = 0; i < some->owner_count; i++)
@@ -135,28 +135,31 @@ static bool are_owners_of(const struct saying *some, const struct saying *all)
 	return true;
 }
 
-/* How far what was found is from what would be right. */
+/* Returns the distance between what was found and what would be right. */
 static uint64_t gap_of(const struct saying *saying)
 {
 	return saying->found > saying->expected ? saying->found - saying->expected
 						: saying->expected - saying->found;
 }
 
-/* expected is how often the cluster is referred to. */
+/* Compares two wrong refcounts; `expected` is the number of references. */
 static bool is_count_worse(enum qcow2_problem_id id, const struct saying *now,
 			   const struct saying *then)
 {
 	if (gap_of(now) > gap_of(then))
 		return true;
-	/* A leak that hides that a pointer is lost; and one more user of what counts too little. */
+	/*
+	 * A leak is worse if an owner is gone, since a pointer is lost. A count that is too low is
+	 * worse if there is one more owner.
+	 */
 	if (id == QCOW2_PROBLEM_REFCOUNT_HIGH)
 		return !are_owners_of(then, now);
 	return now->found < then->found || !are_owners_of(now, then);
 }
 
 /*
- * Which bits of what was found are what is wrong. Some problems tell all of a field of which one
- * bit is meant, or what they were compared with.
+ * Returns the bits of `found` that are at fault. Some problems tell a whole field although one bit
+ * of it is at fault; others tell what the field was compared with.
  */
 static uint64_t bits_of(enum qcow2_problem_id id)
 {
@@ -205,7 +208,7 @@ static bool is_value_worse(enum qcow2_problem_id id, const struct saying *now,
 	case QCOW2_EXPECT_VALUE:
 		if (id == QCOW2_PROBLEM_REFCOUNT_BEYOND_END)
 			return now->found > then->found;
-		/* Reserved bits: fewer of them are less. */
+		/* Reserved bits should be zero: a plan may clear some of them. */
 		return !same_right || now->expected != 0 || gained != 0;
 	case QCOW2_EXPECT_NOTHING:
 		return gained != 0;
@@ -221,7 +224,7 @@ static bool is_worse(enum qcow2_problem_id id, const struct saying *now, const s
 	case QCOW2_PROBLEM_REFCOUNT_HIGH:
 	case QCOW2_PROBLEM_REFCOUNT_OVERFLOW:
 		return is_count_worse(id, now, then);
-	/* They tell the refcount, about which others complain. */
+	/* These problems tell the refcount; problems of refcounts are compared by themselves. */
 	case QCOW2_PROBLEM_COPIED_SET:
 	case QCOW2_PROBLEM_COPIED_CLEAR:
 	case QCOW2_PROBLEM_CLUSTER_OWNERS:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The problems that an image has, to tell whether one of a changed image is new. What a problem
- * says counts, not only where it is: a leak that was there does not excuse that its cluster lost
- * the pointer to it as well. What has become less wrong, in a way that leaves no doubt, is known.
+ * The problems of the image before a plan, to tell which problems of the planned image are new. A
+ * problem is known if one of its kind at its place says the same or worse. So a leak that is there
+ * already does not hide that its cluster loses a pointer, and a count that comes nearer to the
+ * references is no new problem.
  */
 #ifndef Q2_GUARDS_KNOWN_H
 #define Q2_GUARDS_KNOWN_H
@@ -22,13 +23,13 @@ struct q2_known {
 void q2_known_init(struct q2_known *known);
 void q2_known_release(struct q2_known *known);
 
-/* Remembers a problem of the image that the inventory is of. */
+/* Adds a problem of the image before; `inventory` is that of this image. */
 void q2_known_add(struct q2_known *known, const struct qcow2_problem *problem,
 		  const struct q2_inventory *inventory);
 
 /*
- * Whether a problem of the changed image, which has the other inventory, is one that was added and
- * no worse than it was. Each problem that was added answers for one.
+ * Whether a problem of the planned image, whose inventory is given, is known. Each problem that was
+ * added answers for one.
  */
 bool q2_known_take(struct q2_known *known, const struct qcow2_problem *problem,
 		   const struct q2_inventory *inventory);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guards of what an image has: each extension, name, snapshot and bitmap that is found before the
- * plan must be found after it, unless the verb was to take it away.
+ * Guards against loss. Each extension, name, snapshot and bitmap that is found before the plan must
+ * be found after it, unless the verb was to take it away.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "guards/guards.h"
 #include "plan/plan.h"
 
-/* Header bytes from here on are not known. */
+/* The header has bytes of no known field from here on. */
 #define KNOWN_BYTES sizeof(struct qcow2_header)
 
 static const struct qcow2_bytes no_name = {NULL, 0};
@@ -33,7 +33,7 @@ static bool is_extension_intended(const struct q2_trial *trial, uint32_t magic)
 
 /* ---- extensions ---- */
 
-/* What they hold is compared elsewhere; that they are there follows from it. */
+/* Whether the content of an extension is compared elsewhere; its loss is noticed there. */
 static bool is_told_elsewhere(uint32_t magic)
 {
 	return magic == QCOW2_EXTENSION_BACKING_FORMAT || magic == QCOW2_EXTENSION_DATA_FILE;
@@ -48,7 +48,7 @@ static void ask_extension(struct q2_trial *trial, const struct qcow2_extension *
 
 	if (extension->cut || is_told_elsewhere(magic) || is_extension_intended(trial, magic))
 		return;
-	/* Names of features may be changed, but not cut off. */
+	/* The feature name table may change, but must not become shorter. */
 	if (now && (magic != QCOW2_EXTENSION_FEATURE_NAMES || now->size >= extension->data.size))
 		return;
 	snprintf(where, sizeof(where), "extensions/%" PRIu64, extension->index);
@@ -63,7 +63,7 @@ static void ask_extensions(struct q2_trial *trial)
 	struct qcow2_extension extension;
 	struct qcow2_extensions it;
 
-	/* What is found from a wrong place on was none. */
+	/* If header_length was wrong, what was found as extensions were none. */
 	if (before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH] > 0 ||
 	    before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED] > 0)
 		return;
@@ -75,7 +75,7 @@ static void ask_extensions(struct q2_trial *trial)
 
 /* ---- names ---- */
 
-/* The data of the first extension of a type that is whole. */
+/* Returns the data of the first extension of a type, if it is whole. */
 static struct qcow2_bytes text_of(const struct qcow2_image *image, uint32_t magic)
 {
 	struct qcow2_extension extension;
@@ -101,7 +101,10 @@ static void ask_backing(struct q2_trial *trial)
 		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FILE, "header/backing_file_offset",
 				had.size > 0 ? "the name now is" : "the name would be",
 				had.size > 0 ? had : has);
-	/* Without a format it is probed, so that the extension may not go while the file stays. */
+	/*
+	 * Without a format, programs guess it from bytes that a guest may have written. So the
+	 * format must not go while the backing file stays.
+	 */
 	if (has.size > 0 && now.size == 0)
 		is_meant = false;
 	if (format.size > 0 && !is_meant && !is_same(format, now))
@@ -112,7 +115,7 @@ static void ask_backing(struct q2_trial *trial)
 				"the file that would be named is", has);
 }
 
-/* Without the bit, nobody looks for the name. */
+/* Returns the data file's name; without the feature bit, no program looks for it. */
 static struct qcow2_bytes data_file_of(const struct qcow2_image *image)
 {
 	if (!(qcow2_image_header(image)->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE))
@@ -131,7 +134,7 @@ static void ask_data_file(struct q2_trial *trial)
 	q2_guard_refuse(trial, QCOW2_GUARD_DATA_FILE, "extensions", "the name now is", had);
 }
 
-/* The bytes of the header that are not known, without the zeros at their end. */
+/* Returns the header's bytes of no known field, without the zeros at their end. */
 static struct qcow2_bytes unknown_of(const struct qcow2_image *image)
 {
 	struct qcow2_bytes first = qcow2_image_first_cluster(image);
@@ -156,12 +159,35 @@ static void ask_header_bytes(struct q2_trial *trial)
 
 /* ---- snapshots and bitmaps ---- */
 
-static void lost_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
+static void refuse_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot,
+			    const char *text)
 {
 	char where[QCOW2_REFUSAL_WHERE];
 
 	snprintf(where, sizeof(where), "snapshots/%" PRIu64, snapshot->index);
-	q2_guard_refuse(trial, QCOW2_GUARD_LOST_SNAPSHOT, where, "snapshot", snapshot->name);
+	q2_guard_refuse(trial, QCOW2_GUARD_LOST_SNAPSHOT, where, text, snapshot->name);
+}
+
+/* A snapshot must be found, and read as the same disk, unless it could not be read before. */
+static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
+{
+	const struct q2_check_totals *before = &trial->verdict->before;
+	const struct q2_item *now =
+		q2_items_take(&trial->has.snapshots, q2_inventory_snapshot(&trial->had, snapshot));
+
+	if (!now) {
+		refuse_snapshot(trial, snapshot, "snapshot");
+		return;
+	}
+	if (before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET] > 0 ||
+	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END] > 0 ||
+	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL] > 0)
+		return;
+	if (now->state.l1_table_offset != snapshot->header.l1_table_offset)
+		refuse_snapshot(trial, snapshot, "the L1 table would be another one, of snapshot");
+	if ((now->state.has_disk_size || snapshot->has_disk_size) &&
+	    now->state.disk_size_bytes != snapshot->disk_size_bytes)
+		refuse_snapshot(trial, snapshot, "the disk would have another size, of snapshot");
 }
 
 static int ask_snapshots(struct q2_trial *trial)
@@ -176,9 +202,8 @@ static int ask_snapshots(struct q2_trial *trial)
 		return -1;
 	for (size_t i = 0; i < trial->had.snapshots.list.count && more > 0; i++) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, trial->err);
-		if (more > 0 && !q2_items_take(&trial->has.snapshots,
-					       q2_inventory_snapshot(&trial->had, &snapshot)))
-			lost_snapshot(trial, &snapshot);
+		if (more > 0)
+			ask_snapshot(trial, &snapshot);
 	}
 	qcow2_snapshots_close(snapshots);
 	q2_items_rewind(&trial->has.snapshots);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What guards ask of the tables of the active image. */
+/* See mapping.h. */
 #include "guards/mapping.h"
 
 #include <qcow2/entry.h>
 
 #include "base/checked.h"
-#include "base/error.h"
+#include "guards/touched.h"
 
-/* Errors of the medium or of this program; all others are about the image. */
+/* Whether an error is of the medium or of this program; all others are about the image. */
 static bool is_grave(const struct qcow2_error *err)
 {
 	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
@@ -40,7 +40,7 @@ struct l2 {
 	uint64_t index, clusters; /* of the table; of the disk */
 };
 
-/* Whether entry i of the table is data at the place that the guest knows it by. */
+/* Sets *plain if entry `i` of the table is data at its own guest offset. */
 static int is_plain(const struct l2 *l2, uint64_t i, bool *plain, struct qcow2_error *err)
 {
 	unsigned words = l2->geometry->l2_entry_bytes / 8;
@@ -102,4 +102,49 @@ int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_
 		return 0;
 	*is_raw = false;
 	return is_grave(err) ? -1 : 0;
+}
+
+/* L2 tables before and after a plan, compared for compressed clusters. */
+struct compressed_search {
+	struct qcow2_table *before, *after; /* readers */
+	uint64_t words;                     /* of a table */
+	unsigned step;                      /* words of an entry */
+	bool found;
+	struct qcow2_error *err;
+};
+
+/* Stops with 1 at the first one that the plan changes. */
+static int search_table(void *opaque, uint64_t offset)
+{
+	struct compressed_search *search = opaque;
+	uint64_t there = qcow2_table_begin(search->after, offset, search->words);
+	uint64_t before = qcow2_table_begin(search->before, offset, search->words), old, new;
+
+	for (uint64_t i = 0; i < there && !search->found; i += search->step) {
+		old = 0;
+		if (qcow2_table_entry(search->after, i, &new, search->err) ||
+		    (i < before && qcow2_table_entry(search->before, i, &old, search->err)))
+			return -1;
+		search->found = qcow2_l2_is_compressed(new) &&
+				((old ^ new) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0;
+	}
+	return search->found;
+}
+
+int q2_changes_compressed(const struct qcow2_image *before, const struct qcow2_image *after,
+			  const struct qcow2_plan *plan, bool *changes, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(after);
+	struct compressed_search search = {.words = geometry->cluster_size_bytes / 8,
+					   .step = geometry->l2_entry_bytes / 8,
+					   .err = err};
+	const struct q2_touched_tables told = {.opaque = &search, .l2 = search_table};
+	int failed = qcow2_table_new(before, &search.before, err) ||
+		     qcow2_table_new(after, &search.after, err) ||
+		     q2_each_touched_table(after, plan, &told, err) < 0;
+
+	qcow2_table_free(search.before);
+	qcow2_table_free(search.after);
+	*changes = search.found;
+	return failed ? -1 : 0;
 }

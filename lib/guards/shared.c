@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guards of what has several users: a write for one of them changes what the others have. That is a
- * cluster used for two things, and an L2 table that several L1 entries lead to, as those of a
- * snapshot and of the active image do.
+ * Guards of what has several users: a write for one of them changes what the others have. There are
+ * two such things. One is a cluster that is used for two things. The other is an L2 table that
+ * several L1 entries lead to, as those of a snapshot and of the active image.
  */
-#include <qcow2/entry.h>
-
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <qcow2/entry.h>
+
 #include "base/error.h"
 #include "guards/guards.h"
+#include "guards/touched.h"
 #include "plan/plan.h"
 
 #define TABLES_MOST ((size_t)1 << 22)
-#define SLACK_BYTES (UINT64_C(16) << 20)
 
 void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem *problem)
 {
@@ -34,19 +34,18 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 
 /* ---- L2 tables ---- */
 
-/* Goes through the L1 tables, each once, and no further than what the file may store. */
+/* Compares the tables that the plan writes to. */
 struct survey {
 	struct q2_trial *trial;
 	const struct qcow2_geometry *geometry;
-	struct qcow2_table *l1, *before, *after; /* readers */
-	struct q2_name_set l1_seen, tables;      /* by offset; of tables: 0, or 1 once told */
-	uint64_t left_entries;                   /* so many may still be read */
-	bool dirty;                              /* the bit is set before and after */
+	struct qcow2_table *before, *after; /* readers */
+	struct q2_name_set tables;          /* by offset; with bit 0 set: seen a second time */
+	bool dirty;                         /* the bit is set before and after */
 };
 
 /*
- * Whether the plan changes what a table of count words says; the copied flag, in the first word of
- * each entry, says nothing of the contents.
+ * Sets *changed if the plan changes a table of `count` words. The copied flag, in the first word of
+ * each entry, does not count: it says nothing of the contents.
  */
 static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, unsigned words,
 		      bool *changed)
@@ -83,25 +82,27 @@ static int ask_of_table(struct survey *survey, uint64_t offset, enum qcow2_guard
 	return 0;
 }
 
-/* An L1 entry that leads to a table which the plan writes to. */
-static int see_table(struct survey *survey, uint64_t offset)
+/* Hears of an L1 entry that leads to a table which the plan writes to. */
+static int see_table(void *opaque, uint64_t offset)
 {
+	struct survey *survey = opaque;
 	uint64_t earlier;
 
 	if (q2_name_set_insert(&survey->tables, offset, 0, &earlier) == QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(survey->trial->err);
 	if (earlier == Q2_NAME_SET_NEW)
 		return survey->dirty ? ask_of_table(survey, offset, QCOW2_GUARD_DIRTY_IMAGE) : 0;
-	/* The second one to lead there; from the third on, it has been told. */
+	/* The second entry that leads to the table; from the third on, it has been told. */
 	if (q2_name_set_insert(&survey->tables, offset | 1, 1, &earlier) == QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(survey->trial->err);
 	return earlier == Q2_NAME_SET_NEW ? ask_of_table(survey, offset, QCOW2_GUARD_SHARED_TABLE)
 					  : 0;
 }
 
-/* An L1 table that the plan writes to. */
-static int ask_of_l1(struct survey *survey, uint64_t offset, uint64_t count)
+/* Hears of an L1 table of a dirty image that the plan writes to. */
+static int see_l1(void *opaque, uint64_t offset, uint64_t count)
 {
+	struct survey *survey = opaque;
 	bool changed;
 
 	if (is_changed(survey, offset, count, 1, &changed))
@@ -112,82 +113,30 @@ static int ask_of_l1(struct survey *survey, uint64_t offset, uint64_t count)
 	return 0;
 }
 
-static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
-{
-	uint64_t there = qcow2_table_begin(survey->l1, offset, size), entry;
-
-	if (there > survey->left_entries)
-		there = survey->left_entries;
-	survey->left_entries -= there;
-	if (survey->dirty && q2_plan_touches(survey->trial->plan, offset, there * 8) &&
-	    ask_of_l1(survey, offset, there))
-		return -1;
-	for (uint64_t i = 0; i < there; i++) {
-		if (qcow2_table_entry(survey->l1, i, &entry, survey->trial->err))
-			return -1;
-		entry = qcow2_l1_entry_decode(entry).offset;
-		if (entry != 0 &&
-		    q2_plan_touches(survey->trial->plan, entry,
-				    survey->geometry->cluster_size_bytes) &&
-		    see_table(survey, entry))
-			return -1;
-	}
-	return 0;
-}
-
-static int see_snapshots(struct survey *survey)
-{
-	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
-	struct qcow2_error *err = survey->trial->err;
-	uint64_t earlier;
-	int more = 0, failed = 0;
-
-	if (survey->trial->had.snapshots.list.count == 0)
-		return 0;
-	if (qcow2_snapshots_open(survey->trial->before, &snapshots, err))
-		return -1;
-	while (!failed && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
-	       !snapshot.cut) {
-		if (q2_name_set_insert(&survey->l1_seen, snapshot.header.l1_table_offset, 0,
-				       &earlier) == QCOW2_ERROR_MEMORY)
-			failed = q2_fail_memory(err);
-		else if (earlier == Q2_NAME_SET_NEW)
-			failed = see_l1(survey, snapshot.header.l1_table_offset,
-					snapshot.header.l1_size);
-	}
-	qcow2_snapshots_close(snapshots);
-	return failed || more < 0 ? -1 : 0;
-}
-
 int q2_guards_shared_tables(struct q2_trial *trial)
 {
 	const struct qcow2_header *header = qcow2_image_header(trial->before);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->before);
 	const struct qcow2_geometry *now = qcow2_image_geometry(trial->after);
 	struct survey survey = {.trial = trial, .geometry = geometry};
+	struct q2_touched_tables told = {.opaque = &survey, .l2 = see_table};
 	int failed;
 
-	/* Tables of another form are another guard's. */
+	/* Another guard refuses a change of the form of tables. */
 	if (!geometry || !now || geometry->l2_entry_bytes != now->l2_entry_bytes ||
 	    geometry->cluster_bits != now->cluster_bits)
 		return 0;
 	survey.dirty = (header->incompatible_features &
 			qcow2_image_header(trial->after)->incompatible_features &
 			QCOW2_INCOMPATIBLE_DIRTY) != 0;
-	survey.left_entries =
-		(qcow2_source_allocated_bytes(qcow2_image_source(trial->before)) + SLACK_BYTES) / 8;
-	q2_name_set_init(&survey.l1_seen, TABLES_MOST);
+	if (survey.dirty)
+		told.l1 = see_l1;
 	q2_name_set_init(&survey.tables, TABLES_MOST);
-	failed = qcow2_table_new(trial->before, &survey.l1, trial->err) ||
-		 qcow2_table_new(trial->before, &survey.before, trial->err) ||
+	failed = qcow2_table_new(trial->before, &survey.before, trial->err) ||
 		 qcow2_table_new(trial->after, &survey.after, trial->err) ||
-		 see_l1(&survey, header->l1_table_offset, header->l1_size) ||
-		 see_snapshots(&survey);
-	qcow2_table_free(survey.l1);
+		 q2_each_touched_table(trial->before, trial->plan, &told, trial->err);
 	qcow2_table_free(survey.before);
 	qcow2_table_free(survey.after);
-	q2_name_set_release(&survey.l1_seen);
 	q2_name_set_release(&survey.tables);
 	return failed ? -1 : 0;
 }

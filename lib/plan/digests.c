@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Digests of the metadata as a plan finds it and as it leaves it. See digests.h. */
+/* See digests.h. */
 #include "plan/digests.h"
 
 #include <string.h>
@@ -37,7 +37,10 @@ int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *tota
 	return -1;
 }
 
-/* What cannot be read has no digest; that memory is short must not make an undo file worse. */
+/*
+ * A source that cannot be read has no digest. A lack of memory is an error: it must not make an
+ * undo file without digests.
+ */
 static int find(struct qcow2_source *source, struct q2_check_totals *totals,
 		struct qcow2_error *err)
 {

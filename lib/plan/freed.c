@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The clusters that a plan frees ("Host cluster management"): what is in them may be overwritten as
- * soon as the plan is applied, so that an undo needs a copy, and proof that nobody has used them.
- * The flags of bitmaps are kept with them.
+ * Finds the clusters that a plan frees, by comparing refcounts before and after ("Host cluster
+ * management"). Only blocks that the plan changes, or that another block replaces, are read.
  */
 #include "plan/freed.h"
 
-#include <qcow2/entry.h>
-
 #include <string.h>
+
+#include <qcow2/entry.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
-/* So much of a refcount block, or of the table, is compared at once. */
+/* A refcount block and the table are compared in pieces of this size. */
 #define PIECE_BYTES   ((size_t)65536)
 #define PIECE_ENTRIES (PIECE_BYTES / 8)
-/* What may be compared beyond all that the file stores: a hostile table names a block often. */
+/*
+ * How much may be compared beyond what the file stores: a hostile table may name one block many
+ * times.
+ */
 #define SLACK_BYTES (UINT64_C(64) << 20)
 /* Of a directory entry: the byte that has QCOW2_BITMAP_IN_USE. */
 #define FLAGS_LAST      (offsetof(struct qcow2_bitmap_dir_entry, flags) + 3)
@@ -38,12 +40,12 @@ struct freeing {
 	const struct q2_places *changed;
 	struct q2_places *freed;
 	struct counting before, after;
-	uint64_t bytes_left; /* that may still be compared */
+	uint64_t bytes_left; /* so many bytes may still be compared */
 	size_t next;         /* of the changed places, the first that may matter */
 	struct qcow2_error *err;
 };
 
-/* False if the source is no image whose refcounts can be found. */
+/* Opens a source. False if it is no image whose refcounts can be found. */
 static bool open_counting(struct counting *counting, struct qcow2_source *source)
 {
 	const struct qcow2_header *header;
@@ -71,7 +73,7 @@ static bool open_counting(struct counting *counting, struct qcow2_source *source
 	return true;
 }
 
-/* Reads as far as the source has bytes; past its end, zeros. */
+/* Reads a piece of a block; bytes past the end of the source are zeros. */
 static int read_padded(const struct counting *counting, uint64_t offset, size_t size,
 		       struct qcow2_error *err)
 {
@@ -84,7 +86,7 @@ static int read_padded(const struct counting *counting, uint64_t offset, size_t 
 		       : qcow2_source_read(counting->source, offset, counting->bytes, stored, err);
 }
 
-/* Reads a piece of the table, from the entry first on; what is not there is zeros. */
+/* Reads a piece of the table, beginning with entry `first`; entries past its end are zeros. */
 static int load_table(const struct counting *counting, uint64_t first, struct qcow2_error *err)
 {
 	uint64_t left = first < counting->table_entries ? counting->table_entries - first : 0;
@@ -96,7 +98,7 @@ static int load_table(const struct counting *counting, uint64_t first, struct qc
 					     counting->table, size, err);
 }
 
-/* Where the block of an entry of that piece is; 0: there is none. */
+/* Returns the host offset of the block that an entry of the piece leads to; 0 if there is none. */
 static uint64_t find_block(const struct counting *counting, uint64_t entry)
 {
 	uint64_t word = q2_load_be64(counting->table + entry * 8);
@@ -105,7 +107,10 @@ static uint64_t find_block(const struct counting *counting, uint64_t entry)
 	return offset % counting->geometry->cluster_size_bytes == 0 ? offset : 0;
 }
 
-/* Adds a cluster, but for what the plan changes itself. */
+/*
+ * Adds a freed cluster, without the places that the plan changes itself: those are in the undo file
+ * already.
+ */
 static bool add_cluster(struct freeing *f, uint64_t cluster)
 {
 	uint64_t size = f->before.geometry->cluster_size_bytes;
@@ -131,7 +136,7 @@ static bool add_cluster(struct freeing *f, uint64_t cluster)
 	return true;
 }
 
-/* A piece of a block that both have read. */
+/* Compares a piece of a block that was read from both files. */
 static int compare_piece(struct freeing *f, uint64_t first_cluster, size_t size)
 {
 	unsigned width = f->before.geometry->refcount_bits;
@@ -184,7 +189,7 @@ static bool is_changed(const struct freeing *f, uint64_t offset)
 	return segment && segment->offset_bytes < offset + f->before.geometry->cluster_size_bytes;
 }
 
-/* The blocks of a piece of the table. */
+/* Compares the blocks that a piece of the table leads to. */
 static int compare_table(struct freeing *f, uint64_t first, uint64_t count)
 {
 	if (load_table(&f->before, first, f->err) || load_table(&f->after, first, f->err))
@@ -200,7 +205,7 @@ static int compare_table(struct freeing *f, uint64_t first, uint64_t count)
 	return 0;
 }
 
-/* All blocks that count clusters of the file as it is. */
+/* Compares all blocks that count clusters of the file as it is. */
 static int compare_blocks(struct freeing *f)
 {
 	const struct qcow2_geometry *geometry = f->before.geometry;
@@ -222,7 +227,10 @@ static int compare_blocks(struct freeing *f)
 	return 0;
 }
 
-/* Whether a byte is in one of the places; *next, the first that may have it, only rises. */
+/*
+ * Whether a byte is in one of the places. Offsets rise from call to call: *next is the first place
+ * that may have the byte.
+ */
 static bool is_within(const struct q2_places *places, uint64_t offset, size_t *next)
 {
 	while (*next < places->count &&
@@ -231,7 +239,7 @@ static bool is_within(const struct q2_places *places, uint64_t offset, size_t *n
 	return *next < places->count && places->items[*next].offset_bytes <= offset;
 }
 
-/* The places of f->freed before that offset, from *next on, go to all. */
+/* Moves the places of f->freed that begin before `offset` to the end of `all`. */
 static bool move_before(const struct freeing *f, uint64_t offset, size_t *next,
 			struct q2_places *all)
 {
@@ -242,8 +250,8 @@ static bool move_before(const struct freeing *f, uint64_t offset, size_t *next,
 }
 
 /*
- * The flags of bitmaps whose entries stay where they are, too: an undo in doubt marks them as in
- * use, and who insists on the saved bytes then needs what they were.
+ * Adds the flags of bitmaps whose entries stay where they are. An undo in doubt marks such bitmaps
+ * as in use; an undo that insists on the saved bytes has to know what the flags were.
  */
 static int add_flags(struct freeing *f)
 {

@@ -3,7 +3,7 @@
 #include "plan/intents.h"
 
 #define INTENTS_MOST ((size_t)1 << 22)
-/* Kinds of hashes besides 1 + enum qcow2_intent. */
+/* Kinds of hashes beside those of intents, which are 1 + enum qcow2_intent. */
 #define ANY     UINT64_C(0x100)
 #define RENAMED UINT64_C(0x200)
 

@@ -25,7 +25,7 @@ void q2_lent_release(struct q2_lent *lent)
 	*lent = (struct q2_lent){NULL, NULL, 0};
 }
 
-/* Where a cluster is, or lent->count. */
+/* Returns the index of a cluster, or lent->count. */
 static size_t find(const struct q2_lent *lent, uint64_t cluster)
 {
 	size_t first = 0, end = lent->count;

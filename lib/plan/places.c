@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The places that a plan changes. See places.h. */
+/* See places.h. */
 #include "plan/places.h"
 
 #include "base/alloc.h"
@@ -55,7 +55,7 @@ void q2_places_release(struct q2_places *places)
 	*places = (struct q2_places){.items = NULL};
 }
 
-/* What the plan cuts off; holes come back by themselves. */
+/* Adds what the plan cuts off. Holes are left out: growing the file again brings them back. */
 static bool add_cut(struct q2_places *places, const struct qcow2_plan *plan)
 {
 	uint64_t at = plan->size_bytes;

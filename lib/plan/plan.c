@@ -77,7 +77,7 @@ int q2_plan_read_old(const struct qcow2_plan *plan, uint64_t offset, uint8_t *by
 	return 0;
 }
 
-/* Lays what the segments say over what was read from [offset, offset + size). */
+/* Lays the planned bytes over `bytes`, which were read from `offset`. */
 static int lay_over(const struct qcow2_plan *plan, const struct q2_segments *segments,
 		    uint64_t offset, struct qcow2_bytes bytes, struct qcow2_error *err)
 {
@@ -124,7 +124,7 @@ static int check_end(const struct qcow2_plan *plan, uint64_t end, struct qcow2_e
 	return 0;
 }
 
-/* Room for what stands where a write goes, kept for the next write. */
+/* Makes room for the present bytes at the place of a write; it is kept for the next write. */
 static bool make_room(struct qcow2_plan *plan, size_t size)
 {
 	if (size <= plan->now_size)
@@ -135,7 +135,7 @@ static bool make_room(struct qcow2_plan *plan, size_t size)
 	return plan->now != NULL;
 }
 
-/* Takes away what stays the same at both ends, large steps first. */
+/* Cuts off the bytes at both ends that stay the same, in large steps first. */
 static void trim(const uint8_t *now, struct qcow2_bytes *bytes, uint64_t *offset)
 {
 	size_t first = 0;
@@ -156,7 +156,7 @@ static void trim(const uint8_t *now, struct qcow2_bytes *bytes, uint64_t *offset
 	*offset += first;
 }
 
-/* Makes room for one element more in an array; false if memory is short. */
+/* Makes room for one more element in an array; false if memory is short. */
 static bool grow(void **array, size_t count, size_t *capacity, size_t element_size)
 {
 	size_t more = *capacity ? *capacity * 2 : FIRST_CAPACITY;
@@ -179,7 +179,7 @@ static void note_shared(void *opaque, uint32_t number)
 	plan->writes[number].shares = plan->writes[plan->count].shares = true;
 }
 
-/* Adds a write whose bytes are in the store to the list, its phase and the segments. */
+/* Adds a write, whose bytes are in the store, to the list, to its phase and to the segments. */
 static bool list_write(struct qcow2_plan *plan, const struct q2_planned_write *write)
 {
 	struct q2_planned_phase *phase = &plan->phases[write->phase];
@@ -191,7 +191,7 @@ static bool list_write(struct qcow2_plan *plan, const struct q2_planned_write *w
 		return false;
 	plan->writes[plan->count] = *write;
 	if (!q2_segments_add(&plan->planned, &segment, note_shared, plan)) {
-		/* What was there may be lost: nothing more can be done with this plan. */
+		/* Segments may be lost: nothing more can be done with this plan. */
 		plan->is_broken = true;
 		return false;
 	}
@@ -200,7 +200,7 @@ static bool list_write(struct qcow2_plan *plan, const struct q2_planned_write *w
 	return true;
 }
 
-/* Behind all writes of its phase. */
+/* Adds a write behind all writes of its phase. */
 static int insert(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t offset,
 		  struct qcow2_bytes bytes, const char *why, struct qcow2_error *err)
 {
@@ -287,7 +287,7 @@ const struct q2_planned_write *q2_plan_write_at(const struct qcow2_plan *plan, s
 	return &plan->writes[phase->writes[index]];
 }
 
-/* Makes the replay hold the first count writes, in the order in which they are made. */
+/* Makes `replay` hold the first `count` writes in the order in which they are made. */
 static bool replay(struct qcow2_plan *plan, size_t count)
 {
 	if (count < plan->replayed || plan->replayed == 0) {

@@ -65,7 +65,7 @@ struct qcow2_plan {
 	char shown_why[QCOW2_WHY_MAX];
 	struct qcow2_write shown_write;
 	struct q2_plan_digests digests;
-	bool is_broken; /* memory was short while segments were laid: `planned` may be wrong */
+	bool is_broken; /* memory was short while a segment was laid */
 	struct q2_intents intents;
 };
 

@@ -26,14 +26,14 @@ static uint64_t end_of(const struct q2_segment *segment)
 	return segment->offset_bytes + segment->size_bytes;
 }
 
-/* The segment at a place, or NULL behind the last one. */
+/* Returns the segment at a place; NULL behind the last one. */
 static struct q2_segment *item_at(const struct q2_segments *segments,
 				  const struct q2_segment_at *at)
 {
 	return at->block < segments->count ? &segments->blocks[at->block]->items[at->item] : NULL;
 }
 
-/* The first block whose last segment ends behind offset. */
+/* Returns the index of the first block whose last segment ends behind `offset`. */
 static size_t find_block(const struct q2_segments *segments, uint64_t offset)
 {
 	size_t low = 0, high = segments->count;
@@ -80,7 +80,7 @@ const struct q2_segment *q2_segments_next(const struct q2_segments *segments,
 	return item_at(segments, at);
 }
 
-/* Makes room for a block at that index; false if memory is short. */
+/* Inserts an empty block at an index; false if memory is short. */
 static bool insert_block(struct q2_segments *segments, size_t index)
 {
 	struct q2_segment_block *block = q2_alloc_buffer(sizeof(*block));
@@ -107,7 +107,7 @@ static bool insert_block(struct q2_segments *segments, size_t index)
 	return true;
 }
 
-/* The upper half of a full block becomes a block of its own; *at stays at its segment. */
+/* Splits a full block: its upper half becomes a block of its own. *at stays at its segment. */
 static bool split(struct q2_segments *segments, struct q2_segment_at *at)
 {
 	struct q2_segment_block *block, *upper;
@@ -126,7 +126,7 @@ static bool split(struct q2_segments *segments, struct q2_segment_at *at)
 	return true;
 }
 
-/* Inserts a segment before the one at *at, which becomes the place of the new one. */
+/* Inserts a segment before the one at *at. *at becomes the place of the new segment. */
 static bool insert(struct q2_segments *segments, struct q2_segment_at *at,
 		   const struct q2_segment *segment)
 {
@@ -152,7 +152,7 @@ static bool insert(struct q2_segments *segments, struct q2_segment_at *at,
 	return true;
 }
 
-/* Takes the segment at a place away; the place becomes that of the next one. */
+/* Removes the segment at a place. *at becomes the place of the next one. */
 static void remove_at(struct q2_segments *segments, struct q2_segment_at *at)
 {
 	struct q2_segment_block *block = segments->blocks[at->block];
@@ -171,7 +171,7 @@ static void remove_at(struct q2_segments *segments, struct q2_segment_at *at)
 	}
 }
 
-/* Cuts the segment at *at in two at offset; *at becomes the place of the second part. */
+/* Cuts the segment at *at in two at `offset`. *at becomes the place of the second part. */
 static bool cut(struct q2_segments *segments, struct q2_segment_at *at, uint64_t offset)
 {
 	struct q2_segment *segment = item_at(segments, at);
@@ -186,7 +186,10 @@ static bool cut(struct q2_segments *segments, struct q2_segment_at *at, uint64_t
 	return true;
 }
 
-/* Adds what of *rest comes before end, at a place where nothing is, and goes past it. */
+/*
+ * Inserts the part of *rest that lies before `end`, where no segment is, and steps past it. *rest
+ * becomes what is left.
+ */
 static bool fill(struct q2_segments *segments, struct q2_segment_at *at, struct q2_segment *rest,
 		 uint64_t end)
 {
@@ -205,7 +208,9 @@ static bool fill(struct q2_segments *segments, struct q2_segment_at *at, struct 
 	return true;
 }
 
-/* Makes way for *rest where the segment at *at, which starts at or before it, is hidden. */
+/*
+ * Removes the part of the segment at *at that *rest hides. The segment begins at or before *rest.
+ */
 static bool hide(struct q2_segments *segments, struct q2_segment_at *at,
 		 const struct q2_segment *rest)
 {
@@ -216,7 +221,7 @@ static bool hide(struct q2_segments *segments, struct q2_segment_at *at,
 		remove_at(segments, at);
 		return true;
 	}
-	/* Its second part stays; the first goes. */
+	/* The part behind *rest stays. */
 	if (!cut(segments, at, end_of(rest)))
 		return false;
 	if (at->item == 0)

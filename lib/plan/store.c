@@ -40,7 +40,7 @@ int q2_store_spill_beside(struct q2_store *store, const char *beside, struct qco
 	return 0;
 }
 
-/* The chunk that the next byte goes to, or NULL. */
+/* Returns the chunk that the next byte goes to; NULL if memory is short. */
 static uint8_t *last_chunk(struct q2_store *store)
 {
 	size_t index = (size_t)(store->end_bytes / Q2_STORE_CHUNK_BYTES);
@@ -63,7 +63,7 @@ static uint8_t *last_chunk(struct q2_store *store)
 	return store->chunks[index];
 }
 
-/* What fits the memory; *bytes becomes the rest. */
+/* Stores as much as memory may hold; *bytes becomes the rest. */
 static int put_in_memory(struct q2_store *store, struct qcow2_bytes *bytes, struct qcow2_error *err)
 {
 	while (bytes->size > 0 && store->end_bytes < store->memory_most) {

@@ -16,7 +16,10 @@ static int view_read(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 	return err.errnum ? err.errnum : EIO;
 }
 
-/* A hole of the file ends where something is written; what the file gets at its end is one. */
+/*
+ * Returns where a hole of the planned file ends. A write ends it; bytes that the file gains at its
+ * end are a hole.
+ */
 static uint64_t view_hole_end(void *opaque, uint64_t offset_bytes)
 {
 	const struct qcow2_plan *plan = opaque;
@@ -41,7 +44,7 @@ int qcow2_plan_view(struct qcow2_plan *plan, struct qcow2_source **out, struct q
 
 	if (qcow2_source_from_ops(&ops, plan, plan->size_bytes, out, err))
 		return -1;
-	/* What a sparse file stores bounds what is read of a hostile one. */
+	/* The number of stored bytes bounds what readers read of a hostile sparse file. */
 	(*out)->allocated_bytes =
 		qcow2_source_allocated_bytes(plan->source) + plan->store.end_bytes;
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Applies plans: with put_back.c the only code that writes to an image. First the undo file, then
- * phase by phase; whatever fails, what was written is taken back.
+ * Applies plans: with put_back.c the only code that writes to an image. It writes the undo file
+ * first, then the plan phase by phase, each phase synced before the next begins. If anything fails,
+ * it takes back what was written.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,12 +18,12 @@
 struct applying {
 	struct qcow2_plan *plan;
 	struct q2_places changed, freed;
-	uint64_t *kept;  /* of each changed place: where its old bytes are in the store */
+	uint64_t *kept;  /* place in the store of the old bytes, for each changed place */
 	uint8_t *buffer; /* Q2_PLACE_MOST_BYTES, twice */
 	struct qcow2_error *err;
 };
 
-/* As much of a place as the file had. */
+/* Returns how many bytes of a place the file had. */
 static size_t old_size(const struct qcow2_plan *plan, const struct q2_place *place)
 {
 	uint64_t left = place->offset_bytes >= plan->old_size_bytes
@@ -32,7 +33,7 @@ static size_t old_size(const struct qcow2_plan *plan, const struct q2_place *pla
 	return (size_t)(left < place->size_bytes ? left : place->size_bytes);
 }
 
-/* Keeps what the writes will change, in order to take them back. */
+/* Keeps the old bytes of all places, to be able to take the change back. */
 static int keep(struct applying *a)
 {
 	a->kept = q2_alloc_array(a->changed.count, sizeof(*a->kept));
@@ -51,7 +52,7 @@ static int keep(struct applying *a)
 	return 0;
 }
 
-/* One write of the plan, in pieces that the buffer holds. */
+/* Makes one write of the plan, in pieces that fit the buffer. */
 static int write_one(const struct applying *a, const struct q2_planned_write *write)
 {
 	for (uint64_t done = 0; done < write->size_bytes;) {
@@ -94,7 +95,7 @@ static int write_all(struct applying *a)
 		       : 0;
 }
 
-/* Puts a place back, unless it was not reached: then there is nothing to write. */
+/* Takes one place back; writes nothing if the change did not reach it. */
 static bool take_back_place(const struct applying *a, size_t index)
 {
 	const struct q2_place *place = &a->changed.items[index];
@@ -111,7 +112,7 @@ static bool take_back_place(const struct applying *a, size_t index)
 	return q2_source_write(a->plan->source, place->offset_bytes, a->buffer, size, NULL) == 0;
 }
 
-/* Takes back what was written. False if that fails, too, or if something was cut off. */
+/* Takes the whole change back. False if this fails too, or if something was cut off. */
 static bool take_back(const struct applying *a)
 {
 	const struct qcow2_plan *plan = a->plan;
@@ -128,7 +129,7 @@ static bool take_back(const struct applying *a)
 	return q2_source_sync(source, NULL) == 0;
 }
 
-/* What the undo file needs besides the plan: digests, and what is freed. */
+/* Finds what the undo file needs besides the plan, digests and freed clusters, and writes it. */
 static int save(struct applying *a, const struct qcow2_apply_options *options,
 		struct qcow2_source **undo)
 {
@@ -171,7 +172,7 @@ static int apply(struct applying *a, const struct qcow2_apply_options *options)
 	return failed;
 }
 
-/* Whoever does not know of locks may have written since the plan began. */
+/* A program that knows no locks may have written since the plan began. */
 static int check_unchanged(const struct qcow2_plan *plan, struct qcow2_error *err)
 {
 	struct q2_source_identity now;

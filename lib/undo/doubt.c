@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an undo may believe. A guest that overwrites its data in place changes no metadata. A dirty
- * bitmap that was not there then, or did not record, has missed that; so has any structure behind
- * an autoclear bit that is not known here. They come back marked as not to be trusted.
+ * Decides what an undo may believe. A guest that overwrites its data in place changes no metadata.
+ * A dirty bitmap that did not exist or did not record at that time has missed the write, and so has
+ * any structure behind an autoclear bit that is not known here. They come back marked as not to be
+ * trusted.
  */
 #include "undo/doubt.h"
 
-#include <qcow2/entry.h>
-
-#include <stdlib.h>
 #include <string.h>
+
+#include <qcow2/entry.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -22,10 +22,12 @@
 #define AUTOCLEAR_AT  offsetof(struct qcow2_header, autoclear_features)
 #define COMPARE_BYTES 4096
 #define BITMAPS_MOST  ((size_t)1 << 20)
-/* Entries of bitmap tables that are looked at, all bitmaps together. */
+/* At most so many entries of bitmap tables are looked at, of all bitmaps together. */
 #define ENTRIES_MOST (UINT64_C(1) << 26)
 
-/* Whether the modification time is the one that the change left, or that later undos account for.
+/*
+ * Whether the modification time is the one that the change left, or one that undos of later changes
+ * account for.
  */
 static bool is_time_accounted_for(const struct q2_undoing *u)
 {
@@ -33,11 +35,11 @@ static bool is_time_accounted_for(const struct q2_undoing *u)
 	uint64_t seconds = u->identity.modified_seconds;
 	uint32_t nanoseconds = u->identity.modified_nanoseconds;
 
-	/* Each undo file can account for one step, so that this ends. */
+	/* Each undo file accounts for one step at most, so that this ends. */
 	for (size_t steps = 0; steps <= options->later_count; steps++) {
 		const struct qcow2_undo *found = NULL;
 
-		/* A file system that knows whole seconds only proves nothing. */
+		/* A file system that knows only whole seconds proves nothing. */
 		if (nanoseconds == 0)
 			return false;
 		if (seconds == u->undo->mark.modified_seconds &&
@@ -77,14 +79,14 @@ enum qcow2_undo_doubt q2_undo_find_doubt(struct q2_undoing *u)
 	return u->is_untouched ? QCOW2_UNDO_NO_DOUBT : QCOW2_UNDO_DOUBT_TIME;
 }
 
-/* The bitmaps of the image as it is, and of the image as it would be. */
+/* Compares the bitmaps of the image as it is with those of the image as it would be. */
 struct distrusting {
 	struct q2_undoing *u;
 	struct qcow2_source *restored;
 	struct qcow2_image *now, *then;
 	struct q2_name_set trusted; /* hashes of entries that are trusted now */
 	struct q2_hash_key key;
-	struct qcow2_table *table; /* of then */
+	struct qcow2_table *table; /* reader of `then` */
 	uint64_t entries_left;
 };
 
@@ -102,7 +104,7 @@ static bool has_bitmaps(const struct qcow2_image *image)
 	return (qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0;
 }
 
-/* Calls visit for each whole entry of the directory. */
+/* Calls `visit` for each whole entry of the directory. */
 static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 		       int (*visit)(struct distrusting *d, const struct qcow2_bitmap *bitmap))
 {
@@ -133,7 +135,7 @@ static int remember(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 
 	if (bitmap->entry.flags & QCOW2_BITMAP_IN_USE)
 		return 0;
-	/* What the set has no room for is not trusted. */
+	/* A bitmap that the set has no room for is not trusted. */
 	if (q2_name_set_insert(&d->trusted, hash_of(d, bitmap), 1, &earlier) == QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(d->u->err);
 	return 0;
@@ -147,7 +149,7 @@ static bool differ(const struct distrusting *d, uint64_t first, uint64_t last)
 	while (first < last) {
 		size_t size = last - first < sizeof(now) ? (size_t)(last - first) : sizeof(now);
 
-		/* What cannot be read in either, as past its end, is not the same. */
+		/* Bytes that cannot be read in either, as past its end, count as different. */
 		if (qcow2_source_read(d->u->image, first, now, size, NULL) ||
 		    qcow2_source_read(d->restored, first, then, size, NULL) ||
 		    memcmp(now, then, size) != 0)
@@ -157,7 +159,7 @@ static bool differ(const struct distrusting *d, uint64_t first, uint64_t last)
 	return false;
 }
 
-/* Whether the undo gives other bytes to a range. */
+/* Whether the undo changes bytes of a range. */
 static bool is_touched(const struct distrusting *d, uint64_t offset, uint64_t size)
 {
 	const struct q2_undo_records *pieces = &d->u->undo->pieces;
@@ -174,7 +176,7 @@ static bool is_touched(const struct distrusting *d, uint64_t offset, uint64_t si
 	return false;
 }
 
-/* Whether a bitmap's table or data are in places that the change touched. */
+/* Whether the undo changes bytes of a bitmap's table or data. */
 static bool is_rewritten(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 {
 	uint64_t cluster = qcow2_image_geometry(d->then)->cluster_size_bytes;
@@ -197,7 +199,7 @@ static bool is_rewritten(struct distrusting *d, const struct qcow2_bitmap *bitma
 	return false;
 }
 
-/* A bitmap that would be trusted must have been there, the same, all the time. */
+/* Marks a bitmap as in use unless it was there all the time, the same, and recorded. */
 static int distrust(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 {
 	const struct q2_undo_patch patch = {.offset_bytes = bitmap->offset_bytes + FLAGS_LAST,
@@ -206,7 +208,7 @@ static int distrust(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 	uint8_t saved;
 
 	if (bitmap->entry.flags & QCOW2_BITMAP_IN_USE) {
-		/* It may be an undo before this one that says so. */
+		/* An earlier undo of this change may have marked it. */
 		if (q2_undo_freed_byte(d->u->undo, patch.offset_bytes, &saved) &&
 		    !(saved & QCOW2_BITMAP_IN_USE)) {
 			d->u->result->bitmaps_in_use++;
@@ -222,7 +224,9 @@ static int distrust(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 	return q2_undo_patch_add(&d->u->patches, patch) ? 0 : q2_fail_memory(d->u->err);
 }
 
-/* Autoclear bits that nobody here knows are for programs that saw every write. */
+/*
+ * Leaves autoclear bits clear that are not known here: they tell a program that it saw every write.
+ */
 static int distrust_autoclear(struct distrusting *d)
 {
 	uint64_t now = qcow2_image_header(d->now)->autoclear_features;
@@ -256,7 +260,7 @@ int q2_undo_distrust(struct q2_undoing *u, struct qcow2_source *restored)
 	struct distrusting d = {.u = u, .restored = restored, .entries_left = ENTRIES_MOST};
 	int failed = 0;
 
-	/* What is no image holds nothing that could be believed. */
+	/* A file that is no image holds nothing that could be believed. */
 	if (q2_undo_open_image(u, restored, &d.then))
 		return -1;
 	if (!d.then)
@@ -282,13 +286,13 @@ static int mark(struct distrusting *d, const struct qcow2_bitmap *bitmap)
 	return q2_undo_patch_add(&d->u->marks, patch) ? 0 : q2_fail_memory(d->u->err);
 }
 
-/* What an undo that was not exact may have left of the image of before. */
+/* Finds the bits that an earlier undo which was not exact may have left different. */
 static int find_marks_of_undos(struct distrusting *d)
 {
 	const struct qcow2_header *then = qcow2_image_header(d->then);
 	uint64_t autoclear = then->autoclear_features & ~QCOW2_AUTOCLEAR_KNOWN;
 
-	/* One that was interrupted had taken the bit of the bitmaps back. */
+	/* An undo that was interrupted had cleared the bitmaps bit. */
 	if (then->version >= 3)
 		autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
 	for (unsigned i = 0; i < 8; i++) {
@@ -310,7 +314,10 @@ int q2_undo_find_marks(struct q2_undoing *u, struct qcow2_source *restored)
 		failed = q2_undo_open_image(u, restored, &d.then);
 	if (!failed && d.then)
 		failed = find_marks_of_undos(&d);
-	/* A program that opened the image, or an undo of a later change, may have said that. */
+	/*
+	 * A program that opened the image, or an undo of a later change, may have marked bitmaps as
+	 * in use.
+	 */
 	if (!failed && d.now)
 		failed = each_bitmap(&d, d.now, mark);
 	q2_undo_patches_sort(&u->marks);

@@ -5,7 +5,10 @@
 
 #include "undo/undoing.h"
 
-/* Why nothing proves that no guest wrote to its data since the change. Sets u->is_untouched. */
+/*
+ * Returns why nothing proves that no guest wrote to its data since the change; QCOW2_UNDO_NO_DOUBT
+ * if something does. Sets u->is_untouched.
+ */
 enum qcow2_undo_doubt q2_undo_find_doubt(struct q2_undoing *u);
 
 /*

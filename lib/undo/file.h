@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An undo file that is open. open.c reads its head, records.c its records. An undo file is trusted
- * as little as an image: q2_undo_prove() compares all checksums and lengths before a record is used.
+ * as little as an image: q2_undo_prove() compares checksums and lengths before a record is used.
  */
 #ifndef Q2_UNDO_FILE_H
 #define Q2_UNDO_FILE_H
@@ -37,6 +37,7 @@ struct qcow2_undo {
 	uint64_t possible_count, freed_count;
 	bool is_proved; /* the records below are read and their checksums are right */
 	struct q2_undo_records pieces, possible, freed;
+	uint64_t longest_possible;     /* size of the longest record of possible bytes */
 	uint8_t *buffer;               /* of a piece: old, new */
 	struct qcow2_undo_piece piece; /* that was asked for last */
 };
@@ -57,7 +58,10 @@ int q2_undo_read_old(const struct qcow2_undo *undo, const struct q2_undo_record 
 int q2_undo_read_new(const struct qcow2_undo *undo, const struct q2_undo_record *record,
 		     uint8_t *bytes, struct qcow2_error *err);
 
-/* The first record of a kind whose end is behind offset; records->count if there is none. */
+/*
+ * Returns the index of the first record of a kind whose end is behind `offset`; records->count if
+ * there is none.
+ */
 size_t q2_undo_find(const struct q2_undo_records *records, uint64_t offset);
 
 /* A part of possible bytes that lies in a range of the image. */
@@ -68,7 +72,7 @@ struct q2_undo_overlap {
 	uint64_t first, last; /* the part: [first, last), not empty */
 };
 
-/* Begins with the possible bytes that have a part in [start, end). */
+/* Begins a search for the parts of possible bytes that lie in [start, end). */
 struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t start,
 					uint64_t end);
 /* Steps to the next part; false at the end. */

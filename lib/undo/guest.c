@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest may have overwritten in place since a change, and would not see any more after its
- * undo: data behind the end of a disk that becomes smaller, in clusters that are mapped otherwise,
- * in another data file. Nothing can make that safe, so that such an undo is refused.
+ * Refuses an undo after which a guest would not see what it may have written in place since the
+ * change. This concerns data behind the end of a disk that becomes smaller, data in clusters that
+ * are mapped otherwise, and data in another data file. Nothing can make such an undo safe.
  */
 #include "undo/guest.h"
 
-#include <qcow2/entry.h>
-
 #include <string.h>
+
+#include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/error.h"
 
-#define L1_MOST_ENTRIES (UINT64_C(1) << 22)
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
 /* The image as it is, and as it would be. */
@@ -37,7 +37,7 @@ static bool is_touched(const struct guest *g, uint64_t offset, uint64_t size)
 	return i < pieces->count && pieces->items[i].offset_bytes < offset + size;
 }
 
-/* An entry that the file does not have is zero. */
+/* Reads an entry of a table; an entry that the file does not have is zero. */
 static int entry_of(struct qcow2_table *table, uint64_t index, uint64_t entries, uint64_t *entry,
 		    struct qcow2_error *err)
 {
@@ -45,14 +45,19 @@ static int entry_of(struct qcow2_table *table, uint64_t index, uint64_t entries,
 	return index < entries ? qcow2_table_entry(table, index, entry, err) : 0;
 }
 
-/* Nobody writes in place what is compressed, reads as zeros or has no place. */
+/*
+ * Whether a guest may write to the cluster of an entry in place. It does not if the entry is
+ * compressed, reads as zeros or has no host cluster.
+ */
 static bool is_in_place(const struct qcow2_geometry *geometry, uint64_t entry)
 {
 	return qcow2_l2_classify(entry, geometry->extended_l2, geometry->data_file) ==
 	       QCOW2_L2_DATA;
 }
 
-/* Whether what a guest can have written by way of an entry is still there by way of another. */
+/*
+ * Whether what a guest may have written through the entry `now` is read through the entry `then`.
+ */
 static bool stays(const struct qcow2_geometry *geometry, const uint64_t *now, const uint64_t *then)
 {
 	uint64_t allocated = qcow2_l2_subclusters_decode(now[1]).allocated;
@@ -85,7 +90,7 @@ static int compare_l2(struct guest *g, uint64_t offset)
 	return 0;
 }
 
-/* Only L2 tables that the undo writes to are looked at. */
+/* Compares all L1 entries, and the L2 tables that the undo writes to. */
 static int compare_l1(struct guest *g)
 {
 	const struct qcow2_header *now = qcow2_image_header(g->now);
@@ -94,8 +99,8 @@ static int compare_l1(struct guest *g)
 	uint64_t there = qcow2_table_begin(g->l1_now, now->l1_table_offset, now->l1_size);
 	uint64_t then_there = qcow2_table_begin(g->l1_then, then->l1_table_offset, then->l1_size);
 
-	/* No program opens an image with a larger one; a hostile one may claim any. */
-	if (there > L1_MOST_ENTRIES)
+	/* No program opens an image with a larger L1 table; a hostile image may claim any size. */
+	if (there > QCOW2_LIMIT_QEMU_L1_ENTRIES)
 		return refuse_mapping(g, now->l1_table_offset);
 	for (uint64_t i = 0; i < there; i++) {
 		uint64_t a, b;
@@ -105,7 +110,7 @@ static int compare_l1(struct guest *g)
 			return -1;
 		a = qcow2_l1_entry_decode(a).offset;
 		b = qcow2_l1_entry_decode(b).offset;
-		/* A table that is at no cluster nobody can use. */
+		/* No program can use a table that does not begin at a cluster. */
 		if (a % cluster != 0)
 			continue;
 		if (a != 0 && a != b)
@@ -142,7 +147,10 @@ static int compare_headers(const struct guest *g)
 	return refuse_mapping(g, 0);
 }
 
-/* Whether a guest may have written in place to the cluster that the new end is in the middle of. */
+/*
+ * Sets *mapped if the new end of the disk is in the middle of a cluster to which a guest may have
+ * written in place.
+ */
 static int find_at_end(struct guest *g, uint64_t size, bool *mapped)
 {
 	const struct qcow2_header *now = qcow2_image_header(g->now);
@@ -188,7 +196,7 @@ static int compare(struct guest *g)
 {
 	struct qcow2_error *err = g->u->err;
 
-	/* Of what could not be mapped, nobody has read or written anything. */
+	/* If the image cannot be mapped now, nobody has read or written guest data. */
 	if (!qcow2_image_geometry(g->now))
 		return 0;
 	if (!qcow2_image_geometry(g->then))
@@ -206,7 +214,7 @@ int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 	int failed =
 		q2_undo_open_image(u, u->image, &g.now) || q2_undo_open_image(u, restored, &g.then);
 
-	/* Of what is no image now, nobody has read or written anything. */
+	/* If the file is no image now, nobody has read or written guest data. */
 	if (!failed && g.now)
 		failed = g.then ? compare(&g) : refuse_mapping(&g, 0);
 	qcow2_table_free(g.l1_now);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest may have written in place since the change stays in its sight. See guest.c. */
+/* Whether a guest still sees what it may have written in place since the change. See guest.c. */
 #ifndef Q2_UNDO_GUEST_H
 #define Q2_UNDO_GUEST_H
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Judges an undo before anything is written: the image must be in a state that the change, or an
- * undo of it, left; what it would become must have the metadata that it had before.
+ * Judges an undo before anything is written. The proof has two halves. The image must be in a state
+ * that the change, or an undo of it, left. And the image as it would be put back must have the
+ * metadata of before, by its digest. The second half is what makes undo safe: it does not matter
+ * which writes happened in between, only that the result is what was there before.
  */
 #include "undo/judge.h"
 
@@ -44,7 +46,7 @@ static int check_size(struct q2_undoing *u)
 	return 0;
 }
 
-/* Without digests, only the beginning of what the image would be tells it from others. */
+/* Compares the beginning of the restored image: without digests, only this tells it from others. */
 static int check_first(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	uint64_t all = qcow2_source_size_bytes(restored);
@@ -83,7 +85,10 @@ static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
 		return q2_undo_mismatch(u, QCOW2_NO_OFFSET,
 					"the image was written to since: its metadata are not "
 					"what the change left");
-	/* With these metadata, what was used in between is free again. */
+	/*
+	 * The metadata are proved. So a freed cluster that was used in between is free again now,
+	 * and its content shows the use.
+	 */
 	if (q2_undo_check_freed(u))
 		return -1;
 	if (!is_same(&u->then, undo->digest_before))
@@ -98,8 +103,8 @@ static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
 }
 
 /*
- * What cannot be checked has no digest. Then only a file that nobody has touched is known to be
- * what the change left.
+ * Judges an undo of an image that could not be checked, and so has no digest. Then only a file that
+ * nobody has touched is known to be what the change left.
  */
 static int check_without_digests(struct q2_undoing *u, struct qcow2_source *restored)
 {
@@ -117,13 +122,13 @@ static int prove(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	if (q2_undo_find_marks(u, restored) || q2_undo_check_places(u))
 		return -1;
-	/* A copy may be one of before the change: nothing has to be done there, either. */
+	/* A copy may have been made before the change: then nothing has to be done. */
 	u->result->is_undone = u->is_copy ? u->is_old && qcow2_source_size_bytes(u->image) ==
 								 u->undo->info.old_size_bytes
 					  : u->undo->info.state == QCOW2_UNDO_UNDONE;
 	if (u->is_copy && u->result->is_undone)
 		return 0;
-	/* Who insists on the saved bytes may do so after an undo that was careful. */
+	/* An undo that insists on the saved bytes may follow one that was careful. */
 	if (u->result->is_undone && (!u->is_exact || u->undo->mark.was_exact))
 		return 0;
 	u->result->is_undone = false;

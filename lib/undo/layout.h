@@ -26,7 +26,7 @@
  * plan (32 bits), checksum of these and of the bytes; the old bytes, the new ones. Pieces are
  * disjoint and rise.
  *
- * Possible bytes are what a place may hold in between, where a plan writes it more than once, in the
+ * Possible bytes are what a place may hold in between, if a plan writes it more than once, in the
  * order of the plan: offset, size (32 bits), phase of the write plus one (32 bits), checksum; the
  * bytes.
  *
@@ -51,7 +51,7 @@
 #define Q2_UNDO_TEXTS_AT       1536
 #define Q2_UNDO_PIECE_BYTES    32
 #define Q2_UNDO_POSSIBLE_BYTES 24
-/* Without digests, so much of the image's beginning tells it from others. */
+/* So many bytes at the beginning of an image tell it from others, if there are no digests. */
 #define Q2_UNDO_FIRST_BYTES ((size_t)65536)
 
 /* Flags of the head. */
@@ -59,11 +59,11 @@
 #define Q2_UNDO_HAS_AFTER     UINT32_C(2)
 #define Q2_UNDO_HAS_DATA_FILE UINT32_C(4)
 #define Q2_UNDO_OF_DEVICE     UINT32_C(8)
-/* Flags of a state: the undo put back every byte as it was, and had no doubt that it was right. */
+/* Flags of a state: the undo put back every byte as it was; it had no doubt that it was right. */
 #define Q2_UNDO_WAS_EXACT  UINT32_C(1)
 #define Q2_UNDO_WAS_PROVED UINT32_C(2)
 
-/* What checksums of different things begin with. */
+/* Seeds of checksums, so that a record of one kind is not taken for one of another. */
 enum {
 	Q2_UNDO_SEED_PIECE,
 	Q2_UNDO_SEED_POSSIBLE,

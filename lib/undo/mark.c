@@ -11,7 +11,7 @@
 #define COPY_STRIDE 512
 #define SUM_AT      32
 
-/* One of the two; its number is 0 if it is not whole. */
+/* Reads one copy of the state; its number becomes 0 if it is not whole. */
 static int read_copy(struct qcow2_source *file, unsigned copy, struct q2_undo_marked *mark,
 		     struct qcow2_error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opens undo files: an undo file is as little trusted as an image. Everything in it is proved by
- * its checksums and lengths before a byte of it is used.
+ * Opens undo files. An undo file is trusted as little as an image: its checksums and lengths are
+ * compared before a byte of it is used.
  */
 #include <string.h>
 
@@ -29,7 +29,10 @@ static int read_head(struct qcow2_undo *undo, uint8_t *head, struct qcow2_error 
 	if (qcow2_source_read(undo->file, 0, head,
 			      size < Q2_UNDO_HEAD_BYTES ? (size_t)size : Q2_UNDO_HEAD_BYTES, err))
 		return -1;
-	/* The head comes last: the change was interrupted before it changed anything. */
+	/*
+	 * The head is written last: without it, the change was interrupted before it changed
+	 * anything.
+	 */
 	if (memcmp(head, Q2_UNDO_MAGIC, 8) != 0)
 		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
 			       "not an undo file, or one of a change that never began");

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Whether the image holds, in each place that a change touched, what the state of the undo file
- * allows; and whether what the change freed has been left alone.
- */
+/* See places.h. */
 #include "undo/places.h"
 
 #include <string.h>
@@ -11,13 +8,13 @@
 #include "base/error.h"
 #include "plan/places.h"
 
-/* A piece that is looked at, and of each of its bytes whether it is one that may be there. */
+/* One piece, and for each of its bytes whether the byte there is allowed. */
 struct looking {
 	struct q2_undoing *u;
 	const struct q2_undo_record *record;
 	uint8_t *now, *other; /* Q2_PLACE_MOST_BYTES each */
 	bool *allowed;
-	size_t next_mark; /* of u->marks */
+	size_t next_mark; /* index in u->marks */
 };
 
 static void allow_same(struct looking *l)
@@ -26,7 +23,10 @@ static void allow_same(struct looking *l)
 		l->allowed[i] |= l->now[i] == l->other[i];
 }
 
-/* Bytes but for bits that an undo has set or cleared, because they could not be trusted. */
+/*
+ * Allows bytes that differ from the expected ones only in bits that an undo may have set or
+ * cleared.
+ */
 static void allow_marks(struct looking *l)
 {
 	const struct q2_undo_patches *marks = &l->u->marks;
@@ -45,7 +45,7 @@ static void allow_marks(struct looking *l)
 	}
 }
 
-/* What a plan that writes a place twice may have left in between. */
+/* Allows the bytes that a place may hold in between, if the plan writes it more than once. */
 static int allow_possible(struct looking *l)
 {
 	const struct qcow2_undo *undo = l->u->undo;
@@ -113,7 +113,7 @@ int q2_undo_check_places(struct q2_undoing *u)
 	return failed;
 }
 
-/* Whether all that differs are bits that an earlier undo may have set or cleared. */
+/* Whether the difference is only in bits that an earlier undo may have set or cleared. */
 static bool differs_in_marks(const struct q2_undoing *u, const struct q2_undo_record *record,
 			     uint8_t *now, const uint8_t *then)
 {
@@ -141,7 +141,7 @@ int q2_undo_check_freed(struct q2_undoing *u)
 		const struct q2_undo_record *record = &freed->items[i];
 		uint64_t there = qcow2_source_size_bytes(u->image);
 
-		/* What is a hole, and was one, need not be compared. */
+		/* A hole that was a hole when it was saved need not be compared. */
 		if (record->old_size == 0 && record->offset_bytes < there &&
 		    qcow2_source_hole_end(u->image, record->offset_bytes) - record->offset_bytes >=
 			    record->size)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Puts back what a change changed, once that is proved to be right. Interrupted, it can be
- * repeated: each byte is then an old one or a new one.
+ * Puts back what a change changed, once judge.c has proved that it is right. An undo that is
+ * interrupted can be repeated: each byte is then one that the undo file allows.
  */
 #include <string.h>
 
@@ -20,7 +20,7 @@
 /* An undo file has fewer records than two to the power of this; there are five phases. */
 #define RANK_SHIFT 24
 
-/* What is put back, and what it is read from. */
+/* One undo under way. */
 struct undo_writing {
 	struct q2_undoing *u;
 	struct qcow2_source *restored;
@@ -29,7 +29,10 @@ struct undo_writing {
 	bool has_autoclear;
 };
 
-/* Bits outside of all pieces: set before the pieces make anybody look at them. */
+/*
+ * Writes the patches that lie outside of all pieces. They come first, before the pieces make
+ * anybody look at these bytes.
+ */
 static int write_patches(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	const struct q2_undo_records *pieces = &u->undo->pieces;
@@ -51,8 +54,8 @@ static int write_patches(struct q2_undoing *u, struct qcow2_source *restored)
 }
 
 /*
- * Takes back bits that an undo before this one has set in clusters that the change had freed; all
- * else there is as it was. Only who insists on the saved bytes wants that.
+ * Takes back bits that an earlier undo set in clusters that the change had freed. Only an undo that
+ * insists on the saved bytes does this; all other bytes there are as they were.
  */
 static int write_marks(struct q2_undoing *u)
 {
@@ -112,7 +115,7 @@ static int write_piece(struct undo_writing *w, const struct q2_undo_record *piec
 		       uint64_t first, uint64_t last)
 {
 	uint64_t start = piece->offset_bytes;
-	/* What the change added behind the end is cut off. */
+	/* Bytes that the change added behind the old end are cut off later. */
 	uint64_t end = start + piece->old_size;
 
 	first = first > start ? first : start;
@@ -175,14 +178,16 @@ static int write_autoclear(struct undo_writing *w)
 	return 0;
 }
 
-/* One byte of a record in the undo file. */
+/* Reads one byte of a record in the undo file. */
 static int read_byte(const struct q2_undoing *u, const struct q2_undo_record *record, uint64_t skip,
 		     uint8_t *byte)
 {
 	return qcow2_source_read(u->undo->file, record->at + skip, byte, 1, u->err);
 }
 
-/* Whether the change, or its undo, has the bitmaps' bit clear at some time and set at another. */
+/*
+ * Sets *found if the change or its undo has the bitmaps bit clear at one time and set at another.
+ */
 static int find_withdrawing(struct q2_undoing *u, bool *found)
 {
 	const struct qcow2_undo *undo = u->undo;
@@ -219,7 +224,10 @@ static int find_withdrawing(struct q2_undoing *u, bool *found)
 	return 0;
 }
 
-/* As a change does: nobody may rely on bitmaps while an undo is about to change them. */
+/*
+ * Clears the bitmaps bit before the undo changes bitmaps, as a change does: nobody may rely on them
+ * meanwhile.
+ */
 static int withdraw(struct q2_undoing *u)
 {
 	bool found;
@@ -240,7 +248,7 @@ static int withdraw(struct q2_undoing *u)
 		       : 0;
 }
 
-/* Whether what comes back has autoclear features. */
+/* Finds out whether the image that comes back has autoclear features. */
 static int find_autoclear(struct undo_writing *w)
 {
 	struct qcow2_image *image;
@@ -297,7 +305,7 @@ static int put_back(struct q2_undoing *u)
 	return q2_source_sync(u->image, u->err);
 }
 
-/* The undo file of another file than this one says nothing of it, and keeps its state. */
+/* Notes a state. The undo file says nothing of a copy, and keeps its state then. */
 static int mark(struct q2_undoing *u, struct qcow2_source *file, enum qcow2_undo_state state)
 {
 	uint32_t flags = (u->result->is_exact ? Q2_UNDO_WAS_EXACT : 0) |
@@ -310,7 +318,7 @@ static int mark(struct q2_undoing *u, struct qcow2_source *file, enum qcow2_undo
 	return q2_undo_refresh(u->undo, u->err);
 }
 
-/* The undo file, to be written to: the very one that was proved, or none. */
+/* Opens the undo file for writing: the very file that was proved, or none. */
 static int reopen(struct q2_undoing *u, struct qcow2_source **file)
 {
 	struct q2_source_identity proved, found;
@@ -326,7 +334,7 @@ static int reopen(struct q2_undoing *u, struct qcow2_source **file)
 				"the undo file was replaced by another one meanwhile");
 }
 
-/* Whoever does not know of locks may have written since the image was judged. */
+/* A program that knows no locks may have written since the image was judged. */
 static int check_unchanged(struct q2_undoing *u)
 {
 	struct q2_source_identity now;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The records of an undo file: proved once, then found by place. See layout.h. */
+/* Reads the records of an undo file: proves them once, then finds them by place. See layout.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +11,10 @@
 #include "undo/file.h"
 #include "undo/layout.h"
 
-/* More than this is read into memory by nobody. */
+/* The most records that are read into memory. */
 #define RECORDS_MOST (2 * Q2_WRITES_MOST)
 
-/* The records that are read, and how far. */
+/* Reading of records, and how far it is. */
 struct proving {
 	struct qcow2_undo *undo;
 	uint64_t at;
@@ -41,7 +41,7 @@ static int prove(struct proving *p, const struct q2_undo_record *record, uint64_
 	return 0;
 }
 
-/* A piece or a freed record. */
+/* Reads a piece or a freed record. */
 static int take_piece(struct proving *p, struct q2_undo_record *record, uint64_t seed)
 {
 	const struct qcow2_undo_info *info = &p->undo->info;
@@ -88,7 +88,7 @@ static int take_possible(struct proving *p, struct q2_undo_record *record)
 		     q2_load_be64(head + 16));
 }
 
-/* Those of one kind; NULL records->items if memory is short. */
+/* Reads all records of one kind. */
 static int take_all(struct proving *p, struct q2_undo_records *records, uint64_t count,
 		    uint64_t seed)
 {
@@ -104,6 +104,8 @@ static int take_all(struct proving *p, struct q2_undo_records *records, uint64_t
 			if (take_possible(p, record))
 				return -1;
 			record->order = (uint32_t)records->count;
+			if (record->size > p->undo->longest_possible)
+				p->undo->longest_possible = record->size;
 			continue;
 		}
 		if (take_piece(p, record, seed))
@@ -142,7 +144,7 @@ static int prove_all(struct proving *p)
 	uint64_t freed = undo->freed_count;
 
 	p->at = Q2_UNDO_TEXTS_AT + undo->info.image_path.size + undo->info.command.size;
-	/* Each takes some bytes of the file. */
+	/* Each record takes some bytes of the file: a count that does not fit is wrong. */
 	if (pieces > size / Q2_UNDO_PIECE_BYTES || freed > size / Q2_UNDO_PIECE_BYTES ||
 	    possible > size / Q2_UNDO_POSSIBLE_BYTES)
 		return broken(p, "it says that it has more than it can have");
@@ -175,6 +177,7 @@ int q2_undo_prove(struct qcow2_undo *undo, struct qcow2_error *err)
 	q2_free(undo->possible.items);
 	q2_free(undo->freed.items);
 	undo->pieces = undo->possible = undo->freed = (struct q2_undo_records){.count = 0};
+	undo->longest_possible = 0;
 	if (prove_all(&p))
 		return -1;
 	undo->is_proved = true;
@@ -197,8 +200,8 @@ size_t q2_undo_find(const struct q2_undo_records *records, uint64_t offset)
 }
 
 /*
- * Possible bytes may overlap each other, so that they are ordered by where they begin: those that
- * reach into the range begin less than Q2_PLACE_MOST_BYTES before it.
+ * Possible bytes may overlap, so that they are sorted by where they begin. The longest
+ * one bounds how far before the range the search has to begin.
  */
 struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t start, uint64_t end)
 {
@@ -208,7 +211,7 @@ struct q2_undo_overlap q2_undo_overlaps(const struct qcow2_undo *undo, uint64_t 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (possible->items[middle].offset_bytes + Q2_PLACE_MOST_BYTES > start)
+		if (possible->items[middle].offset_bytes + undo->longest_possible > start)
 			high = middle;
 		else
 			low = middle + 1;

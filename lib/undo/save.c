@@ -17,21 +17,21 @@
 #define GATHER_BYTES ((size_t)1 << 20)
 #define RECORD_BYTES ((size_t)(Q2_UNDO_PIECE_BYTES + 2 * Q2_PLACE_MOST_BYTES))
 
-/* Where the next bytes go, and what they are made of. */
+/* An undo file under way. */
 struct saving {
 	const struct q2_undo_saving *what;
 	const struct qcow2_plan *plan;
 	struct qcow2_source *file;
-	uint64_t at; /* where the gathered bytes begin */
+	uint64_t at; /* place of the gathered bytes in the file */
 	size_t gathered;
 	uint8_t *gather;   /* GATHER_BYTES */
 	uint8_t *record;   /* RECORD_BYTES */
-	uint64_t possible; /* records of possible bytes */
+	uint64_t possible; /* number of records of possible bytes */
 	uint64_t old_bytes, freed_bytes;
 	struct qcow2_error *err;
 };
 
-/* As much of a place as lies before end. */
+/* Returns how many bytes of a place lie before `end`. */
 static size_t within(const struct q2_place *place, uint64_t end)
 {
 	uint64_t left = place->offset_bytes >= end ? 0 : end - place->offset_bytes;
@@ -63,7 +63,10 @@ static int put(struct saving *s, struct qcow2_bytes bytes)
 	return 0;
 }
 
-/* A record whose bytes, old_size and new_size of them, stand behind its head in s->record. */
+/*
+ * Appends a record. Its old_size and new_size bytes stand in s->record, behind the room for its
+ * head.
+ */
 static int put_piece(struct saving *s, const struct q2_place *place, size_t old_size,
 		     size_t new_size, uint64_t seed)
 {
@@ -93,7 +96,7 @@ static int save_piece(struct saving *s, const struct q2_place *place)
 	return put_piece(s, place, old_size, new_size, Q2_UNDO_SEED_PIECE);
 }
 
-/* What a hole holds need not be stored. */
+/* Appends a freed place; the zeros of a hole are not stored. */
 static int save_freed(struct saving *s, const struct q2_place *place)
 {
 	uint64_t hole = qcow2_source_hole_end(s->plan->source, place->offset_bytes);
@@ -108,7 +111,10 @@ static int save_freed(struct saving *s, const struct q2_place *place)
 	return put_piece(s, place, size, 0, Q2_UNDO_SEED_FREED);
 }
 
-/* What a write leaves for a while, where another one writes as well. */
+/*
+ * Appends the bytes of a write as possible bytes: another write changes the same place as well, so
+ * that a crash may leave them.
+ */
 static int save_possible(struct saving *s, const struct q2_planned_write *write)
 {
 	uint8_t *bytes = s->record + Q2_UNDO_POSSIBLE_BYTES;
@@ -150,7 +156,7 @@ static int save_records(struct saving *s)
 	return flush(s);
 }
 
-/* The checksum of the image's first bytes as they are. */
+/* Computes the checksum of the image's first bytes as they are. */
 static int sum_first(struct saving *s, uint64_t *sum)
 {
 	const struct q2_place place = {0, Q2_UNDO_FIRST_BYTES, 0};
@@ -170,7 +176,7 @@ static uint32_t flags_of(const struct qcow2_plan *plan)
 	       (plan->identity.is_device ? Q2_UNDO_OF_DEVICE : 0);
 }
 
-/* What the head says of the image. */
+/* Stores the fields of the head that describe the image. */
 static void put_image(const struct qcow2_plan *plan, uint8_t *head)
 {
 	q2_store_be64(head + 24, plan->identity.device);
@@ -186,7 +192,7 @@ static void put_image(const struct qcow2_plan *plan, uint8_t *head)
 	}
 }
 
-/* The head is written last: a file without one is none. */
+/* Writes the head last: a file without a head is no undo file. */
 static int save_head(struct saving *s, const char *texts, size_t path_size)
 {
 	uint8_t head[Q2_UNDO_HEAD_BYTES] = {0};
@@ -241,7 +247,7 @@ int q2_undo_save(const struct q2_undo_saving *saving, struct qcow2_source **out,
 	const char *path = saving->options->undo_path;
 	int failed = 0;
 
-	/* What could not be read again. */
+	/* More records could not be read again. */
 	if (saving->changed->count + saving->freed->count > Q2_WRITES_MOST)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the plan changes over %zu places", Q2_WRITES_MOST);

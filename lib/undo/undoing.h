@@ -28,7 +28,7 @@ struct q2_undoing {
 /* Releases both lists of patches. */
 void q2_undoing_release(struct q2_undoing *u);
 
-/* Reads the image as it is now; past its end, zeros. Errors: QCOW2_ERROR_IO. */
+/* Reads the image as it is now; bytes past its end are zeros. Errors: QCOW2_ERROR_IO. */
 int q2_undo_read_now(const struct q2_undoing *u, uint64_t offset_bytes, uint8_t *bytes,
 		     size_t size);
 

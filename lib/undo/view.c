@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "source/source.h"
 
-/* The part of a record that is within [offset, offset + size) goes to bytes. */
+/* Copies the part of a record that lies in [offset, offset + bytes.size) to `bytes`. */
 static int lay_record(const struct qcow2_undo *undo, const struct q2_undo_record *record,
 		      uint64_t offset, struct qcow2_bytes bytes, struct qcow2_error *err)
 {
@@ -59,7 +59,7 @@ static int view_read(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 	return err.errnum ? err.errnum : EIO;
 }
 
-/* A hole of the image ends where something is put back. */
+/* Returns where a hole of the restored image ends: a piece or a patch ends it. */
 static uint64_t view_hole_end(void *opaque, uint64_t offset_bytes)
 {
 	const struct q2_undo_view *view = opaque;
@@ -89,7 +89,7 @@ int q2_undo_view_open(struct q2_undo_view *view, struct qcow2_source **out, stru
 
 	if (qcow2_source_from_ops(&ops, view, view->undo->info.old_size_bytes, out, err))
 		return -1;
-	/* What a sparse file stores bounds what is read of a hostile one. */
+	/* The number of stored bytes bounds what readers read of a hostile sparse file. */
 	(*out)->allocated_bytes =
 		qcow2_source_allocated_bytes(view->image) + view->undo->info.bytes;
 	return 0;

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from helpers import QCOW2, TOP, document, image, recipe_image, run
+from tests.support.programs import QCOW2, TOP, document, image, run
 
 PLAIN = "cluster_bits 12\nsize 1M\nwrite 0 8k\n"
 BITMAPS = PLAIN + "bitmap b0 flags=auto bits=0-3\nbitmap b1 flags=0 bits=1\n"
@@ -68,6 +68,52 @@ def passes(path, *lines):
 def counts(path, low=0):
     return [(p["where"], p["expected"]) for p in json.loads(run("check", "-j", path).stdout)["problems"]
             if p["id"] in ("refcount-low", "refcount-high")][low:]
+
+
+# ---- what snapshots and compressed clusters read as ----
+
+def offsets_of_snapshots(path):
+    return [s["l1_table_offset"] for s in document(path, "snapshots")["snapshots"]]
+
+
+def test_snapshot_with_another_disk(copy):
+    """It is found, but it would read as another disk."""
+    path = copy(SNAPSHOTS)
+    one, two = offsets_of_snapshots(path)
+    assert guards_of(path, "set snapshots/0/disk_size=64k") == {"lost-snapshot"}
+    assert guards_of(path, f"set snapshots/0/l1_table_offset={two}",
+                     f"set snapshots/1/l1_table_offset={one}") == {"lost-snapshot"}
+    passes(path, "set snapshots/0/date_sec=7")
+    assert edit(path, "set snapshots/0/disk_size=64k", force=True).returncode == 0
+
+
+def test_snapshot_that_could_not_be_read(copy):
+    path = copy(SNAPSHOTS)
+    one = offsets_of_snapshots(path)[0]
+    assert edit(path, f"set snapshots/0/l1_table_offset={one + 0x123}", force=True).returncode == 0
+    passes(path, f"set snapshots/0/l1_table_offset={one}")
+
+
+def test_compressed_cluster_that_does_not_inflate(copy):
+    """The descriptor covers the same host clusters; only inflating shows that it is garbage."""
+    path = copy("cluster_bits 12\nsize 1M\ncompressed 64k 8k pattern=mixed\n")
+    entry = int(run("dump", "--json", path, "l2/0/16").stdout.decode()
+                .split('"entry":')[1].split(",")[0].strip(' "\n}'), 0)
+    refused = edit(path, f"set l2/0/16={entry + 3}")
+    assert refused.returncode == 1 and b"compressed-inflate" in refused.stderr
+    assert edit(path, f"set l2/0/16={entry + 3}", force=True).returncode == 0
+    passes(path, "set header/size=2M")  # what was broken before is no problem of this plan
+    passes(path, f"set l2/0/16={entry}")
+    assert run("check", "--deep", path).returncode == 0
+
+
+def test_geometry_that_is_mended(copy):
+    """What else a plan does that mends cluster_bits is compared with the image mended by that."""
+    path = copy(PLAIN)
+    assert edit(path, "set header/cluster_bits=60", force=True).returncode == 0
+    assert "refcount" in guards_of(path, "set header/cluster_bits=12", "set refcounts/0/4=0")
+    passes(path, "set header/cluster_bits=12")
+    assert run("check", path).returncode == 0
 
 
 # ---- dirty and corrupt ----

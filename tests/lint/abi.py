@@ -2,25 +2,19 @@
 # The binary interface: symbols and their versions, numbers, layouts of public structures. What is
 # recorded in tests/lint/abi.txt and numbers.txt may grow; a change of what is there is an error.
 #
-#     python3 tests/lint/abi.py --update    records what is new, and what is changed on purpose
+#     python3 -B -m tests.lint.abi --update    records what is new, and what is changed on purpose
 """The check `abi`."""
-import glob
-import os
 import platform
 import re
 import sys
 
-if __package__:
-    from . import dwarf, newer, report
-else:
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    from lint import dwarf, newer, report
+from tests.lint import dwarf, newer
+from tests.runner import report
 
 LAYOUTS = "tests/lint/abi.txt"
 NUMBERS = "tests/lint/numbers.txt"
 MAP = "lib/libqcow2.map"
-UPDATE = "record it with: python3 tests/lint/abi.py --update"
+UPDATE = "record it with: python3 -B -m tests.lint.abi --update"
 BREAKS = ("programs that are built would break. Undo it, or, before 1.0 and on purpose, read "
           "docs/abi.md and " + UPDATE)
 # Structures that never change, as docs/abi.md says; all others have `size` in front. Those of the

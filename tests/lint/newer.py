@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 
-from . import report
+from tests.runner import report
 
 TREE = report.path("build/abi-newer")
 LIBS = ["-ldeflate", "-lzstd", "-pthread"]

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 
-from . import report
+from tests.runner import report
 
 # The models of this field have 73 % and 79 % prose, and 134 words a function.
 SHARE_LEAST = 0.61

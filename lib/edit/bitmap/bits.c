@@ -2,10 +2,11 @@
 /* See bits.h. */
 #include "edit/bitmap/bits.h"
 
-#include <qcow2/entry.h>
-
 #include <inttypes.h>
 #include <string.h>
+
+#include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -15,9 +16,9 @@
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
-/* A plan holds no more, either. */
+/* The most that all bitmaps of an editor hold in memory; a plan holds no more either. */
 #define HELD_MOST_BYTES (UINT64_C(1) << 30)
-/* An entry and its pointer. */
+/* What an entry of a table in memory costs: the entry and the pointer to its data. */
 #define PER_ENTRY_BYTES UINT64_C(16)
 
 static uint64_t bits_per_entry(const struct qcow2_bitmap_editor *editor)
@@ -38,7 +39,7 @@ uint64_t q2_edited_table_clusters(const struct qcow2_bitmap_editor *editor,
 	return q2_div_ceil_u64(bitmap->entry_count * 8, editor->geometry->cluster_size_bytes);
 }
 
-/* How many bits of an entry the bitmap has. */
+/* How many bits of the bitmap the entry at `index` stands for; the last entry may have fewer. */
 static uint64_t bits_of_entry(const struct qcow2_bitmap_editor *editor,
 			      const struct q2_edited_bitmap *bitmap, uint64_t index)
 {
@@ -52,16 +53,16 @@ int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularit
 {
 	uint64_t needed;
 
-	if (granularity_bits < QCOW2_BITMAP_GRANULARITY_MIN ||
-	    granularity_bits > QCOW2_BITMAP_GRANULARITY_MAX)
+	if (granularity_bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN ||
+	    granularity_bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the granularity is not from 512 bytes to 2 GiB");
 	needed = qcow2_bitmap_table_entries_needed(editor->geometry, granularity_bits);
 	if (needed == 0)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the disk has no bytes: there is nothing to track");
-	if (needed > QCOW2_BITMAP_TABLE_MOST ||
-	    needed > QCOW2_BITMAP_DATA_MOST_BYTES >> editor->geometry->cluster_bits)
+	if (needed > QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES ||
+	    needed > (uint64_t)QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> editor->geometry->cluster_bits)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "a granularity of %" PRIu64 " bytes is too fine for a disk of "
 			       "%" PRIu64 ": the bitmap would be over 512 MiB",
@@ -105,7 +106,7 @@ void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited
 	bitmap->entry_count = 0;
 }
 
-/* Zeroed data for an entry that has none. */
+/* Gives an entry data in memory, all zeros. */
 static int new_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		    uint64_t index, struct qcow2_error *err)
 {
@@ -156,7 +157,7 @@ static bool is_damaged(const struct qcow2_bitmap_editor *editor, uint64_t entry)
 	       offset >= editor->geometry->file_size_bytes;
 }
 
-/* One entry into memory: its data, if it has any, are copied. */
+/* Takes one entry of a stored table into memory, with a copy of its data. */
 static int load_entry(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      uint64_t index, uint64_t entry, struct qcow2_error *err)
 {
@@ -222,7 +223,7 @@ uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bit
 	if (new_data(editor, bitmap, index, err))
 		return NULL;
 	if (bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES) {
-		/* Bits past the end stay zero. */
+		/* Bits past the end of the bitmap stay zero, as QEMU checks. */
 		memset(bitmap->data[index], 0xff, (size_t)(bits / 8));
 		if (bits % 8 != 0)
 			bitmap->data[index][bits / 8] = (uint8_t)((1U << bits % 8) - 1);
@@ -231,7 +232,7 @@ uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bit
 	return bitmap->data[index];
 }
 
-/* Sets the bits [first, end) of some data. */
+/* Sets the bits [first, end) of one entry's data. */
 static void set_in_data(uint8_t *data, uint64_t first, uint64_t end)
 {
 	while (first < end && first % 8 != 0) {
@@ -280,7 +281,7 @@ struct edited_extents {
 	uint64_t bit, bits;
 };
 
-/* The end of the run of bits in data that are like the one at first. */
+/* Returns the end of the run of equal bits that begins at bit `first`, at most `end`. */
 static uint64_t run_in_data(const uint8_t *data, uint64_t first, uint64_t end)
 {
 	bool set = data[first / 8] >> first % 8 & 1;

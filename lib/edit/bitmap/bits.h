@@ -5,15 +5,15 @@
 
 #include "edit/bitmap/editor.h"
 
-/* How many bits a bitmap has. */
+/* Returns how many bits a bitmap has: one for each granule of the disk. */
 uint64_t q2_edited_bits(const struct qcow2_bitmap_editor *editor,
 			const struct q2_edited_bitmap *bitmap);
 
-/* How many clusters the new table of a bitmap takes; 0 if it has none in memory. */
+/* Returns how many clusters the new table of a bitmap takes; 0 if it has none in memory. */
 uint64_t q2_edited_table_clusters(const struct qcow2_bitmap_editor *editor,
 				  const struct q2_edited_bitmap *bitmap);
 
-/* Whether QEMU takes a bitmap of that granularity; says why not. */
+/* Checks that QEMU accepts a bitmap of that granularity on this disk. Errors: QCOW2_ERROR_LIMIT. */
 int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularity_bits,
 		   struct qcow2_error *err);
 
@@ -24,14 +24,18 @@ void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited
 void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			    uint64_t index);
 
-/* Gives a bitmap a new table whose entries are all `entry`; what it had stored is given up. */
+/*
+ * Gives a bitmap a new table whose entries are all `entry`. What it had stored is given up. Errors:
+ * QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ */
 int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		   uint64_t entry, struct qcow2_error *err);
 
 /*
- * Takes the table of a stored bitmap into memory, unless it is there. Entries that are damaged or
- * missing are errors; with trust, they and those that cannot be believed become all ones, and
- * *uncertain counts the bits of them.
+ * Takes the table of a stored bitmap into memory, unless it is there already. Without `trust`, an
+ * entry that is damaged or missing is an error. With `trust`, such an entry and one that cannot be
+ * believed become all ones, since a backup that copies too much is right; *uncertain counts their
+ * bits. Errors: QCOW2_ERROR_BROKEN, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */
 int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		   const struct q2_bitmap_trust *trust, uint64_t *uncertain,
@@ -41,11 +45,17 @@ int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		       uint64_t first, uint64_t end, struct qcow2_error *err);
 
-/* The data of an entry in memory, to be changed; NULL with *err filled. */
+/*
+ * Returns the data of an entry, to be changed, after making it from what the entry says; NULL with
+ * *err filled.
+ */
 uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			uint64_t index, struct qcow2_error *err);
 
-/* The extents of a bitmap whose table is in memory; it must not change while they are read. */
+/*
+ * Opens the dirty extents of a bitmap whose table is in memory. The bitmap must not change while
+ * they are read.
+ */
 int q2_edited_extents(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      struct qcow2_dirty_extents **out, struct qcow2_error *err);
 

@@ -5,14 +5,17 @@
 #include "edit/bitmap/given_up.h"
 #include "plan/allocator.h"
 
-/* Who hears of leaks. */
+/* What hears of leaks, and sets refcounts right. */
 struct clearing {
 	struct qcow2_bitmap_editor *editor;
 	struct qcow2_error *err;
 	bool failed;
 };
 
-/* What was given up; and what was counted past the end of the file, if the file grew over it. */
+/*
+ * Whether a leak of that cluster is this plan's to free: the cluster was given up, or it lies past
+ * the old end of the file and was counted there before the file grew over it.
+ */
 static bool may_free(const void *opaque, uint64_t cluster)
 {
 	const struct clearing *clearing = opaque;
@@ -22,7 +25,7 @@ static bool may_free(const void *opaque, uint64_t cluster)
 	       q2_clusters_have(&editor->given_up, cluster);
 }
 
-/* A leak among the clusters that may be freed: its refcount becomes what refers to it. */
+/* Sets the refcount of a leaked cluster to the number of its references. */
 static int hear_leak(void *opaque, const struct qcow2_problem *problem)
 {
 	struct clearing *clearing = opaque;

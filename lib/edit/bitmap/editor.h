@@ -32,10 +32,10 @@ struct q2_edited_bitmap {
 	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
 	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
 	uint64_t entry_count;
-	bool all_dirty; /* because it was to be assumed */
+	bool all_dirty; /* because the caller asked to assume that it is */
 };
 
-/* What is new in a plan of bitmaps, in clusters. */
+/* The clusters that a plan of bitmaps has to take. */
 struct q2_bitmap_needs {
 	uint64_t clusters; /* all of it: data, tables, directory */
 	uint64_t directory_bytes, directory_clusters;
@@ -52,8 +52,8 @@ struct qcow2_bitmap_editor {
 	const struct q2_bitmap_trust *trust; /* of a repair; else NULL */
 	struct q2_hash_key key;
 	bool changed, inconsistent;
-	bool failed;             /* halfway through a change: nothing can be planned any more */
-	bool careful;            /* refcounts are too low: what they call free may be in use */
+	bool failed;  /* a change failed halfway: nothing can be planned any more */
+	bool careful; /* refcounts are too low: a cluster that they call free may be in use */
 	uint64_t held_bytes;     /* of tables and data in memory */
 	uint64_t unread_entries; /* of tables that are given up: so many more may be read */
 	bool has_extension;
@@ -61,8 +61,8 @@ struct qcow2_bitmap_editor {
 	struct q2_vector given_up;                 /* clusters that are no longer referred to */
 	struct q2_allocator *allocator;
 	struct q2_bitmap_needs needs;
-	bool reuses; /* clusters that were given up: until then, the header names no bitmaps */
-	size_t extension_index; /* where among the extensions it stood then */
+	bool reuses; /* takes clusters that were given up: meanwhile the header names no bitmaps */
+	size_t extension_index; /* of the bitmaps extension, before it was withdrawn */
 	struct qcow2_source *after_view;
 };
 

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "base/bytes.h"
-
 #define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
 
 uint64_t q2_edited_entry_size(const struct q2_edited_bitmap *bitmap)

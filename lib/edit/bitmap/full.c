@@ -14,7 +14,7 @@
 #include "edit/bitmap/list.h"
 #include "plan/allocator.h"
 
-/* How many clusters a bitmap that stays as it is has, as far as its table can be read. */
+/* Returns how many clusters a stored bitmap has, as far as its table can be read. */
 static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 			       const struct q2_edited_bitmap *bitmap, struct qcow2_table *table)
 {
@@ -32,7 +32,7 @@ static uint64_t count_clusters(struct qcow2_bitmap_editor *editor,
 	return count;
 }
 
-/* The bitmap whose removal would give most; NULL if there is none. */
+/* Returns the bitmap whose removal would free most clusters; NULL if there is none. */
 static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *editor,
 						   uint64_t *clusters)
 {
@@ -57,8 +57,9 @@ static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *e
 }
 
 /*
- * What would make room. Not qemu-img check -r: whenever QEMU has written to an image, it stores all
- * bitmaps anew before it frees the old ones; on a device that is full, they are all lost.
+ * Says what would make room. It never names qemu-img check -r: whenever QEMU has written to an
+ * image, it stores all bitmaps anew before it frees the old ones, and on a full device they are all
+ * lost.
  */
 static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *text, size_t size)
 {

@@ -27,7 +27,10 @@ int q2_give_up_clusters(struct qcow2_bitmap_editor *editor, uint64_t offset, uin
 		return 0;
 	if (size < end - offset)
 		end = offset + size;
-	/* Damaged pointers may lead into the middle of a cluster, and so touch one more. */
+	/*
+	 * A damaged pointer may lead into the middle of a cluster, and then touches one cluster
+	 * more.
+	 */
 	for (uint64_t number = offset >> bits; number <= (end - 1) >> bits; number++) {
 		if (q2_vector_push(&editor->given_up, &number) != QCOW2_ERROR_NONE)
 			return q2_fail_memory(err);
@@ -45,7 +48,10 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	if (!bitmap->stored)
 		return 0;
 	bitmap->stored = false;
-	/* What is no table may name any cluster, also one that somebody else has lost. */
+	/*
+	 * Bytes that are no table may name any cluster, even one that its owner has lost the
+	 * pointer to.
+	 */
 	if (bitmap->entry.bitmap_table_offset == 0 ||
 	    bitmap->entry.bitmap_table_offset % cluster != 0 ||
 	    (editor->trust && !q2_trust_table(editor->trust, bitmap->index)))

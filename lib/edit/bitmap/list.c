@@ -49,7 +49,7 @@ bool q2_bitmap_editor_rename(struct qcow2_bitmap_editor *editor, size_t at, stru
 	return true;
 }
 
-/* Room for one more. */
+/* Makes room for one more bitmap. */
 static bool grow(struct qcow2_bitmap_editor *editor)
 {
 	size_t capacity = editor->capacity ? editor->capacity * 2 : FIRST_CAPACITY;
@@ -113,7 +113,7 @@ int q2_bitmap_editor_take(struct qcow2_bitmap_editor *editor, const struct qcow2
 	taken->stored = true;
 	if (extra == 0)
 		return 0;
-	/* The iterator shows the beginning of it only. */
+	/* The iterator shows at most 4,096 bytes of extra data. */
 	taken->extra = q2_alloc_buffer(extra);
 	if (!taken->extra)
 		return q2_fail_memory(err);

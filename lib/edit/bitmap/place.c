@@ -18,7 +18,7 @@ static int place_table(struct qcow2_bitmap_editor *editor, struct q2_edited_bitm
 				 err);
 }
 
-/* Data in runs of most clusters; their entries say where they are. */
+/* Places a bitmap's data in runs of up to `most` clusters, and notes the places in the entries. */
 static int place_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      size_t most, struct qcow2_error *err)
 {
@@ -51,7 +51,7 @@ static int place_directory(struct qcow2_bitmap_editor *editor, uint64_t *directo
 	return clusters > 0 ? q2_allocator_take(editor->allocator, clusters, directory, err) : 0;
 }
 
-/* Each bitmap's data and its table side by side, as far as there is room. */
+/* Places each bitmap's data and table side by side, as far as there is room. */
 static int place_neatly(struct qcow2_bitmap_editor *editor, uint64_t *directory,
 			struct qcow2_error *err)
 {
@@ -66,7 +66,10 @@ static int place_neatly(struct qcow2_bitmap_editor *editor, uint64_t *directory,
 	return place_directory(editor, directory, err);
 }
 
-/* The largest part that has to lie side by side and is smaller than below clusters; 0: none. */
+/*
+ * Returns the size of the largest part that is smaller than `below` clusters and has to lie side by
+ * side; 0 if there is none.
+ */
 static uint64_t next_smaller(const struct qcow2_bitmap_editor *editor, uint64_t below)
 {
 	uint64_t most = 0;
@@ -83,8 +86,8 @@ static uint64_t next_smaller(const struct qcow2_bitmap_editor *editor, uint64_t 
 }
 
 /*
- * First what has to lie side by side, the largest first, so that each fits where its like was; then
- * data cluster by cluster into what is left.
+ * Places tables and the directory first, the largest first, so that each fits where one of its size
+ * was; then data, cluster by cluster, in the gaps.
  */
 static int place_tightly(struct qcow2_bitmap_editor *editor, uint64_t *directory,
 			 struct qcow2_error *err)
@@ -106,7 +109,10 @@ static int place_tightly(struct qcow2_bitmap_editor *editor, uint64_t *directory
 	return 0;
 }
 
-/* Anew: nothing is taken. unused, which may be NULL, is lent. */
+/*
+ * Opens an allocator that has taken nothing. The clusters in `unused`, if it is not NULL, are lent
+ * to it.
+ */
 static int open_allocator(struct qcow2_bitmap_editor *editor, bool distrusted,
 			  const struct q2_vector *unused, struct qcow2_error *err)
 {
@@ -119,7 +125,7 @@ static int open_allocator(struct qcow2_bitmap_editor *editor, bool distrusted,
 		      : 0;
 }
 
-/* Once more, with what the change gives up. */
+/* Places everything once more, with the clusters that the change gives up. */
 static int place_again(struct qcow2_bitmap_editor *editor, bool distrusted, uint64_t *directory,
 		       struct qcow2_error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finds clusters for all that is new in a plan of bitmaps. A file grows if it must. On a device that
- * is full, clusters that the change itself gives up are used again.
+ * Finds clusters for all that is new in a plan of bitmaps. A file grows if it must. On a full
+ * device, clusters that the change itself gives up are used again.
  */
 #ifndef Q2_EDIT_BITMAP_PLACE_H
 #define Q2_EDIT_BITMAP_PLACE_H

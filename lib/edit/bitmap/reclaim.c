@@ -11,9 +11,10 @@
 #include "edit/bitmap/given_up.h"
 
 /*
- * The image with nothing of what is given up: the bitmaps that stay, and of those that change the
- * data that their new tables still refer to. It is made behind the end of the image, is checked
- * there, and is forgotten.
+ * The image without anything that is given up: the bitmaps that do not change, and, of those that
+ * change, the stored data that their new tables still refer to. Its tables are laid out in a plan
+ * behind the end of the image. A check of it shows which of the clusters that are given up have no
+ * other user; then it is forgotten.
  */
 struct rest {
 	struct qcow2_bitmap_editor *editor;
@@ -22,7 +23,7 @@ struct rest {
 	struct qcow2_error *err;
 };
 
-/* Adds clusters behind the end. */
+/* Appends clusters to that image. */
 static int append(struct rest *rest, const uint8_t *bytes, uint64_t size, uint64_t *offset)
 {
 	uint64_t cluster = rest->editor->geometry->cluster_size_bytes;
@@ -33,7 +34,7 @@ static int append(struct rest *rest, const uint8_t *bytes, uint64_t size, uint64
 				(struct qcow2_bytes){bytes, (size_t)size}, "a copy", rest->err);
 }
 
-/* A table with all entries but those that get new data. */
+/* Appends a bitmap's table, without the entries that get new data. */
 static int append_table(struct rest *rest, const struct q2_edited_bitmap *bitmap, uint64_t *offset)
 {
 	uint8_t *raw = q2_alloc_array((size_t)bitmap->entry_count, 8);
@@ -73,7 +74,7 @@ static int append_directory(struct rest *rest, uint64_t *offset)
 	return failed;
 }
 
-/* The header of the rest leads to its directory, whatever the image's does. */
+/* Points the header of that image to its directory, whatever the real header points to. */
 static int lead(struct rest *rest)
 {
 	uint64_t count = rest->editor->count, offset = 0;
@@ -102,7 +103,7 @@ static int lead(struct rest *rest)
 	return failed;
 }
 
-/* The search for clusters that the rest does not refer to. */
+/* What hears of clusters that nothing of that image refers to. */
 struct search {
 	const struct q2_vector *given_up; /* sorted */
 	struct q2_vector *unused;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Plans what a bitmap editor has changed, in the order that edit.h's phases give. */
+/* Plans what a bitmap editor has changed, in the phases of edit.h. */
 #include <inttypes.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
+
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "check/check.h"
+#include "base/ones.h"
 #include "edit/area.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/clean.h"
@@ -19,8 +20,9 @@
 #include "plan/allocator.h"
 
 /*
- * "Bitmaps extension": nobody may rely on the bitmaps until the bit is set again. Where what they
- * have is written over, the extension goes as well: nobody may look for them, either.
+ * Takes the bitmaps bit back, so that nobody relies on the bitmaps while they change ("Bitmaps
+ * extension"). If clusters of bitmaps are written over, the extension goes as well, so that nobody
+ * looks for them.
  */
 static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
@@ -49,7 +51,7 @@ static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 
 /* ---- data and tables ---- */
 
-/* Whether data are all zeros or all ones, as far as the bitmap goes; they are dropped then. */
+/* Drops the data of an entry if they are all zeros or all ones: the entry can say that alone. */
 static void simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		     uint64_t index)
 {
@@ -65,8 +67,8 @@ static void simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap
 }
 
 /*
- * All ones for a last entry that the bitmap does not fill would be right, but QEMU then sets bits
- * past the end when it stores the bitmap the next time.
+ * Gives the last entry data if it is all ones and the bitmap does not fill it. The entry alone
+ * would be right, but QEMU then sets bits past the end when it stores the bitmap the next time.
  */
 static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			  struct qcow2_error *err)
@@ -80,7 +82,10 @@ static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_b
 	return q2_bitmap_data(editor, bitmap, last, err) ? 0 : -1;
 }
 
-/* What each entry says, and how many clusters the data and the table of a bitmap take then. */
+/*
+ * Decides what each entry says, and counts the clusters that the data and the table of a bitmap
+ * take.
+ */
 static int settle(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		  uint64_t *clusters, struct qcow2_error *err)
 {
@@ -102,7 +107,7 @@ static int write_run(struct qcow2_bitmap_editor *editor, uint64_t offset, const 
 				(struct qcow2_bytes){run, size}, "bitmap data", err);
 }
 
-/* Data that lie side by side are one write. */
+/* Plans the data of a bitmap; data that lie side by side are one write. */
 static int write_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      struct qcow2_error *err)
 {
@@ -168,9 +173,9 @@ static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error 
 
 static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	uint64_t size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+	uint64_t size = editor->directory_size < QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES
 				? editor->directory_size
-				: QCOW2_BITMAP_DIRECTORY_MOST;
+				: QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES;
 
 	return editor->has_extension
 		       ? q2_give_up_clusters(editor, editor->directory_offset, size, err)
@@ -178,8 +183,8 @@ static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_er
 }
 
 /*
- * Always in clusters that nothing uses: those of the old directory may be somebody else's, too, and
- * are taken only once a check has shown that they are not.
+ * Plans the directory, always in clusters that nothing uses. The clusters of the old directory may
+ * belong to something else as well; they are taken only after a check has shown that they do not.
  */
 static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 			   struct qcow2_error *err)
@@ -205,7 +210,7 @@ static int write_directory(struct qcow2_bitmap_editor *editor, uint64_t offset, 
 	return failed;
 }
 
-/* Once all else is on the medium, the header vouches for the bitmaps again. */
+/* Sets the bitmaps bit again, in the last phase, when all else is on the medium. */
 static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(editor->image)->autoclear_features;
@@ -216,7 +221,7 @@ static int vouch(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 				 "set the bitmaps bit again", err);
 }
 
-/* Without bitmaps there is no extension. */
+/* Tells the plan that the extension is meant to go: without bitmaps there is none. */
 static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
 {
 	uint8_t type[4];
@@ -226,7 +231,7 @@ static int intend_no_extension(struct qcow2_plan *plan, struct qcow2_error *err)
 				 (struct qcow2_bytes){type, sizeof(type)}, err);
 }
 
-/* The header points to the directory. */
+/* Points the header to the directory. */
 static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t size,
 		 struct qcow2_error *err)
 {
@@ -261,15 +266,14 @@ static int point(struct qcow2_bitmap_editor *editor, uint64_t offset, uint64_t s
 	return failed;
 }
 
-/* Whether clusters of the file may be in use and not counted, as after a crash with lazy refcounts.
- */
+/* Whether clusters may be in use without being counted, as after a crash with lazy refcounts. */
 static bool is_distrusted(const struct qcow2_bitmap_editor *editor)
 {
 	return editor->careful || (qcow2_image_header(editor->image)->incompatible_features &
 				   (QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT)) != 0;
 }
 
-/* What is new, and the clusters that it takes. */
+/* Decides what is new, and counts the clusters that it takes. */
 static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	struct q2_bitmap_needs *needs = &editor->needs;
@@ -282,10 +286,10 @@ static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *er
 			return -1;
 		needs->directory_bytes += q2_edited_entry_size(bitmap);
 	}
-	if (needs->directory_bytes > QCOW2_BITMAP_DIRECTORY_MOST)
+	if (needs->directory_bytes > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the bitmap directory would be over %" PRIu64 " bytes",
-			       QCOW2_BITMAP_DIRECTORY_MOST);
+			       (uint64_t)QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES);
 	needs->directory_clusters =
 		q2_div_ceil_u64(needs->directory_bytes, editor->geometry->cluster_size_bytes);
 	needs->clusters += needs->directory_clusters;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Judges a repair by what it leaves, not by what it meant to do: reads the planned image as any
- * program would, and compares each bitmap that can be relied on then with what there was before. A
- * bit that was dirty, or that nobody can know, must be dirty.
+ * Judges a repair by its result. It reads the planned image as any program would, and compares each
+ * bitmap that can be relied on with the image before. A bit that was dirty before, or that nobody
+ * can know, must be dirty. So a mistake in the repair cannot lose a dirty bit.
  */
 #include "edit/bitmap_repair/judge.h"
 
 #include <inttypes.h>
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -39,7 +40,10 @@ static int lost(const struct comparison *c, uint64_t at_bytes)
 		       safe, at_bytes);
 }
 
-/* [start, end) of the disk must be dirty after; starts rise. */
+/*
+ * Fails unless the bytes [start, end) of the disk are dirty after the repair. Starts rise from call
+ * to call.
+ */
 static int demand(struct comparison *c, uint64_t start, uint64_t end)
 {
 	uint64_t size = qcow2_dirty_extents_size_bytes(c->after);
@@ -63,15 +67,20 @@ static int demand(struct comparison *c, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* Where on the disk a bit begins; past its end if that is no number. */
+/* Returns the byte of the disk at which a bit begins; UINT64_MAX if that overflows. */
 static uint64_t byte_of(const struct comparison *c, uint64_t bit)
 {
 	unsigned bits = c->before->entry.granularity_bits;
 
-	return bits > 63 || bit > UINT64_MAX >> bits ? UINT64_MAX : bit << bits;
+	return bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX || bit > UINT64_MAX >> bits
+		       ? UINT64_MAX
+		       : bit << bits;
 }
 
-/* The run of set bits from one on; *first is where it begins, or end if there is none. */
+/*
+ * Finds the first run of set bits at or behind *first: sets *first to its beginning, or to `end` if
+ * there is none, and returns its end.
+ */
 static uint64_t find_run(const uint8_t *data, uint64_t *first, uint64_t end)
 {
 	uint64_t bit = *first;
@@ -84,7 +93,7 @@ static uint64_t find_run(const uint8_t *data, uint64_t *first, uint64_t end)
 	return bit;
 }
 
-/* The bits that are set in the data of an entry. */
+/* Demands that the set bits in the data of an entry stay dirty. */
 static int demand_data(struct comparison *c, uint64_t offset, uint64_t first_bit)
 {
 	size_t cluster = (size_t)c->r->editor->geometry->cluster_size_bytes;
@@ -139,7 +148,7 @@ static int compare(struct comparison *c)
 	return failed;
 }
 
-/* One bitmap after the repair, and what it was made from. */
+/* Compares one bitmap after the repair with the bitmap that it was made from. */
 static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after)
 {
 	int failed;
@@ -157,7 +166,7 @@ static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after)
 	return failed;
 }
 
-/* All of them; those before are more, and in the same order. */
+/* Compares all bitmaps. Those before may be more, and have the same order. */
 static int judge_bitmaps(struct comparison *c, struct qcow2_bitmaps *after,
 			 struct q2_directory_walk *before)
 {

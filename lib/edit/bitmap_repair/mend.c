@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One damaged bitmap: mended, dropped or made all dirty. What is not certain becomes dirty, as a
- * backup that copies too much is right, and one that copies too little is not.
+ * Mends one damaged bitmap, drops it or makes it all dirty. A bit that is not certain becomes
+ * dirty: a backup that copies too much is right, one that copies too little is not.
  */
 #include "edit/bitmap_repair/mend.h"
+
+#include <qcow2/limits.h>
 
 #include <string.h>
 
@@ -30,7 +32,7 @@ static const char cost_needed[] =
 static const char cost_only_dropped[] =
 	"it can only be dropped: the next backup of its chain must be a full one";
 
-/* Whether a bitmap is among those that shall be assumed dirty. */
+/* Whether the caller named this bitmap to be assumed dirty. */
 static bool is_named(struct q2_bitmap_repair_run *r, struct qcow2_bytes name)
 {
 	bool named = false;
@@ -50,14 +52,17 @@ static struct q2_edited_bitmap *last_of(const struct q2_bitmap_repair_run *r)
 	return r->editor->bitmaps[r->editor->count - 1];
 }
 
-/* The finest granularity from bits on that QEMU takes for this disk; 64 if there is none. */
+/*
+ * Returns the finest granularity, at least `bits`, that QEMU accepts for this disk; 64 if there is
+ * none.
+ */
 static unsigned granularity_from(const struct q2_bitmap_repair_run *r, unsigned bits)
 {
-	if (bits < QCOW2_BITMAP_GRANULARITY_MIN)
-		bits = QCOW2_BITMAP_GRANULARITY_MIN;
-	if (bits > QCOW2_BITMAP_GRANULARITY_MAX)
-		bits = QCOW2_BITMAP_GRANULARITY_MAX;
-	for (; bits <= QCOW2_BITMAP_GRANULARITY_MAX; bits++)
+	if (bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN)
+		bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	if (bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
+		bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX;
+	for (; bits <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; bits++)
 		if (q2_bitmap_fits(r->editor, bits, NULL) == 0)
 			return bits;
 	return 64;
@@ -103,7 +108,10 @@ static int make_all_dirty(struct q2_bitmap_repair_run *r, const struct qcow2_pro
 	return 0;
 }
 
-/* What cannot be mended: kind says why. */
+/*
+ * Gives a bitmap up that cannot be mended, for the reason `id`: as the options say, or it is left
+ * to be decided.
+ */
 static int give_up(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id)
 {
 	bool can_be_dirty = q2_bitmap_repair_can_be_dirty(r, &last_of(r)->entry);
@@ -124,7 +132,7 @@ static int give_up(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id)
 
 /* ---- mending ---- */
 
-/* The first of these kinds that the bitmap has, or QCOW2_PROBLEM_NONE. */
+/* Returns the first of these kinds of problems that the bitmap has, or QCOW2_PROBLEM_NONE. */
 static enum qcow2_problem_id first_of(const struct q2_bitmap_repair_run *r,
 				      const enum qcow2_problem_id *ids, size_t count)
 {
@@ -134,7 +142,7 @@ static enum qcow2_problem_id first_of(const struct q2_bitmap_repair_run *r,
 	return QCOW2_PROBLEM_NONE;
 }
 
-/* Bits past the end become zero. */
+/* Clears the bits past the end of the bitmap. */
 static int mend_tail(struct q2_bitmap_repair_run *r)
 {
 	struct q2_edited_bitmap *e = last_of(r);
@@ -155,7 +163,10 @@ static int mend_tail(struct q2_bitmap_repair_run *r)
 	return 0;
 }
 
-/* Bitmaps that share their data may be read only as often as the file is large. */
+/*
+ * Whether a bitmap's data may still be read. Bitmaps may share data; all together may read as much
+ * as the file stores.
+ */
 static bool may_read(struct q2_bitmap_repair_run *r, const struct qcow2_bitmap_dir_entry *entry)
 {
 	struct qcow2_bitmap_totals totals;
@@ -167,7 +178,7 @@ static bool may_read(struct q2_bitmap_repair_run *r, const struct qcow2_bitmap_d
 	return true;
 }
 
-/* The same bits at a granularity that QEMU takes: false if they cannot be read. */
+/* Copies the bits to a table of a granularity that QEMU accepts. False if they cannot be read. */
 static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 {
 	struct q2_edited_bitmap *e = last_of(r);
@@ -178,7 +189,7 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 	uint64_t before = 0, granule = UINT64_C(1) << (bits & 63), set = 0, counted = 0;
 	int more = -1;
 
-	if (bits > 63 || !may_read(r, &old) ||
+	if (bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX || !may_read(r, &old) ||
 	    qcow2_dirty_extents_open(r->editor->image, &old, 0, &extents, r->err))
 		return false;
 	e->entry.granularity_bits = (uint8_t)bits;
@@ -191,7 +202,7 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 			if (!extent.dirty)
 				continue;
 			before += extent.length_bytes;
-			/* Several of them may be in one granule. */
+			/* Several extents may lie in one granule: it is counted once. */
 			set += (end - (first < counted ? counted : first)) * granule;
 			counted = end;
 			if (q2_bitmap_set_bits(r->editor, e, first, end, r->err)) {
@@ -204,7 +215,10 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 	return more == 0;
 }
 
-/* One table may have faults of several kinds; what they cost is told with the first. */
+/*
+ * Tells of faults of other kinds in the same table. Their cost is part of what was told with the
+ * first kind.
+ */
 static void tell_other_faults(struct q2_bitmap_repair_run *r, enum qcow2_problem_id told)
 {
 	static const enum qcow2_problem_id ids[] = {
@@ -221,7 +235,7 @@ static void tell_other_faults(struct q2_bitmap_repair_run *r, enum qcow2_problem
 					      "what that costs is counted above");
 }
 
-/* The table and the bits. 0 done, 1 they cannot be mended, -1. */
+/* Mends the table and the bits. Returns 0, 1 if they cannot be mended, or -1. */
 static int mend_table(struct q2_bitmap_repair_run *r, enum qcow2_problem_id *why)
 {
 	static const enum qcow2_problem_id kinds[] = {
@@ -260,7 +274,9 @@ static int mend_table(struct q2_bitmap_repair_run *r, enum qcow2_problem_id *why
 	return 0;
 }
 
-/* What stands in the entry of the directory; names are for the end, when all are known. */
+/*
+ * Mends the entry in the directory, but for the name: names come last, when all of them are known.
+ */
 static void mend_entry(struct q2_bitmap_repair_run *r)
 {
 	static const enum qcow2_problem_id ids[] = {
@@ -303,7 +319,10 @@ static int mend(struct q2_bitmap_repair_run *r)
 
 /* ---- one bitmap ---- */
 
-/* Why it takes a decision what becomes of a bitmap, or QCOW2_PROBLEM_NONE. */
+/*
+ * Returns the problem for which a decision is needed what becomes of the bitmap, or
+ * QCOW2_PROBLEM_NONE.
+ */
 static enum qcow2_problem_id beyond_mending(const struct q2_bitmap_repair_run *r)
 {
 	static const enum qcow2_problem_id beyond[] = {
@@ -326,7 +345,7 @@ static enum qcow2_problem_id beyond_mending(const struct q2_bitmap_repair_run *r
 	}
 }
 
-/* Nobody can rely on it, and somebody said what to do with such bitmaps: 0 if so, 1 if not. */
+/* Treats a stale bitmap if the options say how. Returns 0 if they do, 1 if they do not, or -1. */
 static int treat_stale(struct q2_bitmap_repair_run *r, bool named)
 {
 	const struct qcow2_bitmap_repair_options *options = r->options;
@@ -364,7 +383,7 @@ int q2_bitmap_repair_bitmap(struct q2_bitmap_repair_run *r)
 	why = q2_trust_whole(r->trust, r->bitmap->index);
 	if (why == QCOW2_PROBLEM_NONE || why == QCOW2_PROBLEM_BITMAP_IN_USE)
 		return mend(r);
-	/* Its place is known, but nothing that it says. */
+	/* The table's place is known, but nothing that the bitmap says can be believed. */
 	r->kinds[QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED] = false;
 	if (!q2_bitmap_repair_can_be_dirty(r, &last_of(r)->entry))
 		return give_up(r, why);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Names that QEMU refuses: empty, too long, or another bitmap's. */
+/* Gives other names to bitmaps whose names QEMU refuses: empty, too long, or another bitmap's. */
 #include "edit/bitmap_repair/names.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -16,13 +17,16 @@
 
 #define NAMES_MAX ((size_t)1 << 21)
 
-/* Whether a name can be a bitmap's: 1 and it is in the set now, 0, or -1 if memory is short. */
+/*
+ * Adds a name to the set. Returns 1 if it can be a bitmap's name and was not in the set, 0 if not,
+ * -1 if memory is short.
+ */
 static int add_name(struct q2_name_set *set, const struct q2_hash_key *key, struct qcow2_bytes name)
 {
 	uint64_t earlier = Q2_NAME_SET_NEW;
 
 	/* QEMU reads a name up to a NUL, and then finds that the directory's size is wrong. */
-	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST ||
+	if (name.size == 0 || name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES ||
 	    memchr(name.data, '\0', name.size))
 		return 0;
 	if (q2_name_set_insert(set, q2_hash(key, name), 0, &earlier) != QCOW2_ERROR_NONE)
@@ -30,12 +34,12 @@ static int add_name(struct q2_name_set *set, const struct q2_hash_key *key, stru
 	return earlier == Q2_NAME_SET_NEW;
 }
 
-/* Another name for a bitmap: its own, as far as it can be kept, and its number. */
+/* Renames a bitmap to its old name, as far as that can be kept, and its number. */
 static int rename_one(struct q2_bitmap_repair_run *r, size_t at, struct q2_name_set *set,
 		      const struct q2_hash_key *key)
 {
 	struct q2_edited_bitmap *e = r->editor->bitmaps[at];
-	char text[QCOW2_BITMAP_NAME_MOST + 64], number[48];
+	char text[QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES + 64], number[48];
 	size_t kept = strnlen((const char *)e->name, e->entry.name_size);
 
 	for (unsigned attempt = 0; attempt < 1000; attempt++) {
@@ -50,9 +54,9 @@ static int rename_one(struct q2_bitmap_repair_run *r, size_t at, struct q2_name_
 			memcpy(text, "bitmap", 6);
 			kept = 6;
 		} else if (attempt == 0) {
-			if (kept > QCOW2_BITMAP_NAME_MOST - sizeof(number))
-				kept = QCOW2_BITMAP_NAME_MOST - sizeof(number);
-			/* Not in the middle of a character. */
+			if (kept > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES - sizeof(number))
+				kept = QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES - sizeof(number);
+			/* Do not cut a UTF-8 character. */
 			while (kept > 0 && kept < e->entry.name_size &&
 			       (e->name[kept] & 0xc0) == 0x80)
 				kept--;
@@ -94,27 +98,31 @@ static void tell_renamed(struct q2_bitmap_repair_run *r, const struct q2_edited_
 }
 
 /*
- * Of bitmaps that have one name, one is not what it says, and nobody knows which. So none keeps it,
- * unless it is all dirty: then it is right for whoever looks for that name.
+ * Whether a bitmap must not keep its name because another one has the same. One of them is not what
+ * it says, and nobody knows which. A bitmap that is all dirty may keep the name: it is right for
+ * whoever looks for it.
  */
 static bool is_doubtful(const struct q2_bitmap_repair_run *r, const struct q2_edited_bitmap *e)
 {
 	return !e->all_dirty && q2_trust_same_name(r->trust, e->index);
 }
 
-/* What is wrong with a name that cannot stay. */
+/* Returns the problem of a name that cannot stay. */
 static enum qcow2_problem_id why_not(struct qcow2_bytes name)
 {
 	if (name.size == 0)
 		return QCOW2_PROBLEM_BITMAP_NAME_EMPTY;
-	if (name.size > QCOW2_BITMAP_NAME_MOST)
+	if (name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		return QCOW2_PROBLEM_BITMAP_NAME_QEMU;
 	if (memchr(name.data, '\0', name.size))
 		return QCOW2_PROBLEM_BITMAP_NAME_TEXT;
 	return QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE;
 }
 
-/* Enters the names that may stay, then those that may not, so that no other bitmap gets one. */
+/*
+ * Enters the names that may stay first, then the others, so that no bitmap gets a name that was
+ * doubtful.
+ */
 static int enter_names(struct q2_bitmap_repair_run *r, const struct q2_hash_key *key,
 		       struct q2_name_set *set, bool *later)
 {

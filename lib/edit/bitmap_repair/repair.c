@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The doctor: looks at every bitmap by itself, and makes the image one that QEMU opens. What cannot
- * be mended needs a decision of the caller's.
+ * Repairs bitmaps: looks at each by itself, and makes the image one that QEMU opens. What cannot be
+ * mended needs a decision of the caller's.
  */
 #include <string.h>
 
@@ -19,7 +19,7 @@
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
 
-/* File systems may count less than a file stores. */
+/* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
 static int hear(void *opaque, const struct qcow2_problem *problem)
@@ -32,7 +32,7 @@ static int hear(void *opaque, const struct qcow2_problem *problem)
 
 /* ---- the directory ---- */
 
-/* Something is wrong with all of them. */
+/* Gives all bitmaps up, for a fault that concerns all of them. */
 static int give_up_all(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id, const char *cost)
 {
 	r->bitmap = NULL;
@@ -52,7 +52,9 @@ static int give_up_all(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id,
 	return 0;
 }
 
-/* An entry whose end is missing: its table may still be known, so that its clusters can be freed.
+/*
+ * Gives up an entry whose end is missing. Its table may still be known, so that its clusters can be
+ * freed.
  */
 static int give_up_cut(struct q2_bitmap_repair_run *r, const struct qcow2_bitmap *bitmap)
 {
@@ -73,7 +75,10 @@ static int give_up_cut(struct q2_bitmap_repair_run *r, const struct qcow2_bitmap
 				   : "it, and what may stand behind it, can only be dropped");
 }
 
-/* Zeros where an entry has to be: nothing is known of it. Those behind it may be whole. */
+/*
+ * Treats zeros where an entry has to be. Nothing is known of that bitmap; the entries behind it may
+ * be whole.
+ */
 static void treat_hole(struct q2_bitmap_repair_run *r, const struct q2_directory_walk *walk)
 {
 	bool drop = r->options->drop_bad;
@@ -107,7 +112,7 @@ static int treat_entry(struct q2_bitmap_repair_run *r, const struct qcow2_bitmap
 	return failed ? -1 : 0;
 }
 
-/* Entries, as many as there are; the extension may claim more or fewer. */
+/* Treats all entries that are found; the extension may claim more or fewer. */
 static int treat_entries(struct q2_bitmap_repair_run *r, struct q2_directory_walk *walk)
 {
 	int more;
@@ -125,12 +130,12 @@ static int treat_entries(struct q2_bitmap_repair_run *r, struct q2_directory_wal
 	return more;
 }
 
-/* What the extension says of the directory, against what was found there. */
+/* Compares what the extension says of the directory with what was found. */
 static void treat_extension(struct q2_bitmap_repair_run *r, const struct q2_directory_walk *walk,
 			    const struct qcow2_extension *place)
 {
 	const struct qcow2_bitmaps_extension *claimed = &walk->claimed;
-	/* How many there were where zeros are now is not known. */
+	/* Nobody knows how many entries there were where zeros are now. */
 	uint64_t count = walk->holes ? claimed->nb_bitmaps : walk->count;
 	enum qcow2_problem_id id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE;
 
@@ -154,7 +159,7 @@ static void treat_extension(struct q2_bitmap_repair_run *r, const struct q2_dire
 				   : walk->holes ? "nothing else is lost"
 						 : "nothing is lost"});
 	r->editor->changed = true;
-	/* Its size is not known well enough to write over it. */
+	/* Give up all bytes that were read as entries, not only those that the extension claims. */
 	if (walk->used > claimed->bitmap_directory_size)
 		r->editor->directory_size = walk->used;
 }
@@ -167,7 +172,8 @@ static int treat_directory(struct q2_bitmap_repair_run *r, struct q2_directory_w
 	r->editor->directory_size = walk->claimed.bitmap_directory_size;
 	if (walk->claimed.bitmap_directory_offset == 0 ||
 	    walk->claimed.bitmap_directory_offset % r->editor->geometry->cluster_size_bytes != 0) {
-		r->editor->has_extension = false; /* nothing of it is used or given up */
+		r->editor->has_extension =
+			false; /* nothing of it is used, and nothing is given up */
 		return give_up_all(r, QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET, NULL);
 	}
 	if (treat_entries(r, walk))
@@ -176,7 +182,7 @@ static int treat_directory(struct q2_bitmap_repair_run *r, struct q2_directory_w
 	return q2_bitmap_repair_names(r);
 }
 
-/* Of more than one extension only the first is looked at, and kept. */
+/* Tells of further bitmaps extensions: only the first is looked at and kept. */
 static void treat_duplicates(struct q2_bitmap_repair_run *r)
 {
 	struct qcow2_extensions it;
@@ -194,7 +200,7 @@ static void treat_duplicates(struct q2_bitmap_repair_run *r)
 	r->editor->changed = true;
 }
 
-/* All are stale, and left so. Whether assuming them dirty would help is looked up. */
+/* Leaves all bitmaps stale, and finds out whether assuming them dirty would help. */
 static int leave_all(struct q2_bitmap_repair_run *r)
 {
 	struct qcow2_bitmap_treatment left = {
@@ -223,7 +229,7 @@ static int leave_all(struct q2_bitmap_repair_run *r)
 	return more < 0 ? -1 : 0;
 }
 
-/* Nobody can rely on any of them: all are dropped, and what they take is given up. */
+/* Drops all bitmaps, on which nobody can rely, and gives up their clusters. */
 static int drop_all(struct q2_bitmap_repair_run *r)
 {
 	struct q2_directory_walk walk;
@@ -295,7 +301,7 @@ static int check_names(const struct q2_bitmap_repair_run *r)
 	return 0;
 }
 
-/* It says itself, and asks, what becomes of each bitmap. */
+/* Tells the plan that a repair takes bitmaps away: it asks by itself what becomes of each. */
 static int intend(struct qcow2_plan *plan, struct qcow2_error *err)
 {
 	static const struct qcow2_bytes type = {(const uint8_t *)"\x23\x85\x28\x75", 4}, any;
@@ -307,7 +313,7 @@ static int intend(struct qcow2_plan *plan, struct qcow2_error *err)
 		       : 0;
 }
 
-/* Nothing is changed before somebody has said what shall become of the rest. */
+/* Fails if decisions are missing, before anything is changed. */
 static int ask(const struct q2_bitmap_repair_run *r)
 {
 	const char *how = "--drop-bad or --assume-dirty";
@@ -333,7 +339,7 @@ static int repair(struct q2_bitmap_repair_run *r)
 	    q2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
 		return -1;
 	r->editor->trust = r->trust;
-	/* What is not counted may be in use: new clusters come from behind all others. */
+	/* A cluster that is not counted may be in use: new clusters are taken behind all others. */
 	r->editor->careful |= q2_trust_refcounts_low(r->trust);
 	if (treat_all(r) || check_names(r) || ask(r))
 		return -1;

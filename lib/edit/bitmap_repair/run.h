@@ -15,10 +15,10 @@ struct q2_bitmap_repair_run {
 	struct qcow2_error *err;
 	bool *found; /* of each name that was asked for */
 	struct q2_bitmap_trust *trust;
-	uint64_t needed,
-		needed_dropped; /* decisions; those of them that assume_dirty is none for */
-	bool stopped;           /* the callback of the caller wants no more */
-	uint64_t unread_bytes;  /* of bitmaps that are converted: so many more may be read */
+	uint64_t needed;         /* decisions that are missing */
+	uint64_t needed_dropped; /* those of them that assume_dirty cannot make */
+	bool stopped;            /* the callback of the caller wants no more */
+	uint64_t unread_bytes; /* of bitmaps that are converted: so many bytes may still be read */
 	/* Of the bitmap that is looked at: */
 	const struct qcow2_bitmap *bitmap;
 	bool kinds[Q2_PROBLEM_NUMBERS];
@@ -26,11 +26,10 @@ struct q2_bitmap_repair_run {
 
 const struct qcow2_problem_kind *q2_bitmap_repair_kind(enum qcow2_problem_id id);
 
-/* Tells the caller what is done about the bitmap that is looked at, or, if there is none, about
- * all. */
+/* Tells the caller what is done about r->bitmap; if that is NULL, about all bitmaps. */
 void q2_bitmap_repair_tell(struct q2_bitmap_repair_run *r, const struct qcow2_problem_kind *kind,
 			   enum qcow2_bitmap_remedy remedy, uint64_t dirty_bytes, const char *cost);
-/* The same, with all members but those that say which bitmap it is. */
+/* The same, with all members of a treatment but those that say which bitmap it is. */
 void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
 			       struct qcow2_bitmap_treatment treatment);
 

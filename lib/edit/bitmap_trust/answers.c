@@ -28,7 +28,7 @@ bool q2_trust_table(const struct q2_bitmap_trust *trust, uint64_t index)
 	       bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
 }
 
-/* The first fault of a bitmap from an entry on. */
+/* Returns the first fault of a bitmap at or behind an entry; NULL if there is none. */
 static const struct q2_bitmap_fault *find_fault(const struct q2_bitmap_trust *trust,
 						struct q2_claimant who)
 {
@@ -78,7 +78,7 @@ bool q2_trust_has(const struct q2_bitmap_trust *trust, uint64_t bitmap, enum qco
 	const struct q2_bitmap_fault *first =
 		find_fault(trust, (struct q2_claimant){(uint32_t)bitmap, 0});
 
-	/* Without any fault there is no array: then `faults` is NULL, and must not be moved. */
+	/* Without any fault there is no array, and pointer arithmetic on NULL is undefined. */
 	for (size_t i = first ? (size_t)(first - faults) : trust->faults.count;
 	     i < trust->faults.count && faults[i].who.bitmap == bitmap; i++)
 		if (faults[i].id == id)

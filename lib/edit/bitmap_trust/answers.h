@@ -6,34 +6,40 @@
 #ifndef Q2_EDIT_BITMAP_TRUST_ANSWERS_H
 #define Q2_EDIT_BITMAP_TRUST_ANSWERS_H
 
-#include "edit/bitmap_trust/trust.h"
+#include <qcow2/problem.h>
+
+struct q2_bitmap_trust;
 
 /*
- * Why nothing that a bitmap says can be believed; QCOW2_PROBLEM_NONE if its entries are to be
- * asked one by one. QCOW2_PROBLEM_BITMAP_IN_USE is said only if there is no other reason.
+ * Returns the problem for which no bit of a bitmap can be believed; QCOW2_PROBLEM_NONE if its
+ * entries have to be asked one by one. QCOW2_PROBLEM_BITMAP_IN_USE is returned only if there is no
+ * other reason.
  */
 enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
-/* Why an entry of a bitmap's table cannot be believed, or QCOW2_PROBLEM_NONE. */
+/*
+ * Returns the problem for which an entry of a bitmap's table cannot be believed, or
+ * QCOW2_PROBLEM_NONE.
+ */
 enum qcow2_problem_id q2_trust_entry(const struct q2_bitmap_trust *trust, uint64_t bitmap,
 				     uint64_t entry);
 
-/* The reason of the first entry of a bitmap that cannot be believed, or QCOW2_PROBLEM_NONE. */
+/* Returns the problem of the first entry that cannot be believed, or QCOW2_PROBLEM_NONE. */
 enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
-/* Whether some entry of a bitmap cannot be believed for that reason. */
+/* Whether some entry of a bitmap has that problem. */
 bool q2_trust_has(const struct q2_bitmap_trust *trust, uint64_t bitmap, enum qcow2_problem_id id);
 
-/* Whether what stands where a bitmap's table is said to be is this table. */
+/* Whether the bytes at bitmap_table_offset are this bitmap's table. */
 bool q2_trust_table(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
-/* Whether another bitmap has the same name: one of them is not what it says. */
+/* Whether another bitmap has the same name. Then one of the two is not what it says. */
 bool q2_trust_same_name(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
-/* Whether nothing is corrupt but bitmaps. */
+/* Whether only bitmaps are corrupt. */
 bool q2_trust_others_sound(const struct q2_bitmap_trust *trust);
 
-/* Whether clusters that refcounts call free may be in use. */
+/* Whether refcounts are too low, so that a cluster which counts as free may be in use. */
 bool q2_trust_refcounts_low(const struct q2_bitmap_trust *trust);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Judges the clusters that bitmaps refer to. A check of the image as it would be without bitmaps
- * finds each cluster that is a bitmap's alone to be counted once and referred to by nobody; all
- * others are somebody else's, too, or free.
+ * Judges the clusters that bitmaps refer to. It checks the image as it would be without bitmaps. In
+ * that check a cluster that belongs to one bitmap alone is counted once and referred to by nothing.
+ * Every other cluster is free, or has another user.
  */
 #include "edit/bitmap_trust/claims.h"
 
@@ -16,7 +16,7 @@
 #include "check/check.h"
 #include "plan/plan.h"
 
-/* 192 MiB; an image with more data of bitmaps than so many clusters is a hostile one. */
+/* At most 192 MiB of claims. An image with more clusters of bitmaps than that is hostile. */
 #define CLAIMS_MOST  ((size_t)1 << 23)
 #define BITMAPS_MOST ((size_t)1 << 22)
 
@@ -42,7 +42,7 @@ struct q2_trusted_bitmap *q2_claims_bitmap(const struct q2_bitmap_trust *trust, 
 
 /* ---- noting ---- */
 
-/* What does not fit is not known, and then nothing is. */
+/* If a claim does not fit, the list is incomplete, and nothing is believed. */
 static int push(struct q2_bitmap_trust *trust, struct q2_vector *to, const void *what,
 		struct qcow2_error *err)
 {
@@ -89,7 +89,7 @@ static int by_cluster(const void *left, const void *right)
 	return a->cluster < b->cluster ? -1 : a->cluster > b->cluster;
 }
 
-/* The first claim of a cluster, or where it would be. */
+/* Returns the index of the first claim of a cluster, or where it would be. */
 static size_t find_claim(const struct q2_bitmap_trust *trust, uint64_t cluster)
 {
 	const struct q2_bitmap_claim *claims = (const void *)trust->claims.data;
@@ -119,7 +119,7 @@ static bool is_claimed(const void *opaque, uint64_t cluster)
 	return claim && claim->cluster == cluster;
 }
 
-/* A cluster that is counted, and that nobody but bitmaps refers to. */
+/* Hears of a cluster that is counted and that only bitmaps refer to. */
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct q2_bitmap_trust *trust = opaque;
@@ -144,7 +144,7 @@ static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *witho
 		.problem = hear,
 		.opaque = trust,
 	};
-	/* What is told of the extension, even if the bit is clear. */
+	/* Problems that the check tells of the extension even if the bitmaps bit is clear. */
 	static const enum qcow2_problem_id of_bitmaps[] = {
 		QCOW2_PROBLEM_BITMAPS_COUNT,
 		QCOW2_PROBLEM_BITMAPS_RESERVED,
@@ -164,7 +164,7 @@ static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *witho
 	return trust->claims.count == 0 ? 0 : q2_check(without, &how, &totals, err);
 }
 
-/* The image as a program sees it that knows no bitmaps. */
+/* Checks the image as a program sees it that knows no bitmaps. */
 static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 {
 	uint64_t bits = qcow2_image_header(trust->image)->autoclear_features;
@@ -187,7 +187,7 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 
 /* ---- what follows ---- */
 
-/* The refcount of a cluster; 0 where none can be found. */
+/* Reads the refcount of a cluster; 0 if no block counts it. */
 static int read_refcount(const struct q2_bitmap_trust *trust, struct qcow2_table *table,
 			 uint64_t cluster, uint64_t *refcount, struct qcow2_error *err)
 {
@@ -211,7 +211,7 @@ static int read_refcount(const struct q2_bitmap_trust *trust, struct qcow2_table
 				    err);
 }
 
-/* One claim of a cluster that is not its alone. */
+/* Notes the fault `id` of a claim whose cluster has other users. */
 static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_claim *claim,
 		      enum qcow2_problem_id id, struct qcow2_error *err)
 {
@@ -224,9 +224,9 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 	if (claim->who.entry != Q2_CLAIM_TABLE)
 		return q2_claims_fault(trust, claim->who, id, err);
 	bitmap = q2_claims_bitmap(trust, claim->who.bitmap);
-	/* What is counted too often may still be what it was. */
+	/* A table whose cluster is counted too often may still be what it was. */
 	bitmap->foreign_table |= id != QCOW2_PROBLEM_REFCOUNT_HIGH;
-	/* The other reasons do not ask for a decision. */
+	/* A reason that needs a decision stays; this one replaces the milder ones. */
 	if (bitmap->whole == QCOW2_PROBLEM_NONE || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_TABLE_SIZE)
@@ -234,7 +234,7 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 	return 0;
 }
 
-/* All claims of one cluster: [first, end). */
+/* Judges all claims [first, end) of one cluster. */
 static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *table, size_t first,
 			 size_t end, struct qcow2_error *err)
 {
@@ -255,8 +255,8 @@ static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *tabl
 		const struct q2_bitmap_claim *claim = claim_at(trust, at);
 
 		/*
-		 * Data and tables are never written where a directory is: if the cluster holds one,
-		 * it is the other bitmap's pointer that is wrong.
+		 * No program writes data or tables where a directory is. If the cluster holds a
+		 * directory, the pointer of the other bitmap is wrong.
 		 */
 		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_NONE)
 			continue;
@@ -301,7 +301,7 @@ int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 	}
 	qcow2_table_free(table);
 	sort(&trust->faults, q2_by_claimant);
-	/* The claims have said all that they can. */
+	/* Only faults are needed from here on. */
 	q2_vector_release(&trust->claims);
 	return failed;
 }

@@ -8,11 +8,11 @@
 
 #include "base/vector.h"
 
-/* Entry: the bitmap's table itself. Bitmap: the directory. */
+/* Instead of an entry: the bitmap's table itself. Instead of a bitmap: the directory. */
 #define Q2_CLAIM_TABLE     UINT32_MAX
 #define Q2_CLAIM_DIRECTORY UINT32_MAX
 
-/* Who refers to a cluster, or what is wrong with whom. */
+/* A bitmap and an entry of its table, which refer to a cluster or have a fault. */
 struct q2_claimant {
 	uint32_t bitmap, entry;
 };
@@ -32,9 +32,9 @@ struct q2_bitmap_fault {
 
 struct q2_trusted_bitmap {
 	enum qcow2_problem_id whole;
-	bool same_name, foreign_table; /* its table's clusters are not its alone */
-	uint32_t tail_entry;           /* whose bits past the end are set; UINT32_MAX: none */
-	uint64_t last_data;            /* of the last entry that the disk needs; 0: none */
+	bool same_name, foreign_table; /* other things use the clusters of its table */
+	uint32_t tail_entry; /* the entry whose bits past the end are set; UINT32_MAX: none */
+	uint64_t last_data;  /* where the last entry that the disk needs has its data; 0: none */
 };
 
 struct q2_bitmap_trust {
@@ -46,18 +46,18 @@ struct q2_bitmap_trust {
 	enum qcow2_problem_id directory;
 	bool refcounts_low, others_sound;
 	bool incomplete; /* not all claims are known: nothing is believed */
-	bool duplicate;  /* there are several extensions that differ */
+	bool duplicate;  /* there are several bitmaps extensions that differ */
 };
 
 /* Orders faults by bitmap, entry and kind, for qsort() and for searches. */
 int q2_by_claimant(const void *left, const void *right);
 
-/* Nothing claimed yet; NULL if memory is short. */
+/* Returns an empty list; NULL if memory is short. */
 struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image);
 
 struct q2_trusted_bitmap *q2_claims_bitmap(const struct q2_bitmap_trust *trust, uint64_t index);
 
-/* Notes that somebody uses [offset, offset + size), as far as the file has it. */
+/* Notes that `who` uses the bytes [offset, offset + size), as far as the file has them. */
 int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset_bytes, uint64_t size_bytes,
 		  struct q2_claimant who, struct qcow2_error *err);
 
@@ -65,7 +65,7 @@ int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset_bytes, uint64_t
 int q2_claims_fault(struct q2_bitmap_trust *trust, struct q2_claimant who, enum qcow2_problem_id id,
 		    struct qcow2_error *err);
 
-/* Once all is noted: finds the faults of clusters. */
+/* Finds the faults of all clusters. Call it once, when all claims are noted. */
 int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err);
 
 #endif

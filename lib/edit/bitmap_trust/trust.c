@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Who uses the clusters of bitmaps: gathered here, judged in claims.c. See trust.h. */
+/* Gathers who uses the clusters of bitmaps; claims.c judges. See trust.h. */
+#include "edit/bitmap_trust/trust.h"
+
 #include <string.h>
 
 #include <qcow2/bitmap_edit.h>
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -17,23 +20,26 @@
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
 
-/* File systems may count less than a file stores. */
+/* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 #define NAMES_MOST  ((size_t)1 << 22)
 
-/* What the gathering needs, besides what it fills. */
+/* Gathering: what fills `trust`, and what it needs meanwhile. */
 struct gathering {
 	struct q2_bitmap_trust *trust;
 	struct qcow2_table *table;
 	struct q2_hash_key key;
 	struct q2_name_set names, tables;
-	uint64_t entries_left; /* so many may be read: tables may overlap */
+	uint64_t entries_left; /* so many entries may still be read, since tables may overlap */
 	struct qcow2_error *err;
 };
 
 /* ---- one bitmap ---- */
 
-/* What makes all of a bitmap unknown, as far as its entry tells. */
+/*
+ * Returns the problem for which no bit of a bitmap can be believed, as far as its directory entry
+ * shows.
+ */
 static enum qcow2_problem_id judge_whole(const struct qcow2_image *image,
 					 const struct qcow2_bitmap *bitmap)
 {
@@ -45,7 +51,7 @@ static enum qcow2_problem_id judge_whole(const struct qcow2_image *image,
 		return QCOW2_PROBLEM_BITMAP_ENTRY_CUT;
 	if (e->type != 1)
 		return QCOW2_PROBLEM_BITMAP_TYPE;
-	if (e->granularity_bits > 63)
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return QCOW2_PROBLEM_BITMAP_GRANULARITY;
 	if (e->bitmap_table_offset == 0 ||
 	    e->bitmap_table_offset % geometry->cluster_size_bytes != 0)
@@ -56,22 +62,22 @@ static enum qcow2_problem_id judge_whole(const struct qcow2_image *image,
 		return QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN;
 	if (!(bits & QCOW2_AUTOCLEAR_BITMAPS) || (e->flags & QCOW2_BITMAP_IN_USE))
 		return QCOW2_PROBLEM_BITMAP_IN_USE;
-	/* In flags that are damaged, in_use may have been set. */
+	/* If the flags are damaged, in_use may have been set. */
 	if (e->flags & ~QCOW2_BITMAP_FLAGS_KNOWN)
 		return QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED;
-	/* The granularity may be what is wrong: then no bit is where it seems to be. */
+	/* The granularity may be the damaged field: then each bit stands for another place. */
 	if (e->bitmap_table_size !=
 	    qcow2_bitmap_table_entries_needed(geometry, e->granularity_bits))
 		return QCOW2_PROBLEM_BITMAP_TABLE_SIZE;
 	return QCOW2_PROBLEM_NONE;
 }
 
-/* Bytes of the disk's bits that an entry holds. */
+/* Returns how many bytes of bits an entry has to hold for this disk. */
 static uint64_t bytes_of_entry(const struct qcow2_geometry *geometry, unsigned granularity_bits,
 			       uint64_t index)
 {
 	uint64_t cluster = geometry->cluster_size_bytes;
-	uint64_t all = granularity_bits > 63
+	uint64_t all = granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
 			       ? 0
 			       : q2_div_ceil_u64(q2_div_ceil_u64(q2_tracked_bytes(geometry),
 								 UINT64_C(1) << granularity_bits),
@@ -124,7 +130,7 @@ static int gather_entry(struct gathering *g, const struct qcow2_bitmap *bitmap, 
 	return q2_claims_add(g->trust, offset, geometry->cluster_size_bytes, who, g->err);
 }
 
-/* Entries that a hole holds are zeros: the index behind them. */
+/* Entries in a hole of the file are zeros. Returns the index of the first entry behind it. */
 static uint64_t skip_hole(const struct gathering *g, uint64_t table, uint64_t index)
 {
 	uint64_t at = table + index * 8;
@@ -134,25 +140,25 @@ static uint64_t skip_hole(const struct gathering *g, uint64_t table, uint64_t in
 	return index + (qcow2_source_hole_end(qcow2_image_source(g->trust->image), at) - at) / 8;
 }
 
-/* Whether a table of so many entries is what a bitmap of some granularity has. */
+/* Whether a bitmap of some granularity has a table of so many entries. */
 static bool is_possible(const struct qcow2_geometry *geometry, uint64_t entries)
 {
-	for (unsigned bits = QCOW2_BITMAP_GRANULARITY_MIN; bits <= QCOW2_BITMAP_GRANULARITY_MAX;
-	     bits++)
+	for (unsigned bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	     bits <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; bits++)
 		if (qcow2_bitmap_table_entries_needed(geometry, bits) == entries)
 			return true;
 	return false;
 }
 
 /*
- * How many entries of a table may be in use. Where its size does not fit the granularity, either of
- * them may be what is wrong, so the larger table counts; but a size that no granularity has is
- * wrong for sure, and must not make others suffer whose clusters it covers.
+ * Returns how many entries of a table may be in use. If its size does not fit the granularity,
+ * either field may be wrong: the longer table counts. But a size that no granularity has is
+ * certainly wrong, and must not cost other bitmaps their trust whose clusters it covers.
  */
 static uint64_t entries_in_use(const struct qcow2_geometry *geometry,
 			       const struct qcow2_bitmap_dir_entry *e)
 {
-	uint64_t most = QCOW2_BITMAP_DATA_MOST_BYTES >> geometry->cluster_bits, needed = 0;
+	uint64_t most = QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> geometry->cluster_bits, needed = 0;
 
 	if (e->granularity_bits <= 63)
 		needed = qcow2_bitmap_table_entries_needed(geometry, e->granularity_bits);
@@ -177,10 +183,13 @@ static int gather_table(struct gathering *g, const struct qcow2_bitmap *bitmap)
 		return 0;
 	if (q2_claims_add(g->trust, e->bitmap_table_offset, there * 8, who, g->err))
 		return -1;
-	/* What is read elsewhere than where tables are is noise. */
+	/* A table begins at a cluster: entries read elsewhere would be noise. */
 	if (e->bitmap_table_offset % g->trust->geometry->cluster_size_bytes != 0)
 		return 0;
-	/* A table that several bitmaps have is theirs to nobody, but its clusters are taken. */
+	/*
+	 * The clusters of a table that several bitmaps have are taken, although none of them owns
+	 * it.
+	 */
 	if (q2_name_set_insert(&g->tables, e->bitmap_table_offset, 0, &earlier) ==
 	    QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(g->err);
@@ -222,7 +231,7 @@ static int gather_bitmap(struct gathering *g, const struct qcow2_bitmap *bitmap)
 
 /* ---- all of them ---- */
 
-/* Of two extensions that differ, nobody knows which is the older one. */
+/* Whether there are several bitmaps extensions that differ. Nobody knows which of them is older. */
 static bool extensions_differ(const struct qcow2_image *image)
 {
 	struct qcow2_extensions it;
@@ -270,8 +279,9 @@ static void hear_tail(void *opaque, const struct qcow2_problem *problem)
 }
 
 /*
- * When QEMU stores a bitmap whose last entry was all ones, the bits up to the next multiple of 64
- * are set as well, and no others. Only this says nothing against the bits before the end.
+ * Sets *is if the bits past the end look as QEMU leaves them. When it stores a bitmap whose last
+ * entry was all ones, it sets the bits up to the next multiple of 64, and no others. This pattern
+ * says nothing against the bits before the end.
  */
 static int is_qemus_tail(const struct q2_bitmap_trust *trust, uint64_t bits, uint64_t data,
 			 bool *is, struct qcow2_error *err)
@@ -313,7 +323,7 @@ static int judge_tail(struct q2_bitmap_trust *trust, const struct qcow2_bitmap *
 	return 0;
 }
 
-/* Only where nobody else uses the cluster: it is read once. */
+/* Looks at bits past the end, of bitmaps whose last cluster has no other user: it is read once. */
 static int judge_tails(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 {
 	uint8_t *piece = q2_alloc_buffer(Q2_TAIL_PIECE_BYTES);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is to be believed of an image's bitmaps. A bitmap's bits are worth something only if nothing
- * but this bitmap has written to the clusters that hold them: a bit that reads as clean in somebody
- * else's cluster may have been dirty. So a cluster is believed if its refcount is 1 and nothing
- * else refers to it: no other entry, no other bitmap, no guest, no other metadata.
+ * What can be believed of an image's bitmaps. A bitmap's bits are worth something only if nothing
+ * but this bitmap has written to their clusters: a bit that reads as clean in another owner's
+ * cluster may have been dirty. So a cluster is believed if its refcount is 1 and nothing else
+ * refers to it: no other entry, no other bitmap, no guest data, no other metadata.
  *
- * Bitmaps are looked at as a repair finds them (walk.h), also those that the extension does
- * not count. Their indexes are those of that walk.
+ * Bitmaps are taken as a repair finds them (walk.h), including those that the extension does not
+ * count. Their indexes are those of that walk.
  */
 #ifndef Q2_EDIT_BITMAP_TRUST_TRUST_H
 #define Q2_EDIT_BITMAP_TRUST_TRUST_H
@@ -17,9 +17,9 @@
 struct q2_bitmap_trust;
 
 /*
- * Looks at all bitmaps of an image, and at who else uses their clusters. What does not fit into
- * memory, as only hostile images have it, is not believed. Errors: those of qcow2_check() and
- * qcow2_bitmaps_next(), QCOW2_ERROR_MEMORY.
+ * Looks at all bitmaps of an image, and at all other users of their clusters. Bitmaps that do not
+ * fit into memory, as only hostile images have them, are not believed. Errors: those of
+ * qcow2_check() and qcow2_bitmaps_next(), QCOW2_ERROR_MEMORY.
  */
 int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
 			struct qcow2_error *err);

@@ -25,7 +25,7 @@ void q2_directory_walk_close(struct q2_directory_walk *walk)
 	walk->bitmaps = NULL;
 }
 
-/* Whether what stands behind what the extension counts looks like a bitmap, too. */
+/* Whether an entry that the extension does not count looks like a bitmap. */
 static bool is_likely(const struct qcow2_bitmap *bitmap)
 {
 	return !bitmap->cut && bitmap->entry.type == 1 && bitmap->entry.name_size > 0 &&
@@ -47,7 +47,7 @@ int q2_directory_walk_next(struct q2_directory_walk *walk, struct qcow2_error *e
 	bool in_size = walk->used < claimed->bitmap_directory_size;
 	int more;
 
-	/* What neither the count nor the size speaks for is what some older directory left. */
+	/* What neither the count nor the size covers is left over from an older directory. */
 	if (!in_count && !in_size)
 		return 0;
 	more = qcow2_bitmaps_next(walk->bitmaps, &walk->bitmap, err);
@@ -57,11 +57,11 @@ int q2_directory_walk_next(struct q2_directory_walk *walk, struct qcow2_error *e
 		return 0;
 	walk->is_hole = is_empty(&walk->bitmap);
 	walk->holes |= walk->is_hole;
-	/* How many entries the zeros were is not known; those behind them may be whole. */
+	/* Nobody knows how many entries the zeros were; those behind them may be whole. */
 	if (walk->is_hole &&
 	    q2_bitmaps_skip_zeros(walk->bitmaps, claimed->bitmap_directory_size, err))
 		return -1;
-	/* Of one whose end is missing, nobody knows where it ends. */
+	/* If the end of an entry is missing, nobody knows where the next one begins. */
 	if (!walk->bitmap.cut) {
 		walk->count++;
 		walk->used = qcow2_bitmaps_used_bytes(walk->bitmaps);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Goes through a bitmap directory whose extension is not to be believed: every entry that can be
- * found, whatever count and size are claimed.
+ * Goes through a bitmap directory without believing the extension: finds every entry, whatever
+ * count and size are claimed.
  */
 #ifndef Q2_EDIT_BITMAP_TRUST_WALK_H
 #define Q2_EDIT_BITMAP_TRUST_WALK_H
@@ -12,7 +12,7 @@ struct q2_directory_walk {
 	struct qcow2_bitmaps *bitmaps;
 	struct qcow2_bitmaps_extension claimed; /* what the extension says */
 	uint64_t count, used;                   /* entries so far, and their bytes */
-	bool holes;                             /* there were zeros where an entry has to be */
+	bool holes;                             /* there were zeros in place of entries */
 	struct qcow2_bitmap bitmap;             /* the entry that was found last */
 	bool is_hole;                           /* it is all zeros */
 };
@@ -22,7 +22,9 @@ int q2_directory_walk_open(struct q2_directory_walk *walk, const struct qcow2_im
 			   struct qcow2_error *err);
 void q2_directory_walk_close(struct q2_directory_walk *walk);
 
-/* The next entry into walk->bitmap: 1; 0 at the end; -1 as qcow2_bitmaps_next(). */
+/*
+ * Reads the next entry into walk->bitmap. Returns 1, 0 at the end, or -1 as qcow2_bitmaps_next().
+ */
 int q2_directory_walk_next(struct q2_directory_walk *walk, struct qcow2_error *err);
 
 #endif
