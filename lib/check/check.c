@@ -149,9 +149,7 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);
 	q2_check_release(&check);
-	if (check.stopped && !failed)
-		return q2_fail(check.err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
-	return failed;
+	return check.stopped && !failed ? q2_check_fail_stopped(&check) : failed;
 }
 
 int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,

@@ -53,21 +53,11 @@ static int check_header(const struct qcow2_image *image, struct qcow2_error *err
 	return 0;
 }
 
-static int read_options(struct qcow2_claims_options *known,
-			const struct qcow2_claims_options *options, struct qcow2_error *err)
-{
-	if (q2_sized_take(known, sizeof(*known), options, err))
-		return -1;
-	if (known->memory_limit_bytes == 0)
-		known->memory_limit_bytes = QCOW2_CLAIMS_MEMORY_BYTES;
-	return 0;
-}
-
 int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims_options *options,
 		      int (*claim)(void *opaque, const struct qcow2_claim *claim), void *opaque,
 		      struct qcow2_error *err)
 {
-	struct qcow2_claims_options known;
+	struct qcow2_claims_options mine;
 	struct q2_memory memory = {.user = "the walk through the metadata"};
 	struct qcow2_error ignored;
 	struct caller caller = {claim, opaque, err ? err : &ignored};
@@ -76,14 +66,16 @@ int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims
 	uint64_t buffer_bytes;
 	int result;
 
-	if (read_options(&known, options, caller.err) || check_header(image, caller.err))
+	if (q2_sized_take(&mine, sizeof(mine), options, caller.err) ||
+	    check_header(image, caller.err))
 		return -1;
-	memory.limit_bytes = known.memory_limit_bytes;
+	memory.limit_bytes =
+		mine.memory_limit_bytes ? mine.memory_limit_bytes : QCOW2_CLAIMS_MEMORY_BYTES;
 	q2_metadata_init(&metadata, image, &memory, caller.err);
 	buffer_bytes = Q2_PIECE_BYTES + metadata.geometry->cluster_size_bytes;
 	metadata.buffer = q2_memory_get(&memory, buffer_bytes, 1);
 	if (metadata.buffer)
-		result = run_stages(&metadata, &listener, !known.without_data);
+		result = run_stages(&metadata, &listener, !mine.without_data);
 	else
 		result = q2_memory_fail(&memory, caller.err);
 	q2_memory_put(&memory, metadata.buffer, buffer_bytes, 1);

@@ -4,7 +4,6 @@
 #define Q2_UNDO_UNDOING_H
 
 #include "check/check.h"
-
 #include "undo/file.h"
 #include "undo/patches.h"
 

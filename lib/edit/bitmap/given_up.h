@@ -31,7 +31,7 @@ bool q2_clusters_have(const struct q2_vector *clusters, uint64_t cluster);
 /*
  * Checks the image that `plan` leaves, and tells `leak` of each cluster that `wants` chooses and
  * that is counted more often than it is referred to: problem->found and ->expected say how often.
- * *result is that of the check. Errors: those of qcow2_check().
+ * *totals is that of the check. Errors: those of qcow2_check().
  */
 struct q2_leak_search {
 	bool (*wants)(const void *opaque, uint64_t cluster);

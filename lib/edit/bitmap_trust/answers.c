@@ -33,7 +33,7 @@ static const struct q2_bitmap_fault *find_fault(const struct q2_bitmap_trust *tr
 						struct q2_claimant who)
 {
 	const struct q2_bitmap_fault *faults = (const void *)trust->faults.data;
-	const struct q2_bitmap_fault wanted = {who, (enum qcow2_problem_id)0};
+	const struct q2_bitmap_fault wanted = {who, QCOW2_PROBLEM_NONE};
 	size_t low = 0, high = trust->faults.count;
 
 	while (low < high) {
