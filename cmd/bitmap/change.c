@@ -13,6 +13,7 @@
 #include "common/script.h"
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 #include <qcow2/source.h>
 #include <qcow2/text.h>
 
@@ -180,7 +181,7 @@ static int import(struct qcow2_bitmap_editor *editor, const struct act *act,
 	int failed;
 
 	if (read_whole_file(act->words[1],
-			    QCOW2_BITMAP_DATA_MOST_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
+			    QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES + QCOW2_BITMAP_FILE_HEADER_BYTES +
 				    QCOW2_BITMAP_FILE_TRAILER_BYTES,
 			    &buffer, &bytes.size, err))
 		return -1;

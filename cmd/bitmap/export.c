@@ -15,6 +15,7 @@
 #include "common/report.h"
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 
 #define PIECE_BYTES ((size_t)256 * 1024)
 
@@ -228,7 +229,7 @@ static int export_bitmap(struct export *e)
 
 	if (bitmap_find_usable(run->image, run->names[0], run->force, &entry, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
-	bits = entry.granularity_bits > 63
+	bits = entry.granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
 		       ? 0
 		       : qcow2_bitmap_file_bits(qcow2_image_header(run->image)->size,
 						entry.granularity_bits);

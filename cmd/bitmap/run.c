@@ -7,6 +7,7 @@
 
 #include "common/report.h"
 
+#include <qcow2/limits.h>
 #include <qcow2/number.h>
 #include <qcow2/source.h>
 
@@ -70,8 +71,8 @@ int bitmap_granularity(const char *text, uint64_t *bytes, struct qcow2_error *er
 {
 	struct qcow2_error why = {.code = QCOW2_ERROR_NONE};
 
-	if (qcow2_number_parse(text, UINT64_C(1) << QCOW2_BITMAP_GRANULARITY_MAX, bytes, &why) ==
-		    0 &&
+	if (qcow2_number_parse(text, UINT64_C(1) << QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX,
+			       bytes, &why) == 0 &&
 	    *bytes > 0)
 		return 0;
 	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};

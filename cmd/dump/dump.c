@@ -74,7 +74,8 @@ static void warn_unknown(const struct dump *dump, const struct qcow2_image *imag
 {
 	uint64_t unknown =
 		qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
-	struct qcow2_error message = {.offset_bytes = 72};
+	struct qcow2_error message = {.offset_bytes =
+					      offsetof(struct qcow2_header, incompatible_features)};
 	size_t at;
 
 	if (!unknown)

@@ -2,6 +2,8 @@
 /* qcow2 info as JSON: the keys and values of qemu-img info, without opening any other file. */
 #include "info/pages.h"
 
+#include <qcow2/limits.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,7 +236,7 @@ static void show_specific(struct json *json, struct info *info)
 			 (h->compatible_features & QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0);
 		show_bitmaps(json, info);
 	}
-	if (h->refcount_order <= 6)
+	if (h->refcount_order <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
 		key_number(json, "refcount-bits", UINT64_C(1) << h->refcount_order);
 	if (h->version >= 3) {
 		key_bool(json, "corrupt",

@@ -18,15 +18,6 @@
 
 QCOW2_BEGIN_DECLS
 
-/* Limits that QEMU has for bitmaps; what is made here keeps them. */
-#define QCOW2_BITMAP_NAME_MOST       1023
-#define QCOW2_BITMAP_GRANULARITY_MIN 9
-#define QCOW2_BITMAP_GRANULARITY_MAX 31
-#define QCOW2_BITMAPS_MOST           65535
-#define QCOW2_BITMAP_DIRECTORY_MOST  UINT64_C(67107840)
-#define QCOW2_BITMAP_TABLE_MOST      UINT64_C(0x8000000)
-#define QCOW2_BITMAP_DATA_MOST_BYTES (UINT64_C(512) << 20)
-
 struct qcow2_bitmap_editor;
 
 /*

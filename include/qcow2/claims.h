@@ -93,30 +93,31 @@ struct qcow2_claims_options {
  * Goes through the metadata of image and calls claim for each use of bytes of the file.
  *
  * Order: header, L1 table, refcount table, LUKS area; then for each snapshot its L1 table, and the
- * snapshot table; the bitmap directory, and for each bitmap its table and the data of its entries in
- * order; refcount blocks in the order of the refcount table; all L2 tables in the order of their
+ * snapshot table; the bitmap directory, and for each bitmap its table and the data of its entries
+ * in order; refcount blocks in the order of the refcount table; all L2 tables in the order of their
  * offsets; last, for each L2 table in that order, the clusters of its entries. The order depends on
  * the image alone.
  *
- * Weights: an L2 table to which many L1 entries lead, such as one that snapshots share, is told once
- * with their number as weight, and so are its clusters. Its part_of and index are those of the first
- * of these entries, the active image before snapshots. A claim of weight n stands for n references,
- * as a refcount counts them ("Host cluster management"). If L1 tables of two snapshots overlap
- * without being the same, their common entries count once.
+ * Weights: an L2 table to which many L1 entries lead, such as one that snapshots share, is told
+ * once with their number as weight, and so are its clusters. Its part_of and index are those of the
+ * first of these entries, the active image before snapshots. A claim of weight n stands for n
+ * references, as a refcount counts them ("Host cluster management"). If L1 tables of two snapshots
+ * overlap without being the same, their common entries count once.
  *
- * Not told: clusters of an external data file, which are not in this file; bitmaps, if the autoclear
- * bit says that they may not be trusted; the bytes of a backing file's name, which are part of the
- * header's cluster; clusters that nothing uses.
+ * Not told: clusters of an external data file, which are not in this file; bitmaps, if the
+ * autoclear bit says that they may not be trusted; the bytes of a backing file's name, which are
+ * part of the header's cluster; clusters that nothing uses.
  *
  * Hostile images: every entry of every table is told as it stands, so that offsets may be unaligned
- * or beyond the end, and claims may overlap; the callback has to bear that. Entries of tables beyond
- * the end of the file are not there. L2 tables, refcount blocks and bitmap data that start beyond the
- * end, and refcount blocks that are unaligned, are not told. How many claims there are is bounded by
- * the bytes that the file stores: holes are skipped, an L2 table is read once, and bitmap tables that
- * share one place are followed for as many bytes as the file stores and 1 MiB more.
+ * or beyond the end, and claims may overlap; the callback has to bear that. Entries of tables
+ * beyond the end of the file are not there. L2 tables, refcount blocks and bitmap data that start
+ * beyond the end, and refcount blocks that are unaligned, are not told. How many claims there are
+ * is bounded by the bytes that the file stores: holes are skipped, an L2 table is read once, and
+ * bitmap tables that share one place are followed for as many bytes as the file stores and 1 MiB
+ * more.
  *
- * Memory: 40 bytes for each distinct L2 table and L1 entry that leads to one, and a buffer of
- * 256 KiB and a cluster, within options->memory_limit_bytes.
+ * Memory: 40 bytes for each L1 entry that leads to an L2 table, 32 for each snapshot, and a buffer
+ * of 256 KiB and a cluster, within options->memory_limit_bytes.
  *
  * options may be NULL; claim may not. It is called in the calling thread with opaque and a claim
  * that is valid during the call, and returns 0 to go on, or anything else to stop.
@@ -158,8 +159,8 @@ QCOW2_API int qcow2_claims_walk(const struct qcow2_image *image,
 
 /*
  * Writes the path of what claims the bytes into text, as a selector of qcow2_walk() would spell it:
- * "header", "l2/0/3", "snapshots/1/l1", "bitmaps/0/table/7". ASCII; cut to size_bytes - 1 characters
- * and NUL terminated. size_bytes is at least 1. Returns text. Never fails; thread safe.
+ * "header", "l2/0/3", "snapshots/1/l1", "bitmaps/0/table/7". ASCII; cut to size_bytes - 1
+ * characters and NUL terminated. size_bytes is at least 1. Returns text. Never fails; thread safe.
  */
 QCOW2_API const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text,
 					size_t size_bytes);

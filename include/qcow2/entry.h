@@ -140,37 +140,74 @@ static inline unsigned qcow2_bits_count(unsigned first, unsigned count, unsigned
 #define QCOW2_BITS_IN_PLACE(name, first, count, style, legal, meaning) uint64_t name;
 #define QCOW2_BITS_RESERVED(name, first, count)                        uint64_t name;
 
-/* An entry of an L1 table ("Cluster mapping"). offset: bytes; copied: 0 or 1. */
+/*
+ * An entry of an L1 table ("Cluster mapping").
+ *
+ * offset:    where the L2 table is, in bytes; 0: all that it would map is unallocated
+ * copied:    0 or 1; 1: the refcount of the L2 table is exactly 1. Meaningful in the active L1
+ *            table only, not in those of snapshots
+ * reserved_0, reserved_56:  to be 0
+ */
 struct qcow2_l1_entry {
 #include <qcow2/def/l1_entry.def>
 };
 /*
- * An L2 entry of a standard cluster ("Standard Cluster Descriptor"). offset: bytes; zero,
- * compressed, copied: 0 or 1.
+ * An L2 entry of a standard cluster ("Standard Cluster Descriptor").
+ *
+ * zero:        0 or 1; 1: reads as zeros, whatever the offset says. Reserved in version 2 and with
+ *              extended L2 entries
+ * offset:      where the data is, in bytes of the image file, or of the external data file if the
+ *              image has one; 0: there is no host cluster, but see qcow2_l2_has_offset()
+ * compressed:  0; if it is 1, the entry is a struct qcow2_l2_compressed
+ * copied:      0 or 1; 1: the refcount of the cluster is exactly 1. Meaningful in tables of the
+ *              active image only
+ * reserved_1, reserved_56:  to be 0
  */
 struct qcow2_l2_entry {
 #include <qcow2/def/l2_entry.def>
 };
 /*
- * An L2 entry of a compressed cluster ("Compressed Clusters Descriptor"). offset: bytes, of any
- * alignment; additional_sectors: sectors of 512 bytes beyond the first; compressed, copied: 0 or 1.
- * qcow2_compressed_split() says which bytes this covers.
+ * An L2 entry of a compressed cluster ("Compressed Clusters Descriptor").
+ *
+ * offset:              where the compressed data starts, in bytes, of any alignment
+ * additional_sectors:  sectors of 512 bytes that the data may use beyond the one with its start
+ * compressed:          1
+ * copied:              0, since compressed clusters are never written in place
+ *
+ * Where offset ends and additional_sectors begins depends on the cluster size.
+ * qcow2_compressed_split() works out which bytes the entry claims.
  */
 struct qcow2_l2_compressed {
 #include <qcow2/def/l2_compressed.def>
 };
 /*
- * The second word of an extended L2 entry ("Extended L2 Entries"). allocated, zeroes: 32 bits, one
- * per subcluster, subcluster 0 lowest.
+ * The second word of an extended L2 entry ("Extended L2 Entries"). Bit i of each member stands for
+ * subcluster i of 32, in guest order.
+ *
+ * allocated:  the subcluster's data is in the host cluster, at i times the subcluster size
+ * zeroes:     the subcluster reads as zeros; disjoint from allocated
+ *
+ * A subcluster with neither bit is unallocated, even if its cluster has a host cluster.
  */
 struct qcow2_l2_subclusters {
 #include <qcow2/def/l2_subclusters.def>
 };
-/* An entry of the refcount table ("Host cluster management"). offset: bytes. */
+/*
+ * An entry of the refcount table ("Host cluster management").
+ *
+ * offset:      where the refcount block is, in bytes; 0: all refcounts in it are 0
+ * reserved_0:  to be 0
+ */
 struct qcow2_refcount_table_entry {
 #include <qcow2/def/refcount_table_entry.def>
 };
-/* An entry of a bitmap table ("Bitmap table"). offset: bytes; all_ones: 0 or 1. */
+/*
+ * An entry of a bitmap table ("Bitmap table"), which stands for one cluster of the bitmap's bits.
+ *
+ * all_ones:  0 or 1; without an offset, all bits are this; with one, to be 0
+ * offset:    where the bits are, in bytes; 0: they are not stored
+ * reserved_1, reserved_56:  to be 0; whoever reads the bits has to refuse an entry with any of them
+ */
 struct qcow2_bitmap_table_entry {
 #include <qcow2/def/bitmap_table_entry.def>
 };
@@ -184,9 +221,12 @@ struct qcow2_bitmap_table_entry {
 #define QCOW2_BITS_IN_PLACE(name, first, count, style, legal, meaning)                             \
 	fields.name = entry & QCOW2_BIT_RANGE(first, count);
 #define QCOW2_BITS_RESERVED(name, first, count)                                                    \
-	fields.name = entry >> (first)&QCOW2_BIT_RANGE(0, count);
+	fields.name = (entry >> (first)) & QCOW2_BIT_RANGE(0, count);
 
-/* Splits an L1 entry into its fields. */
+/*
+ * Splits an L1 entry, in host byte order, into its fields. Returns them all, the reserved ones
+ * included; the compiler drops those that the caller does not use.
+ */
 static inline struct qcow2_l1_entry qcow2_l1_entry_decode(uint64_t entry)
 {
 	const unsigned x = 0;
@@ -196,7 +236,11 @@ static inline struct qcow2_l1_entry qcow2_l1_entry_decode(uint64_t entry)
 	return fields;
 }
 
-/* Splits an L2 entry whose bit compressed is clear (or whatever it is) into its fields. */
+/*
+ * Splits an L2 entry, the first word of an extended one, into the fields of a standard cluster. If
+ * the result's compressed is 1, its zero, offset and reserved members mean nothing: then decode the
+ * entry with qcow2_l2_compressed_decode(). copied and compressed are the same bits in both.
+ */
 static inline struct qcow2_l2_entry qcow2_l2_entry_decode(uint64_t entry)
 {
 	const unsigned x = 0;
@@ -206,7 +250,10 @@ static inline struct qcow2_l2_entry qcow2_l2_entry_decode(uint64_t entry)
 	return fields;
 }
 
-/* Splits an L2 entry whose bit compressed is set; cluster_bits says where the split is. */
+/*
+ * Splits an L2 entry into the fields of a compressed cluster. cluster_bits is the header's, 9 to
+ * 30, and says where offset ends. The caller has asked qcow2_l2_is_compressed().
+ */
 static inline struct qcow2_l2_compressed qcow2_l2_compressed_decode(uint64_t entry,
 								    unsigned cluster_bits)
 {
@@ -217,7 +264,10 @@ static inline struct qcow2_l2_compressed qcow2_l2_compressed_decode(uint64_t ent
 	return fields;
 }
 
-/* Splits the second word of an extended L2 entry. */
+/*
+ * Splits the second word of an extended L2 entry, which images with the incompatible feature
+ * "extended L2 entries" have behind each first word.
+ */
 static inline struct qcow2_l2_subclusters qcow2_l2_subclusters_decode(uint64_t entry)
 {
 	const unsigned x = 0;
@@ -227,7 +277,7 @@ static inline struct qcow2_l2_subclusters qcow2_l2_subclusters_decode(uint64_t e
 	return fields;
 }
 
-/* Splits a refcount table entry. */
+/* Splits a refcount table entry, in host byte order, into its fields. */
 static inline struct qcow2_refcount_table_entry qcow2_refcount_table_entry_decode(uint64_t entry)
 {
 	struct qcow2_refcount_table_entry fields;
@@ -236,7 +286,10 @@ static inline struct qcow2_refcount_table_entry qcow2_refcount_table_entry_decod
 	return fields;
 }
 
-/* Splits a bitmap table entry. */
+/*
+ * Splits a bitmap table entry, in host byte order, into its fields. qcow2_bitmap_entry_classify()
+ * says what they mean together.
+ */
 static inline struct qcow2_bitmap_table_entry qcow2_bitmap_table_entry_decode(uint64_t entry)
 {
 	const unsigned x = 0;
@@ -251,7 +304,18 @@ static inline struct qcow2_bitmap_table_entry qcow2_bitmap_table_entry_decode(ui
 
 /* ---- encode ---- */
 
-/* Each puts fields together again. Bits of a member that its field cannot hold are dropped. */
+/*
+ * Encoders, the inverse of the decoders: each puts *fields together to an entry in host byte order.
+ * Bits that a field cannot hold are dropped, so that no member spills into another: the low 9 bits
+ * of an offset, for example. Members that an initializer leaves out are 0, which is right for
+ * reserved ones.
+ *
+ *	const struct qcow2_l2_entry fields = {.offset = 0x50000, .copied = 1};
+ *	uint64_t entry = qcow2_l2_entry_encode(&fields);  // 0x8000000000050000
+ *
+ * An entry by itself is not consistent: the refcount of the cluster and the copied flag belong
+ * together. <qcow2/edit.h> plans changes and checks them.
+ */
 #define QCOW2_BITS(name, first, count, style, legal, meaning)                                      \
 	entry |= (fields->name & QCOW2_BIT_RANGE(0, qcow2_bits_count(first, count, x)))            \
 		 << qcow2_bits_first(first, x);
@@ -280,7 +344,10 @@ static inline uint64_t qcow2_l2_entry_encode(const struct qcow2_l2_entry *fields
 	return entry;
 }
 
-/* The L2 entry of a compressed cluster; set fields->compressed to 1. */
+/*
+ * The L2 entry of a compressed cluster. fields->compressed has to be 1, as a decode sets it;
+ * cluster_bits as for qcow2_l2_compressed_decode().
+ */
 static inline uint64_t qcow2_l2_compressed_encode(const struct qcow2_l2_compressed *fields,
 						  unsigned cluster_bits)
 {
@@ -291,7 +358,7 @@ static inline uint64_t qcow2_l2_compressed_encode(const struct qcow2_l2_compress
 	return entry;
 }
 
-/* The second word of an extended L2 entry. */
+/* The second word of an extended L2 entry that has these bits. */
 static inline uint64_t qcow2_l2_subclusters_encode(const struct qcow2_l2_subclusters *fields)
 {
 	const unsigned x = 0;
@@ -348,7 +415,10 @@ static inline bool qcow2_l2_has_offset(uint64_t entry, bool data_file)
 	       (data_file && (entry & QCOW2_ENTRY_MASK(l2_entry, copied)) != 0);
 }
 
-/* Whether an L2 entry is a compressed cluster's (bit 62). */
+/*
+ * Whether an L2 entry is that of a compressed cluster (bit 62), so that the other bits are those of
+ * struct qcow2_l2_compressed.
+ */
 static inline bool qcow2_l2_is_compressed(uint64_t entry)
 {
 	return (entry & QCOW2_ENTRY_MASK(l2_entry, compressed)) != 0;

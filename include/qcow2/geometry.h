@@ -13,13 +13,6 @@ QCOW2_BEGIN_DECLS
 struct qcow2_image;
 
 /*
- * The cluster sizes that this library works with, as binary logarithms: 512 bytes to 1 GiB. The
- * specification only says at least 9. QEMU stops at 21, which is a warning of the check.
- */
-#define QCOW2_CLUSTER_BITS_MIN 9
-#define QCOW2_CLUSTER_BITS_MAX 30
-
-/*
  * The numbers of one image. Sizes and offsets of the virtual disk and of the file are in bytes. No
  * number is checked against the file: the virtual size may be any 64-bit number, and the L1 table
  * that it needs may not exist.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Big-endian loads from bytes of any alignment. They read exactly the bytes they name; the caller
- * has checked that these exist (or uses a span, see span.h).
+ * has checked that these exist.
  */
 #ifndef Q2_BASE_BYTES_H
 #define Q2_BASE_BYTES_H
@@ -10,19 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint8_t q2_load_u8(const void *bytes)
-{
-	return *(const uint8_t *)bytes;
-}
-
 /* Compilers turn each of these into one load and one swap. */
-static inline uint16_t q2_load_be16(const void *bytes)
-{
-	const uint8_t *b = bytes;
-
-	return (uint16_t)(b[0] << 8 | b[1]);
-}
-
 static inline uint32_t q2_load_be32(const void *bytes)
 {
 	const uint8_t *b = bytes;

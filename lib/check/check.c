@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Drives a check, part by part. See check.h. */
+/* Drives a check, stage by stage: see check.h for what it promises, stages.h for the order. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -66,6 +66,7 @@ static void report_beyond_end(struct q2_check *check)
 			  "refcounts");
 }
 
+/* Totals of problems that threads counted, and the numbers that qemu-img prints as well. */
 static void sum_up(struct q2_check *check)
 {
 	struct qcow2_check_result *result = check->result;

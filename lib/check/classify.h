@@ -3,7 +3,7 @@
 #ifndef Q2_CHECK_CLASSIFY_H
 #define Q2_CHECK_CLASSIFY_H
 
-#include <qcow2/entry.h>
+#include <qcow2/base.h>
 
 /* Bit i of zero and one says that refcount i is 0, or 1. */
 struct q2_refcount_classes {
@@ -19,11 +19,5 @@ q2_classify q2_classify_choose(unsigned order);
 
 /* The way that works everywhere. */
 q2_classify q2_classify_portable(unsigned order);
-
-/* As qcow2_refcount_get(). */
-static inline uint64_t q2_refcount_at(const uint8_t *block, uint64_t index, unsigned refcount_bits)
-{
-	return qcow2_refcount_get(block, index, refcount_bits);
-}
 
 #endif

@@ -90,7 +90,11 @@ static unsigned flags_of(enum qcow2_claim_use use)
 	return 0;
 }
 
-/* Whether two references to one cluster, each counted by itself, contradict each other. */
+/*
+ * Whether two references to one cluster, each counted by itself, contradict each other. Guest data
+ * is shared by snapshots, and compressed clusters share the host clusters that they touch;
+ * everything else has one owner.
+ */
 static bool conflicts(enum qcow2_claim_use a, enum qcow2_claim_use b)
 {
 	bool data = a <= QCOW2_USE_DATA_SHARED && b <= QCOW2_USE_DATA_SHARED;
@@ -114,7 +118,7 @@ static uint64_t counter_at(const struct q2_cluster_chunk *chunk, unsigned at)
 	return chunk->few ? chunk->few[at] : 0;
 }
 
-/* Counters of 64 bits instead of 16, for counts that do not fit. */
+/* Gives a chunk counters of 64 bits instead of 16, for a count that does not fit. */
 static bool widen(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk)
 {
 	chunk->many = q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->many));
@@ -143,7 +147,7 @@ static void set_counter(struct q2_clusters *clusters, struct q2_cluster_chunk *c
 		clusters->failed = true;
 }
 
-/* A cluster's counter, also where its first reference has needed none so far. */
+/* A cluster's counter. A single reference has none, and is made into one from the cluster's use. */
 static uint64_t full_counter(const struct q2_cluster_chunk *chunk, unsigned at)
 {
 	uint64_t counter = counter_at(chunk, at);

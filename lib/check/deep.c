@@ -7,10 +7,10 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "base/crew.h"
 #include "check/stages.h"
 #include "codec/inflate.h"
+#include "format/l2_table.h"
 
 /* The bytes that a compressed cluster really takes, and whose they are. */
 struct extent {
@@ -72,13 +72,17 @@ static bool read_bytes(struct work *work, unsigned number, uint64_t offset, uint
 	return true;
 }
 
+/*
+ * A cluster that starts past the end of the file counts as sound: the rules of its entry have said
+ * so already. Sectors past the end are not there; the stream may end before them.
+ */
 static bool inflate(struct work *work, unsigned number, const struct compressed *c, uint64_t *used)
 {
 	struct diver *diver = &work->divers[number];
 	uint64_t size = c->claim.length_bytes;
 	size_t taken = 0;
 
-	*used = 1; /* of what lies past the end: the rules of the entry have said so */
+	*used = 1;
 	if (c->claim.offset_bytes >= work->check->geometry->file_size_bytes)
 		return true;
 	*used = 0;
@@ -99,10 +103,12 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	struct compressed c = {.ref = &check->metadata.tables[table], .table = table};
 	uint64_t size = geometry->cluster_size_bytes, used;
 
+	if (q2_metadata_l2_is_hole(&check->metadata, c.ref))
+		return true;
 	if (!read_bytes(work, number, c.ref->offset_bytes, diver->table, &size))
 		return false;
 	for (c.entry = 0; (c.entry + 1) * geometry->l2_entry_bytes <= size; c.entry++) {
-		uint64_t entry = q2_load_be64(diver->table + c.entry * geometry->l2_entry_bytes);
+		uint64_t entry = q2_l2_entry_at(diver->table, c.entry, geometry->l2_entry_bytes);
 
 		if (!qcow2_l2_is_compressed(entry) ||
 		    !q2_l2_claim(geometry, c.ref, entry, &c.claim))
@@ -113,7 +119,7 @@ static bool visit_table(struct work *work, unsigned number, uint64_t table, visi
 	return true;
 }
 
-/* Remembers what a cluster takes, or that its table is faulty. */
+/* Remembers what a cluster takes, or that its table has one that does not inflate. */
 static bool note(struct work *work, unsigned number, const struct compressed *c, uint64_t used)
 {
 	struct diver *diver = &work->divers[number];
@@ -174,7 +180,11 @@ static int by_offset(const void *left, const void *right)
 	return a->entry < b->entry ? -1 : a->entry > b->entry;
 }
 
-/* Extents that start at one place are one cluster, which tables of snapshots may share. */
+/*
+ * Tells extents that start inside another one. Those that start at one place are one cluster, which
+ * tables of snapshots may share. `before` is the extent that reaches furthest so far, so that one
+ * that covers many others is compared with all of them.
+ */
 static void tell_overlaps(struct q2_check *check, struct diver *all)
 {
 	const struct extent *before = NULL;
@@ -199,6 +209,7 @@ static void tell_overlaps(struct q2_check *check, struct diver *all)
 	}
 }
 
+/* Gives the first thread the extents of all. */
 static bool gather(struct work *work)
 {
 	struct diver *all = &work->divers[0];

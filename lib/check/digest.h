@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a check adds to the digest of the metadata, if it makes one. Pieces are cut at places that
- * depend on the structure alone, never on where a hole happens to be, so that a copy of an image has
- * the same digest.
+ * depend on the structure alone, never on where a hole happens to be, so that a copy of an image
+ * has the same digest.
  */
 #ifndef Q2_CHECK_DIGEST_H
 #define Q2_CHECK_DIGEST_H

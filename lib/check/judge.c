@@ -9,6 +9,7 @@ static uint64_t largest_refcount(const struct q2_check *check)
 	return UINT64_MAX >> (64 - check->geometry->refcount_bits);
 }
 
+/* Counting goes on after memory was short: only the first error is kept. */
 static void add_bad(struct q2_worker *worker, enum q2_bad kind, const struct q2_bad_cluster *item)
 {
 	if (!q2_bad_list_add(&worker->bad[kind], item) && !worker->failed)
@@ -42,7 +43,9 @@ static void judge_one(const struct q2_judge *judge, uint64_t cluster, uint64_t r
 		add_bad(judge->worker, Q2_BAD_OWNERS, &item);
 }
 
-/* The clusters, counted from cluster on, whose bits are set. Without refcounts, all of these are 0. */
+/*
+ * The clusters, counted from cluster on, whose bits are set. Without refcounts, all of these are 0.
+ */
 static void judge_bits(const struct q2_judge *judge, uint64_t cluster, uint64_t bits,
 		       const uint8_t *refcounts)
 {
@@ -57,15 +60,20 @@ static void judge_bits(const struct q2_judge *judge, uint64_t cluster, uint64_t 
 	}
 }
 
-/* The clusters that active entries without the copied flag were the first to refer to. */
+/*
+ * The clusters that active entries without the copied flag were the first to refer to: the uses
+ * DATA_SHARED (3, 011) and L2_SHARED (6, 110), 64 at a step from their bit planes.
+ */
 static uint64_t active_unflagged(const uint64_t *uses)
 {
 	return (uses[0] & uses[1] & ~uses[2]) | (~uses[0] & uses[1] & uses[2]);
 }
 
 /*
- * 64 clusters from cluster on, which nothing refers to more than once unless their chunk has
- * counters. classes says which refcounts are 0 and 1. Returns the clusters to look at closely.
+ * Of 64 clusters, those to look at closely. In a chunk without counters nothing is referenced more
+ * than once, so a refcount is right if it is 1 where there is a reference and 0 elsewhere, and only
+ * an entry without the copied flag can be wrong besides. classes says which refcounts are 0 and 1.
+ * In a chunk with wide counters, which are rare, every cluster in use is looked at.
  */
 static uint64_t suspects(const struct q2_cluster_chunk *chunk, unsigned group,
 			 struct q2_refcount_classes classes)
@@ -78,7 +86,10 @@ static uint64_t suspects(const struct q2_cluster_chunk *chunk, unsigned group,
 	return (seen & ~classes.one) | (~seen & ~classes.zero) | active_unflagged(uses);
 }
 
-/* As suspects(), of a chunk with small counters. */
+/*
+ * As suspects(), of a chunk with small counters: what snapshots share. A counter of 0 means at most
+ * one reference, which the planes know.
+ */
 static uint64_t suspects_of_few(const struct q2_check *check, const struct q2_cluster_chunk *chunk,
 				unsigned group, const uint8_t *refcounts)
 {
@@ -112,8 +123,8 @@ static void note_highest(struct q2_worker *worker, uint64_t cluster, uint64_t bi
 }
 
 /*
- * Clusters that nothing refers to, of which none is told: they are counted at once. An image may
- * claim billions of them.
+ * Clusters that nothing refers to, of which none would be told: they are counted 64 at once. A
+ * hostile image may have billions of them, in refcount blocks that it stores once and names often.
  */
 static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t bits)
 {
@@ -125,6 +136,7 @@ static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t
 	return true;
 }
 
+/* Compares 64 refcounts with what was counted for the clusters from cluster on. */
 static void compare_group(const struct q2_judge *judge, uint64_t cluster, const uint8_t *refcounts)
 {
 	const struct q2_check *check = judge->check;

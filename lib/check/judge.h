@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Judges clusters: compares refcounts that the file has with the references that were counted, 64
- * clusters at a step, and notes those that are wrong. The copied flag is judged here, too: an active
- * entry must have it if and only if the refcount is 1 ("Cluster mapping").
+ * clusters at a step, and notes those that are wrong. The copied flag is judged here, too: an
+ * active entry must have it if and only if the refcount is 1 ("Cluster mapping").
  */
 #ifndef Q2_CHECK_JUDGE_H
 #define Q2_CHECK_JUDGE_H

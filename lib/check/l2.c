@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * L2 tables: each distinct one is read once, by any of the threads, and every host cluster that it
- * refers to is counted as often as L1 entries lead to the table. A table with an entry that breaks a
- * rule is only noted here and reported afterwards, in order.
+ * refers to is counted as often as L1 entries lead to the table. A table with an entry that breaks
+ * a rule is only noted here and reported afterwards, in order.
  */
 #include <string.h>
 

@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "check/stages.h"
+#include "format/l2_table.h"
 
 static int by_owner(const void *left, const void *right)
 {
@@ -42,8 +42,8 @@ static void report_entry(const struct q2_check *check, const struct q2_l2_ref *r
 			 struct q2_entry_place *place, const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
-	uint64_t entry = q2_load_be64(bytes);
-	uint64_t subclusters = geometry->extended_l2 ? q2_load_be64(bytes + 8) : 0;
+	uint64_t entry = q2_l2_entry_at(bytes, 0, geometry->l2_entry_bytes);
+	uint64_t subclusters = q2_l2_subclusters_at(bytes, 0, geometry->l2_entry_bytes);
 
 	if (entry == 0 && subclusters == 0)
 		return;

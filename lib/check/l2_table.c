@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "format/l2_table.h"
 #include "rules/rules.h"
 
 /* Entries ahead of the one at hand whose clusters are fetched, where they are scattered. */
@@ -45,12 +46,12 @@ static bool note_fault(void *opaque, enum qcow2_problem_id id)
 
 static uint64_t load_entry(const struct going *g, uint64_t index)
 {
-	return q2_load_be64(g->bytes + index * g->geometry->l2_entry_bytes);
+	return q2_l2_entry_at(g->bytes, index, g->geometry->l2_entry_bytes);
 }
 
 static uint64_t load_subclusters(const struct going *g, uint64_t index)
 {
-	return g->geometry->extended_l2 ? q2_load_be64(g->bytes + index * 16 + 8) : 0;
+	return q2_l2_subclusters_at(g->bytes, index, g->geometry->l2_entry_bytes);
 }
 
 /* Clusters that the active image has allocated, for the statistics that qemu-img prints. */
@@ -64,7 +65,10 @@ static void count_allocated(struct going *g, uint64_t offset, uint64_t clusters)
 	g->follows = offset + (clusters << g->geometry->cluster_bits);
 }
 
-/* An entry that is not plain. */
+/*
+ * Counts an entry that is not plain. The statistics are those of qemu-img: it takes each compressed
+ * cluster for a fragment, and in an image with a data file it counts what is allocated there.
+ */
 static void visit_odd(struct going *g, uint64_t index, uint64_t entry, uint64_t subclusters)
 {
 	const struct q2_reporter silent = {.opaque = &g->faulty, .wanted = note_fault};
@@ -88,7 +92,11 @@ static void visit_odd(struct going *g, uint64_t index, uint64_t entry, uint64_t 
 		q2_worker_count(g->worker, &claim);
 }
 
-/* Lets the processor fetch the place of a cluster that will be marked soon. */
+/*
+ * Lets the processor fetch the word that will be touched for an entry further on. Without that,
+ * scattered clusters make it wait for memory at every entry. The entry ahead may be of any kind:
+ * then a word is fetched in vain.
+ */
 __attribute__((always_inline)) static inline void prefetch(const struct going *g, uint64_t index,
 							   enum qcow2_claim_use use)
 {
@@ -102,20 +110,31 @@ __attribute__((always_inline)) static inline void prefetch(const struct going *g
 		q2_clusters_prefetch(&g->worker->clusters, cluster, use);
 }
 
+/* Whether an extended entry says of a subcluster that it is allocated and reads as zeros. */
+static bool contradicts_itself(const struct going *g, uint64_t index)
+{
+	struct qcow2_l2_subclusters subclusters =
+		qcow2_l2_subclusters_decode(load_subclusters(g, index));
+
+	return (subclusters.allocated & subclusters.zeroes) != 0;
+}
+
+/* Whether counting one reference is all that an entry needs: it breaks no rule by itself. */
 static bool is_plain(const struct going *g, uint64_t index, uint64_t entry)
 {
 	uint64_t offset = entry & OFFSET;
-	struct qcow2_l2_subclusters subclusters;
 
 	if ((entry & g->not_plain) || offset == 0 || offset >= g->geometry->file_size_bytes)
 		return false;
-	if (!g->geometry->extended_l2)
-		return true;
-	subclusters = qcow2_l2_subclusters_decode(load_subclusters(g, index));
-	return (subclusters.allocated & subclusters.zeroes) == 0;
+	return !g->geometry->extended_l2 || !contradicts_itself(g, index);
 }
 
-/* How many plain entries from index on lead to clusters in a row. */
+/*
+ * How many plain entries from index on lead to clusters in a row, as an image that was written in
+ * order has them. Each entry has to be the one before plus a cluster: that compares offset and
+ * copied flag at once, and an entry with another bit set cannot be equal. most keeps the run inside
+ * the file, so that no offset needs a look of its own.
+ */
 static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry)
 {
 	uint64_t cluster = g->geometry->cluster_size_bytes;
@@ -127,7 +146,7 @@ static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry
 
 	if (g->geometry->extended_l2) {
 		for (; at < last; at++)
-			if (load_entry(g, at) != (entry += cluster) || !is_plain(g, at, entry))
+			if (load_entry(g, at) != (entry += cluster) || contradicts_itself(g, at))
 				break;
 	} else {
 		for (; at < last; at++)
@@ -138,8 +157,10 @@ static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry
 }
 
 /*
- * Plain entries from index on that lead here and there, of the active image and of one L1 entry:
- * the loop that an image in disorder spends its time in. Returns the index that it cannot go past.
+ * Counts plain entries from index on that lead here and there, of the active image and of one L1
+ * entry: the loop that an image in disorder spends its time in. All have the copied flag or none,
+ * so that one bit set takes them. Returns the index of the first entry that it leaves to others:
+ * one that is not plain, that starts a run, or the last one.
  */
 static uint64_t visit_scattered(struct going *g, uint64_t index, enum qcow2_claim_use use)
 {
@@ -186,6 +207,7 @@ static void mark(const struct going *g, uint64_t index, uint64_t entry, uint64_t
 	q2_clusters_mark(&g->worker->clusters, first, run, use, g->ref->weight);
 }
 
+/* Counts all entries; those in a row at once, since a run is marked 64 clusters at a step. */
 static void visit_entries(struct going *g)
 {
 	for (uint64_t i = 0; i < g->entries;) {

@@ -4,10 +4,12 @@
  * judged by the rules, added to the digest and counted, all in one reading.
  */
 #include "base/checked.h"
+
 #include "base/error.h"
 #include "check/digest.h"
 #include "check/stages.h"
 #include "rules/bitmap_tail.h"
+#include <qcow2/limits.h>
 
 /*
  * How many different IDs, names and tables duplicates are looked for among: QEMU's limit, with room
@@ -99,8 +101,9 @@ static int hear_bitmap(void *opaque, const struct qcow2_bitmap *bitmap)
 
 	q2_digest_bitmap(l->worker, bitmap);
 	q2_rules_bitmap(l->check->image, bitmap, &l->bitmaps, &l->check->reporter);
-	l->needed_entries =
-		bits > 63 ? 0 : qcow2_bitmap_table_entries_needed(l->check->geometry, bits);
+	l->needed_entries = bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
+				    ? 0
+				    : qcow2_bitmap_table_entries_needed(l->check->geometry, bits);
 	return l->bitmaps.short_of_memory ? q2_fail_memory(l->check->err) : 0;
 }
 

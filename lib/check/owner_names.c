@@ -50,7 +50,9 @@ static size_t drop_repeated(uint64_t *wanted, size_t count)
 	return kept;
 }
 
-/* One snapshot or bitmap; they come in the order of their indexes. */
+/*
+ * Takes the name of a snapshot or bitmap if it is wanted. They come in the order of their indexes.
+ */
 static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 {
 	struct q2_part_name *name;

@@ -7,10 +7,10 @@
  * Subclusters of a mapped cluster need not be allocated: QEMU makes a new image so, and the data
  * file with zeros in it, which is what the guest reads.
  */
-#include "base/bytes.h"
 #include "check/stages.h"
+#include "format/l2_table.h"
 
-/* The run of unmapped clusters that is being followed. */
+/* The run of unmapped clusters that goes on where it ended, across tables. */
 struct run {
 	struct q2_check *check;
 	uint64_t start, end; /* guest bytes; empty if equal */
@@ -52,13 +52,14 @@ static void unmapped(struct run *run, uint64_t start, uint64_t end)
 /* Whether an entry says of its cluster that it is in the data file, or that all reads as zeros. */
 static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *bytes)
 {
-	uint64_t entry = q2_load_be64(bytes);
+	uint64_t entry = q2_l2_entry_at(bytes, 0, geometry->l2_entry_bytes), subclusters;
 
 	if (qcow2_l2_has_offset(entry, true))
 		return true;
 	if (!geometry->extended_l2)
 		return (entry & QCOW2_ENTRY_MASK(l2_entry, zero)) != 0;
-	return qcow2_l2_subclusters_decode(q2_load_be64(bytes + 8)).zeroes == UINT32_MAX;
+	subclusters = q2_l2_subclusters_at(bytes, 0, geometry->l2_entry_bytes);
+	return qcow2_l2_subclusters_decode(subclusters).zeroes == UINT32_MAX;
 }
 
 static int visit_table(struct run *run, uint64_t index, uint64_t offset)

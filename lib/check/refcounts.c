@@ -68,8 +68,8 @@ static int by_offset(const void *left, const void *right)
 }
 
 /*
- * Blocks in holes count nothing, like those that are not there. Those of which all has been told
- * are not read again.
+ * Lists the blocks to read, in the order of their offsets. Blocks in holes count nothing, like
+ * those that are not there. Blocks of which everything has been told are not read again.
  */
 static void list_blocks(struct work *work)
 {
@@ -115,7 +115,7 @@ static int compare_blocks(struct q2_check *check)
 	return done ? 0 : q2_check_worker_failed(check);
 }
 
-/* Whether there is a block that counts a cluster; *at is a place in the list that only rises. */
+/* Whether there is a block that counts a cluster. Clusters only rise, and *at with them. */
 static bool is_counted(const struct q2_check *check, uint64_t cluster, size_t *at)
 {
 	uint64_t index = cluster / check->geometry->refcount_block_entries;
@@ -142,6 +142,9 @@ static void judge_chunk(struct q2_check *check, uint64_t first, size_t *at)
 	}
 }
 
+/*
+ * The counters say which clusters are in use: those in chunks that no block counts are judged here.
+ */
 static void find_uncounted(struct q2_check *check)
 {
 	const struct q2_clusters *clusters = &check->workers[0].clusters;

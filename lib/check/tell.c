@@ -34,7 +34,10 @@ static void fill_owner(const struct q2_check *check, const struct names *names,
 	owner->guest_length_bytes = check->geometry->cluster_size_bytes;
 }
 
-/* By cluster, then by kind of problem: the order in which they are told. */
+/*
+ * By cluster, then by kind of problem: the order in which they are told, from any number of
+ * threads.
+ */
 static int by_cluster(const void *left, const void *right)
 {
 	const struct q2_bad_cluster *a = *(struct q2_bad_cluster *const *)left;
@@ -120,7 +123,11 @@ static void tell(const struct q2_check *check, const struct names *names,
 	check->options->problem(check->options->opaque, &problem);
 }
 
-/* The first cluster from which on a list that was cut may lack some that are to be told. */
+/*
+ * Clusters are told in their order, whatever is wrong with them. A list that was cut is complete up
+ * to its last cluster only, and one of another kind may go further: what can be told now ends with
+ * the shortest one. Returns the cluster from which on something may be missing, or UINT64_MAX.
+ */
 static uint64_t complete_until(const struct q2_check *check)
 {
 	uint64_t until = UINT64_MAX;
@@ -136,7 +143,10 @@ static uint64_t complete_until(const struct q2_check *check)
 	return until;
 }
 
-/* Counts, or if there is a list gathers, the clusters of all kinds before one. */
+/*
+ * Counts, or if named is not NULL gathers, the clusters of all kinds before `until`, in the order
+ * in which they are told, and gives them room for owners.
+ */
 static size_t gather(struct q2_check *check, uint64_t until, struct q2_bad_cluster **named,
 		     struct q2_bad_owner *owners)
 {
@@ -162,6 +172,9 @@ static size_t gather(struct q2_check *check, uint64_t until, struct q2_bad_clust
 	return count;
 }
 
+/*
+ * The owners are found before anything is told, so that each problem is told whole or not at all.
+ */
 static int name_and_tell(struct q2_check *check, const struct q2_named *named)
 {
 	struct names names = {0};
@@ -179,7 +192,7 @@ static int name_and_tell(struct q2_check *check, const struct q2_named *named)
 	return result;
 }
 
-/* Those of the clusters in the lists that are before one. */
+/* Tells the clusters in the lists that are before `until`. */
 static int tell_until(struct q2_check *check, uint64_t until)
 {
 	struct q2_named named = {.count = gather(check, until, NULL, NULL)};
@@ -202,6 +215,10 @@ static int tell_until(struct q2_check *check, uint64_t until)
 	return result;
 }
 
+/*
+ * What the lists could not keep is found again: the refcounts from `until` on are compared once
+ * more, which keeps the next clusters. So a report of any length needs the same memory.
+ */
 int q2_check_tell_clusters(struct q2_check *check)
 {
 	uint64_t until = complete_until(check);

@@ -92,27 +92,39 @@ int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims
 	return result;
 }
 
-/* The path of an L1 table or of the list of L2 tables below it. */
-static void list_path(const struct qcow2_claim *claim, const char *what, char *path, size_t size)
+/* The path of an L1 table, or of the list of L2 tables below it. */
+static void list_path(const struct qcow2_claim *claim, char *path, size_t size)
 {
+	const char *what = claim->part == QCOW2_CLAIM_L1_TABLE ? "l1" : "l2";
+
 	if (claim->part_of == QCOW2_PART_OF_SNAPSHOT)
 		snprintf(path, size, "snapshots/%" PRIu64 "/%s", claim->part_of_index, what);
 	else
 		snprintf(path, size, "%s", what);
 }
 
+/* The name of a structure that is there once. */
+static const char *once_name(enum qcow2_claim_part part)
+{
+	switch (part) {
+	case QCOW2_CLAIM_HEADER:
+		return "header";
+	case QCOW2_CLAIM_REFCOUNT_TABLE:
+		return "refcount_table";
+	case QCOW2_CLAIM_SNAPSHOT_TABLE:
+		return "snapshots";
+	case QCOW2_CLAIM_BITMAP_DIRECTORY:
+		return "bitmaps";
+	default:
+		return "luks";
+	}
+}
+
 const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text, size_t size_bytes)
 {
-	static const char *const plain[] = {
-		[QCOW2_CLAIM_HEADER] = "header",
-		[QCOW2_CLAIM_REFCOUNT_TABLE] = "refcount_table",
-		[QCOW2_CLAIM_SNAPSHOT_TABLE] = "snapshots",
-		[QCOW2_CLAIM_BITMAP_DIRECTORY] = "bitmaps",
-		[QCOW2_CLAIM_LUKS] = "luks",
-	};
 	char list[64];
 
-	list_path(claim, claim->part == QCOW2_CLAIM_L1_TABLE ? "l1" : "l2", list, sizeof(list));
+	list_path(claim, list, sizeof(list));
 	switch (claim->part) {
 	case QCOW2_CLAIM_L1_TABLE:
 		snprintf(text, size_bytes, "%s", list);
@@ -134,8 +146,13 @@ const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text, size_
 		snprintf(text, size_bytes, "bitmaps/%" PRIu64 "/table/%" PRIu64,
 			 claim->part_of_index, claim->index);
 		break;
-	default:
-		snprintf(text, size_bytes, "%s", plain[claim->part]);
+	case QCOW2_CLAIM_HEADER:
+	case QCOW2_CLAIM_REFCOUNT_TABLE:
+	case QCOW2_CLAIM_SNAPSHOT_TABLE:
+	case QCOW2_CLAIM_BITMAP_DIRECTORY:
+	case QCOW2_CLAIM_LUKS:
+		snprintf(text, size_bytes, "%s", once_name(claim->part));
+		break;
 	}
 	return text;
 }

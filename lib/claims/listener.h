@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who listens to a walk through the metadata. claim hears who uses which bytes; the other members,
- * each of which may be NULL, hear what was read on the way, so that rules and digests need no second
- * reading. Each returns 0 to go on, or -1 to stop; then it has filled the walk's error.
+ * each of which may be NULL, hear what was read on the way, so that rules and digests need no
+ * second reading. Each returns 0 to go on, or -1 to stop; then it has filled the walk's error.
  */
 #ifndef Q2_CLAIMS_LISTENER_H
 #define Q2_CLAIMS_LISTENER_H

@@ -36,6 +36,13 @@ uint64_t q2_metadata_l2_stored(const struct qcow2_geometry *geometry, uint64_t o
 	return left < geometry->cluster_size_bytes ? left : geometry->cluster_size_bytes;
 }
 
+bool q2_metadata_l2_is_hole(const struct q2_metadata *metadata, const struct q2_l2_ref *ref)
+{
+	return qcow2_source_hole_end(qcow2_image_source(metadata->image), ref->offset_bytes) -
+		       ref->offset_bytes >=
+	       q2_metadata_l2_stored(metadata->geometry, ref->offset_bytes);
+}
+
 int q2_metadata_read_l2(const struct q2_metadata *metadata, uint64_t offset_bytes, uint64_t *size)
 {
 	*size = q2_metadata_l2_stored(metadata->geometry, offset_bytes);

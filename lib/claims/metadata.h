@@ -66,6 +66,12 @@ int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
  */
 int q2_metadata_read_l2(const struct q2_metadata *metadata, uint64_t offset_bytes, uint64_t *size);
 
+/*
+ * Whether an L2 table lies in a hole, so that all its entries are 0. A sparse file may have
+ * millions of such tables, which are not worth reading.
+ */
+bool q2_metadata_l2_is_hole(const struct q2_metadata *metadata, const struct q2_l2_ref *ref);
+
 /* How many bytes of an L2 table at an offset inside the file the file has. */
 uint64_t q2_metadata_l2_stored(const struct qcow2_geometry *geometry, uint64_t offset_bytes);
 

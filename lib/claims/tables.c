@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The claims of the distinct L2 tables, and of their entries, by one thread and in order. */
-#include "base/bytes.h"
 #include "claims/metadata.h"
+#include "format/l2_table.h"
 
 int q2_metadata_claim_l2_tables(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
@@ -31,7 +31,7 @@ static int claim_entries(const struct q2_metadata *metadata, const struct q2_lis
 	struct qcow2_claim claim;
 
 	for (uint64_t i = 0; (i + 1) * geometry->l2_entry_bytes <= size; i++) {
-		uint64_t entry = q2_load_be64(metadata->buffer + i * geometry->l2_entry_bytes);
+		uint64_t entry = q2_l2_entry_at(metadata->buffer, i, geometry->l2_entry_bytes);
 
 		if (entry == 0 || !q2_l2_claim(geometry, ref, entry, &claim))
 			continue;
@@ -42,21 +42,13 @@ static int claim_entries(const struct q2_metadata *metadata, const struct q2_lis
 	return 0;
 }
 
-/* Whether a table lies in a hole: all its entries are 0. A sparse file may have millions of them. */
-static bool is_hole(const struct q2_metadata *metadata, const struct q2_l2_ref *ref)
-{
-	return qcow2_source_hole_end(qcow2_image_source(metadata->image), ref->offset_bytes) -
-		       ref->offset_bytes >=
-	       q2_metadata_l2_stored(metadata->geometry, ref->offset_bytes);
-}
-
 int q2_metadata_claim_l2_entries(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
 	for (size_t i = 0; i < metadata->table_count && !metadata->geometry->data_file; i++) {
 		const struct q2_l2_ref *ref = &metadata->tables[i];
 		uint64_t size;
 
-		if (!is_hole(metadata, ref) &&
+		if (!q2_metadata_l2_is_hole(metadata, ref) &&
 		    (q2_metadata_read_l2(metadata, ref->offset_bytes, &size) ||
 		     claim_entries(metadata, listener, ref, size)))
 			return -1;

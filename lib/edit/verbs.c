@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
 #include <qcow2/number.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "edit/area.h"
 
-#define BACKING_MOST       1023
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 
 static const struct qcow2_bytes any_name = {NULL, 0};
@@ -94,7 +94,7 @@ static int change_feature(struct q2_area *area, const char *name, const char *wo
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "'%s' is no %s feature, nor a bit from 0 to 63", word, name);
 	if (area->header->version == 2)
-		return q2_fail(err, QCOW2_ERROR_ARGUMENT, 4,
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, offsetof(struct qcow2_header, version),
 			       "images of version 2 have no feature bits");
 	*group.bits &= ~(UINT64_C(1) << bit);
 	*group.bits |= (uint64_t)on << bit;
@@ -188,10 +188,10 @@ static void put_extension(struct q2_area *area, uint32_t magic, struct qcow2_byt
 
 static int check_backing(struct qcow2_bytes name, const char *format, struct qcow2_error *err)
 {
-	if (name.size > BACKING_MOST)
+	if (name.size > QCOW2_LIMIT_BACKING_NAME_BYTES)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the backing file's name is %zu bytes long: %d are allowed",
-			       name.size, BACKING_MOST);
+			       name.size, QCOW2_LIMIT_BACKING_NAME_BYTES);
 	if (name.size > 0 && (!format || *format == '\0'))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "give the backing file's format as well, as in 'backing set "

@@ -9,10 +9,11 @@
 #include "image/internal.h"
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
+#define VERSION_AT    offsetof(struct qcow2_header, version)
 #define UNKNOWN_BYTES 65536 /* read if the cluster size is insane */
 #define FIRST_MAX     (UINT64_C(2) << 20)
-#define BACKING_MAX   1023
 
 static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
 {
@@ -26,12 +27,12 @@ static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
 	if (size < 8)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
 			       "truncated: the file ends inside the header, after %zu bytes", size);
-	version = q2_load_be32(raw + 4);
+	version = q2_load_be32(raw + VERSION_AT);
 	if (version == 1)
-		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, VERSION_AT,
 			       "version 1 (qcow, not qcow2) is not supported");
 	if (version != 2 && version != 3)
-		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, 4,
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, VERSION_AT,
 			       "version %u is not supported: versions 2 and 3 are", version);
 	if (size < (version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES))
 		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
@@ -46,8 +47,9 @@ static void derive_geometry(struct qcow2_image *image)
 	struct qcow2_geometry *g = &image->geometry;
 	bool extended = (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0;
 
-	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN || h->cluster_bits > QCOW2_CLUSTER_BITS_MAX ||
-	    h->refcount_order > 6)
+	if (h->cluster_bits < QCOW2_LIMIT_CLUSTER_BITS_MIN ||
+	    h->cluster_bits > QCOW2_LIMIT_CLUSTER_BITS_MAX ||
+	    h->refcount_order > QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
 		return;
 	g->size = sizeof(*g);
 	g->cluster_bits = h->cluster_bits;
@@ -76,7 +78,7 @@ static int read_first(struct qcow2_image *image, const uint8_t *start, size_t st
 		      struct qcow2_error *err)
 {
 	uint32_t bits = image->header.cluster_bits;
-	bool known = bits >= QCOW2_CLUSTER_BITS_MIN && bits <= QCOW2_CLUSTER_BITS_MAX;
+	bool known = bits >= QCOW2_LIMIT_CLUSTER_BITS_MIN && bits <= QCOW2_LIMIT_CLUSTER_BITS_MAX;
 	uint64_t size = smaller(known ? UINT64_C(1) << bits : UNKNOWN_BYTES,
 				smaller(qcow2_source_size_bytes(image->source), FIRST_MAX));
 
@@ -153,7 +155,8 @@ struct qcow2_bytes qcow2_image_backing_name(const struct qcow2_image *image)
 	if (offset == 0 || offset >= image->first_size)
 		return name;
 	name.data = image->first + offset;
-	name.size = (size_t)smaller(image->first_size - offset,
-				    smaller(image->header.backing_file_size, BACKING_MAX));
+	name.size = (size_t)smaller(
+		image->first_size - offset,
+		smaller(image->header.backing_file_size, QCOW2_LIMIT_BACKING_NAME_BYTES));
 	return name;
 }

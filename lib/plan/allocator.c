@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#include <qcow2/limits.h>
+
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
@@ -11,7 +13,7 @@
 #include "plan/refcounts.h"
 #include "source/write.h"
 
-#define OFFSET_MOST (UINT64_C(1) << 56)
+#define OFFSET_MOST (UINT64_C(1) << QCOW2_LIMIT_HOST_OFFSET_BITS)
 /* Runs are sought by size, in powers of two: 1, 2, 4 … clusters. */
 #define SIZES 32
 /* The file does not grow over more clusters behind its end that are counted already. */

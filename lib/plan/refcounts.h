@@ -9,8 +9,10 @@
 
 #include "plan/plan.h"
 
+#include <qcow2/limits.h>
+
 /* QEMU's limit of the refcount table. */
-#define Q2_REFCOUNT_TABLE_MOST_BYTES (UINT64_C(8) << 20)
+#define Q2_REFCOUNT_TABLE_MOST_BYTES ((uint64_t)QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES)
 
 /* A refcount block in memory. */
 struct q2_refcount_block {

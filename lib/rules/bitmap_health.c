@@ -10,6 +10,7 @@
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
 
+/* How many different names and tables duplicates are looked for among. */
 #define NAMES_MAX 1000000
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of bitmap directory entries, of the directory as a whole, and of bitmap table entries.
+/*
+ * The rules of bitmap directory entries, and of the directory as a whole ("Bitmap directory"). Who
+ * uses the clusters of a bitmap is not judged here; the check does that.
  */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/checked.h"
 #include "rules/rules.h"
@@ -11,9 +14,6 @@
 #define AT(field) offsetof(struct qcow2_bitmap_dir_entry, field)
 
 /* QEMU's limits. */
-#define QEMU_NAME_BYTES    1023
-#define QEMU_TABLE_ENTRIES 0x8000000
-#define QEMU_DATA_BYTES    (UINT64_C(512) << 20)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -30,6 +30,7 @@ static void complain(const struct context *c, struct q2_finding finding, const c
 		  field[0] ? "/" : "", field);
 }
 
+/* A value that is wrong as such. */
 static void complain_value(const struct context *c, enum qcow2_problem_id id, uint64_t offset,
 			   uint64_t found, const char *field)
 {
@@ -39,12 +40,17 @@ static void complain_value(const struct context *c, enum qcow2_problem_id id, ui
 		 field);
 }
 
+/* A value beside the one that was expected. */
 static void complain_limit(const struct context *c, struct q2_finding finding, const char *field)
 {
 	finding.has_found = true;
 	complain(c, finding, field);
 }
 
+/*
+ * in_use is legal, and worth a warning: the bits may be stale. QEMU knows no extra data, neither
+ * the bytes nor the flag that says that programs may ignore them, and refuses the bitmap.
+ */
 static void rule_flags(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
@@ -65,9 +71,11 @@ static void rule_flags(const struct context *c)
 			       e->extra_data_size > 0 ? "extra_data_size" : "flags");
 }
 
+/* Granularities of 2^64 bytes and more have no meaning; QEMU's bounds are narrower. */
 static void rule_type(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
+	const bool too_fine = e->granularity_bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
 
 	if (e->type != 1)
 		complain_limit(c,
@@ -77,26 +85,34 @@ static void rule_type(const struct context *c)
 						   .expectation = QCOW2_EXPECT_VALUE,
 						   .expected = 1},
 			       "type");
-	if (e->granularity_bits > 63)
-		complain_limit(c,
-			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY,
-						   .offset_bytes = AT(granularity_bits),
-						   .found = e->granularity_bits,
-						   .expectation = QCOW2_EXPECT_AT_MOST,
-						   .expected = 63},
-			       "granularity_bits");
-	else if (e->granularity_bits < 9 || e->granularity_bits > 31)
-		complain_limit(c,
-			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
-						   .offset_bytes = AT(granularity_bits),
-						   .found = e->granularity_bits,
-						   .expectation = e->granularity_bits < 9
-									  ? QCOW2_EXPECT_AT_LEAST
-									  : QCOW2_EXPECT_AT_MOST,
-						   .expected = e->granularity_bits < 9 ? 9 : 31},
-			       "granularity_bits");
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
+		complain_limit(
+			c,
+			(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_GRANULARITY,
+					    .offset_bytes = AT(granularity_bits),
+					    .found = e->granularity_bits,
+					    .expectation = QCOW2_EXPECT_AT_MOST,
+					    .expected = QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX},
+			"granularity_bits");
+	else if (too_fine || e->granularity_bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
+		complain_limit(
+			c,
+			(struct q2_finding){
+				.id = QCOW2_PROBLEM_BITMAP_GRANULARITY_QEMU,
+				.offset_bytes = AT(granularity_bits),
+				.found = e->granularity_bits,
+				.expectation =
+					too_fine ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST,
+				.expected = too_fine
+						    ? QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN
+						    : QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX},
+			"granularity_bits");
 }
 
+/*
+ * Names are bytes, and need not be text. An entry that is cut has a part of its name, which is not
+ * compared with others.
+ */
 static void rule_name(const struct context *c, struct q2_names_seen *seen)
 {
 	const struct qcow2_bitmap *bitmap = c->bitmap;
@@ -105,13 +121,13 @@ static void rule_name(const struct context *c, struct q2_names_seen *seen)
 
 	if (bitmap->entry.name_size == 0)
 		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_EMPTY, AT(name_size), 0, "name_size");
-	if (bitmap->entry.name_size > QEMU_NAME_BYTES)
+	if (bitmap->entry.name_size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		complain_limit(c,
 			       (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_QEMU,
 						   .offset_bytes = AT(name_size),
 						   .found = bitmap->entry.name_size,
 						   .expectation = QCOW2_EXPECT_AT_MOST,
-						   .expected = QEMU_NAME_BYTES},
+						   .expected = QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES},
 			       "name_size");
 	if (!q2_is_plain_text(bitmap->name))
 		complain(c,
@@ -125,23 +141,27 @@ static void rule_name(const struct context *c, struct q2_names_seen *seen)
 		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE, name_at, earlier, "name");
 }
 
+/*
+ * The table has an entry for each cluster of bits. If the disk was resized while the bitmap was in
+ * use, its size is stale like its bits: a warning.
+ */
 static void rule_table_size(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
 	uint64_t size = e->bitmap_table_size;
-	uint64_t most = QEMU_DATA_BYTES >> c->geometry->cluster_bits;
+	uint64_t most = QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> c->geometry->cluster_bits;
 	bool in_use = (e->flags & QCOW2_BITMAP_IN_USE) != 0;
 	struct q2_finding finding = {.offset_bytes = AT(bitmap_table_size), .found = size};
 
-	if (most > QEMU_TABLE_ENTRIES)
-		most = QEMU_TABLE_ENTRIES;
+	if (most > QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES)
+		most = QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES;
 	if (size == 0 || size > most) {
 		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_SIZE_QEMU;
 		finding.expectation = size == 0 ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST;
 		finding.expected = size == 0 ? 1 : most;
 		complain_limit(c, finding, "bitmap_table_size");
 	}
-	if (e->granularity_bits > 63)
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return;
 	finding.expected = qcow2_bitmap_table_entries_needed(c->geometry, e->granularity_bits);
 	if (size == finding.expected)
@@ -152,6 +172,7 @@ static void rule_table_size(const struct context *c)
 	complain_limit(c, finding, "bitmap_table_size");
 }
 
+/* An offset of 0 is aligned, but it is where the header is. */
 static void rule_table_place(const struct context *c)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
@@ -175,6 +196,7 @@ static void rule_table_place(const struct context *c)
 	}
 }
 
+/* Two bitmaps with one table: what one of them stores, the other one shows. */
 static void rule_table_shared(const struct context *c, struct q2_names_seen *seen)
 {
 	const struct qcow2_bitmap_dir_entry *e = &c->bitmap->entry;
@@ -188,6 +210,7 @@ static void rule_table_shared(const struct context *c, struct q2_names_seen *see
 			       e->bitmap_table_offset, "bitmap_table_offset");
 }
 
+/* Only the first byte that is not zero is told: its value stands for the others. */
 static void rule_entry_padding(const struct context *c)
 {
 	const struct qcow2_bitmap *bitmap = c->bitmap;
@@ -234,6 +257,9 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 	uint64_t used_bytes = read->used_bytes;
 	struct qcow2_extension place;
 
+	/*
+	 * An entry that is cut has been told; a directory that ends too early at an entry has not.
+	 */
 	if (!read->cut && read->entries < extension->nb_bitmaps)
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT,
@@ -255,36 +281,4 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 				       .expectation = QCOW2_EXPECT_VALUE,
 				       .expected = used_bytes},
 		  "extensions/%llu/data/bitmap_directory_size", (unsigned long long)place.index);
-}
-
-void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
-				 const struct q2_entry_place *place, uint64_t entry,
-				 const struct q2_reporter *reporter)
-{
-	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
-	struct q2_finding findings[4];
-	size_t count = 0;
-
-	if (entry & qcow2_bitmap_table_entry_reserved)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED};
-	if (qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES};
-	if (offset % geometry->cluster_size_bytes != 0)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
-							.expectation = QCOW2_EXPECT_MULTIPLE_OF,
-							.expected = geometry->cluster_size_bytes};
-	if (offset != 0 && offset >= geometry->file_size_bytes)
-		findings[count++] = (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
-							.has_found = true,
-							.found = offset,
-							.expectation = QCOW2_EXPECT_AT_MOST,
-							.expected = geometry->file_size_bytes - 1};
-	for (size_t i = 0; i < count; i++) {
-		findings[i].offset_bytes = place->offset_bytes;
-		if (!findings[i].has_found)
-			findings[i].found = entry;
-		findings[i].has_found = true;
-		q2_report(reporter, &findings[i], "%s/%llu", place->owner,
-			  (unsigned long long)place->index);
-	}
 }

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of header extensions: each by itself, duplicates, and what must or must not be there.
+/*
+ * The rules of header extensions: each by itself, duplicates, and what must or must not be there. A
+ * type that is not known breaks no rule: programs have to skip it ("Header extensions").
  */
+#include <qcow2/limits.h>
+
 #include "rules/rules.h"
 
 #include "format/extension_kind.h"
 
 #include <stdio.h>
 
-#define BACKING_FORMAT_MAX 15
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 /* Where a field is, counted from the magic of its extension; data follows magic and length. */
 #define LENGTH_AT        offsetof(struct qcow2_extension_header, length)
 #define DATA_AT          sizeof(struct qcow2_extension_header)
 #define AT(type, field)  (DATA_AT + offsetof(struct qcow2_##type, field))
 #define HEADER_AT(field) offsetof(struct qcow2_header, field)
-/* Duplicates of unknown types are looked for among so many different ones, no more. */
+/*
+ * Duplicates of unknown types are looked for among so many different ones, no more: an extension
+ * takes 8 bytes, so that a cluster of 2 MiB may have 262,144 types.
+ */
 #define UNKNOWN_TYPES_MAX 256
 
 /* What has been seen so far, and who wants to know. */
@@ -26,6 +32,7 @@ struct seen {
 	size_t unknown_count;
 };
 
+/* finding.offset_bytes counts from the magic of the extension. */
 static void complain(const struct seen *seen, const struct qcow2_extension *extension,
 		     struct q2_finding finding)
 {
@@ -34,7 +41,7 @@ static void complain(const struct seen *seen, const struct qcow2_extension *exte
 		  (unsigned long long)extension->index);
 }
 
-/* Length must be what the type demands: finding.offset_bytes is that of the length field. */
+/* The length must be what the type demands. */
 static void rule_length(const struct seen *seen, const struct qcow2_extension *extension,
 			uint32_t expected)
 {
@@ -73,8 +80,8 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 		bool type_ok;
 
 		qcow2_feature_name_decode(&fields, data.data + at, FEATURE_NAME_BYTES);
-		type_ok = fields.type <= 2;
-		if (type_ok && fields.bit <= 63)
+		type_ok = fields.type <= QCOW2_LIMIT_FEATURE_TYPE_MAX;
+		if (type_ok && fields.bit <= QCOW2_LIMIT_FEATURE_BIT_MAX)
 			continue;
 		complain(
 			seen, extension,
@@ -84,20 +91,21 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 					    .has_found = true,
 					    .found = type_ok ? fields.bit : fields.type,
 					    .expectation = QCOW2_EXPECT_AT_MOST,
-					    .expected = type_ok ? 63 : 2});
+					    .expected = type_ok ? QCOW2_LIMIT_FEATURE_BIT_MAX
+								: QCOW2_LIMIT_FEATURE_TYPE_MAX});
 	}
 }
 
 static void rule_backing_format(const struct seen *seen, const struct qcow2_extension *extension)
 {
-	if (extension->header.length > BACKING_FORMAT_MAX)
+	if (extension->header.length > QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_LENGTH,
 					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = BACKING_FORMAT_MAX});
+					     .expected = QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES});
 	if (qcow2_image_header(seen->image)->backing_file_offset == 0)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_WITHOUT_BACKING});
@@ -143,12 +151,65 @@ static void rule_data_file(const struct seen *seen, const struct qcow2_extension
 	rule_text(seen, extension);
 }
 
-static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *extension)
+/* The numbers of the bitmaps extension that need no geometry. */
+static void rule_bitmaps_numbers(const struct seen *seen, const struct qcow2_extension *extension,
+				 const struct qcow2_bitmaps_extension *bitmaps)
+{
+	struct q2_finding finding = {.offset_bytes = AT(bitmaps_extension, nb_bitmaps),
+				     .has_found = true,
+				     .found = bitmaps->nb_bitmaps};
+
+	/* An image without bitmaps has no bitmaps extension. */
+	if (bitmaps->nb_bitmaps == 0) {
+		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT;
+		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.expected = 1;
+		complain(seen, extension, finding);
+	}
+	if (bitmaps->nb_bitmaps > QCOW2_LIMIT_QEMU_BITMAPS) {
+		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = QCOW2_LIMIT_QEMU_BITMAPS;
+		complain(seen, extension, finding);
+	}
+	if (bitmaps->reserved32 != 0) {
+		finding.id = QCOW2_PROBLEM_BITMAPS_RESERVED;
+		finding.offset_bytes = AT(bitmaps_extension, reserved32);
+		finding.found = bitmaps->reserved32;
+		finding.expectation = QCOW2_EXPECT_VALUE;
+		finding.expected = 0;
+		complain(seen, extension, finding);
+	}
+}
+
+/* Where the bitmap directory is: aligned, not in the header's cluster, and inside the file. */
+static void rule_directory_place(const struct seen *seen, const struct qcow2_extension *extension,
+				 const struct qcow2_bitmaps_extension *bitmaps)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(seen->image);
+	uint64_t offset = bitmaps->bitmap_directory_offset;
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET,
+				     .offset_bytes = AT(bitmaps_extension, bitmap_directory_offset),
+				     .has_found = true,
+				     .found = offset,
+				     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
+				     .expected = geometry->cluster_size_bytes};
+
+	if (offset == 0 || offset % geometry->cluster_size_bytes != 0)
+		complain(seen, extension, finding);
+	if (q2_passes_end(geometry, offset, bitmaps->bitmap_directory_size)) {
+		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END;
+		finding.found = q2_end_of(offset, bitmaps->bitmap_directory_size);
+		finding.expectation = QCOW2_EXPECT_AT_MOST;
+		finding.expected = geometry->file_size_bytes;
+		complain(seen, extension, finding);
+	}
+}
+
+static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *extension)
+{
 	const struct qcow2_header *h = qcow2_image_header(seen->image);
 	struct qcow2_bitmaps_extension bitmaps;
-	struct q2_finding finding = {.has_found = true, .expectation = QCOW2_EXPECT_VALUE};
 
 	rule_length(seen, extension, sizeof(bitmaps));
 	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
@@ -160,54 +221,18 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	if (extension->data.size < sizeof(bitmaps))
 		return;
 	qcow2_bitmaps_extension_decode(&bitmaps, extension->data.data, extension->data.size);
-	if (bitmaps.nb_bitmaps == 0) {
-		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT;
-		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.offset_bytes = AT(bitmaps_extension, nb_bitmaps);
-		finding.expected = 1;
-		complain(seen, extension, finding);
-	}
-	if (bitmaps.nb_bitmaps > 65535) {
-		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.offset_bytes = AT(bitmaps_extension, nb_bitmaps);
-		finding.found = bitmaps.nb_bitmaps;
-		finding.expected = 65535;
-		complain(seen, extension, finding);
-	}
-	if (bitmaps.reserved32 != 0)
+	rule_bitmaps_numbers(seen, extension, &bitmaps);
+	if (qcow2_image_geometry(seen->image))
+		rule_directory_place(seen, extension, &bitmaps);
+	if (bitmaps.bitmap_directory_size > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES)
 		complain(seen, extension,
-			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_RESERVED,
-					     .offset_bytes = AT(bitmaps_extension, reserved32),
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE_QEMU,
+					     .offset_bytes =
+						     AT(bitmaps_extension, bitmap_directory_size),
 					     .has_found = true,
-					     .found = bitmaps.reserved32,
-					     .expectation = QCOW2_EXPECT_VALUE});
-	finding.offset_bytes = AT(bitmaps_extension, bitmap_directory_offset);
-	finding.found = bitmaps.bitmap_directory_offset;
-	if (geometry && (bitmaps.bitmap_directory_offset == 0 ||
-			 bitmaps.bitmap_directory_offset % geometry->cluster_size_bytes != 0)) {
-		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET;
-		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
-		finding.expected = geometry->cluster_size_bytes;
-		complain(seen, extension, finding);
-	}
-	if (geometry && q2_passes_end(geometry, bitmaps.bitmap_directory_offset,
-				      bitmaps.bitmap_directory_size)) {
-		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END;
-		finding.found =
-			q2_end_of(bitmaps.bitmap_directory_offset, bitmaps.bitmap_directory_size);
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = geometry->file_size_bytes;
-		complain(seen, extension, finding);
-	}
-	if (bitmaps.bitmap_directory_size > 67107840) {
-		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE_QEMU;
-		finding.offset_bytes = AT(bitmaps_extension, bitmap_directory_size);
-		finding.found = bitmaps.bitmap_directory_size;
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = 67107840;
-		complain(seen, extension, finding);
-	}
+					     .found = bitmaps.bitmap_directory_size,
+					     .expectation = QCOW2_EXPECT_AT_MOST,
+					     .expected = QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES});
 }
 
 /* The rules of each kind. */
@@ -260,7 +285,10 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 		rules[kind->id](seen, extension);
 }
 
-/* The end mark has a length, too, which QEMU holds to the same bounds. */
+/*
+ * The end mark is an extension of type 0. It has a length, too, which QEMU holds to the same bounds
+ * as any other.
+ */
 static void rule_end_mark(const struct qcow2_extensions *it, const struct q2_reporter *reporter)
 {
 	struct qcow2_bytes first = qcow2_image_first_cluster(it->image);
@@ -281,7 +309,7 @@ static void rule_end_mark(const struct qcow2_extensions *it, const struct q2_rep
 			  "extensions/%llu", (unsigned long long)it->next_index);
 }
 
-/* What the header promises must be there. */
+/* Extensions that the header's bits and crypt_method demand. */
 static void rule_missing(const struct seen *seen)
 {
 	const struct qcow2_header *h = qcow2_image_header(seen->image);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of the header. Table rules need a sane geometry and are left out without one. */
+/*
+ * The rules of the header: "Header", and the limits of QEMU. Rules of tables need a sane geometry
+ * and are left out without one, since nobody knows then what their numbers mean.
+ */
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "rules/rules.h"
@@ -7,13 +12,6 @@
 #include <stddef.h>
 
 #define AT(field) offsetof(struct qcow2_header, field)
-
-/* QEMU's limits. */
-#define QEMU_CLUSTER_BITS   21
-#define QEMU_L1_ENTRIES     (UINT64_C(32) << 17) /* 32 MiB */
-#define QEMU_REFTABLE_BYTES (UINT64_C(8) << 20)
-#define QEMU_SNAPSHOTS      65536
-#define BACKING_NAME_MAX    1023
 
 bool q2_is_plain_text(struct qcow2_bytes bytes)
 {
@@ -46,6 +44,7 @@ uint64_t q2_end_of(uint64_t offset, uint64_t length)
 	return q2_add_u64(offset, length, &end) ? UINT64_MAX : end;
 }
 
+/* All findings of the header have a value. */
 static void complain(const struct q2_reporter *reporter, struct q2_finding finding,
 		     const char *field)
 {
@@ -53,33 +52,42 @@ static void complain(const struct q2_reporter *reporter, struct q2_finding findi
 	q2_report(reporter, &finding, "header/%s", field);
 }
 
+/*
+ * One fault at most: each bound is stricter than the one before. The format has no upper bound; the
+ * library's own keeps shifts and buffers safe. With extended L2 entries, a cluster has 32
+ * subclusters, which are no smaller than a sector.
+ */
 static void rule_cluster_bits(const struct qcow2_header *h, const struct q2_reporter *reporter)
 {
 	struct q2_finding finding = {.offset_bytes = AT(cluster_bits), .found = h->cluster_bits};
 
-	if (h->cluster_bits < QCOW2_CLUSTER_BITS_MIN) {
+	if (h->cluster_bits < QCOW2_LIMIT_CLUSTER_BITS_MIN) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = QCOW2_CLUSTER_BITS_MIN;
-	} else if (h->cluster_bits > QCOW2_CLUSTER_BITS_MAX) {
+		finding.expected = QCOW2_LIMIT_CLUSTER_BITS_MIN;
+	} else if (h->cluster_bits > QCOW2_LIMIT_CLUSTER_BITS_MAX) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QCOW2_CLUSTER_BITS_MAX;
-	} else if (h->cluster_bits > QEMU_CLUSTER_BITS) {
+		finding.expected = QCOW2_LIMIT_CLUSTER_BITS_MAX;
+	} else if (h->cluster_bits > QCOW2_LIMIT_QEMU_CLUSTER_BITS) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_CLUSTER_BITS;
-	} else if (h->cluster_bits < 14 &&
+		finding.expected = QCOW2_LIMIT_QEMU_CLUSTER_BITS;
+	} else if (h->cluster_bits < QCOW2_LIMIT_EXTENDED_L2_CLUSTER_BITS_MIN &&
 		   (h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2)) {
 		finding.id = QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = 14;
+		finding.expected = QCOW2_LIMIT_EXTENDED_L2_CLUSTER_BITS_MIN;
 	} else {
 		return;
 	}
 	complain(reporter, finding, "cluster_bits");
 }
 
+/*
+ * Version 2 has no header_length: its header ends after 72 bytes. Extensions start where the header
+ * ends, so that it has to end at a multiple of 8.
+ */
 static void rule_length(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 			const struct q2_reporter *reporter)
 {
@@ -107,8 +115,10 @@ static void rule_length(const struct qcow2_header *h, const struct qcow2_geometr
 	}
 }
 
-/* Bytes past the known fields: zero up to the end of the last one's 8 bytes; a field that is not
- * known here may start behind them. */
+/*
+ * Bytes between the last known field and the next multiple of 8 are padding, which has to be zero.
+ * Those behind may be fields of a later specification, and are no fault whatever they are.
+ */
 static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluster,
 			 const struct q2_reporter *reporter)
 {
@@ -139,6 +149,7 @@ static void rule_padding(const struct qcow2_header *h, struct qcow2_bytes cluste
 	}
 }
 
+/* Fields with a list of legal values. */
 static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *reporter)
 {
 	bool bit = (h->incompatible_features & QCOW2_INCOMPATIBLE_COMPRESSION) != 0;
@@ -151,13 +162,13 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 					     .expectation = QCOW2_EXPECT_AT_MOST,
 					     .expected = 2},
 			 "crypt_method");
-	if (h->refcount_order > 6)
+	if (h->refcount_order > QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_REFCOUNT_ORDER,
 					     .offset_bytes = AT(refcount_order),
 					     .found = h->refcount_order,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = 6},
+					     .expected = QCOW2_LIMIT_REFCOUNT_ORDER_MAX},
 			 "refcount_order");
 	if (h->compression_type > 1)
 		complain(reporter,
@@ -167,6 +178,7 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 					     .expectation = QCOW2_EXPECT_AT_MOST,
 					     .expected = 1},
 			 "compression_type");
+	/* The bit keeps programs out that do not know the field, so both have to say the same. */
 	if (bit != (h->compression_type != 0))
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_HEADER_COMPRESSION_BIT,
@@ -183,7 +195,10 @@ static void rule_enums(const struct qcow2_header *h, const struct q2_reporter *r
 			 "size");
 }
 
-/* One row: if any of these bits is set in that field, report that. */
+/*
+ * One row: if value has any of these bits, report that. A row whose condition is not met has no
+ * bits or no value, and never applies.
+ */
 struct bit_rule {
 	enum qcow2_problem_id id;
 	uint64_t bits;
@@ -225,6 +240,7 @@ static void rule_features(const struct qcow2_header *h, const struct q2_reporter
 				 rules[i].field);
 }
 
+/* A table that is larger than the disk needs is legal. One without entries may be anywhere. */
 static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 		    const struct q2_reporter *reporter)
 {
@@ -253,14 +269,15 @@ static void rule_l1(const struct qcow2_header *h, const struct qcow2_geometry *g
 		finding.expected = geometry->l1_entries_needed;
 		complain(reporter, finding, "l1_size");
 	}
-	if (h->l1_size > QEMU_L1_ENTRIES) {
+	if (h->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		finding.id = QCOW2_PROBLEM_L1_TOO_LARGE;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_L1_ENTRIES;
+		finding.expected = QCOW2_LIMIT_QEMU_L1_ENTRIES;
 		complain(reporter, finding, "l1_size");
 	}
 }
 
+/* Without a refcount table, data can be read but nothing can be allocated. */
 static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2_geometry *geometry,
 				const struct q2_reporter *reporter)
 {
@@ -285,14 +302,14 @@ static void rule_refcount_table(const struct qcow2_header *h, const struct qcow2
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "refcount_table_offset");
 	}
-	if (bytes > QEMU_REFTABLE_BYTES)
+	if (bytes > QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_REFTABLE_TOO_LARGE,
 					     .offset_bytes = AT(refcount_table_clusters),
 					     .found = h->refcount_table_clusters,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected =
-						     QEMU_REFTABLE_BYTES >> geometry->cluster_bits},
+					     .expected = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES >>
+							 geometry->cluster_bits},
 			 "refcount_table_clusters");
 }
 
@@ -319,7 +336,7 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 		complain(reporter, finding, "snapshot_offset");
 	if (h->nb_snapshots == 0)
 		return;
-	/* No entry is shorter than its fixed part: a table that starts too late for them passes the end. */
+	/* No entry is shorter than its fixed part: the table passes the end without their room. */
 	if (q2_passes_end(geometry, h->snapshot_offset,
 			  h->nb_snapshots * (uint64_t)sizeof(struct qcow2_snapshot_header))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END;
@@ -330,22 +347,26 @@ static void rule_snapshots(const struct qcow2_header *h, const struct qcow2_geom
 		finding.expected = geometry->file_size_bytes;
 		complain(reporter, finding, "snapshot_offset");
 	}
-	if (h->nb_snapshots > QEMU_SNAPSHOTS)
+	if (h->nb_snapshots > QCOW2_LIMIT_QEMU_SNAPSHOTS)
 		complain(reporter,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_COUNT_QEMU,
 					     .offset_bytes = AT(nb_snapshots),
 					     .found = h->nb_snapshots,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = QEMU_SNAPSHOTS},
+					     .expected = QCOW2_LIMIT_QEMU_SNAPSHOTS},
 			 "nb_snapshots");
 }
 
+/*
+ * The name lies in the first cluster, behind the header and its extensions. If it starts past the
+ * cluster, its size means nothing and is not judged.
+ */
 static void rule_backing(const struct qcow2_image *image, const struct q2_reporter *reporter)
 {
 	const struct qcow2_header *h = qcow2_image_header(image);
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	uint64_t cluster = geometry ? geometry->cluster_size_bytes : UINT64_MAX;
-	uint64_t room = BACKING_NAME_MAX;
+	uint64_t room = QCOW2_LIMIT_BACKING_NAME_BYTES;
 	struct q2_finding finding = {.id = QCOW2_PROBLEM_BACKING_OFFSET,
 				     .offset_bytes = AT(backing_file_offset),
 				     .found = h->backing_file_offset,

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of a LUKS header inside an image, as far as the header itself shows. */
+/*
+ * The rules of a LUKS header inside an image, as far as the header itself shows: those of the LUKS
+ * on-disk format for version 1, and what QEMU demands. Nothing is decrypted, so that a wrong key or
+ * damaged key material is not found. Of version 2, only the version is told.
+ */
 #include "rules/rules.h"
 
 #include <string.h>
@@ -40,7 +44,7 @@ static void complain(const struct context *c, struct q2_finding finding, const c
 	q2_report(c->reporter, &finding, "luks/%s", field);
 }
 
-/* Between two bounds; no message if it is. */
+/* Whether finding.found is between two bounds; complains if it is not. */
 static bool rule_range(const struct context *c, struct q2_finding finding, uint64_t least,
 		       uint64_t most, const char *field)
 {
@@ -52,7 +56,7 @@ static bool rule_range(const struct context *c, struct q2_finding finding, uint6
 	return false;
 }
 
-/* Printable ASCII that ends in the field. */
+/* Whether a field has printable ASCII without blanks that ends with a NUL inside the field. */
 static bool is_name(const uint8_t *field)
 {
 	size_t length = 0;
@@ -135,6 +139,7 @@ static void rule_material(const struct context *c, unsigned i, struct q2_finding
 	}
 }
 
+/* The faults of one slot depend on each other: only the first is told. */
 static void rule_slot(const struct context *c, unsigned i)
 {
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
@@ -158,7 +163,6 @@ static void rule_slot(const struct context *c, unsigned i)
 	finding.found = slot->iterations;
 	if (slot->active == SLOT_ACTIVE && !rule_range(c, finding, 1, UINT32_MAX, field))
 		return;
-	finding.offset_bytes -= 4;
 	rule_material(c, i, finding, field);
 }
 

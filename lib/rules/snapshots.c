@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of snapshot table entries. */
+/*
+ * The rules of snapshot table entries ("Snapshots"). The entries of their L1 tables are judged by
+ * tables.c.
+ */
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "rules/rules.h"
 
@@ -8,10 +13,6 @@
 #define AT(field) offsetof(struct qcow2_snapshot_header, field)
 
 /* QEMU's limits. */
-#define QEMU_L1_ENTRIES  (UINT64_C(32) << 17)
-#define QEMU_EXTRA_BYTES 1024
-/* Version 3 demands the fields up to disk_size. */
-#define V3_EXTRA_BYTES offsetof(struct qcow2_snapshot_extra, icount)
 
 /* The entry that is looked at, and who wants to know. */
 struct context {
@@ -36,6 +37,10 @@ static uint64_t l1_entries_needed(const struct qcow2_geometry *geometry, uint64_
 	return q2_div_ceil_u64(clusters, geometry->l2_entries);
 }
 
+/*
+ * The place of the L1 table is judged like that of the active image's. Its size has to suffice for
+ * the disk as it was; if the entry does not say how large that was, any size will do.
+ */
 static void rule_l1(const struct context *c)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(c->image);
@@ -67,14 +72,15 @@ static void rule_l1(const struct context *c)
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
 		complain(c, finding, "l1_size");
 	}
-	if (s->l1_size > QEMU_L1_ENTRIES) {
+	if (s->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_LARGE;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_L1_ENTRIES;
+		finding.expected = QCOW2_LIMIT_QEMU_L1_ENTRIES;
 		complain(c, finding, "l1_size");
 	}
 }
 
+/* Version 3 demands vm_state_size and disk_size; more extra data is for later versions. */
 static void rule_extra(const struct context *c)
 {
 	const struct qcow2_snapshot_header *s = &c->snapshot->header;
@@ -82,29 +88,31 @@ static void rule_extra(const struct context *c)
 				     .has_found = true,
 				     .found = s->extra_data_size};
 
-	if (qcow2_image_header(c->image)->version >= 3 && s->extra_data_size < V3_EXTRA_BYTES) {
+	if (qcow2_image_header(c->image)->version >= 3 &&
+	    s->extra_data_size < QCOW2_LIMIT_SNAPSHOT_EXTRA_BYTES_MIN) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_SHORT;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
-		finding.expected = V3_EXTRA_BYTES;
+		finding.expected = QCOW2_LIMIT_SNAPSHOT_EXTRA_BYTES_MIN;
 		complain(c, finding, "extra_data_size");
 	}
-	if (s->extra_data_size > QEMU_EXTRA_BYTES) {
+	if (s->extra_data_size > QCOW2_LIMIT_QEMU_SNAPSHOT_EXTRA_BYTES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_EXTRA_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = QEMU_EXTRA_BYTES;
+		finding.expected = QCOW2_LIMIT_QEMU_SNAPSHOT_EXTRA_BYTES;
 		complain(c, finding, "extra_data_size");
 	}
-	if (s->date_nsec >= 1000000000)
+	if (s->date_nsec > QCOW2_LIMIT_DATE_NSEC_MAX)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_DATE_NSEC,
 					     .offset_bytes = AT(date_nsec),
 					     .has_found = true,
 					     .found = s->date_nsec,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = 999999999},
+					     .expected = QCOW2_LIMIT_DATE_NSEC_MAX},
 			 "date_nsec");
 }
 
+/* Behind the fixed part come extra data, ID and name. IDs tell snapshots apart, names need not. */
 static void rule_names(const struct context *c, struct q2_names_seen *seen)
 {
 	const struct qcow2_snapshot *snapshot = c->snapshot;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of single L1, L2 and refcount table entries. Refcounts themselves are not looked at. */
+/*
+ * The rules of single entries of L1, L2, refcount and bitmap tables. Refcounts themselves are not
+ * looked at.
+ */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "rules/rules.h"
 
@@ -12,6 +16,7 @@ struct context {
 	uint64_t entry;
 };
 
+/* A finding without a value of its own is about the entry as a whole. */
 static void complain(const struct context *c, struct q2_finding finding)
 {
 	finding.offset_bytes = c->place->offset_bytes;
@@ -28,7 +33,10 @@ static void complain_if(const struct context *c, bool wrong, enum qcow2_problem_
 		complain(c, (struct q2_finding){.id = id});
 }
 
-/* Where an entry points: aligned, and inside the file. */
+/*
+ * Where an entry points: aligned, and inside the file. The last cluster may be cut by the end of
+ * the file, so that only the start counts. Offset 0 means that there is nothing to point at.
+ */
 static void rule_place(const struct context *c, uint64_t offset, enum qcow2_problem_id unaligned,
 		       enum qcow2_problem_id beyond)
 {
@@ -67,6 +75,20 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 		   QCOW2_PROBLEM_REFBLOCK_UNALIGNED, QCOW2_PROBLEM_REFBLOCK_BEYOND_END);
 }
 
+void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
+				 const struct q2_entry_place *place, uint64_t entry,
+				 const struct q2_reporter *reporter)
+{
+	struct context c = {geometry, place, reporter, entry};
+
+	complain_if(&c, (entry & qcow2_bitmap_table_entry_reserved) != 0,
+		    QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED);
+	complain_if(&c, qcow2_bitmap_entry_classify(entry) == QCOW2_BITMAP_ENTRY_INVALID,
+		    QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES);
+	rule_place(&c, qcow2_bitmap_table_entry_decode(entry).offset,
+		   QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED, QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END);
+}
+
 static void rule_compressed(const struct context *c, uint64_t subclusters)
 {
 	const struct qcow2_l2_compressed fields =
@@ -76,7 +98,8 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 	uint64_t offset = extent.offset_bytes, end = offset + extent.length_bytes;
 
 	complain_if(c, fields.copied != 0, QCOW2_PROBLEM_COMPRESSED_COPIED);
-	complain_if(c, offset >> 56 != 0, QCOW2_PROBLEM_COMPRESSED_OFFSET);
+	complain_if(c, offset >> QCOW2_LIMIT_HOST_OFFSET_BITS != 0,
+		    QCOW2_PROBLEM_COMPRESSED_OFFSET);
 	complain_if(c, c->geometry->data_file, QCOW2_PROBLEM_COMPRESSED_DATA_FILE);
 	complain_if(c, subclusters != 0, QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED);
 	/* The last sectors may be cut; a cluster or more of them may not. */
@@ -89,6 +112,10 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 						.expected = c->geometry->file_size_bytes});
 }
 
+/*
+ * A subcluster is allocated, or reads as zeros, or neither: not both ("Extended L2 Entries"). Only
+ * a cluster that has a place in the file can have allocated ones.
+ */
 static void rule_subclusters(const struct context *c, uint64_t subclusters)
 {
 	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(subclusters);
@@ -99,6 +126,10 @@ static void rule_subclusters(const struct context *c, uint64_t subclusters)
 		    QCOW2_PROBLEM_SUBCLUSTER_WITHOUT_OFFSET);
 }
 
+/*
+ * In an external data file, a guest cluster lies at its guest offset or nowhere. Offset 0 is the
+ * first cluster of the data file if the copied flag is set, and no cluster if it is not.
+ */
 static void rule_data_file(const struct context *c, uint64_t offset)
 {
 	if (qcow2_l2_has_offset(c->entry, true) && offset != c->place->guest_byte)

@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/error.h"
 
-#define L1_MOST_ENTRIES (UINT64_C(1) << 22)
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
 /* The image as it is, and as it would be. */
@@ -100,7 +100,7 @@ static int compare_l1(struct guest *g)
 	uint64_t then_there = qcow2_table_begin(g->l1_then, then->l1_table_offset, then->l1_size);
 
 	/* No program opens an image with a larger L1 table; a hostile image may claim any size. */
-	if (there > L1_MOST_ENTRIES)
+	if (there > QCOW2_LIMIT_QEMU_L1_ENTRIES)
 		return refuse_mapping(g, now->l1_table_offset);
 	for (uint64_t i = 0; i < there; i++) {
 		uint64_t a, b;

@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/bitset.h"
 #include "base/bytes.h"
+#include "base/ones.h"
 #include "rules/bitmap_tail.h"
 #include "walk/internal.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vectors, bitsets, the counting of ones, SipHash and the set of names, with their caps.
+ * Vectors, the counting of ones, SipHash and the set of names, with their caps.
  */
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/hash.h"
+#include "base/ones.h"
 #include "base/vector.h"
 
 #include <setjmp.h>
@@ -95,47 +95,6 @@ static void vector_without_room(void **state)
 	q2_vector_release(&vector);
 }
 
-static void bitset_members(void **state)
-{
-	static const uint64_t members[] = {0, 63, 64, 129, 199};
-	struct q2_bitset set;
-	uint64_t at = 0;
-
-	(void)state;
-	assert_true(q2_bitset_init(&set, 200));
-	assert_int_equal(q2_bitset_next(&set, 0), 200);
-	for (int i = 0; i < 5; i++)
-		q2_bitset_add(&set, members[i]);
-	q2_bitset_add(&set, 130);
-	q2_bitset_remove(&set, 130);
-	assert_int_equal(q2_bitset_count(&set), 5);
-	for (int i = 0; i < 5; i++) {
-		at = q2_bitset_next(&set, at);
-		assert_int_equal(at++, members[i]);
-	}
-	assert_int_equal(q2_bitset_next(&set, at), 200);
-	assert_int_equal(q2_bitset_next(&set, UINT64_MAX), 200);
-	assert_true(q2_bitset_has(&set, 129));
-	assert_false(q2_bitset_has(&set, 130));
-	q2_bitset_release(&set);
-}
-
-static void bitset_sizes(void **state)
-{
-	struct q2_bitset set;
-
-	(void)state;
-	assert_true(q2_bitset_init(&set, 0));
-	assert_int_equal(q2_bitset_next(&set, 0), 0);
-	assert_int_equal(q2_bitset_count(&set), 0);
-	q2_bitset_release(&set);
-	assert_true(q2_bitset_init(&set, 64));
-	q2_bitset_add(&set, 5);
-	assert_int_equal(q2_bitset_next(&set, 6), 64);
-	q2_bitset_release(&set);
-	q2_bitset_release(&set);
-}
-
 /* Bit by bit, to compare with. */
 static uint64_t count_slowly(const uint8_t *bytes, size_t size)
 {
@@ -216,8 +175,6 @@ int main(void)
 		cmocka_unit_test(vector_grows_to_its_cap),
 		cmocka_unit_test(vector_of_bytes),
 		cmocka_unit_test(vector_without_room),
-		cmocka_unit_test(bitset_members),
-		cmocka_unit_test(bitset_sizes),
 		cmocka_unit_test(ones_of_every_length),
 		cmocka_unit_test(hash_of_the_published_vectors),
 		cmocka_unit_test(name_set_finds_the_first),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What is known of host clusters: marks, weights, conflicts, merging, limits; classes of refcounts.
  */
+#include <qcow2/entry.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -52,16 +53,16 @@ int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularit
 {
 	uint64_t needed;
 
-	if (granularity_bits < QCOW2_BITMAP_GRANULARITY_MIN ||
-	    granularity_bits > QCOW2_BITMAP_GRANULARITY_MAX)
+	if (granularity_bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN ||
+	    granularity_bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the granularity is not from 512 bytes to 2 GiB");
 	needed = qcow2_bitmap_table_entries_needed(editor->geometry, granularity_bits);
 	if (needed == 0)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the disk has no bytes: there is nothing to track");
-	if (needed > QCOW2_BITMAP_TABLE_MOST ||
-	    needed > QCOW2_BITMAP_DATA_MOST_BYTES >> editor->geometry->cluster_bits)
+	if (needed > QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES ||
+	    needed > (uint64_t)QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> editor->geometry->cluster_bits)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "a granularity of %" PRIu64 " bytes is too fine for a disk of "
 			       "%" PRIu64 ": the bitmap would be over 512 MiB",

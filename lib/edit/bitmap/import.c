@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include <qcow2/bitmap_file.h>
+#include <qcow2/limits.h>
 
-#include "base/bitset.h"
+#include "base/ones.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap/bits.h"
@@ -18,7 +19,8 @@ static int fail_size(const struct qcow2_bitmap_editor *editor, uint64_t size, ui
 	uint64_t disk = editor->geometry->virtual_size_bytes;
 	unsigned first = 0, last = 0;
 
-	for (unsigned g = QCOW2_BITMAP_GRANULARITY_MIN; g <= QCOW2_BITMAP_GRANULARITY_MAX; g++) {
+	for (unsigned g = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	     g <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; g++) {
 		if (q2_div_ceil_u64(qcow2_bitmap_file_bits(disk, g), 8) != size)
 			continue;
 		first = first ? first : g;
@@ -88,8 +90,9 @@ static int check_file(const struct qcow2_bitmap_editor *editor, struct qcow2_byt
 	unsigned granularity_bits;
 	size_t at = 0;
 
-	if (qcow2_bitmap_file_bits(disk, QCOW2_BITMAP_GRANULARITY_MIN) !=
-	    qcow2_bitmap_file_bits(file->disk_size_bytes, QCOW2_BITMAP_GRANULARITY_MIN))
+	if (qcow2_bitmap_file_bits(disk, QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN) !=
+	    qcow2_bitmap_file_bits(file->disk_size_bytes,
+				   QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the export is of a disk of %" PRIu64 " bytes, and this one has "
 			       "%" PRIu64,

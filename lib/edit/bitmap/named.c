@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/bitmap/bits.h"
@@ -104,10 +106,10 @@ int q2_verb_check_new_name(const struct qcow2_bitmap_editor *editor, struct qcow
 {
 	size_t at = 0;
 
-	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST)
+	if (name.size == 0 || name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the name is %zu bytes long: 1 to %d are allowed", name.size,
-			       QCOW2_BITMAP_NAME_MOST);
+			       QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES);
 	if (q2_verb_count(editor, name, &at) > 0)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "there is a bitmap of that name already");
@@ -128,9 +130,9 @@ int q2_verb_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, uin
 	bits = (unsigned)__builtin_ctzll(granularity);
 	if (q2_verb_check_new_name(editor, name, err) || q2_bitmap_fits(editor, bits, err))
 		return -1;
-	if (editor->count >= QCOW2_BITMAPS_MOST)
+	if (editor->count >= QCOW2_LIMIT_QEMU_BITMAPS)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-			       "there are %d bitmaps already", QCOW2_BITMAPS_MOST);
+			       "there are %d bitmaps already", QCOW2_LIMIT_QEMU_BITMAPS);
 	bitmap = q2_bitmap_editor_append(editor, name);
 	if (!bitmap)
 		return q2_fail_memory(err);

@@ -7,6 +7,8 @@
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
 
+#define HEADER_AT(field) offsetof(struct qcow2_header, field)
+
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -43,10 +45,11 @@ int q2_bitmap_editor_new(struct qcow2_plan *plan, struct qcow2_bitmap_editor **o
 	editor->unread_entries = (qcow2_source_allocated_bytes(editor->view) + SLACK_BYTES) / 8;
 	editor->geometry = qcow2_image_geometry(editor->image);
 	if (!editor->geometry)
-		q2_fail(err, QCOW2_ERROR_BROKEN, 20,
+		q2_fail(err, QCOW2_ERROR_BROKEN, HEADER_AT(cluster_bits),
 			"the header's cluster_bits or refcount_order make no sense");
 	else if (qcow2_image_header(editor->image)->version < 3)
-		q2_fail(err, QCOW2_ERROR_ARGUMENT, 4, "images of version 2 have no bitmaps");
+		q2_fail(err, QCOW2_ERROR_ARGUMENT, HEADER_AT(version),
+			"images of version 2 have no bitmaps");
 	else {
 		*out = editor;
 		return 0;
@@ -95,7 +98,7 @@ int qcow2_bitmap_editor_open(struct qcow2_plan *plan, struct qcow2_bitmap_editor
 		return 0;
 	}
 	if (!(qcow2_image_header(editor->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
-		failed = q2_fail(err, QCOW2_ERROR_BROKEN, 88,
+		failed = q2_fail(err, QCOW2_ERROR_BROKEN, HEADER_AT(autoclear_features),
 				 "the bitmaps bit is not set: all bitmaps are stale ('qcow2 "
 				 "bitmap repair' drops them, or makes them all dirty)");
 	} else {

@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
+
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "edit/area.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/clean.h"
@@ -171,9 +173,9 @@ static int write_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error 
 
 static int give_up_directory(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
-	uint64_t size = editor->directory_size < QCOW2_BITMAP_DIRECTORY_MOST
+	uint64_t size = editor->directory_size < QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES
 				? editor->directory_size
-				: QCOW2_BITMAP_DIRECTORY_MOST;
+				: QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES;
 
 	return editor->has_extension
 		       ? q2_give_up_clusters(editor, editor->directory_offset, size, err)
@@ -284,10 +286,10 @@ static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *er
 			return -1;
 		needs->directory_bytes += q2_edited_entry_size(bitmap);
 	}
-	if (needs->directory_bytes > QCOW2_BITMAP_DIRECTORY_MOST)
+	if (needs->directory_bytes > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the bitmap directory would be over %" PRIu64 " bytes",
-			       QCOW2_BITMAP_DIRECTORY_MOST);
+			       (uint64_t)QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES);
 	needs->directory_clusters =
 		q2_div_ceil_u64(needs->directory_bytes, editor->geometry->cluster_size_bytes);
 	needs->clusters += needs->directory_clusters;

@@ -2,8 +2,11 @@
 /* Changes bitmaps by name. See bitmap_edit.h. */
 #include <string.h>
 
+#include <qcow2/limits.h>
+
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -71,7 +72,9 @@ static uint64_t byte_of(const struct comparison *c, uint64_t bit)
 {
 	unsigned bits = c->before->entry.granularity_bits;
 
-	return bits > 63 || bit > UINT64_MAX >> bits ? UINT64_MAX : bit << bits;
+	return bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX || bit > UINT64_MAX >> bits
+		       ? UINT64_MAX
+		       : bit << bits;
 }
 
 /*

@@ -5,6 +5,8 @@
  */
 #include "edit/bitmap_repair/mend.h"
 
+#include <qcow2/limits.h>
+
 #include <string.h>
 
 #include "base/alloc.h"
@@ -56,11 +58,11 @@ static struct q2_edited_bitmap *last_of(const struct q2_bitmap_repair_run *r)
  */
 static unsigned granularity_from(const struct q2_bitmap_repair_run *r, unsigned bits)
 {
-	if (bits < QCOW2_BITMAP_GRANULARITY_MIN)
-		bits = QCOW2_BITMAP_GRANULARITY_MIN;
-	if (bits > QCOW2_BITMAP_GRANULARITY_MAX)
-		bits = QCOW2_BITMAP_GRANULARITY_MAX;
-	for (; bits <= QCOW2_BITMAP_GRANULARITY_MAX; bits++)
+	if (bits < QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN)
+		bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	if (bits > QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX)
+		bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX;
+	for (; bits <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; bits++)
 		if (q2_bitmap_fits(r->editor, bits, NULL) == 0)
 			return bits;
 	return 64;
@@ -187,7 +189,7 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 	uint64_t before = 0, granule = UINT64_C(1) << (bits & 63), set = 0, counted = 0;
 	int more = -1;
 
-	if (bits > 63 || !may_read(r, &old) ||
+	if (bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX || !may_read(r, &old) ||
 	    qcow2_dirty_extents_open(r->editor->image, &old, false, &extents, r->err))
 		return false;
 	e->entry.granularity_bits = (uint8_t)bits;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
@@ -25,7 +26,7 @@ static int add_name(struct q2_name_set *set, const struct q2_hash_key *key, stru
 	uint64_t earlier = Q2_NAME_SET_NEW;
 
 	/* QEMU reads a name up to a NUL, and then finds that the directory's size is wrong. */
-	if (name.size == 0 || name.size > QCOW2_BITMAP_NAME_MOST ||
+	if (name.size == 0 || name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES ||
 	    memchr(name.data, '\0', name.size))
 		return 0;
 	if (q2_name_set_insert(set, q2_hash(key, name), 0, &earlier) != QCOW2_ERROR_NONE)
@@ -38,7 +39,7 @@ static int rename_one(struct q2_bitmap_repair_run *r, size_t at, struct q2_name_
 		      const struct q2_hash_key *key)
 {
 	struct q2_edited_bitmap *e = r->editor->bitmaps[at];
-	char text[QCOW2_BITMAP_NAME_MOST + 64], number[48];
+	char text[QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES + 64], number[48];
 	size_t kept = strnlen((const char *)e->name, e->entry.name_size);
 
 	for (unsigned attempt = 0; attempt < 1000; attempt++) {
@@ -53,8 +54,8 @@ static int rename_one(struct q2_bitmap_repair_run *r, size_t at, struct q2_name_
 			memcpy(text, "bitmap", 6);
 			kept = 6;
 		} else if (attempt == 0) {
-			if (kept > QCOW2_BITMAP_NAME_MOST - sizeof(number))
-				kept = QCOW2_BITMAP_NAME_MOST - sizeof(number);
+			if (kept > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES - sizeof(number))
+				kept = QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES - sizeof(number);
 			/* Do not cut a UTF-8 character. */
 			while (kept > 0 && kept < e->entry.name_size &&
 			       (e->name[kept] & 0xc0) == 0x80)
@@ -111,7 +112,7 @@ static enum qcow2_problem_id why_not(struct qcow2_bytes name)
 {
 	if (name.size == 0)
 		return QCOW2_PROBLEM_BITMAP_NAME_EMPTY;
-	if (name.size > QCOW2_BITMAP_NAME_MOST)
+	if (name.size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES)
 		return QCOW2_PROBLEM_BITMAP_NAME_QEMU;
 	if (memchr(name.data, '\0', name.size))
 		return QCOW2_PROBLEM_BITMAP_NAME_TEXT;

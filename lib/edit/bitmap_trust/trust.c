@@ -6,6 +6,7 @@
 
 #include <qcow2/bitmap_edit.h>
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -50,7 +51,7 @@ static enum qcow2_problem_id judge_whole(const struct qcow2_image *image,
 		return QCOW2_PROBLEM_BITMAP_ENTRY_CUT;
 	if (e->type != 1)
 		return QCOW2_PROBLEM_BITMAP_TYPE;
-	if (e->granularity_bits > 63)
+	if (e->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return QCOW2_PROBLEM_BITMAP_GRANULARITY;
 	if (e->bitmap_table_offset == 0 ||
 	    e->bitmap_table_offset % geometry->cluster_size_bytes != 0)
@@ -76,7 +77,7 @@ static uint64_t bytes_of_entry(const struct qcow2_geometry *geometry, unsigned g
 			       uint64_t index)
 {
 	uint64_t cluster = geometry->cluster_size_bytes;
-	uint64_t all = granularity_bits > 63
+	uint64_t all = granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
 			       ? 0
 			       : q2_div_ceil_u64(q2_div_ceil_u64(q2_tracked_bytes(geometry),
 								 UINT64_C(1) << granularity_bits),
@@ -142,8 +143,8 @@ static uint64_t skip_hole(const struct gathering *g, uint64_t table, uint64_t in
 /* Whether a bitmap of some granularity has a table of so many entries. */
 static bool is_possible(const struct qcow2_geometry *geometry, uint64_t entries)
 {
-	for (unsigned bits = QCOW2_BITMAP_GRANULARITY_MIN; bits <= QCOW2_BITMAP_GRANULARITY_MAX;
-	     bits++)
+	for (unsigned bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;
+	     bits <= QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX; bits++)
 		if (qcow2_bitmap_table_entries_needed(geometry, bits) == entries)
 			return true;
 	return false;
@@ -157,7 +158,7 @@ static bool is_possible(const struct qcow2_geometry *geometry, uint64_t entries)
 static uint64_t entries_in_use(const struct qcow2_geometry *geometry,
 			       const struct qcow2_bitmap_dir_entry *e)
 {
-	uint64_t most = QCOW2_BITMAP_DATA_MOST_BYTES >> geometry->cluster_bits, needed = 0;
+	uint64_t most = QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES >> geometry->cluster_bits, needed = 0;
 
 	if (e->granularity_bits <= 63)
 		needed = qcow2_bitmap_table_entries_needed(geometry, e->granularity_bits);

@@ -4,11 +4,12 @@
  * counts their bits while they are warm. Holes are zeros and are not read.
  */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include "base/alloc.h"
-#include "base/bitset.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "image/internal.h"
 
 #define PIECE_BYTES (256 * 1024)
@@ -31,7 +32,7 @@ uint64_t qcow2_bitmap_table_entries_needed(const struct qcow2_geometry *geometry
 {
 	uint64_t bits;
 
-	if (granularity_bits > 63)
+	if (granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return 0;
 	bits = q2_div_ceil_u64(q2_tracked_bytes(geometry), UINT64_C(1) << granularity_bits);
 	return q2_div_ceil_u64(q2_div_ceil_u64(bits, 8), geometry->cluster_size_bytes);
@@ -185,7 +186,7 @@ int qcow2_bitmap_count(const struct qcow2_image *image, const struct qcow2_bitma
 	int result = -1;
 
 	*out = (struct qcow2_bitmap_totals){0};
-	if (!image->sane || entry->granularity_bits > 63)
+	if (!image->sane || entry->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			       "the cluster size or the granularity is not known");
 	out->bits = q2_div_ceil_u64(q2_tracked_bytes(&image->geometry),

@@ -5,6 +5,7 @@
  * Bits are least significant first.
  */
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 #include <inttypes.h>
 #include <string.h>
@@ -224,7 +225,7 @@ int qcow2_dirty_extents_open(const struct qcow2_image *image,
 {
 	struct bitmap_extents *b;
 
-	if (!image->sane || entry->granularity_bits > 63)
+	if (!image->sane || entry->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			       "the cluster size or the granularity is not known");
 	b = q2_alloc(sizeof(*b));

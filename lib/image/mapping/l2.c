@@ -5,6 +5,7 @@
  */
 #include "base/bytes.h"
 #include "base/error.h"
+#include "format/l2_table.h"
 #include "image/mapping/mapping.h"
 
 /* The part of an L2 table that is in memory, from the entry of m->at on. */
@@ -17,12 +18,12 @@ struct piece {
 
 static uint64_t load_entry(const struct piece *p, uint64_t index)
 {
-	return q2_load_be64(p->bytes + index * p->entry_bytes);
+	return q2_l2_entry_at(p->bytes, index, p->entry_bytes);
 }
 
 static uint64_t load_subclusters(const struct piece *p, uint64_t index)
 {
-	return p->entry_bytes == 16 ? q2_load_be64(p->bytes + index * 16 + 8) : 0;
+	return q2_l2_subclusters_at(p->bytes, index, p->entry_bytes);
 }
 
 /* Whether all subclusters are of one kind. */

@@ -1,59 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Bitsets by 64-bit words, and the counting of ones, which bounds how fast bitmaps are summed up.
- */
-#include "base/bitset.h"
-
-#include "base/alloc.h"
+/* See ones.h. */
+#include "base/ones.h"
 
 #include <string.h>
-
-static uint64_t word_count(uint64_t bit_count)
-{
-	return bit_count / 64 + (bit_count % 64 != 0);
-}
-
-bool q2_bitset_init(struct q2_bitset *set, uint64_t bit_count)
-{
-	uint64_t words = word_count(bit_count);
-
-	*set = (struct q2_bitset){0};
-	if (words > SIZE_MAX / sizeof(uint64_t))
-		return false;
-	set->words = q2_alloc_array((size_t)words, sizeof(uint64_t));
-	if (!set->words)
-		return false;
-	set->bit_count = bit_count;
-	return true;
-}
-
-void q2_bitset_release(struct q2_bitset *set)
-{
-	q2_free(set->words);
-	*set = (struct q2_bitset){0};
-}
-
-uint64_t q2_bitset_next(const struct q2_bitset *set, uint64_t from)
-{
-	uint64_t index, word;
-
-	if (from >= set->bit_count)
-		return set->bit_count;
-	/* No bit from bit_count up is ever set, so that whole words can be looked at. */
-	index = from / 64;
-	word = set->words[index] & UINT64_MAX << (from % 64);
-	while (word == 0) {
-		if (++index == word_count(set->bit_count))
-			return set->bit_count;
-		word = set->words[index];
-	}
-	return index * 64 + (uint64_t)__builtin_ctzll(word);
-}
-
-uint64_t q2_bitset_count(const struct q2_bitset *set)
-{
-	return q2_count_ones(set->words, (size_t)word_count(set->bit_count) * sizeof(uint64_t));
-}
 
 /* Four counters, as one would make each addition wait for the one before. */
 static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t *bytes, size_t size)
