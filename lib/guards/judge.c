@@ -202,7 +202,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
 	/* A problem is not new if it is seen only because the clusters can be looked at now. */
-	if (!opened || (!verdict->opened_before && !trial->restored) ||
+	if (!opened || !trial->before ||
 	    (verdict->after.clusters_checked && !hearing->base.clusters_checked) ||
 	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
 		return 0;
