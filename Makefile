@@ -2,15 +2,17 @@
 # A thin door to Meson and to the test runner: everything here can also be called by hand.
 #
 #   make            release build in build/release
-#   make demo       show the dump of a small image with two bitmaps, and what else to try
+#   make check      under a minute: layout, unit tests by one compiler, some tests of each command
 #   make test       everything that has to hold; the last line is "N passed, N failed"
+#   make demo       show the dump of a small image with two bitmaps, and what else to try
 #   make lint       layout and house rules only
 #   make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each
 #   make bench      measure against qemu-img
 #   make install    install the release build (PREFIX, LIBDIR, DESTDIR)
 #   make clean      remove build/
 #
-# Missing packages are installed by scripts/deps; NODEPS=1 skips that.
+# `make demo` and `make test` install missing packages by scripts/deps; NODEPS=1 skips that. The others
+# say which packages are missing and install nothing.
 
 PREFIX ?= /usr/local
 # Not what Meson guesses: without dpkg-dev that is lib64, where Debian's linker does not look.
@@ -19,15 +21,17 @@ RELEASE = build/release
 RELEASE_OPTIONS = --buildtype=release -Db_ndebug=false --prefix=$(PREFIX) --libdir=$(LIBDIR)
 
 ifdef NODEPS
-deps = :
+install_deps = :
+need_deps = :
 else
-deps = scripts/deps
+install_deps = scripts/deps
+need_deps = scripts/deps --need
 endif
 
-.PHONY: all build demo test lint fuzz bench install clean help
+.PHONY: all build demo check test lint fuzz bench install clean help
 
 all:
-	@$(deps) build
+	@$(need_deps) build
 	@$(MAKE) --no-print-directory build
 
 build:
@@ -35,23 +39,27 @@ build:
 	@ninja -C $(RELEASE)
 
 demo:
-	@$(deps) build
+	@$(install_deps) build
 	@scripts/demo
 
+check:
+	@$(need_deps) build test
+	@tests/run quick
+
 test:
-	@$(deps) build test
+	@$(install_deps) build test
 	@tests/run
 
 lint:
-	@$(deps) build test
+	@$(need_deps) build test
 	@tests/run lint arrows
 
 fuzz:
-	@$(deps) build test
+	@$(need_deps) build test
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run fuzz
 
 bench:
-	@$(deps) build bench
+	@$(need_deps) build bench
 	@$(MAKE) --no-print-directory build
 	@bench/run
 

@@ -13,7 +13,7 @@ import sys
 FORGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "forge")
 sys.path.insert(0, FORGE)
 
-from forge import build_named, recipes  # noqa: E402
+from forgelib import build_named, recipes  # noqa: E402
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 OFFSET = 0x00fffffffffffe00

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* A request for nothing still has to give a pointer, or it would look like a failure. */
+/* A size of 0 has to give a pointer as well: NULL would look like a failure. */
 static size_t at_least_one(size_t size)
 {
 	return size ? size : 1;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Compilers turn each of these into one load and one swap. */
+/* Compilers make one load and one byte swap of each of these. */
 static inline uint32_t q2_load_be32(const void *bytes)
 {
 	const uint8_t *b = bytes;
@@ -25,7 +25,7 @@ static inline uint64_t q2_load_be64(const void *bytes)
 	return (uint64_t)q2_load_be32(b) << 32 | q2_load_be32(b + 4);
 }
 
-/* A big-endian number of 0 to 8 bytes; no bytes are the number 0. */
+/* Loads a big-endian number of 0 to 8 bytes. Without bytes it is 0. */
 static inline uint64_t q2_load_be(const uint8_t *bytes, unsigned width_bytes)
 {
 	uint64_t value = 0;

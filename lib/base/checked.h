@@ -35,7 +35,7 @@ static inline bool q2_is_power_of_two(uint64_t value)
 	return value != 0 && (value & (value - 1)) == 0;
 }
 
-/* The smallest multiple of power_of_two that is not below value. True on overflow. */
+/* Rounds value up to a multiple of power_of_two. True on overflow. */
 static inline bool q2_round_up_u64(uint64_t value, uint64_t power_of_two, uint64_t *out)
 {
 	assert(q2_is_power_of_two(power_of_two));
@@ -45,20 +45,20 @@ static inline bool q2_round_up_u64(uint64_t value, uint64_t power_of_two, uint64
 	return false;
 }
 
-/* value / divisor rounded up; cannot overflow. divisor is not 0. */
+/* Divides and rounds up. Cannot overflow. divisor is not 0. */
 static inline uint64_t q2_div_ceil_u64(uint64_t value, uint64_t divisor)
 {
 	assert(divisor != 0);
 	return value / divisor + (value % divisor != 0);
 }
 
-/* [offset, offset + length) lies within [0, size). An empty range at the end does. */
+/* Whether [offset, offset + length) is within [0, size). An empty range at the end is. */
 static inline bool q2_range_fits(uint64_t offset, uint64_t length, uint64_t size)
 {
 	return offset <= size && length <= size - offset;
 }
 
-/* [a, a + a_length) and [b, b + b_length) share a byte. Neither end needs to fit 64 bits. */
+/* Whether [a, a + a_length) and [b, b + b_length) share a byte. The ends may pass 64 bits. */
 static inline bool q2_ranges_overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length)
 {
 	if (a_length == 0 || b_length == 0)

@@ -9,7 +9,7 @@
 
 static bool is_zero(struct qcow2_bytes bytes)
 {
-	/* All are zero if the first is, and each one is what the one before it is. */
+	/* All bytes are zero if the first is, and if each byte equals the one before it. */
 	return bytes.size == 0 ||
 	       (bytes.data[0] == 0 && memcmp(bytes.data, bytes.data + 1, bytes.size - 1) == 0);
 }

@@ -44,7 +44,7 @@ const char *qcow2_error_name(enum qcow2_error_code code)
 	return "unknown";
 }
 
-/* Copies draft to text, one '?' for each character or byte that is not safe to print. */
+/* Copies draft to text, with '?' for each character or byte that is not safe to print. */
 static void copy_safely(char *text, size_t text_bytes, const char *draft)
 {
 	const uint8_t *from = (const uint8_t *)draft;
@@ -88,7 +88,7 @@ int q2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset
 
 	if (!err)
 		return -1;
-	/* A draft of its own, as the arguments may point into err->text. */
+	/* Formats into a draft, since the arguments may point into err->text. */
 	va_start(args, format);
 	(void)vsnprintf(draft, sizeof(draft), format, args);
 	va_end(args);
@@ -96,7 +96,7 @@ int q2_fail(struct qcow2_error *err, enum qcow2_error_code code, uint64_t offset
 	return -1;
 }
 
-/* glibc has a function that never shares a buffer; elsewhere strerror() gives constant text. */
+/* glibc has a thread safe function for it. Elsewhere strerror() returns constant text. */
 static const char *describe(int errnum)
 {
 #ifdef __GLIBC__

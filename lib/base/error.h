@@ -3,8 +3,8 @@
  * Fills struct qcow2_error. Every function returns -1, so that a caller may write
  * "return q2_fail(…)", and does nothing else if err is NULL.
  *
- * The text is made safe whatever goes into it: what is not printable UTF-8 becomes '?', and what is
- * too long is cut between two characters.
+ * The text is safe to print whatever goes into it. Bytes that are not printable UTF-8 become '?',
+ * and a text that is too long is cut between two characters.
  */
 #ifndef Q2_BASE_ERROR_H
 #define Q2_BASE_ERROR_H

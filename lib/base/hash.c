@@ -39,7 +39,7 @@ static void sip_rounds(uint64_t v[4], int rounds)
 	}
 }
 
-/* A little-endian number of up to 8 bytes, whatever the byte order of the machine. */
+/* Loads a little-endian number of up to 8 bytes on a machine of any byte order. */
 static uint64_t load_le(const uint8_t *bytes, size_t size)
 {
 	uint64_t value = 0;
@@ -81,8 +81,7 @@ uint64_t q2_hash(const struct q2_hash_key *key, struct qcow2_bytes bytes)
 
 void q2_hash_key_make(struct q2_hash_key *key)
 {
-	/* Only collisions that an image aims for matter; without randomness there is still a hash.
-	 */
+	/* Without randomness an image could aim for collisions, which cost time but no more. */
 	if (getrandom(key, sizeof(*key), GRND_NONBLOCK) < 0)
 		*key = (struct q2_hash_key){(uint64_t)(uintptr_t)key, 1};
 }
@@ -99,8 +98,9 @@ void q2_name_set_release(struct q2_name_set *set)
 }
 
 /*
- * The slot that holds hash, or the empty one where it belongs. There is always an empty one. What
- * an image chooses, such as offsets, would pile up if it were taken for a place as it is.
+ * Finds the slot that holds hash, or the empty one where it belongs. There is always an empty one.
+ * The number is hashed once more for its place, since numbers that an image chose, such as offsets,
+ * could all fall on neighbouring slots.
  */
 static struct q2_name_slot *find_slot(const struct q2_hash_key *key, struct q2_name_slot *slots,
 				      size_t slot_count, uint64_t hash)
@@ -113,7 +113,7 @@ static struct q2_name_slot *find_slot(const struct q2_hash_key *key, struct q2_n
 	return &slots[i];
 }
 
-/* Doubles the slots when one more would make them more than half full. */
+/* Doubles the slots if one more entry would make them more than half full. */
 static bool make_room(struct q2_name_set *set)
 {
 	size_t slot_count = set->slot_count ? set->slot_count * 2 : FIRST_SLOTS;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The one reader of numbers. See qcow2/number.h. */
+/* Reads the numbers that people write. See qcow2/number.h. */
 #include "base/number.h"
 
 #include <inttypes.h>
@@ -13,10 +13,10 @@
 /* 5^19 and any number of 19 digits fit 64 bits. */
 #define FRACTION_MOST 19
 
-/* What is wrong with a number. */
+/* The faults of a number. */
 enum fault { FINE, NONE, TOO_LARGE, UNCLEAR, NOT_WHOLE };
 
-/* A text that is read from its beginning. */
+/* The part of a text that has not been read. */
 struct cursor {
 	const char *at, *end;
 };
@@ -34,7 +34,7 @@ static unsigned digit(const struct cursor *cursor)
 	return NO_DIGIT;
 }
 
-/* Takes 0x, 0o and 0b. */
+/* Takes a prefix 0x, 0o or 0b. Returns the base. */
 static unsigned take_base(struct cursor *cursor)
 {
 	unsigned base;
@@ -58,7 +58,7 @@ static unsigned take_base(struct cursor *cursor)
 	return base;
 }
 
-/* Takes digits. An overflow is noted, and the rest of them taken all the same. */
+/* Takes digits. After an overflow it takes the rest of them all the same. */
 static enum fault take_digits(struct cursor *cursor, unsigned base, uint64_t *value)
 {
 	enum fault fault = FINE;
@@ -73,7 +73,7 @@ static enum fault take_digits(struct cursor *cursor, unsigned base, uint64_t *va
 	return fault;
 }
 
-/* The digits behind a point; zeros at their end mean nothing. */
+/* Takes the digits behind a point, and drops zeros at their end. */
 static struct cursor take_fraction(struct cursor *cursor)
 {
 	struct cursor fraction = {cursor->at, cursor->at};
@@ -109,8 +109,8 @@ static enum fault take_unit(struct cursor *cursor, unsigned *shift)
 }
 
 /*
- * digits / 10^n of 2^shift. That is digits / 5^n * 2^(shift - n), and as 5 and 2 have no divisor in
- * common, both must come out even.
+ * Computes digits / 10^n * 2^shift for n digits, which has to be a whole number. It equals
+ * digits / 5^n * 2^(shift - n). 5 and 2 have no common divisor, so both factors have to be whole.
  */
 static enum fault scale_fraction(struct cursor digits, unsigned shift, uint64_t *value)
 {
@@ -139,7 +139,7 @@ static enum fault scale_fraction(struct cursor digits, unsigned shift, uint64_t 
 	return FINE;
 }
 
-/* Decimal digits, a fraction, a unit. */
+/* Reads decimal digits, a fraction and a unit. */
 static enum fault parse_decimal(struct cursor *cursor, uint64_t *value)
 {
 	struct cursor fraction = {cursor->at, cursor->at};

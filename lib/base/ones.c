@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* Four counters, as one would make each addition wait for the one before. */
+/* Uses four counters, since with one each addition would wait for the one before. */
 static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t *bytes, size_t size)
 {
 	uint64_t ones[4] = {0}, words[4];
@@ -15,7 +15,7 @@ static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t 
 			ones[i] += (uint64_t)__builtin_popcountll(words[i]);
 	}
 	if (size > 0) {
-		/* What is left is less than four words: count it with zeros behind. */
+		/* Less than four words are left. Fill them up with zeros. */
 		memset(words, 0, sizeof(words));
 		memcpy(words, bytes, size);
 		for (int i = 0; i < 4; i++)
@@ -25,7 +25,8 @@ static inline __attribute__((always_inline)) uint64_t count_words(const uint8_t 
 }
 
 #if defined(__x86_64__) && !defined(__POPCNT__)
-/* Not every x86-64 has the instruction, so it is looked for; without it this takes thrice as long.
+/*
+ * Not every x86-64 processor has the instruction. Without it, counting takes three times as long.
  */
 __attribute__((target("popcnt"))) static uint64_t count_popcnt(const uint8_t *bytes, size_t size)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The public face of utf8.h, and the one way in which text from an image is made fit for a line of
- * output.
+ * The public functions over utf8.h, and the one function that makes text from an image safe for a
+ * line of output.
  */
 #include <qcow2/text.h>
 
@@ -26,7 +26,7 @@ bool qcow2_text_is_printable(uint32_t codepoint)
 	return q2_codepoint_printable(codepoint);
 }
 
-/* A buffer that takes whole pieces until the first that does not fit. */
+/* A buffer that takes whole pieces, until one does not fit. */
 struct pieces {
 	char *buffer;
 	size_t size;

@@ -10,7 +10,7 @@ struct range {
 	uint32_t last;
 };
 
-/* Rising. Noncharacters at the end of each plane are found by arithmetic. */
+/* In rising order. The noncharacters at the end of each plane are computed instead. */
 static const struct range unsafe[] = {
 	{0x0000, 0x001f},       /* C0 */
 	{0x007f, 0x009f},       /* DEL, C1: a terminal may take U+009B for ESC [ */
@@ -33,7 +33,7 @@ static const struct range unsafe[] = {
 	{0x1bca0, 0x1bca3},     /* shorthand format controls */
 	{0x1d173, 0x1d17a},     /* beams and slurs, not shown */
 	{0xe0000, 0xe0fff},     /* tags, variation selectors */
-	{0x110000, UINT32_MAX}, /* nothing */
+	{0x110000, UINT32_MAX}, /* beyond Unicode */
 };
 
 bool q2_codepoint_printable(uint32_t codepoint)
@@ -47,8 +47,9 @@ bool q2_codepoint_printable(uint32_t codepoint)
 }
 
 /*
- * The length of the sequence that lead begins, 0 if it begins none, and the range that the second
- * byte must be in: that alone rules out overlong forms, surrogates and what is above U+10FFFF.
+ * Returns the length of the sequence that the byte `lead` begins, or 0 if it begins none. [*low,
+ * *high] is the range of the second byte, which alone rules out overlong forms, surrogates and what
+ * is above U+10FFFF.
  */
 static size_t sequence_length(uint8_t lead, uint8_t *low, uint8_t *high)
 {

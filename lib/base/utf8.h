@@ -8,10 +8,10 @@
 
 #include <qcow2/base.h>
 
-/* The replacement character, which stands for a byte that is not UTF-8. */
+/* The replacement character stands for a byte that is not UTF-8. */
 #define Q2_CODEPOINT_INVALID 0xfffd
 
-/* All of the bytes are well-formed UTF-8. No bytes are. NUL bytes are allowed. */
+/* Whether all of the bytes are well-formed UTF-8. True for no bytes. NUL bytes are allowed. */
 bool q2_utf8_valid(struct qcow2_bytes bytes);
 
 /*
@@ -22,8 +22,9 @@ bool q2_utf8_valid(struct qcow2_bytes bytes);
 size_t q2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid);
 
 /*
- * The code point is safe to show: not a control, not a line or paragraph separator, nothing
- * invisible or that changes the direction of the text, not a surrogate, noncharacter or tag.
+ * Whether a code point is safe to show. Not safe are controls, line and paragraph separators,
+ * characters that are invisible or change the direction of text, surrogates, noncharacters and
+ * tags.
  */
 bool q2_codepoint_printable(uint32_t codepoint);
 

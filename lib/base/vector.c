@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Growth of vectors: by doubling, never past the cap, never by more than what fits.
+ * Vectors grow by doubling, and never past their cap.
  */
 #include "base/vector.h"
 
@@ -17,7 +17,7 @@ void q2_vector_release(struct q2_vector *vector)
 	q2_vector_init(vector, vector->element_size, vector->max_count);
 }
 
-/* Makes room for need elements, which is at most max_count. */
+/* Makes room for `need` elements, at most max_count. */
 static bool grow(struct q2_vector *vector, size_t need)
 {
 	size_t capacity = vector->capacity ? vector->capacity : FIRST_CAPACITY;

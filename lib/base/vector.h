@@ -17,18 +17,18 @@ struct q2_vector {
 	size_t element_size;
 };
 
-/* Allocates nothing; q2_vector_release() on a vector just initialised is fine. */
+/* Prepares a vector. Allocates nothing, so that q2_vector_release() may follow at once. */
 static inline void q2_vector_init(struct q2_vector *vector, size_t element_size, size_t max_count)
 {
 	*vector = (struct q2_vector){.element_size = element_size, .max_count = max_count};
 }
 
-/* Frees the elements; the vector may be used again, with the same cap. */
+/* Frees the elements. The vector may be used again, with the same cap. */
 void q2_vector_release(struct q2_vector *vector);
 
 /*
- * Copies count elements to the end; elements NULL appends zeros. Returns QCOW2_ERROR_NONE, or with
- * the vector unchanged QCOW2_ERROR_LIMIT (the cap) or QCOW2_ERROR_MEMORY.
+ * Appends copies of count elements, or zeros if elements is NULL. Returns QCOW2_ERROR_NONE; or,
+ * with the vector unchanged, QCOW2_ERROR_LIMIT (the cap) or QCOW2_ERROR_MEMORY.
  */
 enum qcow2_error_code q2_vector_append(struct q2_vector *vector, const void *elements,
 				       size_t count);
@@ -39,13 +39,13 @@ static inline enum qcow2_error_code q2_vector_push(struct q2_vector *vector, con
 	return q2_vector_append(vector, element, 1);
 }
 
-/* The element at index, or NULL past the end. */
+/* Returns the element at index, or NULL past the end. */
 static inline void *q2_vector_at(const struct q2_vector *vector, size_t index)
 {
 	return index < vector->count ? vector->data + index * vector->element_size : NULL;
 }
 
-/* Forgets all elements and keeps the memory. */
+/* Removes all elements. Keeps the memory for new ones. */
 static inline void q2_vector_clear(struct q2_vector *vector)
 {
 	vector->count = 0;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * "Header", raw external data: the data file alone has to read like the image, so that every guest
- * cluster must be mapped, or read as zeros, which QEMU then writes to the data file, too. Runs of
- * clusters that are neither are reported as one.
+ * "Header", raw external data: the data file alone has to read like the image. So every guest
+ * cluster has to be mapped, or to read as zeros, which QEMU then writes to the data file as well.
+ * Runs of clusters that are neither are reported as one.
  *
  * Subclusters of a mapped cluster need not be allocated: QEMU makes a new image so, and the data
  * file with zeros in it, which is what the guest reads.
  */
 #include "check/stages.h"
-#include "format/l2_table.h"
 
-/* The run of unmapped clusters that goes on where it ended, across tables. */
+#include <qcow2/mapping.h>
+
+/* The run of unmapped clusters that is being followed. */
 struct run {
 	struct q2_check *check;
 	uint64_t start, end; /* guest bytes; empty if equal */
@@ -33,85 +34,79 @@ static void report_run(struct run *run)
 			  "l1/%llu", (unsigned long long)(run->start / per_table));
 }
 
-/* Notes that [start, end) is not mapped. */
-static void unmapped(struct run *run, uint64_t start, uint64_t end)
+/*
+ * Whether nothing maps an extent. A cluster without a place is unmapped as a whole, even if some of
+ * its subclusters are zero: the data file has nothing to show for the others.
+ */
+static bool is_unmapped(const struct qcow2_mapping_extent *extent)
 {
-	uint64_t size = run->check->geometry->virtual_size_bytes;
+	if (extent->kind == QCOW2_L2_INVALID)
+		return extent->problem == QCOW2_PROBLEM_L2_TABLE_BEYOND_END ||
+		       extent->problem == QCOW2_PROBLEM_SUBCLUSTER_WITHOUT_OFFSET;
+	return extent->kind == QCOW2_L2_UNALLOCATED && extent->host.byte == QCOW2_NO_OFFSET;
+}
 
-	if (end > size)
-		end = size;
-	if (start >= end)
-		return;
-	if (start != run->end) {
+/* Adds the clusters of an unmapped extent to the run, or starts another one. */
+static void add(struct run *run, const struct qcow2_mapping_extent *extent)
+{
+	const struct qcow2_geometry *geometry = run->check->geometry;
+	const uint64_t within = geometry->cluster_size_bytes - 1;
+	const uint64_t start = extent->start.byte & ~within;
+	uint64_t end = extent->start.byte + extent->length_bytes;
+
+	/* Up to the next cluster; but the end of the disk may be no start of one. */
+	if ((end & within) != 0 && geometry->virtual_size_bytes - end > within - (end & within))
+		end = (end | within) + 1;
+	else if ((end & within) != 0)
+		end = geometry->virtual_size_bytes;
+	if (start > run->end || run->start == run->end) {
 		report_run(run);
 		run->start = start;
 	}
 	run->end = end;
 }
 
-/* Whether an entry says of its cluster that it is in the data file, or that all reads as zeros. */
-static bool is_promised(const struct qcow2_geometry *geometry, const uint8_t *bytes)
+static int follow(struct run *run, struct qcow2_mapping *mapping)
 {
-	uint64_t entry = q2_l2_entry_at(bytes, 0, geometry->l2_entry_bytes), subclusters;
+	const struct qcow2_mapping_extent *extent;
+	struct qcow2_error *err = run->check->err;
+	struct qcow2_error own;
+	int more;
 
-	if (qcow2_l2_has_offset(entry, true))
-		return true;
-	if (!geometry->extended_l2)
-		return (entry & QCOW2_ENTRY_MASK(l2_entry, zero)) != 0;
-	subclusters = q2_l2_subclusters_at(bytes, 0, geometry->l2_entry_bytes);
-	return qcow2_l2_subclusters_decode(subclusters).zeroes == UINT32_MAX;
+	if (!err)
+		err = &own;
+	while ((more = qcow2_mapping_next(mapping, &extent, err)) > 0)
+		if (is_unmapped(extent))
+			add(run, extent);
+	/* An image that leads to its L2 tables again and again has been told of by now. */
+	return more < 0 && err->code != QCOW2_ERROR_LIMIT ? -1 : 0;
 }
 
-static int visit_table(struct run *run, uint64_t index, uint64_t offset)
+/* The part of the disk that the L1 table covers: that it is too short is a problem of its own. */
+static uint64_t covered_bytes(const struct q2_check *check)
 {
-	struct q2_check *check = run->check;
 	const struct qcow2_geometry *geometry = check->geometry;
-	uint64_t size = 0;
+	const uint64_t per_table = geometry->l2_entries << geometry->cluster_bits;
 
-	/* A hostile image may lead to one table again and again; so much is looked at. */
-	if (check->claims_left < geometry->cluster_size_bytes)
-		return 0;
-	check->claims_left -= geometry->cluster_size_bytes;
-	if (offset < geometry->file_size_bytes &&
-	    q2_metadata_read_l2(&check->metadata, offset, &size))
-		return -1;
-	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
-		uint64_t guest = (index * geometry->l2_entries + i) << geometry->cluster_bits;
-
-		if (i * geometry->l2_entry_bytes >= size ||
-		    !is_promised(geometry, check->workers[0].buffer + i * geometry->l2_entry_bytes))
-			unmapped(run, guest, guest + geometry->cluster_size_bytes);
-	}
-	return 0;
+	if (check->header->l1_size >= geometry->l1_entries_needed)
+		return UINT64_MAX;
+	return check->header->l1_size * per_table;
 }
 
 int q2_check_raw(struct q2_check *check)
 {
-	const struct qcow2_geometry *geometry = check->geometry;
-	uint64_t per_table = geometry->l2_entries << geometry->cluster_bits, entries;
 	struct run run = {.check = check};
-	struct qcow2_table *table;
-	int result = 0;
+	struct qcow2_mapping *mapping;
+	int result;
 
-	if (!geometry->data_file ||
+	if (!check->geometry->data_file ||
 	    !(check->header->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW))
 		return 0;
-	if (qcow2_table_new(check->image, &table, check->err))
+	if (qcow2_mapping_open(check->image, &mapping, check->err))
 		return -1;
-	entries = qcow2_table_begin(table, check->header->l1_table_offset, check->header->l1_size);
-	for (uint64_t i = 0; i < entries && i < geometry->l1_entries_needed && result == 0; i++) {
-		uint64_t entry;
-
-		result = qcow2_table_entry(table, i, &entry, check->err);
-		if (result)
-			break;
-		entry &= QCOW2_ENTRY_MASK(l1_entry, offset);
-		if (entry)
-			result = visit_table(&run, i, entry);
-		else
-			unmapped(&run, i * per_table, (i + 1) * per_table);
-	}
+	qcow2_mapping_seek(mapping, (struct qcow2_guest){0}, covered_bytes(check));
+	result = follow(&run, mapping);
 	report_run(&run);
-	qcow2_table_free(table);
+	qcow2_mapping_close(mapping);
 	return result;
 }

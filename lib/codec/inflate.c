@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See inflate.h. libdeflate takes a whole buffer at once; zstd may have several frames. */
+/* See inflate.h. libdeflate inflates a whole buffer in one call; zstd may need several frames. */
 #include "codec/inflate.h"
 
 #include <libdeflate.h>
@@ -57,7 +57,7 @@ static bool inflate_zstd(struct q2_inflater *inflater, struct qcow2_bytes data, 
 		if (ZSTD_isError(left))
 			return false;
 		if (in.pos == in_before && out.pos == out_before)
-			return false; /* the data ends too early, or would give more */
+			return false; /* the data ends too early, or gives more than a cluster */
 	}
 	*used = in.pos;
 	return true;

@@ -7,15 +7,18 @@
 
 struct q2_inflater;
 
-/* For clusters of that size; zstd instead of deflate. NULL if memory is short. */
+/*
+ * Makes an inflater for clusters of cluster_size bytes, of zstd or else of deflate. NULL if memory
+ * is short.
+ */
 struct q2_inflater *q2_inflater_new(size_t cluster_size, bool zstd);
 
-/* NULL is fine. */
+/* Frees an inflater. NULL is fine. */
 void q2_inflater_free(struct q2_inflater *inflater);
 
 /*
- * Whether the data begins with what inflates to exactly one cluster; *used is then how many bytes
- * of it that took. What follows is not looked at: it may be the next cluster's.
+ * Whether the start of data inflates to exactly one cluster. *used is then how many bytes of data
+ * that took. The bytes after these are not looked at, as they may belong to the next cluster.
  */
 bool q2_inflate(struct q2_inflater *inflater, struct qcow2_bytes data, size_t *used);
 

@@ -15,7 +15,7 @@ void qcow2_extensions_begin(const struct qcow2_image *image, struct qcow2_extens
 		.image = image, .at_bytes = image->header.header_length, .end_bytes = end};
 }
 
-/* The part of size bytes at offset that lies before the area's end. */
+/* Views size bytes at host offset `offset`, cut where the extension area ends. */
 static struct qcow2_bytes within(const struct qcow2_extensions *it, uint64_t offset, uint64_t size)
 {
 	uint64_t left = offset < it->end_bytes ? it->end_bytes - offset : 0;

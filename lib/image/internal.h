@@ -9,21 +9,25 @@ struct qcow2_image {
 	struct qcow2_source *source;
 	struct qcow2_header header;
 	struct qcow2_geometry geometry;
-	bool sane; /* geometry may be used */
+	bool sane; /* the header's numbers allow a geometry, and it is filled */
 	uint8_t *first;
 	size_t first_size;
 };
 
-/* The file's end with its short last cluster filled up: what lies between reads as zeros. */
+/*
+ * Rounds the file's size up to whole clusters. A file may end within its last cluster, and QEMU
+ * reads the rest of that cluster as zeros, so tables may reach up to here.
+ */
 uint64_t q2_image_readable_end(const struct qcow2_image *image);
 
-/* Reads size bytes at offset; bytes past the end of the file are zeros. */
+/* Reads size bytes at host offset `offset`. Bytes past the end of the file are zeros. */
 int q2_image_read_padded(const struct qcow2_image *image, uint64_t offset, void *buffer,
 			 size_t size, struct qcow2_error *err);
 
 /*
- * A window onto [.., end) that slides forward: bytes asked for are there in one piece. It reads in
- * pieces, each byte once as long as offsets rise, and never past end.
+ * A window onto a range of the file. It slides forward over the range and shows any bytes that fit
+ * its buffer in one piece. It reads ahead, each byte once as long as offsets rise, and never past
+ * the end of the range.
  */
 struct q2_window {
 	const struct qcow2_image *image;
@@ -42,29 +46,34 @@ struct q2_window {
 bool q2_window_init(struct q2_window *window, const struct qcow2_image *image, size_t capacity);
 void q2_window_release(struct q2_window *window);
 
-/* Starts anew: the window may show [offset, end) now. */
+/* Points the window at the range [offset, end), and forgets what it has read. */
 void q2_window_begin(struct q2_window *window, uint64_t offset, uint64_t end);
 
 /*
- * Makes size bytes (at most the capacity) at offset visible; *view gets those that lie before end,
- * maybe fewer. Returns 0, or -1 with *err filled.
+ * Shows size bytes (at most the capacity) at host offset `offset` in *view, which is cut where the
+ * range ends. The view lives until the next call. Returns 0, or -1 with *err filled.
  */
 int q2_window_view(struct q2_window *window, uint64_t offset, size_t size, struct qcow2_bytes *view,
 		   struct qcow2_error *err);
 
-/* How much of a disk bitmaps track: QEMU's disks are whole sectors. */
+/*
+ * The bytes of a disk that bitmaps track. QEMU cuts its disks to whole sectors, and so do bitmaps.
+ */
 static inline uint64_t q2_tracked_bytes(const struct qcow2_geometry *geometry)
 {
 	return geometry->virtual_size_bytes & ~UINT64_C(511);
 }
 
 /*
- * Makes an iterator that has not moved go on behind what the extension says of the directory's size
- * and count, for a caller who knows where to stop.
+ * Lets an iterator that has not moved go past the size and the count of the bitmaps extension. A
+ * repair uses it to find entries that a damaged extension hides; it has to decide where to stop.
  */
 void q2_bitmaps_go_beyond(struct qcow2_bitmaps *bitmaps);
 
-/* Moves an iterator over zeros, eight at a time, but not behind so many bytes of the directory. */
+/*
+ * Skips zeros in steps of 8 bytes, the alignment of entries, as long as qcow2_bitmaps_used_bytes()
+ * does not exceed most_used_bytes.
+ */
 int q2_bitmaps_skip_zeros(struct qcow2_bitmaps *bitmaps, uint64_t most_used_bytes,
 			  struct qcow2_error *err);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens an image: tells ours from others, reads the first cluster, works out the geometry. */
+/*
+ * Opens an image: checks magic number and version, reads the first cluster, derives the geometry.
+ */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -73,7 +75,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* The first cluster, as far as the file has it; reuses what was read to identify. */
+/* Reads the first cluster as far as the file has it. The bytes at `start` were read already. */
 static int read_first(struct qcow2_image *image, const uint8_t *start, size_t start_size,
 		      struct qcow2_error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Iterates over the snapshot table through a window; memory does not depend on the image. */
+/* Iterates over the snapshot table through a window, in memory that no image can make grow. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,7 +15,9 @@ struct qcow2_snapshots {
 	uint64_t at; /* host offset of the next entry */
 	uint64_t next_index;
 	bool ended;
-	/* Of the entry that is looked at: the window may slide on. */
+	/*
+	 * Copies of parts of the current entry, since the window may slide on while the views live.
+	 */
 	uint8_t fixed[FIXED_BYTES];
 	uint8_t extra_data[EXTRA_SHOWN];
 };
@@ -46,7 +48,10 @@ int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots
 	return 0;
 }
 
-/* ID and name follow the extra data, which is shown up to a limit. */
+/*
+ * Fills the views of an entry whose fixed part is there. ID and name follow the extra data. If that
+ * is longer than what is shown, a copy of its start is shown and the window moves to the names.
+ */
 static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
 		      struct qcow2_error *err)
 {
@@ -59,7 +64,7 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 		return -1;
 	if (view.size < FIXED_BYTES + extra)
 		extra = view.size - FIXED_BYTES;
-	/* A field that is there in part only is not there. */
+	/* A field counts only if the extra data holds it whole. */
 	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra & ~(size_t)7);
 	if (h->extra_data_size <= EXTRA_SHOWN) {
 		if (q2_window_view(&snapshots->window, out->offset_bytes,
@@ -84,7 +89,7 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 	return 0;
 }
 
-/* Which of two fields holds, and what an absent one means. */
+/* Derives the values that depend on which fields the extra data reaches ("Snapshots"). */
 static void derive(const struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out)
 {
 	size_t extra = out->extra_data.size;
@@ -116,7 +121,7 @@ int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapsho
 	size = UINT64_C(40) + out->header.extra_data_size + out->header.id_str_size +
 	       out->header.name_size;
 	out->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
-	/* Padding after the last entry need not be in the file. */
+	/* The file may end before the padding of the last entry. */
 	out->cut = view.size < FIXED_BYTES || size > snapshots->window.end - snapshots->at;
 	snapshots->ended = out->cut;
 	if (view.size == FIXED_BYTES && view_entry(snapshots, out, err))

@@ -11,7 +11,7 @@ struct qcow2_table {
 	struct q2_window window;
 	const struct qcow2_image *image;
 	uint64_t offset;
-	uint64_t entries; /* that the file has */
+	uint64_t entries; /* of the table, as far as the file has it */
 };
 
 int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
@@ -33,7 +33,9 @@ uint64_t qcow2_table_begin(struct qcow2_table *table, uint64_t offset_bytes, uin
 	uint64_t end = table->image->sane ? q2_image_readable_end(table->image) : 0;
 	uint64_t there = offset_bytes < end ? (end - offset_bytes) / 8 : 0;
 
-	/* A table that starts past the file's own end is not there at all. */
+	/*
+	 * The zeros that fill up the last cluster belong to tables that start within the file only.
+	 */
 	if (offset_bytes >= qcow2_source_size_bytes(table->image->source))
 		there = 0;
 	table->offset = offset_bytes;
@@ -42,7 +44,7 @@ uint64_t qcow2_table_begin(struct qcow2_table *table, uint64_t offset_bytes, uin
 	return table->entries;
 }
 
-/* The bytes of one entry, or an error if the table does not reach there. */
+/* Views the 8 bytes of an entry. It is an error if the table does not reach there. */
 static int view_word(struct qcow2_table *table, uint64_t index, struct qcow2_bytes *view,
 		     struct qcow2_error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading past the short end of a file, and the window that slides over tables. */
+/* Reads past the short end of a file, and slides windows over tables. */
 #include <assert.h>
 #include <string.h>
 
@@ -49,7 +49,9 @@ void q2_window_begin(struct q2_window *window, uint64_t offset, uint64_t end)
 	window->end = end;
 }
 
-/* Keeps what is already there of [offset, ..) and fills the window up. */
+/*
+ * Moves the window to start at offset: keeps the bytes that it has from there on, reads the rest.
+ */
 static int slide(struct q2_window *window, uint64_t offset, struct qcow2_error *err)
 {
 	uint64_t want = window->end - offset;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The one place where the library opens files. A program may run with its standard input, output or
- * error closed; a file that got such a number would be written to by whatever the program prints.
+ * error closed. The next file that it opens would get that number, and what the program prints
+ * would be written into it. So no descriptor from here is 0, 1 or 2.
  */
 #include "source/source.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source over a regular file or a block device. Bytes come by pread(), never through
- * a mapping: a file that is cut short under us must be an error, not a signal.
+ * A source over a regular file or a block device. Bytes are read with pread(), never through a
+ * memory mapping: if somebody cuts the file short meanwhile, that has to be an error and not a
+ * signal.
  */
 #include "source/source.h"
 
@@ -44,8 +45,8 @@ static int file_read(const struct qcow2_source *source, uint64_t offset_bytes, u
 }
 
 /*
- * Seeking moves the descriptor's position, which nobody uses, so that threads do not disturb each
- * other.
+ * lseek() moves the descriptor's position. Nobody uses the position (pread() does not), so threads
+ * do not disturb each other.
  */
 static uint64_t file_hole_end(const struct qcow2_source *source, uint64_t offset_bytes)
 {
@@ -55,7 +56,7 @@ static uint64_t file_hole_end(const struct qcow2_source *source, uint64_t offset
 
 	if (data >= 0)
 		return (uint64_t)data < source->size_bytes ? (uint64_t)data : source->size_bytes;
-	/* ENXIO: no data up to the end. But of a file that became shorter nothing is known. */
+	/* ENXIO: only a hole follows, or the file became shorter, and then nothing is known. */
 	if (errno == ENXIO && fstat(source->fd, &st) == 0 && st.st_size >= 0 &&
 	    (uint64_t)st.st_size >= source->size_bytes)
 		return source->size_bytes;
@@ -71,7 +72,7 @@ static void file_close(struct qcow2_source *source)
 	(void)close(source->fd);
 }
 
-/* As far as it got, the error is told: the caller knows that it may be partly done. */
+/* Writes all of the bytes. After an error some of them may be written, as the caller knows. */
 static int file_write(struct qcow2_source *source, uint64_t offset_bytes, const uint8_t *bytes,
 		      size_t size)
 {
@@ -90,7 +91,7 @@ static int file_write(struct qcow2_source *source, uint64_t offset_bytes, const 
 	return 0;
 }
 
-/* What is past all that was written here is not ours to cut off. */
+/* Refuses if the file is longer than it was made here: somebody else has written what is there. */
 static int file_resize(struct qcow2_source *source, uint64_t size_bytes)
 {
 	struct stat st;
@@ -131,7 +132,7 @@ static const struct q2_source_backend file_edit_backend = {
 	.sync = file_sync,
 };
 
-/* A device's holes are not known, and its size does not change. */
+/* The holes of a device are not known, and its size is fixed. */
 static const struct q2_source_backend device_backend = {
 	.read = file_read,
 	.close = file_close,
@@ -153,7 +154,7 @@ static const struct q2_source_backend *backend_of(mode_t mode, bool edit)
 	return edit ? &file_edit_backend : &file_backend;
 }
 
-/* A word for what cannot be an image, or NULL for what can. */
+/* Names the kind of a file that cannot be an image. NULL for a file or a block device. */
 static const char *wrong_kind(mode_t mode)
 {
 	if (S_ISREG(mode) || S_ISBLK(mode))
@@ -175,7 +176,7 @@ static int fail_kind(struct qcow2_error *err, const char *kind)
 		       "%s, not a regular file or block device", kind);
 }
 
-/* A socket cannot be opened at all; say what it is rather than "No such device or address". */
+/* Explains a failure of open(). For a socket, errno would say "No such device or address". */
 static int fail_open(const char *path, int errnum, struct qcow2_error *err)
 {
 	struct stat st;
@@ -188,7 +189,7 @@ static int fail_open(const char *path, int errnum, struct qcow2_error *err)
 	return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
 }
 
-/* 0, or an errno value. */
+/* Finds the size of a block device. Returns 0, or an errno value. */
 static int device_size(int fd, uint64_t *size_bytes)
 {
 #ifdef BLKGETSIZE64
@@ -203,7 +204,7 @@ static int device_size(int fd, uint64_t *size_bytes)
 #endif
 }
 
-/* What the system says of an open file. */
+/* What the system knows of an open file. */
 struct learned {
 	struct stat st;
 	uint64_t size_bytes, allocated_bytes;
@@ -295,8 +296,7 @@ int q2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 
 	if (!path || !*path)
 		return q2_fail_errno(err, ENOENT, QCOW2_NO_OFFSET, "the path is empty");
-	/* O_NONBLOCK so that a FIFO nobody writes to opens at once; it changes nothing for files.
-	 */
+	/* With O_NONBLOCK, a FIFO that nobody writes to opens at once. Files do not care. */
 	fd = q2_descriptor_open(path, flags | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail_open(path, errno, err);

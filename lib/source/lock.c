@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * QEMU's image locks, on bytes of the image file that hold nothing of interest. Who uses permission
- * i holds a shared lock on byte 100 + i, who does not let others use it on byte 200 + i. They are
- * locks of the open file, so that they end with it, however the process ends.
+ * QEMU's image locks. They lie on bytes of the image file, whatever these hold. A program that uses
+ * permission i holds a shared lock on byte 100 + i. A program that does not let others use it holds
+ * a shared lock on byte 200 + i. The locks belong to the open file and end when it is closed,
+ * however the process ends.
  */
 #include "source/source.h"
 
@@ -17,7 +18,7 @@
 
 enum permission { CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE, PERMISSIONS };
 
-/* What an edit uses, and what it does not let others use: all but reading. */
+/* The permissions that an edit uses, and those that it does not let others use: all but reading. */
 static const bool used[PERMISSIONS] = {true, true, false, true};
 static const bool unshared[PERMISSIONS] = {false, true, true, true};
 
@@ -26,35 +27,52 @@ static struct flock lock_of(short type, int byte)
 	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
-/* 0, or an errno value. */
+/*
+ * One call for a lock of the open file: sets it, or finds who stands in its way. A system that has
+ * only locks of processes (the BSDs, macOS) answers as a file system without locks does. Tests build
+ * with QCOW2_NO_OFD_LOCKS to show that.
+ */
+static int call_lock(int fd, bool set, struct flock *lock)
+{
+	int result;
+
+	do {
+#if defined(F_OFD_SETLK) && !defined(QCOW2_NO_OFD_LOCKS)
+		result = fcntl(fd, set ? F_OFD_SETLK : F_OFD_GETLK, lock);
+#else
+		(void)fd, (void)set, (void)lock;
+		errno = ENOSYS;
+		result = -1;
+#endif
+	} while (result < 0 && errno == EINTR);
+	return result;
+}
+
+/* Takes a shared lock on a byte. Returns 0, or an errno value. */
 static int take(int fd, int byte)
 {
 	struct flock lock = lock_of(F_RDLCK, byte);
-	int result;
 
-	do {
-		result = fcntl(fd, F_OFD_SETLK, &lock);
-	} while (result < 0 && errno == EINTR);
-	return result < 0 ? errno : 0;
+	return call_lock(fd, true, &lock) < 0 ? errno : 0;
 }
 
-/* Whether somebody else holds a lock on that byte. 0, or an errno value if that is not known. */
+/*
+ * Finds out whether somebody else holds a lock on a byte. Returns 0, or an errno value if that
+ * cannot be known.
+ */
 static int find_holder(int fd, int byte, bool *held)
 {
 	struct flock lock = lock_of(F_WRLCK, byte);
-	int result;
+	int result = call_lock(fd, false, &lock);
 
-	do {
-		result = fcntl(fd, F_OFD_GETLK, &lock);
-	} while (result < 0 && errno == EINTR);
 	*held = result == 0 && lock.l_type != F_UNLCK;
 	return result < 0 ? errno : 0;
 }
 
 /*
- * What a call that failed says of others. That the file system knows no such locks is an answer.
- * All else, the shortage of locks of a server for one, is none; neither is EINVAL, which kernels
- * before 3.15 say.
+ * What a failed call for a lock says about other programs. A file system that has no such locks is
+ * an answer: nobody can hold one. All other failures leave it open, such as a server that has run
+ * out of locks, or EINVAL from kernels before 3.15, which do not know these calls.
  */
 static enum qcow2_in_use judge_failure(int errnum)
 {
@@ -70,7 +88,7 @@ struct locking {
 	struct qcow2_error *err;
 };
 
-/* A call failed. 0 if the edit may go on. */
+/* Notes that a call failed with errnum (0: it did not). Returns 0 if the edit may go on. */
 static int note_failure(struct locking *l, int errnum)
 {
 	if (errnum == 0)
@@ -102,7 +120,10 @@ static int take_all(struct locking *l)
 	return 0;
 }
 
-/* Both sides take their locks before they look at the other's: two of them may both lose. */
+/*
+ * Looks for locks of others. Every program takes its own locks first, so of two that start at the
+ * same time at least one sees the other; both may give up.
+ */
 static int find_others(struct locking *l)
 {
 	for (int i = 0; i < PERMISSIONS; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening for an edit. What can be known of a file that cannot be written is said here, before
- * anything is planned; what was learned before the locks were held is learned again.
+ * Opening for an edit. If the file cannot be written, this says why, before anything is planned.
+ * What was learned of the file before the locks were held is learned again after.
  */
 #include "source/source.h"
 
@@ -24,7 +24,7 @@ static int fail_to_write(struct qcow2_error *err, int errnum, const char *why)
 	return -1;
 }
 
-/* Why the file may be read and not be written, by anybody; NULL if that is not known. */
+/* Names the attribute that keeps anybody from writing the file, or NULL if there is none known. */
 static const char *flag_of(const char *path)
 {
 	int flags = 0;
@@ -45,7 +45,7 @@ static const char *flag_of(const char *path)
 	return NULL;
 }
 
-/* Says more of an error of open(), where more can be known. */
+/* Fails with the reason of open(), and with what else can be found out about it. */
 static int explain(const char *path, int errnum, struct qcow2_error *err)
 {
 	const char *why = errnum == EPERM ? flag_of(path) : NULL;
@@ -60,7 +60,7 @@ static int explain(const char *path, int errnum, struct qcow2_error *err)
 	return why ? fail_to_write(err, errnum, why) : -1;
 }
 
-/* Root may write what nobody has the permission to: that would be a surprise. */
+/* Refuses a file that nobody has the permission to write, which would not stop root. */
 static int check_writable(const struct qcow2_source *source, mode_t mode, unsigned flags,
 			  struct qcow2_error *err)
 {
@@ -74,7 +74,7 @@ static int check_writable(const struct qcow2_source *source, mode_t mode, unsign
 int qcow2_source_open_for_edit(const char *path, unsigned flags, struct qcow2_source **out,
 			       struct qcow2_error *err)
 {
-	/* Without O_CREAT: not a block device that is mounted. QEMU opens devices without. */
+	/* O_EXCL without O_CREAT refuses a block device that is mounted. QEMU does not use it. */
 	int exclusive = flags & QCOW2_EDIT_WITHOUT_LOCKS ? 0 : O_EXCL;
 	struct qcow2_error unheard;
 	struct qcow2_source *source;

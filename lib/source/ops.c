@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-/* A negative value is a mistake of the caller's, but still no success. */
+/* The caller should not return negative values; if it does, they count as failures. */
 static int as_errnum(int result)
 {
 	return result < 0 ? EIO : result;

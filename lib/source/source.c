@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one way to the bytes of an image: every read is checked against the size, charged to the
- * budget and counted here before a backend sees it.
+ * The one way to the bytes of an image. Every read is checked against the size, charged to the
+ * budget and counted here, before a backend sees it.
  */
 #include "source/source.h"
 
@@ -66,7 +66,7 @@ uint64_t qcow2_source_read_bytes(const struct qcow2_source *source)
 
 /*
  * Takes size bytes from the budget, all or none, so that threads together never read more than it
- * allows. The counters order nothing else, hence relaxed.
+ * allows. Relaxed order suffices, as no other memory depends on the counter.
  */
 static bool charge(struct qcow2_source *source, uint64_t size)
 {

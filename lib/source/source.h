@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kinds of sources share. Only source.c reads the common part for callers; a backend reads
- * bytes and knows holes, and is never asked for a range that passes the end.
+ * What the kinds of sources share. source.c checks sizes and budgets for all of them. A backend
+ * only reads bytes and knows holes, and is never asked for a range that passes the end.
  */
 #ifndef Q2_SOURCE_SOURCE_H
 #define Q2_SOURCE_SOURCE_H
@@ -10,9 +10,9 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-/* What a backend's read returns, besides 0 and errno values, if the end came too early. */
+/* Besides 0 and errno values, read() of a backend returns this if the file ended too early. */
 #define Q2_SOURCE_BECAME_SHORTER (-1)
-/* What resize returns if somebody else made the file longer, which is not cut off. */
+/* resize() returns this if somebody else made the file longer; it does not cut that off. */
 #define Q2_SOURCE_BECAME_LONGER (-2)
 
 struct q2_source_backend {
@@ -37,13 +37,13 @@ struct q2_source_backend {
 struct qcow2_source {
 	const struct q2_source_backend *backend;
 	uint64_t size_bytes;  /* an edit may change it */
-	uint64_t reach_bytes; /* how far an edit may have made the file, as it was told or failed */
+	uint64_t reach_bytes; /* largest size that an edit may have given the file */
 	uint64_t allocated_bytes;
 	bool is_file; /* fd is meant */
 	/* What an edit could not do to keep others out: NO, UNKNOWN or NO_LOCKS. */
 	enum qcow2_in_use locked;
 	_Atomic uint64_t read_bytes;
-	_Atomic uint64_t budget_bytes; /* what may still be read; UINT64_MAX is no limit */
+	_Atomic uint64_t budget_bytes; /* bytes that may still be read; UINT64_MAX: no limit */
 	union {
 		int fd;
 		const uint8_t *memory;
@@ -55,26 +55,26 @@ struct qcow2_source {
 };
 
 /*
- * open(), but that interruptions are resumed, and that the descriptor is closed when a program is
- * executed and is never that of standard input, output or error. -1 with errno set.
+ * Opens path as open() does. Resumes interrupted calls, sets O_CLOEXEC, and never returns the
+ * number of standard input, output or error. Returns -1 with errno set on failure.
  */
 int q2_descriptor_open(const char *path, int flags);
-/* The same for one of mkostemp(): it becomes another one if it is such a one. */
+/* Replaces a descriptor 0, 1 or 2, such as mkostemp() may have made, by another one. */
 int q2_descriptor_lift(int fd);
 
 /*
- * Opens path with these flags besides the usual ones; what is no file or device is an error.
- * O_CREAT needs O_EXCL; a file that was made is gone after an error.
+ * Opens path with these flags besides the usual ones. It is an error if it is no file and no block
+ * device. O_CREAT needs O_EXCL. A file that was made here is removed again after an error.
  */
 int q2_source_open_file(const char *path, int flags, struct qcow2_source **out,
 			struct qcow2_error *err);
 
-/* A source that owns fd, also after an error: then fd is closed. */
+/* Makes a source that owns fd. After an error fd is closed. */
 int q2_source_from_fd(int fd, bool edit, struct qcow2_source **out, struct qcow2_error *err);
 
 /*
- * Learns size, occupied bytes and mode of the open file again, once nobody else changes it. Errors:
- * QCOW2_ERROR_IN_USE if the size is another one now, or if path names another file.
+ * Learns size, occupied bytes and mode of the open file again, when locks keep others from changing
+ * it. Errors: QCOW2_ERROR_IN_USE if the size has changed, or if path names another file by now.
  */
 int q2_source_learn_again(struct qcow2_source *source, const char *path, mode_t *mode,
 			  struct qcow2_error *err);
@@ -85,7 +85,7 @@ int q2_source_lock(struct qcow2_source *source, unsigned flags, struct qcow2_err
 /* Whether the open block device is read-only, whatever it was opened for. */
 bool q2_source_is_read_only_device(const struct qcow2_source *source);
 
-/* A source without a budget, its union for the backend to fill. NULL, and *err filled. */
+/* Makes a source without a limit; the caller fills the union. NULL with *err filled on failure. */
 struct qcow2_source *q2_source_new(const struct q2_source_backend *backend, uint64_t size_bytes,
 				   uint64_t allocated_bytes, struct qcow2_error *err);
 

@@ -19,7 +19,7 @@
 
 #define PATH_BYTES 4096
 #define UNNAMED    ".qcow2-XXXXXX"
-/* Ticks of the clock are up to 10 ms long. */
+/* The clock of file times ticks every 10 ms or more often. */
 #define SETTLE_TRIES       25
 #define SETTLE_NANOSECONDS 1000000
 #ifdef CLOCK_REALTIME_COARSE
@@ -50,7 +50,7 @@ static int check_range(const struct qcow2_source *source, uint64_t end, struct q
 	return 0;
 }
 
-/* A write or a change of size that fails may have made the file longer all the same. */
+/* Notes that the file may reach up to end now, even if the write or resize has failed. */
 static void note_reach(struct qcow2_source *source, uint64_t end)
 {
 	if (end > source->reach_bytes)
@@ -117,7 +117,10 @@ void q2_source_identify(const struct qcow2_source *source, struct q2_source_iden
 		return;
 	identity->is_device = S_ISBLK(st.st_mode);
 	if (identity->is_device) {
-		/* A node's own inode does not outlive a restart. */
+		/*
+		 * The inode of a device node may be another one after a restart, so its number is
+		 * used.
+		 */
 		identity->inode = (uint64_t)st.st_rdev;
 		return;
 	}
@@ -144,7 +147,7 @@ void q2_source_settle(const struct qcow2_source *source)
 
 	q2_source_identify(source, &identity);
 	for (int i = 0; identity.is_file && i < SETTLE_TRIES; i++) {
-		/* The clock that the system takes the times of files from. */
+		/* This is the clock that the system takes the times of files from. */
 		if (clock_gettime(SETTLE_CLOCK, &now) < 0 ||
 		    (uint64_t)now.tv_sec != identity.modified_seconds ||
 		    (uint64_t)now.tv_nsec > identity.modified_nanoseconds)
@@ -167,12 +170,12 @@ void q2_source_own_like(struct qcow2_source *file, const struct qcow2_source *ot
 {
 	struct stat st;
 
-	/* Only root may give files away; for others the owner is right, or nothing can be done. */
+	/* Only root may give files away. For others the owner is right already, or cannot be. */
 	if (other->is_file && fstat(other->fd, &st) == 0 && fchown(file->fd, st.st_uid, st.st_gid))
 		return;
 }
 
-/* The folder that a path is in. False if the path is too long. */
+/* Fills folder with the folder that path is in. Returns false if it is too long. */
 static bool folder_of(const char *path, char *folder)
 {
 	const char *slash = strrchr(path, '/');
@@ -196,7 +199,7 @@ static int open_unnamed(const char *folder)
 
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
 		return fd;
-	/* The file system cannot make one: a name for a moment. */
+	/* The file system has no files without a name: use a name, and remove it at once. */
 	snprintf(path, sizeof(path), "%s/%s", folder, UNNAMED);
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd >= 0)
@@ -223,7 +226,7 @@ int q2_source_sync_name(const char *path, struct qcow2_error *err)
 
 	if (fd >= 0)
 		(void)close(fd);
-	/* Some file systems cannot sync a folder, and need not. */
+	/* EINVAL: this file system cannot sync a folder, and need not. */
 	if (errnum == 0 || (fd >= 0 && errnum == EINVAL))
 		return 0;
 	return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot write out the folder");

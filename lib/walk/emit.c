@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells the visitor: the calls that all parts of the walk use. See internal.h. */
+/* The calls with which all parts of the walk tell the visitor. See internal.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,7 @@ struct qcow2_table *q2_walk_table(struct q2_walk_state *w)
 	return w->table;
 }
 
-/* What the visitor answered: anything but 0 ends the walk. */
+/* Takes the answer of the visitor: anything but 0 ends the walk. */
 static void answer(struct q2_walk_state *w, int result)
 {
 	if (result == 0)
@@ -28,7 +28,10 @@ static void answer(struct q2_walk_state *w, int result)
 	q2_walk_fail(w);
 }
 
-/* Remembers a name as one that the lost selector could have had; ends the walk at the last. */
+/*
+ * Adds a name to the choices for the error about a selector that names nothing. The name counts
+ * only at the place where that selector stopped matching. Ends the walk when there is no more room.
+ */
 static void offer(struct q2_walk_state *w, const char *name, size_t size)
 {
 	size_t room = sizeof(w->choices) - w->choices_size;
@@ -37,7 +40,7 @@ static void offer(struct q2_walk_state *w, const char *name, size_t size)
 	if (w->lost_selector == SIZE_MAX || size == 0 || w->done ||
 	    !q2_selection_at_edge(w->selection, w->lost_selector))
 		return;
-	if (size + 8 > room) { /* room for ", …" is kept until then */
+	if (size + 8 > room) { /* keeps room for ", …", which says that there are more */
 		w->choices_size +=
 			(size_t)snprintf(w->choices + w->choices_size, room, "%s…", comma);
 		w->done = true;
@@ -252,7 +255,7 @@ void q2_walk_entry(struct q2_walk_state *w, uint64_t entry, uint64_t offset_byte
 					       .offset_bytes = offset_bytes});
 }
 
-/* A text field of fixed length ends at its first NUL. */
+/* Cuts the bytes of a text field of fixed length at the first NUL. */
 static struct qcow2_bytes up_to_nul(struct qcow2_bytes bytes)
 {
 	const uint8_t *nul = bytes.size > 0 ? memchr(bytes.data, 0, bytes.size) : NULL;
@@ -284,7 +287,7 @@ static void walk_field(struct q2_walk_state *w, const struct qcow2_field *field,
 		value.number = qcow2_field_load(field, placed->bytes.data, placed->bytes.size,
 						w->geometry ? w->geometry->cluster_bits : 16);
 	}
-	/* Either name will do, the alias is only good for asking. */
+	/* A selector may use the field's name or its alias; the field is shown under its name. */
 	if (w->probe && field->alias && !q2_walk_over(w))
 		(void)q2_selection_wants_field(w->selection, field->alias);
 	if (field->alias && !w->probe && q2_selection_wants_field(w->selection, field->alias))

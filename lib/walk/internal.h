@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the walk share: the state of one walk, and the few calls with which a part goes
+ * What the parts of the walk share: the state of one walk, and the calls with which a part goes
  * down the tree and tells the visitor what it finds.
  *
- * Failure is sticky: once the visitor wants to stop or a read fails, the calls below do nothing and
- * enter() answers false, so that the parts need no error paths of their own beyond leaving loops.
+ * A part looks like this: enter a step and return if nothing below is wanted; begin a node; tell
+ * its values or call further parts; end the node; leave the step. Every enter that returns true
+ * needs its leave, and every begin its end.
+ *
+ * Failure is sticky. Once the visitor wants to stop or a read fails, the calls below do nothing and
+ * q2_walk_enter() returns false. So the parts need no error paths of their own, but they leave
+ * their loops when q2_walk_over() says so.
  */
 #ifndef Q2_WALK_INTERNAL_H
 #define Q2_WALK_INTERNAL_H
@@ -23,7 +28,7 @@ struct q2_walk_state {
 	struct qcow2_error *err;
 	struct q2_reporter reporter; /* leads to the visitor */
 	struct q2_hash_key hash_key;
-	struct qcow2_table *table; /* see q2_walk_table() */
+	struct qcow2_table *table; /* of q2_walk_table(), or NULL as long as nobody asked */
 	struct q2_walk_budgets {
 		uint64_t counted;       /* bytes of bitmap data that may still be counted */
 		uint64_t directories;   /* bytes of bitmap directory and snapshot table to list */
@@ -33,35 +38,44 @@ struct q2_walk_state {
 		uint64_t tables;        /* bytes of L1, L2 and refcount tables to list */
 		uint64_t refcount_bits; /* bits of refcount blocks to list */
 	} left;
-	/* For all lists of L2 tables: readers made when first needed, and what was shown where. */
+	/*
+	 * Shared by all lists of L2 tables: the readers, and which table was shown at which path.
+	 */
 	struct q2_walk_l2_state {
 		struct qcow2_table *l1;
 		struct qcow2_table *tables;
 		struct q2_name_set shown;
 	} l2;
 	unsigned flags;
-	bool probe;  /* only finds out what the selectors name; tells the visitor nothing */
+	bool probe; /* this walk finds out what the selectors name, and tells the visitor nothing */
 	bool failed; /* err is filled */
 	bool done;   /* the probe has found everything */
-	/* For the error about a selector that names nothing: what there is where it got lost. */
+	/*
+	 * For the error about a selector that names nothing: the names at the place where it
+	 * failed.
+	 */
 	size_t lost_selector; /* its index, or SIZE_MAX */
 	char choices[160];
 	size_t choices_size;
 };
 
-/* Whether the parts should leave their loops. */
+/* Whether the walk is over, so that parts should leave their loops. */
 static inline bool q2_walk_over(const struct q2_walk_state *w)
 {
 	return w->failed || w->done;
 }
 
-/* Notes that a call on the library failed; w->err is filled already. */
+/* Notes a failure, whose reason is in w->err. */
 void q2_walk_fail(struct q2_walk_state *w);
 
-/* Remembers a name that a selector which names nothing could have had at this place. */
+/* Offers a name as one that a selector could have had here, for the error about one that failed. */
 void q2_walk_offer(struct q2_walk_state *w, const char *name);
 
-/* Goes down one step if anything there is wanted. */
+/*
+ * Goes down one step in the tree. Returns false, and does not move, if no selector wants anything
+ * below it. The shorter forms enter a member by its key, a bulk table (which only selectors ask
+ * for), and an element of a list by its index.
+ */
 bool q2_walk_enter(struct q2_walk_state *w, const struct q2_step *step);
 bool q2_walk_enter_key(struct q2_walk_state *w, const char *key);
 bool q2_walk_enter_bulk(struct q2_walk_state *w, const char *key);
@@ -73,29 +87,35 @@ void q2_walk_end(struct q2_walk_state *w, const struct qcow2_node *node);
 void q2_walk_begin_list(struct q2_walk_state *w, const struct qcow2_node *node);
 void q2_walk_end_list(struct q2_walk_state *w, const struct qcow2_node *node);
 
-/* A node with nothing but a key and a heading; members can be changed before it is used. */
+/* Makes a node with a key and a heading. The caller may set other members before it begins it. */
 struct qcow2_node q2_walk_node(const char *key, const char *title);
-/* A row of the list that is walked. */
+/* Makes a node that is row `index` of the list that was begun last. */
 struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes);
 
-/* Tells of a value if it is wanted. */
+/* Tells the visitor a value if a selector wants it. */
 void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value);
-/* Of one that tells an element of a list from another: wanted or not, but it can be asked for. */
+/*
+ * Tells a value that identifies an element of a list, such as its name, whether or not a selector
+ * wants it. Unlike q2_walk_value_always(), a selector may name it.
+ */
 void q2_walk_label(struct q2_walk_state *w, const struct qcow2_value *value);
-/* Of one that nobody has to ask for. */
+/* Tells the value whether or not a selector names it. */
 void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value);
 
-/* Derived values: they are not stored anywhere. */
+/* Tell derived values, which have no bytes in the file, if a selector wants them. */
 void q2_walk_number(struct q2_walk_state *w, const char *name, enum qcow2_style style,
 		    uint64_t number);
 void q2_walk_bool(struct q2_walk_state *w, const char *name, bool truth);
 void q2_walk_null(struct q2_walk_state *w, const char *name);
 void q2_walk_text(struct q2_walk_state *w, const char *name, const char *text);
-/* Bytes of the image at a place; text says that they should be text. */
+/*
+ * Tells bytes of the image that lie at offset_bytes. text: they should be text, but may be
+ * anything.
+ */
 void q2_walk_bytes(struct q2_walk_state *w, const char *name, bool text, struct qcow2_bytes bytes,
 		   uint64_t offset_bytes);
 
-/* An entry of a table as it is, with its place and bytes; its parts follow as derived values. */
+/* Tells the whole entry of a table, with place and bytes. Its fields follow as derived values. */
 void q2_walk_entry(struct q2_walk_state *w, uint64_t entry, uint64_t offset_bytes);
 
 /* The bytes of a structure and where they are. */
@@ -104,22 +124,23 @@ struct q2_placed {
 	uint64_t offset_bytes;
 };
 
-/* All fields of a structure that its bytes hold whole. */
+/* Tells the fields of a structure, as far as `placed` holds them whole. */
 void q2_walk_fields(struct q2_walk_state *w, const struct qcow2_structure *structure,
 		    const struct q2_placed *placed);
 
 /*
- * A reader for one table at a time, made when first asked for and freed with the walk: images may
- * have tens of thousands of tables. NULL after a failure, which is noted.
+ * Gives the reader for tables that all parts share. It is made when it is first asked for and freed
+ * with the walk, since images may have tens of thousands of tables. A part that walks one table may
+ * not call another part that uses it. Returns NULL after a failure, which is noted.
  */
 struct qcow2_table *q2_walk_table(struct q2_walk_state *w);
 
 /*
- * How far a list of entries that take size_bytes each goes on: to last, or as far as what is left
- * of a budget lets it. What is granted is taken from the budget.
+ * Pays for the entries [first, last) of a list, size_bytes each, from the budget *left. Returns the
+ * end of what could be paid for: last, or less if the budget is used up.
  */
 uint64_t q2_walk_afford(uint64_t *left, uint64_t first, uint64_t last, uint64_t size_bytes);
-/* Says that a list ended before its end, if it did. */
+/* Tells how many entries of a list were left out, as value `name`, if count is not 0. */
 void q2_walk_omitted(struct q2_walk_state *w, const char *name, uint64_t count);
 
 /* The parts, in the order in which they are walked. Each enters its own step. */
@@ -134,23 +155,26 @@ void q2_walk_l2(struct q2_walk_state *w);
 void q2_walk_refcount_table(struct q2_walk_state *w);
 void q2_walk_refcounts(struct q2_walk_state *w);
 
-/* Parts of parts. */
+/* Parts that others call, below a bitmap directory entry. */
 void q2_walk_bitmap_directory(struct q2_walk_state *w);
 void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_data(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 /*
- * The rows of an L1 table; owner is its path, for problems. Returns how many rows there was no
- * budget for.
+ * Walks the rows of an L1 table. owner: its path, for problems. Returns how many rows the budget
+ * did not pay for.
  */
 uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t offset_bytes,
 			 uint64_t entries);
 
-/* The L2 tables below an L1 table: that of the active image, or 1 + the index of a snapshot. */
+/*
+ * Walks the L2 tables below an L1 table. list: whose it is, Q2_WALK_ACTIVE or 1 + the index of a
+ * snapshot.
+ */
 #define Q2_WALK_ACTIVE 0
 void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
 		       uint64_t l1_size);
-/* Starts anew: no table was shown yet. */
+/* Forgets which L2 tables were shown, as the walk starts anew after the probe. */
 void q2_walk_l2_forget(struct q2_walk_state *w);
 void q2_walk_l2_release(struct q2_walk_state *w);
 

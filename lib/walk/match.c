@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Follows the selectors down the tree. Names match with * for any run of bytes; a backslash takes
- * the next byte as it is. Matching is linear per star, so no pattern can make it slow.
+ * Follows the selectors down the tree. In a pattern, * matches any run of bytes, and a backslash
+ * makes the next byte stand for itself. A pattern costs at most its length times that of the name,
+ * since only the last star is tried again.
  */
 #include <string.h>
 
 #include "walk/select.h"
 
-/* Matches one name against a pattern; remembers the last star instead of recursing. */
+/* Matches a name against a pattern. Goes back to the last star only, which suffices. */
 static bool name_matches(const char *pattern, struct qcow2_bytes name)
 {
 	const char *star = NULL;
@@ -70,7 +71,10 @@ void q2_selection_start(struct qcow2_selection *selection)
 	root->deep = false;
 }
 
-/* Follows selector s one step further; updates the child's level and what matched. */
+/*
+ * Follows selector s one step down: if its segment for this depth matches the step, it is alive in
+ * *child, and if that was its last segment, everything in *child is wanted.
+ */
 static void follow(struct qcow2_selection *selection, size_t s, const struct q2_step *step,
 		   struct q2_select_level *child)
 {
@@ -140,7 +144,7 @@ void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *firs
 			continue;
 		segment = &selector->segments[selection->depth];
 		if (!segment->numeric)
-			return; /* a name or a wildcard: any entry may match */
+			return; /* a name or a wildcard may match any entry */
 		low = segment->first < low ? segment->first : low;
 		high = segment->last > high ? segment->last : high;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compiles selectors: splits paths into segments, reads numbers and ranges, and turns the short
- * forms that people write (bitmaps/b0/table/3, l2/5/17) into the full paths of the tree.
+ * Compiles selectors. Splits a path into segments, reads numbers and ranges, and completes the
+ * short forms that people write (bitmaps/b0/table/3, l2/5/17) to the full paths of the tree.
  */
 #include <string.h>
 
@@ -15,7 +15,7 @@ static int bad(struct qcow2_error *err, const char *text, const char *why)
 	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "selector '%s': %s", text, why);
 }
 
-/* N, A..B, A.. and ..B are numbers; everything else is a pattern for names. */
+/* Reads N, A..B, A.. or ..B as a range of indexes. Every segment is also a pattern for names. */
 static void read_range(struct q2_segment *segment)
 {
 	const char *text = segment->pattern;
@@ -73,7 +73,7 @@ static int add_word(struct q2_selector *selector, const char *word, struct qcow2
 	return add_segment(selector, word, strlen(word), err);
 }
 
-/* Where a segment ends: at the next slash that no backslash precedes. */
+/* The bytes of the first segment of text: up to the next slash without a backslash before it. */
 static size_t segment_size(const char *text)
 {
 	size_t size = 0;
@@ -91,7 +91,9 @@ static bool is_word(const char *text, size_t size, const char *word)
 	return size == strlen(word) && memcmp(text, word, size) == 0;
 }
 
-/* Whether what was added last is one table of a list of tables. */
+/*
+ * Whether the segment before `position` names one table of a list, whose entries are a list below.
+ */
 static bool is_list_element(const struct q2_selector *selector, size_t position)
 {
 	const struct q2_segment *s = selector->segments;
@@ -103,8 +105,9 @@ static bool is_list_element(const struct q2_selector *selector, size_t position)
 }
 
 /*
- * Bitmaps live below their extension in the tree, and the entries of L2 tables and refcount blocks
- * in a list of that name; nobody wants to type that.
+ * Adds segment `position` of what the user wrote, and the steps of the tree that the short form
+ * leaves out: bitmaps are below the data of their extension, and the entries of an L2 table or a
+ * refcount block are in a list "entries".
  */
 static int add_user_segment(struct q2_selector *selector, size_t position, const char *text,
 			    size_t size, struct qcow2_error *err)
@@ -143,7 +146,7 @@ static int compile(struct q2_selector *selector, const char *text, struct qcow2_
 		size_t size = segment_size(rest);
 
 		if (position > 0 && size == 0 && rest[size] == '\0')
-			return 0; /* a slash at the end is fine */
+			return 0; /* a slash may end a path */
 		if (selector->count > 0 && selector->segments[selector->count - 1].deep)
 			return bad(err, text, "nothing can follow '**'");
 		if (add_user_segment(selector, position, rest, size, err))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Selectors: which parts of the tree of structures a walk shows. The walk tells the selection each
- * step that it takes down the tree, and learns whether anything there is wanted.
+ * Selectors say which parts of the tree of structures a walk shows. The walk tells the selection
+ * each step that it takes down the tree, and learns whether anything there is wanted.
  *
- * A selector is a path of segments (name, index, range, wildcard). Up to 64 of them are followed at
- * once, as bits of a mask, so that a step costs nothing when everything below is wanted anyway.
+ * A selector is a path of segments (name, index, range, wildcard). Up to 64 selectors are followed
+ * at once, each as a bit of a mask. A selector is alive at a place if its first segments match the
+ * path from the root to there; where all its segments match, everything below is wanted.
  */
 #ifndef Q2_WALK_SELECT_H
 #define Q2_WALK_SELECT_H
@@ -14,11 +15,11 @@
 #define Q2_SELECTORS_MAX 64
 #define Q2_SEGMENTS_MAX  12
 
-/* One segment: a pattern for names, and if it is a number or a range, the indexes that it means. */
+/* A segment: a pattern for names, and the indexes that it means if it is a number or a range. */
 struct q2_segment {
 	char *pattern; /* NUL terminated, escapes kept; owned */
 	uint64_t first, last;
-	bool numeric;   /* first and last count */
+	bool numeric;   /* first and last are set */
 	bool name_only; /* written =NAME: never an index */
 	bool deep;      /* "**" */
 };
@@ -27,26 +28,28 @@ struct q2_selector {
 	char *text; /* as the user wrote it; owned */
 	struct q2_segment segments[Q2_SEGMENTS_MAX];
 	size_t count;
-	size_t best; /* most segments that matched anywhere so far */
+	size_t best; /* most segments that matched at any place so far */
 };
 
-/* What is known at one depth of the tree. */
+/* The state at one depth of the path that the walk is at. */
 struct q2_select_level {
 	uint64_t alive; /* selectors whose first segments match the path down to here */
-	bool inside;    /* something here was selected as a whole */
-	bool deep;      /* with all bulk tables below it */
+	bool inside;    /* a selector has matched here or above: all is wanted but bulk tables */
+	bool deep;      /* by "**": bulk tables are wanted, too */
 };
 
 struct qcow2_selection {
 	struct q2_selector *selectors;
 	size_t count;
-	uint64_t matched; /* selectors that named something */
-	bool everything;  /* no selectors were given: all but the bulk */
+	uint64_t matched; /* selectors that have named something */
+	bool everything;  /* no selectors were given: all is wanted but bulk tables */
 	struct q2_select_level levels[Q2_SEGMENTS_MAX + 2];
 	size_t depth;
 };
 
-/* A step down: how the child may be called. index may be QCOW2_NO_INDEX, name empty. */
+/*
+ * A step down. A selector may call the child by key, index (or QCOW2_NO_INDEX) or name (or empty).
+ */
 struct q2_step {
 	const char *key;
 	struct qcow2_bytes name;
@@ -54,28 +57,28 @@ struct q2_step {
 	bool bulk; /* shown only if a selector asks for it */
 };
 
-/* Back to the root; forgets nothing about what matched. */
+/* Goes back to the root. Keeps which selectors have matched. */
 void q2_selection_start(struct qcow2_selection *selection);
 
-/* Goes down one step if anything there is wanted; false and no change if not. */
+/* Goes down one step if anything there is wanted. Returns false, and does not move, if not. */
 bool q2_selection_enter(struct qcow2_selection *selection, const struct q2_step *step);
 
-/* Goes back up. */
+/* Goes up one step. */
 void q2_selection_leave(struct qcow2_selection *selection);
 
-/* Whether a field of that name, here, is wanted. */
+/* Whether the field `name` of the current place is wanted; notes that a selector has matched. */
 bool q2_selection_wants_field(struct qcow2_selection *selection, const char *name);
 
 /*
- * Narrows [*first, *last) to the indexes of a list here that selectors may want, so that a walk
- * does not go through millions of entries for one.
+ * Narrows the indexes [*first, *last) of a list at the current place to those that selectors may
+ * want, so that a walk does not go through millions of entries for one.
  */
 void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *first, uint64_t *last);
 
-/* Whether every selector named something. */
+/* Whether every selector has named something. */
 bool q2_selection_satisfied(const struct qcow2_selection *selection);
 
-/* Whether a child here would be the first thing that selector s misses. */
+/* Whether selector s matches down to here, and has nowhere matched further. */
 bool q2_selection_at_edge(const struct qcow2_selection *selection, size_t s);
 
 #endif

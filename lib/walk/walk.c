@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drives a walk: first, if there are selectors, a probe that tells nobody anything and ends as soon
- * as each selector has named something; then the walk itself.
+ * Drives a walk. If there are selectors, a probe goes first: it walks without telling the visitor
+ * anything, and ends as soon as each selector has named something. So a selector that names nothing
+ * is an error before anything was told. Then comes the walk itself.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,9 +11,9 @@
 #include "walk/internal.h"
 
 /*
- * More than a file stores is not listed, however many structures claim to share it and however
- * large its holes are. What may well be a hole in a good image gets something on top: tables of
- * zeros up to the largest L1 table that QEMU takes.
+ * Bounds what is listed by what the file stores, however many structures claim to share the same
+ * bytes and however large its holes are. Tables of a good image may lie in holes, so each budget
+ * has something on top: for tables it is 32 MiB, the largest L1 table that QEMU takes.
  */
 static void set_budgets(struct q2_walk_state *w)
 {
@@ -64,7 +65,9 @@ static void hear_problem(void *opaque, const struct qcow2_problem *problem)
 	}
 }
 
-/* The part of a selector that matched, as the user may have written it. */
+/*
+ * Fails with the segment of the lost selector that nothing matched, and the names that are there.
+ */
 static int fail_not_found(struct q2_walk_state *w)
 {
 	const struct q2_selector *selector = &w->selection->selectors[w->lost_selector];
@@ -81,7 +84,10 @@ static int fail_not_found(struct q2_walk_state *w)
 		       missing, w->choices);
 }
 
-/* Walks silently; fails if a selector names nothing, with what there is instead. */
+/*
+ * Walks without telling the visitor. If a selector names nothing, walks once more to collect the
+ * names at the place where it failed, and fails with them.
+ */
 static int probe(struct q2_walk_state *w)
 {
 	w->probe = true;

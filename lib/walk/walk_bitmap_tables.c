@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks what lies below a bitmap directory entry: totals, table and data. */
+/* Walks what is below a bitmap directory entry: totals, table and data. */
 #include <qcow2/entry.h>
 
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 #include "rules/bitmap_tail.h"
 #include "walk/internal.h"
 
-/* Bitmap data is shown in pieces of so many bytes. */
+/* Bitmap data is shown in pieces of this size, or of a cluster if that is smaller. */
 #define PIECE_BYTES 4096
 
 /* The names that qcow2.py gives the kinds of entries. */
@@ -62,7 +62,7 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 	q2_walk_leave(w);
 }
 
-/* Big-endian bytes of an entry, for whoever wants to see them. */
+/* Stores an entry as it is in the file, big-endian, and views it. */
 static struct qcow2_bytes entry_bytes(uint64_t entry, uint8_t out[8])
 {
 	for (unsigned i = 0; i < 8; i++)
@@ -70,7 +70,7 @@ static struct qcow2_bytes entry_bytes(uint64_t entry, uint8_t out[8])
 	return (struct qcow2_bytes){out, 8};
 }
 
-/* Returns how many entries there was no budget for. */
+/* Walks the entries of a bitmap's table. Returns how many the budget did not pay for. */
 static uint64_t walk_rows(struct q2_walk_state *w, struct qcow2_table *table,
 			  const struct qcow2_bitmap *bitmap, uint64_t count)
 {
@@ -139,7 +139,7 @@ static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_total
 	q2_walk_number(w, "dirty_bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
 }
 
-/* Why nothing could be added up; only a failure of the system ends the walk. */
+/* Tells why a bitmap could not be added up. Only a failure of the system ends the walk. */
 static void tell_no_totals(struct q2_walk_state *w, const struct qcow2_error *reason)
 {
 	if (reason->code == QCOW2_ERROR_IO || reason->code == QCOW2_ERROR_MEMORY) {
@@ -174,7 +174,7 @@ void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *b
 		tell_totals(w, &totals);
 		report_tail(w, bitmap, &totals);
 	} else {
-		if (totals.serialized_entries > 0) /* then there was work in vain */
+		if (totals.serialized_entries > 0) /* data was read before the count failed */
 			spend(&w->left.counted, totals.disk_bytes);
 		tell_no_totals(w, &reason);
 	}
@@ -182,7 +182,10 @@ void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *b
 	q2_walk_leave(w);
 }
 
-/* One piece of a data cluster: which bits it holds and its bytes. */
+/*
+ * Tells piece `index` of the bitmap's data, which lies at offset: which bits it holds, and its
+ * bytes.
+ */
 static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64_t offset,
 		       uint64_t index)
 {
@@ -201,7 +204,10 @@ static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64
 	q2_walk_leave(w);
 }
 
-/* The pieces of one data cluster, as far as the file has them. False if the budget is used up. */
+/*
+ * Walks the pieces of the data cluster at host offset `start`, which entry `index` leads to, as far
+ * as the file has them. Returns false if the budget is used up.
+ */
 static bool walk_cluster(struct q2_walk_state *w, uint64_t start, uint64_t index, uint8_t *buffer)
 {
 	uint64_t file_size = w->geometry->file_size_bytes;
@@ -239,7 +245,7 @@ static uint64_t pieces_per_cluster(const struct q2_walk_state *w)
 	return cluster < PIECE_BYTES ? 1 : cluster / PIECE_BYTES;
 }
 
-/* Follows count entries of a table. Returns how many of them there was no budget for. */
+/* Follows count entries of a table to their data. Returns how many the budget did not pay for. */
 static uint64_t walk_data_clusters(struct q2_walk_state *w, struct qcow2_table *table,
 				   uint64_t count)
 {

@@ -6,9 +6,9 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-/* How many different names duplicates are looked for among: QEMU's limit, with room to spare. */
+/* Duplicates are looked for among so many names: more than QEMU's limit of 65,535 bitmaps. */
 #define NAMES_MAX 1000000
-/* And shared tables among so many: more bitmaps than QEMU's limit are rare. */
+/* Tables that bitmaps share are looked for among so many bitmaps. */
 #define TABLES_MAX 100000
 
 static void walk_name(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)
@@ -59,7 +59,7 @@ static void walk_bitmap(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 	q2_walk_end(w, &node);
 }
 
-/* One entry: its rules, then itself if it is wanted. */
+/* Applies the rules to an entry, then walks it if it is wanted. */
 static void visit(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap,
 		  struct q2_names_seen *seen)
 {
@@ -73,7 +73,7 @@ static void visit(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap,
 	q2_walk_leave(w);
 }
 
-/* Returns how many entries there was no budget for. */
+/* Walks the entries of the directory. Returns how many the budget did not pay for. */
 static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_bitmaps *bitmaps)
 {
 	struct q2_names_seen seen = {.key = w->hash_key};
@@ -118,7 +118,7 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w)
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		q2_walk_fail(w);
-	} /* else the rules of the extension have said why there is nothing */
+	} /* if not, the rules of the extension have told why */
 	qcow2_bitmaps_close(bitmaps);
 	q2_walk_end_list(w, &list);
 	q2_walk_omitted(w, "bitmap_directory_omitted", omitted);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks the header extensions, each decoded as its type demands. */
+/* Walks the header extensions, and decodes the data of those whose type is known. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,9 @@
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 #define DATA_AT            sizeof(struct qcow2_extension_header)
 
-/* What Python calls printable, which decides how qcow2.py shows an extension's data. */
+/*
+ * Whether Python calls the bytes printable, which decides how qcow2.py shows an extension's data.
+ */
 static bool is_printable(struct qcow2_bytes data)
 {
 	for (size_t i = 0; i < data.size; i++) {
@@ -23,7 +25,7 @@ static bool is_printable(struct qcow2_bytes data)
 	return true;
 }
 
-/* Programs get what qcow2.py prints: the text in quotes, or <binary>. */
+/* Tells programs what qcow2.py prints: the text in quotes, or <binary>. */
 static void walk_data_str(struct q2_walk_state *w, struct qcow2_bytes data)
 {
 	char quick[128];
@@ -54,7 +56,7 @@ static void walk_data_str(struct q2_walk_state *w, struct qcow2_bytes data)
 		q2_free(text);
 }
 
-/* The data as it is: text where it can be read as such. */
+/* Tells the data of an extension as it is: as text if its type says so, else as bytes. */
 static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *extension, bool text)
 {
 	struct qcow2_value value = {.name = text ? "text" : "bytes",
@@ -94,7 +96,7 @@ static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_exten
 	q2_walk_leave(w);
 }
 
-/* The data of an extension that is a structure of its own. */
+/* Walks the data of an extension that is a structure of its own. */
 static void walk_structured(struct q2_walk_state *w, const struct qcow2_extension *extension,
 			    const struct qcow2_structure *structure)
 {
@@ -181,7 +183,7 @@ void q2_walk_extensions(struct q2_walk_state *w)
 	struct qcow2_extensions it;
 	struct qcow2_extension extension;
 
-	/* A selector of that name means what is in the extension. */
+	/* A selector may begin with "bitmaps", short for the directory in the extension. */
 	if (qcow2_image_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
 		q2_walk_offer(w, "bitmaps");
 	if (!q2_walk_enter_key(w, "extensions"))

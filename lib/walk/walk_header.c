@@ -10,8 +10,8 @@
 #define FEATURE_NAME_BYTES  sizeof(struct qcow2_feature_name)
 
 /*
- * Version 2 headers have no bytes for the later fields; they are shown with the values that the
- * specification gives them, at no place.
+ * Tells the fields that a version 2 header lacks, with the values that the specification fixes for
+ * them. They have no bytes and no place.
  */
 static void walk_fixed_fields(struct q2_walk_state *w)
 {
@@ -34,7 +34,7 @@ static void walk_fixed_fields(struct q2_walk_state *w)
 	}
 }
 
-/* Bytes of the header that no known field explains; zero padding is not worth a line. */
+/* Tells the bytes of the header behind the known fields, without padding of zeros. */
 static void walk_header_tail(struct q2_walk_state *w, struct qcow2_bytes cluster)
 {
 	uint64_t end = w->header->header_length;
@@ -77,8 +77,8 @@ void q2_walk_header(struct q2_walk_state *w)
 }
 
 /*
- * The name that the image's own feature name table gives a bit: no bytes at no place if it has no
- * such table, no bytes somewhere if the table does not name the bit.
+ * Finds the name that the image's own feature name table gives a bit. The view is empty if there is
+ * none: with data NULL if there is no table, else not NULL.
  */
 static struct qcow2_bytes name_in_image(const struct q2_walk_state *w, uint8_t type, uint8_t bit)
 {
@@ -107,7 +107,7 @@ struct feature_group {
 	const char *key;
 	const struct qcow2_names *names;
 	uint64_t bits;
-	bool nameless; /* nobody knew the bit before */
+	bool nameless; /* neither the format nor the image has a name for the bit before */
 };
 
 static void walk_feature(struct q2_walk_state *w, struct feature_group *group, uint8_t type,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks L1 tables: that of the active image, and for the walk over snapshots theirs. */
+/* Walks L1 tables: the active one, and those of snapshots for walk_snapshots.c. */
 #include <qcow2/entry.h>
 
 #include "walk/internal.h"

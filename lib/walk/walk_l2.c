@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks the L2 tables below any L1 table, each distinct one once in the whole walk. */
+/*
+ * Walks the L2 tables below any L1 table. A table that several L1 entries share, of the active
+ * image or of snapshots, is shown once; later ones refer to it by its path ("same_as").
+ *
+ * Entries are shown one by one as they are stored, which is why the stream of guest extents
+ * (mapping.h), which joins them, is not used here.
+ */
 #include <qcow2/entry.h>
 #include <qcow2/mapping.h>
 
@@ -10,18 +16,18 @@
 #include "base/hash.h"
 #include "walk/internal.h"
 
-/* So many different L2 tables are told apart from shared ones: 2^20 of them fill 16 MiB. */
+/* So many L2 tables are remembered as shown, which takes 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
 
-/* One L2 entry: the entry, what it says, and for extended ones its subclusters. */
+/* An L2 entry and where it is; subclusters is the second half of an extended one, else 0. */
 struct l2_row {
 	struct q2_entry_place place;
 	uint64_t entry;
 	uint64_t subclusters;
-	bool repeats; /* the same as the entry before it */
+	bool repeats; /* equals the entry before it, so that pages for people may join them */
 };
 
-/* One bit for each subcluster, stored as 32 bits. */
+/* Tells one half of the subcluster bitmap, which lies at offset_bytes as a number of 32 bits. */
 static void walk_subclusters(struct q2_walk_state *w, const char *name, uint32_t bits,
 			     uint64_t offset_bytes)
 {
@@ -69,7 +75,7 @@ static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 	q2_walk_leave(w);
 }
 
-/* Loads entry i of the L2 table that the reader is at; extended entries are two words. */
+/* Loads entry i of the table that the reader is at, and compares it with the one in *l2. */
 static bool load_l2(struct q2_walk_state *w, struct qcow2_table *table, uint64_t i,
 		    struct l2_row *l2)
 {
@@ -86,7 +92,10 @@ static bool load_l2(struct q2_walk_state *w, struct qcow2_table *table, uint64_t
 	return true;
 }
 
-/* Returns how many rows there was no budget for. */
+/*
+ * Walks the rows of the L2 table at offset, which L1 entry l1_index leads to. Returns how many rows
+ * the budget did not pay for.
+ */
 static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l1_index,
 			  uint64_t offset)
 {
@@ -115,7 +124,7 @@ static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l
 	return wanted > last ? wanted - last : 0;
 }
 
-/* The path of the list of L2 tables below an L1 table: whose it is. */
+/* Fills path with that of a list of L2 tables, and returns it. */
 static const char *list_path(uint64_t list, char *path, size_t size)
 {
 	if (list == Q2_WALK_ACTIVE)
@@ -126,8 +135,9 @@ static const char *list_path(uint64_t list, char *path, size_t size)
 }
 
 /*
- * Whether the table was shown before; then *earlier says where: its list, and the index in there.
- * The offset is its own hash, since no two tables have the same. A full set shows tables again.
+ * Whether the table at offset was shown before. *earlier is then the place where: its list in the
+ * upper 32 bits, its index in the lower ones, as `here` is for this one. An offset can serve as its
+ * own hash, since it identifies the table. If the set is full, tables are shown again.
  */
 static bool shown_before(struct q2_walk_state *w, uint64_t offset, uint64_t here, uint64_t *earlier)
 {
@@ -184,14 +194,17 @@ static void walk_table(struct q2_walk_state *w, uint64_t list, uint64_t index, u
 	q2_walk_begin(w, &node);
 	if (shown)
 		walk_same_as(w, earlier);
-	/* A probe looks at it again: a selector may name what another's table has shown. */
+	/* The probe looks at a table at each of its paths, since a selector may use any of them. */
 	if (!shown || w->probe)
 		walk_entries(w, list, index, offset);
 	q2_walk_end(w, &node);
 	q2_walk_leave(w);
 }
 
-/* Returns how many entries of the L1 table there was no budget to follow. */
+/*
+ * Walks the tables that the entries of an L1 table lead to. Returns how many entries the budget did
+ * not pay for.
+ */
 static uint64_t walk_list(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
 			  uint64_t l1_size)
 {
@@ -213,7 +226,7 @@ static uint64_t walk_list(struct q2_walk_state *w, uint64_t list, uint64_t l1_of
 	return wanted > last ? wanted - last : 0;
 }
 
-/* Two readers for all lists, since images may have tens of thousands of snapshots. */
+/* Makes two readers for all lists when they are first needed. Images may have 65,536 snapshots. */
 static bool get_readers(struct q2_walk_state *w)
 {
 	struct q2_walk_l2_state *l2 = &w->l2;

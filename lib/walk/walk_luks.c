@@ -39,7 +39,7 @@ static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 	q2_walk_leave(w);
 }
 
-/* The JSON area of LUKS2, up to its first NUL, as far as it was read. */
+/* Tells the JSON area of LUKS2 up to its first NUL, as far as it was read. */
 static void walk_json_area(struct q2_walk_state *w, const struct q2_placed *luks)
 {
 	const uint8_t *json = luks->bytes.data + LUKS2_BINARY;
@@ -104,6 +104,6 @@ void q2_walk_luks(struct q2_walk_state *w)
 	} else if (reason.code == QCOW2_ERROR_IO || reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		q2_walk_fail(w);
-	} /* else the rules of the extension have said why there is nothing */
+	} /* if not, the rules of the extension have told why */
 	q2_free(raw);
 }

@@ -87,8 +87,8 @@ static void walk_count(struct q2_walk_state *w, const struct count *c)
 
 	if (!q2_walk_enter_index(w, c->index))
 		return;
-	/* Bytes that refcounts share are shown as nobody's: a run of equal refcounts, which pages
-	 * for people show as one row, may lie in bytes that differ. */
+	/* A byte that several refcounts share is not told as the bytes of one of them: pages for
+	 * people join rows of equal refcounts, and their bytes may differ. */
 	if (bits >= 8) {
 		qcow2_refcount_put(bytes, 0, bits, c->count);
 		value.raw = (struct qcow2_bytes){bytes, bits / 8};

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-/* How many different IDs duplicates are looked for among: QEMU's limit, with room to spare. */
+/* Duplicates are looked for among so many IDs: more than QEMU's limit of 65,536 snapshots. */
 #define NAMES_MAX   1000000
 #define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
 
@@ -28,7 +28,7 @@ static void walk_names(struct q2_walk_state *w, const struct qcow2_snapshot *sna
 	q2_walk_label(w, &value);
 }
 
-/* Known fields that the extra data reaches, then the bytes that nobody knows. */
+/* Tells the known fields that the extra data reaches, then the bytes behind them. */
 static void walk_extra(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
 {
 	struct q2_placed placed = {snapshot->extra_data, snapshot->offset_bytes + FIXED_BYTES};
@@ -80,7 +80,7 @@ static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *
 	q2_walk_end(w, &node);
 }
 
-/* One entry: its rules, then itself if it is wanted. */
+/* Applies the rules to an entry, then walks it if it is wanted. */
 static void visit(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot,
 		  struct q2_names_seen *seen)
 {
@@ -94,7 +94,7 @@ static void visit(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot
 	q2_walk_leave(w);
 }
 
-/* Returns how many entries there was no budget for. */
+/* Walks the entries of the table. Returns how many the budget did not pay for. */
 static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_snapshots *snapshots)
 {
 	struct q2_names_seen seen = {.key = w->hash_key};
@@ -134,7 +134,7 @@ void q2_walk_snapshots(struct q2_walk_state *w)
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		q2_walk_fail(w);
-	} /* else the rules of the header have said why there is nothing */
+	} /* if not, the rules of the header have told why */
 	qcow2_snapshots_close(snapshots);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);

@@ -7,92 +7,21 @@ import os
 import random
 import re
 import resource
-import shutil
 import struct
 import subprocess
 
 import jsonschema
 import pytest
 
-from helpers import QCOW2, RELEASE, TOP, document, image, recipe_image, run
-from forge import recipes
-from outside import on_terminal
-from test_recipes import text_is_safe
+from tests.forge import recipes
+from tests.support.answers import text_is_safe
+from tests.support.bitmaps import GRANULE, TWO, changed, dirty, read, refused, shown, states, valid
+from tests.support.outside import on_terminal
+from tests.support.programs import QCOW2, RELEASE, TOP, document, image, recipe_image, run
 
-with open(os.path.join(TOP, "docs", "bitmap.schema.json"), encoding="utf-8") as stream:
-    VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
-TWO = "size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b bits=1,9\n"
-GRANULE = 64 << 10
 # Recipes of so many bitmaps, or of so long tables, that plans are large.
 PLENTY = ("bad-hostile-bitmaps-65535", "bad-hostile-bitmaps-65536",
           "bad-hostile-bitmap-names-equal", "bad-hostile-shared-bitmap-table")
-
-
-def read(path):
-    with open(path, "rb") as opened:
-        return opened.read()
-
-
-@pytest.fixture(name="copy")
-def fixture_copy(tmp_path):
-    def make(source, name="a.qcow2"):
-        return shutil.copyfile(source, str(tmp_path / name))
-    return make
-
-
-@pytest.fixture(name="two")
-def fixture_two(copy):
-    return copy(image(TWO)[0])
-
-
-def shown(*words, code=0):
-    done = run("bitmap", *words)
-    assert done.returncode == code, done
-    assert done.stderr == b"" or code
-    text_is_safe(done.stdout)
-    return done.stdout.decode()
-
-
-def valid(*words, code=0):
-    found = json.loads(shown(*words, "-j", code=code))
-    VALIDATOR.validate(found)
-    return found
-
-
-def refused(path, *words, says):
-    before, files = read(path), sorted(os.listdir(os.path.dirname(path)))
-    done = run("bitmap", *words)
-    assert done.returncode == 1 and done.stdout == b"", done
-    assert says in done.stderr.decode(), done.stderr
-    text_is_safe(done.stderr)
-    assert read(path) == before and sorted(os.listdir(os.path.dirname(path))) == files
-
-
-def changed(path, action, *words):
-    """A change that works, leaves a sound image, and is undone and done again."""
-    before = read(path)
-    assert run("bitmap", action, f"--undo-file={path}.undo", path, *words).returncode == 0
-    after = read(path)
-    if os.path.exists(path + ".undo"):
-        assert run("undo", path + ".undo").returncode == 0
-        assert read(path) == before
-        with open(path, "wb") as opened:
-            opened.write(after)
-        os.remove(path + ".undo")
-    else:
-        assert after == before
-    assert run("check", path).returncode == 0
-
-
-def states(path):
-    return {b["name"]: b["state"] for b in valid("list", path)["bitmaps"]}
-
-
-def dirty(path, *names):
-    """The granules of 64 KiB that are dirty."""
-    return [start // GRANULE + i for start, length in
-            ((e["start"], e["length"]) for e in valid("extents", path, *names, "--dirty"))
-            for i in range(length // GRANULE)]
 
 
 # ---- reading ----

@@ -11,9 +11,8 @@ import subprocess
 import jsonschema
 import pytest
 
-from helpers import TOP, image, recipe_image, run
-from test_bitmap import changed, dirty, read, refused, shown, states
-
+from tests.support.bitmaps import changed, dirty, read, refused, shown, states
+from tests.support.programs import TOP, image, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "edit.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))

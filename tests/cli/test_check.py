@@ -12,9 +12,9 @@ import subprocess
 import jsonschema
 import pytest
 
-from helpers import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
-from forge import load, recipes
-from test_recipes import listed_problems, sane, text_is_safe
+from tests.forge import load, recipes
+from tests.support.answers import NO_IMAGE, listed_problems, sane, text_is_safe
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
 
 with open(os.path.join(TOP, "docs", "check.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
@@ -46,8 +46,9 @@ def test_recipes(name):
     done = run("check", "-j", "--deep", path, program=program)
     if done.returncode == 1:
         sane(done)
-        assert not name.startswith("good-") and not layout.recipe.finds
+        assert name in NO_IMAGE and not layout.recipe.finds
         return
+    assert name not in NO_IMAGE
     assert done.returncode in (0, 2, 3) and done.stderr == b"", done
     shown = json.loads(done.stdout.decode("utf-8"))
     VALIDATOR.validate(shown)
@@ -73,6 +74,7 @@ def test_page(name):
     done = run("check", path, program=RELEASE)
     text_is_safe(done.stdout)
     assert done.returncode == run("check", "-j", path, program=RELEASE).returncode
+    assert (done.returncode == 1) == (name in NO_IMAGE)
     if done.returncode == 1:
         sane(done)
         return
@@ -89,6 +91,48 @@ def test_threads(name):
             for more in ((), ("--all",)) for n in (1, 2, 4)]
     assert len({(done.returncode, done.stdout, done.stderr) for done in runs[:3]}) == 1
     assert len({(done.returncode, done.stdout, done.stderr) for done in runs[3:]}) == 1
+
+
+# Their structures are not where the forge put them, as what leads there is broken.
+LED_ASTRAY = {"bad-bitmap-directory-offset-zero", "bad-crypto-offset-zero", "bad-crypto-unaligned"}
+
+
+def test_fields_are_where_the_forge_put_them():
+    """A problem of a field is at its offset; what was found there is what the file says there."""
+    places, values = set(), set()
+    for name in set(recipes()) - NO_IMAGE - LED_ASTRAY:
+        if "hostile" in name:
+            continue
+        path, layout = recipe_image(name)
+        with open(path, "rb") as stream:
+            for problem in report(path, program=RELEASE)["problems"]:
+                field = layout.fields.get(problem.get("where"))
+                if not field:
+                    continue
+                assert problem["offset"] == field.offset, (name, problem)
+                places.add(problem["id"])
+                # Of names and ends of tables something else is said.
+                if field.text or problem["id"].endswith(("-beyond-end", "-duplicate", "-magic")):
+                    continue
+                stream.seek(field.offset)
+                stored = int.from_bytes(stream.read(field.width), "big")
+                assert problem["found"] == stored, (name, problem)
+                values.add(problem["id"])
+    assert len(places) > 60 and len(values) > 45
+
+
+def test_luks_key_slots():
+    """Key material is as long as the stripes of the key: 64 bytes in 4000 stripes are 500 sectors."""
+    slot = "set luks/key_slots/1/key_material_offset $luks/key_slots/0/key_material_offset"
+    for sectors in (499, 500):
+        path, _ = image(f"size 1M\nluks1\n{slot} + {sectors}\n")
+        assert ids(report(path)) == ({"luks-key-slot"} if sectors < 500 else set())
+    path, _ = image("size 1M\nluks1\nset luks/key_slots/0/active 5\n")
+    (problem,) = [p for p in report(path)["problems"] if p["id"] == "luks-key-slot"]
+    assert (problem["found"], problem["expected"]) == (5, 0xdead)
+    path, layout = image("size 1M\nluks1\nset luks/key_slots/3/key_material_offset 3600\n")
+    (problem,) = [p for p in report(path)["problems"] if p["where"] == "luks/key_slots/3"]
+    assert problem["offset"] == layout.fields["luks/key_slots/3/key_material_offset"].offset
 
 
 def many(count):
@@ -140,14 +184,11 @@ OWNERS = {
 @pytest.mark.parametrize("part", OWNERS)
 def test_owner_of_each_part(part):
     name, place = OWNERS[part]
-    entry = f"({place}) | 1<<63" if part != "header" else "4096 | 1<<63"
-    more = "cluster_bits 12\n" if part != "header" else "cluster_bits 12\nset l1/0 $l1/0\n"
-    path, layout = image(f"size 1M\n{more}write 0 64k\nsnapshot 1 name=one\nwrite 0 4k\n"
+    # Offset 0 is no cluster of an entry; compressed data may begin behind it.
+    entry = f"({place}) | 1<<63" if part != "header" else "512 | 1<<62"
+    path, layout = image("size 1M\ncluster_bits 12\nwrite 0 64k\nsnapshot 1 name=one\nwrite 0 4k\n"
                          f"bitmap b0 bits=1\nset l2/0/9 {entry}\n")
-    at = layout.value("l2/0/9") & 0x00fffffffffffe00
-    if part == "header":  # an entry cannot say offset 0: the cluster after is not the header
-        assert at == 4096
-        return
+    at = layout.value("l2/0/9") & 0x00fffffffffff000
     found = [p for p in report(path)["problems"] if p["id"] == "cluster-owners"]
     assert [p["cluster_offset"] for p in found] == [at]
     assert name in [o["where"] for o in found[0]["owners"]]

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from helpers import RELEASE
+from tests.support.programs import RELEASE
 
 CLUSTER = 512
 CLUSTERS = 70000

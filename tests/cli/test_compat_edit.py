@@ -12,9 +12,9 @@ import unicodedata
 
 import pytest
 
-from helpers import QCOW2, image, recipe_image, run
-from forge import recipes
-from test_recipes import text_is_safe
+from tests.forge import recipes
+from tests.support.answers import text_is_safe
+from tests.support.programs import QCOW2, image, recipe_image, run
 
 NAMES = ("magic", "version", "backing_file_offset", "backing_file_size", "cluster_bits", "size",
          "crypt_method", "l1_size", "l1_table_offset", "refcount_table_offset",

@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from outside import QCOW2, SAMPLE, run, text_of
+from tests.support.outside import run, text_of
+from tests.support.programs import QCOW2, SAMPLE
 
 COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 DRIVER = """

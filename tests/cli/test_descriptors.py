@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from helpers import QCOW2, recipe_image, run
+from tests.support.programs import QCOW2, recipe_image, run
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations((0, 1, 2), n)]
 CLOSE = {0: "<&-", 1: ">&-", 2: "2>&-"}

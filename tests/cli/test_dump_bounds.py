@@ -4,17 +4,15 @@
 """Bounds of memory and output."""
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
-from helpers import RELEASE, document, image, recipe_image, run
-from forge import recipes
+from tests.forge import recipes
+from tests.support.measure import SECONDS, peak
+from tests.support.programs import RELEASE, document, image, recipe_image, run
 
 MIB = 1 << 20
 MEMORY = 64 * MIB
-SECONDS = 20
 # A row of a table takes eight bytes in the file; JSON says no more than so many bytes about it.
 JSON_PER_BYTE = 32
 
@@ -45,33 +43,8 @@ LARGE = ["good-cluster-2m", "good-warn-cluster-bits-22", "good-warn-l1-too-large
          "good-warn-reftable-too-large", "good-warn-snapshot-l1-too-large"]
 
 
-# A process starts with the peak of the one that it was forked from, and pytest is large: this small
-# one starts the command instead, and says on standard error how it went.
-MEASURE = """
-import os, resource, subprocess, sys
-try:
-    code = subprocess.run(sys.argv[2:], stderr=subprocess.DEVNULL,
-                          timeout=int(sys.argv[1])).returncode
-except subprocess.TimeoutExpired:
-    code = 124
-print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
-"""
-
-
-def measured(*arguments):
-    """Runs the command, counts its output, and returns exit code, peak memory, output bytes."""
-    command = [sys.executable, "-S", "-E", "-c", MEASURE, str(SECONDS), RELEASE,
-               *map(str, arguments)]
-    size = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        while piece := child.stdout.read1(MIB):
-            size += len(piece)
-        code, kib = child.stderr.read().split()
-    return int(code), int(kib) * 1024, size
-
-
 def check(path, stored, *arguments):
-    code, memory, size = measured(*arguments)
+    code, memory, size = peak(*arguments)
     assert code in (0, 1, 2), f"{arguments}: {code} (124 is {SECONDS} seconds)"
     assert memory <= MEMORY, f"{arguments}: {memory / MIB:.1f} MiB"
     assert size <= JSON_PER_BYTE * (4 * stored + 96 * MIB), f"{path}: {size / MIB:.0f} MiB"
@@ -104,7 +77,7 @@ def test_specials(name):
                                   "bad-hostile-sparse-bitmap-table"])
 def test_selectors_that_find_nothing(name, selector):
     """Looking for what is not there is bounded as well."""
-    code, memory, size = measured("dump", recipe_image(name)[0], selector)
+    code, memory, size = peak("dump", recipe_image(name)[0], selector)
     assert (code, size) == (1, 0) and memory <= MEMORY
 
 

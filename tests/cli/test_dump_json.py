@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from helpers import RELEASE, SAMPLE, document, image, recipe_image, run
-from forge import everything, sweep
+from tests.forge import everything, sweep
+from tests.support.programs import RELEASE, SAMPLE, document, image, recipe_image, run
 
 SWEEP = sorted(set(sweep()))
 OFFSET = 0x00fffffffffffe00

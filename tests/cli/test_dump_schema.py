@@ -5,17 +5,15 @@
 import json
 import os
 import re
-import sys
 
 import jsonschema
 import pytest
 
-from helpers import RELEASE, SAMPLE, TOP, document, recipe_image, run
-from forge import recipes
-from test_recipes import TOO_LARGE
+from scripts.dump_schema import fields
+from tests.forge import recipes
+from tests.support.answers import NO_IMAGE, TOO_LARGE
+from tests.support.programs import RELEASE, SAMPLE, TOP, document, recipe_image, run
 
-sys.path.insert(0, os.path.join(TOP, "scripts"))
-from dump_schema import fields  # noqa: E402
 
 with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as stream:
     SCHEMA = json.load(stream)
@@ -53,6 +51,7 @@ def test_recipes(name):
     path, _ = recipe_image(name)
     for arguments in ((), ("--offsets", "--hex")):
         shown = dumps(path, *arguments)
+        assert (shown is None) == (name in NO_IMAGE)
         if shown is not None:
             valid(shown)
 

@@ -5,19 +5,13 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
+from tests.forge import build, build_named
+from tests.support.programs import QCOW2, SAMPLE, TOP
 
-from forge import build, build_named  # noqa: E402
-
-GOLDEN = os.path.join(HERE, "..", "golden", "dump")
-SAMPLE = os.path.join(HERE, "..", "..", "examples", "sample.qcow2")
-QCOW2 = os.path.abspath(os.environ.get("QCOW2", os.path.join(HERE,
-                                                             "../../build/release/cmd/qcow2")))
+GOLDEN = os.path.join(TOP, "tests", "golden", "dump")
 
 # golden file: recipe (None: the sample image), exit code, arguments after the image
 PAGES = {
@@ -82,7 +76,7 @@ def test_header_has_the_lines_of_qcow2_py():
                           check=True)
     seed = [line for line in done.stdout.decode().split("\n\n")[0].split("\n") if line]
     ours = blocks(page(SAMPLE))["Header"]
-    assert len(seed) >= 18
+    assert 18 <= len(seed) <= len(ours)
     for old, new in zip(seed, ours):
         assert old[:26] == new[:26] and new[25] == " "
         if "features" not in old:

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from outside import QCOW2, READERS, SAMPLE, ask, complaint, documents, harmless, run, text_of
-from forge import build, build_named
+from tests.forge import build, build_named
+from tests.support.outside import READERS, ask, complaint, documents, harmless, run, text_of
+from tests.support.programs import QCOW2, SAMPLE
 
 EACH = pytest.mark.parametrize("reader", sorted(READERS))
 SHORT = "truncated: the file ends inside the header, after {} bytes"
@@ -251,7 +252,6 @@ def is_utf8(name):
     except UnicodeDecodeError:
         return False
     return True
-
 
 
 @pytest.mark.parametrize("name", sorted(NAMES), ids=repr)

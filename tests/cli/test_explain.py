@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from outside import documents, harmless, run, text_of
+from tests.support.outside import documents, harmless, run, text_of
 
 # Structure: its size, and offset and width of each field, in bytes.
 PLACES = {

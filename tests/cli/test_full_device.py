@@ -11,10 +11,10 @@ import subprocess
 
 import pytest
 
-from helpers import QCOW2, RELEASE, image, run
-from test_bitmap import read, valid
+from tests.support import shims
+from tests.support.bitmaps import read, valid
+from tests.support.programs import QCOW2, RELEASE, image, run
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 FULL = """size 16M
 cluster_bits 12
 bitmap a bits=0,1,5
@@ -25,9 +25,7 @@ bitmap c
 
 @pytest.fixture(name="device", scope="module")
 def fixture_device(tmp_path_factory):
-    library = str(tmp_path_factory.mktemp("shim") / "device.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
-                    os.path.join(HERE, "device.c"), "-ldl"], check=True)
+    library = shims.build("device", tmp_path_factory.mktemp("shim"))
 
     def call(path, *words):
         return subprocess.run([RELEASE, *map(str, words)], capture_output=True, timeout=60, check=False,

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from helpers import QCOW2, TOP, document, image, recipe_image, run
+from tests.support.programs import QCOW2, TOP, document, image, run
 
 PLAIN = "cluster_bits 12\nsize 1M\nwrite 0 8k\n"
 BITMAPS = PLAIN + "bitmap b0 flags=auto bits=0-3\nbitmap b1 flags=0 bits=1\n"

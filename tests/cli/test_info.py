@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from helpers import QCOW2, SAMPLE, image, recipe_image
+from tests.support.programs import QCOW2, SAMPLE, image, recipe_image
 
 SECONDS = 30
 

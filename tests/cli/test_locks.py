@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from helpers import RELEASE, recipe_image
+from tests.support import shims
+from tests.support.programs import RELEASE, recipe_image
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 IMAGE = "good-bitmaps"
 UNDO = ["undo", "made"]
 EDITS = [["edit", "--undo-file=u", "image", "set", "header/compatible_features=1"],
@@ -27,10 +27,7 @@ READS = [["info", "image"], ["dump", "image"], ["check", "image"], ["bitmap", "l
 
 @pytest.fixture(name="shim", scope="module")
 def fixture_shim(tmp_path_factory):
-    library = str(tmp_path_factory.mktemp("shim") / "shim.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
-                    os.path.join(HERE, "shim_files.c"), "-ldl"], check=True)
-    return library
+    return shims.build("races", tmp_path_factory.mktemp("shim"))
 
 
 def read(path):
@@ -65,7 +62,7 @@ def interrupted(shim, words, meanwhile):
     process = started(shim, words, WAIT_IN=".")
     try:
         for _ in range(2000):
-            if os.path.exists("waiting"):
+            if os.path.exists("waiting") or process.poll() is not None:
                 break
             time.sleep(.01)
         assert os.path.exists("waiting")

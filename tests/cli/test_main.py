@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from outside import ROOT, SAMPLE, complaint, documents, harmless, run, text_of
-from forge import build
+from tests.forge import build
+from tests.support.outside import complaint, documents, harmless, run, text_of
+from tests.support.programs import SAMPLE, TOP
 
 COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 
@@ -86,7 +87,7 @@ def is_help(before, after):
 
 
 def is_version(_, after):
-    with open(os.path.join(ROOT, "meson.build"), encoding="utf-8") as stream:
+    with open(os.path.join(TOP, "meson.build"), encoding="utf-8") as stream:
         version = re.search(r"version: '([\d.]+)'", stream.read())[1]
     assert after == f"qcow2 {version}\n"
 
@@ -463,7 +464,7 @@ def test_name_of_the_program(tmp_path):
 def test_exit_codes_of_pages():
     """Every page of a command says when it exits with which code, and with no other."""
     for command in COMMANDS:
-        with open(os.path.join(ROOT, "man", f"qcow2-{command}.1.scd"), encoding="utf-8") as stream:
+        with open(os.path.join(TOP, "man", f"qcow2-{command}.1.scd"), encoding="utf-8") as stream:
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9])\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from helpers import TOP, document, recipe_image, run
+from tests.support.programs import TOP, document, recipe_image, run
 
 # Spellings of 4096, and of what is no number anywhere.
 FOUR_KIB = ("4096", "004096", "0x1000", "0X1000", "0x01000", "0o10000", "0b1000000000000", "4k", "4K",

@@ -8,8 +8,9 @@ import unicodedata
 
 import pytest
 
-from outside import READERS, SAMPLE, ask, documents, harmless, on_terminal, run, text_of
-from forge import build, build_named, recipes
+from tests.forge import build, build_named, recipes
+from tests.support.outside import READERS, ask, documents, harmless, on_terminal, run, text_of
+from tests.support.programs import SAMPLE
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 TEXT_READERS = sorted(r for r in READERS if "-j" not in r)

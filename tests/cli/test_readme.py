@@ -7,16 +7,15 @@ import subprocess
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.join(HERE, "..", "..")
-QCOW2 = os.path.abspath(os.environ.get("QCOW2", os.path.join(ROOT, "build/release/cmd/qcow2")))
+from tests.support.programs import QCOW2, TOP
+
 # What the file takes on disk depends on the file system.
 HERE_ONLY = re.compile(r"^on disk  .*$", re.M)
 
 
 def commands():
     """(command, what the README says that it prints) for each "$ " line in a code block."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as stream:
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as stream:
         readme = stream.read()
     found = []
     for block in re.findall(r"^```\n(.*?)^```$", readme, re.M | re.S):
@@ -34,7 +33,7 @@ def fixture_place(tmp_path_factory):
     """A folder where the README's commands can be run as they are."""
     place = tmp_path_factory.mktemp("readme")
     for name in ("examples", "tests"):
-        (place / name).symlink_to(os.path.join(ROOT, name))
+        (place / name).symlink_to(os.path.join(TOP, name))
     (place / "bin").mkdir()
     (place / "bin" / "qcow2").symlink_to(QCOW2)
     return place
@@ -73,13 +72,13 @@ def test_there_is_a_tour():
 
 
 def test_the_library_example_compiles(tmp_path):
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as stream:
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as stream:
         program, = re.findall(r"^```c\n(.*?)^```$", stream.read(), re.M | re.S)
     (tmp_path / "example.c").write_text(program, encoding="utf-8")
     subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
-                    "-I", os.path.join(ROOT, "include"), str(tmp_path / "example.c")], check=True)
+                    "-I", os.path.join(TOP, "include"), str(tmp_path / "example.c")], check=True)
 
 
 def test_it_is_short():
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as stream:
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as stream:
         assert len(stream.read().split()) < 1500

@@ -4,7 +4,7 @@
 """Selectors."""
 import pytest
 
-from helpers import RELEASE, SAMPLE, document, image, recipe_image, run
+from tests.support.programs import RELEASE, SAMPLE, document, image, recipe_image, run
 
 # Names that selectors could take for something else.
 NAMES = "# names\nsize 64M\ncluster_bits 9\nwrite 0 32M\nbitmap plain granularity=512\n" \

@@ -16,9 +16,9 @@ import time
 import jsonschema
 import pytest
 
-from helpers import QCOW2, TOP, image, run
-from test_faults import each_fault, fixture_shim  # noqa: F401
-from test_recipes import text_is_safe
+from tests.support.answers import text_is_safe
+from tests.support.faults import each_fault
+from tests.support.programs import QCOW2, TOP, image, run
 
 with open(os.path.join(TOP, "docs", "undo.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))

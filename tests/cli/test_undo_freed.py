@@ -4,14 +4,10 @@
 """undo of changes that free clusters."""
 import os
 import struct
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-
-from helpers import image, run  # noqa: E402
+from tests.support.programs import image, run
 
 CLUSTER = 65536
 

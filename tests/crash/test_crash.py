@@ -10,14 +10,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-
-from helpers import RELEASE, image, recipe_image  # noqa: E402
+from tests.support import shims
+from tests.support.programs import RELEASE, image, recipe_image
 
 KILLS = ("before", "after", "half")
 FAULTS = ("ENOSPC", "EIO", "short", "full")
@@ -65,18 +62,12 @@ OWN = {}
 
 @pytest.fixture(name="shim", scope="module")
 def fixture_shim(tmp_path_factory):
-    library = str(tmp_path_factory.mktemp("shim") / "shim.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
-                    os.path.join(HERE, "shim.c"), "-ldl"], check=True)
-    return library
+    return shims.build("crash", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture(name="device", scope="module")
 def fixture_device(tmp_path_factory):
-    library = str(tmp_path_factory.mktemp("shim") / "device.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", library,
-                    os.path.join(HERE, "..", "cli", "device.c"), "-ldl"], check=True)
-    return library
+    return shims.build("device", tmp_path_factory.mktemp("shim"))
 
 
 def read(path):

@@ -7,60 +7,13 @@
     forge.py --list            name and sentence of every recipe
     forge.py --map RECIPE      where every structure and field of the image is
 
-From Python: `from forge import build, recipes`; see README.md.
+From Python: `from tests.forge import build, recipes`; see README.md.
 """
 
 import os
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-if HERE not in sys.path:
-    sys.path.insert(0, HERE)
-
-from forgelib.builder import build  # noqa: E402
-from forgelib.errors import ForgeError  # noqa: E402
-from forgelib.layout import Layout, Place  # noqa: E402
-from forgelib.recipe import Recipe  # noqa: E402
-from forgelib.sweep import everything, sweep  # noqa: E402
-
-__all__ = ["build", "build_named", "recipes", "load", "image_of_each_problem", "sweep",
-           "everything", "Recipe", "Layout", "Place", "ForgeError"]
-RECIPES = os.path.join(HERE, "recipes")
-
-
-def recipes(prefix=""):
-    """Names of the recipes in the collection, sorted: good-…, bad-…, unsupported-…"""
-    return sorted(name[:-7] for name in os.listdir(RECIPES)
-                  if name.endswith(".recipe") and name.startswith(prefix))
-
-
-def load(name):
-    """A recipe by its name in the collection, by its path, or from stdin."""
-    if name == "-":
-        return Recipe(sys.stdin.read())
-    path = name if os.path.exists(name) else os.path.join(RECIPES, name + ".recipe")
-    with open(path, encoding="utf-8") as file:
-        recipe = Recipe(file.read())
-    recipe.name = os.path.basename(path)[:-7]
-    return recipe
-
-
-def image_of_each_problem():
-    """{problem: recipe} in the order of ids: the recipe whose name is most like the problem's."""
-    found = {}
-    for name in recipes():
-        recipe = load(name)
-        if "hostile" in name or recipe.qemu and not name.startswith("good-"):
-            continue
-        for problem in recipe.shows + recipe.finds:
-            likeness = (problem in name, -len(name))
-            found[problem] = max(found.get(problem, (likeness, name)), (likeness, name))
-    return {problem: name for problem, (_, name) in sorted(found.items())}
-
-
-def build_named(name, path=None):
-    """Forge a recipe of the collection."""
-    return build(load(name), path)
+from forgelib import ForgeError, build, build_named, load, recipes
 
 
 def _all(folder):

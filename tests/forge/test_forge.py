@@ -15,10 +15,11 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import forge  # noqa: E402
-from forgelib import compress  # noqa: E402
-from forgelib.values import words  # noqa: E402
+from tests import forge
+from tests.forge.forgelib import compress
+from tests.forge.forgelib.values import words
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not here")
 GOOD = [name for name in forge.recipes("good-") if forge.load(name).qemu is None]
@@ -295,7 +296,7 @@ QUICK = [name for name in forge.recipes() if "hostile" not in name]
 
 def test_every_recipe_begins_with_a_sentence():
     for name in forge.recipes():
-        with open(os.path.join(forge.RECIPES, name + ".recipe"), encoding="utf-8") as file:
+        with open(os.path.join(os.path.join(HERE, "recipes"), name + ".recipe"), encoding="utf-8") as file:
             first = file.readline()
         assert re.fullmatch(r"# [A-Z0-9].*[.]\n", first), (name, first)
         assert name.split("-")[0] in ("good", "bad", "unsupported")
@@ -313,12 +314,12 @@ def test_builds_are_repeatable_and_breakages_break(kind):
 
 
 def test_readme_lists_every_recipe():
-    with open(os.path.join(forge.HERE, "README.md"), encoding="utf-8") as file:
+    with open(os.path.join(HERE, "README.md"), encoding="utf-8") as file:
         listed = re.findall(r"^- `((?:good|bad|unsupported)-[a-z0-9-]+)`: (.*)$", file.read(), re.M)
     assert listed == [(name, forge.load(name).sentence) for name in forge.recipes()]
 
 
-PROBLEMS = os.path.join(forge.HERE, "..", "..", "include", "qcow2", "def", "problems.def")
+PROBLEMS = os.path.join(HERE, "..", "..", "include", "qcow2", "def", "problems.def")
 
 
 def test_every_problem_has_a_recipe_and_every_claim_a_problem():
@@ -336,7 +337,7 @@ def image(layout):
 
 
 def test_command_line(tmp_path):
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "forge.py")
+    script = os.path.join(HERE, "forge.py")
     out = tmp_path / "o.qcow2"
     assert run(sys.executable, script, "good-default", str(out)).returncode == 0
     assert out.read_bytes()[:4] == b"QFI\xfb"

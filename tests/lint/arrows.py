@@ -5,7 +5,8 @@
 import os
 import re
 
-from . import circles, report
+from tests.lint import circles
+from tests.runner import report
 
 BELOW = {
     "base": [],
@@ -106,13 +107,11 @@ def wrong_calls(name, names):
         yield f"{name}:{line}: calls {match.group(1)}()"
 
 
-def check_includes(out, name):
-    wrong = []
+def wrong_includes(name):
     for line, angle, quoted, macro in includes(name):
         why = wrong_include(name, angle, quoted, macro)
         if why:
-            wrong.append(f"{name}:{line}: {why}")
-    out.case(f"includes of {name}", "\n".join(wrong))
+            yield f"{name}:{line}: {why}"
 
 
 # Who may write to an image: a plan that is applied, an undo, and the making of undo files.
@@ -121,41 +120,54 @@ WRITERS = {"lib/undo/apply.c", "lib/undo/put_back.c", "lib/undo/save.c",
 WRITES = ["q2_source_write", "q2_source_resize"]
 
 
-def check_writers(out, name):
+def wrong_writes(name):
     """One door for change."""
-    if name in WRITERS:
+    if name in WRITERS or not name.startswith("lib/") or not name.endswith(".c"):
         return
-    wrong = list(wrong_calls(name, WRITES))
+    yield from wrong_calls(name, WRITES)
     if '"source/write.h"' in report.read(name) and not name.startswith(("lib/plan/", "lib/undo/",
-                                                                             "lib/source/")):
-        wrong.append(f"{name}: only lib/plan and lib/undo may include source/write.h")
-    out.case(f"writes of {name}", "\n".join(wrong))
+                                                                        "lib/source/")):
+        yield f"{name}: only lib/plan and lib/undo may include source/write.h"
 
 
-def check_opens(out, name):
+def wrong_opens(name):
     """The command replaces closed ones before all else, so that what is below a folder is safe."""
     names = OPENS if name.startswith("lib/") else [o for o in OPENS if o != "openat"]
     if name not in OPENERS:
-        out.case(f"descriptors of {name}", "\n".join(wrong_calls(name, names)))
+        yield from wrong_calls(name, names)
+
+
+def forbidden(name, room):
+    """Calls that no file of this room may make."""
+    if name.startswith("cmd/"):
+        return [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
+    return LOUD_CALLS if room == "source" else LOUD_CALLS + FILE_CALLS
+
+
+def check_room(out, room, files):
+    """Lets a case speak for a whole room; what it says names the files."""
+    def case(what, wrong):
+        out.case(f"{what} of {room}", "\n".join(line for lines in wrong for line in lines))
+    case("includes", (wrong_includes(name) for name in files))
+    if not room.startswith(("lib/", "cmd")):
+        return
+    case("calls", (wrong_calls(name, forbidden(name, room[len("lib/"):])) for name in files))
+    case("descriptors", (wrong_opens(name) for name in files))
+    case("writes", (wrong_writes(name) for name in files))
 
 
 def check(out):
-    files = [f for f in report.tracked() if f.endswith((".c", ".h"))]
-    for name in files:
-        top = name.split("/")[0]
-        if top not in ("lib", "cmd", "include", "examples"):
-            continue
-        check_includes(out, name)
-        if top in ("lib", "cmd"):
-            check_opens(out, name)
-        if top == "lib":
-            room = name.split("/")[1]
-            out.case(f"room of {name}", "" if room in BELOW else f"no room is called {room}")
-            names = LOUD_CALLS if room == "source" else LOUD_CALLS + FILE_CALLS
-            out.case(f"calls of {name}", "\n".join(wrong_calls(name, names)))
-            if name.endswith(".c"):
-                check_writers(out, name)
-        elif top == "cmd":
-            images = [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
-            out.case(f"calls of {name}", "\n".join(wrong_calls(name, images)))
+    rooms = {}
+    for name in report.tracked():
+        parts = name.split("/")
+        if name.endswith((".c", ".h")) and parts[0] in ("lib", "cmd", "include", "examples"):
+            rooms.setdefault("/".join(parts[:2]) if parts[0] == "lib" else parts[0], []).append(name)
+    unknown = [room for room in rooms if room.startswith("lib/") and room[len("lib/"):] not in BELOW]
+    out.case("rooms are known", ", ".join(unknown))
+    for name in sorted(WRITERS | OPENERS):
+        out.case(f"{name}, which is let through, is there",
+                 "" if os.path.isfile(report.path(name)) else "no such file")
+    for room, files in rooms.items():
+        if room not in unknown:
+            check_room(out, room, files)
     circles.check(out)

@@ -4,14 +4,14 @@
 #
 # The object files say who defines and who uses a name, so that what macros expand to is seen as
 # well, and so that no parser of C has to be trusted. A use is a call or an address that is taken.
-"""Part of the check `arrows`. Alone, in tests/: python3 -B -m lint.circles [TREE [BUILD]]"""
+"""Part of the check `arrows`. Alone: python3 -B -m tests.lint.circles [TREE [BUILD]]"""
 import collections
 import os
 import re
 import subprocess
 import sys
 
-from . import report
+from tests.runner import report
 
 # Rooms that still have circles. A row goes when its room is clean, and the list ends empty.
 NOT_YET = set()

@@ -4,7 +4,7 @@
 import re
 import sys
 
-from . import report
+from tests.runner import report
 
 COLUMNS = 120
 # The list of recipes in the forge's README: one recipe a line, as its test reads it.
@@ -16,15 +16,14 @@ def check_generated(out):
     out.case("generated parts of documents", text or "failed" if status else "")
 
 
-def check_width(out, name):
-    long = [f"{name}:{number}: {len(line)} columns"
+def check_width(out):
+    names = [name for name in report.tracked() if name.endswith(".md")]
+    long = [f"{name}:{number}: {len(line)} columns" for name in names
             for number, line in enumerate(report.read(name).splitlines(), 1)
             if len(line) > COLUMNS and not LONG.match(line)]
-    out.case(f"width {name}", "\n".join(long))
+    out.case(f"width of {len(names)} documents", "\n".join(long))
 
 
 def check(out):
     check_generated(out)
-    for name in report.tracked():
-        if name.endswith(".md"):
-            check_width(out, name)
+    check_width(out)

@@ -4,7 +4,7 @@
 import glob
 import os
 
-from . import report
+from tests.runner import report
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror",
             "-fsyntax-only"]
@@ -18,9 +18,12 @@ COMPILERS = [
 
 def check(out):
     names = sorted(os.path.basename(h) for h in glob.glob(report.path("include/qcow2/*.h")))
-    for name in names:
-        program = f"#include <qcow2/{name}>\n#include <qcow2/{name}>\n".encode()
-        for label, compiler in COMPILERS:
+    for label, compiler in COMPILERS:
+        wrong = []
+        for name in names:
+            program = f"#include <qcow2/{name}>\n#include <qcow2/{name}>\n".encode()
             status, text = report.run(compiler + WARNINGS + ["-I", report.path("include"), "-"],
                                       stdin=program)
-            out.case(f"{name} as {label}", text or "failed" if status else "")
+            if status:
+                wrong.append(f"{name}: {text or 'failed'}")
+        out.case(f"{len(names)} headers as {label}", "\n".join(wrong))

@@ -2,10 +2,10 @@
 # Layout rules: clang-format, shellcheck, SPDX lines, sizes of files and functions, masks.
 """The check `lint`."""
 import os
-import re
 import shutil
 
-from . import codec, report
+from tests.lint import codec, metrics
+from tests.runner import report
 
 FILE_LINES = 500
 FUNCTION_LINES = 100
@@ -25,51 +25,36 @@ def check_format(out, files):
     if not tool:
         out.bad("clang-format", "not installed")
         return
-    for name in files:
-        status, text = report.run([tool, "--dry-run", "-Werror", "--style=file", name])
-        out.case(f"clang-format {name}", text or "failed" if status else "")
+    status, text = report.run([tool, "--dry-run", "-Werror", "--style=file", *files])
+    out.case(f"layout of {len(files)} files", text or "failed" if status else "")
 
 
 def check_shell(out, files):
-    for name in report.shell_files(files):
-        status, text = report.run(["shellcheck", name])
-        out.case(f"shellcheck {name}", text or "failed" if status else "")
+    scripts = report.shell_files(files)
+    status, text = report.run(["shellcheck", *scripts])
+    out.case(f"shellcheck of {len(scripts)} scripts", text or "failed" if status else "")
 
 
 def check_spdx(out, files):
-    for name in files:
-        if not is_source(name):
-            continue
-        head = "\n".join(report.read(name).splitlines()[:2])
-        out.case(f"spdx {name}",
-                 "" if "SPDX-License-Identifier: MIT" in head else "no SPDX line in the first two")
-
-
-def functions(text):
-    """(name, first line, lines) of each function: our layout puts its braces in column 0."""
-    start = None
-    title = "?"
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"[A-Za-z_].*\(", line) and not line.startswith("#"):
-            title = re.search(r"(\w+)\s*\(", line).group(1)
-        if line == "{":
-            start = number
-        elif line.startswith("}") and start is not None:
-            yield title, start, number - start - 1
-            start = None
+    sources = [name for name in files if is_source(name)]
+    wrong = [name for name in sources
+             if "SPDX-License-Identifier: MIT" not in "\n".join(report.read(name).splitlines()[:2])]
+    out.case(f"SPDX line in {len(sources)} files", "\n".join(wrong))
 
 
 def check_sizes(out, files):
+    long_files, long_functions = [], []
     for name in files:
         text = report.read(name)
         lines = text.count("\n")
-        if name.endswith(".c"):
-            out.case(f"file size {name}",
-                     f"{lines} lines, more than {FILE_LINES}" if lines > FILE_LINES else "")
-        long = [f"{name}:{start}: {title} has {size} lines, more than {FUNCTION_LINES}"
-                for title, start, size in functions(report.without_comments(text))
-                if size > FUNCTION_LINES]
-        out.case(f"function size {name}", "\n".join(long))
+        if name.endswith(".c") and lines > FILE_LINES:
+            long_files.append(f"{name}: {lines} lines, more than {FILE_LINES}")
+        long_functions += [f"{name}:{start}: {title} has {size} lines, more than {FUNCTION_LINES}"
+                           for title, start, size
+                           in metrics.functions(report.without_comments(text))
+                           if size > FUNCTION_LINES]
+    out.case("sizes of files", "\n".join(long_files))
+    out.case("sizes of functions", "\n".join(long_functions))
 
 
 def check(out):
@@ -80,3 +65,5 @@ def check(out):
     check_spdx(out, files)
     check_sizes(out, c_files)
     codec.check(out)
+    for line in metrics.lines():
+        out.note(line)

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 
-from . import report
+from tests.runner import report
 
 QCOW2 = report.path("build/release/cmd/qcow2")
 BUILT = report.path("build/release/man")
@@ -68,13 +68,9 @@ def check_pages(out):
 
 
 def compare(out, command, helped, paged):
-    for option in sorted(helped | paged):
-        why = ""
-        if option not in paged:
-            why = "--help lists it, the page does not"
-        elif option not in helped:
-            why = "the page lists it, --help does not"
-        out.case(f"{command} {option}", why)
+    wrong = [f"{option}: --help lists it, the page does not" for option in helped - paged]
+    wrong += [f"{option}: the page lists it, --help does not" for option in paged - helped]
+    out.case(f"{command}: {len(helped)} options", "\n".join(sorted(wrong)) if helped else "none")
 
 
 def check_options(out, completion):

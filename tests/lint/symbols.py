@@ -6,7 +6,7 @@ import glob
 import os
 import re
 
-from . import report
+from tests.runner import report
 
 NEEDED = {"libc.so.6", "libdeflate.so.0", "libzstd.so.1", "ld-linux-x86-64.so.2",
           "ld-linux-aarch64.so.1", "libpthread.so.0"}
@@ -42,15 +42,11 @@ def exported(library):
 
 def check_exports(out, library):
     have, want = exported(library), declared()
-    for name in sorted(have):
-        out.case(f"exported {name}", "" if name.startswith("qcow2_") else "no qcow2_ prefix")
-    for name in sorted(want | have):
-        why = ""
-        if name not in have:
-            why = "declared QCOW2_API, but the library does not have it"
-        elif name not in want:
-            why = "exported, but no public header declares it"
-        out.case(f"declared {name}", why)
+    out.case(f"prefix of {len(have)} exports",
+             "\n".join(n for n in sorted(have) if not n.startswith("qcow2_")))
+    out.case("what is declared QCOW2_API is exported", "\n".join(sorted(want - have)))
+    out.case("what is exported is declared QCOW2_API", "\n".join(sorted(have - want)))
+    out.case("there are exports", "" if len(have) > 50 else f"only {len(have)}")
 
 
 def check_archive(out, archive):
@@ -58,11 +54,9 @@ def check_archive(out, archive):
     if status != 0:
         out.bad(f"nm {archive}", text)
         return
-    for line in text.splitlines():
-        parts = line.split()
-        if len(parts) == 3:
-            out.case(f"global {parts[2]}",
-                     "" if parts[2].startswith(("qcow2_", "q2_")) else "no prefix of ours")
+    found = [line.split()[2] for line in text.splitlines() if len(line.split()) == 3]
+    out.case(f"prefix of {len(found)} globals",
+             "\n".join(n for n in found if not n.startswith(("qcow2_", "q2_"))))
 
 
 def writable(line):
@@ -82,15 +76,17 @@ def check_variables(out, archive):
     if status != 0:
         out.bad(f"objdump {archive}", text)
         return
-    member = "?"
+    member, members, wrong = "?", 0, []
     for line in text.splitlines():
         head = re.match(r"(\S+\.o):\s+file format", line)
         if head:
             member = head.group(1)
-            out.ok(f"object {member}")
+            members += 1
         found = writable(line)
         if found:
-            out.bad(f"variable {found[2]} in {member}", f"{found[1]} bytes in {found[0]}")
+            wrong.append(f"{found[2]} in {member}: {found[1]} bytes in {found[0]}")
+    out.case(f"no variable that can change in {members} objects",
+             "\n".join(wrong) if members else "no objects")
 
 
 def check_needs(out, library):
@@ -98,13 +94,15 @@ def check_needs(out, library):
     if status != 0:
         out.bad(f"readelf {library}", text)
         return
-    for name in re.findall(r"\(NEEDED\).*\[(.*)\]", text):
-        out.case(f"needs {name}", "" if name in NEEDED else "not libc, libdeflate or libzstd")
+    needs = re.findall(r"\(NEEDED\).*\[(.*)\]", text)
+    out.case("needs libc, libdeflate and libzstd alone",
+             ", ".join(set(needs) - NEEDED) if needs else text)
     soname = re.search(r"\(SONAME\).*\[(.*)\]", text)
     out.case("soname", "" if soname and soname.group(1) == "libqcow2.so.0" else text)
     status, text = report.run(["nm", "-D", "--undefined-only", library])
-    loud = sorted({line.split()[-1].split("@")[0] for line in text.splitlines()} & LOUD)
-    out.case("prints nothing and never exits", ", ".join(loud))
+    imports = {line.split()[-1].split("@")[0] for line in text.splitlines() if line.strip()}
+    out.case("prints nothing and never exits",
+             ", ".join(sorted(imports & LOUD)) if status == 0 and "malloc" in imports else text)
 
 
 def check(out):

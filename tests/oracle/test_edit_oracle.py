@@ -5,15 +5,10 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-
-from helpers import QCOW2, run  # noqa: E402
+from tests.support.programs import QCOW2, run
 
 
 def qemu_img(*words):

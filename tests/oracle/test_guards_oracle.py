@@ -11,21 +11,15 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-sys.path.insert(0, HERE)
-
-from forge import ForgeError, build, build_named, load, recipes  # noqa: E402
-from helpers import QCOW2  # noqa: E402
-from mutate import mutated  # noqa: E402
-from scripts import Line, bitmap_script, edit_script, repair_options  # noqa: E402
-from witness import (BACKING_FORMAT, BITMAPS, CORRUPT, CRYPTO, DATA_FILE, DIRTY,  # noqa: E402
-                     FEATURE_NAMES, HAS_DATA_FILE, Image)
+from tests.forge import ForgeError, build, build_named, recipes
+from tests.support.broken import mutated
+from tests.support.programs import QCOW2
+from tests.support.scripts import Line, bitmap_script, edit_script, repair_options
+from tests.support.witness import (BACKING_FORMAT, BITMAPS, CORRUPT, CRYPTO, DATA_FILE, DIRTY,
+                                   FEATURE_NAMES, HAS_DATA_FILE, Image)
 
 ROUNDS = int(os.environ.get("GUARD_ROUNDS", "320"))
 SEED = int(os.environ.get("GUARD_SEED", "1"))

@@ -7,76 +7,17 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+from tests.forge import load, recipes
+from tests.support.programs import QCOW2, recipe_image
+from tests.support.qemu import CHANGED, CREATE, shell
 
-from forge import recipes, load  # noqa: E402
-from helpers import QCOW2, recipe_image  # noqa: E402
-
-CREATE = {
-    "default": "64M",
-    "zero": "0",
-    "one sector": "512",
-    "odd": "1000001",
-    "large": "8T",
-    "v2": "-o compat=0.10 64M",
-    "lazy": "-o lazy_refcounts=on 64M",
-    "zstd": "-o compression_type=zstd 64M",
-    "extended": "-o extended_l2=on 64M",
-    "extended 16k": "-o extended_l2=on,cluster_size=16k 64M",
-    "preallocated": "-o preallocation=metadata 64M",
-    "data file": "-o data_file=data.raw 64M",
-    "data file raw": "-o data_file=data.raw,data_file_raw=on 64M",
-    "data file raw extended": "-o data_file=data.raw,data_file_raw=on,extended_l2=on 64M",
-    "data file raw extended 16k": "-o data_file=data.raw,data_file_raw=on,extended_l2=on,"
-                                  "cluster_size=16k 10M",
-    "luks": "--object secret,id=s,data=pw -o encrypt.format=luks,encrypt.key-secret=s,"
-            "encrypt.iter-time=10 64M",
-    "luks sha512": "--object secret,id=s,data=pw -o encrypt.format=luks,encrypt.key-secret=s,"
-                   "encrypt.iter-time=10,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,"
-                   "encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,"
-                   "encrypt.hash-alg=sha512 64M",
-    "backing": "-u -b base.qcow2 -F qcow2 64M",
-    "backing raw": "-u -b base.raw -F raw 64M",
-    "backing elsewhere": "-u -b sub/dir/base.qcow2 -F qcow2 64M",
-    "backing absolute": "-u -b /nowhere/base.qcow2 -F qcow2 64M",
-    "backing protocol": "-u -b nbd://127.0.0.1:1/x -F raw 64M",
-    "backing utf-8": "-u -b b\u00e4cker.qcow2 -F qcow2 64M",
-    **{f"clusters {1 << bits}": f"-o cluster_size={1 << bits} 64M" for bits in range(9, 22)},
-    **{f"refcounts {1 << order}": f"-o refcount_bits={1 << order} 64M" for order in range(7)},
-}
-# On top of an image of 64 MiB: what qemu-img and qemu-io do to it.
-CHANGED = {
-    "snapshots": [["qemu-img", "snapshot", "-c", "one", "{}"],
-                  ["qemu-io", "-c", "write 0 1M", "{}"],
-                  ["qemu-img", "snapshot", "-c", "zw\u00f6lf", "{}"]],
-    "bitmaps": [["qemu-img", "bitmap", "--add", "{}", "b0"],
-                ["qemu-img", "bitmap", "--add", "--disable", "-g", "1M", "{}", "b1"],
-                ["qemu-img", "bitmap", "--add", "-g", "512", "{}", "b2"]],
-    "resized": [["qemu-img", "resize", "-q", "{}", "100M"]],
-    "data": [["qemu-io", "-c", "write -P 7 3M 5M", "{}"]],
-    "compressed": [["qemu-io", "-c", "write -c -P 7 3M 64k", "{}"]],
-    "amended": [["qemu-img", "amend", "-o", "compat=0.10", "{}"]],
-}
 # Names that JSON or a C string cannot hold: see docs/info.md.
 NAMES = ("good-warn-bitmap-name-control", "good-warn-bitmap-name-not-utf8",
          "good-warn-snapshot-name-escape", "good-warn-snapshot-name-not-utf8")
 FORGED = [n for n in recipes("good-") if not load(n).qemu and "hostile" not in n]
-
-
-def shell(*command, cwd):
-    """Once more if qemu-img could not time its key derivation: on a coarse clock it may measure 0."""
-    for _ in range(20):
-        done = subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              check=False)
-        if b"Unable to get accurate CPU usage" not in done.stderr:
-            break
-    assert done.returncode == 0, done
 
 
 def printed(program, path, *options):

@@ -9,15 +9,10 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.join(HERE, "..", "..")
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-
-from helpers import QCOW2, folder  # noqa: E402
+from tests.support.programs import QCOW2, TOP, folder
 
 KIB, MIB = 1 << 10, 1 << 20
 EXTENT = re.compile(r"0x([0-9a-f]+) +(\d+) ([a-z-]+)(?: at 0x([0-9a-f]+)(?:, at most (\d+) bytes)?)?")

@@ -10,17 +10,11 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-sys.path.insert(0, HERE)
-
-from helpers import run  # noqa: E402
-from test_bitmap_oracle import create, nbd_extents, tool  # noqa: E402
+from tests.support.programs import run
+from tests.support.qemu import create, nbd_extents, tool
 
 K, M = 1 << 10, 1 << 20
 # Many rounds, by hand: REPAIR_ROUNDS=1500 REPAIR_SEED=7; what fails is kept in /tmp then.
@@ -308,8 +302,12 @@ def mislead(image, what, target):
     return True
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("what", ("entry", "table"))
+# Zeros say that all is clean, and of a table in data of its own nothing shows but a leak.
+MISLED = [(what, target) for what in ("entry", "table") for target in TARGETS
+          if (what, target) not in (("entry", "header"), ("table", "own data"), ("table", "own table"))]
+
+
+@pytest.mark.parametrize("what, target", MISLED)
 def test_misled(tmp_path, bases, what, target):
     """An entry, or the pointer to the table, leads to somebody else's cluster."""
     base, *known = bases[0]
@@ -318,10 +316,8 @@ def test_misled(tmp_path, bases, what, target):
     for hiding in hidings:
         image = Image(base)
         HIDING[hiding](image)
-        # Zeros say that all is clean, and of a table in data of its own nothing shows but a leak.
-        if (what, target) in (("entry", "header"), ("table", "own data")):
-            continue
         if not mislead(image, what, target):
+            assert hiding != "alone"
             continue
         path = str(tmp_path / "a.qcow2")
         image.save(path)

@@ -6,22 +6,18 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
-sys.path.insert(0, os.path.join(HERE, "..", "cli"))
-
-from helpers import QCOW2, RELEASE, document, run  # noqa: E402
+from tests.support import shims
+from tests.support.programs import QCOW2, RELEASE, TOP, document, run
 
 M = 1 << 20
 SIZE = 64 * M
 CONTENTS = ("write -P 1 0 8M", "write -P 1 20M 1M", "discard 20M 1M")
 IMAGE, LATER = object(), object()  # stand for the path of the image, and of a later undo file
 OTHER = (QCOW2, "edit", "--data=y", "--undo-file", LATER, IMAGE, "extension", "add", "0x55")
-EDIT = os.path.join(HERE, "..", "..", "docs", "edit.md")
+EDIT = os.path.join(TOP, "docs", "edit.md")
 
 # What the tables of docs/edit.md say.
 EXACT = "exact"      # every byte is what it was
@@ -277,9 +273,8 @@ KILLED = {"remove": ("b0",), "clear": ("b0",), "add": ("new",), "merge": ("b0", 
 @pytest.mark.parametrize("action", KILLED)
 def test_a_guest_after_a_killed_undo(action, tmp_path):
     """Whoever starts a guest before the undo is repeated may lose bitmaps, but no data."""
-    path, undo, shim, log = (str(tmp_path / n) for n in ("a.qcow2", "u", "shim.so", "log"))
-    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-O1", "-o", shim,
-                    os.path.join(HERE, "..", "crash", "shim.c"), "-ldl"], check=True)
+    path, undo, log = (str(tmp_path / n) for n in ("a.qcow2", "u", "log"))
+    shim = shims.build("crash", tmp_path)
     make(path, ("b0", "b1"))
     assert run("bitmap", action, f"--undo-file={undo}", path, *KILLED[action]).returncode == 0
     files = {name: read(name) for name in (path, undo)}

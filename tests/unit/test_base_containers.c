@@ -168,6 +168,58 @@ static void name_set_finds_the_first(void **state)
 	q2_name_set_release(&set);
 }
 
+static void name_set_finds_without_inserting(void **state)
+{
+	struct q2_name_set set;
+	uint64_t earlier;
+
+	(void)state;
+	q2_name_set_init(&set, 3);
+	assert_true(q2_name_set_find(&set, 0) == Q2_NAME_SET_NEW);
+	/* Any number is a hash, those of all zeros and ones, too. */
+	assert_int_equal(q2_name_set_insert(&set, 0, 5, &earlier), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_name_set_insert(&set, UINT64_MAX, 0, &earlier), QCOW2_ERROR_NONE);
+	assert_true(q2_name_set_find(&set, 0) == 5);
+	assert_true(q2_name_set_find(&set, UINT64_MAX) == 0);
+	assert_true(q2_name_set_find(&set, 1) == Q2_NAME_SET_NEW);
+	assert_int_equal(set.count, 2);
+	/* One that is there is no insertion: the limit does not matter. */
+	assert_int_equal(q2_name_set_insert(&set, 7, 1, &earlier), QCOW2_ERROR_NONE);
+	assert_int_equal(q2_name_set_insert(&set, 7, 2, &earlier), QCOW2_ERROR_NONE);
+	assert_true(earlier == 1);
+	assert_int_equal(q2_name_set_insert(&set, 8, 2, &earlier), QCOW2_ERROR_LIMIT);
+	assert_true(q2_name_set_find(&set, 8) == Q2_NAME_SET_NEW);
+	q2_name_set_release(&set);
+}
+
+/* Bytes and key both count, to the last bit. */
+static void hash_depends_on_all(void **state)
+{
+	struct q2_hash_key key = {1, 2}, other = {1, 3}, third = {0, 2};
+	uint8_t bytes[33] = {0};
+	uint64_t first = q2_hash(&key, (struct qcow2_bytes){bytes, sizeof(bytes)});
+
+	(void)state;
+	assert_true(q2_hash(&other, (struct qcow2_bytes){bytes, sizeof(bytes)}) != first);
+	assert_true(q2_hash(&third, (struct qcow2_bytes){bytes, sizeof(bytes)}) != first);
+	assert_true(q2_hash(&key, (struct qcow2_bytes){bytes, sizeof(bytes) - 1}) != first);
+	for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_true(q2_hash(&key, (struct qcow2_bytes){bytes, sizeof(bytes)}) != first);
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+}
+
+static void hash_keys_are_random(void **state)
+{
+	struct q2_hash_key one, two;
+
+	(void)state;
+	q2_hash_key_make(&one);
+	q2_hash_key_make(&two);
+	assert_true(one.low != two.low && one.high != two.high);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -178,6 +230,9 @@ int main(void)
 		cmocka_unit_test(ones_of_every_length),
 		cmocka_unit_test(hash_of_the_published_vectors),
 		cmocka_unit_test(name_set_finds_the_first),
+		cmocka_unit_test(name_set_finds_without_inserting),
+		cmocka_unit_test(hash_depends_on_all),
+		cmocka_unit_test(hash_keys_are_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

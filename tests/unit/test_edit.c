@@ -415,7 +415,7 @@ static int memory_resize(void *opaque, uint64_t size)
 	if (size > sizeof(memory->bytes))
 		return EFBIG;
 	if (size > memory->size)
-		memset(memory->bytes + memory->size, 0, size - memory->size);
+		memset(memory->bytes + memory->size, 0, (size_t)(size - memory->size));
 	memory->size = size;
 	return 0;
 }

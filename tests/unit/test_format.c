@@ -28,7 +28,7 @@ static void stored_fields_load_again(void **state)
 	const struct qcow2_structure *const *all = qcow2_structures(&count);
 
 	(void)state;
-	assert_int_equal(count, 17);
+	assert_true(count >= 17);
 	for (size_t s = 0; s < count; s++) {
 		for (size_t f = 0; f < all[s]->field_count; f++) {
 			const struct qcow2_field *field = &all[s]->fields[f];

@@ -252,12 +252,51 @@ static void places_join(void **state)
 	q2_places_release(&places);
 }
 
+/* Of a plan over a file of zeros: rising, disjoint, what a write leaves alone left out. */
+static void places_of_a_plan(void **state)
+{
+	static const uint8_t zeros[8192];
+	struct qcow2_source *source;
+	struct qcow2_plan *plan;
+	struct q2_places places;
+
+	(void)state;
+	assert_int_equal(qcow2_source_from_memory(zeros, sizeof(zeros), &source, &err), 0);
+	assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+	for (uint64_t at = 4096; at > 0; at -= 1024)
+		assert_int_equal(qcow2_plan_write(plan, QCOW2_PHASE_NEW, at,
+						  (struct qcow2_bytes){(const uint8_t *)"abcd", 4},
+						  "a test", &err),
+				 0);
+	/* The same bytes again, and some over them in a later phase. */
+	assert_int_equal(qcow2_plan_write(plan, QCOW2_PHASE_POINT, 1026,
+					  (struct qcow2_bytes){(const uint8_t *)"xy", 2}, "a test",
+					  &err),
+			 0);
+	assert_int_equal(q2_plan_places(plan, &places, &err), 0);
+	assert_int_equal(places.count, 5);
+	assert_int_equal(places.items[0].offset_bytes, 1024);
+	assert_int_equal(places.items[0].size_bytes, 2);
+	assert_int_equal(places.items[0].phase, QCOW2_PHASE_NEW);
+	assert_int_equal(places.items[1].offset_bytes, 1026);
+	assert_int_equal(places.items[1].size_bytes, 2);
+	assert_int_equal(places.items[1].phase, QCOW2_PHASE_POINT);
+	for (size_t i = 2; i < 5; i++) {
+		assert_int_equal(places.items[i].offset_bytes, i * 1024);
+		assert_int_equal(places.items[i].size_bytes, 4);
+	}
+	q2_places_release(&places);
+	qcow2_plan_free(plan);
+	qcow2_source_close(source);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(segments_are_the_model),   cmocka_unit_test(many_blocks),
 		cmocka_unit_test(store_in_memory),          cmocka_unit_test(store_in_a_file),
 		cmocka_unit_test(store_without_its_folder), cmocka_unit_test(places_join),
+		cmocka_unit_test(places_of_a_plan),
 	};
 
 	return cmocka_run_group_tests_name("plan parts", tests, NULL, NULL);

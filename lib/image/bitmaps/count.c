@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Adds a bitmap up: goes through its table once, merges data clusters that lie side by side, and
- * counts their bits while they are warm. Holes are zeros and are not read.
+ * Adds a bitmap up. Goes through its table once, joins data clusters that lie side by side in the
+ * file to runs, and reads and counts a run piece by piece, so that bits are counted while they are
+ * in the processor's cache. Holes of the file are zeros and are not read.
  */
 #include <qcow2/entry.h>
 #include <qcow2/limits.h>
@@ -14,7 +15,7 @@
 
 #define PIECE_BYTES (256 * 1024)
 
-/* One count under way. */
+/* The state of one count. */
 struct counting {
 	const struct qcow2_image *image;
 	struct qcow2_bitmap_totals *totals;
@@ -38,7 +39,9 @@ uint64_t qcow2_bitmap_table_entries_needed(const struct qcow2_geometry *geometry
 	return q2_div_ceil_u64(q2_div_ceil_u64(bits, 8), geometry->cluster_size_bytes);
 }
 
-/* Bytes of the virtual disk that the last bit stands for, which may be fewer than the others'. */
+/*
+ * The bytes that the last bit stands for: fewer than the others' if it reaches past the disk's end.
+ */
 static uint64_t last_bit_bytes(const struct counting *c)
 {
 	uint64_t size = q2_tracked_bytes(&c->image->geometry);
@@ -63,11 +66,14 @@ static void note_tail(struct counting *c, uint64_t host)
 	c->totals->tail_offset_bytes = host;
 }
 
-/* Counts size bytes at buffer, which are bytes byte.. of the bitmap and lie at host in the file. */
+/*
+ * Counts the size bytes in the buffer. `byte` says which byte of the bitmap is the first of them,
+ * and host where it lies in the file. Bits behind the last one that the bitmap has are its tail.
+ */
 static void count_bytes(struct counting *c, uint64_t byte, uint64_t host, size_t size)
 {
 	uint64_t bits = c->totals->bits;
-	uint64_t whole = bits / 8; /* bytes all of whose bits count */
+	uint64_t whole = bits / 8; /* the bitmap has all 8 bits of so many bytes */
 	size_t inside = size;
 
 	if (byte + size > whole)
@@ -87,7 +93,7 @@ static void count_bytes(struct counting *c, uint64_t byte, uint64_t host, size_t
 	}
 }
 
-/* Reads and counts the run; past the end of the file, and in holes, there are only zeros. */
+/* Reads and counts the run. Past the end of the file and in holes there are only zeros to count. */
 static int count_run(struct counting *c, struct qcow2_error *err)
 {
 	uint64_t file_size = c->image->geometry.file_size_bytes;
@@ -118,14 +124,14 @@ static int count_run(struct counting *c, struct qcow2_error *err)
 	return 0;
 }
 
-/* An entry that reads as ones: adds the bits of its cluster that the bitmap has. */
+/* Adds the bits of entry `index`, which reads as ones, as far as the bitmap has them. */
 static void count_ones_entry(struct counting *c, uint64_t index)
 {
 	uint64_t per_entry = c->image->geometry.cluster_size_bytes * 8;
 	uint64_t bits = c->totals->bits;
 	uint64_t first;
 
-	/* checked by division: a table may be long enough for the product to overflow */
+	/* Divides, since index * per_entry overflows for the longest tables. */
 	if (index >= q2_div_ceil_u64(bits, per_entry))
 		return;
 	first = index * per_entry;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Iterates over the bitmap directory through a window; memory does not depend on the image. */
+/* Iterates over the bitmap directory through a window, in memory that no image can make grow. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -20,7 +20,9 @@ struct qcow2_bitmaps {
 	uint64_t next_index;
 	uint64_t most; /* entries */
 	bool ended;
-	/* Of the entry that is looked at: the window may slide on. */
+	/*
+	 * Copies of parts of the current entry, since the window may slide on while the views live.
+	 */
 	uint8_t fixed[FIXED_BYTES];
 	uint8_t extra_data[EXTRA_SHOWN];
 };
@@ -76,8 +78,9 @@ const struct qcow2_bitmaps_extension *qcow2_bitmaps_header(const struct qcow2_bi
 }
 
 /*
- * The views of one entry: extra data, name and padding from one piece if the extra data is small;
- * else it is skipped, and the name is looked at where it is.
+ * Fills the views of an entry whose fixed part is there. Extra data, name and padding are viewed in
+ * one piece if the extra data is short. Else a copy of its start is shown, and the window moves to
+ * the name.
  */
 static int view_entry(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 		      struct qcow2_error *err)
@@ -133,7 +136,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	out->raw = (struct qcow2_bytes){bitmaps->fixed, view.size};
 	size = UINT64_C(24) + out->entry.extra_data_size + out->entry.name_size;
 	out->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
-	/* Only the padding may be missing, where the file ends with the directory. */
+	/* The file may end before the padding of the last entry, but the directory may not. */
 	out->cut = view.size < FIXED_BYTES || size > bitmaps->window.end - bitmaps->at ||
 		   out->size_bytes > bitmaps->directory_end - bitmaps->at;
 	bitmaps->ended = out->cut;

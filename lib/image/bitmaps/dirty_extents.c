@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hands out what the kinds of streams have found, and combines streams. */
+/* Hands out the extents that a stream has queued, combines streams, and finds bitmaps by name. */
 #include "image/bitmaps/dirty_extents.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ void qcow2_dirty_extents_close(struct qcow2_dirty_extents *extents)
 		extents->kind->close(extents);
 }
 
-/* What there is after an empty queue. */
+/* Fills the queue, which is empty. Returns whether it has extents now, or -1 with *err filled. */
 static int refill(struct qcow2_dirty_extents *extents, struct qcow2_error *err)
 {
 	int more = 1;
@@ -33,7 +33,7 @@ static int refill(struct qcow2_dirty_extents *extents, struct qcow2_error *err)
 	if (more < 0)
 		return -1;
 	extents->ended |= more == 0;
-	/* The last one ends with the disk. */
+	/* Nothing flips at the end of the disk, so that the last extent is ended here. */
 	if (extents->ended && extents->begun && extents->start_bytes < extents->size_bytes)
 		q2_dirty_extents_flip(extents, extents->size_bytes);
 	return extents->count > 0;
@@ -52,17 +52,17 @@ int qcow2_dirty_extents_next(struct qcow2_dirty_extents *extents, struct qcow2_d
 	return 1;
 }
 
-/* ---- several at once ---- */
+/* ---- combinations ---- */
 
 struct part {
 	struct qcow2_dirty_extents *extents;
-	struct qcow2_dirty_extent now; /* the rest of what it told last */
+	struct qcow2_dirty_extent now; /* what is left of the extent that it gave last */
 };
 
 struct combination {
 	struct qcow2_dirty_extents common;
 	enum qcow2_dirty_extents_operation operation;
-	uint64_t at; /* everything before was told */
+	uint64_t at; /* [0, at) of the disk has been told */
 	size_t count;
 	struct part parts[];
 };
@@ -82,7 +82,10 @@ static bool is_dirty(const struct combination *c)
 							     : c->parts[0].now.dirty && !others;
 }
 
-/* As far as none of the parts changes: 1, 0 at the end, or -1. */
+/*
+ * Tells the state from c->at on, as far as no part changes. Returns 1, 0 at the end of the disk, or
+ * -1 with *err filled.
+ */
 static int combine_next(struct combination *c, struct qcow2_error *err)
 {
 	uint64_t length = c->common.size_bytes - c->at;
@@ -160,7 +163,7 @@ int qcow2_dirty_extents_combine(enum qcow2_dirty_extents_operation operation,
 	return 0;
 }
 
-/* ---- by name ---- */
+/* ---- bitmaps by name ---- */
 
 int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		      struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams of extents: what the kinds of them share. */
+/* Streams of dirty extents: what the kinds of streams share, and the queue that they fill. */
 #ifndef Q2_IMAGE_BITMAPS_DIRTY_EXTENTS_H
 #define Q2_IMAGE_BITMAPS_DIRTY_EXTENTS_H
 
@@ -8,12 +8,13 @@
 #include <qcow2/bitmap.h>
 
 #define Q2_DIRTY_EXTENTS_QUEUED 1024
-/* What may be told without looking whether there is room: the bits of a word. */
+/* A stream may flip so often before it asks for room again: once for each bit of a word. */
 #define Q2_DIRTY_EXTENTS_STEP 64
 
 /*
- * A kind of stream. fill() goes on in order, turns wherever the disk may become dirty or clean, at
- * 0 first, and returns once the queue has no room or it likes to: 1, 0 at the end, or -1.
+ * A kind of stream. fill() goes on where it stopped and calls q2_dirty_extents_turn() wherever the
+ * state may change, at byte 0 first. It returns when the queue has no room, or earlier: 1, 0 at the
+ * end of the disk, or -1 with *err filled.
  */
 struct q2_dirty_extents_kind {
 	int (*fill)(struct qcow2_dirty_extents *extents, struct qcow2_error *err);
@@ -23,7 +24,7 @@ struct q2_dirty_extents_kind {
 struct qcow2_dirty_extents {
 	const struct q2_dirty_extents_kind *kind;
 	uint64_t size_bytes;
-	uint64_t start_bytes; /* of the extent whose end is not known yet */
+	uint64_t start_bytes; /* of the open extent, whose end is not known yet */
 	bool begun, dirty, ended;
 	size_t next, count; /* in the queue */
 	struct qcow2_dirty_extent
@@ -35,7 +36,7 @@ static inline bool q2_dirty_extents_have_room(const struct qcow2_dirty_extents *
 	return extents->count <= Q2_DIRTY_EXTENTS_QUEUED - Q2_DIRTY_EXTENTS_STEP;
 }
 
-/* The extent ends at a place behind its start, and one of the other sort begins. */
+/* Ends the open extent at at_bytes, which is past its start, and opens one of the other state. */
 static inline void q2_dirty_extents_flip(struct qcow2_dirty_extents *extents, uint64_t at_bytes)
 {
 	struct qcow2_dirty_extent *extent = &extents->queue[extents->count++];
@@ -48,7 +49,7 @@ static inline void q2_dirty_extents_flip(struct qcow2_dirty_extents *extents, ui
 	extents->dirty = !extents->dirty;
 }
 
-/* From a place on, the disk is so, perhaps as before. */
+/* Starts an extent of state `dirty` at at_bytes, unless the open one has that state already. */
 static inline void q2_dirty_extents_turn(struct qcow2_dirty_extents *extents, uint64_t at_bytes,
 					 bool dirty)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The extents of one bitmap: its table is gone through once, entries of one kind are taken
- * together without reading any data, and data is searched for changes 64 bits at a step.
- * Bits are least significant first.
+ * The dirty extents of a stored bitmap. The table is read once. Entries without data (all zeros,
+ * all ones) are joined without reading anything, and data is searched for changes 64 bits at a
+ * step. The first bit is the least significant one of the first byte ("Bitmap data").
  */
 #include <qcow2/entry.h>
 #include <qcow2/limits.h>
@@ -17,7 +17,7 @@
 #include "image/internal.h"
 
 #define PIECE_BYTES ((size_t)256 * 1024)
-/* File systems may count less than a file stores. */
+/* File systems may report fewer bytes than a file stores, as they compress or delay. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
 struct bitmap_extents {
@@ -25,16 +25,16 @@ struct bitmap_extents {
 	const struct qcow2_image *image;
 	struct qcow2_table *table;
 	uint64_t table_offset;
-	uint64_t entries; /* that the table has */
+	uint64_t entries; /* of the table, as far as the file has it */
 	unsigned granularity_bits;
-	uint64_t bits; /* that the bitmap has */
-	uint64_t bit;  /* the first that was not told */
-	/* Data that was read: the bits [first, end) are in the buffer from its start on. first is a
-	 * multiple of 8, and of 64 from there on, but for the end of a piece. */
+	uint64_t bits; /* of the bitmap */
+	uint64_t bit;  /* the first one that has not been told */
+	/* The bits [first, end) are in the buffer, from its start on. first is a multiple of 8.
+	 * bit goes from first to end in steps of 64, but for the last step. */
 	uint64_t first, end;
 	uint8_t *buffer;
 	bool lenient;
-	uint64_t budget; /* bytes that may still be read: entries may share their data */
+	uint64_t budget; /* bytes of data that may still be read: entries may share it */
 };
 
 static uint64_t bits_per_entry(const struct bitmap_extents *b)
@@ -42,7 +42,7 @@ static uint64_t bits_per_entry(const struct bitmap_extents *b)
 	return b->image->geometry.cluster_size_bytes * 8;
 }
 
-/* The bits [b->bit, end) are all so. */
+/* Reports the bits [b->bit, end) as `dirty`, and moves b->bit to end. */
 static void tell(struct bitmap_extents *b, uint64_t end, bool dirty)
 {
 	q2_dirty_extents_turn(&b->common, b->bit << b->granularity_bits, dirty);
@@ -71,7 +71,7 @@ static int load_entry(struct bitmap_extents *b, uint64_t index, uint64_t *entry,
 	return 0;
 }
 
-/* Entries from index on that are just like the one there, which has no data. */
+/* Reports the entry `index`, which has no data, together with those after it that are equal. */
 static int tell_entries(struct bitmap_extents *b, uint64_t index, uint64_t entry,
 			struct qcow2_error *err)
 {
@@ -84,7 +84,7 @@ static int tell_entries(struct bitmap_extents *b, uint64_t index, uint64_t entry
 		if (other != entry)
 			break;
 	}
-	/* What the table lacks is zeros. */
+	/* Entries that the table lacks read as zeros. */
 	if (next >= b->entries && entry == 0)
 		next = needed;
 	tell(b, next >= needed ? b->bits : next * bits_per_entry(b),
@@ -92,7 +92,9 @@ static int tell_entries(struct bitmap_extents *b, uint64_t index, uint64_t entry
 	return 0;
 }
 
-/* Reads data from the byte of b->bit on, or tells zeros where the file has none. */
+/*
+ * Reads data from the byte of b->bit on, or reports zeros where the file has a hole or has ended.
+ */
 static int load_data(struct bitmap_extents *b, uint64_t offset, struct qcow2_error *err)
 {
 	uint64_t cluster = b->image->geometry.cluster_size_bytes;
@@ -122,7 +124,7 @@ static int load_data(struct bitmap_extents *b, uint64_t offset, struct qcow2_err
 	return 0;
 }
 
-/* 64 bits from a byte of the buffer on; there are always eight bytes more than are meant. */
+/* Loads 64 bits. May read up to 8 bytes past the data, for which the buffer has room. */
 static uint64_t load_bits(const uint8_t *bytes)
 {
 	uint64_t word = 0;
@@ -132,7 +134,7 @@ static uint64_t load_bits(const uint8_t *bytes)
 	return word;
 }
 
-/* How many of the words from a byte on, four at a step, are all like one. */
+/* Counts, in steps of four, how many of the `words` words at bytes equal `like`. */
 static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
 {
 	uint64_t count = 0;
@@ -144,7 +146,11 @@ static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
 	return count;
 }
 
-/* The changes among the bits that are in the buffer, as far as there is room for them. */
+/*
+ * Reports the changes among the bits in the buffer, as far as the queue has room. A change is a bit
+ * that differs from the one before it, so that the exclusive or of a word with itself, shifted by
+ * one and with the state before it, has a bit for each change.
+ */
 static void tell_data(struct bitmap_extents *b)
 {
 	struct qcow2_dirty_extents *extents = &b->common;
@@ -197,7 +203,10 @@ static void bitmap_close(struct qcow2_dirty_extents *extents)
 
 static const struct q2_dirty_extents_kind bitmap_kind = {bitmap_fill, bitmap_close};
 
-/* Whether the table is as long as the disk needs, and whole. */
+/*
+ * Fails if the table is longer than what the file stores, or (unless lenient) not what the disk
+ * needs.
+ */
 static int judge_table(const struct bitmap_extents *b, const struct qcow2_bitmap_dir_entry *entry,
 		       struct qcow2_error *err)
 {

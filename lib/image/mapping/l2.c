@@ -21,6 +21,7 @@ static uint64_t load_entry(const struct piece *p, uint64_t index)
 	return q2_l2_entry_at(p->bytes, index, p->entry_bytes);
 }
 
+/* The second word of an extended entry, or 0. */
 static uint64_t load_subclusters(const struct piece *p, uint64_t index)
 {
 	return q2_l2_subclusters_at(p->bytes, index, p->entry_bytes);
@@ -47,9 +48,9 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	const uint64_t subclusters = load_subclusters(p, 0);
 	const uint64_t last = p->entries < most ? p->entries : most;
 
-	if (p->entry_bytes == 8) {
+	if (p->entry_bytes == sizeof(uint64_t)) {
 		for (; count < last; count++)
-			if (q2_load_be64(p->bytes + count * 8) != (entry += step))
+			if (q2_load_be64(p->bytes + count * sizeof(uint64_t)) != (entry += step))
 				break;
 		return count;
 	}
@@ -149,19 +150,19 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 {
 	struct q2_mapping_uniform *same = &m->same;
 	const uint64_t entries = UINT64_C(1) << m->l2_bits;
-	const uint64_t into = m->at & (m->image->geometry.cluster_size_bytes - 1);
 
 	if (run->host.byte != QCOW2_NO_OFFSET || run->kind == QCOW2_L2_INVALID)
 		same->table = 0;
-	else if (first == 0 && into == 0)
+	else if (first == 0)
 		*same = (struct q2_mapping_uniform){table, run->entry, run->subclusters, run->kind};
 	else if (same->table != table || same->entry != run->entry ||
 		 same->subclusters != run->subclusters)
 		same->table = 0;
-	if (same->table == table && count > 0 && first + count >= entries)
-		*remembered(m, table) = *same;
-	else if (count == 0)
+	/* Of a cluster that is passed in parts, the parts differ. */
+	if (count == 0)
 		same->table = 0;
+	else if (same->table == table && first + count >= entries)
+		*remembered(m, table) = *same;
 }
 
 /* Charges entries to the limit on what is decoded, see mapping.h. */

@@ -8,15 +8,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.join(HERE, "..", "..")
-sys.path.insert(0, os.path.join(HERE, "..", "forge"))
+from tests.forge import build, load
 
-from forge import build, load  # noqa: E402
-
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEFAULT = os.path.join(TOP, "build", "release", "cmd", "qcow2")
 QCOW2 = os.path.abspath(os.environ.get("QCOW2", DEFAULT))
 RELEASE = os.path.abspath(os.environ.get("QCOW2_RELEASE", DEFAULT))

@@ -3,7 +3,7 @@
 
 import random
 
-from forge import build
+from tests.forge import build
 
 # What a mutation may hit: the fields of a forged image whose path begins so.
 TARGETS = ("header/l1_size", "header/l1_table_offset", "header/refcount_table", "header/snapshot",

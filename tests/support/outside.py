@@ -7,14 +7,8 @@ import os
 import pty
 import re
 import subprocess
-import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "forge"))
-
-SAMPLE = os.path.join(ROOT, "examples", "sample.qcow2")
-QCOW2 = os.path.abspath(os.environ.get("QCOW2", os.path.join(ROOT, "build/release/cmd/qcow2")))
+from tests.support.programs import QCOW2
 
 # Every way to ask about an image: what stands before it, and after it.
 READERS = {

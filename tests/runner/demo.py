@@ -3,7 +3,7 @@
 """The check `demo`."""
 import re
 
-from . import report
+from tests.runner import report
 
 
 def check(out):

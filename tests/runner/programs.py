@@ -1,16 +1,43 @@
 # SPDX-License-Identifier: MIT
 # Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
-"""The checks `unit`, `cli` and `fuzz`."""
+"""The checks `unit`, `unit-gcc`, `cli`, `smoke` and `fuzz`."""
+import concurrent.futures
 import glob
 import hashlib
 import os
 import shutil
 import xml.etree.ElementTree as tree
 
-from . import report
+from tests.runner import report
 
 RESULTS = report.path("build/results")
 SEED_BYTES = 256 * 1024
+# What `make check` runs of the tests in Python: a minute's worth that reaches every command and every
+# room of the library.
+SMOKE = [
+    "tests/cli/test_bitmap_repair.py",
+    "tests/cli/test_check.py::test_recipes",
+    "tests/cli/test_check.py::test_threads_with_much_to_do",
+    "tests/cli/test_compat.py",
+    "tests/cli/test_completion.py",
+    "tests/cli/test_dump_json.py",
+    "tests/cli/test_dump_text.py",
+    "tests/cli/test_guards.py",
+    "tests/cli/test_info.py",
+    "tests/cli/test_main.py::test_help",
+    "tests/cli/test_readme.py",
+    "tests/cli/test_selectors.py",
+    "tests/cli/test_undo_freed.py",
+    *(f"tests/cli/test_bitmap.py::test_{name}" for name in (
+        "list", "states", "extents", "export_and_import", "actions", "compare", "script",
+        "merge_coarsens_and_refines", "damaged_table", "dry_run", "every_granule_changes")),
+    *(f"tests/cli/test_edit.py::test_{name}" for name in (
+        "set_header_fields", "set_elsewhere", "set_refcounts", "features", "extensions", "backing",
+        "feature_names", "script", "undo_in_reverse", "dry_run")),
+    *(f"tests/cli/test_explain.py::test_{name}" for name in (
+        "places", "bits", "values")),
+]
+
 
 
 # A case that this machine cannot run says so; it is shown, and counts as nothing. Another one that
@@ -38,12 +65,16 @@ def parse(out, file, prefix):
     return len(cases)
 
 
-def unit_program(out, build, name):
+def unit_program(build, name):
+    """Runs one C program; returns (its report, exit status, output)."""
     file = os.path.join(RESULTS, f"{build}-{name}.xml")
     if os.path.exists(file):
         os.unlink(file)
     env = dict(report.SANITIZERS, CMOCKA_MESSAGE_OUTPUT="XML", CMOCKA_XML_FILE=file)
-    status, text = report.run([report.path("build", build, "tests", name)], env=env)
+    return file, *report.run([report.path("build", build, "tests", name)], env=env)
+
+
+def unit_result(out, build, name, file, status, text):
     failed = out.failed
     if not os.path.exists(file):
         out.bad(f"{build} {name}", f"exit status {status}, no report\n{text}")
@@ -54,35 +85,56 @@ def unit_program(out, build, name):
         out.bad(f"{build} {name} ends well", f"exit status {status}\n{text}")
 
 
-def check_unit(out):
+def unit_build(out, build):
     os.makedirs(RESULTS, exist_ok=True)
     names = [os.path.basename(s)[:-2] for s in sorted(glob.glob(report.path("tests/unit/test_*.c")))]
-    for build in ("gcc-asan", "clang-asan"):
-        for name in names:
-            unit_program(out, build, name)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda name: unit_program(build, name), names)
+        for name, result in zip(names, results):
+            unit_result(out, build, name, *result)
 
 
-def check_cli(out):
+def check_unit(out):
+    unit_build(out, "gcc-asan")
+    unit_build(out, "clang-asan")
+
+
+def check_unit_gcc(out):
+    unit_build(out, "gcc-asan")
+
+
+def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2")):
+    """Runs pytest and adds its cases; `release` is the program for what takes long."""
     os.makedirs(RESULTS, exist_ok=True)
-    file = os.path.join(RESULTS, "cli.xml")
+    file = os.path.join(RESULTS, f"{name}.xml")
     if os.path.exists(file):
         os.unlink(file)
-    folders = [f for f in ("tests/forge", "tests/cli", "tests/golden", "tests/oracle", "tests/crash")
-               if glob.glob(report.path(f, "**", "test_*.py"), recursive=True)]
-    if not folders:
-        return
     env = dict(report.SANITIZERS, PYTHONDONTWRITEBYTECODE="1",
-               QCOW2=report.path("build/gcc-asan/cmd/qcow2"),
-               QCOW2_RELEASE=report.path("build/release/cmd/qcow2"))
+               QCOW2=program, QCOW2_RELEASE=report.path(release))
     # As many at a time as there are cores, where xdist is there to do that.
     _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
     status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
                                *([] if spread else ["-n", "auto"]),
-                               f"--junitxml={file}", *folders], env=env, timeout=3600)
+                               f"--junitxml={file}", *words], env=env, timeout=3600)
     failed = out.failed
     parse(out, file, "")
     if status != 0 and out.failed == failed:
         out.bad("pytest ends well", f"exit status {status}\n{text}")
+
+
+def check_cli(out):
+    folders = [f for f in ("tests/forge", "tests/cli", "tests/golden", "tests/oracle", "tests/crash")
+               if glob.glob(report.path(f, "**", "test_*.py"), recursive=True)]
+    run_pytest(out, "cli", "build/release/cmd/qcow2", folders)
+
+
+def check_smoke(out):
+    """SMOKE names the tests; none of them may be gone."""
+    status, text = report.run(["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p",
+                               "no:cacheprovider", "--collect-only", *SMOKE])
+    gone = [line for line in text.splitlines() if "not found" in line]
+    out.case("all tests of SMOKE are there", "\n".join(gone) or text if status else "")
+    run_pytest(out, "smoke", "build/gcc-asan/cmd/qcow2", SMOKE)
 
 
 def forge_stamp():

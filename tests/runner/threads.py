@@ -4,7 +4,7 @@
 import glob
 import os
 
-from . import builds, programs, report
+from tests.runner import builds, programs, report
 
 QCOW2 = report.path("build/tsan/cmd/qcow2")
 # Many small clusters, everything that is counted, and some of everything that can be wrong.

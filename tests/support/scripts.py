@@ -2,7 +2,7 @@
 """Random scripts for `qcow2 edit` and `qcow2 bitmap`, and what each line asks for."""
 import re
 
-from witness import BITMAPS
+from tests.support.witness import BITMAPS
 
 HEADER = (("version", 4, 4), ("backing_file_offset", 8, 8), ("backing_file_size", 16, 4),
           ("cluster_bits", 20, 4), ("size", 24, 8), ("crypt_method", 32, 4), ("l1_size", 36, 4),

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 # The builds that everything is tested on. Each is brought up to date at most once a run.
 """The checks `build-gcc`, `build-clang`, `build-release`, and the builds that others need."""
-from . import report
+from tests.runner import report
 
-SANITIZED = ["--buildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined",
+SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined",
              "-Db_lundef=false", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
 BUILDS = {
     "gcc": ("build/gcc-asan", "gcc", SANITIZED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
-    "tsan": ("build/tsan", "clang", ["--buildtype=debug", "-Doptimization=1", "-Dwerror=true",
+    "tsan": ("build/tsan", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true",
                                      "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
 }
 DONE = {}
@@ -45,3 +45,22 @@ def check_clang(out):
 
 def check_release(out):
     out.case("builds for release", need("release"))
+
+
+def check_plain(out):
+    """A build directory that does not know all source files says so instead of linking without them."""
+    same = report.path("build/release/sources.list")
+    status, text = report.run(["ninja", "-C", "build/release"])
+    out.case("ninja is content with the files that it knows", text if status else "")
+    with open(same, encoding="utf-8") as stream:
+        known = stream.read()
+    try:
+        with open(same, "w", encoding="utf-8") as stream:
+            stream.write(known.replace("lib/base/error.c\n", ""))
+        status, text = report.run(["ninja", "-C", "build/release"])
+    finally:
+        with open(same, "w", encoding="utf-8") as stream:
+            stream.write(known)
+    said = "meson setup --reconfigure" in text
+    out.case("ninja alone names a source file that it does not know of",
+             "" if status and said else f"exit status {status}\n{text}")

@@ -18,6 +18,7 @@ class Report:
 
     def __init__(self, name, verbose=False):
         self.name = name
+        self.kind = ""
         self.verbose = verbose
         self.passed = 0
         self.failed = 0
@@ -48,14 +49,15 @@ def path(*parts):
     return os.path.join(ROOT, *parts)
 
 
-def run(command, env=None, timeout=600, cwd=ROOT, stdin=None):
+def run(command, env=None, timeout=600, cwd=ROOT, stdin=None, preexec_fn=None):
     """Runs a program; returns (exit status, stdout + stderr as text). A timeout is status 124."""
     full = dict(os.environ)
     full.update(env or {})
     try:
         done = subprocess.run(command, cwd=cwd, env=full, timeout=timeout, input=stdin,
                               stdin=None if stdin is not None else subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                              preexec_fn=preexec_fn)
     except subprocess.TimeoutExpired as late:
         return 124, (late.output or b"").decode("utf-8", "replace") + f"\nno end after {timeout} s"
     except FileNotFoundError as error:

@@ -131,4 +131,3 @@ class Image:
 
     def names(self):
         return sorted(name for name, *_ in self.bitmaps)
-

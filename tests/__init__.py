@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Everything that tests the library and the command."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Runs that are stopped in the middle."""
