@@ -174,6 +174,12 @@ static int check_before(struct hearing *hearing, struct qcow2_check_options *how
 	return check_source(trial->restored_view, how, &hearing->base, &opened, trial->err);
 }
 
+/*
+ * Up to three checks. The first, of the planned image, finds for most plans that nothing is wrong.
+ * The second, of the image before, gives the totals of the verdict and the problems that are known.
+ * Only if the planned image has problems is it checked once more, to compare each with the known
+ * ones: to keep those of the first check would need memory for millions of them.
+ */
 static int judge(struct qcow2_source *view, struct hearing *hearing)
 {
 	struct q2_trial *trial = hearing->trial;
@@ -197,7 +203,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
 	/* A problem is not new if it is seen only because the clusters can be looked at now. */
-	if (!opened || (!verdict->opened_before && !trial->restored) ||
+	if (!opened || !trial->before ||
 	    (verdict->after.sum.clusters_checked && !hearing->base.sum.clusters_checked) ||
 	    verdict->after.sum.corruptions + verdict->after.sum.leaks +
 			    verdict->after.sum.warnings ==

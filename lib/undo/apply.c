@@ -68,6 +68,12 @@ static int write_one(const struct applying *a, const struct q2_planned_write *wr
 	return 0;
 }
 
+/*
+ * Makes all writes. A file that grows does so first, since writes may lie in what is new; one that
+ * shrinks does so last, when nothing points to what is cut off. Between two phases all is synced:
+ * whatever the medium does with the order inside of a phase, a later phase finds the earlier ones
+ * there.
+ */
 static int write_all(struct applying *a)
 {
 	const struct qcow2_plan *plan = a->plan;
@@ -146,6 +152,11 @@ static int save(struct applying *a, const struct qcow2_apply_options *options,
 	return -1;
 }
 
+/*
+ * From the moment that the undo file is on the medium, a crash at any place can be undone with it.
+ * After an error there are two ways. If everything could be taken back, the image is as it was, and
+ * the undo file goes. Otherwise the undo file stays, in state applying, and is the way back.
+ */
 static int apply(struct applying *a, const struct qcow2_apply_options *options)
 {
 	struct qcow2_source *undo = NULL;

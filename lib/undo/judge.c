@@ -118,6 +118,12 @@ static int check_without_digests(struct q2_undoing *u, struct qcow2_source *rest
 				"saved bytes back all the same)");
 }
 
+/*
+ * The steps build on each other. Marks have to be known before places are compared, since marked
+ * bits may differ. Places have to be proved before digests: only then is the restored image made of
+ * bytes that the change or an undo of it left. Doubt concerns guest data, which no digest covers.
+ * It is resolved last, and only for an undo that does not insist on the saved bytes.
+ */
 static int prove(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	if (q2_undo_find_marks(u, restored) || q2_undo_check_places(u))

@@ -247,6 +247,10 @@ static void set_in_data(uint8_t *data, uint64_t first, uint64_t end)
 		memset(data + first / 8, 0xff, (size_t)((end - first) / 8));
 }
 
+/*
+ * A whole entry becomes all ones without data. A part of one needs data, unless the entry is all
+ * ones already.
+ */
 int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		       uint64_t first, uint64_t end, struct qcow2_error *err)
 {
