@@ -233,6 +233,11 @@ static bool hide(struct q2_segments *segments, struct q2_segment_at *at,
 	return true;
 }
 
+/*
+ * Walks over all segments that the new one overlaps. `rest` is the part of the new segment that is
+ * not laid yet. A segment of an earlier or the same phase makes way. One of a later phase stays,
+ * and only the gap before it is filled. At every step the segments stay disjoint and in order.
+ */
 bool q2_segments_add(struct q2_segments *segments, const struct q2_segment *segment,
 		     void (*overlaps)(void *opaque, uint32_t write), void *opaque)
 {

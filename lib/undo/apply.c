@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "plan/digests.h"
 #include "plan/freed.h"
 #include "undo/mark.h"
@@ -67,6 +68,12 @@ static int write_one(const struct applying *a, const struct q2_planned_write *wr
 	return 0;
 }
 
+/*
+ * Makes all writes. A file that grows does so first, since writes may lie in what is new; one that
+ * shrinks does so last, when nothing points to what is cut off. Between two phases all is synced:
+ * whatever the medium does with the order inside of a phase, a later phase finds the earlier ones
+ * there.
+ */
 static int write_all(struct applying *a)
 {
 	const struct qcow2_plan *plan = a->plan;
@@ -145,6 +152,11 @@ static int save(struct applying *a, const struct qcow2_apply_options *options,
 	return -1;
 }
 
+/*
+ * From the moment that the undo file is on the medium, a crash at any place can be undone with it.
+ * After an error there are two ways. If everything could be taken back, the image is as it was, and
+ * the undo file goes. Otherwise the undo file stays, in state applying, and is the way back.
+ */
 static int apply(struct applying *a, const struct qcow2_apply_options *options)
 {
 	struct qcow2_source *undo = NULL;
@@ -189,10 +201,12 @@ static int check_unchanged(const struct qcow2_plan *plan, struct qcow2_error *er
 int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
 		     struct qcow2_error *err)
 {
-	static const struct qcow2_apply_options defaults;
+	struct qcow2_apply_options mine;
 	struct applying a = {.plan = plan, .err = err};
 	int failed = -1;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
 	if (!q2_source_is_writable(plan->source))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "it was opened for reading only");
@@ -205,7 +219,7 @@ int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *
 		return q2_fail_memory(err);
 	if (check_unchanged(plan, err) == 0 && q2_plan_places(plan, &a.changed, err) == 0 &&
 	    keep(&a) == 0)
-		failed = apply(&a, options ? options : &defaults);
+		failed = apply(&a, &mine);
 	q2_places_release(&a.changed);
 	q2_places_release(&a.freed);
 	q2_free(a.kept);

@@ -192,6 +192,10 @@ static int compare_sizes(struct guest *g)
 				"it all the same)");
 }
 
+/*
+ * The headers come first: tables of another form could not be compared. An undo that passes leaves
+ * each cluster that a guest may have written in place mapped as it is now.
+ */
 static int compare(struct guest *g)
 {
 	struct qcow2_error *err = g->u->err;

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "plan/digests.h"
 #include "undo/doubt.h"
 #include "undo/guest.h"
@@ -66,10 +67,10 @@ static int check_first(struct q2_undoing *u, struct qcow2_source *restored)
 	return failed;
 }
 
-static bool is_same(const struct qcow2_check_result *result, const uint64_t *digest)
+static bool is_same(const struct q2_check_totals *totals, const uint64_t *digest)
 {
-	return result->has_digest &&
-	       memcmp(result->metadata_digest, digest, sizeof(result->metadata_digest)) == 0;
+	return totals->sum.has_digest && memcmp(totals->sum.metadata_digest, digest,
+						sizeof(totals->sum.metadata_digest)) == 0;
 }
 
 static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
@@ -117,6 +118,12 @@ static int check_without_digests(struct q2_undoing *u, struct qcow2_source *rest
 				"saved bytes back all the same)");
 }
 
+/*
+ * The steps build on each other. Marks have to be known before places are compared, since marked
+ * bits may differ. Places have to be proved before digests: only then is the restored image made of
+ * bytes that the change or an undo of it left. Doubt concerns guest data, which no digest covers.
+ * It is resolved last, and only for an undo that does not insist on the saved bytes.
+ */
 static int prove(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	if (q2_undo_find_marks(u, restored) || q2_undo_check_places(u))
@@ -164,14 +171,18 @@ int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
 		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
 		     struct qcow2_error *err)
 {
-	static const struct qcow2_undo_options defaults;
-	struct q2_undoing u = {.undo = undo,
-			       .image = image,
-			       .options = options ? options : &defaults,
-			       .result = result,
-			       .err = err};
-	int failed = q2_undo_find_out(&u);
+	struct qcow2_undo_options mine;
+	struct qcow2_undo_result found = {.size = sizeof(found)};
+	struct q2_undoing u = {
+		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
+	int failed;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
+	    (result && q2_sized_check(result, err)))
+		return -1;
+	failed = q2_undo_find_out(&u);
+	if (result)
+		q2_sized_give(result, &found, sizeof(found));
 	q2_undoing_release(&u);
 	return failed;
 }

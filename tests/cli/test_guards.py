@@ -116,6 +116,19 @@ def test_geometry_that_is_mended(copy):
     assert run("check", path).returncode == 0
 
 
+def test_file_that_becomes_an_image(tmp_path):
+    """A file that no right field makes an image is not compared: anything is a beginning."""
+    path = str(tmp_path / "short")
+    with open(path, "wb") as stream:
+        stream.write(b"QFI\xfb" + bytes(40))
+    script = "set header/version=2\nset header/cluster_bits=16\nset header/snapshots_offset=0\n"
+    done = subprocess.run([QCOW2, "edit", "-nj", "--script=-", path], input=script.encode(),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    verdict = json.loads(done.stdout)["verdict"]
+    assert verdict["before"] is None and verdict["after"]["corruptions"] > 0
+    assert verdict["adds-problems"] is False and done.returncode == 0, done
+
+
 # ---- dirty and corrupt ----
 
 CLEAR_DIRTY = ("feature incompatible dirty off", "set header/incompatible_features=0",
@@ -579,7 +592,7 @@ def rows():
     with open(os.path.join(TOP, "include/qcow2/def/guards.def"), encoding="utf-8") as stream:
         text = stream.read()
     found = [re.findall(r'"((?:[^"\\]|\\.)*)"', row)
-             for row in re.findall(r"^QCOW2_GUARD\(([A-Z].*)\)$", text, re.M)]
+             for row in re.findall(r"^QCOW2_GUARD\((\d.*)\)$", text, re.M)]
     assert found and all(len(row) == 7 for row in found)
     return found
 

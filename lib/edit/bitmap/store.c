@@ -296,6 +296,13 @@ static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *er
 	return give_up_directory(editor, err);
 }
 
+/*
+ * The order of the writes follows from what a crash may leave. First the bitmaps bit goes, so that
+ * nobody believes bitmaps that are half changed. Then all that is new is written and counted, where
+ * nothing points to it. Then the header points to the new directory. At the end the bit is set
+ * again, and what the old directory and tables had becomes free: before that point the old bitmaps
+ * can still be found, after it the new ones.
+ */
 int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	uint64_t offset = 0, size;
