@@ -59,13 +59,18 @@ static void plan_all(struct qcow2_plan *plan)
 /* Seconds of planning, and of saving and applying. */
 static void edit(const char *path, const char *undo, double seconds[2])
 {
-	const struct qcow2_apply_options how = {undo, path, "plan_writes"};
+	const struct qcow2_apply_options how = {
+		.size = sizeof(how),
+		.undo_path = undo,
+		.image_path = path,
+		.command = "plan_writes",
+	};
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 	double start = now();
 
 	if (qcow2_source_open_for_edit(path, 0, &source, &err) ||
-	    qcow2_plan_new(source, &plan, &err) || qcow2_plan_spill_beside(plan, undo, &err))
+	    qcow2_plan_open(source, &plan, &err) || qcow2_plan_spill_beside(plan, undo, &err))
 		die("open");
 	first = (qcow2_plan_size_bytes(plan) + STRIDE) & ~(STRIDE - 1);
 	plan_all(plan);
@@ -74,7 +79,7 @@ static void edit(const char *path, const char *undo, double seconds[2])
 	if (qcow2_plan_apply(plan, &how, &err))
 		die("apply");
 	seconds[1] = now() - start;
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 }
 

@@ -14,8 +14,6 @@
 
 static void print_extent(const struct qcow2_mapping_extent *extent)
 {
-	size_t count;
-
 	printf("0x%010" PRIx64 " %12" PRIu64 " %s", extent->start.byte, extent->length_bytes,
 	       qcow2_l2_kind_name(extent->kind));
 	/* Compressed data takes other bytes than the guest sees; all else is as long as the extent. */
@@ -23,7 +21,7 @@ static void print_extent(const struct qcow2_mapping_extent *extent)
 		printf(" at 0x%" PRIx64 ", at most %" PRIu64 " bytes", extent->host.byte,
 		       extent->host_bytes);
 	else if (extent->kind == QCOW2_L2_INVALID)
-		printf(": %s", qcow2_problem_kinds(&count)[extent->problem].text);
+		printf(": %s", qcow2_problem_kind_get(extent->problem)->text);
 	else if (extent->host.byte != QCOW2_NO_OFFSET)
 		printf(" at 0x%" PRIx64, extent->host.byte);
 	printf("\n");

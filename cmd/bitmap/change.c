@@ -45,7 +45,8 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	int failed;
 
 	if (bitmap_find_usable(image, source, act->force, &entry, err) ||
-	    qcow2_dirty_extents_open(image, &entry, act->force, &extents, err)) {
+	    qcow2_dirty_extents_open(image, &entry, act->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0,
+				     &extents, err)) {
 		qcow2_bitmap_error(err, bitmap_bytes(source));
 		return -1;
 	}
@@ -152,7 +153,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, const struct act *act
 	struct qcow2_bitmap_file file;
 	struct qcow2_bytes bits;
 
-	if (qcow2_bitmap_file_open(bytes, &file, &bits, err)) {
+	if (qcow2_bitmap_file_parse(bytes, &file, &bits, err)) {
 		size_t used = strlen(err->text);
 
 		snprintf(err->text + used, sizeof(err->text) - used,

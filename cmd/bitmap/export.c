@@ -65,7 +65,7 @@ static bool is_stale(const struct export *e)
 	int more;
 
 	if (bitmap_find_usable(e->run->image, e->run->names[0], false, &entry, &err) ||
-	    qcow2_dirty_extents_open(e->run->image, e->entry, false, &extents, &err))
+	    qcow2_dirty_extents_open(e->run->image, e->entry, 0, &extents, &err))
 		return true;
 	do
 		more = qcow2_dirty_extents_next(extents, &extent, &err);
@@ -189,7 +189,8 @@ static int export_to(struct export *e, const struct qcow2_bitmap_dir_entry *entr
 	struct qcow2_error err;
 	int failed;
 
-	if (qcow2_dirty_extents_open(run->image, entry, run->force, &extents, &err))
+	if (qcow2_dirty_extents_open(run->image, entry,
+				     run->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0, &extents, &err))
 		return bitmap_fail_name(run, run->names[0], &err);
 	e->entry = entry;
 	failed = export_bits(e, extents, entry->granularity_bits, &err);

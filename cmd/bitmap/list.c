@@ -31,18 +31,18 @@ struct list {
 };
 
 /* Keeps the first problem for which the bitmap cannot be used. */
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct list *list = opaque;
-	size_t count;
-	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
+	unsigned number = problem->kind->number;
 
 	/* Bits past the end do no harm to the others. */
-	if (!list->why && problem->kind != &kinds[QCOW2_PROBLEM_BITMAP_DATA_TAIL] &&
+	if (!list->why && number != QCOW2_PROBLEM_BITMAP_DATA_TAIL &&
 	    (problem->kind->severity == QCOW2_CORRUPTION ||
-	     problem->kind == &kinds[QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN]))
+	     number == QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN))
 		list->why = problem->kind;
 	list->damaged |= problem->kind->severity == QCOW2_CORRUPTION;
+	return 0;
 }
 
 /*
@@ -207,9 +207,9 @@ static int list_directory(struct list *list, struct qcow2_error *err)
 
 	if (qcow2_bitmaps_open(list->run->image, &bitmaps, err))
 		return err->code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
-	failed = qcow2_bitmap_health_new(list->run->image, &list->health, err) ||
+	failed = qcow2_bitmap_health_open(list->run->image, &list->health, err) ||
 		 list_all(list, bitmaps, err);
-	qcow2_bitmap_health_free(list->health);
+	qcow2_bitmap_health_close(list->health);
 	qcow2_bitmaps_close(bitmaps);
 	return failed ? -1 : 0;
 }

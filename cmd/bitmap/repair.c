@@ -32,6 +32,7 @@ static int plan_repair(struct change *change)
 	const struct bitmap_run *run = repair->run;
 	struct qcow2_bytes *names = calloc(run->name_count + 1, sizeof(*names));
 	struct qcow2_bitmap_repair_options how = {
+		.size = sizeof(how),
 		.drop_bad = run->drop_bad,
 		.assume_dirty = run->assume_dirty,
 		.names = names,

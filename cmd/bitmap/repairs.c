@@ -45,7 +45,7 @@ static struct kept_repair *next(struct bitmap_repairs *repairs)
 	return &repairs->list[repairs->count];
 }
 
-void bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
+int bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repair)
 {
 	struct bitmap_repairs *repairs = opaque;
 	struct kept_repair *kept = next(repairs);
@@ -55,7 +55,7 @@ void bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repa
 		repairs->left_to_drop += !repair->can_be_dirty;
 	}
 	if (!kept)
-		return;
+		return 0;
 	*kept = (struct kept_repair){
 		.has_bitmap = repair->has_bitmap,
 		.index = repair->index,
@@ -69,10 +69,11 @@ void bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repa
 	if (repair->what)
 		strncpy(kept->what, repair->what, REPAIR_WHAT_MAX - 1);
 	if (!kept->name)
-		return;
+		return 0;
 	if (repair->name.size > 0)
 		memcpy(kept->name, repair->name.data, repair->name.size);
 	repairs->count++;
+	return 0;
 }
 
 void bitmap_repairs_release(struct bitmap_repairs *repairs)

@@ -33,7 +33,7 @@ struct bitmap_repairs {
 };
 
 /* Keeps what was told: qcow2_bitmap_repair_options.tell. opaque is a struct bitmap_repairs. */
-void bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repair);
+int bitmap_repairs_hear(void *opaque, const struct qcow2_bitmap_treatment *repair);
 void bitmap_repairs_release(struct bitmap_repairs *repairs);
 
 /* The functions of struct plan_more; what is a struct bitmap_repairs. A line each for people. */

@@ -62,7 +62,8 @@ int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *
 	struct qcow2_error err;
 
 	if (bitmap_find_usable(image, name, run->force, &entry, &err) ||
-	    qcow2_dirty_extents_open(image, &entry, run->force, out, &err))
+	    qcow2_dirty_extents_open(image, &entry, run->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0,
+				     out, &err))
 		return bitmap_fail_name(run, name, &err);
 	return EXIT_FINE;
 }

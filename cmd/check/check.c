@@ -51,22 +51,28 @@ struct run {
 	int failed; /* exit code of what went wrong while the page was written, or 0 */
 };
 
-static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	struct check_report *report = &((struct run *)opaque)->report;
 
 	if (report->count == report->capacity) {
 		size_t capacity = report->capacity ? report->capacity * 2 : 16;
-		struct qcow2_problem *grown = realloc(report->problems, capacity * sizeof(*grown));
+		struct qcow2_problem **grown = realloc(report->problems, capacity * sizeof(*grown));
 
 		if (!grown) {
 			report->short_of_memory = true;
-			return;
+			return 1;
 		}
 		report->problems = grown;
 		report->capacity = capacity;
 	}
-	report->problems[report->count++] = *problem;
+	report->problems[report->count] = qcow2_problem_copy(problem);
+	if (!report->problems[report->count]) {
+		report->short_of_memory = true;
+		return 1;
+	}
+	report->count++;
+	return 0;
 }
 
 static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
@@ -87,20 +93,20 @@ static int exit_code(const struct qcow2_check_result *result)
  * stays small.
  */
 static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
-		     void (*hear)(void *page, const struct qcow2_problem *problem), void *page)
+		     qcow2_problem_callback hear, void *page)
 {
 	struct run *run = opaque;
 	const struct qcow2_check_options how = {
+		.size = sizeof(how),
 		.threads = run->threads,
 		.only = only,
 		.deep = run->deep,
 		.problem = hear,
 		.opaque = page,
 	};
-	struct qcow2_check_result ignored;
 	struct qcow2_error err;
 
-	if (run->failed == 0 && qcow2_check(run->report.image, &how, &ignored, &err))
+	if (run->failed == 0 && qcow2_check(run->report.image, &how, NULL, &err))
 		run->failed = report_error(run->command, run->report.file, &err);
 }
 
@@ -116,12 +122,13 @@ static int show(struct run *run)
 		check_show_human(&run->out, &run->report, wants_colour());
 	if (run->failed != 0)
 		return run->failed;
-	return finish_output(run->command, &run->out, exit_code(&run->report.result));
+	return finish_output(run->command, &run->out, exit_code(run->report.result));
 }
 
 static int check_image(struct run *run, const struct qcow2_image *image)
 {
 	const struct qcow2_check_options how = {
+		.size = sizeof(how),
 		.threads = run->threads,
 		.max_per_kind = run->as_json || run->all ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
@@ -133,7 +140,7 @@ static int check_image(struct run *run, const struct qcow2_image *image)
 	int failed = qcow2_check(image, &how, &run->report.result, &err);
 
 	progress_end(&run->progress);
-	if (failed)
+	if (failed && !run->report.short_of_memory)
 		return report_error(run->command, run->report.file, &err);
 	run->report.image = image;
 	if (run->all) {
@@ -235,7 +242,10 @@ static int run_check(const struct command *command, int argc, char **argv)
 	run.report.file = argv[optind];
 	code = run.list ? show_list(&run) : check_file(&run);
 	spool_release(&run.out);
+	for (size_t i = 0; i < run.report.count; i++)
+		qcow2_problem_free(run.report.problems[i]);
 	free(run.report.problems);
+	qcow2_check_result_free(run.report.result);
 	return code;
 }
 

@@ -43,7 +43,7 @@ static void count_word(const struct page *page, const char **between, uint64_t c
 
 static void show_verdict(const struct page *page)
 {
-	const struct qcow2_check_result *result = &page->report->result;
+	const struct qcow2_check_result *result = page->report->result;
 	const char *between = ": ", *green = page->colour ? "\033[32m" : "";
 	char name[4096];
 
@@ -71,7 +71,7 @@ static void show_guest(const struct page *page, uint64_t start, uint64_t length)
 	spool_print(page->out, ", guest 0x%" PRIx64 "..0x%" PRIx64, start, start + (length - 1));
 }
 
-static void show_problem(void *opaque, const struct qcow2_problem *problem)
+static int show_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct page *page = opaque;
 	char expected[64];
@@ -93,7 +93,7 @@ static void show_problem(void *opaque, const struct qcow2_problem *problem)
 		show_guest(page, problem->guest_byte, problem->guest_length_bytes);
 	spool_text(page->out, "\n");
 	for (unsigned i = 0; i < problem->owner_count; i++) {
-		const struct qcow2_owner *owner = &problem->owners[i];
+		const struct qcow2_owner *owner = problem->owners[i];
 
 		spool_print(page->out, "        used by %s", owner->where);
 		if (owner->part_of != QCOW2_PART_OF_IMAGE)
@@ -109,6 +109,7 @@ static void show_problem(void *opaque, const struct qcow2_problem *problem)
 	if (listed > 0 && problem->owners_total > listed)
 		spool_print(page->out, "        %" PRIu64 " references in all\n",
 			    problem->owners_total);
+	return 0;
 }
 
 /* All that is known of one kind of problem. */
@@ -126,20 +127,22 @@ static void show_kind(struct page *page, const struct qcow2_problem_kind *kind, 
 		return;
 	}
 	for (size_t i = 0; i < report->count; i++)
-		if (report->problems[i].kind == kind)
-			show_problem(page, &report->problems[i]);
+		if (report->problems[i]->kind == kind)
+			show_problem(page, report->problems[i]);
 	if (found > kept)
 		spool_print(page->out, "    … %" PRIu64 " more (--all shows them)\n", found - kept);
 }
 
 static void show_kinds(struct page *page, enum qcow2_severity severity)
 {
-	size_t count;
-	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
+	const struct qcow2_problem_kind *kind = NULL;
+	uint64_t count;
 
-	for (size_t i = 0; i < count; i++)
-		if (kinds[i].severity == severity && page->report->result.by_kind[i] > 0)
-			show_kind(page, &kinds[i], page->report->result.by_kind[i]);
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		count = qcow2_check_result_count(page->report->result, kind->number);
+		if (kind->severity == severity && count > 0)
+			show_kind(page, kind, count);
+	}
 }
 
 static double percent(uint64_t part, uint64_t whole)
@@ -149,7 +152,7 @@ static double percent(uint64_t part, uint64_t whole)
 
 static void show_totals(const struct page *page)
 {
-	const struct qcow2_check_result *result = &page->report->result;
+	const struct qcow2_check_result *result = page->report->result;
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(page->report->image);
 	char human[HUMAN_MAX];
 
@@ -184,10 +187,9 @@ void check_show_human(struct spool *out, const struct check_report *report, bool
 
 void check_list_human(struct spool *out)
 {
-	size_t count;
-	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
+	const struct qcow2_problem_kind *kind = NULL;
 
-	for (size_t i = 0; i < count; i++)
-		spool_print(out, "%-32s %-10s  %s\n", kinds[i].id,
-			    qcow2_severity_name(kinds[i].severity), kinds[i].text);
+	while ((kind = qcow2_problem_kind_next(kind)))
+		spool_print(out, "%-32s %-10s  %s\n", kind->id, qcow2_severity_name(kind->severity),
+			    kind->text);
 }

@@ -25,7 +25,7 @@ static void text(struct json *json, const char *key, const char *value)
 
 static void write_totals(struct json *json, const struct check_report *report)
 {
-	const struct qcow2_check_result *result = &report->result;
+	const struct qcow2_check_result *result = report->result;
 
 	number_unless_zero(json, "image-end-offset", result->image_end_offset_bytes);
 	number_unless_zero(json, "total-clusters", result->total_clusters);
@@ -42,7 +42,7 @@ static void write_totals(struct json *json, const struct check_report *report)
 	json_bool(json, result->clusters_checked);
 }
 
-static void write_problem(void *page, const struct qcow2_problem *problem)
+static int write_problem(void *page, const struct qcow2_problem *problem)
 {
 	struct json *json = page;
 
@@ -51,26 +51,27 @@ static void write_problem(void *page, const struct qcow2_problem *problem)
 	text(json, "consequence", problem->kind->consequence);
 	problem_json_place(json, problem);
 	json_end_object(json);
+	return 0;
 }
 
 /* How many of each kind were found but are not shown. */
 static void write_omitted(struct json *json, const struct check_report *report)
 {
-	size_t count;
-	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
+	const struct qcow2_problem_kind *kind = NULL;
 	bool any = false;
 
-	for (size_t i = 0; i < count; i++) {
-		uint64_t shown = check_report_kept(report, &kinds[i]);
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		uint64_t found = qcow2_check_result_count(report->result, kind->number);
+		uint64_t shown = check_report_kept(report, kind);
 
-		if (report->result.by_kind[i] <= shown)
+		if (found <= shown)
 			continue;
 		if (!any) {
 			json_key(json, "problems_omitted");
 			json_begin_object(json);
 		}
 		any = true;
-		number(json, kinds[i].id, report->result.by_kind[i] - shown);
+		number(json, kind->id, found - shown);
 	}
 	if (any)
 		json_end_object(json);
@@ -79,7 +80,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 /* Whether there are problems that are not kept. */
 static bool lacks_some(const struct check_report *report)
 {
-	const struct qcow2_check_result *result = &report->result;
+	const struct qcow2_check_result *result = report->result;
 
 	return result->corruptions + result->leaks + result->warnings > report->count;
 }
@@ -94,7 +95,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 		report->tell_all(report->opaque, NULL, write_problem, json);
 	else
 		for (size_t i = 0; i < report->count; i++)
-			write_problem(json, &report->problems[i]);
+			write_problem(json, report->problems[i]);
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);
@@ -104,19 +105,18 @@ void check_show_json(struct json *json, const struct check_report *report)
 
 void check_list_json(struct json *json)
 {
-	size_t count;
-	const struct qcow2_problem_kind *kinds = qcow2_problem_kinds(&count);
+	const struct qcow2_problem_kind *kind = NULL;
 
 	json_begin_array(json);
-	for (size_t i = 0; i < count; i++) {
+	while ((kind = qcow2_problem_kind_next(kind))) {
 		json_begin_object(json);
-		text(json, "id", kinds[i].id);
-		text(json, "severity", qcow2_severity_name(kinds[i].severity));
+		text(json, "id", kind->id);
+		text(json, "severity", qcow2_severity_name(kind->severity));
 		json_key(json, "repairable");
-		json_bool(json, kinds[i].repairable);
-		text(json, "section", kinds[i].section);
-		text(json, "text", kinds[i].text);
-		text(json, "consequence", kinds[i].consequence);
+		json_bool(json, kind->repairable);
+		text(json, "section", kind->section);
+		text(json, "text", kind->text);
+		text(json, "consequence", kind->consequence);
 		json_end_object(json);
 	}
 	json_end_array(json);

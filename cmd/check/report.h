@@ -10,8 +10,8 @@
 struct check_report {
 	const char *file;
 	const struct qcow2_image *image;
-	struct qcow2_check_result result;
-	struct qcow2_problem *problems; /* as they were told, so many of each kind */
+	struct qcow2_check_result *result;
+	struct qcow2_problem **problems; /* copies, as they were told, so many of each kind */
 	size_t count;
 	size_t capacity;
 	bool short_of_memory;
@@ -21,7 +21,7 @@ struct check_report {
 	 * set it remembers failures.
 	 */
 	void (*tell_all)(void *opaque, const struct qcow2_problem_kind *only,
-			 void (*hear)(void *page, const struct qcow2_problem *problem), void *page);
+			 qcow2_problem_callback hear, void *page);
 	void *opaque;
 };
 

@@ -60,9 +60,10 @@ static int refuse_unknown(const struct change *change)
 			"would do to them, nobody knows (--force edits it all the same)");
 }
 
-static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	problem_log_add(&((struct change *)opaque)->problems, problem);
+	return 0;
 }
 
 /* Shows the problems that a plan adds on standard error. */
@@ -73,7 +74,7 @@ static void tell_problems(const struct change *change)
 	spool_init(&to, STDERR_FILENO);
 	for (size_t i = 0; i < change->problems.count; i++) {
 		spool_text(&to, "  ");
-		problem_print(&to, &change->problems.kept[i], false);
+		problem_print(&to, change->problems.kept[i], false);
 		spool_text(&to, "\n");
 	}
 	(void)spool_finish(&to);
@@ -86,7 +87,7 @@ static void tell_refusals(const struct change *change)
 	struct spool to;
 
 	spool_init(&to, STDERR_FILENO);
-	plan_show_refusals(&to, &change->verdict, "  ");
+	plan_show_refusals(&to, change->verdict, "  ");
 	(void)spool_finish(&to);
 	spool_release(&to);
 }
@@ -94,15 +95,15 @@ static void tell_refusals(const struct change *change)
 /* Refuses a plan that adds problems or that a guard refuses. */
 static int refuse(struct change *change)
 {
-	const struct qcow2_plan_verdict *verdict = &change->verdict;
-	char text[sizeof(verdict->not_opened.text)];
+	const struct qcow2_plan_verdict *verdict = change->verdict;
+	char text[sizeof(verdict->not_opened->text)];
 	int code = EXIT_FINE;
 
-	if (verdict->not_opened.code != QCOW2_ERROR_NONE && verdict->adds_problems) {
+	if (verdict->not_opened && verdict->adds_problems) {
 		snprintf(text, sizeof(text),
 			 "refused: it would be no image any more: %.150s "
 			 "(--force does it)",
-			 verdict->not_opened.text);
+			 verdict->not_opened->text);
 		return change_fail_text(change, text);
 	}
 	if (verdict->refusals_total > 0) {
@@ -121,10 +122,12 @@ static int refuse(struct change *change)
 
 static int judge(struct change *change)
 {
+	const struct qcow2_judge_options how = {
+		.size = sizeof(how), .problem = hear_problem, .opaque = change};
 	struct qcow2_error err;
 	char text[sizeof(err.text)];
 
-	if (qcow2_plan_judge(change->report.plan, &change->verdict, hear_problem, change, &err)) {
+	if (qcow2_plan_judge(change->report.plan, &how, &change->verdict, &err)) {
 		if (change->force)
 			return EXIT_FINE;
 		snprintf(text, sizeof(text),
@@ -133,7 +136,7 @@ static int judge(struct change *change)
 			 err.text);
 		return change_fail_text(change, text);
 	}
-	change->report.verdict = &change->verdict;
+	change->report.verdict = change->verdict;
 	change->report.problems = &change->problems;
 	return change->force ? EXIT_FINE : refuse(change);
 }
@@ -158,6 +161,7 @@ static int apply(struct change *change)
 	char *path = realpath(change->report.file, NULL);
 	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
+		.size = sizeof(how),
 		.no_undo_file = &no_undo_file,
 		.undo_path = change->report.undo_file,
 		.image_path = path ? path : change->report.file,
@@ -236,10 +240,10 @@ static int change_file(struct change *change)
 		warn_in_use(change->command, file, change->source);
 	}
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
-	code = qcow2_plan_new(change->source, &change->report.plan, &err)
+	code = qcow2_plan_open(change->source, &change->report.plan, &err)
 		       ? change_fail(change, &err)
 		       : change_source(change);
-	qcow2_plan_free(change->report.plan);
+	qcow2_plan_close(change->report.plan);
 	qcow2_source_close(change->source);
 	return code;
 }
@@ -273,6 +277,7 @@ int change_run(struct change *change)
 	json_init(&change->json, &change->out, 2, false);
 	code = change_file(change);
 	spool_release(&change->out);
+	qcow2_plan_verdict_free(change->verdict);
 	problem_log_release(&change->problems);
 	return code;
 }

@@ -23,7 +23,7 @@ struct change {
 	void *opaque;
 
 	struct qcow2_source *source;
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict;
 	struct problem_log problems;
 	struct spool out;
 	struct json json;

@@ -47,7 +47,7 @@ void plan_show_refusals(struct spool *out, const struct qcow2_plan_verdict *verd
 			const char *before)
 {
 	for (size_t i = 0; i < verdict->refusal_count; i++) {
-		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+		const struct qcow2_refusal *refusal = verdict->refusals[i];
 		char text[640];
 
 		spool_print(out, "%s%s%s%s\n", before, refusal->guard->id,
@@ -69,16 +69,16 @@ static void show_verdict(struct spool *out, const struct plan_report *report, bo
 
 	if (!verdict)
 		return;
-	if (verdict->opened_before)
-		show_result(out, "before", &verdict->before);
-	if (verdict->not_opened.code != QCOW2_ERROR_NONE)
-		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened.text);
+	if (verdict->before)
+		show_result(out, "before", verdict->before);
+	if (verdict->not_opened)
+		spool_print(out, "check after: no image any more: %s\n", verdict->not_opened->text);
 	else
-		show_result(out, "after", &verdict->after);
+		show_result(out, "after", verdict->after);
 	plan_show_refusals(out, verdict, "refused: ");
 	for (size_t i = 0; i < report->problems->count; i++) {
 		spool_text(out, "adds: ");
-		problem_print(out, &report->problems->kept[i], colour);
+		problem_print(out, report->problems->kept[i], colour);
 		spool_text(out, "\n");
 	}
 }
@@ -120,25 +120,26 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 {
 	size_t count = qcow2_plan_count(report->plan);
 	struct stretch stretch = {0};
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	for (size_t i = 0; i < count; i++) {
 		if (qcow2_plan_at(report->plan, i, &write, err))
 			return -1;
-		if (!goes_on(&stretch, &write)) {
+		if (!goes_on(&stretch, write)) {
 			show_stretch(out, &stretch, count);
-			stretch = (struct stretch){
-				.first = i + 1, .phase = write.phase, .offset = write.offset_bytes};
-			snprintf(stretch.why, sizeof(stretch.why), "%s", write.why);
+			stretch = (struct stretch){.first = i + 1,
+						   .phase = write->phase,
+						   .offset = write->offset_bytes};
+			snprintf(stretch.why, sizeof(stretch.why), "%s", write->why);
 		}
 		stretch.last = i + 1;
-		stretch.size += write.new_bytes.size;
+		stretch.size += write->new_bytes.size;
 		if (!report->dry_run)
 			continue;
 		/* In a dry run each write is shown with its bytes. */
 		show_stretch(out, &stretch, count);
 		stretch.first = 0;
-		hex_diff_show(out, write.offset_bytes, write.old_bytes, write.new_bytes, colour);
+		hex_diff_show(out, write->offset_bytes, write->old_bytes, write->new_bytes, colour);
 	}
 	show_stretch(out, &stretch, count);
 	return 0;

@@ -20,7 +20,7 @@ static void text(struct json *json, const char *key, const char *value)
 
 static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	json_key(json, "writes");
 	json_begin_array(json);
@@ -28,24 +28,24 @@ static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2
 		if (qcow2_plan_at(plan, i, &write, err))
 			return -1;
 		json_begin_object(json);
-		text(json, "phase", phase_name(write.phase));
-		number(json, "offset", write.offset_bytes);
-		text(json, "why", write.why);
+		text(json, "phase", phase_name(write->phase));
+		number(json, "offset", write->offset_bytes);
+		text(json, "why", write->why);
 		json_key(json, "old");
-		json_hex(json, write.old_bytes);
+		json_hex(json, write->old_bytes);
 		json_key(json, "new");
-		json_hex(json, write.new_bytes);
+		json_hex(json, write->new_bytes);
 		json_end_object(json);
 	}
 	json_end_array(json);
 	return 0;
 }
 
-static void write_result(struct json *json, const char *key, bool there,
+static void write_result(struct json *json, const char *key,
 			 const struct qcow2_check_result *result)
 {
 	json_key(json, key);
-	if (!there) {
+	if (!result) {
 		json_null(json);
 		return;
 	}
@@ -61,7 +61,7 @@ static void write_refusals(struct json *json, const struct qcow2_plan_verdict *v
 	json_key(json, "refusals");
 	json_begin_array(json);
 	for (size_t i = 0; i < verdict->refusal_count; i++) {
-		const struct qcow2_refusal *refusal = &verdict->refusals[i];
+		const struct qcow2_refusal *refusal = verdict->refusals[i];
 
 		json_begin_object(json);
 		text(json, "guard", refusal->guard->id);
@@ -85,16 +85,16 @@ static void write_verdict(struct json *json, const struct plan_report *report)
 		return;
 	}
 	json_begin_object(json);
-	write_result(json, "before", verdict->opened_before, &verdict->before);
-	write_result(json, "after", verdict->not_opened.code == QCOW2_ERROR_NONE, &verdict->after);
+	write_result(json, "before", verdict->before);
+	write_result(json, "after", verdict->after);
 	json_key(json, "adds-problems");
 	json_bool(json, verdict->adds_problems);
 	json_key(json, "problems");
 	json_begin_array(json);
 	for (size_t i = 0; i < report->problems->count; i++) {
 		json_begin_object(json);
-		problem_json_members(json, &report->problems->kept[i]);
-		problem_json_place(json, &report->problems->kept[i]);
+		problem_json_members(json, report->problems->kept[i]);
+		problem_json_place(json, report->problems->kept[i]);
 		json_end_object(json);
 	}
 	json_end_array(json);

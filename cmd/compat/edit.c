@@ -220,6 +220,7 @@ static int apply(struct script *s, struct qcow2_plan *plan, const struct undo_pl
 	char *path = realpath(s->edit->file, NULL);
 	bool no_undo_file = false;
 	const struct qcow2_apply_options how = {
+		.size = sizeof(how),
 		.undo_path = place->path[0] ? place->path : NULL,
 		.image_path = path ? path : s->edit->file,
 		.command = s->edit->command,
@@ -245,7 +246,7 @@ static int update(struct script *s)
 	int result;
 
 	undo.none = !undo.file && !undo.dir && !undo_dir_of_environment();
-	if (qcow2_plan_new(s->source, &plan, &s->err))
+	if (qcow2_plan_open(s->source, &plan, &s->err))
 		return DIED;
 	if (plan_all(s, plan))
 		result = DIED;
@@ -254,7 +255,7 @@ static int update(struct script *s)
 		result = SAID;
 	else
 		result = apply(s, plan, &place);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	return result;
 }
 

@@ -96,7 +96,7 @@ static void write_explainable(struct spool *out)
 {
 	size_t count;
 	const struct qcow2_structure *const *structures = qcow2_structures(&count);
-	const struct qcow2_problem_kind *problems;
+	const struct qcow2_problem_kind *problem = NULL;
 
 	for (size_t s = 0; s < count; s++) {
 		const struct qcow2_structure *structure = structures[s];
@@ -107,9 +107,8 @@ static void write_explainable(struct spool *out)
 	}
 	for (size_t i = 0; i < qcow2_header_structure.field_count; i++)
 		spool_print(out, " %s", qcow2_header_structure.fields[i].name);
-	problems = qcow2_problem_kinds(&count);
-	for (size_t i = 0; i < count; i++)
-		spool_print(out, " %s", problems[i].id);
+	while ((problem = qcow2_problem_kind_next(problem)))
+		spool_print(out, " %s", problem->id);
 }
 
 static void write_selectors(struct spool *out)

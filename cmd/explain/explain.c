@@ -110,7 +110,7 @@ static size_t explain_structure(const struct explain_page *page, const char *nam
 
 static size_t explain_name(const struct explain_page *page, const char *name)
 {
-	const struct qcow2_problem_kind *problem = qcow2_problem_find(name);
+	const struct qcow2_problem_kind *problem = qcow2_problem_kind_find(name);
 	const char *slash = strchr(name, '/');
 	char structure[64];
 	size_t found;
@@ -135,16 +135,15 @@ static void explain_all(const struct explain_page *page, bool with_names)
 	size_t count;
 	const struct qcow2_structure *const *structures = qcow2_structures(&count);
 	const struct qcow2_names *const *tables;
-	const struct qcow2_problem_kind *problems;
+	const struct qcow2_problem_kind *problem = NULL;
 
 	for (size_t i = 0; i < count; i++)
 		page->structure(page->opaque, structures[i]);
 	tables = qcow2_names_tables(&count);
 	for (size_t i = 0; with_names && i < count; i++)
 		page->names(page->opaque, tables[i]);
-	problems = qcow2_problem_kinds(&count);
-	for (size_t i = 0; i < count; i++)
-		page->problem(page->opaque, &problems[i]);
+	while ((problem = qcow2_problem_kind_next(problem)))
+		page->problem(page->opaque, problem);
 }
 
 static int not_found(const struct command *command, const char *name)

@@ -86,9 +86,8 @@ static void show_structure(void *opaque, const struct qcow2_structure *structure
 static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
 	struct spool *out = opaque;
-	size_t count;
 
-	if (problem == qcow2_problem_kinds(&count))
+	if (problem == qcow2_problem_kind_next(NULL))
 		spool_text(out, "# PROBLEMS\n\n");
 	write_line(out, "*", problem->id, "* (");
 	spool_print(out, "%s%s)\n", qcow2_severity_name(problem->severity),

@@ -73,7 +73,7 @@ size_t explain_near(const char *wanted, char *list, size_t size)
 	const char *slash = strchr(wanted, '/');
 	struct near near = {.wanted = slash ? slash + 1 : wanted, .list = list, .size = size};
 	const struct qcow2_structure *const *structures;
-	const struct qcow2_problem_kind *problems;
+	const struct qcow2_problem_kind *problem = NULL;
 	const struct qcow2_names *const *tables;
 	size_t count;
 
@@ -88,8 +88,7 @@ size_t explain_near(const char *wanted, char *list, size_t size)
 	for (size_t t = 0; t < count; t++)
 		for (size_t i = 0; i < tables[t]->count; i++)
 			consider(&near, NULL, tables[t]->list[i].name);
-	problems = qcow2_problem_kinds(&count);
-	for (size_t i = 0; i < count; i++)
-		consider(&near, NULL, problems[i].id);
+	while ((problem = qcow2_problem_kind_next(problem)))
+		consider(&near, NULL, problem->id);
 	return near.count;
 }

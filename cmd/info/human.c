@@ -45,7 +45,7 @@ static void show_alarms(const struct page *page)
 
 	for (size_t i = 0; i < log->count && i < ALARMS_SHOWN; i++) {
 		spool_text(page->out, "! ");
-		problem_print(page->out, &log->kept[i], page->colour);
+		problem_print(page->out, log->kept[i], page->colour);
 		spool_text(page->out, "\n");
 	}
 	if (total > ALARMS_SHOWN)

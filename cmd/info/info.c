@@ -151,7 +151,8 @@ static char *next_in_chain(struct run *run, const struct info *info, bool *raw)
 /* Opens what info->file names; a file that the image above calls raw is not looked into. */
 static bool open_info(struct run *run, struct info *info, bool raw)
 {
-	static const struct qcow2_visitor listener = {.problem = hear_problem};
+	static const struct qcow2_visitor listener = {.size = sizeof(listener),
+						      .problem = hear_problem};
 	struct qcow2_error err;
 
 	if (qcow2_source_open(info->file, &info->source, &err) ||

@@ -42,28 +42,27 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 
 static void write_problems(struct json *json, const struct problem_log *log)
 {
-	size_t kinds;
-	const struct qcow2_problem_kind *kind = qcow2_problem_kinds(&kinds);
+	const struct qcow2_problem_kind *kind = NULL;
 	bool omitted = false;
 
 	json_key(json, "problems");
 	json_begin_array(json);
 	for (size_t i = 0; i < log->count; i++) {
 		json_begin_object(json);
-		problem_json_members(json, &log->kept[i]);
+		problem_json_members(json, log->kept[i]);
 		json_end_object(json);
 	}
 	json_end_array(json);
-	for (size_t i = 0; i < kinds; i++) {
-		if (log->seen[i] <= PROBLEMS_KEPT)
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		if (problem_log_seen(log, kind) <= PROBLEMS_KEPT)
 			continue;
 		if (!omitted) {
 			json_key(json, "problems_omitted");
 			json_begin_object(json);
 		}
 		omitted = true;
-		json_key(json, kind[i].id);
-		json_number(json, log->seen[i] - PROBLEMS_KEPT);
+		json_key(json, kind->id);
+		json_number(json, problem_log_seen(log, kind) - PROBLEMS_KEPT);
 	}
 	if (omitted)
 		json_end_object(json);
@@ -191,6 +190,7 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 }
 
 const struct qcow2_visitor json_visitor = {
+	.size = sizeof(json_visitor),
 	.begin_struct = begin_struct,
 	.end_struct = end_struct,
 	.begin_list = begin_list,

@@ -79,7 +79,7 @@ void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 	json_key(json, "owners");
 	json_begin_array(json);
 	for (unsigned i = 0; i < problem->owner_count; i++) {
-		const struct qcow2_owner *owner = &problem->owners[i];
+		const struct qcow2_owner *owner = problem->owners[i];
 
 		json_begin_object(json);
 		json_key(json, "where");

@@ -6,23 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The index of a kind in the table of kinds. */
-static size_t index_of(const struct qcow2_problem_kind *kind)
-{
-	size_t count;
-
-	return (size_t)(kind - qcow2_problem_kinds(&count));
-}
-
 void problem_log_add(struct problem_log *log, const struct qcow2_problem *problem)
 {
 	if (problem->kind->severity == QCOW2_CORRUPTION)
 		log->corrupt = true;
-	if (log->seen[index_of(problem->kind)]++ >= PROBLEMS_KEPT)
+	if (log->seen[problem->kind->number]++ >= PROBLEMS_KEPT)
 		return;
 	if (log->count == log->capacity) {
 		size_t capacity = log->capacity ? log->capacity * 2 : 16;
-		struct qcow2_problem *kept = realloc(log->kept, capacity * sizeof(*kept));
+		struct qcow2_problem **kept = realloc(log->kept, capacity * sizeof(*kept));
 
 		if (!kept) {
 			log->short_of_memory = true;
@@ -31,20 +23,31 @@ void problem_log_add(struct problem_log *log, const struct qcow2_problem *proble
 		log->kept = kept;
 		log->capacity = capacity;
 	}
-	log->kept[log->count++] = *problem;
+	log->kept[log->count] = qcow2_problem_copy(problem);
+	if (log->kept[log->count])
+		log->count++;
+	else
+		log->short_of_memory = true;
 }
 
 void problem_log_release(struct problem_log *log)
 {
+	for (size_t i = 0; i < log->count; i++)
+		qcow2_problem_free(log->kept[i]);
 	free(log->kept);
 	*log = (struct problem_log){0};
+}
+
+uint64_t problem_log_seen(const struct problem_log *log, const struct qcow2_problem_kind *kind)
+{
+	return log->seen[kind->number];
 }
 
 uint64_t problem_log_total(const struct problem_log *log)
 {
 	uint64_t total = 0;
 
-	for (size_t i = 0; i < QCOW2_PROBLEM_COUNT; i++)
+	for (size_t i = 0; i < sizeof(log->seen) / sizeof(log->seen[0]); i++)
 		total += log->seen[i];
 	return total;
 }

@@ -12,17 +12,28 @@
 
 #define PROBLEMS_KEPT 100
 
+/* As large as the largest number of a kind, and one more. */
+union problem_numbers {
+#define QCOW2_PROBLEM(number, ID, id, severity, repairable, section, text, consequence)            \
+	char up_to_##ID[(number) + 1];
+#include <qcow2/def/problems.def>
+#undef QCOW2_PROBLEM
+};
+
 struct problem_log {
-	struct qcow2_problem *kept;
+	struct qcow2_problem **kept; /* copies */
 	size_t count;
 	size_t capacity;
-	uint64_t seen[QCOW2_PROBLEM_COUNT]; /* by kind, kept or not */
-	bool corrupt;                       /* one of them is a corruption */
+	uint64_t seen[sizeof(union problem_numbers)]; /* by number of the kind, kept or not */
+	bool corrupt;                                 /* one of them is a corruption */
 	bool short_of_memory;
 };
 
 void problem_log_add(struct problem_log *log, const struct qcow2_problem *problem);
 void problem_log_release(struct problem_log *log);
+
+/* How many problems of a kind there were, kept or not. */
+uint64_t problem_log_seen(const struct problem_log *log, const struct qcow2_problem_kind *kind);
 
 /* How many problems there were in all. */
 uint64_t problem_log_total(const struct problem_log *log);

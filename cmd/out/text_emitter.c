@@ -249,6 +249,7 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 }
 
 const struct qcow2_visitor text_visitor = {
+	.size = sizeof(text_visitor),
 	.begin_struct = begin_struct,
 	.end_struct = end_struct,
 	.begin_list = begin_list,
@@ -260,8 +261,7 @@ const struct qcow2_visitor text_visitor = {
 void text_emitter_finish(struct text_emitter *e)
 {
 	const struct problem_log *log = e->problems;
-	size_t kinds;
-	const struct qcow2_problem_kind *kind = qcow2_problem_kinds(&kinds);
+	const struct qcow2_problem_kind *kind = NULL;
 
 	if (log->count == 0) {
 		if (!e->started)
@@ -271,11 +271,11 @@ void text_emitter_finish(struct text_emitter *e)
 	set_title(e, "Problems", QCOW2_NO_INDEX);
 	write_title(e);
 	for (size_t i = 0; i < log->count; i++) {
-		problem_print(e->out, &log->kept[i], e->options.colour);
+		problem_print(e->out, log->kept[i], e->options.colour);
 		spool_text(e->out, "\n");
 	}
-	for (size_t i = 0; i < kinds; i++)
-		if (log->seen[i] > PROBLEMS_KEPT)
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (problem_log_seen(log, kind) > PROBLEMS_KEPT)
 			spool_print(e->out, "… and %" PRIu64 " more of %s\n",
-				    log->seen[i] - PROBLEMS_KEPT, kind[i].id);
+				    problem_log_seen(log, kind) - PROBLEMS_KEPT, kind->id);
 }

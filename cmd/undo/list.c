@@ -103,7 +103,6 @@ static bool keep_info(struct undo_entry *entry, const struct qcow2_undo_info *in
 static bool read_entry(struct undo_list *list, struct undo_entry *entry, const char *path,
 		       const struct undo_filter *filter)
 {
-	struct qcow2_undo_info info;
 	struct qcow2_undo *undo;
 	struct qcow2_error err;
 	bool kept;
@@ -119,9 +118,8 @@ static bool read_entry(struct undo_list *list, struct undo_entry *entry, const c
 		/* Nobody knows to which image it belongs: it is kept only if all are wanted. */
 		return !filter || (!filter->image_path && !filter->image);
 	}
-	qcow2_undo_describe(undo, &info);
-	kept = belongs(filter, undo, &info);
-	if (kept && !keep_info(entry, &info)) {
+	kept = belongs(filter, undo, qcow2_undo_describe(undo));
+	if (kept && !keep_info(entry, qcow2_undo_describe(undo))) {
 		list->short_of_memory = true;
 		kept = false;
 	}

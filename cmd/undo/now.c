@@ -97,9 +97,12 @@ struct qcow2_undo **undo_list_undone(const struct undo_list *list, size_t from, 
 static enum undo_now judge_with(const struct group *group, struct undo_entry *entry, unsigned flags,
 				struct qcow2_error *err)
 {
-	const struct qcow2_undo_options how = {
-		.flags = flags, .later = group->undone, .later_count = group->undone_count};
+	const struct qcow2_undo_options how = {.size = sizeof(how),
+					       .flags = flags,
+					       .later = group->undone,
+					       .later_count = group->undone_count};
 
+	entry->result.size = sizeof(entry->result);
 	if (qcow2_undo_judge(entry->undo, group->image, &how, &entry->result, err))
 		return err->code == QCOW2_ERROR_MISMATCH && !group->in_doubt ? UNDO_NOW_NEVER
 									     : UNDO_NOW_UNKNOWN;

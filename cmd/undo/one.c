@@ -48,7 +48,7 @@ static void show_text(struct spool *out, const char *label, struct qcow2_bytes t
 
 static int show_pieces(struct one *one)
 {
-	struct qcow2_undo_piece piece;
+	const struct qcow2_undo_piece *piece;
 	struct qcow2_error err;
 	struct undo_run *run = one->run;
 
@@ -58,16 +58,16 @@ static int show_pieces(struct one *one)
 		if (run->as_json) {
 			json_begin_object(&run->json);
 			json_key(&run->json, "offset");
-			json_number(&run->json, piece.offset_bytes);
+			json_number(&run->json, piece->offset_bytes);
 			json_key(&run->json, "old");
-			json_hex(&run->json, piece.old_bytes);
+			json_hex(&run->json, piece->old_bytes);
 			json_key(&run->json, "new");
-			json_hex(&run->json, piece.new_bytes);
+			json_hex(&run->json, piece->new_bytes);
 			json_end_object(&run->json);
 		} else {
 			/* An undo replaces the new bytes with the old ones. */
-			hex_diff_show(&run->out, piece.offset_bytes, piece.new_bytes,
-				      piece.old_bytes, wants_colour());
+			hex_diff_show(&run->out, piece->offset_bytes, piece->new_bytes,
+				      piece->old_bytes, wants_colour());
 		}
 	}
 	return EXIT_FINE;
@@ -222,15 +222,15 @@ static int say_done(struct one *one)
 static bool can_be_undone(const struct one *one, const struct undo_entry *later)
 {
 	struct qcow2_undo_options how = {
+		.size = sizeof(how),
 		.flags = QCOW2_UNDO_EXACT | (one->image != one->path ? QCOW2_UNDO_ELSEWHERE : 0)};
-	struct qcow2_undo_result result;
 	struct qcow2_source *source;
 	struct qcow2_error err;
 	bool fits;
 
 	if (qcow2_source_open(one->image, &source, &err))
 		return false;
-	fits = qcow2_undo_judge(later->undo, source, &how, &result, &err) == 0;
+	fits = qcow2_undo_judge(later->undo, source, &how, NULL, &err) == 0;
 	qcow2_source_close(source);
 	return fits;
 }
@@ -259,7 +259,7 @@ static int refuse(struct one *one, const struct qcow2_error *err)
 
 static int apply(struct one *one)
 {
-	struct qcow2_undo_options how = {0};
+	struct qcow2_undo_options how = {.size = sizeof(how)};
 	struct qcow2_undo **undone;
 	struct qcow2_source *source;
 	struct qcow2_error err;
@@ -272,6 +272,7 @@ static int apply(struct one *one)
 	code = open_for_edit(one->run->command, one->image, one->run->force ? EDIT_FORCED : 0,
 			     &source);
 	if (code == EXIT_FINE) {
+		one->result.size = sizeof(one->result);
 		failed = qcow2_undo_apply(one->undo, source, &how, &one->result, &err);
 		qcow2_source_close(source);
 		code = failed ? refuse(one, &err) : say_done(one);
@@ -302,7 +303,7 @@ int undo_one(struct undo_run *run)
 
 	if (qcow2_undo_open(one.file, &one.undo, &err))
 		return report_error(run->command, one.file, &err);
-	qcow2_undo_describe(one.undo, &one.info);
+	one.info = *qcow2_undo_describe(one.undo);
 	if (one.info.image_path.size < sizeof(one.path) && one.info.image_path.size > 0)
 		memcpy(one.path, one.info.image_path.data, one.info.image_path.size);
 	find_others(&one);

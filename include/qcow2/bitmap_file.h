@@ -16,7 +16,14 @@
  *
  * Numbers are big-endian, 64 bits wide at 16 and 24 and 32 bits elsewhere. The CRC is that of gzip.
  *
- * Everything here is pure and may be called from any thread.
+ * A program that writes such a file without holding all bits in memory writes the header, then the
+ * bits in pieces, and carries the checksum along:
+ *
+ *         qcow2_bitmap_file_header(&file, header);
+ *         …
+ *         sum = qcow2_bitmap_file_checksum(sum, piece);
+ *
+ * Everything here is pure and thread safe.
  */
 #ifndef QCOW2_BITMAP_FILE_H
 #define QCOW2_BITMAP_FILE_H
@@ -31,46 +38,71 @@ QCOW2_BEGIN_DECLS
 #define QCOW2_BITMAP_FILE_HEADER_BYTES  64
 #define QCOW2_BITMAP_FILE_TRAILER_BYTES 4
 
+/* What such a file says of itself. The caller owns it. This structure never changes. */
 struct qcow2_bitmap_file {
 	uint64_t disk_size_bytes;
-	uint64_t bit_count;
-	unsigned granularity_bits;
-	bool enabled; /* programs recorded writes in it */
-	/* It was not saved properly, or not all of it could be read: nobody may take it for whole.
-	 */
+	uint64_t bit_count;        /* follows from the other two */
+	unsigned granularity_bits; /* a bit stands for 1 << granularity_bits bytes, below 64 */
+	bool enabled;              /* programs recorded writes in it */
+	/* It was not saved properly, or not all of it could be read: nobody may take it for whole. */
 	bool stale;
 };
 
 /*
- * How many bits a bitmap of a disk has: only whole sectors of 512 bytes are tracked, as in QEMU.
- * granularity_bits is below 64.
+ * Tells how many bits a bitmap of a disk has. Only whole sectors of 512 bytes are tracked, as in
+ * QEMU; a part of a granule at the end has a bit.
+ *
+ * disk_size_bytes: the virtual size, any.
+ * granularity_bits: below 64.
+ *
+ * Returns the number of bits; in the file they take that many divided by 8, rounded up.
  */
 QCOW2_API uint64_t qcow2_bitmap_file_bits(uint64_t disk_size_bytes, unsigned granularity_bits);
 
-/* Writes the header. file->bit_count is not looked at: it follows from the rest. */
+/*
+ * Writes the header of a file.
+ *
+ * file: what it says of itself; bit_count is not looked at, as it follows from the other members.
+ * header: room for QCOW2_BITMAP_FILE_HEADER_BYTES bytes, all of which are written.
+ */
 QCOW2_API void qcow2_bitmap_file_header(const struct qcow2_bitmap_file *file,
 					uint8_t header[QCOW2_BITMAP_FILE_HEADER_BYTES]);
 
 /*
- * The checksum of bits that come in pieces: before is what it was for those in front of them, 0 at
- * the beginning. Behind the last bits, it is stored as a big-endian number of 32 bits.
+ * Computes the checksum of bits that come in pieces. Behind the last bits it is stored as a
+ * big-endian number of 32 bits.
+ *
+ * before: the checksum of the bits in front of these; 0 at the beginning.
+ * bits: the piece, any number of bytes.
+ *
+ * Returns the checksum up to the end of the piece.
  */
 QCOW2_API uint32_t qcow2_bitmap_file_checksum(uint32_t before, struct qcow2_bytes bits);
 
-/* Whether bytes begin as such a file does. */
+/*
+ * Tells whether bytes begin as such a file does, to tell it from raw bits.
+ *
+ * bytes: the first bytes of a file, or all of them.
+ *
+ * Returns whether the magic number is there. The rest of the file may still be damaged.
+ */
 QCOW2_API bool qcow2_bitmap_file_begins(struct qcow2_bytes bytes);
 
 /*
- * Reads a whole file, which may come from anywhere: everything that it says of itself is proved.
+ * Reads a whole file, which may come from anywhere: everything that it says of itself is proved, its
+ * length and its checksums included.
  *
+ * bytes: the file, as long as it is.
+ * *out: set to what it says of itself.
  * *bits: set to the bits, a view into bytes.
  *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (no such file), QCOW2_ERROR_UNSUPPORTED
- * (a later version, or unknown flags), QCOW2_ERROR_BROKEN (cut, too long, or changed since it was
- * written). The errors speak of "the export".
+ * Returns 0, or -1 with *err filled; its text speaks of "the export":
+ *   QCOW2_ERROR_ARGUMENT     no such file
+ *   QCOW2_ERROR_UNSUPPORTED  of a later version, or with unknown flags
+ *   QCOW2_ERROR_BROKEN       cut, too long, or changed since it was written
  */
-QCOW2_API int qcow2_bitmap_file_open(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
-				     struct qcow2_bytes *bits, struct qcow2_error *err);
+QCOW2_API int qcow2_bitmap_file_parse(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
+				      struct qcow2_bytes *bits, struct qcow2_error *err);
 
 QCOW2_END_DECLS
 

@@ -16,22 +16,22 @@
 
 QCOW2_BEGIN_DECLS
 
-/* Memory limit of a walk that names none. */
+/* Memory limit of a walk that names none, in bytes. */
 #define QCOW2_CLAIMS_MEMORY_BYTES (UINT64_C(1) << 30)
 
 /* What the bytes of a claim are. The comment says which of a claim's indexes are meant. */
 enum qcow2_claim_part {
-	QCOW2_CLAIM_HEADER, /* the first cluster, with the header extensions */
-	QCOW2_CLAIM_L1_TABLE,
-	QCOW2_CLAIM_REFCOUNT_TABLE,
-	QCOW2_CLAIM_REFCOUNT_BLOCK, /* index: in the refcount table */
-	QCOW2_CLAIM_SNAPSHOT_TABLE,
-	QCOW2_CLAIM_BITMAP_DIRECTORY,
-	QCOW2_CLAIM_BITMAP_TABLE,
-	QCOW2_CLAIM_BITMAP_DATA, /* index: in the bitmap's table */
-	QCOW2_CLAIM_LUKS,        /* the area of the encryption header */
-	QCOW2_CLAIM_L2_TABLE,    /* index: in the L1 table */
-	QCOW2_CLAIM_DATA,        /* index: in the L1 table, entry: in the L2 table */
+	QCOW2_CLAIM_HEADER = 0, /* the first cluster, with the header extensions */
+	QCOW2_CLAIM_L1_TABLE = 1,
+	QCOW2_CLAIM_REFCOUNT_TABLE = 2,
+	QCOW2_CLAIM_REFCOUNT_BLOCK = 3, /* index: in the refcount table */
+	QCOW2_CLAIM_SNAPSHOT_TABLE = 4,
+	QCOW2_CLAIM_BITMAP_DIRECTORY = 5,
+	QCOW2_CLAIM_BITMAP_TABLE = 6,
+	QCOW2_CLAIM_BITMAP_DATA = 7, /* index: in the bitmap's table */
+	QCOW2_CLAIM_LUKS = 8,        /* the area of the encryption header */
+	QCOW2_CLAIM_L2_TABLE = 9,    /* index: in the L1 table */
+	QCOW2_CLAIM_DATA = 10,       /* index: in the L1 table, entry: in the L2 table */
 };
 
 /*
@@ -52,10 +52,11 @@ enum qcow2_claim_use {
 };
 
 /*
- * Bytes of the file that something uses. Members that have no meaning for a part are 0. The struct
- * may grow at its end; a callback gets a pointer to one that the library has made.
+ * Bytes of the file that something uses. The library owns it, for the time of the callback. Members
+ * that have no meaning for a part are 0.
  */
 struct qcow2_claim {
+	size_t size; /* set by the library */
 	/*
 	 * The bytes [offset_bytes, offset_bytes + length_bytes) of the file, as the metadata says:
 	 * the sum may pass the end of the file, or 2^64, in a broken image. A structure's length is
@@ -81,9 +82,9 @@ struct qcow2_claim {
 	uint64_t guest_length_bytes;
 };
 
-/* How to walk. Set size to sizeof(struct qcow2_claims_options), and the rest to 0 where unsure. */
+/* How to walk. The caller owns it and sets size; zeros in the other members are a good choice. */
 struct qcow2_claims_options {
-	size_t size;
+	size_t size;                 /* sizeof(struct qcow2_claims_options) */
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CLAIMS_MEMORY_BYTES */
 	/* Leaves out QCOW2_CLAIM_DATA, so that no L2 table is read: far fewer bytes. */
 	bool without_data;
@@ -124,6 +125,7 @@ struct qcow2_claims_options {
  *
  * Returns 0 once everything was told, or -1 with *err filled (err may be NULL):
  *   QCOW2_ERROR_STOPPED      claim has stopped the walk
+ *   QCOW2_ERROR_ARGUMENT     size of the options is not set, or they ask for what is not known here
  *   QCOW2_ERROR_BROKEN       the header's cluster size or refcount width is insane
  *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature: nobody here knows what it changes
  *   QCOW2_ERROR_IO           metadata cannot be read

@@ -396,12 +396,12 @@ qcow2_bitmap_table_entry_encode(const struct qcow2_bitmap_table_entry *fields)
 
 /* What an L2 entry, or one subcluster of it, is to the guest ("Cluster mapping"). */
 enum qcow2_l2_kind {
-	QCOW2_L2_UNALLOCATED,    /* reads from the backing file, or as zeros if there is none */
-	QCOW2_L2_ZERO,           /* reads as zeros, and no host cluster belongs to it */
-	QCOW2_L2_ZERO_ALLOCATED, /* reads as zeros, though a host cluster is kept for it */
-	QCOW2_L2_DATA,           /* its data is in the host cluster at its offset */
-	QCOW2_L2_COMPRESSED,     /* its data is compressed; see qcow2_compressed_split() */
-	QCOW2_L2_INVALID,        /* a subcluster only: contradicts itself and cannot be read */
+	QCOW2_L2_UNALLOCATED = 0,    /* reads from the backing file, or as zeros if there is none */
+	QCOW2_L2_ZERO = 1,           /* reads as zeros, and no host cluster belongs to it */
+	QCOW2_L2_ZERO_ALLOCATED = 2, /* reads as zeros, though a host cluster is kept for it */
+	QCOW2_L2_DATA = 3,           /* its data is in the host cluster at its offset */
+	QCOW2_L2_COMPRESSED = 4,     /* its data is compressed; see qcow2_compressed_split() */
+	QCOW2_L2_INVALID = 5,        /* a subcluster only: contradicts itself and cannot be read */
 };
 
 /*
@@ -493,10 +493,10 @@ static inline struct qcow2_compressed_extent qcow2_compressed_split(uint64_t ent
 
 /* What a bitmap table entry means for its part of the bitmap ("Bitmap table"). */
 enum qcow2_bitmap_entry_kind {
-	QCOW2_BITMAP_ENTRY_ALL_ZEROES, /* all bits are 0 */
-	QCOW2_BITMAP_ENTRY_ALL_ONES,   /* all bits are 1 */
-	QCOW2_BITMAP_ENTRY_SERIALIZED, /* the bits are in the cluster at its offset */
-	QCOW2_BITMAP_ENTRY_INVALID,    /* has both an offset and the all_ones flag */
+	QCOW2_BITMAP_ENTRY_ALL_ZEROES = 0, /* all bits are 0 */
+	QCOW2_BITMAP_ENTRY_ALL_ONES = 1,   /* all bits are 1 */
+	QCOW2_BITMAP_ENTRY_SERIALIZED = 2, /* the bits are in the cluster at its offset */
+	QCOW2_BITMAP_ENTRY_INVALID = 3,    /* has both an offset and the all_ones flag */
 };
 
 /* The kind of a bitmap table entry. Reserved bits have no influence. */

@@ -66,14 +66,14 @@ QCOW2_BEGIN_DECLS
  *                            invalid.
  */
 
-/* One extent. Members may be added at the end: never make an array of these, copy what you keep. */
+/* One extent. The stream owns it, until the next call on the stream: copy what you keep. */
 struct qcow2_mapping_extent {
-	size_t size; /* of this struct, set by the library */
+	size_t size; /* set by the library */
 	/* The first byte of the extent, and how many bytes follow it. length_bytes is never 0. */
 	struct qcow2_guest start;
 	uint64_t length_bytes;
 	enum qcow2_l2_kind kind;
-	/* Of kind INVALID: the rule that is broken. Of other kinds meaningless. */
+	/* Of kind INVALID: the rule that is broken. Of other kinds QCOW2_PROBLEM_NONE. */
 	enum qcow2_problem_id problem;
 	/*
 	 * Of kinds DATA and ZERO_ALLOCATED, and of unallocated subclusters of a cluster that has a

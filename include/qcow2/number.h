@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Numbers as people write them, on command lines and in scripts. Every option, operand and path of
- * the command that is a number is read by this, so that "010000" is the same number everywhere.
- *
- * Everything here is pure and may be called from any thread.
+ * the command that is a number is read by this function, so that "010000" is the same number
+ * everywhere; programs that take sizes from their users can offer the same spelling.
  */
 #ifndef QCOW2_NUMBER_H
 #define QCOW2_NUMBER_H
@@ -14,7 +13,7 @@
 QCOW2_BEGIN_DECLS
 
 /*
- * Reads all of text as one number:
+ * Reads a whole text as one number:
  *
  *   4096  010000      decimal; zeros in front mean nothing
  *   0x1000  0o7  0b1  hexadecimal, octal, binary; the letter and the digits in any case
@@ -22,14 +21,20 @@ QCOW2_BEGIN_DECLS
  *                     with or without iB behind it; B alone is 1
  *   1.5G              a fraction, if it comes to a whole number
  *
- * No signs, blanks or separators. Units of 1000 do not exist here: "kB" and "MB", which some take
- * for 1000 and some for 1024, are refused. Only decimal numbers take a unit, as E and B are digits
- * of others.
+ * Signs, blanks and separators are refused. Units of 1000 do not exist here: "kB" and "MB", which
+ * some programs take for 1000 and some for 1024, are refused as well. Only decimal numbers take a
+ * unit, as E and B are digits of others.
  *
+ * text: NUL terminated.
  * most: the largest number that the caller can use; UINT64_MAX for any.
+ * *value: set to the number; to 0 if the call fails.
  *
- * Returns 0 and sets *value, or -1 with *err filled: QCOW2_ERROR_ARGUMENT; its text repeats what
- * was given, says what is wrong with it, and shows what is right. *value is 0 then.
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT. Its text repeats what was given, says
+ * what is wrong with it, and shows what would be right, so that it can be shown to the user as it
+ * is. Pure and thread safe. Example:
+ *
+ *         if (qcow2_number_parse(argv[1], UINT32_MAX, &number, &err) != 0)
+ *                 fprintf(stderr, "--limit: %s\n", err.text);
  */
 QCOW2_API int qcow2_number_parse(const char *text, uint64_t most, uint64_t *value,
 				 struct qcow2_error *err);

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Problems: rules of the format that an image breaks. A problem is data; the work that found it
- * goes on. The table of all kinds is def/problems.def; ids are stable and never reused.
+ * Problems: rules of the format that an image breaks. A problem is data, and the work that found it
+ * goes on; what keeps a call from doing its work is an error (error.h). qcow2_check(), qcow2_walk(),
+ * qcow2_bitmap_health_examine() and qcow2_plan_judge() hand problems to a callback of one type.
+ *
+ * The list of all kinds is def/problems.def. A kind has a number and an id that are never changed
+ * or given to another kind, so both can be stored. A later version of the library may know more
+ * kinds than the header that a program was compiled with: take a number that is not known as it
+ * comes, and ask its struct qcow2_problem_kind for the severity and the text.
+ *
+ * All functions here are pure and thread safe.
  */
 #ifndef QCOW2_PROBLEM_H
 #define QCOW2_PROBLEM_H
@@ -11,97 +19,180 @@
 
 QCOW2_BEGIN_DECLS
 
+/*
+ * How bad a problem is. The order is that of rising severity. New severities are not added: programs
+ * may switch over all of them.
+ */
 enum qcow2_severity {
-	QCOW2_WARNING,    /* unusual, stale, or refused by QEMU only; the image is well formed */
-	QCOW2_LEAK,       /* space is lost, data is not */
-	QCOW2_CORRUPTION, /* the image breaks the specification */
+	QCOW2_WARNING = 0, /* unusual, stale, or refused by QEMU alone; the image is well formed */
+	QCOW2_LEAK = 1,    /* space is lost, data is not */
+	QCOW2_CORRUPTION = 2, /* the image breaks the specification */
 };
 
-/* A kind of problem, a row of def/problems.def. */
+/*
+ * The number of a kind of problem, as the rows of def/problems.def give it:
+ * QCOW2_PROBLEM_HEADER_CLUSTER_BITS, … Numbers begin at 1 and may have gaps.
+ */
+enum qcow2_problem_id {
+	QCOW2_PROBLEM_NONE = 0, /* no kind has this number */
+#define QCOW2_PROBLEM(number, ID, id, severity, repairable, section, text, consequence)            \
+	QCOW2_PROBLEM_##ID = (number),
+#include <qcow2/def/problems.def>
+#undef QCOW2_PROBLEM
+};
+
+/*
+ * A kind of problem, a row of def/problems.def. The library owns it, and it lives as long as the
+ * program: two problems are of one kind if their pointers are equal. All texts are ASCII or UTF-8
+ * without control bytes, and never NULL.
+ */
 struct qcow2_problem_kind {
-	const char *id;          /* "header-cluster-bits" */
+	size_t size;             /* set by the library */
+	unsigned number;         /* a value of enum qcow2_problem_id, or a newer one */
+	const char *id;          /* lower-case words with hyphens: "header-cluster-bits" */
 	const char *text;        /* what is wrong, one sentence without a value */
-	const char *consequence; /* what it does to the guest, in plain words */
-	const char *section;     /* section of the specification, or "QEMU" for its limits */
+	const char *consequence; /* what that does to the guest, in plain words */
+	const char *section;     /* section of the specification, or "QEMU" for limits of QEMU */
 	enum qcow2_severity severity;
-	bool repairable; /* whether a repair without loss of data is possible in principle */
+	bool repairable; /* a repair without loss of data is possible in principle */
 };
 
-/* How the value found relates to the value that would be right. */
+/* How the value that was found relates to the value that would be right. */
 enum qcow2_expectation {
-	QCOW2_EXPECT_NOTHING,     /* there is no number to compare with */
-	QCOW2_EXPECT_VALUE,       /* exactly expected */
-	QCOW2_EXPECT_AT_MOST,     /* at most expected */
-	QCOW2_EXPECT_AT_LEAST,    /* at least expected */
-	QCOW2_EXPECT_MULTIPLE_OF, /* a multiple of expected */
+	QCOW2_EXPECT_NOTHING = 0,     /* there is no number to compare with */
+	QCOW2_EXPECT_VALUE = 1,       /* exactly `expected` */
+	QCOW2_EXPECT_AT_MOST = 2,     /* at most `expected` */
+	QCOW2_EXPECT_AT_LEAST = 3,    /* at least `expected` */
+	QCOW2_EXPECT_MULTIPLE_OF = 4, /* a multiple of `expected` */
 };
 
-#define QCOW2_PROBLEM_WHERE_MAX  256
+/* Room for texts in the structures below, in bytes with the NUL. These never change. */
+#define QCOW2_PROBLEM_WHERE_MAX 256
+#define QCOW2_OWNER_WHERE_MAX   96
+#define QCOW2_OWNER_NAME_MAX    96
+/* So many owners of a cluster are named at most by this version; the others are counted. */
 #define QCOW2_PROBLEM_OWNERS_MAX 4
-#define QCOW2_OWNER_WHERE_MAX    96
-#define QCOW2_OWNER_NAME_MAX     96
 
 /* What a user of a host cluster belongs to, besides the image. */
 enum qcow2_part_of {
-	QCOW2_PART_OF_IMAGE,
-	QCOW2_PART_OF_SNAPSHOT,
-	QCOW2_PART_OF_BITMAP,
+	QCOW2_PART_OF_IMAGE = 0, /* to nothing besides */
+	QCOW2_PART_OF_SNAPSHOT = 1,
+	QCOW2_PART_OF_BITMAP = 2,
 };
 
 /* Something that uses a host cluster. */
 struct qcow2_owner {
-	char where[QCOW2_OWNER_WHERE_MAX]; /* its path, as in struct qcow2_problem */
+	size_t size; /* set by the library */
+	/* Its path, as a selector of qcow2_walk() would spell it ("l2/5/17"). ASCII. */
+	char where[QCOW2_OWNER_WHERE_MAX];
 	enum qcow2_part_of part_of;
-	uint64_t part_of_index;                  /* of that snapshot or bitmap */
-	char part_of_name[QCOW2_OWNER_NAME_MAX]; /* its name, escaped and maybe cut, or empty */
-	bool has_guest;                          /* it maps a part of the virtual disk */
-	uint64_t guest_byte;
-	uint64_t guest_length_bytes;
+	uint64_t part_of_index; /* of that snapshot or bitmap in its list */
+	/* Its name, escaped by qcow2_text_escape() and cut if it is long; empty if there is none. */
+	char part_of_name[QCOW2_OWNER_NAME_MAX];
+	bool has_guest;              /* it maps a part of the virtual disk: */
+	uint64_t guest_byte;         /* offset of that part in the virtual disk */
+	uint64_t guest_length_bytes; /* its length */
 };
 
-/* One problem found. Valid during the callback only. */
+/*
+ * One problem that was found. The library owns it and all that it points to, for the time of the
+ * callback; qcow2_problem_copy() keeps it for longer.
+ */
 struct qcow2_problem {
+	size_t size; /* set by the library */
 	const struct qcow2_problem_kind *kind;
-	/* Path of what is wrong as a selector would spell it ("bitmaps/0/table/3"). ASCII. */
+	/* Path of what is wrong, as a selector would spell it ("bitmaps/0/table/3"). ASCII. */
 	char where[QCOW2_PROBLEM_WHERE_MAX];
 	/*
 	 * Where in the file the bytes at fault lie: those of the field, entry or data that `where`
-	 * names. Of "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
+	 * names. For "refcounts/0/2" that is the refcount, in the refcount block. If there is no such
 	 * block, it is the entry of the refcount table that does not lead to one. QCOW2_NO_OFFSET if
 	 * the file has no such bytes.
 	 */
 	uint64_t offset_bytes;
-	bool has_found; /* whether found is meant */
-	uint64_t found;
+	bool has_found; /* there is a value at fault: */
+	uint64_t found; /* that value */
 	enum qcow2_expectation expectation;
-	uint64_t expected;
-	bool has_guest; /* whether a range of the virtual disk is concerned */
-	uint64_t guest_byte;
-	uint64_t guest_length_bytes;
-	/* Of problems of a host cluster: where it starts in the file. */
-	bool has_cluster;
-	uint64_t cluster_offset_bytes;
-	/* And who uses it, in the order of the walk. */
-	unsigned owner_count; /* of those that are named */
+	uint64_t expected;             /* see expectation */
+	bool has_guest;                /* a range of the virtual disk is concerned: */
+	uint64_t guest_byte;           /* offset of that range in the virtual disk */
+	uint64_t guest_length_bytes;   /* its length */
+	bool has_cluster;              /* a host cluster is concerned: */
+	uint64_t cluster_offset_bytes; /* where it starts in the file */
+	/*
+	 * Who uses that cluster, in the order of the walk. owners has owner_count pointers, at most
+	 * QCOW2_PROBLEM_OWNERS_MAX; owners_total counts those as well that are not named.
+	 */
+	unsigned owner_count;
 	uint64_t owners_total;
-	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX];
+	const struct qcow2_owner *const *owners;
 };
 
-/* Identifies a row: QCOW2_PROBLEM_HEADER_CLUSTER_BITS, … */
-enum qcow2_problem_id {
-#define QCOW2_PROBLEM(ID, id, severity, repairable, section, text, consequence) QCOW2_PROBLEM_##ID,
-#include <qcow2/def/problems.def>
-#undef QCOW2_PROBLEM
-	QCOW2_PROBLEM_COUNT
-};
+/*
+ * Takes a problem. opaque: what the caller handed in together with the callback. problem: not NULL,
+ * valid during the callback only. Returns 0 to go on; anything else stops the call that found the
+ * problem, which then fails with QCOW2_ERROR_STOPPED. Called from the thread that made the call.
+ */
+typedef int (*qcow2_problem_callback)(void *opaque, const struct qcow2_problem *problem);
 
-/* The table of all kinds, indexed by enum qcow2_problem_id; *count is set. Thread safe. */
-QCOW2_API const struct qcow2_problem_kind *qcow2_problem_kinds(size_t *count);
+/*
+ * Copies a problem with its owners into memory of its own, to keep it when the callback is over.
+ *
+ * problem: one that a callback was given, or a copy.
+ *
+ * Returns the copy, which the caller frees with qcow2_problem_free(), or NULL if memory is short.
+ * The kind is not copied; it lives as long as the program. A copy takes less than 1 KiB: a program
+ * that keeps every problem of a hostile image needs a limit of its own, or
+ * qcow2_check_options.max_per_kind.
+ */
+QCOW2_API struct qcow2_problem *qcow2_problem_copy(const struct qcow2_problem *problem);
 
-/* The kind with that id, or NULL. Thread safe. */
-QCOW2_API const struct qcow2_problem_kind *qcow2_problem_find(const char *id);
+/* Frees what qcow2_problem_copy() returned. problem: may be NULL, then nothing happens. */
+QCOW2_API void qcow2_problem_free(struct qcow2_problem *problem);
 
-/* "warning", "leak" or "corruption". Thread safe. */
+/*
+ * Goes through all kinds of problems, in the order in which they are listed to people: that of the
+ * structures of the format.
+ *
+ * before: the kind that was returned last, or NULL to begin.
+ *
+ * Returns the kind that follows, or NULL behind the last one. Example:
+ *
+ *         const struct qcow2_problem_kind *kind = NULL;
+ *
+ *         while ((kind = qcow2_problem_kind_next(kind)))
+ *                 printf("%s: %s\n", kind->id, kind->text);
+ */
+QCOW2_API const struct qcow2_problem_kind *
+qcow2_problem_kind_next(const struct qcow2_problem_kind *before);
+
+/*
+ * Finds a kind by its number.
+ *
+ * number: a value of enum qcow2_problem_id; any other one is fine, too, for instance one that a
+ * later version of the library stored.
+ *
+ * Returns the kind, or NULL if this version of the library knows none of that number.
+ */
+QCOW2_API const struct qcow2_problem_kind *qcow2_problem_kind_get(unsigned number);
+
+/*
+ * Finds a kind by its id.
+ *
+ * id: NUL terminated, as in the first column of "qcow2 check --list" ("refcount-low"). Upper and
+ * lower case differ.
+ *
+ * Returns the kind, or NULL if this version of the library knows none of that id.
+ */
+QCOW2_API const struct qcow2_problem_kind *qcow2_problem_kind_find(const char *id);
+
+/*
+ * The name of a severity as all pages and documents of the command spell it.
+ *
+ * severity: any number.
+ *
+ * Returns "warning", "leak" or "corruption", and "unknown" for any other number; never NULL.
+ */
 QCOW2_API const char *qcow2_severity_name(enum qcow2_severity severity);
 
 QCOW2_END_DECLS

@@ -1,7 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sources: where the bytes of an image come from. A file, a block device, a buffer in memory and a
- * caller's own backend behave alike. All reads of the library go through qcow2_source_read().
+ * caller's own backend behave alike. All reads of the library go through qcow2_source_read(), which
+ * compares them with the size of the source and charges them to a budget; so a hostile image can
+ * make the library neither read past the end nor read without end.
+ *
+ * A source knows nothing of qcow2. To read an image from it, see qcow2_image_open():
+ *
+ *         struct qcow2_source *source = NULL;
+ *         struct qcow2_image *image = NULL;
+ *         struct qcow2_error err;
+ *
+ *         if (qcow2_source_open(path, &source, &err) != 0 ||
+ *             qcow2_image_open(source, &image, &err) != 0)
+ *                 fprintf(stderr, "%s: %s\n", path, err.text);
+ *         …
+ *         qcow2_image_close(image);
+ *         qcow2_source_close(source);
+ *
+ * Threads: reading a source and asking for its size is thread safe, as far as a caller's backend
+ * is. Changing its budget, writing through a plan and closing it are not.
  */
 #ifndef QCOW2_SOURCE_H
 #define QCOW2_SOURCE_H
@@ -13,22 +31,27 @@ QCOW2_BEGIN_DECLS
 
 struct qcow2_source;
 
-/* What a caller's own backend provides. */
+/*
+ * What a caller's own backend provides. The caller owns the structure and sets size; functions that
+ * the backend does not have are NULL. Each is given the opaque pointer of qcow2_source_from_ops().
+ */
 struct qcow2_source_ops {
+	size_t size; /* sizeof(struct qcow2_source_ops) */
 	/*
-	 * Reads exactly size bytes at offset_bytes into buffer; never asked to pass the end that
-	 * the source was made with. Returns 0, or an errno value (> 0) when it cannot.
-	 * Must be callable from several threads if the source is shared between threads.
+	 * Reads exactly size bytes at offset_bytes into buffer. Never asked to pass the end that
+	 * the source was made with. Returns 0, or an errno value (> 0) when it cannot. Called from
+	 * several threads at once if the source is shared between threads, or checked with several.
 	 */
 	int (*read)(void *opaque, uint64_t offset_bytes, void *buffer, size_t size);
-	/* Called once by qcow2_source_close(); may be NULL. */
+	/* Called once by qcow2_source_close(). May be NULL. */
 	void (*close)(void *opaque);
-	/* See qcow2_source_hole_end(); NULL: there are no holes. */
+	/* Does what qcow2_source_hole_end() says. NULL: there are no holes. */
 	uint64_t (*hole_end)(void *opaque, uint64_t offset_bytes);
 	/*
-	 * For edits; all three or none. write() writes exactly size bytes and may pass the end,
-	 * which moves it; resize() cuts, or fills up with zeros; sync() returns when all that was
-	 * written is on the medium. Each returns 0 or an errno value.
+	 * For edits: a backend has all three or none. Each returns 0 or an errno value (> 0).
+	 * write: writes exactly size bytes; where they pass the end, the end moves.
+	 * resize: cuts the end off, or fills it up with zeros.
+	 * sync: returns when all that was written is on the medium.
 	 */
 	int (*write)(void *opaque, uint64_t offset_bytes, const void *bytes, size_t size);
 	int (*resize)(void *opaque, uint64_t size_bytes);
@@ -36,21 +59,23 @@ struct qcow2_source_ops {
 };
 
 /*
- * Opens a regular file or a block device, read-only.
+ * Opens a regular file or a block device for reading. Nothing that the file names is opened, and no
+ * lock is taken: qcow2_source_in_use() tells whether another program is writing.
  *
- * path: a path of the host's file system; never interpreted as a URL or a "json:" name.
- * *out: set on success; the caller closes it with qcow2_source_close().
+ * path: a path of the host's file system; never taken for a URL or a "json:" name.
+ * *out: set to the source; the caller closes it with qcow2_source_close().
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_IO         it cannot be opened or its size not be learned (errnum set)
+ *   QCOW2_ERROR_IO         it cannot be opened, or its size not be learned; errnum is set
  *   QCOW2_ERROR_NOT_QCOW2  it is a directory, FIFO, socket or character device. A FIFO is never
  *                          waited for.
  *   QCOW2_ERROR_MEMORY
- * May be called from several threads.
+ * Thread safe.
  */
 QCOW2_API int qcow2_source_open(const char *path, struct qcow2_source **out,
 				struct qcow2_error *err);
 
+/* How to open for an edit; combined with |. */
 enum qcow2_edit_flags {
 	/* Even if nobody has the permission to write the file, which root could still do. */
 	QCOW2_EDIT_READ_ONLY_TOO = 1 << 0,
@@ -59,19 +84,22 @@ enum qcow2_edit_flags {
 };
 
 /*
- * Opens a regular file or a block device for an edit (see edit.h), and keeps QEMU and other edits
- * out until it is closed, with the locks that QEMU uses; where the file system knows no locks,
- * nobody is kept out (qcow2_source_in_use() tells). What the source knows of the file was learned
- * when the locks were held. Nothing is written by opening.
+ * Opens a regular file or a block device for an edit (edit.h), and keeps QEMU and other edits out
+ * until the source is closed, with the locks that QEMU uses. Where the file system knows no locks,
+ * nobody is kept out; qcow2_source_in_use() tells. What the source knows of the file was learned
+ * when the locks were held. Opening writes nothing.
  *
- * flags: of enum qcow2_edit_flags, or 0. Returns 0, or -1 with *err filled, besides those of
- * qcow2_source_open():
+ * path, *out: as for qcow2_source_open().
+ * flags: of enum qcow2_edit_flags, or 0.
+ *
+ * Returns 0, or -1 with *err filled:
  *   QCOW2_ERROR_IN_USE  another program has it open for writing, or allows nobody to write;
  *                       with errnum set, that cannot be known, as a call for a lock failed;
  *                       or it was changed or replaced before it could be locked: try again
  *   QCOW2_ERROR_IO      nobody may write it, or not you (EACCES, EROFS, EPERM): the text says why,
  *                       and what would help
- * May be called from several threads.
+ *   the errors of qcow2_source_open()
+ * Thread safe.
  */
 QCOW2_API int qcow2_source_open_for_edit(const char *path, unsigned flags,
 					 struct qcow2_source **out, struct qcow2_error *err);
@@ -85,61 +113,110 @@ enum qcow2_in_use {
 };
 
 /*
- * Whether another program has the file open for writing, as far as QEMU's locks tell: programs that
- * take none are not seen. Of a source that was opened for an edit, the last two values say that
- * nobody else is kept out. QCOW2_IN_USE_NO for sources that are no files. Thread safe.
+ * Asks whether another program has the file of a source open for writing, as far as QEMU's locks
+ * tell. Programs that take none are not seen. The answer may be old as soon as it is given.
+ *
+ * source: any; a source that is no file or device is not in use.
+ *
+ * Returns the answer. For a source that was opened for an edit, the last two values say that nobody
+ * else is kept out. Never fails. Thread safe.
  */
 QCOW2_API enum qcow2_in_use qcow2_source_in_use(const struct qcow2_source *source);
 
 /*
- * A source over size bytes at data, which the caller keeps alive and unchanged until the source is
- * closed. data may be NULL if size is 0. Errors: QCOW2_ERROR_MEMORY.
+ * Makes a source over bytes in memory, for images that are downloaded, embedded or forged by a
+ * test.
+ *
+ * data: size bytes, which the caller keeps alive and unchanged until the source is closed. May be
+ *   NULL if size is 0.
+ * *out: set to the source; the caller closes it with qcow2_source_close(), which does not free
+ *   data.
+ *
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_MEMORY. Thread safe.
  */
 QCOW2_API int qcow2_source_from_memory(const void *data, size_t size, struct qcow2_source **out,
 				       struct qcow2_error *err);
 
 /*
- * A source over the caller's own backend of size_bytes bytes. ops is copied; opaque is handed back
- * to it. On error ops->close is not called. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_ARGUMENT
- * (no read function, some but not all of write, resize and sync, or a size over INT64_MAX).
+ * Makes a source over a caller's own backend: a connection, an object store, another image format.
+ *
+ * ops: copied. The backend has a read function, and either all of write, resize and sync or none.
+ * opaque: handed to each function of ops.
+ * size_bytes: the size of the source, at most INT64_MAX.
+ * *out: set to the source; the caller closes it with qcow2_source_close(), which calls ops->close.
+ *   If this function fails, ops->close is not called.
+ *
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (the size of ops is not set, a function
+ * is missing, or the source is too large), QCOW2_ERROR_MEMORY. Thread safe. Example:
+ *
+ *         const struct qcow2_source_ops ops = {.size = sizeof(ops), .read = my_read};
+ *
+ *         failed = qcow2_source_from_ops(&ops, my_connection, size, &source, &err);
  */
 QCOW2_API int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque,
 				    uint64_t size_bytes, struct qcow2_source **out,
 				    struct qcow2_error *err);
 
-/* Closes and frees a source. NULL is fine. No image made from it may be in use any more. */
+/*
+ * Closes a source: gives up its file and its locks, or calls ops->close. Images, plans and undo
+ * files that use it have to be closed before. source: may be NULL, then nothing happens.
+ */
 QCOW2_API void qcow2_source_close(struct qcow2_source *source);
 
-/* The size of the source in bytes, learned when it was opened. Thread safe. */
+/*
+ * Tells the size of a source, which was learned when it was opened. A file that grows meanwhile is
+ * read up to this size; one that shrinks makes reads fail.
+ *
+ * Returns the size in bytes. Never fails. Thread safe.
+ */
 QCOW2_API uint64_t qcow2_source_size_bytes(const struct qcow2_source *source);
 
 /*
- * The bytes that the source occupies on the medium (st_blocks × 512 for a file, its size for
- * memory, a device and a caller's backend). Thread safe.
+ * Tells how much of a source is stored: with holes, less than its size. The library takes it as the
+ * measure of what a hostile image may cost.
+ *
+ * Returns a number of bytes: those that the file system counts for a file (st_blocks × 512), and
+ * the size for memory, a device and a caller's backend. Never fails. Thread safe.
  */
 QCOW2_API uint64_t qcow2_source_allocated_bytes(const struct qcow2_source *source);
 
 /*
- * The end of the hole that covers offset_bytes: everything in [offset_bytes, result) is known to
- * read as zeros without being stored. Returns offset_bytes itself if there is data there or the
- * system cannot tell, and the size of the source if only a hole follows. Never fails. Thread safe.
+ * Tells where the hole ends that covers an offset. Everything in front of that end is known to read
+ * as zeros without being stored, so that it need not be read.
+ *
+ * offset_bytes: any; past the end of the source, the answer is the offset itself.
+ *
+ * Returns the end of the hole in bytes: offset_bytes itself if there is data, or if the system
+ * cannot tell; the size of the source if only a hole follows. Never fails. Thread safe.
  */
 QCOW2_API uint64_t qcow2_source_hole_end(const struct qcow2_source *source, uint64_t offset_bytes);
 
 /*
- * Limits how many bytes may be read from now on; further reads fail with QCOW2_ERROR_LIMIT.
- * UINT64_MAX (the default) means no limit. Not thread safe against reads under way.
+ * Limits how many bytes may be read through a source from now on. A program that opens images of
+ * strangers sets a budget, so that no image costs it more.
+ *
+ * budget_bytes: reads that would pass it fail with QCOW2_ERROR_LIMIT. UINT64_MAX, which is the
+ *   default, means no limit. A call replaces the budget of before.
+ *
+ * Not thread safe against reads that are under way.
  */
 QCOW2_API void qcow2_source_set_budget(struct qcow2_source *source, uint64_t budget_bytes);
 
-/* How many bytes have been read through this source so far. Thread safe. */
+/*
+ * Tells how much was read through a source since it was made, whatever its budget: to show what a
+ * call cost, or progress.
+ *
+ * Returns a number of bytes; a byte that is read twice counts twice. Never fails. Thread safe.
+ */
 QCOW2_API uint64_t qcow2_source_read_bytes(const struct qcow2_source *source);
 
 /*
- * Reads exactly size bytes at offset_bytes. Short reads and interruptions of the system are
- * resumed. buffer is undefined after an error.
+ * Reads bytes of a source. Short reads and interruptions of the system are resumed.
  *
- * Returns 0, or -1 with *err filled (offset_bytes set):
+ * offset_bytes, size: the range to read; all of it lies before the end of the source.
+ * buffer: size bytes, which the caller owns. What it holds after an error is undefined.
+ *
+ * Returns 0, or -1 with *err filled and its offset_bytes set:
  *   QCOW2_ERROR_BROKEN  the range passes the end of the source
  *   QCOW2_ERROR_IO      the system could not read, or the file became shorter meanwhile
  *   QCOW2_ERROR_LIMIT   the budget is used up

@@ -1,8 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk: goes through the structures of an image once, in file order of their kinds, and tells a
- * visitor of each structure, field and problem. Text, JSON and whatever a caller wants are
- * visitors; none of them knows the format.
+ * The walk: goes through the structures of an image once, in a fixed order, and tells a visitor of
+ * each structure, field and problem. Text, JSON and whatever a program wants are visitors; none of
+ * them knows the format. A program that wants one number of an image can walk to it by its path, as
+ * "qcow2 dump IMAGE header/size" does:
+ *
+ *         static int take(void *opaque, const struct qcow2_value *value)
+ *         {
+ *                 *(uint64_t *)opaque = value->number;
+ *                 return 0;
+ *         }
+ *
+ *         const char *path = "header/size";
+ *         const struct qcow2_visitor visitor = {.size = sizeof(visitor), .field = take};
+ *
+ *         if (qcow2_selection_new(&path, 1, &selection, &err) == 0 &&
+ *             qcow2_walk(image, selection, 0, &visitor, &size, &err) == 0)
+ *                 printf("%" PRIu64 "\n", size);
+ *         qcow2_selection_free(selection);
+ *
+ * Costs are bounded by what the file stores: lists that claim more are cut, and the rest is
+ * counted.
  */
 #ifndef QCOW2_WALK_H
 #define QCOW2_WALK_H
@@ -15,16 +33,21 @@
 
 QCOW2_BEGIN_DECLS
 
+/* Stands for the index of something that is in no list. */
 #define QCOW2_NO_INDEX UINT64_MAX
 
 /* How a node is best shown. */
 enum qcow2_layout {
-	QCOW2_LAYOUT_BLOCK, /* a headed block of lines */
-	QCOW2_LAYOUT_ROW,   /* a row of a table; its fields are the columns */
+	QCOW2_LAYOUT_BLOCK = 0, /* a headed block of lines */
+	QCOW2_LAYOUT_ROW = 1,   /* a row of a table; its fields are the columns */
 };
 
-/* A structure or a list that begins. */
+/*
+ * A structure or a list that begins or ends. The library owns it and all that it points to, for the
+ * time of the callback.
+ */
 struct qcow2_node {
+	size_t size;       /* set by the library */
 	const char *key;   /* name of the member in the enclosing structure; NULL inside a list */
 	const char *title; /* heading for people (of rows: of their numbers), or NULL */
 	uint64_t offset_bytes; /* host offset, or QCOW2_NO_OFFSET */
@@ -37,73 +60,104 @@ struct qcow2_node {
 	bool repeats;
 };
 
+/* What a value is. */
 enum qcow2_value_kind {
-	QCOW2_VALUE_NUMBER,
-	QCOW2_VALUE_TEXT,  /* bytes that should be text; may be anything */
-	QCOW2_VALUE_BYTES, /* bytes that need not be text */
-	QCOW2_VALUE_BOOL,
-	QCOW2_VALUE_NULL, /* not known, not there */
+	QCOW2_VALUE_NUMBER = 0, /* see number */
+	QCOW2_VALUE_TEXT = 1,   /* see bytes: they should be text, and may be anything */
+	QCOW2_VALUE_BYTES = 2,  /* see bytes: they need not be text */
+	QCOW2_VALUE_BOOL = 3,   /* see number: 0 or 1 */
+	QCOW2_VALUE_NULL = 4,   /* not known, or not there */
 };
 
 /* For whom a value is meant: what is redundant for one of them is left out there. */
 enum qcow2_audience {
-	QCOW2_FOR_ALL,
-	QCOW2_FOR_PEOPLE,
-	QCOW2_FOR_PROGRAMS,
+	QCOW2_FOR_ALL = 0,
+	QCOW2_FOR_PEOPLE = 1,   /* pages that are read */
+	QCOW2_FOR_PROGRAMS = 2, /* JSON and the like */
 };
 
-/* A field that is shown. All pointers are valid during the callback only. */
+/*
+ * A field that is shown, or something derived from fields. The library owns it and all that it
+ * points to, for the time of the callback.
+ */
 struct qcow2_value {
+	size_t size;      /* set by the library */
 	const char *name; /* as the specification spells it */
 	enum qcow2_value_kind kind;
 	enum qcow2_audience audience;
-	enum qcow2_style style;
+	enum qcow2_style style;          /* how a number is best shown */
 	const struct qcow2_names *names; /* names of the value or its bits, or NULL */
 	uint64_t number;
 	struct qcow2_bytes bytes;
 	struct qcow2_bytes raw; /* the bytes on disk; empty for derived values */
-	uint64_t offset_bytes;  /* of raw, or of the byte that holds bits; or QCOW2_NO_OFFSET */
+	/* Host offset of raw, or of the byte that holds the bits; or QCOW2_NO_OFFSET. */
+	uint64_t offset_bytes;
 };
 
-/* What is told. Each function returns 0 to go on, anything else to stop the walk. */
+/*
+ * What a walk tells. The caller owns the structure and sets size; functions that do not interest it
+ * are NULL. Each returns 0 to go on; anything else stops the walk, which fails with
+ * QCOW2_ERROR_STOPPED then. Calls of begin and end are properly nested, all from the thread that
+ * walks.
+ */
 struct qcow2_visitor {
+	size_t size; /* sizeof(struct qcow2_visitor) */
 	int (*begin_struct)(void *opaque, const struct qcow2_node *node);
 	int (*end_struct)(void *opaque, const struct qcow2_node *node);
 	int (*begin_list)(void *opaque, const struct qcow2_node *node);
 	int (*end_list)(void *opaque, const struct qcow2_node *node);
 	int (*field)(void *opaque, const struct qcow2_value *value);
-	int (*problem)(void *opaque, const struct qcow2_problem *problem);
+	qcow2_problem_callback problem;
 };
 
 struct qcow2_selection;
 
 /*
- * Compiles selectors (see qcow2-dump(1), "SELECTORS"): paths of names, indexes, ranges a..b and the
- * wildcards * and **. count 0 selects everything but the bulk tables.
+ * Compiles selectors, which say what a walk tells of: paths of names, indexes, ranges a..b and the
+ * wildcards * and ** ("header/size", "l2/0..3", "**"). qcow2-dump(1), "SELECTORS", has the whole
+ * language.
  *
- * Returns 0 and sets *out (free it with qcow2_selection_free()), or -1 with *err filled:
- * QCOW2_ERROR_ARGUMENT (what is wrong with which selector), QCOW2_ERROR_MEMORY.
+ * selectors: count texts, each NUL terminated; copied.
+ * count: 0 selects everything but the tables that may be huge.
+ * *out: set to the selection; the caller frees it with qcow2_selection_free().
+ *
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (its text says what is wrong with which
+ * selector), QCOW2_ERROR_MEMORY. Whether a selector names anything depends on the image:
+ * qcow2_walk() finds out.
  */
 QCOW2_API int qcow2_selection_new(const char *const *selectors, size_t count,
 				  struct qcow2_selection **out, struct qcow2_error *err);
 
-/* NULL is fine. */
+/* Frees a selection. selection: may be NULL, then nothing happens. */
 QCOW2_API void qcow2_selection_free(struct qcow2_selection *selection);
 
+/* How to walk; combined with |. */
 enum qcow2_walk_flags {
 	QCOW2_WALK_NO_TABLES = 1 << 0, /* leave out bitmap tables and totals: headers only */
 };
 
 /*
- * Walks the image. selection may be NULL for the default; it is used by one walk at a time.
- * Everything is told to the visitor between one begin_struct and its end_struct for the whole
- * document. Memory is bounded whatever the image claims.
+ * Walks an image and tells the visitor of all that is selected, between one begin_struct and its
+ * end_struct for the whole document. Problems that the rules find on the way are told where they
+ * are found; the walk does not count references as qcow2_check() does.
+ *
+ * image: opened with qcow2_image_open(), which accepts broken images, too.
+ * selection: NULL for what a selection of no selectors has. Used by one walk at a time.
+ * flags: of enum qcow2_walk_flags, or 0.
+ * visitor: whom to tell.
+ * opaque: handed to each function of the visitor.
+ *
+ * Memory is bounded whatever the image claims. With selectors, a silent walk comes first, so that a
+ * wrong one is an error before anything is told.
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_NOT_FOUND  a selector names nothing; the text lists what there is. Found out before
- *                          anything is told to the visitor.
+ *   QCOW2_ERROR_NOT_FOUND  a selector names nothing; the text lists what there is
  *   QCOW2_ERROR_STOPPED    the visitor asked to stop
- *   QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY
+ *   QCOW2_ERROR_ARGUMENT   the size of the visitor is not set
+ *   QCOW2_ERROR_IO         the source cannot be read
+ *   QCOW2_ERROR_LIMIT      the read budget of the source is used up
+ *   QCOW2_ERROR_MEMORY
+ * Several threads may walk one image, each with a selection and a visitor of its own.
  */
 QCOW2_API int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selection,
 			 unsigned flags, const struct qcow2_visitor *visitor, void *opaque,

@@ -2,17 +2,19 @@
 /* Drives a check, stage by stage: see check.h for what it promises, stages.h for the order. */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/sized.h"
+#include "check/check.h"
 #include "check/stages.h"
 
-static void count_problems(struct qcow2_check_result *result, enum qcow2_problem_id id,
-			   uint64_t times)
+static void count_problems(struct q2_check *check, enum qcow2_problem_id id, uint64_t times)
 {
-	size_t count;
+	struct qcow2_check_result *result = check->result;
 
-	result->by_kind[id] += times;
-	switch (qcow2_problem_kinds(&count)[id].severity) {
+	check->by_kind[id] += times;
+	switch (qcow2_problem_kind_get(id)->severity) {
 	case QCOW2_CORRUPTION:
 		result->corruptions += times;
 		break;
@@ -28,10 +30,8 @@ static void count_problems(struct qcow2_check_result *result, enum qcow2_problem
 static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id)
 {
 	const struct qcow2_check_options *options = check->options;
-	size_t count;
 
-	if (!options->problem ||
-	    (options->only && options->only != &qcow2_problem_kinds(&count)[id]))
+	if (!options->problem || (options->only && options->only->number != (unsigned)id))
 		return 0;
 	return options->max_per_kind ? options->max_per_kind : UINT64_MAX;
 }
@@ -40,15 +40,14 @@ static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id
 static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 {
 	struct q2_check *check = opaque;
-	count_problems(check->result, id, 1);
-	return check->result->by_kind[id] <= told_most(check, id);
+
+	count_problems(check, id, 1);
+	return check->by_kind[id] <= told_most(check, id);
 }
 
 static void problem_found(void *opaque, const struct qcow2_problem *problem)
 {
-	struct q2_check *check = opaque;
-
-	check->options->problem(check->options->opaque, problem);
+	q2_check_tell(opaque, problem);
 }
 
 /* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */
@@ -73,7 +72,7 @@ static void sum_up(struct q2_check *check)
 	uint64_t highest = check->workers[0].highest_cluster;
 
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
-		count_problems(result, q2_bad_id(kind), check->workers[0].bad[kind].total);
+		count_problems(check, q2_bad_id(kind), check->workers[0].bad[kind].total);
 	result->clusters_checked = true;
 	result->image_end_offset_bytes = (highest ? highest : 1) << check->geometry->cluster_bits;
 	/* As for QEMU, which cuts the disk to sectors. */
@@ -118,8 +117,8 @@ static int check_clusters(struct q2_check *check)
 	return q2_check_tell_clusters(check);
 }
 
-int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
-		struct qcow2_check_result *result, struct qcow2_error *err)
+int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
+	     struct q2_check_totals *totals, struct qcow2_error *err)
 {
 	static const struct qcow2_check_options defaults;
 	struct qcow2_error ignored;
@@ -128,13 +127,14 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 		.header = qcow2_image_header(image),
 		.geometry = qcow2_image_geometry(image),
 		.options = options ? options : &defaults,
-		.result = result,
+		.result = &totals->sum,
+		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
 	};
 	int failed = 0;
 
-	*result = (struct qcow2_check_result){0};
-	result->has_data_file =
+	*totals = (struct q2_check_totals){.sum = {.size = sizeof(totals->sum)}};
+	totals->sum.has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
 		check.bad_left[kind] = told_most(&check, q2_bad_id(kind));
@@ -149,5 +149,40 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);
 	q2_check_release(&check);
-	return failed;
+	return check.stopped && !failed ? q2_check_fail_stopped(&check) : failed;
+}
+
+int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		struct qcow2_check_result **out, struct qcow2_error *err)
+{
+	struct qcow2_check_options mine;
+	struct q2_check_totals *totals;
+
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
+	totals = q2_alloc(sizeof(*totals));
+	if (!totals)
+		return q2_fail_memory(err);
+	if (q2_check(image, &mine, totals, err)) {
+		q2_free(totals);
+		return -1;
+	}
+	if (out)
+		*out = &totals->sum;
+	else
+		q2_free(totals);
+	return 0;
+}
+
+uint64_t qcow2_check_result_count(const struct qcow2_check_result *result, unsigned number)
+{
+	/* The library alone makes results, and each is the first member of totals. */
+	const struct q2_check_totals *totals = (const void *)result;
+
+	return number < Q2_PROBLEM_NUMBERS ? totals->by_kind[number] : 0;
+}
+
+void qcow2_check_result_free(struct qcow2_check_result *result)
+{
+	q2_free(result);
 }

@@ -98,15 +98,27 @@ void q2_check_release(struct q2_check *check)
 	q2_free(check->blocks);
 }
 
+void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem)
+{
+	if (!check->stopped)
+		check->stopped = check->options->problem(check->options->opaque, problem) != 0;
+}
+
+int q2_check_fail_stopped(struct q2_check *check)
+{
+	return q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+}
+
 int q2_check_progress(struct q2_check *check)
 {
 	uint64_t done = check->done_bytes;
 
-	if (!check->options->progress ||
-	    !check->options->progress(check->options->opaque, done,
-				      done > check->total_bytes ? done : check->total_bytes))
+	if (!check->stopped &&
+	    (!check->options->progress ||
+	     !check->options->progress(check->options->opaque, done,
+				       done > check->total_bytes ? done : check->total_bytes)))
 		return 0;
-	return q2_fail(check->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	return q2_check_fail_stopped(check);
 }
 
 int q2_check_worker_failed(struct q2_check *check)

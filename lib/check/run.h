@@ -21,6 +21,7 @@ struct q2_check {
 	const struct qcow2_geometry *geometry;
 	const struct qcow2_check_options *options;
 	struct qcow2_check_result *result;
+	uint64_t *by_kind;       /* problems of each kind, indexed by enum qcow2_problem_id */
 	struct qcow2_error *err; /* of the calling thread alone */
 	struct q2_reporter reporter;
 	struct q2_memory memory;
@@ -39,12 +40,19 @@ struct q2_check {
 	uint64_t claims_left;
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
+	bool stopped;       /* the callback for problems wants no more */
 	bool digest_is_cut; /* a bound on what is read kept some metadata out of the digest */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */
 int q2_check_start(struct q2_check *check);
 void q2_check_release(struct q2_check *check);
+
+/* Hands a problem to the caller, until the caller wants no more. Only for the calling thread. */
+void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem);
+
+/* The caller wants no more: fills check->err. Returns -1. */
+int q2_check_fail_stopped(struct q2_check *check);
 
 /* Tells the caller how far the check is; -1 if it shall stop. Only for the calling thread. */
 int q2_check_progress(struct q2_check *check);

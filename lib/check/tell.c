@@ -20,6 +20,7 @@ static void fill_owner(const struct q2_check *check, const struct names *names,
 {
 	const struct qcow2_claim claim = q2_owner_claim(bad);
 
+	owner->size = sizeof(*owner);
 	qcow2_claim_where(&claim, owner->where, sizeof(owner->where));
 	owner->part_of = bad->part_of;
 	owner->part_of_index = bad->part_of_index;
@@ -85,13 +86,15 @@ static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
 	return table + index * sizeof(uint64_t);
 }
 
-static void tell(const struct q2_check *check, const struct names *names,
+static void tell(struct q2_check *check, const struct names *names,
 		 const struct q2_bad_cluster *item)
 {
-	size_t count;
+	struct qcow2_owner owners[QCOW2_PROBLEM_OWNERS_MAX] = {0};
+	const struct qcow2_owner *pointers[QCOW2_PROBLEM_OWNERS_MAX];
 	uint64_t per_block = check->geometry->refcount_block_entries;
 	struct qcow2_problem problem = {
-		.kind = &qcow2_problem_kinds(&count)[item->id],
+		.size = sizeof(problem),
+		.kind = qcow2_problem_kind_get(item->id),
 		.offset_bytes = refcount_offset(check, item->cluster),
 		.has_cluster = true,
 		.cluster_offset_bytes = item->cluster << check->geometry->cluster_bits,
@@ -101,6 +104,7 @@ static void tell(const struct q2_check *check, const struct names *names,
 		.expected = item->count,
 		.owner_count = item->owner_count,
 		.owners_total = item->owners_total,
+		.owners = pointers,
 	};
 
 	if (item->id == QCOW2_PROBLEM_REFCOUNT_OVERFLOW) {
@@ -111,8 +115,10 @@ static void tell(const struct q2_check *check, const struct names *names,
 	if (item->id == QCOW2_PROBLEM_COPIED_SET || item->id == QCOW2_PROBLEM_COPIED_CLEAR ||
 	    item->id == QCOW2_PROBLEM_CLUSTER_OWNERS)
 		problem.expectation = QCOW2_EXPECT_NOTHING;
-	for (unsigned i = 0; i < item->owner_count; i++)
-		fill_owner(check, names, &item->owners[i], &problem.owners[i]);
+	for (unsigned i = 0; i < item->owner_count; i++) {
+		fill_owner(check, names, &item->owners[i], &owners[i]);
+		pointers[i] = &owners[i];
+	}
 	if (item->owner_count > 0) {
 		problem.has_guest = item->owners[0].has_guest;
 		problem.guest_byte = item->owners[0].guest_byte;
@@ -120,7 +126,7 @@ static void tell(const struct q2_check *check, const struct names *names,
 	}
 	snprintf(problem.where, sizeof(problem.where), "refcounts/%" PRIu64 "/%" PRIu64,
 		 item->cluster / per_block, item->cluster % per_block);
-	check->options->problem(check->options->opaque, &problem);
+	q2_check_tell(check, &problem);
 }
 
 /*

@@ -4,9 +4,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "claims/metadata.h"
 
 /* The caller of qcow2_claims_walk(). */
@@ -19,8 +19,10 @@ struct caller {
 static int pass_on(void *opaque, const struct qcow2_claim *claim)
 {
 	const struct caller *caller = opaque;
+	struct qcow2_claim told = *claim;
 
-	if (caller->claim(caller->opaque, claim) == 0)
+	told.size = sizeof(told);
+	if (caller->claim(caller->opaque, &told) == 0)
 		return 0;
 	return q2_fail(caller->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 }
@@ -51,26 +53,12 @@ static int check_header(const struct qcow2_image *image, struct qcow2_error *err
 	return 0;
 }
 
-/* A caller built for an older library knows fewer members: those that it lacks stay 0. */
-static struct qcow2_claims_options read_options(const struct qcow2_claims_options *options)
-{
-	struct qcow2_claims_options known = {0};
-
-	if (options)
-		memcpy(&known, options,
-		       options->size < sizeof(known) ? options->size : sizeof(known));
-	if (known.memory_limit_bytes == 0)
-		known.memory_limit_bytes = QCOW2_CLAIMS_MEMORY_BYTES;
-	return known;
-}
-
 int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims_options *options,
 		      int (*claim)(void *opaque, const struct qcow2_claim *claim), void *opaque,
 		      struct qcow2_error *err)
 {
-	struct qcow2_claims_options known = read_options(options);
-	struct q2_memory memory = {.limit_bytes = known.memory_limit_bytes,
-				   .user = "the walk through the metadata"};
+	struct qcow2_claims_options mine;
+	struct q2_memory memory = {.user = "the walk through the metadata"};
 	struct qcow2_error ignored;
 	struct caller caller = {claim, opaque, err ? err : &ignored};
 	struct q2_listener listener = {.opaque = &caller, .claim = pass_on};
@@ -78,13 +66,16 @@ int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims
 	uint64_t buffer_bytes;
 	int result;
 
-	if (check_header(image, caller.err))
+	if (q2_sized_take(&mine, sizeof(mine), options, caller.err) ||
+	    check_header(image, caller.err))
 		return -1;
+	memory.limit_bytes =
+		mine.memory_limit_bytes ? mine.memory_limit_bytes : QCOW2_CLAIMS_MEMORY_BYTES;
 	q2_metadata_init(&metadata, image, &memory, caller.err);
 	buffer_bytes = Q2_PIECE_BYTES + metadata.geometry->cluster_size_bytes;
 	metadata.buffer = q2_memory_get(&memory, buffer_bytes, 1);
 	if (metadata.buffer)
-		result = run_stages(&metadata, &listener, !known.without_data);
+		result = run_stages(&metadata, &listener, !mine.without_data);
 	else
 		result = q2_memory_fail(&memory, caller.err);
 	q2_memory_put(&memory, metadata.buffer, buffer_bytes, 1);

@@ -151,7 +151,7 @@ static int hear_field(void *opaque, const struct qcow2_value *value)
 static int walk_to(const struct qcow2_image *image, const char *path, struct finding *finding,
 		   struct qcow2_error *err)
 {
-	static const struct qcow2_visitor visitor = {.field = hear_field};
+	static const struct qcow2_visitor visitor = {.size = sizeof(visitor), .field = hear_field};
 	struct qcow2_selection *selection;
 	int failed;
 

@@ -111,8 +111,8 @@ static bool ends_in_zeros(const struct qcow2_bitmap_file *file, struct qcow2_byt
 	return file->bit_count % 8 == 0 || bits.data[bits.size - 1] >> file->bit_count % 8 == 0;
 }
 
-int qcow2_bitmap_file_open(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
-			   struct qcow2_bytes *bits, struct qcow2_error *err)
+int qcow2_bitmap_file_parse(struct qcow2_bytes bytes, struct qcow2_bitmap_file *out,
+			    struct qcow2_bytes *bits, struct qcow2_error *err)
 {
 	uint64_t wanted;
 

@@ -31,8 +31,8 @@ static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitma
 	struct qcow2_dirty_extent extent;
 	int more = 0;
 
-	*dirty = qcow2_dirty_extents_open(trial->after, &bitmap->entry, false, &extents,
-					  trial->err) == 0;
+	*dirty = qcow2_dirty_extents_open(trial->after, &bitmap->entry, 0, &extents, trial->err) ==
+		 0;
 	if (!*dirty)
 		return trial->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (*dirty && (more = qcow2_dirty_extents_next(extents, &extent, trial->err)) > 0)
@@ -42,20 +42,20 @@ static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitma
 	return more < 0 && trial->err->code == QCOW2_ERROR_IO ? -1 : 0;
 }
 
-/* Returns the guard that objects; QCOW2_GUARD_COUNT if none does. */
+/* Returns the guard that objects; QCOW2_GUARD_NONE if none does. */
 static enum qcow2_guard_id who_objects(const struct q2_trial *trial, const struct pair *pair)
 {
 	uint32_t now = pair->now->entry.flags, then = pair->then ? pair->then->entry.flags : 0;
 
 	if (pair->made || (pair->mended && !pair->then && trial->had.trusts_bitmaps))
-		return QCOW2_GUARD_COUNT;
+		return QCOW2_GUARD_NONE;
 	if (pair->trusted_now && !pair->trusted_then) {
 		if (pair->then && then & QCOW2_BITMAP_IN_USE)
 			return QCOW2_GUARD_BITMAP_IN_USE;
 		return trial->had.trusts_bitmaps ? QCOW2_GUARD_BITMAP_NEW : QCOW2_GUARD_BITMAPS_BIT;
 	}
 	if (!pair->then)
-		return QCOW2_GUARD_COUNT;
+		return QCOW2_GUARD_NONE;
 	if (!pair->trusted_then && now & ~then & QCOW2_BITMAP_AUTO)
 		return QCOW2_GUARD_BITMAP_AUTO;
 	if (pair->trusted_then && pair->trusted_now && !pair->mended &&
@@ -65,7 +65,7 @@ static enum qcow2_guard_id who_objects(const struct q2_trial *trial, const struc
 	    (pair->now->entry.bitmap_table_offset != pair->then->entry.bitmap_table_offset ||
 	     pair->now->entry.bitmap_table_size != pair->then->entry.bitmap_table_size))
 		return QCOW2_GUARD_BITMAP_TABLE;
-	return QCOW2_GUARD_COUNT;
+	return QCOW2_GUARD_NONE;
 }
 
 /*
@@ -102,7 +102,7 @@ static int ask_one(struct q2_trial *trial, const struct qcow2_bitmap *bitmap)
 	pair.then = item ? find_then(trial, &pair, item->old_hash) : NULL;
 	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
 	guard = who_objects(trial, &pair);
-	if (guard == QCOW2_GUARD_COUNT)
+	if (guard == QCOW2_GUARD_NONE)
 		return 0;
 	if (is_all_dirty(trial, bitmap, &all_dirty))
 		return -1;

@@ -26,7 +26,7 @@ static void refuse(struct q2_trial *trial, enum qcow2_guard_id guard, const char
 /* ---- dirty and corrupt ---- */
 
 /* Counts the problems of refcounts that a set dirty bit excuses. */
-static uint64_t wrong_refcounts(const struct qcow2_check_result *result)
+static uint64_t wrong_refcounts(const struct q2_check_totals *result)
 {
 	static const enum qcow2_problem_id kinds[] = {
 		QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
@@ -50,12 +50,12 @@ static uint64_t wrong_refcounts(const struct qcow2_check_result *result)
 
 static void ask_dirty(struct q2_trial *trial, uint64_t cleared)
 {
-	const struct qcow2_check_result *after = &trial->verdict->after;
+	const struct q2_check_totals *after = &trial->verdict->after;
 	uint64_t wrong = wrong_refcounts(after);
 
 	if (!(cleared & QCOW2_INCOMPATIBLE_DIRTY))
 		return;
-	if (!after->clusters_checked)
+	if (!after->sum.clusters_checked)
 		refuse(trial, QCOW2_GUARD_DIRTY, "header/incompatible_features",
 		       "the refcounts cannot be looked at");
 	else if (wrong > 0)
@@ -65,10 +65,10 @@ static void ask_dirty(struct q2_trial *trial, uint64_t cleared)
 
 static void ask_corrupt(struct q2_trial *trial, uint64_t cleared, bool still_set)
 {
-	const struct qcow2_check_result *before = &trial->verdict->before;
-	const struct qcow2_check_result *after = &trial->verdict->after;
-	uint64_t had = before->corruptions - before->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
-	uint64_t has = after->corruptions - after->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
+	const struct q2_check_totals *before = &trial->verdict->before;
+	const struct q2_check_totals *after = &trial->verdict->after;
+	uint64_t had = before->sum.corruptions - before->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
+	uint64_t has = after->sum.corruptions - after->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
 
 	if (!(qcow2_image_header(trial->before)->incompatible_features &
 	      QCOW2_INCOMPATIBLE_CORRUPT))
@@ -78,7 +78,7 @@ static void ask_corrupt(struct q2_trial *trial, uint64_t cleared, bool still_set
 	 */
 	if (!trial->verdict->opened_before && still_set)
 		return;
-	if (after->clusters_checked && has == 0 && (!still_set || had > 0))
+	if (after->sum.clusters_checked && has == 0 && (!still_set || had > 0))
 		return;
 	refuse_count(trial,
 		     cleared & QCOW2_INCOMPATIBLE_CORRUPT ? QCOW2_GUARD_CORRUPT
@@ -99,7 +99,7 @@ struct reading {
 	enum qcow2_problem_id excuses[3];
 };
 
-static bool is_excused(const struct qcow2_check_result *before, const struct reading *reading)
+static bool is_excused(const struct q2_check_totals *before, const struct reading *reading)
 {
 	for (size_t i = 0; i < sizeof(reading->excuses) / sizeof(reading->excuses[0]); i++)
 		if (before->by_kind[reading->excuses[i]] > 0)

@@ -5,7 +5,9 @@
  */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "guards/guards.h"
 #include "guards/known.h"
 #include "guards/mapping.h"
@@ -24,31 +26,29 @@
 
 /* The problems of the image before, and what is heard of those after. */
 struct hearing {
-	struct qcow2_plan_verdict *verdict;
-	struct qcow2_check_result base; /* of the image whose problems are known */
+	struct q2_verdict *verdict;
+	struct q2_check_totals base; /* of the image whose problems are known */
 	struct q2_known known;
 	struct q2_trial *trial;
-	void (*problem)(void *opaque, const struct qcow2_problem *problem);
-	void *opaque;
-	uint64_t shown[QCOW2_PROBLEM_COUNT];
+	const struct qcow2_judge_options *options;
+	uint64_t shown[Q2_PROBLEM_NUMBERS];
 };
 
 static size_t id_of(const struct qcow2_problem *problem)
 {
-	size_t count;
-
-	return (size_t)(problem->kind - qcow2_problem_kinds(&count));
+	return problem->kind->number;
 }
 
-static void hear_before(void *opaque, const struct qcow2_problem *problem)
+static int hear_before(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
 	q2_known_add(&hearing->known, problem, &hearing->trial->had);
+	return 0;
 }
 
 /* Counts problems which say that a bitmap, its table or the directory is not what it seems. */
-static uint64_t count_damage_of_bitmaps(const struct qcow2_check_result *result)
+static uint64_t count_damage_of_bitmaps(const struct q2_check_totals *result)
 {
 	static const enum qcow2_problem_id ids[] = {
 		QCOW2_PROBLEM_BITMAPS_COUNT,           QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
@@ -92,7 +92,7 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 {
-	const struct qcow2_plan_verdict *verdict = hearing->verdict;
+	const struct q2_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
 
 	/* If the bitmaps bit was clear, all bitmaps were stale, which was one problem. */
@@ -106,23 +106,24 @@ static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 	return !q2_known_take(&hearing->known, problem, &hearing->trial->has);
 }
 
-static void hear_after(void *opaque, const struct qcow2_problem *problem)
+static int hear_after(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
 	if (id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS && hearing->trial->after)
 		q2_guards_shared_cluster(hearing->trial, problem);
 	if (!is_new(hearing, problem))
-		return;
+		return 0;
 	hearing->verdict->adds_problems = true;
 	hearing->verdict->added_by_kind[id_of(problem)]++;
-	if (hearing->problem && hearing->shown[id_of(problem)]++ < SHOWN_MOST)
-		hearing->problem(hearing->opaque, problem);
+	if (!hearing->options->problem || hearing->shown[id_of(problem)]++ >= SHOWN_MOST)
+		return 0;
+	return hearing->options->problem(hearing->options->opaque, problem);
 }
 
 /* Checks a source if it is an image; *opened says whether it is. */
 static int check_source(struct qcow2_source *source, const struct qcow2_check_options *options,
-			struct qcow2_check_result *result, bool *opened, struct qcow2_error *err)
+			struct q2_check_totals *totals, bool *opened, struct qcow2_error *err)
 {
 	struct qcow2_image *image;
 	int failed;
@@ -130,7 +131,7 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 	*opened = qcow2_image_open(source, &image, err) == 0;
 	if (!*opened)
 		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	failed = qcow2_check(image, options, result, err);
+	failed = q2_check(image, options, totals, err);
 	qcow2_image_close(image);
 	return failed;
 }
@@ -159,7 +160,7 @@ static int needs_deep(const struct q2_trial *trial, bool *deep)
 static int check_before(struct hearing *hearing, struct qcow2_check_options *how)
 {
 	struct q2_trial *trial = hearing->trial;
-	struct qcow2_plan_verdict *verdict = hearing->verdict;
+	struct q2_verdict *verdict = hearing->verdict;
 	bool opened;
 
 	how->problem = trial->restored ? NULL : hear_before;
@@ -182,10 +183,10 @@ static int check_before(struct hearing *hearing, struct qcow2_check_options *how
 static int judge(struct qcow2_source *view, struct hearing *hearing)
 {
 	struct q2_trial *trial = hearing->trial;
-	struct qcow2_plan_verdict *verdict = hearing->verdict;
+	struct q2_verdict *verdict = hearing->verdict;
 	struct qcow2_check_options how = {
 		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
-	struct qcow2_check_result again;
+	struct q2_check_totals again;
 	bool opened;
 
 	if (needs_deep(trial, &how.deep))
@@ -203,8 +204,10 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 		verdict->adds_problems = verdict->opened_before;
 	/* A problem is not new if it is seen only because the clusters can be looked at now. */
 	if (!opened || !trial->before ||
-	    (verdict->after.clusters_checked && !hearing->base.clusters_checked) ||
-	    verdict->after.corruptions + verdict->after.leaks + verdict->after.warnings == 0)
+	    (verdict->after.sum.clusters_checked && !hearing->base.sum.clusters_checked) ||
+	    verdict->after.sum.corruptions + verdict->after.sum.leaks +
+			    verdict->after.sum.warnings ==
+		    0)
 		return 0;
 	how.problem = hear_after;
 	if (check_source(view, &how, &again, &opened, trial->err))
@@ -229,7 +232,7 @@ static int restore_bytes(struct q2_trial *trial, uint64_t offset, size_t size)
 {
 	uint8_t bytes[RESTORED_MOST];
 
-	if (!trial->restored && qcow2_plan_new(trial->plan->source, &trial->restored, trial->err))
+	if (!trial->restored && qcow2_plan_open(trial->plan->source, &trial->restored, trial->err))
 		return -1;
 	return q2_plan_read(trial->plan, offset, bytes, size, trial->err) ||
 			       qcow2_plan_write(trial->restored, QCOW2_PHASE_POINT, offset,
@@ -280,7 +283,7 @@ static void close_trial(struct q2_trial *trial)
 	qcow2_image_close(trial->before);
 	qcow2_image_close(trial->after);
 	qcow2_source_close(trial->restored_view);
-	qcow2_plan_free(trial->restored);
+	qcow2_plan_close(trial->restored);
 }
 
 /*
@@ -297,18 +300,14 @@ static int ask_guards(struct q2_trial *trial)
 		       : 0;
 }
 
-int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict,
-		     void (*problem)(void *opaque, const struct qcow2_problem *problem),
-		     void *opaque, struct qcow2_error *err)
+static int judge_all(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
+		     struct q2_verdict *verdict, struct qcow2_error *err)
 {
-	struct qcow2_error ignored;
-	struct q2_trial trial = {.plan = plan, .verdict = verdict, .err = err ? err : &ignored};
-	struct hearing hearing = {
-		.verdict = verdict, .trial = &trial, .problem = problem, .opaque = opaque};
+	struct q2_trial trial = {.plan = plan, .verdict = verdict, .err = err};
+	struct hearing hearing = {.verdict = verdict, .trial = &trial, .options = options};
 	struct qcow2_source *view;
 	int failed;
 
-	*verdict = (struct qcow2_plan_verdict){.not_opened = {.code = QCOW2_ERROR_NONE}};
 	if (qcow2_plan_view(plan, &view, err))
 		return -1;
 	q2_inventory_init(&trial.had, &plan->intents, false);
@@ -321,4 +320,25 @@ int qcow2_plan_judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict
 	close_trial(&trial);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;
+}
+
+int qcow2_plan_judge(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
+		     struct qcow2_plan_verdict **out, struct qcow2_error *err)
+{
+	struct qcow2_judge_options mine;
+	struct qcow2_error ignored;
+	struct q2_verdict *verdict;
+
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
+	verdict = q2_alloc(sizeof(*verdict));
+	if (!verdict)
+		return q2_fail_memory(err);
+	if (judge_all(plan, &mine, verdict, err ? err : &ignored)) {
+		q2_free(verdict);
+		return -1;
+	}
+	q2_verdict_publish(verdict);
+	*out = &verdict->public;
+	return 0;
 }

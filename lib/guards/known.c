@@ -46,9 +46,7 @@ static struct known *at(const struct q2_known *known, uint64_t index)
 
 static enum qcow2_problem_id id_of(const struct qcow2_problem *problem)
 {
-	size_t count;
-
-	return (enum qcow2_problem_id)(problem->kind - qcow2_problem_kinds(&count));
+	return (enum qcow2_problem_id)problem->kind->number;
 }
 
 /* ---- places that stay the same ---- */
@@ -103,7 +101,7 @@ static struct saying say(const struct q2_known *known, const struct qcow2_proble
 	};
 
 	for (unsigned i = 0; i < problem->owner_count; i++)
-		saying.owners[i] = hash_path(known, 1, problem->owners[i].where, inventory);
+		saying.owners[i] = hash_path(known, 1, problem->owners[i]->where, inventory);
 	return saying;
 }
 

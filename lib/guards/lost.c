@@ -59,7 +59,7 @@ static void ask_extension(struct q2_trial *trial, const struct qcow2_extension *
 
 static void ask_extensions(struct q2_trial *trial)
 {
-	const struct qcow2_check_result *before = &trial->verdict->before;
+	const struct q2_check_totals *before = &trial->verdict->before;
 	struct qcow2_extension extension;
 	struct qcow2_extensions it;
 
@@ -87,7 +87,7 @@ static struct qcow2_bytes text_of(const struct qcow2_image *image, uint32_t magi
 
 static void ask_backing(struct q2_trial *trial)
 {
-	const struct qcow2_check_result *before = &trial->verdict->before;
+	const struct q2_check_totals *before = &trial->verdict->before;
 	struct qcow2_bytes had = qcow2_image_backing_name(trial->before);
 	struct qcow2_bytes has = qcow2_image_backing_name(trial->after);
 	struct qcow2_bytes format = text_of(trial->before, QCOW2_EXTENSION_BACKING_FORMAT);
@@ -171,7 +171,7 @@ static void refuse_snapshot(struct q2_trial *trial, const struct qcow2_snapshot 
 /* A snapshot must be found, and read as the same disk, unless it could not be read before. */
 static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *snapshot)
 {
-	const struct qcow2_check_result *before = &trial->verdict->before;
+	const struct q2_check_totals *before = &trial->verdict->before;
 	const struct q2_item *now =
 		q2_items_take(&trial->has.snapshots, q2_inventory_snapshot(&trial->had, snapshot));
 

@@ -25,8 +25,8 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 					  geometry->cluster_size_bytes))
 		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
-		 problem->owner_count > 0 ? problem->owners[0].where : "one",
-		 problem->owner_count > 1 ? problem->owners[1].where : "another",
+		 problem->owner_count > 0 ? problem->owners[0]->where : "one",
+		 problem->owner_count > 1 ? problem->owners[1]->where : "another",
 		 problem->cluster_offset_bytes);
 	q2_guard_refuse(trial, QCOW2_GUARD_SHARED_CLUSTER, problem->where, text,
 			(struct qcow2_bytes){NULL, 0});

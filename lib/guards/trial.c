@@ -11,16 +11,16 @@
 void q2_guard_refuse(struct q2_trial *trial, enum qcow2_guard_id guard, const char *where,
 		     const char *text, struct qcow2_bytes name)
 {
-	struct qcow2_plan_verdict *verdict = trial->verdict;
+	struct q2_verdict *verdict = trial->verdict;
 	struct qcow2_refusal *refusal;
 	char safe[NAME_MOST * 2 + 1];
-	size_t count;
 
 	verdict->refusals_total++;
 	if (verdict->refusal_count == QCOW2_REFUSALS_MOST)
 		return;
 	refusal = &verdict->refusals[verdict->refusal_count++];
-	refusal->guard = &qcow2_guards(&count)[guard];
+	refusal->size = sizeof(*refusal);
+	refusal->guard = qcow2_guard_get(guard);
 	snprintf(refusal->where, sizeof(refusal->where), "%s", where);
 	if (!name.data) {
 		snprintf(refusal->text, sizeof(refusal->text), "%s", text);

@@ -6,11 +6,12 @@
 #include <qcow2/edit.h>
 
 #include "guards/inventory.h"
+#include "guards/verdict.h"
 
 /* A plan, the image before it and the image after it, and what each of them has. */
 struct q2_trial {
 	struct qcow2_plan *plan;
-	struct qcow2_plan_verdict *verdict;
+	struct q2_verdict *verdict;
 	struct qcow2_image *before, *after; /* NULL: that source is no image */
 	/*
 	 * If `before` is no image only because of its magic number or version, `restored` is a plan

@@ -6,29 +6,29 @@
 
 #include "base/error.h"
 
-void q2_plan_note_digests(struct qcow2_plan *plan, const struct qcow2_check_result *before,
-			  const struct qcow2_check_result *after)
+void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			  const struct q2_check_totals *after)
 {
 	struct q2_plan_digests *digests = &plan->digests;
 
 	digests->are_current = true;
-	digests->has_before = before->has_digest;
-	digests->has_after = after->has_digest;
-	digests->has_data_file = before->has_data_file || after->has_data_file;
-	memcpy(digests->before, before->metadata_digest, sizeof(digests->before));
-	memcpy(digests->after, after->metadata_digest, sizeof(digests->after));
+	digests->has_before = before->sum.has_digest;
+	digests->has_after = after->sum.has_digest;
+	digests->has_data_file = before->sum.has_data_file || after->sum.has_data_file;
+	memcpy(digests->before, before->sum.metadata_digest, sizeof(digests->before));
+	memcpy(digests->after, after->sum.metadata_digest, sizeof(digests->after));
 }
 
-int q2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *result,
+int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
 		       struct qcow2_error *err)
 {
 	const struct qcow2_check_options options = {.digest = true};
 	struct qcow2_error why = {.code = QCOW2_ERROR_NONE};
 	struct qcow2_image *image = NULL;
 
-	*result = (struct qcow2_check_result){.has_digest = false};
-	if (qcow2_image_open(source, &image, &why) || qcow2_check(image, &options, result, &why))
-		result->has_digest = false;
+	*totals = (struct q2_check_totals){.sum = {.has_digest = false}};
+	if (qcow2_image_open(source, &image, &why) || q2_check(image, &options, totals, &why))
+		totals->sum.has_digest = false;
 	qcow2_image_close(image);
 	if (why.code != QCOW2_ERROR_MEMORY && why.code != QCOW2_ERROR_IO)
 		return 0;
@@ -41,19 +41,19 @@ int q2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *r
  * A source that cannot be read has no digest. A lack of memory is an error: it must not make an
  * undo file without digests.
  */
-static int find(struct qcow2_source *source, struct qcow2_check_result *result,
+static int find(struct qcow2_source *source, struct q2_check_totals *totals,
 		struct qcow2_error *err)
 {
 	struct qcow2_error why;
 
-	if (q2_metadata_digest(source, result, &why) == 0 || why.code == QCOW2_ERROR_IO)
+	if (q2_metadata_digest(source, totals, &why) == 0 || why.code == QCOW2_ERROR_IO)
 		return 0;
 	return q2_fail_memory(err);
 }
 
 int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	struct qcow2_check_result before, after;
+	struct q2_check_totals before, after;
 	struct qcow2_source *view;
 	int failed;
 

@@ -6,6 +6,7 @@
 #ifndef Q2_PLAN_DIGESTS_H
 #define Q2_PLAN_DIGESTS_H
 
+#include "check/check.h"
 #include "plan/plan.h"
 
 /*
@@ -16,14 +17,14 @@
 int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err);
 
 /* Takes the digests from the results of two checks that were asked for them. */
-void q2_plan_note_digests(struct qcow2_plan *plan, const struct qcow2_check_result *before,
-			  const struct qcow2_check_result *after);
+void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			  const struct q2_check_totals *after);
 
 /*
- * Checks `source` for its digest. result->has_digest is false if the source is no image, or one
+ * Checks `source` for its digest. totals->sum.has_digest is false if the source is no image, or one
  * that cannot be checked. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */
-int q2_metadata_digest(struct qcow2_source *source, struct qcow2_check_result *result,
+int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
 		       struct qcow2_error *err);
 
 #endif

@@ -12,7 +12,7 @@
 #define FIRST_CAPACITY 16
 #define STEP_BYTES     256
 
-int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct qcow2_error *err)
+int qcow2_plan_open(struct qcow2_source *source, struct qcow2_plan **out, struct qcow2_error *err)
 {
 	struct qcow2_plan *plan = q2_alloc(sizeof(*plan));
 
@@ -29,7 +29,7 @@ int qcow2_plan_new(struct qcow2_source *source, struct qcow2_plan **out, struct 
 	return 0;
 }
 
-void qcow2_plan_free(struct qcow2_plan *plan)
+void qcow2_plan_close(struct qcow2_plan *plan)
 {
 	if (!plan)
 		return;
@@ -310,7 +310,7 @@ static bool replay(struct qcow2_plan *plan, size_t count)
 	return true;
 }
 
-int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_write *out,
+int qcow2_plan_at(struct qcow2_plan *plan, size_t index, const struct qcow2_write **out,
 		  struct qcow2_error *err)
 {
 	const struct q2_planned_write *write = q2_plan_write_at(plan, index);
@@ -334,13 +334,15 @@ int qcow2_plan_at(struct qcow2_plan *plan, size_t index, struct qcow2_write *out
 	    lay_over(plan, &plan->replay, write->offset_bytes, old_bytes, err))
 		return -1;
 	plan->shown_why[write->why_size] = '\0';
-	*out = (struct qcow2_write){
+	plan->shown_write = (struct qcow2_write){
+		.size = sizeof(plan->shown_write),
 		.phase = (enum qcow2_phase)write->phase,
 		.offset_bytes = write->offset_bytes,
 		.old_bytes = old_bytes,
 		.new_bytes = {plan->shown, size},
 		.why = plan->shown_why,
 	};
+	*out = &plan->shown_write;
 	return 0;
 }
 

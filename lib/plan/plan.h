@@ -13,6 +13,7 @@
 
 #include <qcow2/edit.h>
 
+#include "check/check.h"
 #include "plan/intents.h"
 #include "plan/segments.h"
 #include "plan/store.h"
@@ -62,6 +63,7 @@ struct qcow2_plan {
 	size_t now_size;
 	uint8_t *shown; /* of the write that was asked for last: new bytes, old bytes */
 	char shown_why[QCOW2_WHY_MAX];
+	struct qcow2_write shown_write;
 	struct q2_plan_digests digests;
 	bool is_broken; /* memory was short while a segment was laid */
 	struct q2_intents intents;

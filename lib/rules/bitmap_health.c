@@ -23,8 +23,8 @@ struct qcow2_bitmap_health {
 	uint64_t table_bytes_left;
 };
 
-int qcow2_bitmap_health_new(const struct qcow2_image *image, struct qcow2_bitmap_health **out,
-			    struct qcow2_error *err)
+int qcow2_bitmap_health_open(const struct qcow2_image *image, struct qcow2_bitmap_health **out,
+			     struct qcow2_error *err)
 {
 	struct qcow2_bitmap_health *health;
 
@@ -42,14 +42,14 @@ int qcow2_bitmap_health_new(const struct qcow2_image *image, struct qcow2_bitmap
 		qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES;
 	health->piece = q2_alloc_buffer(Q2_TAIL_PIECE_BYTES);
 	if (!health->piece || qcow2_table_new(image, &health->table, err)) {
-		qcow2_bitmap_health_free(health);
+		qcow2_bitmap_health_close(health);
 		return q2_fail_memory(err);
 	}
 	*out = health;
 	return 0;
 }
 
-void qcow2_bitmap_health_free(struct qcow2_bitmap_health *health)
+void qcow2_bitmap_health_close(struct qcow2_bitmap_health *health)
 {
 	if (!health)
 		return;
@@ -96,17 +96,35 @@ static int examine_table(struct qcow2_bitmap_health *health, const struct qcow2_
 	return 0;
 }
 
+/* Who hears of problems, until nobody wants to. */
+struct listener {
+	qcow2_problem_callback problem;
+	void *opaque;
+	bool stopped;
+};
+
+static void hear(void *opaque, const struct qcow2_problem *problem)
+{
+	struct listener *listener = opaque;
+
+	if (!listener->stopped)
+		listener->stopped = listener->problem(listener->opaque, problem) != 0;
+}
+
 int qcow2_bitmap_health_examine(struct qcow2_bitmap_health *health,
-				const struct qcow2_bitmap *bitmap,
-				void (*problem)(void *opaque, const struct qcow2_problem *problem),
+				const struct qcow2_bitmap *bitmap, qcow2_problem_callback problem,
 				void *opaque, struct qcow2_error *err)
 {
-	const struct q2_reporter reporter = {.problem = problem, .opaque = opaque};
+	struct listener listener = {.problem = problem, .opaque = opaque};
+	const struct q2_reporter reporter = {.problem = hear, .opaque = &listener};
 
 	q2_rules_bitmap(health->image, bitmap, &health->seen, &reporter);
 	if (health->seen.short_of_memory)
 		return q2_fail_memory(err);
-	if (bitmap->raw.size < qcow2_bitmap_dir_entry_structure.size_bytes)
-		return 0;
-	return examine_table(health, bitmap, &reporter, err);
+	if (bitmap->raw.size >= qcow2_bitmap_dir_entry_structure.size_bytes &&
+	    examine_table(health, bitmap, &reporter, err))
+		return -1;
+	if (listener.stopped)
+		return q2_fail(err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	return 0;
 }

@@ -8,14 +8,14 @@
 void q2_report(const struct q2_reporter *reporter, const struct q2_finding *finding,
 	       const char *where, ...)
 {
-	size_t count;
 	struct qcow2_problem problem;
 	va_list arguments;
 
 	if (reporter->wanted && !reporter->wanted(reporter->opaque, finding->id))
 		return;
 	problem = (struct qcow2_problem){
-		.kind = &qcow2_problem_kinds(&count)[finding->id],
+		.size = sizeof(problem),
+		.kind = qcow2_problem_kind_get(finding->id),
 		.offset_bytes = finding->offset_bytes,
 		.has_found = finding->has_found,
 		.found = finding->found,

@@ -5,6 +5,7 @@
 #include "source/source.h"
 
 #include "base/error.h"
+#include "base/sized.h"
 
 #include <errno.h>
 
@@ -70,22 +71,25 @@ static const struct q2_source_backend edit_backend = {.read = ops_read,
 int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque, uint64_t size_bytes,
 			  struct qcow2_source **out, struct qcow2_error *err)
 {
+	struct qcow2_source_ops mine;
 	struct qcow2_source *source;
 
-	if (!ops || !ops->read)
+	if (q2_sized_take(&mine, sizeof(mine), ops, err))
+		return -1;
+	if (!mine.read)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "a source needs a read function");
-	if (!ops->write != !ops->resize || !ops->write != !ops->sync)
+	if (!mine.write != !mine.resize || !mine.write != !mine.sync)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "a source that is written needs write, resize and sync");
 	if (size_bytes > INT64_MAX)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "a source cannot be larger than 2^63 - 1 bytes");
-	source = q2_source_new(ops->write ? &edit_backend : &read_backend, size_bytes, size_bytes,
+	source = q2_source_new(mine.write ? &edit_backend : &read_backend, size_bytes, size_bytes,
 			       err);
 	if (!source)
 		return -1;
-	source->caller.ops = *ops;
+	source->caller.ops = mine;
 	source->caller.opaque = opaque;
 	*out = source;
 	return 0;

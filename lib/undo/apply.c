@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "plan/digests.h"
 #include "plan/freed.h"
 #include "undo/mark.h"
@@ -200,10 +201,12 @@ static int check_unchanged(const struct qcow2_plan *plan, struct qcow2_error *er
 int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
 		     struct qcow2_error *err)
 {
-	static const struct qcow2_apply_options defaults;
+	struct qcow2_apply_options mine;
 	struct applying a = {.plan = plan, .err = err};
 	int failed = -1;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
 	if (!q2_source_is_writable(plan->source))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "it was opened for reading only");
@@ -216,7 +219,7 @@ int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *
 		return q2_fail_memory(err);
 	if (check_unchanged(plan, err) == 0 && q2_plan_places(plan, &a.changed, err) == 0 &&
 	    keep(&a) == 0)
-		failed = apply(&a, options ? options : &defaults);
+		failed = apply(&a, &mine);
 	q2_places_release(&a.changed);
 	q2_places_release(&a.freed);
 	q2_free(a.kept);

@@ -37,8 +37,9 @@ struct qcow2_undo {
 	uint64_t possible_count, freed_count;
 	bool is_proved; /* the records below are read and their checksums are right */
 	struct q2_undo_records pieces, possible, freed;
-	uint64_t longest_possible; /* size of the longest record of possible bytes */
-	uint8_t *buffer;           /* of a piece: old, new */
+	uint64_t longest_possible;     /* size of the longest record of possible bytes */
+	uint8_t *buffer;               /* of a piece: old, new */
+	struct qcow2_undo_piece piece; /* that was asked for last */
 };
 
 /* Reads the state again: it may have changed since the file was opened. */

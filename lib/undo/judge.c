@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "plan/digests.h"
 #include "undo/doubt.h"
 #include "undo/guest.h"
@@ -66,10 +67,10 @@ static int check_first(struct q2_undoing *u, struct qcow2_source *restored)
 	return failed;
 }
 
-static bool is_same(const struct qcow2_check_result *result, const uint64_t *digest)
+static bool is_same(const struct q2_check_totals *totals, const uint64_t *digest)
 {
-	return result->has_digest &&
-	       memcmp(result->metadata_digest, digest, sizeof(result->metadata_digest)) == 0;
+	return totals->sum.has_digest && memcmp(totals->sum.metadata_digest, digest,
+						sizeof(totals->sum.metadata_digest)) == 0;
 }
 
 static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
@@ -170,14 +171,18 @@ int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
 		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
 		     struct qcow2_error *err)
 {
-	static const struct qcow2_undo_options defaults;
-	struct q2_undoing u = {.undo = undo,
-			       .image = image,
-			       .options = options ? options : &defaults,
-			       .result = result,
-			       .err = err};
-	int failed = q2_undo_find_out(&u);
+	struct qcow2_undo_options mine;
+	struct qcow2_undo_result found = {.size = sizeof(found)};
+	struct q2_undoing u = {
+		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
+	int failed;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
+	    (result && q2_sized_check(result, err)))
+		return -1;
+	failed = q2_undo_find_out(&u);
+	if (result)
+		q2_sized_give(result, &found, sizeof(found));
 	q2_undoing_release(&u);
 	return failed;
 }

@@ -50,6 +50,7 @@ static int take_head(struct qcow2_undo *undo, const uint8_t *head, struct qcow2_
 {
 	struct qcow2_undo_info *info = &undo->info;
 
+	info->size = sizeof(*info);
 	undo->flags = q2_load_be32(head + 12);
 	undo->identity.is_device = (undo->flags & Q2_UNDO_OF_DEVICE) != 0;
 	undo->identity.device = q2_load_be64(head + 24);
@@ -151,9 +152,9 @@ void qcow2_undo_close(struct qcow2_undo *undo)
 	q2_free(undo);
 }
 
-void qcow2_undo_describe(const struct qcow2_undo *undo, struct qcow2_undo_info *out)
+const struct qcow2_undo_info *qcow2_undo_describe(const struct qcow2_undo *undo)
 {
-	*out = undo->info;
+	return &undo->info;
 }
 
 bool qcow2_undo_is_of(const struct qcow2_undo *undo, const struct qcow2_source *image)

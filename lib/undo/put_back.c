@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "plan/places.h"
 #include "undo/judge.h"
 #include "undo/layout.h"
@@ -373,21 +374,23 @@ int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image,
 		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
 		     struct qcow2_error *err)
 {
-	static const struct qcow2_undo_options defaults;
-	struct qcow2_undo_result ignored;
-	struct q2_undoing u = {.undo = undo,
-			       .image = image,
-			       .options = options ? options : &defaults,
-			       .result = result ? result : &ignored,
-			       .err = err};
+	struct qcow2_undo_options mine;
+	struct qcow2_undo_result found = {.size = sizeof(found)};
+	struct q2_undoing u = {
+		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
 	int failed;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
+	    (result && q2_sized_check(result, err)))
+		return -1;
 	if (!q2_source_is_writable(image))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "it was opened for reading only");
 	failed = q2_undo_find_out(&u);
 	if (!failed && !u.result->is_undone)
 		failed = undo_now(&u);
+	if (result)
+		q2_sized_give(result, &found, sizeof(found));
 	q2_undoing_release(&u);
 	return failed;
 }

@@ -277,7 +277,7 @@ bool q2_undo_freed_byte(const struct qcow2_undo *undo, uint64_t offset, uint8_t 
 	       qcow2_source_read(undo->file, record->at + offset, byte, 1, NULL) == 0;
 }
 
-int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_piece *out,
+int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, const struct qcow2_undo_piece **out,
 		  struct qcow2_error *err)
 {
 	const struct q2_undo_record *record;
@@ -288,10 +288,12 @@ int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, struct qcow2_undo_pie
 	if (qcow2_source_read(undo->file, record->at, undo->buffer,
 			      (size_t)record->old_size + record->new_size, err))
 		return -1;
-	*out = (struct qcow2_undo_piece){
+	undo->piece = (struct qcow2_undo_piece){
+		.size = sizeof(undo->piece),
 		.offset_bytes = record->offset_bytes,
 		.old_bytes = {undo->buffer, record->old_size},
 		.new_bytes = {undo->buffer + record->old_size, record->new_size},
 	};
+	*out = &undo->piece;
 	return 0;
 }

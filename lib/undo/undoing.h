@@ -3,8 +3,7 @@
 #ifndef Q2_UNDO_UNDOING_H
 #define Q2_UNDO_UNDOING_H
 
-#include <qcow2/check.h>
-
+#include "check/check.h"
 #include "undo/file.h"
 #include "undo/patches.h"
 
@@ -19,9 +18,9 @@ struct q2_undoing {
 	bool is_old;       /* all places hold the bytes of before, as far as that is looked at */
 	bool is_marked;    /* an undo before this one left bitmaps in use */
 	bool is_untouched; /* its time proves that the file is as the change left it */
-	struct qcow2_check_result now, then; /* of the image, and of what it would be */
-	struct q2_undo_patches marks;        /* bits that an earlier undo may have patched */
-	struct q2_undo_patches patches;      /* bits that this undo patches */
+	struct q2_check_totals now, then; /* of the image, and of what it would be */
+	struct q2_undo_patches marks;     /* bits that an earlier undo may have patched */
+	struct q2_undo_patches patches;   /* bits that this undo patches */
 	struct qcow2_error *err;
 };
 

@@ -84,7 +84,8 @@ static uint64_t view_hole_end(void *opaque, uint64_t offset_bytes)
 
 int q2_undo_view_open(struct q2_undo_view *view, struct qcow2_source **out, struct qcow2_error *err)
 {
-	static const struct qcow2_source_ops ops = {.read = view_read, .hole_end = view_hole_end};
+	static const struct qcow2_source_ops ops = {
+		.size = sizeof(ops), .read = view_read, .hole_end = view_hole_end};
 
 	if (qcow2_source_from_ops(&ops, view, view->undo->info.old_size_bytes, out, err))
 		return -1;

@@ -109,7 +109,8 @@ void q2_walk_leave(struct q2_walk_state *w)
 
 struct qcow2_node q2_walk_node(const char *key, const char *title)
 {
-	return (struct qcow2_node){.key = key,
+	return (struct qcow2_node){.size = sizeof(struct qcow2_node),
+				   .key = key,
 				   .title = title,
 				   .offset_bytes = QCOW2_NO_OFFSET,
 				   .index = QCOW2_NO_INDEX,
@@ -118,8 +119,10 @@ struct qcow2_node q2_walk_node(const char *key, const char *title)
 
 struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes)
 {
-	return (struct qcow2_node){
-		.offset_bytes = offset_bytes, .index = index, .layout = QCOW2_LAYOUT_ROW};
+	return (struct qcow2_node){.size = sizeof(struct qcow2_node),
+				   .offset_bytes = offset_bytes,
+				   .index = index,
+				   .layout = QCOW2_LAYOUT_ROW};
 }
 
 void q2_walk_begin(struct q2_walk_state *w, const struct qcow2_node *node)
@@ -148,8 +151,13 @@ void q2_walk_end_list(struct q2_walk_state *w, const struct qcow2_node *node)
 
 void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value)
 {
-	if (!w->probe && !q2_walk_over(w) && w->visitor->field)
-		answer(w, w->visitor->field(w->opaque, value));
+	struct qcow2_value told;
+
+	if (w->probe || q2_walk_over(w) || !w->visitor->field)
+		return;
+	told = *value;
+	told.size = sizeof(told);
+	answer(w, w->visitor->field(w->opaque, &told));
 }
 
 void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "walk/internal.h"
 
 /*
@@ -113,18 +114,21 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	       const struct qcow2_visitor *visitor, void *opaque, struct qcow2_error *err)
 {
 	struct qcow2_selection *own = NULL;
+	struct qcow2_visitor mine;
 	struct qcow2_error ignored;
 	struct q2_walk_state w = {
 		.image = image,
 		.header = qcow2_image_header(image),
 		.geometry = qcow2_image_geometry(image),
-		.visitor = visitor,
+		.visitor = &mine,
 		.opaque = opaque,
 		.err = err ? err : &ignored,
 		.flags = flags,
 		.lost_selector = SIZE_MAX,
 	};
 
+	if (q2_sized_take(&mine, sizeof(mine), visitor, err))
+		return -1;
 	if (!selection && qcow2_selection_new(NULL, 0, &own, err))
 		return -1;
 	w.selection = selection ? selection : own;

@@ -592,7 +592,7 @@ def rows():
     with open(os.path.join(TOP, "include/qcow2/def/guards.def"), encoding="utf-8") as stream:
         text = stream.read()
     found = [re.findall(r'"((?:[^"\\]|\\.)*)"', row)
-             for row in re.findall(r"^QCOW2_GUARD\(([A-Z].*)\)$", text, re.M)]
+             for row in re.findall(r"^QCOW2_GUARD\((\d.*)\)$", text, re.M)]
     assert found and all(len(row) == 7 for row in found)
     return found
 

@@ -324,7 +324,7 @@ PROBLEMS = os.path.join(HERE, "..", "..", "include", "qcow2", "def", "problems.d
 
 def test_every_problem_has_a_recipe_and_every_claim_a_problem():
     with open(PROBLEMS, encoding="utf-8") as file:
-        rows = dict(re.findall(r'^QCOW2_PROBLEM\(\w+, "([a-z0-9-]+)", (\w+)', file.read(), re.M))
+        rows = dict(re.findall(r'^QCOW2_PROBLEM\(\d+, \w+, "([a-z0-9-]+)", (\w+)', file.read(), re.M))
     shown = {name: forge.load(name).shows + forge.load(name).finds for name in forge.recipes()}
     assert {word for words_ in shown.values() for word in words_} == set(rows)
     for name, ids in shown.items():

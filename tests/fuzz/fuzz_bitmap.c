@@ -20,11 +20,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	(void)opaque;
 	if (!problem->kind)
 		abort();
+	return 0;
 }
 
 /* ---- reading ---- */
@@ -38,7 +39,8 @@ static void read_extents(const struct qcow2_image *image,
 	unsigned count = 0;
 	int more;
 
-	if (qcow2_dirty_extents_open(image, entry, entry->flags & 1, &extents, &err))
+	if (qcow2_dirty_extents_open(image, entry, entry->flags & QCOW2_DIRTY_EXTENTS_LENIENT,
+				     &extents, &err))
 		return;
 	while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0 &&
 	       count++ < EXTENTS_MOST) {
@@ -63,14 +65,14 @@ static void read_all(const struct qcow2_image *image)
 
 	if (qcow2_bitmaps_open(image, &bitmaps, &err))
 		return;
-	if (qcow2_bitmap_health_new(image, &health, &err) == 0) {
+	if (qcow2_bitmap_health_open(image, &health, &err) == 0) {
 		for (unsigned i = 0;
 		     i < NAMES_MOST && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0; i++) {
 			(void)qcow2_bitmap_health_examine(health, &bitmap, hear, NULL, &err);
 			if (!bitmap.cut)
 				read_extents(image, &bitmap.entry);
 		}
-		qcow2_bitmap_health_free(health);
+		qcow2_bitmap_health_close(health);
 	}
 	qcow2_bitmaps_close(bitmaps);
 }
@@ -80,16 +82,17 @@ static void read_all(const struct qcow2_image *image)
 /* Whether what a source holds has no problem but warnings. */
 static bool is_sound(struct qcow2_source *source)
 {
-	const struct qcow2_check_options how = {.threads = 1};
-	struct qcow2_check_result result;
+	const struct qcow2_check_options how = {.size = sizeof(how), .threads = 1};
+	struct qcow2_check_result *result = NULL;
 	struct qcow2_image *image;
 	struct qcow2_error err;
 	bool sound;
 
 	if (qcow2_image_open(source, &image, &err))
 		return false;
-	sound = qcow2_check(image, &how, &result, &err) == 0 && result.clusters_checked &&
-		result.corruptions == 0 && result.leaks == 0;
+	sound = qcow2_check(image, &how, &result, &err) == 0 && result->clusters_checked &&
+		result->corruptions == 0 && result->leaks == 0;
+	qcow2_check_result_free(result);
 	qcow2_image_close(image);
 	return sound;
 }
@@ -152,7 +155,7 @@ static void change(struct qcow2_source *source, const uint8_t *commands)
 	struct qcow2_plan *plan;
 	struct qcow2_error err;
 
-	if (qcow2_plan_new(source, &plan, &err))
+	if (qcow2_plan_open(source, &plan, &err))
 		abort();
 	if (qcow2_bitmap_editor_open(plan, &editor, &err) == 0) {
 		for (unsigned i = 0; i < COMMANDS; i++)
@@ -161,40 +164,45 @@ static void change(struct qcow2_source *source, const uint8_t *commands)
 			judge_plan(plan, source);
 		qcow2_bitmap_editor_close(editor);
 	}
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 }
 
 /* ---- repairing ---- */
 
-static void tell(void *opaque, const struct qcow2_bitmap_treatment *repair)
+static int tell(void *opaque, const struct qcow2_bitmap_treatment *repair)
 {
 	unsigned *needed = opaque;
 
 	if (!repair->cost || repair->cost[0] == '\0')
 		abort();
 	*needed += repair->remedy == QCOW2_BITMAP_REMEDY_NEEDED;
+	return 0;
 }
 
 /* Where clusters have two owners, a plan may write to one of them; nobody would apply it. */
 static bool harms_nothing(struct qcow2_plan *plan)
 {
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_error err;
+	bool harmless =
+		qcow2_plan_judge(plan, NULL, &verdict, &err) == 0 && !verdict->adds_problems;
 
-	return qcow2_plan_judge(plan, &verdict, NULL, NULL, &err) == 0 && !verdict.adds_problems;
+	qcow2_plan_verdict_free(verdict);
+	return harmless;
 }
 
 /* What was repaired needs no repair. */
 static void repair_again(struct qcow2_plan *plan)
 {
 	unsigned needed = 0;
-	const struct qcow2_bitmap_repair_options how = {.tell = tell, .opaque = &needed};
+	const struct qcow2_bitmap_repair_options how = {
+		.size = sizeof(how), .tell = tell, .opaque = &needed};
 	struct qcow2_bitmap_editor *editor;
 	struct qcow2_source *view;
 	struct qcow2_plan *second;
 	struct qcow2_error err;
 
-	if (qcow2_plan_view(plan, &view, &err) || qcow2_plan_new(view, &second, &err))
+	if (qcow2_plan_view(plan, &view, &err) || qcow2_plan_open(view, &second, &err))
 		abort();
 	if (qcow2_bitmap_repair(second, &how, &err) == 0 && qcow2_plan_count(second) > 0)
 		abort();
@@ -202,7 +210,7 @@ static void repair_again(struct qcow2_plan *plan)
 		abort();
 	if (qcow2_bitmap_editor_open(second, &editor, &err) == 0)
 		qcow2_bitmap_editor_close(editor);
-	qcow2_plan_free(second);
+	qcow2_plan_close(second);
 	qcow2_source_close(view);
 }
 
@@ -210,6 +218,7 @@ static void repair(struct qcow2_source *source, uint8_t choice)
 {
 	unsigned needed = 0;
 	const struct qcow2_bitmap_repair_options how = {
+		.size = sizeof(how),
 		.drop_bad = choice & 1,
 		.assume_dirty = choice & 2,
 		.tell = tell,
@@ -218,14 +227,14 @@ static void repair(struct qcow2_source *source, uint8_t choice)
 	struct qcow2_plan *plan;
 	struct qcow2_error err;
 
-	if (qcow2_plan_new(source, &plan, &err))
+	if (qcow2_plan_open(source, &plan, &err))
 		abort();
 	if (qcow2_bitmap_repair(plan, &how, &err) == 0) {
 		judge_plan(plan, source);
 		if (qcow2_plan_count(plan) > 0 && needed == 0 && harms_nothing(plan))
 			repair_again(plan);
 	}
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -68,14 +68,14 @@ static void import(struct qcow2_bytes bytes)
 	struct qcow2_error err;
 
 	if (qcow2_source_from_memory(image_header, sizeof(image_header), &source, &err) ||
-	    qcow2_plan_new(source, &plan, &err) || qcow2_bitmap_editor_open(plan, &editor, &err))
+	    qcow2_plan_open(source, &plan, &err) || qcow2_bitmap_editor_open(plan, &editor, &err))
 		abort();
 	if (qcow2_bitmap_import_file(editor, name, bytes, &err) == 0 &&
 	    qcow2_bitmap_import_file(editor, name, bytes, &err))
 		abort();
 	(void)qcow2_bitmap_import(editor, name, bytes, &err);
 	qcow2_bitmap_editor_close(editor);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 }
 
@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data + 1, size - 1);
 	put_right(copy, size - 1, data[0]);
 	bytes = (struct qcow2_bytes){copy, size - 1};
-	if (qcow2_bitmap_file_open(bytes, &file, &bits, &err) == 0) {
+	if (qcow2_bitmap_file_parse(bytes, &file, &bits, &err) == 0) {
 		if (bits.data != copy + HEADER || bits.size != size - 1 - HEADER - TRAILER)
 			abort();
 		write_again(&file, copy);

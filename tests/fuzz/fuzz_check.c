@@ -27,7 +27,7 @@ static void mix(struct heard *heard, const void *bytes, size_t size)
 		heard->sum = heard->sum * 31 + b[i];
 }
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct heard *heard = opaque;
 
@@ -41,13 +41,15 @@ static void hear(void *opaque, const struct qcow2_problem *problem)
 	mix(heard, &problem->found, sizeof(problem->found));
 	mix(heard, &problem->guest_byte, sizeof(problem->guest_byte));
 	for (unsigned i = 0; i < problem->owner_count; i++)
-		mix(heard, problem->owners[i].where, strlen(problem->owners[i].where));
+		mix(heard, problem->owners[i]->where, strlen(problem->owners[i]->where));
+	return 0;
 }
 
 static int check(const struct qcow2_image *image, unsigned threads, struct heard *heard,
-		 struct qcow2_check_result *result)
+		 struct qcow2_check_result **out)
 {
 	const struct qcow2_check_options options = {
+		.size = sizeof(options),
 		.threads = threads,
 		.memory_limit_bytes = MEMORY_BYTES,
 		.max_per_kind = PER_KIND,
@@ -55,13 +57,16 @@ static int check(const struct qcow2_image *image, unsigned threads, struct heard
 		.problem = hear,
 		.opaque = heard,
 	};
+	const struct qcow2_problem_kind *kind = NULL;
+	const struct qcow2_check_result *result;
 	struct qcow2_error err;
 	uint64_t total = 0;
 
-	if (qcow2_check(image, &options, result, &err))
+	if (qcow2_check(image, &options, out, &err))
 		return -1;
-	for (size_t i = 0; i < QCOW2_PROBLEM_COUNT; i++)
-		total += result->by_kind[i];
+	result = *out;
+	while ((kind = qcow2_problem_kind_next(kind)))
+		total += qcow2_check_result_count(result, kind->number);
 	if (total != result->corruptions + result->leaks + result->warnings || heard->told > total)
 		abort();
 	return 0;
@@ -76,13 +81,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (qcow2_source_from_memory(data, size, &source, &err))
 		return 0;
 	if (qcow2_image_open(source, &image, &err) == 0) {
-		struct qcow2_check_result one, three;
+		struct qcow2_check_result *one = NULL, *three = NULL;
 		struct heard by_one = {0, 0}, by_three = {0, 0};
 
 		if (check(image, 1, &by_one, &one) == 0 &&
 		    check(image, 3, &by_three, &three) == 0 &&
-		    (memcmp(&one, &three, sizeof(one)) != 0 || by_one.sum != by_three.sum))
+		    (memcmp(one, three, sizeof(*one)) != 0 || by_one.sum != by_three.sum))
 			abort();
+		qcow2_check_result_free(one);
+		qcow2_check_result_free(three);
 		qcow2_image_close(image);
 	}
 	qcow2_source_close(source);

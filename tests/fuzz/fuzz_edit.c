@@ -66,7 +66,8 @@ static int memory_sync(void *opaque)
 
 static struct qcow2_source *open_memory(struct memory *memory)
 {
-	static const struct qcow2_source_ops ops = {.read = memory_read,
+	static const struct qcow2_source_ops ops = {.size = sizeof(ops),
+						    .read = memory_read,
 						    .write = memory_write,
 						    .resize = memory_resize,
 						    .sync = memory_sync};
@@ -173,11 +174,10 @@ static void undo(const char *path, struct memory *now, const struct memory *befo
 	struct qcow2_source *source = open_memory(now);
 	struct qcow2_undo *file = NULL;
 	/* Memory has no modification time: only who insists gets every byte back. */
-	const struct qcow2_undo_options how = {.flags = QCOW2_UNDO_EXACT};
-	struct qcow2_undo_result result;
+	const struct qcow2_undo_options how = {.size = sizeof(how), .flags = QCOW2_UNDO_EXACT};
 	struct qcow2_error err;
 	bool undone = qcow2_undo_open(path, &file, &err) == 0 &&
-		      qcow2_undo_apply(file, source, &how, &result, &err) == 0;
+		      qcow2_undo_apply(file, source, &how, NULL, &err) == 0;
 
 	if (undone ? !same(now, before) : !damaged)
 		abort();
@@ -202,7 +202,7 @@ static void apply_and_undo(struct qcow2_plan *plan, struct memory *now, const st
 			   uint64_t number)
 {
 	static char path[64];
-	const struct qcow2_apply_options how = {path, "image", "fuzz", NULL};
+	const struct qcow2_apply_options how = {sizeof(how), path, "image", "fuzz", NULL};
 	struct memory shown = expect(plan), changed;
 	struct qcow2_error err;
 
@@ -226,7 +226,7 @@ static void apply_and_undo(struct qcow2_plan *plan, struct memory *now, const st
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct memory now = {.capacity = 2 * IMAGE_MOST + 4096}, before;
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 	struct qcow2_error err;
@@ -241,14 +241,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(now.bytes, data, now.size);
 	before = (struct memory){(uint8_t *)(uintptr_t)data, now.size, now.size};
 	source = open_memory(&now);
-	if (qcow2_plan_new(source, &plan, &err))
+	if (qcow2_plan_open(source, &plan, &err))
 		abort();
 	(void)qcow2_edit_begin(plan, &err);
 	for (unsigned i = 0; i < COMMANDS; i++)
 		run_command(plan, commands + (size_t)i * COMMAND_BYTES);
-	(void)qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+	(void)qcow2_plan_judge(plan, NULL, &verdict, &err);
+	qcow2_plan_verdict_free(verdict);
 	apply_and_undo(plan, &now, &before, number_of(commands + 4));
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 	free(now.bytes);
 	return 0;

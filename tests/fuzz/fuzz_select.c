@@ -15,7 +15,7 @@ static const uint8_t header[72] = {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct qcow2_visitor silent;
+	static const struct qcow2_visitor silent = {.size = sizeof(silent)};
 	char selector[256];
 	const char *selectors[1] = {selector};
 	struct qcow2_source *source;

@@ -74,6 +74,7 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 }
 
 static const struct qcow2_visitor visitor = {
+	.size = sizeof(visitor),
 	.begin_struct = begin,
 	.end_struct = end,
 	.begin_list = begin,

@@ -6,7 +6,7 @@
 import sys
 import time
 
-from tests.lint import arrows, documents, headers, house, man, symbols
+from tests.lint import abi, arrows, documents, headers, house, man, prose, symbols
 from tests.runner import builds, cross, demo, install, mutation, programs, threads
 from tests.runner.report import Report
 
@@ -17,6 +17,8 @@ CHECKS = {
     "arrows": (LINT, "who includes and calls whom", arrows.check, ("release",)),
     "documents": (LINT, "generated parts, width of Markdown", documents.check, ()),
     "headers": (LINT, "public headers compile alone, as C17 and C++17", headers.check, ()),
+    "prose": (LINT, "how much of the public headers is prose", prose.check, ()),
+    "abi": (LINT, "symbols, numbers and layouts that programs rely on", abi.check, ("release",)),
     "symbols": (LINT, "what the library exports, needs and keeps", symbols.check, ("release",)),
     "man": (LINT, "pages against --help", man.check, ("release",)),
     "build-gcc": (TESTS, "gcc, all warnings are errors", builds.check_gcc, ()),

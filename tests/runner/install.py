@@ -9,7 +9,7 @@ import shutil
 from tests.runner import report
 
 STAGE = report.path("build/stage")
-VERSION = re.search(r"version: '([^']+)'", report.read("meson.build"))[1]
+VERSION = report.run([report.path("scripts/version")])[1].strip()
 STRICT = ["-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
@@ -60,37 +60,72 @@ def pkg_config(env, *arguments):
     return text.split()
 
 
-# What each example must print about examples/sample.qcow2, whose README says how it was made.
+# What the examples are given besides a copy of examples/sample.qcow2, and what they must print
+# about it; the README of the examples says how it was made.
+ARGUMENTS = {"dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
 EXPECTED = {
-    "map_image": [r"(?m)^0x0000000000 +8192 data at 0x5000$", r"(?m)^0x0000002000 +57344 unallocated$",
-                  r"(?m)^0x0000102000 +15720448 unallocated$"],
-    "list_bitmaps": [r"nightly\b.*\b65536\b.*\bauto\b", r"weekly\b.*\b4096\b"],
+    "map_image": [r"^0x0000000000 +8192 data at 0x5000$", r"^0x0000002000 +57344 unallocated$",
+                  r"^0x0000102000 +15720448 unallocated$"],
+    "list_bitmaps": [r"^nightly\b.*\b65536\b.*\bauto\b", r"^weekly\b.*\b4096\b"],
     "show_header": [r"magic\b.*0x514649fb", r"\bsize\b.*\b(16777216|0x1000000)\b",
                     r"cluster_bits\b.*\b(12|0xc)\b", r"nb_snapshots\b.*\b(1|0x1)\b"],
+    "dirty_extents": [r"\A1048576 8192\n\Z"],
+    "check_image": [r"\A0 corruptions, 0 leaks, 0 warnings\n\Z"],
+    "add_bitmap": [r"\A\d+ writes; undo with \S+\n\Z"],
 }
 
 
 def check_example(out, env, source, flags, how, library_path):
     name = os.path.basename(source)[:-2]
     program = os.path.join(STAGE, f"{name}-{how}")
+    image, undo = program + ".qcow2", program + ".undo"
+    shutil.copy(report.path("examples/sample.qcow2"), image)
     status, text = report.run(["gcc", *STRICT, source, *flags, "-o", program], env=env)
     out.case(f"{name} builds, {how}", text or "failed" if status else "")
     if status:
         return
     run_env = {"LD_LIBRARY_PATH": library_path} if how == "shared" else {}
-    status, text = report.run([program, report.path("examples/sample.qcow2")], env=run_env)
+    arguments = [undo if word == "UNDO" else word for word in ARGUMENTS.get(name, [])]
+    status, text = report.run([program, image, *arguments], env=run_env)
     out.case(f"{name} runs, {how}", f"exit status {status}\n{text}" if status else "")
     for pattern in EXPECTED.get(name, []):
-        found = re.search(pattern, text)
+        found = re.search(pattern, text, re.M)
         out.case(f"{name} prints {pattern}, {how}", "" if found else text or "nothing")
-    status, text = report.run([program, "/nonexistent"], env=run_env)
+    out.case(f"{name} has something to print, {how}", "" if name in EXPECTED else "not known here")
+    status, text = report.run([program, "/nonexistent", *arguments], env=run_env)
     out.case(f"{name} refuses a missing file, {how}", "" if status == 1 and text else text)
+    check_example_more(out, name, how, program, image, undo, run_env)
+
+
+def check_example_more(out, name, how, program, image, undo, env):
+    """What an example did, and what it does about a damaged image."""
+    command = report.path("build/release/cmd/qcow2")
+    if name == "add_bitmap":
+        status, text = report.run([command, "bitmap", "list", image])
+        out.case(f"{name} has added it, {how}", "" if "daily" in text else text)
+        status, text = report.run([program, image, "daily", undo + ".2"], env=env)
+        out.case(f"{name} refuses a second of that name, {how}",
+                 "" if status == 1 and "already" in text else text)
+        status, text = report.run([command, "undo", undo])
+        same = report.run(["cmp", image, report.path("examples/sample.qcow2")])
+        out.case(f"{name} can be undone, {how}", text if status else same[1])
+    if name in ("check_image", "dirty_extents"):
+        with open(image, "r+b") as stream:
+            stream.seek(95)  # autoclear_features: the bitmaps bit
+            stream.write(b"\0")
+            stream.seek(72)  # incompatible_features: an unknown bit
+            stream.write(b"\x40" if name == "check_image" else b"\0")
+        status, text = report.run([program, image, *ARGUMENTS.get(name, [])], env=env)
+        what, code = (("corruption feature-incompatible-unknown at header", 2)
+                      if name == "check_image" else ("not saved properly", 1))
+        out.case(f"{name} says what is wrong, {how}",
+                 "" if status == code and what in text else f"{status}: {text}")
 
 
 def check_cplusplus(out, env, flags):
     headers = sorted(os.path.basename(h) for h in glob.glob(report.path("include/qcow2/*.h")))
     lines = [f"#include <qcow2/{h}>" for h in headers]
-    lines.append("int main() { return qcow2_problem_find(qcow2_version()) != nullptr; }")
+    lines.append("int main() { return qcow2_problem_kind_find(qcow2_version()) != nullptr; }")
     status, text = report.run(["g++", "-std=c++17", "-Wall", "-Werror", "-x", "c++", "-",
                                "-x", "none", *flags, "-o", os.path.join(STAGE, "cplusplus")],
                               env=env, stdin="\n".join(lines).encode())
@@ -122,7 +157,7 @@ def check(out):
     static = [f if f != "-lqcow2" else "-l:libqcow2.a"
               for f in pkg_config(env, "--cflags", "--libs", "--static")]
     sources = sorted(glob.glob(report.path("examples/*.c")))
-    out.case("there are examples", "" if len(sources) >= 2 else f"there are {len(sources)}")
+    out.case("there are examples", "" if len(sources) >= 6 else f"there are {len(sources)}")
     for source in sources:
         check_example(out, env, source, shared, "shared", library_path)
         check_example(out, env, source, static, "static", library_path)

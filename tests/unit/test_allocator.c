@@ -76,7 +76,7 @@ static uint64_t planned_refcount(uint64_t cluster)
 static void close_all(void)
 {
 	q2_allocator_close(allocator);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	allocator = NULL;
 	plan = NULL;
 }
@@ -105,7 +105,7 @@ static int try_allocator(uint64_t clusters, bool only_behind)
 {
 	close_all();
 	open_bytes((size_t)clusters * CLUSTER);
-	assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
 	return q2_allocator_open(plan, image, only_behind, &allocator, &err);
 }
 

@@ -22,7 +22,7 @@ static void close_area(void)
 {
 	if (is_open)
 		q2_area_close(&area);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	plan = NULL;
 	is_open = false;
 }
@@ -37,7 +37,7 @@ static int try_area(void)
 {
 	close_area();
 	open_bytes(4 * CLUSTER);
-	assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
 	is_open = true;
 	return q2_area_open(&area, plan, &err);
 }

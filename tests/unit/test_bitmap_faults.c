@@ -104,7 +104,7 @@ static int find_open(const char *name, struct qcow2_dirty_extents **out)
 	struct qcow2_bitmap_dir_entry entry;
 
 	return qcow2_bitmap_find(image, text(name), &entry, &err) ||
-	       qcow2_dirty_extents_open(image, &entry, false, out, &err);
+	       qcow2_dirty_extents_open(image, &entry, 0, out, &err);
 }
 
 /* What is dirty in b and not in a: 0 if all of that was told. */
@@ -130,10 +130,11 @@ static int read_extents(void)
 	return failed || more != 0;
 }
 
-static void count_problem(void *opaque, const struct qcow2_problem *problem)
+static int count_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	(void)problem;
 	++*(unsigned *)opaque;
+	return 0;
 }
 
 static int examine(void)
@@ -144,12 +145,12 @@ static int examine(void)
 	unsigned problems = 0;
 	int more = 0;
 	int failed = open_image() || qcow2_bitmaps_open(image, &bitmaps, &err) ||
-		     qcow2_bitmap_health_new(image, &health, &err);
+		     qcow2_bitmap_health_open(image, &health, &err);
 
 	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
 		failed = qcow2_bitmap_health_examine(health, &bitmap, count_problem, &problems,
 						     &err);
-	qcow2_bitmap_health_free(health);
+	qcow2_bitmap_health_close(health);
 	qcow2_bitmaps_close(bitmaps);
 	close_image();
 	if (!failed && more == 0)
@@ -161,10 +162,10 @@ static int change(void)
 {
 	static const uint8_t bits[256] = {0x55};
 	struct qcow2_bitmap_editor *editor = NULL;
-	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_plan *plan = NULL;
 	int failed =
-		qcow2_source_open(path, &source, &err) || qcow2_plan_new(source, &plan, &err) ||
+		qcow2_source_open(path, &source, &err) || qcow2_plan_open(source, &plan, &err) ||
 		qcow2_bitmap_editor_open(plan, &editor, &err) ||
 		qcow2_bitmap_add(editor, text("new"), 4096, true, &err) ||
 		qcow2_bitmap_merge(editor, text("a"), text("new"), &err) ||
@@ -175,15 +176,16 @@ static int change(void)
 		qcow2_bitmap_clear(editor, text("aa"), &err) ||
 		qcow2_bitmap_enable(editor, text("aa"), true, &err) ||
 		qcow2_bitmap_editor_finish(editor, &err) ||
-		qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+		qcow2_plan_judge(plan, NULL, &verdict, &err);
 
 	qcow2_bitmap_editor_close(editor);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	close_image();
 	if (!failed) {
-		assert_false(verdict.adds_problems);
-		assert_int_equal(verdict.refusals_total, 0);
+		assert_false(verdict->adds_problems);
+		assert_int_equal(verdict->refusals_total, 0);
 	}
+	qcow2_plan_verdict_free(verdict);
 	return failed;
 }
 
@@ -191,20 +193,22 @@ static int repair(void)
 {
 	static const struct qcow2_bytes names[] = {{(const uint8_t *)"a", 1}};
 	const struct qcow2_bitmap_repair_options how = {
-		.assume_dirty = true, .names = names, .name_count = 1};
-	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+		.size = sizeof(how), .assume_dirty = true, .names = names, .name_count = 1};
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_plan *plan = NULL;
 	int failed = qcow2_source_open(path, &source, &err) ||
-		     qcow2_plan_new(source, &plan, &err) || qcow2_bitmap_repair(plan, &how, &err) ||
-		     qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+		     qcow2_plan_open(source, &plan, &err) ||
+		     qcow2_bitmap_repair(plan, &how, &err) ||
+		     qcow2_plan_judge(plan, NULL, &verdict, &err);
 
 	if (!failed) {
 		assert_true(qcow2_plan_count(plan) > 3);
-		assert_int_equal(verdict.after.corruptions, 0);
-		assert_int_equal(verdict.refusals_total, 0);
+		assert_int_equal(verdict->after->corruptions, 0);
+		assert_int_equal(verdict->refusals_total, 0);
 	}
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	close_image();
+	qcow2_plan_verdict_free(verdict);
 	return failed;
 }
 
@@ -220,28 +224,29 @@ static int open_device(struct qcow2_plan **plan, struct qcow2_bitmap_editor **ed
 	backend = *source->backend;
 	backend.fixed_size = true;
 	source->backend = &backend;
-	return qcow2_plan_new(source, plan, &err) || qcow2_bitmap_editor_open(*plan, editor, &err);
+	return qcow2_plan_open(source, plan, &err) || qcow2_bitmap_editor_open(*plan, editor, &err);
 }
 
 static int change_device(void)
 {
 	struct qcow2_bitmap_editor *editor;
-	struct qcow2_plan_verdict verdict = {.adds_problems = true};
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_plan *plan;
 	int failed = open_device(&plan, &editor) ||
 		     qcow2_bitmap_merge(editor, text("a"), text("b"), &err) ||
 		     qcow2_bitmap_clear(editor, text("a"), &err) ||
 		     qcow2_bitmap_editor_finish(editor, &err) ||
-		     qcow2_plan_judge(plan, &verdict, NULL, NULL, &err);
+		     qcow2_plan_judge(plan, NULL, &verdict, &err);
 
 	if (!failed) {
 		assert_true(qcow2_plan_count(plan) > 3);
 		assert_int_equal(qcow2_plan_size_bytes(plan), IMAGE_BYTES);
-		assert_false(verdict.adds_problems);
+		assert_false(verdict->adds_problems);
 	}
 	qcow2_bitmap_editor_close(editor);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	close_image();
+	qcow2_plan_verdict_free(verdict);
 	return failed;
 }
 
@@ -343,7 +348,7 @@ static void full_devices(void **state)
 			    "removing bitmap 'a' would free 2, or enlarge the device");
 	assert_int_equal(qcow2_plan_count(plan), 0);
 	qcow2_bitmap_editor_close(editor);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	close_image();
 }
 
@@ -357,7 +362,7 @@ static void halfway(void **state)
 	write_image(1);
 	for (unsigned long fail = 0; fail <= 2; fail++) {
 		assert_int_equal(qcow2_source_open(path, &source, &err), 0);
-		assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+		assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
 		assert_int_equal(qcow2_bitmap_editor_open(plan, &editor, &err), 0);
 		assert_int_equal(qcow2_bitmap_add(editor, text("a"), 0, true, &err), -1);
 		assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
@@ -373,7 +378,7 @@ static void halfway(void **state)
 			assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 		assert_int_equal(qcow2_plan_count(plan) > 0, fail == 0);
 		qcow2_bitmap_editor_close(editor);
-		qcow2_plan_free(plan);
+		qcow2_plan_close(plan);
 		close_image();
 	}
 }

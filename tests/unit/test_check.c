@@ -31,15 +31,18 @@ struct heard {
 	unsigned problems;
 	unsigned progress;
 	int stop;
-	struct qcow2_problem last;
+	struct qcow2_problem *last; /* a copy */
+	int refuse;
 };
 
-static void hear_problem(void *opaque, const struct qcow2_problem *problem)
+static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	struct heard *heard = opaque;
 
 	heard->problems++;
-	heard->last = *problem;
+	qcow2_problem_free(heard->last);
+	heard->last = qcow2_problem_copy(problem);
+	return heard->refuse;
 }
 
 static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
@@ -53,27 +56,31 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 
 static void sound(void **state)
 {
-	struct qcow2_check_result result;
+	struct qcow2_check_result *result;
 
 	(void)state;
 	make_image();
 	assert_int_equal(qcow2_check(image, NULL, &result, &err), 0);
-	assert_true(result.clusters_checked);
-	assert_int_equal(result.corruptions + result.leaks + result.warnings, 0);
-	assert_int_equal(result.image_end_offset_bytes, 6 * 512);
-	assert_int_equal(result.total_clusters, 32);
-	assert_int_equal(result.allocated_clusters, 1);
+	assert_true(result->clusters_checked);
+	assert_int_equal(result->corruptions + result->leaks + result->warnings, 0);
+	assert_int_equal(result->image_end_offset_bytes, 6 * 512);
+	assert_int_equal(result->total_clusters, 32);
+	assert_int_equal(result->allocated_clusters, 1);
+	qcow2_check_result_free(result);
 	assert_int_equal(qcow2_check(image, NULL, &result, NULL), 0);
+	qcow2_check_result_free(result);
+	assert_int_equal(qcow2_check(image, NULL, NULL, NULL), 0);
 }
 
 static void told(void **state)
 {
 	struct heard heard = {0};
-	struct qcow2_check_options options = {.problem = hear_problem,
+	struct qcow2_check_options options = {.size = sizeof(options),
+					      .problem = hear_problem,
 					      .progress = hear_progress,
 					      .max_per_kind = 1,
 					      .opaque = &heard};
-	struct qcow2_check_result result;
+	struct qcow2_check_result *result;
 
 	(void)state;
 	make_image();
@@ -82,47 +89,90 @@ static void told(void **state)
 	put_be(bytes + 1024 + 8, 2, 3);
 	put_be(bytes + 1536, 8, 4 * 512);
 	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
-	assert_int_equal(result.corruptions, 1);
-	assert_int_equal(result.by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS], 1);
+	assert_int_equal(result->corruptions, 1);
+	assert_int_equal(qcow2_check_result_count(result, QCOW2_PROBLEM_CLUSTER_OWNERS), 1);
 	assert_int_equal(heard.problems, 1);
 	assert_true(heard.progress > 0);
-	assert_int_equal(heard.last.owner_count, 3);
-	assert_int_equal(heard.last.owners_total, 3);
-	assert_string_equal(heard.last.owners[0].where, "l2/0");
-	assert_string_equal(heard.last.owners[2].where, "l2/0/2");
-	assert_int_equal(heard.last.owners[2].guest_byte, 1024);
-	assert_true(heard.last.has_cluster);
-	assert_int_equal(heard.last.cluster_offset_bytes, 4 * 512);
-	assert_int_equal(heard.last.offset_bytes, 1024 + 4 * 2); /* the refcount */
-	options.only = qcow2_problem_find("cluster-owners");
+	assert_int_equal(heard.last->owner_count, 3);
+	assert_int_equal(heard.last->owners_total, 3);
+	assert_string_equal(heard.last->owners[0]->where, "l2/0");
+	assert_string_equal(heard.last->owners[2]->where, "l2/0/2");
+	assert_int_equal(heard.last->owners[2]->guest_byte, 1024);
+	assert_int_equal(heard.last->offset_bytes, 1024 + 4 * 2);
+	assert_true(heard.last->has_cluster);
+	assert_int_equal(heard.last->cluster_offset_bytes, 4 * 512);
+	options.only = qcow2_problem_kind_find("cluster-owners");
 	heard.problems = 0;
+	qcow2_check_result_free(result);
 	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
 	assert_int_equal(heard.problems, 1);
-	options.only = qcow2_problem_find("refcount-low");
+	options.only = qcow2_problem_kind_find("refcount-low");
+	qcow2_check_result_free(result);
 	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
 	assert_int_equal(heard.problems, 1); /* no further one */
-	assert_int_equal(result.corruptions, 1);
+	assert_int_equal(result->corruptions, 1);
+	qcow2_check_result_free(result);
 	options.problem = NULL; /* totals alone need no listener */
 	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
-	assert_int_equal(result.corruptions, 1);
+	assert_int_equal(result->corruptions, 1);
+	qcow2_check_result_free(result);
+	qcow2_problem_free(heard.last);
 }
 
 static void stopped(void **state)
 {
 	struct heard heard = {.stop = 1};
-	struct qcow2_check_options options = {.progress = hear_progress, .opaque = &heard};
-	struct qcow2_check_result result;
+	struct qcow2_check_options options = {
+		.size = sizeof(options), .progress = hear_progress, .opaque = &heard};
+	struct qcow2_check_result *result;
 
 	(void)state;
 	make_image();
 	assert_int_equal(qcow2_check(image, &options, &result, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_STOPPED);
+	/* The callback for problems stops as well, after the one that it was given. */
+	heard = (struct heard){.refuse = 1};
+	options.progress = NULL;
+	options.problem = hear_problem;
+	put_be(bytes + 2048 + 8, 8, 4 * 512);
+	put_be(bytes + 1536, 8, 4 * 512);
+	assert_int_equal(qcow2_check(image, &options, &result, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_STOPPED);
+	assert_int_equal(heard.problems, 1);
+	qcow2_problem_free(heard.last);
+}
+
+/* Options of a program that was compiled with an older or a newer header. */
+static void sized(void **state)
+{
+	struct {
+		struct qcow2_check_options options;
+		uint64_t later;
+	} newer = {.options = {.size = sizeof(newer), .threads = 1}};
+	struct qcow2_check_options options = {.threads = 1};
+
+	(void)state;
+	make_image();
+	assert_int_equal(qcow2_check(image, &options, NULL, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	options.size = SIZE_MAX;
+	assert_int_equal(qcow2_check(image, &options, NULL, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	/* An older one ends before the callbacks, which are not looked at then. */
+	options.size = offsetof(struct qcow2_check_options, problem);
+	options.problem = (qcow2_problem_callback)(uintptr_t)1;
+	put_be(bytes + 1536, 8, 4 * 512);
+	assert_int_equal(qcow2_check(image, &options, NULL, &err), 0);
+	assert_int_equal(qcow2_check(image, &newer.options, NULL, &err), 0);
+	newer.later = 1;
+	assert_int_equal(qcow2_check(image, &newer.options, NULL, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 }
 
 static void limited(void **state)
 {
-	struct qcow2_check_options options = {.threads = 1};
-	struct qcow2_check_result result;
+	struct qcow2_check_options options = {.size = sizeof(options), .threads = 1};
+	struct qcow2_check_result *result;
 	uint64_t limit = 1;
 
 	(void)state;
@@ -134,20 +184,23 @@ static void limited(void **state)
 		assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
 		assert_true(limit < 1000000);
 	}
-	assert_int_equal(result.corruptions, 0);
+	assert_int_equal(result->corruptions, 0);
+	qcow2_check_result_free(result);
 }
 
 /* What cannot be read ends the check, wherever it is. */
 static void unreadable(void **state)
 {
-	struct qcow2_check_result result;
+	struct qcow2_check_result *result;
 
 	(void)state;
 	make_image();
 	for (uint64_t budget = 0; budget < 512 * 5; budget += 256) {
 		qcow2_source_set_budget(source, budget);
-		if (qcow2_check(image, NULL, &result, &err) == 0)
+		if (qcow2_check(image, NULL, &result, &err) == 0) {
+			qcow2_check_result_free(result);
 			return;
+		}
 		assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
 	}
 	fail();
@@ -159,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sound, setup, teardown),
 		cmocka_unit_test_setup_teardown(told, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(sized, setup, teardown),
 		cmocka_unit_test_setup_teardown(limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
 	};

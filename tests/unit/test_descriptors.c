@@ -93,20 +93,21 @@ static int open_each(unsigned closed)
 /* An edit and its undo, with a program that talks in between. */
 static int edit(unsigned closed)
 {
-	const struct qcow2_apply_options how = {.undo_path = undo_path, .image_path = image};
+	const struct qcow2_apply_options how = {
+		.size = sizeof(how), .undo_path = undo_path, .image_path = image};
 	struct qcow2_source *source;
 	struct qcow2_undo *undo;
 	struct qcow2_plan *plan;
 
 	if (qcow2_source_open_for_edit(image, 0, &source, &err) ||
-	    qcow2_plan_new(source, &plan, &err))
+	    qcow2_plan_open(source, &plan, &err))
 		return 6;
 	if (qcow2_plan_write(plan, QCOW2_PHASE_POINT, 8,
 			     (struct qcow2_bytes){(const uint8_t *)"new", 3}, "a test", &err) ||
 	    !chatter_is_lost(closed) || qcow2_plan_apply(plan, &how, &err) ||
 	    !chatter_is_lost(closed))
 		return 7;
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	if (qcow2_undo_open(undo_path, &undo, &err) || !chatter_is_lost(closed))
 		return 8;
 	qcow2_undo_close(undo);

@@ -52,7 +52,7 @@ static int setup(void **state)
 	if (fd < 0 || write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes) || close(fd) < 0)
 		return -1;
 	if (qcow2_source_open_for_edit(scene->image, 0, &scene->source, &err) ||
-	    qcow2_plan_new(scene->source, &scene->plan, &err))
+	    qcow2_plan_open(scene->source, &scene->plan, &err))
 		return -1;
 	*state = scene;
 	return 0;
@@ -62,7 +62,7 @@ static int teardown(void **state)
 {
 	struct scene *scene = *state;
 
-	qcow2_plan_free(scene->plan);
+	qcow2_plan_close(scene->plan);
 	qcow2_source_close(scene->source);
 	(void)unlink(scene->image);
 	(void)unlink(scene->undo);
@@ -111,7 +111,8 @@ static void assert_original(const struct scene *scene)
 
 static void apply(struct scene *scene)
 {
-	const struct qcow2_apply_options how = {scene->undo, scene->image, "a test", NULL};
+	const struct qcow2_apply_options how = {sizeof(how), scene->undo, scene->image, "a test",
+						NULL};
 
 	assert_int_equal(qcow2_plan_apply(scene->plan, &how, &err), 0);
 }
@@ -119,7 +120,7 @@ static void apply(struct scene *scene)
 /* Closes the plan, and opens the image once more. */
 static void reopen(struct scene *scene)
 {
-	qcow2_plan_free(scene->plan);
+	qcow2_plan_close(scene->plan);
 	scene->plan = NULL;
 	qcow2_source_close(scene->source);
 	scene->source = NULL;
@@ -141,7 +142,7 @@ static void trims(void **state)
 {
 	struct scene *scene = *state;
 	uint8_t bytes[16];
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	for (unsigned i = 0; i < sizeof(bytes); i++)
 		bytes[i] = original(32 + i);
@@ -160,17 +161,17 @@ static void trims(void **state)
 			 0);
 	assert_int_equal(qcow2_plan_count(scene->plan), 1);
 	assert_int_equal(qcow2_plan_at(scene->plan, 0, &write, &err), 0);
-	assert_int_equal(write.offset_bytes, 35);
-	assert_int_equal(write.new_bytes.size, 5);
-	assert_int_equal(write.old_bytes.size, 5);
-	assert_int_equal(write.old_bytes.data[0], original(35));
-	assert_string_equal(write.why, "two");
+	assert_int_equal(write->offset_bytes, 35);
+	assert_int_equal(write->new_bytes.size, 5);
+	assert_int_equal(write->old_bytes.size, 5);
+	assert_int_equal(write->old_bytes.data[0], original(35));
+	assert_string_equal(write->why, "two");
 }
 
 static void orders_phases(void **state)
 {
 	struct scene *scene = *state;
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 
 	plan_text(scene, QCOW2_PHASE_CLEAN, 10, "clean");
 	plan_text(scene, QCOW2_PHASE_WITHDRAW, 10, "away");
@@ -178,13 +179,13 @@ static void orders_phases(void **state)
 	plan_text(scene, QCOW2_PHASE_POINT, 102, "POINT");
 	assert_int_equal(qcow2_plan_count(scene->plan), 4);
 	assert_int_equal(qcow2_plan_at(scene->plan, 0, &write, &err), 0);
-	assert_int_equal(write.phase, QCOW2_PHASE_WITHDRAW);
+	assert_int_equal(write->phase, QCOW2_PHASE_WITHDRAW);
 	/* What a later write replaces is what the earlier one has left. */
 	assert_int_equal(qcow2_plan_at(scene->plan, 2, &write, &err), 0);
-	assert_memory_equal(write.old_bytes.data, "int", 3);
+	assert_memory_equal(write->old_bytes.data, "int", 3);
 	assert_int_equal(qcow2_plan_at(scene->plan, 3, &write, &err), 0);
-	assert_int_equal(write.phase, QCOW2_PHASE_CLEAN);
-	assert_memory_equal(write.old_bytes.data, "away", 4);
+	assert_int_equal(write->phase, QCOW2_PHASE_CLEAN);
+	assert_memory_equal(write->old_bytes.data, "away", 4);
 	apply(scene);
 	undo_all(scene);
 }
@@ -285,16 +286,16 @@ static void limits(void **state)
 					  (struct qcow2_bytes){&byte, 1}, "full", &err),
 			 -1);
 	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
-	qcow2_plan_free(scene->plan);
-	assert_int_equal(qcow2_plan_new(scene->source, &scene->plan, &err), 0);
+	qcow2_plan_close(scene->plan);
+	assert_int_equal(qcow2_plan_open(scene->source, &scene->plan, &err), 0);
 	assert_int_equal(qcow2_source_open(scene->image, &reader, &err), 0);
-	assert_int_equal(qcow2_plan_new(reader, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(reader, &plan, &err), 0);
 	assert_int_equal(qcow2_plan_apply(plan, NULL, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 	assert_int_equal(q2_source_write(reader, 0, &byte, 1, &err), -1);
 	assert_int_equal(q2_source_resize(reader, 0, &err), -1);
 	assert_int_equal(q2_source_sync(reader, &err), -1);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(reader);
 	assert_int_equal(qcow2_plan_apply(scene->plan, NULL, &err), 0); /* nothing to do */
 }
@@ -428,8 +429,10 @@ static int memory_sync(void *opaque)
 
 static void own_backend(void **state)
 {
-	struct qcow2_source_ops ops = {
-		.read = memory_read, .write = memory_write, .resize = memory_resize};
+	struct qcow2_source_ops ops = {.size = sizeof(ops),
+				       .read = memory_read,
+				       .write = memory_write,
+				       .resize = memory_resize};
 	struct memory memory = {.size = 32};
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
@@ -440,7 +443,7 @@ static void own_backend(void **state)
 	ops.sync = memory_sync;
 	assert_int_equal(qcow2_source_from_ops(&ops, &memory, 32, &source, &err), 0);
 	assert_false(qcow2_source_in_use(source));
-	assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
 	assert_int_equal(qcow2_plan_write(plan, QCOW2_PHASE_NEW, 40, text("new"), "w", &err), 0);
 	assert_int_equal(qcow2_plan_write(plan, QCOW2_PHASE_POINT, 2, text("old"), "w", &err), 0);
 	memory.fails = EIO;
@@ -453,7 +456,7 @@ static void own_backend(void **state)
 	assert_memory_equal(memory.bytes + 40, "new", 3);
 	assert_memory_equal(memory.bytes + 2, "old", 3);
 	assert_true(memory.synced >= 2);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 }
 

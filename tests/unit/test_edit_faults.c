@@ -76,16 +76,16 @@ static bool is_put_back(void)
 /* Everything that a plan is made of. 0 if all of it worked. */
 static int edit(void)
 {
-	const struct qcow2_apply_options how = {undo_path, path, "faults", NULL};
-	struct qcow2_plan_verdict verdict;
+	const struct qcow2_apply_options how = {sizeof(how), undo_path, path, "faults", NULL};
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source = NULL;
 	struct qcow2_plan *plan = NULL;
 	struct qcow2_error err;
-	struct qcow2_write write;
+	const struct qcow2_write *write;
 	int failed;
 
 	failed = qcow2_source_open_for_edit(path, 0, &source, &err) ||
-		 qcow2_plan_new(source, &plan, &err) || qcow2_edit_begin(plan, &err) ||
+		 qcow2_plan_open(source, &plan, &err) || qcow2_edit_begin(plan, &err) ||
 		 qcow2_edit_set(plan, "header/compatible_features", "1", NULL, &err) ||
 		 qcow2_edit_set(plan, "l2/0/1", "1", NULL, &err) ||
 		 qcow2_edit_set(plan, "refcounts/0/5", "0", NULL, &err) ||
@@ -95,9 +95,9 @@ static int edit(void)
 		 qcow2_edit_backing(plan, (struct qcow2_bytes){before, 9}, "raw", &err) ||
 		 qcow2_plan_resize(plan, IMAGE_BYTES - 20, &err) ||
 		 qcow2_plan_at(plan, 0, &write, &err) ||
-		 qcow2_plan_judge(plan, &verdict, NULL, NULL, &err) ||
-		 qcow2_plan_apply(plan, &how, &err);
-	qcow2_plan_free(plan);
+		 qcow2_plan_judge(plan, NULL, &verdict, &err) || qcow2_plan_apply(plan, &how, &err);
+	qcow2_plan_verdict_free(verdict);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 	return failed;
 }

@@ -47,7 +47,9 @@ static struct qcow2_dirty_extents *open_extents(uint32_t table_size)
 						     .granularity_bits = 10};
 	struct qcow2_dirty_extents *extents;
 
-	assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), 0);
+	assert_int_equal(qcow2_dirty_extents_open(image, &entry, QCOW2_DIRTY_EXTENTS_LENIENT,
+						  &extents, &err),
+			 0);
 	assert_true(qcow2_dirty_extents_size_bytes(extents) == DISK_BYTES);
 	return extents;
 }
@@ -148,7 +150,10 @@ static void every_bit_changes(void **state)
 		make("dddddddddddddddddddddddddddddddddddddddd");
 		put_be(bytes + 24, 8, bits * GRANULE);
 		open_bytes(STORED_BYTES);
-		assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), 0);
+		assert_int_equal(qcow2_dirty_extents_open(image, &entry,
+							  QCOW2_DIRTY_EXTENTS_LENIENT, &extents,
+							  &err),
+				 0);
 		for (; qcow2_dirty_extents_next(extents, &extent, &err) > 0; found++) {
 			assert_true(extent.start_bytes == found * GRANULE);
 			assert_true(extent.length_bytes == GRANULE);
@@ -219,7 +224,7 @@ static void strict(void **state)
 		if (cases[i].second > 0)
 			put_be(bytes + TABLE_AT + 8, 8, cases[i].second);
 		open_bytes(STORED_BYTES);
-		assert_int_equal(qcow2_dirty_extents_open(image, &entry, false, &extents, &err),
+		assert_int_equal(qcow2_dirty_extents_open(image, &entry, 0, &extents, &err),
 				 cases[i].opens);
 		if (cases[i].opens < 0) {
 			assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
@@ -246,7 +251,9 @@ static void table_that_is_not_stored(void **state)
 	(void)state;
 	make("");
 	open_bytes(STORED_BYTES);
-	assert_int_equal(qcow2_dirty_extents_open(image, &entry, true, &extents, &err), -1);
+	assert_int_equal(qcow2_dirty_extents_open(image, &entry, QCOW2_DIRTY_EXTENTS_LENIENT,
+						  &extents, &err),
+			 -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 }
 
@@ -275,8 +282,10 @@ static void operations(void **state)
 				.bitmap_table_size = ENTRIES,
 				.granularity_bits = 10};
 
-			assert_int_equal(
-				qcow2_dirty_extents_open(image, &entry, true, &parts[i], &err), 0);
+			assert_int_equal(qcow2_dirty_extents_open(image, &entry,
+								  QCOW2_DIRTY_EXTENTS_LENIENT,
+								  &parts[i], &err),
+					 0);
 		}
 		for (size_t bit = 0; bit < BITS; bit++) {
 			bool a = each[0][bit], b = each[1][bit], c = each[2][bit];

@@ -54,57 +54,58 @@ static struct qcow2_plan *open_plan(struct qcow2_source **source)
 	struct qcow2_plan *plan;
 
 	assert_int_equal(qcow2_source_from_memory(bytes, sizeof(bytes), source, &err), 0);
-	assert_int_equal(qcow2_plan_new(*source, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(*source, &plan, &err), 0);
 	return plan;
 }
 
-static void judge(struct qcow2_plan *plan, struct qcow2_plan_verdict *verdict)
+/* Judges anew; the verdict of before is freed. */
+static void judge(struct qcow2_plan *plan, struct qcow2_plan_verdict **verdict)
 {
-	assert_int_equal(qcow2_plan_judge(plan, verdict, NULL, NULL, &err), 0);
-	assert_true(verdict->opened_before);
-	assert_false(verdict->adds_problems);
-	assert_int_equal(verdict->refusals_total, verdict->refusal_count);
+	qcow2_plan_verdict_free(*verdict);
+	assert_int_equal(qcow2_plan_judge(plan, NULL, verdict, &err), 0);
+	assert_non_null((*verdict)->before);
+	assert_false((*verdict)->adds_problems);
+	assert_int_equal(qcow2_plan_verdict_added(*verdict, QCOW2_PROBLEM_REFCOUNT_LOW), 0);
+	assert_int_equal((*verdict)->refusals_total, (*verdict)->refusal_count);
 }
 
 static void extensions(void **state)
 {
 	const uint8_t type[] = {0x12, 0x34, 0x56, 0x78};
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
-	size_t count;
 
 	(void)state;
 	make_image();
 	plan = open_plan(&source);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 0);
+	assert_int_equal(verdict->refusal_count, 0);
 	put(plan, EXTENSION_AT, 4, 0);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 1);
-	assert_ptr_equal(verdict.refusals[0].guard,
-			 &qcow2_guards(&count)[QCOW2_GUARD_LOST_EXTENSION]);
-	assert_int_equal(count, QCOW2_GUARD_COUNT);
-	assert_string_equal(verdict.refusals[0].where, "extensions/0");
-	assert_non_null(strstr(verdict.refusals[0].text, "0x12345678"));
+	assert_int_equal(verdict->refusal_count, 1);
+	assert_ptr_equal(verdict->refusals[0]->guard, qcow2_guard_get(QCOW2_GUARD_LOST_EXTENSION));
+	assert_string_equal(verdict->refusals[0]->where, "extensions/0");
+	assert_non_null(strstr(verdict->refusals[0]->text, "0x12345678"));
 	assert_int_equal(
 		qcow2_plan_intend(plan, QCOW2_INTENT_BACKING, (struct qcow2_bytes){NULL, 0}, &err),
 		0);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 1);
+	assert_int_equal(verdict->refusal_count, 1);
 	assert_int_equal(qcow2_plan_intend(plan, QCOW2_INTENT_EXTENSION,
 					   (struct qcow2_bytes){type, sizeof(type)}, &err),
 			 0);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 0);
-	qcow2_plan_free(plan);
+	assert_int_equal(verdict->refusal_count, 0);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
+	qcow2_plan_verdict_free(verdict);
 }
 
 /* All of a kind may be meant. */
 static void any_name(void **state)
 {
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 
@@ -116,15 +117,16 @@ static void any_name(void **state)
 					   (struct qcow2_bytes){NULL, 0}, &err),
 			 0);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 0);
-	qcow2_plan_free(plan);
+	assert_int_equal(verdict->refusal_count, 0);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
+	qcow2_plan_verdict_free(verdict);
 }
 
 /* The dirty bit goes if the counts are right, and stays if one is not. */
 static void dirty(void **state)
 {
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 
@@ -136,19 +138,20 @@ static void dirty(void **state)
 		plan = open_plan(&source);
 		put(plan, BITS_AT, 8, 0);
 		judge(plan, &verdict);
-		assert_int_equal(verdict.refusal_count, refcount == 0);
+		assert_int_equal(verdict->refusal_count, refcount == 0);
 		put(plan, 0x602, 2, 1);
 		judge(plan, &verdict);
-		assert_int_equal(verdict.refusal_count, 0);
-		qcow2_plan_free(plan);
+		assert_int_equal(verdict->refusal_count, 0);
+		qcow2_plan_close(plan);
 		qcow2_source_close(source);
 	}
+	qcow2_plan_verdict_free(verdict);
 }
 
 /* What changes nothing is not refused, whatever the image is. */
 static void nothing(void **state)
 {
-	struct qcow2_plan_verdict verdict;
+	struct qcow2_plan_verdict *verdict = NULL;
 	struct qcow2_source *source;
 	struct qcow2_plan *plan;
 
@@ -157,12 +160,13 @@ static void nothing(void **state)
 	put_be(bytes + BITS_AT, 8, QCOW2_INCOMPATIBLE_CORRUPT);
 	plan = open_plan(&source);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 0);
+	assert_int_equal(verdict->refusal_count, 0);
 	put(plan, 80, 8, 1);
 	judge(plan, &verdict);
-	assert_int_equal(verdict.refusal_count, 1);
-	qcow2_plan_free(plan);
+	assert_int_equal(verdict->refusal_count, 1);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
+	qcow2_plan_verdict_free(verdict);
 }
 
 int main(void)

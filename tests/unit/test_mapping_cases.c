@@ -319,7 +319,8 @@ static uint64_t hole_made_up(void *opaque, uint64_t offset)
 
 static struct qcow2_mapping *open_made_up(struct made_up *file, uint32_t l1_size)
 {
-	const struct qcow2_source_ops ops = {.read = read_made_up, .hole_end = hole_made_up};
+	const struct qcow2_source_ops ops = {
+		.size = sizeof(ops), .read = read_made_up, .hole_end = hole_made_up};
 	struct qcow2_mapping *mapping;
 
 	put_form(&forms[1], UINT64_MAX, l1_size);

@@ -262,7 +262,7 @@ static void places_of_a_plan(void **state)
 
 	(void)state;
 	assert_int_equal(qcow2_source_from_memory(zeros, sizeof(zeros), &source, &err), 0);
-	assert_int_equal(qcow2_plan_new(source, &plan, &err), 0);
+	assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
 	for (uint64_t at = 4096; at > 0; at -= 1024)
 		assert_int_equal(qcow2_plan_write(plan, QCOW2_PHASE_NEW, at,
 						  (struct qcow2_bytes){(const uint8_t *)"abcd", 4},
@@ -286,7 +286,7 @@ static void places_of_a_plan(void **state)
 		assert_int_equal(places.items[i].size_bytes, 4);
 	}
 	q2_places_release(&places);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	qcow2_source_close(source);
 }
 

@@ -152,7 +152,8 @@ static void digits_close(void *opaque)
 
 static void callers_backend_is_read(void **state)
 {
-	const struct qcow2_source_ops ops = {.read = digits_read, .close = digits_close};
+	const struct qcow2_source_ops ops = {
+		.size = sizeof(ops), .read = digits_read, .close = digits_close};
 	struct digits digits = {0, 0};
 	struct qcow2_source *source = NULL;
 	struct qcow2_error err;
@@ -180,7 +181,7 @@ static void callers_backend_is_read(void **state)
 
 static void callers_backend_is_refused(void **state)
 {
-	struct qcow2_source_ops ops = {.close = digits_close};
+	struct qcow2_source_ops ops = {.size = sizeof(ops), .close = digits_close};
 	struct digits digits = {0, 0};
 	struct qcow2_source *source = NULL;
 	struct qcow2_error err;

@@ -163,7 +163,8 @@ static void never_close(void *opaque)
 
 static void sources_without_memory(void **state)
 {
-	const struct qcow2_source_ops ops = {.read = never_read, .close = never_close};
+	const struct qcow2_source_ops ops = {
+		.size = sizeof(ops), .read = never_read, .close = never_close};
 	struct qcow2_source *source = NULL;
 	struct qcow2_error err;
 	int before = open_descriptors();

@@ -126,7 +126,8 @@ static int hear_field(void *opaque, const struct qcow2_value *value)
 /* Opens the file and walks all of it, or what a selector asks for. */
 static int look(const char *selector, struct heard *heard, struct qcow2_error *err)
 {
-	static const struct qcow2_visitor visitor = {.begin_struct = hear_begin,
+	static const struct qcow2_visitor visitor = {.size = sizeof(visitor),
+						     .begin_struct = hear_begin,
 						     .end_struct = hear_end,
 						     .begin_list = hear_begin,
 						     .end_list = hear_end,

@@ -195,7 +195,7 @@ int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 		if (!lost)
 			failed = qcow2_table_entry(table, i, &entry, err);
 		lost |= is_damaged(editor, entry);
-		lost |= trust && q2_trust_entry(trust, bitmap->index, i) != QCOW2_PROBLEM_COUNT;
+		lost |= trust && q2_trust_entry(trust, bitmap->index, i) != QCOW2_PROBLEM_NONE;
 		if (lost && !trust)
 			failed = q2_fail(err, QCOW2_ERROR_BROKEN, old.bitmap_table_offset + i * 8,
 					 "an entry of the bitmap's table is damaged ('qcow2 "

@@ -26,23 +26,24 @@ static bool may_free(const void *opaque, uint64_t cluster)
 }
 
 /* Sets the refcount of a leaked cluster to the number of its references. */
-static void hear_leak(void *opaque, const struct qcow2_problem *problem)
+static int hear_leak(void *opaque, const struct qcow2_problem *problem)
 {
 	struct clearing *clearing = opaque;
 	struct qcow2_bitmap_editor *editor = clearing->editor;
 	uint64_t cluster = problem->cluster_offset_bytes >> editor->geometry->cluster_bits;
 
 	if (clearing->failed)
-		return;
+		return 0;
 	if (q2_allocator_set(editor->allocator, cluster, problem->expected, clearing->err))
 		clearing->failed = true;
+	return 0;
 }
 
 int q2_bitmaps_clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 {
 	struct clearing clearing = {.editor = editor, .err = err};
 	const struct q2_leak_search search = {may_free, hear_leak, &clearing};
-	struct qcow2_check_result result;
+	struct q2_check_totals totals;
 	uint64_t offset, clusters;
 
 	if (q2_allocator_moved_table(editor->allocator, &offset, &clusters) &&
@@ -52,7 +53,7 @@ int q2_bitmaps_clean(struct qcow2_bitmap_editor *editor, struct qcow2_error *err
 	    qcow2_plan_size_bytes(editor->plan) <= editor->geometry->file_size_bytes)
 		return 0;
 	q2_clusters_sort(&editor->given_up);
-	if (q2_find_leaks(editor->plan, &search, &result, err) || clearing.failed)
+	if (q2_find_leaks(editor->plan, &search, &totals, err) || clearing.failed)
 		return -1;
 	return q2_allocator_plan(editor->allocator, QCOW2_PHASE_CLEAN, err);
 }

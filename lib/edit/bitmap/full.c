@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "check/check.h"
 #include "edit/bitmap/list.h"
 #include "plan/allocator.h"
 
@@ -63,7 +64,7 @@ static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *e
 static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *text, size_t size)
 {
 	const struct q2_edited_bitmap *largest;
-	struct qcow2_check_result result = {.leaks = 0};
+	struct q2_check_totals totals;
 	char name[40];
 	uint64_t clusters;
 
@@ -71,10 +72,10 @@ static void advise(struct qcow2_bitmap_editor *editor, bool distrusted, char *te
 		snprintf(text, size, "enlarge the device: its refcounts cannot be trusted");
 		return;
 	}
-	if (qcow2_check(editor->image, NULL, &result, NULL) == 0 && result.leaks > 0) {
+	if (q2_check(editor->image, NULL, &totals, NULL) == 0 && totals.sum.leaks > 0) {
 		snprintf(text, size,
 			 "%" PRIu64 " leaked ('qcow2 check' shows them), or enlarge the device",
-			 result.leaks);
+			 totals.sum.leaks);
 		return;
 	}
 	largest = find_largest(editor, &clusters);

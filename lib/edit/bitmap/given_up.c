@@ -98,11 +98,10 @@ bool q2_clusters_have(const struct q2_vector *clusters, uint64_t cluster)
 }
 
 int q2_find_leaks(struct qcow2_plan *plan, const struct q2_leak_search *search,
-		  struct qcow2_check_result *result, struct qcow2_error *err)
+		  struct q2_check_totals *totals, struct qcow2_error *err)
 {
-	size_t kinds;
 	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
 		.wants_cluster = search->wants,
 		.problem = search->leak,
 		.opaque = search->opaque,
@@ -115,7 +114,7 @@ int q2_find_leaks(struct qcow2_plan *plan, const struct q2_leak_search *search,
 		return -1;
 	failed = qcow2_image_open(view, &image, err);
 	if (!failed) {
-		failed = qcow2_check(image, &how, result, err);
+		failed = q2_check(image, &how, totals, err);
 		qcow2_image_close(image);
 	}
 	qcow2_source_close(view);

@@ -7,6 +7,7 @@
 #ifndef Q2_EDIT_BITMAP_GIVEN_UP_H
 #define Q2_EDIT_BITMAP_GIVEN_UP_H
 
+#include "check/check.h"
 #include "edit/bitmap/editor.h"
 
 /* Allocates nothing. */
@@ -30,14 +31,14 @@ bool q2_clusters_have(const struct q2_vector *clusters, uint64_t cluster);
 /*
  * Checks the image that `plan` leaves, and tells `leak` of each cluster that `wants` chooses and
  * that is counted more often than it is referred to: problem->found and ->expected say how often.
- * *result is that of the check. Errors: those of qcow2_check().
+ * *totals is that of the check. Errors: those of qcow2_check().
  */
 struct q2_leak_search {
 	bool (*wants)(const void *opaque, uint64_t cluster);
-	void (*leak)(void *opaque, const struct qcow2_problem *problem);
+	qcow2_problem_callback leak;
 	void *opaque;
 };
 int q2_find_leaks(struct qcow2_plan *plan, const struct q2_leak_search *search,
-		  struct qcow2_check_result *result, struct qcow2_error *err);
+		  struct q2_check_totals *totals, struct qcow2_error *err);
 
 #endif

@@ -6,9 +6,9 @@
 #include <qcow2/bitmap_file.h>
 #include <qcow2/limits.h>
 
-#include "base/ones.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/ones.h"
 #include "edit/bitmap/bits.h"
 #include "edit/bitmap/named.h"
 
@@ -115,7 +115,7 @@ static int import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 	struct qcow2_bytes bits;
 	size_t at = 0;
 
-	if (qcow2_bitmap_file_open(bytes, &file, &bits, err) ||
+	if (qcow2_bitmap_file_parse(bytes, &file, &bits, err) ||
 	    check_file(editor, name, &file, err))
 		return -1;
 	if (q2_verb_count(editor, name, &at) == 0 &&

@@ -116,25 +116,26 @@ static bool is_given_up(const void *opaque, uint64_t cluster)
 	return q2_clusters_have(((const struct search *)opaque)->given_up, cluster);
 }
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct search *search = opaque;
 	uint64_t cluster = problem->cluster_offset_bytes >> search->cluster_bits;
 
 	if (problem->expected == 0 && q2_vector_push(search->unused, &cluster) != QCOW2_ERROR_NONE)
 		search->short_of_memory = true;
+	return 0;
 }
 
 /* A check that finds anything corrupt proves nothing: then no cluster is unused. */
 static int check_rest(struct rest *rest, struct search *search)
 {
 	const struct q2_leak_search how = {is_given_up, hear, search};
-	struct qcow2_check_result result = {.clusters_checked = false};
-	int failed = q2_find_leaks(rest->plan, &how, &result, rest->err);
+	struct q2_check_totals totals = {.sum = {.clusters_checked = false}};
+	int failed = q2_find_leaks(rest->plan, &how, &totals, rest->err);
 
 	if (!failed && search->short_of_memory)
 		failed = q2_fail_memory(rest->err);
-	if (!result.clusters_checked || result.corruptions > 0)
+	if (!totals.sum.clusters_checked || totals.sum.corruptions > 0)
 		q2_vector_clear(search->unused);
 	return failed;
 }
@@ -151,13 +152,13 @@ int q2_bitmaps_find_unused(struct qcow2_bitmap_editor *editor, struct q2_vector 
 	if (editor->given_up.count == 0)
 		return 0;
 	q2_clusters_sort(&editor->given_up);
-	if (qcow2_plan_new(editor->view, &rest.plan, err))
+	if (qcow2_plan_open(editor->view, &rest.plan, err))
 		return -1;
 	rest.end = q2_div_ceil_u64(editor->geometry->file_size_bytes,
 				   editor->geometry->cluster_size_bytes)
 		   << editor->geometry->cluster_bits;
 	failed = lead(&rest) || check_rest(&rest, &search) ? -1 : 0;
-	qcow2_plan_free(rest.plan);
+	qcow2_plan_close(rest.plan);
 	q2_clusters_sort(unused);
 	return failed;
 }

@@ -160,9 +160,8 @@ int qcow2_bitmap_merge(struct qcow2_bitmap_editor *editor, struct qcow2_bytes so
 		return -1;
 	if (from == to)
 		return 0;
-	if (from->entries
-		    ? q2_edited_extents(editor, from, &extents, err)
-		    : qcow2_dirty_extents_open(editor->image, &from->entry, false, &extents, err))
+	if (from->entries ? q2_edited_extents(editor, from, &extents, err)
+			  : qcow2_dirty_extents_open(editor->image, &from->entry, 0, &extents, err))
 		return q2_verb_about(source, -1, err);
 	failed = merge_extents(editor, extents, name, err, &is_theirs);
 	qcow2_dirty_extents_close(extents);

@@ -120,7 +120,7 @@ static int demand_entry(struct comparison *c, struct qcow2_table *table, uint64_
 	uint64_t per_entry = c->r->editor->geometry->cluster_size_bytes * 8, entry;
 	uint64_t first = index * per_entry;
 
-	if (q2_trust_entry(c->r->trust, c->before->index, index) != QCOW2_PROBLEM_COUNT)
+	if (q2_trust_entry(c->r->trust, c->before->index, index) != QCOW2_PROBLEM_NONE)
 		return demand(c, byte_of(c, first), byte_of(c, first + per_entry));
 	if (qcow2_table_entry(table, index, &entry, c->r->err))
 		return -1;
@@ -137,7 +137,7 @@ static int compare(struct comparison *c)
 	uint64_t there;
 	int failed = 0;
 
-	if (q2_trust_whole(c->r->trust, c->before->index) != QCOW2_PROBLEM_COUNT)
+	if (q2_trust_whole(c->r->trust, c->before->index) != QCOW2_PROBLEM_NONE)
 		return demand(c, 0, UINT64_MAX);
 	if (qcow2_table_new(c->r->editor->image, &table, c->r->err))
 		return -1;
@@ -155,10 +155,10 @@ static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after)
 
 	if (after->entry.flags & QCOW2_BITMAP_IN_USE)
 		return 0;
-	if (q2_trust_whole(c->after_trust, after->index) != QCOW2_PROBLEM_COUNT ||
-	    q2_trust_any(c->after_trust, after->index) != QCOW2_PROBLEM_COUNT)
+	if (q2_trust_whole(c->after_trust, after->index) != QCOW2_PROBLEM_NONE ||
+	    q2_trust_any(c->after_trust, after->index) != QCOW2_PROBLEM_NONE)
 		return lost(c, 0);
-	if (qcow2_dirty_extents_open(c->after_image, &after->entry, false, &c->after, c->r->err))
+	if (qcow2_dirty_extents_open(c->after_image, &after->entry, 0, &c->after, c->r->err))
 		return -1;
 	c->extent = (struct qcow2_dirty_extent){.start_bytes = 0};
 	failed = compare(c);

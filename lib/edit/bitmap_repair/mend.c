@@ -132,14 +132,14 @@ static int give_up(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id)
 
 /* ---- mending ---- */
 
-/* Returns the first of these kinds of problems that the bitmap has, or QCOW2_PROBLEM_COUNT. */
+/* Returns the first of these kinds of problems that the bitmap has, or QCOW2_PROBLEM_NONE. */
 static enum qcow2_problem_id first_of(const struct q2_bitmap_repair_run *r,
 				      const enum qcow2_problem_id *ids, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (r->kinds[ids[i]])
 			return ids[i];
-	return QCOW2_PROBLEM_COUNT;
+	return QCOW2_PROBLEM_NONE;
 }
 
 /* Clears the bits past the end of the bitmap. */
@@ -190,7 +190,7 @@ static bool convert(struct q2_bitmap_repair_run *r, uint64_t *dirty_bytes)
 	int more = -1;
 
 	if (bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX || !may_read(r, &old) ||
-	    qcow2_dirty_extents_open(r->editor->image, &old, false, &extents, r->err))
+	    qcow2_dirty_extents_open(r->editor->image, &old, 0, &extents, r->err))
 		return false;
 	e->entry.granularity_bits = (uint8_t)bits;
 	if (q2_bitmap_fill(r->editor, e, 0, r->err) == 0)
@@ -248,11 +248,11 @@ static int mend_table(struct q2_bitmap_repair_run *r, enum qcow2_problem_id *why
 	bool fits = q2_bitmap_fits(r->editor, e->entry.granularity_bits, NULL) == 0;
 	uint64_t uncertain = 0;
 
-	*why = damage != QCOW2_PROBLEM_COUNT ? damage : first_of(r, kinds, 3);
-	if (*why == QCOW2_PROBLEM_COUNT)
+	*why = damage != QCOW2_PROBLEM_NONE ? damage : first_of(r, kinds, 3);
+	if (*why == QCOW2_PROBLEM_NONE)
 		return 0;
 	if (!fits) {
-		if (damage != QCOW2_PROBLEM_COUNT)
+		if (damage != QCOW2_PROBLEM_NONE)
 			return 1;
 		r->err->code = QCOW2_ERROR_NONE;
 		if (!convert(r, &uncertain))
@@ -321,7 +321,7 @@ static int mend(struct q2_bitmap_repair_run *r)
 
 /*
  * Returns the problem for which a decision is needed what becomes of the bitmap, or
- * QCOW2_PROBLEM_COUNT.
+ * QCOW2_PROBLEM_NONE.
  */
 static enum qcow2_problem_id beyond_mending(const struct q2_bitmap_repair_run *r)
 {
@@ -332,14 +332,14 @@ static enum qcow2_problem_id beyond_mending(const struct q2_bitmap_repair_run *r
 	};
 	enum qcow2_problem_id why = first_of(r, beyond, sizeof(beyond) / sizeof(beyond[0]));
 
-	if (why != QCOW2_PROBLEM_COUNT)
+	if (why != QCOW2_PROBLEM_NONE)
 		return why;
 	why = q2_trust_whole(r->trust, r->bitmap->index);
 	switch (why) {
 	case QCOW2_PROBLEM_BITMAP_IN_USE:
 	case QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED:
 	case QCOW2_PROBLEM_BITMAP_TABLE_SIZE:
-		return QCOW2_PROBLEM_COUNT;
+		return QCOW2_PROBLEM_NONE;
 	default:
 		return why;
 	}
@@ -378,10 +378,10 @@ int q2_bitmap_repair_bitmap(struct q2_bitmap_repair_run *r)
 		r->kinds[QCOW2_PROBLEM_BITMAP_IN_USE] = true;
 	}
 	why = beyond_mending(r);
-	if (why != QCOW2_PROBLEM_COUNT)
+	if (why != QCOW2_PROBLEM_NONE)
 		return give_up(r, why);
 	why = q2_trust_whole(r->trust, r->bitmap->index);
-	if (why == QCOW2_PROBLEM_COUNT || why == QCOW2_PROBLEM_BITMAP_IN_USE)
+	if (why == QCOW2_PROBLEM_NONE || why == QCOW2_PROBLEM_BITMAP_IN_USE)
 		return mend(r);
 	/* The table's place is known, but nothing that the bitmap says can be believed. */
 	r->kinds[QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED] = false;

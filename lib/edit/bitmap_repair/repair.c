@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
 #include "edit/bitmap/open.h"
@@ -21,12 +22,12 @@
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct q2_bitmap_repair_run *r = opaque;
-	size_t count;
 
-	r->kinds[problem->kind - qcow2_problem_kinds(&count)] = true;
+	r->kinds[problem->kind->number] = true;
+	return 0;
 }
 
 /* ---- the directory ---- */
@@ -334,7 +335,7 @@ static int ask(const struct q2_bitmap_repair_run *r)
 
 static int repair(struct q2_bitmap_repair_run *r)
 {
-	if (qcow2_bitmap_health_new(r->editor->image, &r->health, r->err) ||
+	if (qcow2_bitmap_health_open(r->editor->image, &r->health, r->err) ||
 	    q2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
 		return -1;
 	r->editor->trust = r->trust;
@@ -342,6 +343,8 @@ static int repair(struct q2_bitmap_repair_run *r)
 	r->editor->careful |= q2_trust_refcounts_low(r->trust);
 	if (treat_all(r) || check_names(r) || ask(r))
 		return -1;
+	if (r->stopped)
+		return q2_fail(r->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 	if (!r->editor->changed)
 		return 0;
 	return qcow2_bitmap_editor_finish(r->editor, r->err) || q2_bitmap_repair_judge(r) ? -1 : 0;
@@ -351,16 +354,19 @@ int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repai
 			struct qcow2_error *err)
 {
 	struct qcow2_error ignored;
-	struct q2_bitmap_repair_run r = {.options = options, .err = err ? err : &ignored};
+	struct qcow2_bitmap_repair_options mine;
+	struct q2_bitmap_repair_run r = {.options = &mine, .err = err ? err : &ignored};
 	int failed;
 
+	if (q2_sized_take(&mine, sizeof(mine), options, r.err))
+		return -1;
 	if (intend(plan, r.err) || q2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
-	r.found = q2_alloc_array(options->name_count + 1, sizeof(*r.found));
+	r.found = q2_alloc_array(mine.name_count + 1, sizeof(*r.found));
 	failed = r.found ? repair(&r) : q2_fail_memory(r.err);
 	q2_bitmap_trust_free(r.trust);
-	qcow2_bitmap_health_free(r.health);
+	qcow2_bitmap_health_close(r.health);
 	qcow2_bitmap_editor_close(r.editor);
 	q2_free(r.found);
 	return failed;

@@ -4,9 +4,7 @@
 
 const struct qcow2_problem_kind *q2_bitmap_repair_kind(enum qcow2_problem_id id)
 {
-	size_t count;
-
-	return &qcow2_problem_kinds(&count)[id];
+	return qcow2_problem_kind_get(id);
 }
 
 void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
@@ -23,7 +21,9 @@ void q2_bitmap_repair_tell_all(struct q2_bitmap_repair_run *r,
 		treatment.index = r->bitmap->index;
 		treatment.name = r->bitmap->name;
 	}
-	r->options->tell(r->options->opaque, &treatment);
+	treatment.size = sizeof(treatment);
+	if (r->options->tell(r->options->opaque, &treatment))
+		r->stopped = true;
 }
 
 void q2_bitmap_repair_tell(struct q2_bitmap_repair_run *r, const struct qcow2_problem_kind *kind,

@@ -5,6 +5,7 @@
 
 #include "edit/bitmap/editor.h"
 #include "edit/bitmap_trust/trust.h"
+#include "format/problems.h"
 
 /* One repair. */
 struct q2_bitmap_repair_run {
@@ -16,10 +17,11 @@ struct q2_bitmap_repair_run {
 	struct q2_bitmap_trust *trust;
 	uint64_t needed;         /* decisions that are missing */
 	uint64_t needed_dropped; /* those of them that assume_dirty cannot make */
+	bool stopped;            /* the callback of the caller wants no more */
 	uint64_t unread_bytes; /* of bitmaps that are converted: so many bytes may still be read */
 	/* Of the bitmap that is looked at: */
 	const struct qcow2_bitmap *bitmap;
-	bool kinds[QCOW2_PROBLEM_COUNT];
+	bool kinds[Q2_PROBLEM_NUMBERS];
 };
 
 const struct qcow2_problem_kind *q2_bitmap_repair_kind(enum qcow2_problem_id id);

@@ -12,7 +12,7 @@ enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64
 		return QCOW2_PROBLEM_CLUSTER_OWNERS;
 	if (trust->duplicate)
 		return QCOW2_PROBLEM_EXTENSION_DUPLICATE;
-	if (trust->directory != QCOW2_PROBLEM_COUNT && bitmap->whole != QCOW2_PROBLEM_BITMAP_TYPE &&
+	if (trust->directory != QCOW2_PROBLEM_NONE && bitmap->whole != QCOW2_PROBLEM_BITMAP_TYPE &&
 	    bitmap->whole != QCOW2_PROBLEM_BITMAP_GRANULARITY)
 		return trust->directory;
 	return bitmap->whole;
@@ -22,7 +22,7 @@ bool q2_trust_table(const struct q2_bitmap_trust *trust, uint64_t index)
 {
 	const struct q2_trusted_bitmap *bitmap = q2_claims_bitmap(trust, index);
 
-	if (!bitmap || trust->incomplete || trust->directory != QCOW2_PROBLEM_COUNT)
+	if (!bitmap || trust->incomplete || trust->directory != QCOW2_PROBLEM_NONE)
 		return false;
 	return !bitmap->foreign_table && bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_OFFSET &&
 	       bitmap->whole != QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
@@ -33,7 +33,7 @@ static const struct q2_bitmap_fault *find_fault(const struct q2_bitmap_trust *tr
 						struct q2_claimant who)
 {
 	const struct q2_bitmap_fault *faults = (const void *)trust->faults.data;
-	const struct q2_bitmap_fault wanted = {who, (enum qcow2_problem_id)0};
+	const struct q2_bitmap_fault wanted = {who, QCOW2_PROBLEM_NONE};
 	size_t low = 0, high = trust->faults.count;
 
 	while (low < high) {
@@ -57,7 +57,7 @@ enum qcow2_problem_id q2_trust_entry(const struct q2_bitmap_trust *trust, uint64
 	if (fault && fault->who.entry == entry)
 		return fault->id;
 	return q2_claims_bitmap(trust, bitmap)->tail_entry == entry ? QCOW2_PROBLEM_BITMAP_DATA_TAIL
-								    : QCOW2_PROBLEM_COUNT;
+								    : QCOW2_PROBLEM_NONE;
 }
 
 enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t bitmap)
@@ -69,7 +69,7 @@ enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t
 		return fault->id;
 	return q2_claims_bitmap(trust, bitmap)->tail_entry != UINT32_MAX
 		       ? QCOW2_PROBLEM_BITMAP_DATA_TAIL
-		       : QCOW2_PROBLEM_COUNT;
+		       : QCOW2_PROBLEM_NONE;
 }
 
 bool q2_trust_has(const struct q2_bitmap_trust *trust, uint64_t bitmap, enum qcow2_problem_id id)

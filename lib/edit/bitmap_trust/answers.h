@@ -11,7 +11,7 @@
 struct q2_bitmap_trust;
 
 /*
- * Returns the problem for which no bit of a bitmap can be believed; QCOW2_PROBLEM_COUNT if its
+ * Returns the problem for which no bit of a bitmap can be believed; QCOW2_PROBLEM_NONE if its
  * entries have to be asked one by one. QCOW2_PROBLEM_BITMAP_IN_USE is returned only if there is no
  * other reason.
  */
@@ -19,12 +19,12 @@ enum qcow2_problem_id q2_trust_whole(const struct q2_bitmap_trust *trust, uint64
 
 /*
  * Returns the problem for which an entry of a bitmap's table cannot be believed, or
- * QCOW2_PROBLEM_COUNT.
+ * QCOW2_PROBLEM_NONE.
  */
 enum qcow2_problem_id q2_trust_entry(const struct q2_bitmap_trust *trust, uint64_t bitmap,
 				     uint64_t entry);
 
-/* Returns the problem of the first entry that cannot be believed, or QCOW2_PROBLEM_COUNT. */
+/* Returns the problem of the first entry that cannot be believed, or QCOW2_PROBLEM_NONE. */
 enum qcow2_problem_id q2_trust_any(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
 /* Whether some entry of a bitmap has that problem. */

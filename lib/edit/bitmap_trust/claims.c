@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "check/check.h"
 #include "plan/plan.h"
 
 /* At most 192 MiB of claims. An image with more clusters of bitmaps than that is hostile. */
@@ -27,7 +28,7 @@ struct q2_bitmap_trust *q2_claims_new(struct qcow2_image *image)
 		return NULL;
 	trust->image = image;
 	trust->geometry = qcow2_image_geometry(image);
-	trust->directory = QCOW2_PROBLEM_COUNT;
+	trust->directory = QCOW2_PROBLEM_NONE;
 	q2_vector_init(&trust->claims, sizeof(struct q2_bitmap_claim), CLAIMS_MOST);
 	q2_vector_init(&trust->faults, sizeof(struct q2_bitmap_fault), 2 * CLAIMS_MOST);
 	q2_vector_init(&trust->bitmaps, sizeof(struct q2_trusted_bitmap), BITMAPS_MOST);
@@ -119,26 +120,26 @@ static bool is_claimed(const void *opaque, uint64_t cluster)
 }
 
 /* Hears of a cluster that is counted and that only bitmaps refer to. */
-static void hear(void *opaque, const struct qcow2_problem *problem)
+static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct q2_bitmap_trust *trust = opaque;
 	uint64_t cluster = problem->cluster_offset_bytes >> trust->geometry->cluster_bits;
 	struct q2_bitmap_claim *claim;
 
 	if (problem->expected != 0)
-		return;
+		return 0;
 	for (size_t at = find_claim(trust, cluster);
 	     (claim = claim_at(trust, at)) && claim->cluster == cluster; at++)
 		claim->fault =
-			problem->found == 1 ? QCOW2_PROBLEM_COUNT : QCOW2_PROBLEM_REFCOUNT_HIGH;
+			problem->found == 1 ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_HIGH;
+	return 0;
 }
 
 static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *without,
 			struct qcow2_error *err)
 {
-	size_t kinds;
 	const struct qcow2_check_options how = {
-		.only = &qcow2_problem_kinds(&kinds)[QCOW2_PROBLEM_REFCOUNT_HIGH],
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH),
 		.wants_cluster = is_claimed,
 		.problem = hear,
 		.opaque = trust,
@@ -150,17 +151,17 @@ static int check_others(struct q2_bitmap_trust *trust, struct qcow2_image *witho
 		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET,
 		QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
 	};
-	struct qcow2_check_result result;
+	struct q2_check_totals totals;
 	uint64_t mine = 0;
 
-	if (qcow2_check(without, NULL, &result, err))
+	if (q2_check(without, NULL, &totals, err))
 		return -1;
-	trust->refcounts_low |= result.by_kind[QCOW2_PROBLEM_REFCOUNT_LOW] > 0 ||
-				result.by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW] > 0;
+	trust->refcounts_low |= totals.by_kind[QCOW2_PROBLEM_REFCOUNT_LOW] > 0 ||
+				totals.by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW] > 0;
 	for (size_t i = 0; i < sizeof(of_bitmaps) / sizeof(of_bitmaps[0]); i++)
-		mine += result.by_kind[of_bitmaps[i]];
-	trust->others_sound = result.clusters_checked && result.corruptions == mine;
-	return trust->claims.count == 0 ? 0 : qcow2_check(without, &how, &result, err);
+		mine += totals.by_kind[of_bitmaps[i]];
+	trust->others_sound = totals.sum.clusters_checked && totals.sum.corruptions == mine;
+	return trust->claims.count == 0 ? 0 : q2_check(without, &how, &totals, err);
 }
 
 /* Checks the image as a program sees it that knows no bitmaps. */
@@ -172,7 +173,7 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 	struct qcow2_plan *plan;
 	int failed;
 
-	if (qcow2_plan_new(qcow2_image_source(trust->image), &plan, err))
+	if (qcow2_plan_open(qcow2_image_source(trust->image), &plan, err))
 		return -1;
 	failed = q2_plan_autoclear(plan, QCOW2_PHASE_WITHDRAW, bits & ~QCOW2_AUTOCLEAR_BITMAPS, "",
 				   err) ||
@@ -180,7 +181,7 @@ static int check_without_bitmaps(struct q2_bitmap_trust *trust, struct qcow2_err
 		 check_others(trust, without, err);
 	qcow2_image_close(without);
 	qcow2_source_close(view);
-	qcow2_plan_free(plan);
+	qcow2_plan_close(plan);
 	return failed ? -1 : 0;
 }
 
@@ -226,7 +227,7 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 	/* A table whose cluster is counted too often may still be what it was. */
 	bitmap->foreign_table |= id != QCOW2_PROBLEM_REFCOUNT_HIGH;
 	/* A reason that needs a decision stays; this one replaces the milder ones. */
-	if (bitmap->whole == QCOW2_PROBLEM_COUNT || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
+	if (bitmap->whole == QCOW2_PROBLEM_NONE || bitmap->whole == QCOW2_PROBLEM_BITMAP_IN_USE ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_FLAGS_RESERVED ||
 	    bitmap->whole == QCOW2_PROBLEM_BITMAP_TABLE_SIZE)
 		bitmap->whole = id;
@@ -250,14 +251,14 @@ static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *tabl
 	}
 	if (end - first > 1)
 		id = QCOW2_PROBLEM_CLUSTER_OWNERS;
-	for (size_t at = first; at < end && id != QCOW2_PROBLEM_COUNT; at++) {
+	for (size_t at = first; at < end && id != QCOW2_PROBLEM_NONE; at++) {
 		const struct q2_bitmap_claim *claim = claim_at(trust, at);
 
 		/*
 		 * No program writes data or tables where a directory is. If the cluster holds a
 		 * directory, the pointer of the other bitmap is wrong.
 		 */
-		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_COUNT)
+		if (claim->who.bitmap == Q2_CLAIM_DIRECTORY && claim->fault == QCOW2_PROBLEM_NONE)
 			continue;
 		if (take_fault(trust, claim, id, err))
 			return -1;

@@ -69,7 +69,7 @@ static enum qcow2_problem_id judge_whole(const struct qcow2_image *image,
 	if (e->bitmap_table_size !=
 	    qcow2_bitmap_table_entries_needed(geometry, e->granularity_bits))
 		return QCOW2_PROBLEM_BITMAP_TABLE_SIZE;
-	return QCOW2_PROBLEM_COUNT;
+	return QCOW2_PROBLEM_NONE;
 }
 
 /* Returns how many bytes of bits an entry has to hold for this disk. */
@@ -103,7 +103,7 @@ static enum qcow2_problem_id judge_entry(const struct qcow2_geometry *geometry, 
 	if (offset != 0 &&
 	    (offset >= geometry->file_size_bytes || bytes > geometry->file_size_bytes - offset))
 		return QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END;
-	return QCOW2_PROBLEM_COUNT;
+	return QCOW2_PROBLEM_NONE;
 }
 
 static int gather_entry(struct gathering *g, const struct qcow2_bitmap *bitmap, uint64_t index)
@@ -120,7 +120,7 @@ static int gather_entry(struct gathering *g, const struct qcow2_bitmap *bitmap, 
 		return 0;
 	fault = judge_entry(geometry, entry, bytes);
 	offset = qcow2_bitmap_table_entry_decode(entry).offset;
-	if (fault != QCOW2_PROBLEM_COUNT && q2_claims_fault(g->trust, who, fault, g->err))
+	if (fault != QCOW2_PROBLEM_NONE && q2_claims_fault(g->trust, who, fault, g->err))
 		return -1;
 	if (offset == 0 || offset >= geometry->file_size_bytes)
 		return 0;
@@ -340,9 +340,9 @@ static int judge_tails(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 		const struct qcow2_bitmap *bitmap = &walk.bitmap;
 		uint64_t data = q2_claims_bitmap(trust, bitmap->index)->last_data;
 
-		if (data == 0 || q2_trust_whole(trust, bitmap->index) != QCOW2_PROBLEM_COUNT ||
+		if (data == 0 || q2_trust_whole(trust, bitmap->index) != QCOW2_PROBLEM_NONE ||
 		    q2_trust_entry(trust, bitmap->index, bitmap->entry.bitmap_table_size - 1) !=
-			    QCOW2_PROBLEM_COUNT)
+			    QCOW2_PROBLEM_NONE)
 			continue;
 		if (judge_tail(trust, bitmap, data, piece, err)) {
 			more = -1;

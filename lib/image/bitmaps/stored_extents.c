@@ -229,7 +229,7 @@ static int judge_table(const struct bitmap_extents *b, const struct qcow2_bitmap
 }
 
 int qcow2_dirty_extents_open(const struct qcow2_image *image,
-			     const struct qcow2_bitmap_dir_entry *entry, bool lenient,
+			     const struct qcow2_bitmap_dir_entry *entry, unsigned flags,
 			     struct qcow2_dirty_extents **out, struct qcow2_error *err)
 {
 	struct bitmap_extents *b;
@@ -243,7 +243,7 @@ int qcow2_dirty_extents_open(const struct qcow2_image *image,
 	b->common.kind = &bitmap_kind;
 	b->common.size_bytes = q2_tracked_bytes(&image->geometry);
 	b->image = image;
-	b->lenient = lenient;
+	b->lenient = (flags & QCOW2_DIRTY_EXTENTS_LENIENT) != 0;
 	b->granularity_bits = entry->granularity_bits;
 	b->bits = q2_div_ceil_u64(b->common.size_bytes, UINT64_C(1) << b->granularity_bits);
 	b->buffer = q2_alloc_buffer(PIECE_BYTES + 8);

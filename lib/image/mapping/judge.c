@@ -80,6 +80,7 @@ void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_e
 
 	out->host.byte = QCOW2_NO_OFFSET;
 	out->host_bytes = 0;
+	out->problem = QCOW2_PROBLEM_NONE;
 	out->kind = qcow2_l2_classify(e->entry, geometry->extended_l2, geometry->data_file);
 	if (out->kind == QCOW2_L2_COMPRESSED) {
 		judge_compressed(image, e, out);
