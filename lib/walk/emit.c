@@ -149,18 +149,15 @@ void q2_walk_end_list(struct q2_walk_state *w, const struct qcow2_node *node)
 		answer(w, w->visitor->end_list ? w->visitor->end_list(w->opaque, node) : 0);
 }
 
-void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_value_always(struct q2_walk_state *w, struct qcow2_value *value)
 {
-	struct qcow2_value told;
-
 	if (w->probe || q2_walk_over(w) || !w->visitor->field)
 		return;
-	told = *value;
-	told.size = sizeof(told);
-	answer(w, w->visitor->field(w->opaque, &told));
+	value->size = sizeof(*value);
+	answer(w, w->visitor->field(w->opaque, value));
 }
 
-void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_value(struct q2_walk_state *w, struct qcow2_value *value)
 {
 	if (q2_walk_over(w))
 		return;
@@ -175,7 +172,7 @@ void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value)
 	q2_walk_value_always(w, value);
 }
 
-void q2_walk_label(struct q2_walk_state *w, const struct qcow2_value *value)
+void q2_walk_label(struct q2_walk_state *w, struct qcow2_value *value)
 {
 	if (w->probe)
 		q2_walk_value(w, value);

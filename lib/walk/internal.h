@@ -92,15 +92,15 @@ struct qcow2_node q2_walk_node(const char *key, const char *title);
 /* Makes a node that is row `index` of the list that was begun last. */
 struct qcow2_node q2_walk_row(uint64_t index, uint64_t offset_bytes);
 
-/* Tells the visitor a value if a selector wants it. */
-void q2_walk_value(struct q2_walk_state *w, const struct qcow2_value *value);
+/* Tells the visitor a value if a selector wants it. This and the next two set value->size. */
+void q2_walk_value(struct q2_walk_state *w, struct qcow2_value *value);
 /*
  * Tells a value that identifies an element of a list, such as its name, whether or not a selector
  * wants it. Unlike q2_walk_value_always(), a selector may name it.
  */
-void q2_walk_label(struct q2_walk_state *w, const struct qcow2_value *value);
+void q2_walk_label(struct q2_walk_state *w, struct qcow2_value *value);
 /* Tells the value whether or not a selector names it. */
-void q2_walk_value_always(struct q2_walk_state *w, const struct qcow2_value *value);
+void q2_walk_value_always(struct q2_walk_state *w, struct qcow2_value *value);
 
 /* Tell derived values, which have no bytes in the file, if a selector wants them. */
 void q2_walk_number(struct q2_walk_state *w, const char *name, enum qcow2_style style,

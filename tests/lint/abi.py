@@ -2,25 +2,29 @@
 # The binary interface: symbols and their versions, numbers, layouts of public structures. What is
 # recorded in tests/lint/abi.txt and numbers.txt may grow; a change of what is there is an error.
 #
-#     python3 tests/lint/abi.py --update    records what is new, and what is changed on purpose
+#     python3 -B -m tests.lint.abi --update    records what is new, and what is changed on purpose
 """The check `abi`."""
-import glob
-import os
 import platform
 import re
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-
-from tests.lint import dwarf, newer  # noqa: E402
-from tests.runner import report  # noqa: E402
+from tests.lint import dwarf, newer
+from tests.runner import report
 
 LAYOUTS = "tests/lint/abi.txt"
 NUMBERS = "tests/lint/numbers.txt"
 MAP = "lib/libqcow2.map"
-UPDATE = "record it with: python3 tests/lint/abi.py --update"
+UPDATE = "record it with: python3 -B -m tests.lint.abi --update"
 BREAKS = ("programs that are built would break. Undo it, or, before 1.0 and on purpose, read "
           "docs/abi.md and " + UPDATE)
+# Structures that never change, as docs/abi.md says; all others have `size` in front. Those of the
+# format change with it, and then with another soname.
+FIXED = {f"struct qcow2_{name}" for name in """
+    bytes guest host error dirty_extent bitmap_file bitmap_totals field structure name names
+    extension extensions bitmap snapshot limit
+    header extension_header bitmaps_extension crypto_extension feature_name bitmap_dir_entry
+    snapshot_header snapshot_extra luks1 luks1_key_slot luks2 l1_entry l2_entry l2_compressed
+    l2_subclusters refcount_table_entry bitmap_table_entry compressed_extent""".split()}
 LISTS = {"problem": "include/qcow2/def/problems.def", "guard": "include/qcow2/def/guards.def"}
 
 
@@ -198,6 +202,11 @@ def check_layouts(out):
     old, new = parse(report.read(LAYOUTS)), parse(record())
     for heading in sorted(set(old) | set(new)):
         out.case(heading, compare(heading, old.get(heading), new.get(heading)))
+    for heading, members in new.items():
+        if heading.startswith("struct") and members.get("size", (1, ""))[0] != 0:
+            out.case(f"{heading} never changes", "" if heading in FIXED else
+                     "it cannot grow: put `size_t size` in front, or list it in FIXED here and in "
+                     "docs/abi.md")
 
 
 def record():

@@ -48,4 +48,4 @@ def text_is_safe(text):
 
 def listed_problems():
     with open(os.path.join(TOP, "include/qcow2/def/problems.def"), encoding="utf-8") as stream:
-        return set(re.findall(r'^QCOW2_PROBLEM\(\w+, "([^"]+)"', stream.read(), re.M))
+        return set(re.findall(r'^QCOW2_PROBLEM\(\d+, \w+, "([^"]+)"', stream.read(), re.M))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream of guest extents as the files of this folder see it: stream.c drives and joins, l1.c
- * finds the L2 table of a place, l2.c decodes runs of its entries, judge.c says what an entry means,
+ * A stream of guest extents as the files of this folder see it. stream.c drives and joins. l1.c
+ * finds the L2 table of a place. l2.c decodes runs of its entries. judge.c says what one means.
  * look.c shows parts of tables.
  *
  * Units: m->at and m->end are bytes of the guest. In between, everything counts in clusters of the
