@@ -145,7 +145,7 @@ static struct timespec born(const char *path, const struct stat *st)
 	struct statx more;
 
 	if (statx(AT_FDCWD, path, 0, STATX_BTIME, &more) == 0 && more.stx_mask & STATX_BTIME)
-		return (struct timespec){more.stx_btime.tv_sec, more.stx_btime.tv_nsec};
+		return (struct timespec){more.stx_btime.tv_sec, (long)more.stx_btime.tv_nsec};
 #else
 	(void)path;
 #endif

@@ -173,7 +173,7 @@ void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block
 
 	/* A block cut by the end of the file is padded with zeros. */
 	if (left < geometry->cluster_size_bytes)
-		memset(buffer + left, 0, geometry->cluster_size_bytes - left);
+		memset(buffer + left, 0, (size_t)(geometry->cluster_size_bytes - left));
 	for (uint64_t i = 0; i < geometry->refcount_block_entries; i += 64)
 		compare_group(judge, first + i, buffer + i * geometry->refcount_bits / 8);
 }

@@ -135,6 +135,13 @@ def test_luks_key_slots():
     assert problem["offset"] == layout.fields["luks/key_slots/3/key_material_offset"].offset
 
 
+def test_table_beyond_the_disk_that_a_snapshot_shares():
+    """That the active image maps clusters past its size counts, whoever else has the table."""
+    path, _ = image("size 4M\ncluster_bits 12\nwrite 2M 64k\nsnapshot 1 name=one\n"
+                    "set header/size 1M\n")
+    assert ids(report(path)) == {"l2-entry-beyond-size"}
+
+
 def many(count):
     """A recipe of an image with many L2 tables, so that several threads have something to do."""
     return ("cluster_bits 9\nsize 16M\nwrite 0 8M\nsnapshot 1 name=one\nwrite 1M 2M\n"

@@ -294,7 +294,8 @@ static int read_made_up(void *opaque, uint64_t offset, void *buffer, size_t size
 	file->read_bytes += size;
 	memset(buffer, 0, size);
 	if (offset < BYTES)
-		memcpy(buffer, bytes + offset, size < BYTES - offset ? size : BYTES - offset);
+		memcpy(buffer, bytes + offset,
+		       size < BYTES - offset ? size : (size_t)(BYTES - offset));
 	for (size_t i = 0; offset >= BIG_L1_AT && offset < BIG_TABLES && i + 8 <= size; i += 8) {
 		uint64_t index = (offset - BIG_L1_AT + i) / 8;
 
