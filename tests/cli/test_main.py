@@ -87,8 +87,8 @@ def is_help(before, after):
 
 
 def is_version(_, after):
-    with open(os.path.join(TOP, "meson.build"), encoding="utf-8") as stream:
-        version = re.search(r"version: '([\d.]+)'", stream.read())[1]
+    with open(os.path.join(TOP, "include/qcow2/version.h"), encoding="utf-8") as stream:
+        version = ".".join(re.findall(r"#define QCOW2_VERSION_\w+ +(\d+)", stream.read()))
     assert after == f"qcow2 {version}\n"
 
 
