@@ -112,7 +112,7 @@ QCOW2_API void qcow2_plan_close(struct qcow2_plan *plan);
  *   bytes. What comes from an image goes through qcow2_text_escape() before.
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_ARGUMENT  past 2^63 - 1, or past the end of a block device
+ *   QCOW2_ERROR_ARGUMENT  no such phase, past 2^63 - 1, or past the end of a block device
  *   QCOW2_ERROR_LIMIT     over 2^22 writes in one plan, or over 2^30 bytes and nowhere to spill
  *   QCOW2_ERROR_IO        the image, or the temporary file, cannot be read or written
  *   QCOW2_ERROR_MEMORY    the plan may be of no use any more: then every later call fails so, too
@@ -350,7 +350,7 @@ enum qcow2_extension_change {
  *
  * Returns 0, or -1 with *err filled and nothing planned:
  *   QCOW2_ERROR_NOT_FOUND  there is none of that type to replace or remove
- *   QCOW2_ERROR_ARGUMENT   there is one already, or the type is 0
+ *   QCOW2_ERROR_ARGUMENT   there is one already, the type is 0, or there is no such change
  *   QCOW2_ERROR_LIMIT      the first cluster has no room for it
  *   QCOW2_ERROR_BROKEN     the header area is so damaged that it cannot be laid out
  *   the errors of qcow2_plan_write()

@@ -114,6 +114,20 @@ int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *b
 
 /* ---- extensions ---- */
 
+/* Returns NULL if `change` is none of the three. */
+static const char *extension_verb(enum qcow2_extension_change change)
+{
+	switch (change) {
+	case QCOW2_EXTENSION_ADD:
+		return "add";
+	case QCOW2_EXTENSION_REPLACE:
+		return "replace";
+	case QCOW2_EXTENSION_REMOVE:
+		return "remove";
+	}
+	return NULL;
+}
+
 static int change_extension(struct q2_area *area, enum qcow2_extension_change change,
 			    uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
@@ -155,19 +169,18 @@ static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow
 int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
 			 uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
-	static const char *const verbs[] = {
-		[QCOW2_EXTENSION_ADD] = "add",
-		[QCOW2_EXTENSION_REPLACE] = "replace",
-		[QCOW2_EXTENSION_REMOVE] = "remove",
-	};
 	struct q2_area area;
 	char why[QCOW2_WHY_MAX];
-	int failed =
-		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
+	int failed;
 
+	if (!extension_verb(change))
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "%u is no change of an extension", (unsigned)change);
+	failed =
+		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
 	if (!failed && change != QCOW2_EXTENSION_ADD)
 		failed = intend_extension(plan, magic, err);
-	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);
+	snprintf(why, sizeof(why), "%s header extension 0x%08x", extension_verb(change), magic);
 	return finish(&area, plan, why, failed ? -1 : 0, err);
 }
 

@@ -232,6 +232,9 @@ int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t o
 	uint64_t end;
 	int failed;
 
+	if ((unsigned)phase >= Q2_PHASES)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "%u is no phase of a plan", (unsigned)phase);
 	if (q2_add_u64(offset, bytes.size, &end))
 		end = UINT64_MAX;
 	if (check_end(plan, end, err))
