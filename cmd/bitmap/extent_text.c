@@ -6,13 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What stands before the start of an extent. */
+static const char *begin_of(enum bitmap_format format)
+{
+	switch (format) {
+	case BITMAP_JSON:
+		return ",\n  {\"start\": ";
+	case BITMAP_NDJSON:
+		return "{\"start\": ";
+	case BITMAP_LINES:
+		break;
+	}
+	return "";
+}
+
 static void make_head(struct extent_text *text, uint64_t number)
 {
-	static const char *const begin[] = {[BITMAP_LINES] = "",
-					    [BITMAP_JSON] = ",\n  {\"start\": ",
-					    [BITMAP_NDJSON] = "{\"start\": "};
 	struct extent_piece *head = &text->head;
-	const char *from = begin[text->format];
+	const char *from = begin_of(text->format);
 
 	/* The first object of an array has no comma before it, and its start is 0. */
 	if (text->format == BITMAP_JSON && !text->begun)

@@ -15,15 +15,19 @@
 
 static const char *remedy_name(enum qcow2_bitmap_remedy remedy)
 {
-	static const char *const names[] = {
-		[QCOW2_BITMAP_REMEDY_MENDED] = "mended",
-		[QCOW2_BITMAP_REMEDY_DROPPED] = "dropped",
-		[QCOW2_BITMAP_REMEDY_ALL_DIRTY] = "all dirty",
-		[QCOW2_BITMAP_REMEDY_LEFT] = "left as it is",
-		[QCOW2_BITMAP_REMEDY_NEEDED] = "to be decided",
-	};
-
-	return names[remedy];
+	switch (remedy) {
+	case QCOW2_BITMAP_REMEDY_MENDED:
+		return "mended";
+	case QCOW2_BITMAP_REMEDY_DROPPED:
+		return "dropped";
+	case QCOW2_BITMAP_REMEDY_ALL_DIRTY:
+		return "all dirty";
+	case QCOW2_BITMAP_REMEDY_LEFT:
+		return "left as it is";
+	case QCOW2_BITMAP_REMEDY_NEEDED:
+		return "to be decided";
+	}
+	return "unknown";
 }
 
 /* Makes room for one more. What cannot be kept is counted. */

@@ -18,13 +18,17 @@ struct page {
 
 static const char *paint(const struct page *page, enum qcow2_severity severity)
 {
-	static const char *const codes[] = {
-		[QCOW2_WARNING] = "\033[33m",
-		[QCOW2_LEAK] = "\033[35m",
-		[QCOW2_CORRUPTION] = "\033[31m",
-	};
-
-	return page->colour ? codes[severity] : "";
+	if (!page->colour)
+		return "";
+	switch (severity) {
+	case QCOW2_WARNING:
+		return "\033[33m";
+	case QCOW2_LEAK:
+		return "\033[35m";
+	case QCOW2_CORRUPTION:
+		break;
+	}
+	return "\033[31m";
 }
 
 static const char *plain(const struct page *page)

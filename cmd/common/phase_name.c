@@ -4,11 +4,17 @@
 
 const char *phase_name(enum qcow2_phase phase)
 {
-	static const char *const names[] = {
-		[QCOW2_PHASE_WITHDRAW] = "withdraw", [QCOW2_PHASE_NEW] = "new",
-		[QCOW2_PHASE_COUNT] = "count",       [QCOW2_PHASE_POINT] = "point",
-		[QCOW2_PHASE_CLEAN] = "clean",
-	};
-
-	return names[phase];
+	switch (phase) {
+	case QCOW2_PHASE_WITHDRAW:
+		return "withdraw";
+	case QCOW2_PHASE_NEW:
+		return "new";
+	case QCOW2_PHASE_COUNT:
+		return "count";
+	case QCOW2_PHASE_POINT:
+		return "point";
+	case QCOW2_PHASE_CLEAN:
+		return "clean";
+	}
+	return "unknown";
 }

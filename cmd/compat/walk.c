@@ -101,22 +101,31 @@ static bool take(struct walk *walk)
 	return false;
 }
 
+/* What qcow2.py calls a kind of entry. */
+static const char *type_of(enum qcow2_bitmap_entry_kind kind)
+{
+	switch (kind) {
+	case QCOW2_BITMAP_ENTRY_ALL_ZEROES:
+		return "all-zeroes";
+	case QCOW2_BITMAP_ENTRY_ALL_ONES:
+		return "all-ones";
+	case QCOW2_BITMAP_ENTRY_SERIALIZED:
+		return "serialized";
+	case QCOW2_BITMAP_ENTRY_INVALID:
+		break;
+	}
+	return "invalid";
+}
+
 static struct compat_entry entry_of(uint64_t index, uint64_t word, uint64_t cluster_bytes)
 {
-	/* As qcow2.py calls them. */
-	static const char *const types[] = {
-		[QCOW2_BITMAP_ENTRY_ALL_ZEROES] = "all-zeroes",
-		[QCOW2_BITMAP_ENTRY_ALL_ONES] = "all-ones",
-		[QCOW2_BITMAP_ENTRY_SERIALIZED] = "serialized",
-		[QCOW2_BITMAP_ENTRY_INVALID] = "invalid",
-	};
 	const enum qcow2_bitmap_entry_kind kind = qcow2_bitmap_entry_classify(word);
 
 	return (struct compat_entry){
 		.index = index,
 		.offset_bytes = qcow2_bitmap_table_entry_decode(word).offset,
 		.reserved = word & qcow2_bitmap_table_entry_reserved,
-		.type = types[kind],
+		.type = type_of(kind),
 		.size_bytes = kind == QCOW2_BITMAP_ENTRY_SERIALIZED ? cluster_bytes : 0,
 	};
 }

@@ -52,20 +52,29 @@ uint64_t problem_log_total(const struct problem_log *log)
 	return total;
 }
 
+/* What is said before the number that is expected. */
+static const char *expectation_words(enum qcow2_expectation expectation)
+{
+	switch (expectation) {
+	case QCOW2_EXPECT_AT_MOST:
+		return "at most ";
+	case QCOW2_EXPECT_AT_LEAST:
+		return "at least ";
+	case QCOW2_EXPECT_MULTIPLE_OF:
+		return "a multiple of ";
+	case QCOW2_EXPECT_NOTHING:
+	case QCOW2_EXPECT_VALUE:
+		break;
+	}
+	return "";
+}
+
 const char *problem_expected(const struct qcow2_problem *problem, char *buffer, size_t size)
 {
-	static const char *const words[] = {
-		[QCOW2_EXPECT_NOTHING] = "",
-		[QCOW2_EXPECT_VALUE] = "",
-		[QCOW2_EXPECT_AT_MOST] = "at most ",
-		[QCOW2_EXPECT_AT_LEAST] = "at least ",
-		[QCOW2_EXPECT_MULTIPLE_OF] = "a multiple of ",
-	};
-
 	if (problem->expectation == QCOW2_EXPECT_NOTHING)
 		buffer[0] = '\0';
 	else
-		snprintf(buffer, size, "%s%" PRIu64, words[problem->expectation],
+		snprintf(buffer, size, "%s%" PRIu64, expectation_words(problem->expectation),
 			 problem->expected);
 	return buffer;
 }

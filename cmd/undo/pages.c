@@ -34,44 +34,67 @@ const char *undo_state_name(enum qcow2_undo_state state)
 
 const char *undo_now_name(enum undo_now now)
 {
-	static const char *const names[] = {
-		[UNDO_NOW_UNKNOWN] = "unknown",   [UNDO_NOW_EXACT] = "exact",
-		[UNDO_NOW_SAFE] = "safe",         [UNDO_NOW_INSIST] = "exact only",
-		[UNDO_NOW_AFTER] = "after",       [UNDO_NOW_NEVER] = "never",
-		[UNDO_NOW_OTHER] = "other image", [UNDO_NOW_GONE] = "no image",
-		[UNDO_NOW_UNDONE] = "undone",     [UNDO_NOW_BROKEN] = "unreadable",
-	};
-
-	return names[now];
+	switch (now) {
+	case UNDO_NOW_UNKNOWN:
+		return "unknown";
+	case UNDO_NOW_EXACT:
+		return "exact";
+	case UNDO_NOW_SAFE:
+		return "safe";
+	case UNDO_NOW_INSIST:
+		return "exact only";
+	case UNDO_NOW_AFTER:
+		return "after";
+	case UNDO_NOW_NEVER:
+		return "never";
+	case UNDO_NOW_OTHER:
+		return "other image";
+	case UNDO_NOW_GONE:
+		return "no image";
+	case UNDO_NOW_UNDONE:
+		return "undone";
+	case UNDO_NOW_BROKEN:
+		return "unreadable";
+	}
+	return "unknown";
 }
 
 static const char *doubt_name(enum qcow2_undo_doubt doubt)
 {
-	static const char *const names[] = {
-		[QCOW2_UNDO_NO_DOUBT] = "",
-		[QCOW2_UNDO_DOUBT_TIME] = "time",
-		[QCOW2_UNDO_DOUBT_DEVICE] = "device",
-		[QCOW2_UNDO_DOUBT_DATA_FILE] = "data-file",
-		[QCOW2_UNDO_DOUBT_INTERRUPTED] = "interrupted",
-		[QCOW2_UNDO_DOUBT_ELSEWHERE] = "elsewhere",
-	};
-
-	return names[doubt];
+	switch (doubt) {
+	case QCOW2_UNDO_NO_DOUBT:
+		return "";
+	case QCOW2_UNDO_DOUBT_TIME:
+		return "time";
+	case QCOW2_UNDO_DOUBT_DEVICE:
+		return "device";
+	case QCOW2_UNDO_DOUBT_DATA_FILE:
+		return "data-file";
+	case QCOW2_UNDO_DOUBT_INTERRUPTED:
+		return "interrupted";
+	case QCOW2_UNDO_DOUBT_ELSEWHERE:
+		return "elsewhere";
+	}
+	return "unknown";
 }
 
 const char *undo_doubt_text(enum qcow2_undo_doubt doubt)
 {
-	static const char *const texts[] = {
-		[QCOW2_UNDO_NO_DOUBT] = "",
-		[QCOW2_UNDO_DOUBT_TIME] = "the image was modified after the change",
-		[QCOW2_UNDO_DOUBT_DEVICE] =
-			"the image is on a device, which has no modification time",
-		[QCOW2_UNDO_DOUBT_DATA_FILE] = "the guest's data are in another file",
-		[QCOW2_UNDO_DOUBT_INTERRUPTED] = "the change, or an undo of it, was interrupted",
-		[QCOW2_UNDO_DOUBT_ELSEWHERE] = "the image is another file than the one changed",
-	};
-
-	return texts[doubt];
+	switch (doubt) {
+	case QCOW2_UNDO_NO_DOUBT:
+		return "";
+	case QCOW2_UNDO_DOUBT_TIME:
+		return "the image was modified after the change";
+	case QCOW2_UNDO_DOUBT_DEVICE:
+		return "the image is on a device, which has no modification time";
+	case QCOW2_UNDO_DOUBT_DATA_FILE:
+		return "the guest's data are in another file";
+	case QCOW2_UNDO_DOUBT_INTERRUPTED:
+		return "the change, or an undo of it, was interrupted";
+	case QCOW2_UNDO_DOUBT_ELSEWHERE:
+		return "the image is another file than the one changed";
+	}
+	return "unknown";
 }
 
 static struct qcow2_bytes bytes_of(const char *text)

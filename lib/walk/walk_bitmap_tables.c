@@ -16,14 +16,17 @@
 /* The names that qcow2.py gives the kinds of entries. */
 static const char *kind_of(uint64_t entry)
 {
-	static const char *const names[] = {
-		[QCOW2_BITMAP_ENTRY_ALL_ZEROES] = "all-zeroes",
-		[QCOW2_BITMAP_ENTRY_ALL_ONES] = "all-ones",
-		[QCOW2_BITMAP_ENTRY_SERIALIZED] = "serialized",
-		[QCOW2_BITMAP_ENTRY_INVALID] = "invalid",
-	};
-
-	return names[qcow2_bitmap_entry_classify(entry)];
+	switch (qcow2_bitmap_entry_classify(entry)) {
+	case QCOW2_BITMAP_ENTRY_ALL_ZEROES:
+		return "all-zeroes";
+	case QCOW2_BITMAP_ENTRY_ALL_ONES:
+		return "all-ones";
+	case QCOW2_BITMAP_ENTRY_SERIALIZED:
+		return "serialized";
+	case QCOW2_BITMAP_ENTRY_INVALID:
+		break;
+	}
+	return "invalid";
 }
 
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
