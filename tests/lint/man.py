@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The pages build and format without a warning, and say of each command exactly the options that
-# its --help says, both ways. The completion knows the same options.
+# The pages build and format without a warning, fit a terminal, and say of each command exactly the
+# options that its --help says, both ways. The completion knows the same options.
 """The check `man`."""
 import glob
 import os
@@ -10,6 +10,7 @@ from tests.runner import report
 
 QCOW2 = report.path("build/release/cmd/qcow2")
 BUILT = report.path("build/release/man")
+COLUMNS = 80
 
 
 def options_in_help(text):
@@ -65,6 +66,10 @@ def check_pages(out):
                                    "sh", roff], env={"MANROFFSEQ": "", "MANWIDTH": "80",
                                                      "LC_ALL": "C.UTF-8"})
         out.case(f"man {name}", text or "failed" if status or text else "")
+        status, text = report.run(["sh", "-c", 'man -E UTF-8 -l "$1" | col -bx', "sh", roff],
+                                  env={"MANWIDTH": str(COLUMNS), "LC_ALL": "C.UTF-8"})
+        long = [line for line in text.splitlines() if len(line) > COLUMNS]
+        out.case(f"width of {name}", "\n".join(long) if text else "nothing is shown")
 
 
 def compare(out, command, helped, paged):
