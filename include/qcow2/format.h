@@ -158,8 +158,9 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
 /*
  * The structures as C structs, with numbers in host byte order. They are never laid over bytes:
  * decode from bytes, and encode to bytes. Nevertheless, offsetof(struct qcow2_header, size) is also
- * the offset of the field in the file, and sizeof is the size of the fixed part; a static assertion
- * proves it for each struct but qcow2_luks2, which has holes in the file.
+ * the offset of the field in the file; static assertions prove it for each struct but qcow2_luks2,
+ * which has holes in the file. A struct may be longer than its fields: the size in the file is
+ * size_bytes of its table, such as qcow2_crypto_extension_structure.
  */
 #define QCOW2_TYPE_u8                                                   uint8_t
 #define QCOW2_TYPE_u16                                                  uint16_t

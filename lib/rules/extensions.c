@@ -41,18 +41,18 @@ static void complain(const struct seen *seen, const struct qcow2_extension *exte
 		  (unsigned long long)extension->index);
 }
 
-/* The length must be what the type demands. */
+/* The length must be that of the fields; the struct in C may be padded at its end. */
 static void rule_length(const struct seen *seen, const struct qcow2_extension *extension,
-			uint32_t expected)
+			const struct qcow2_structure *structure)
 {
-	if (extension->header.length != expected)
+	if (extension->header.length != structure->size_bytes)
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_LENGTH,
 					     .offset_bytes = LENGTH_AT,
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_VALUE,
-					     .expected = expected});
+					     .expected = structure->size_bytes});
 }
 
 static void rule_text(const struct seen *seen, const struct qcow2_extension *extension)
@@ -119,7 +119,7 @@ static void rule_crypto(const struct seen *seen, const struct qcow2_extension *e
 	struct q2_finding finding = {.offset_bytes = AT(crypto_extension, offset),
 				     .has_found = true};
 
-	rule_length(seen, extension, sizeof(crypto));
+	rule_length(seen, extension, &qcow2_crypto_extension_structure);
 	if (qcow2_image_header(seen->image)->crypt_method != 2)
 		complain(seen, extension, (struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_SURPLUS});
 	if (extension->data.size < sizeof(crypto) || !geometry)
@@ -211,7 +211,7 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	const struct qcow2_header *h = qcow2_image_header(seen->image);
 	struct qcow2_bitmaps_extension bitmaps;
 
-	rule_length(seen, extension, sizeof(bitmaps));
+	rule_length(seen, extension, &qcow2_bitmaps_extension_structure);
 	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
 	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
 		complain(seen, extension,
