@@ -22,9 +22,12 @@ BREAKS = ("programs that are built would break. Undo it, or, before 1.0 and on p
 FIXED = {f"struct qcow2_{name}" for name in """
     bytes guest host error dirty_extent bitmap_file bitmap_totals field structure name names
     extension extensions bitmap snapshot limit
-    header extension_header bitmaps_extension crypto_extension feature_name bitmap_dir_entry
+    header extension_header feature_name bitmap_dir_entry
     snapshot_header snapshot_extra luks1 luks1_key_slot luks2 l1_entry l2_entry l2_compressed
     l2_subclusters refcount_table_entry bitmap_table_entry compressed_extent""".split()}
+# The data of header extensions.
+FIXED |= {f"struct qcow2_{name}" for name in re.findall(
+    r"^QCOW2_FIELDS_BEGIN\((\w+)\)", report.read("include/qcow2/def/extensions.def"), re.M)}
 LISTS = {"problem": "include/qcow2/def/problems.def", "guard": "include/qcow2/def/guards.def"}
 
 
@@ -49,17 +52,22 @@ def check_numbers(out):
         out.case(f"{kind}: numbers and ids are given once",
                  ", ".join(str(x) for x in {*[n for n in numbers if numbers.count(n) > 1],
                                             *[i for i in names if names.count(i) > 1]}))
+        # Numbers without gaps: arrays are as long as the largest one.
+        last = max(n for k, n in recorded if k == kind)
+        fresh = [number for number, _ in now if (kind, number) not in recorded]
         for number, name in now:
             was = recorded.get((kind, number))
             taken = [n for (k, n), i in recorded.items() if k == kind and i == name and n != number]
             why = ""
             if taken:
                 why = f"'{name}' had the number {taken[0]}, which stays its own"
+            elif was is None and number > last + len(fresh):
+                why = f"number {number} leaves a gap: take {last + 1} to {last + len(fresh)}"
             elif was is None:
                 why = f"number {number} is not in {NUMBERS}: {UPDATE}"
             elif was != name:
                 why = f"number {number} was given to '{was}' and is never given again: take " \
-                      f"{max(n for k, n in recorded if k == kind) + 1}"
+                      f"{last + 1}"
             out.case(f"{kind} {number} {name}", why)
 
 
