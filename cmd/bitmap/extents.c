@@ -6,7 +6,7 @@
 #include "bitmap/actions.h"
 #include "bitmap/extent_text.h"
 
-/* Progress is told once in so many extents. */
+/* Progress is reported once in 65,536 extents. */
 #define PROGRESS_MASK 0xffff
 
 static int out_of_memory(const struct bitmap_run *run)

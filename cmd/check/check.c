@@ -15,7 +15,7 @@
 #include <qcow2/number.h>
 #include <qcow2/source.h>
 
-/* So many problems of a kind are kept and shown, unless all are asked for. */
+/* The most problems of a kind that are kept and shown, unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
 #define SHOWN_TO_PROGRAMS 100
 

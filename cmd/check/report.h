@@ -11,7 +11,8 @@ struct check_report {
 	const char *file;
 	const struct qcow2_image *image;
 	struct qcow2_check_result *result;
-	struct qcow2_problem **problems; /* copies, as they were told, so many of each kind */
+	struct qcow2_problem *
+		*problems; /* copies in the order of the check, the first of each kind */
 	size_t count;
 	size_t capacity;
 	bool short_of_memory;

@@ -19,7 +19,7 @@
 
 #define NAMES_MOST 10000
 /*
- * At most so many bytes of the image's name become part of the undo file's, which may have 255
+ * The most bytes of the image's name that become part of the undo file's name, which may have 255
  * bytes.
  */
 #define BASE_MOST 180

@@ -19,7 +19,7 @@ const char *human_time(uint64_t seconds, char *buffer);
 /* "1:02:03.004" for nanoseconds. Returns buffer. */
 const char *human_duration(uint64_t nanoseconds, char *buffer);
 
-/* The start of a text, at most so many bytes of it, not ending in the middle of a character. */
+/* Returns the start of a text: at most `most` bytes, and no part of a character at the end. */
 struct qcow2_bytes human_cut(struct qcow2_bytes text, size_t most);
 
 #endif

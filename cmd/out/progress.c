@@ -8,7 +8,7 @@
 
 #include "out/human.h"
 
-/* The clock is asked once in so many steps. */
+/* Steps after which the clock is read again: reading it at each step would cost time. */
 #define STEPS_BETWEEN 4096
 
 static void set_next(struct progress *progress)

@@ -26,7 +26,7 @@ void progress_step(struct progress *progress, uint64_t bytes_out);
 /* The line is wanted whatever standard error is: the user said so. */
 void progress_force(struct progress *progress);
 
-/* So much of a whole is done. */
+/* Shows how much of a whole is done. */
 void progress_share(struct progress *progress, uint64_t done_bytes, uint64_t total_bytes);
 
 /* Wipes the line, so that messages do not mix with it. */

@@ -65,7 +65,7 @@ static inline void spool_write(struct spool *spool, const void *data, size_t siz
 	}
 }
 
-/* The same byte so many times, at most SPOOL_PIECE. */
+/* Adds a byte `count` times, at most SPOOL_PIECE. */
 static inline void spool_fill(struct spool *spool, char byte, size_t count)
 {
 	char *room = spool_reserve(spool, count);

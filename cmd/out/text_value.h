@@ -7,7 +7,7 @@
 
 #include <qcow2/walk.h>
 
-/* So many bytes of the image fit in a line as digits; more of them become rows. */
+/* The most bytes of the image that are shown as digits in one line; more become rows. */
 #define TEXT_HEX_IN_LINE 32
 /* Enough for any value, terminated: escaping makes six characters of a byte at most. */
 #define TEXT_VALUE_MAX (1024 * 6 + 256)

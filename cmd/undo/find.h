@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finds undo files in folders. A folder may be anybody's: nothing but regular files is opened, and
- * only so many of them.
+ * Finds undo files in folders. A folder may be anybody's: only regular files are opened, and only
+ * a limited number of them.
  */
 #ifndef CMD_UNDO_FIND_H
 #define CMD_UNDO_FIND_H

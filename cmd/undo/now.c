@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many undo files of an image are open at once; older ones wait until those are gone. */
+/* The most undo files of an image that are open at once; older ones wait until these are gone. */
 #define OPEN_MOST 256
 
 /* The undo files of one image. */

@@ -12,7 +12,7 @@
 
 /* The most bytes of a text in a line. */
 #define TEXT_SHOWN 200
-/* Of 80 columns, so many are left for the change. */
+/* Columns of 80 that the others of a row leave for the change. */
 #define CHANGE_COLUMNS 30
 /* The beginning of the library's text if an image has another content. */
 #define SINCE "the image was written to since: "

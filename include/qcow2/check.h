@@ -37,8 +37,8 @@ struct qcow2_check_options {
 	/*
 	 * The most threads that work at once, 1 to QCOW2_CHECK_THREADS_MAX; more count as that many.
 	 * 0: one for each processor that the process may use, as its affinity mask and the CPU
-	 * quota of its control group (cgroup v2) say. Fewer are used if the memory limit does not
-	 * bear so many, and one if clusters are larger than 2 MiB.
+	 * quota of its control group (cgroup v2) say. Fewer are used if the memory limit is too
+	 * low for their buffers, and one if clusters are larger than 2 MiB.
 	 */
 	unsigned threads;
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CHECK_MEMORY_BYTES */

@@ -65,7 +65,7 @@ struct qcow2_claim {
 	 */
 	uint64_t offset_bytes;
 	uint64_t length_bytes;
-	/* So many references are told at once, at least 1: see qcow2_claims_walk(). */
+	/* The number of references that are told at once, at least 1: see qcow2_claims_walk(). */
 	uint64_t weight;
 	enum qcow2_claim_use use;
 	enum qcow2_claim_part part;

@@ -27,7 +27,7 @@ struct qcow2_geometry {
 	uint64_t file_size_bytes;
 	/* In one L2 table: a power of two. Each maps a cluster of the guest ("Cluster mapping"). */
 	uint64_t l2_entries;
-	/* So many L1 entries map the virtual disk; the L1 table may have more, or fewer. */
+	/* L1 entries that map the virtual disk; the L1 table may have more, or fewer. */
 	uint64_t l1_entries_needed;
 	/* In one refcount block: a power of two ("Host cluster management"). */
 	uint64_t refcount_block_entries;

@@ -45,7 +45,7 @@ struct qcow2_guard {
 /* Room for texts in struct qcow2_refusal, in bytes with the NUL. These never change. */
 #define QCOW2_REFUSAL_WHERE 64
 #define QCOW2_REFUSAL_TEXT  256
-/* So many refusals of a plan are kept at most by this version; the others are counted. */
+/* The most refusals of a plan that this version keeps; the others are counted. */
 #define QCOW2_REFUSALS_MOST 16
 
 /* A guard that refuses a plan. The library owns it, as a part of struct qcow2_plan_verdict. */

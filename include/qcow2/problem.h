@@ -70,7 +70,7 @@ enum qcow2_expectation {
 #define QCOW2_PROBLEM_WHERE_MAX 256
 #define QCOW2_OWNER_WHERE_MAX   96
 #define QCOW2_OWNER_NAME_MAX    96
-/* So many owners of a cluster are named at most by this version; the others are counted. */
+/* The most owners of a cluster that this version names; the others are counted. */
 #define QCOW2_PROBLEM_OWNERS_MAX 4
 
 /* What a user of a host cluster belongs to, besides the image. */

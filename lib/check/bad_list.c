@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* So many of a kind are kept at once; if more are to be told, the search begins again there. */
+/* The most clusters of a kind that are kept; to tell more, the search starts again after them. */
 #define KEPT_MOST (UINT64_C(1) << 16)
 
 enum qcow2_problem_id q2_bad_id(enum q2_bad kind)

@@ -46,7 +46,7 @@ struct q2_bad_cluster {
 /* One kind of bad clusters. Those from bound on are only counted if the list is full. */
 struct q2_bad_list {
 	struct q2_memory *memory;
-	uint64_t most; /* so many are kept */
+	uint64_t most; /* that are kept */
 	struct q2_bad_cluster *items;
 	size_t count, capacity;
 	uint64_t total;

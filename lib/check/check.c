@@ -26,7 +26,7 @@ static void count_problems(struct q2_check *check, enum qcow2_problem_id id, uin
 	}
 }
 
-/* So many problems of a kind are told. */
+/* Returns how many problems of a kind are told. */
 static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id)
 {
 	const struct qcow2_check_options *options = check->options;

@@ -11,7 +11,7 @@
 _Static_assert(QCOW2_CHECK_THREADS_MAX == Q2_CREW_MAX, "one limit of threads");
 
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
-/* Metadata may claim so much beyond what the file stores. */
+/* The most bytes that metadata may claim beyond what the file stores. */
 #define CLAIMS_SLACK_BYTES (UINT64_C(4) << 30)
 
 static uint64_t buffer_bytes(const struct q2_check *check)

@@ -31,11 +31,11 @@ struct q2_check {
 	struct q2_worker *workers;        /* one for each thread */
 	struct q2_refcount_block *blocks; /* in the order of the refcount table */
 	size_t block_count, block_capacity;
-	uint64_t bad_left[Q2_BAD_KINDS]; /* so many of a kind may still be told */
+	uint64_t bad_left[Q2_BAD_KINDS]; /* how many of a kind may still be told */
 	uint64_t bad_from;               /* bad clusters before this one have been told */
 	/*
-	 * Metadata may claim so many bytes more before further claims are ignored: a hostile image
-	 * may claim any number of clusters with each of its bytes.
+	 * The bytes that metadata may still claim before further claims are ignored: a hostile
+	 * image may claim any number of clusters with each of its bytes.
 	 */
 	uint64_t claims_left;
 	_Atomic uint64_t done_bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Tells which clusters are wrong, with their owners, in the order of the clusters. An image may be
- * all faults: only so many are kept at once, and the search goes on where they end.
+ * all faults: a limited number is kept at once, and the search goes on where they end.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -14,8 +14,8 @@ struct visit {
 	struct q2_metadata *metadata;
 	const struct q2_listener *listener;
 	struct qcow2_table *table;
-	/* Of tables that share their places, only so much is followed: 65,535 bitmaps may claim one
-	 * table of 32 GiB each. */
+	/* The bytes of tables that are still followed: 65,535 bitmaps may each claim a table of
+	 * 32 GiB at the same place. */
 	uint64_t table_bytes_left;
 };
 

@@ -12,7 +12,7 @@
 #include "claims/l2.h"
 #include "claims/listener.h"
 
-/* So much of a table is read at once. */
+/* Bytes of a table that are read at once. */
 #define Q2_PIECE_BYTES ((size_t)1 << 18)
 
 /* An L1 table that is to be followed. */

@@ -19,7 +19,7 @@ struct survey {
 	uint64_t cluster_size_bytes;
 	struct qcow2_table *l1;
 	struct q2_name_set seen; /* L1 tables, by offset */
-	uint64_t left_entries;   /* so many may still be read: L1 tables may overlap */
+	uint64_t left_entries;   /* that may still be read: L1 tables may overlap */
 	struct qcow2_error *err;
 };
 

@@ -40,7 +40,7 @@ struct freeing {
 	const struct q2_places *changed;
 	struct q2_places *freed;
 	struct counting before, after;
-	uint64_t bytes_left; /* so many bytes may still be compared */
+	uint64_t bytes_left; /* that may still be compared */
 	size_t next;         /* of the changed places, the first that may matter */
 	struct qcow2_error *err;
 };

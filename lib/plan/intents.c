@@ -50,7 +50,7 @@ bool q2_is_intended(const struct q2_intents *intents, enum qcow2_intent intent,
 
 uint64_t q2_hash_bitmap(const struct q2_hash_key *key, struct qcow2_bytes name)
 {
-	/* Snapshots and extensions have other kinds: see inventory.c. */
+	/* Snapshots and extensions have other kinds: see guards/inventory.c. */
 	const struct q2_hash_key own = {key->low ^ Q2_HASH_KIND_BITMAP, key->high};
 
 	return q2_hash(&own, name);

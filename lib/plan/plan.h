@@ -20,7 +20,7 @@
 #include "source/write.h"
 
 #define Q2_PHASES (QCOW2_PHASE_CLEAN + 1)
-/* So many writes a plan may have. An undo file may have four times as many records. */
+/* The most writes of a plan. An undo file may have four times as many records. */
 #define Q2_WRITES_MOST ((size_t)1 << 22)
 
 /* One write; its bytes and its reason are in the plan's store. */
@@ -55,7 +55,7 @@ struct qcow2_plan {
 	struct q2_planned_phase phases[Q2_PHASES];
 	struct q2_segments planned; /* the file as it will be */
 	struct q2_segments replay;  /* the file before the write that was asked for last */
-	size_t replayed;            /* so many writes are in `replay` */
+	size_t replayed;            /* writes that are in `replay` */
 	struct q2_store store;
 	uint64_t old_size_bytes, size_bytes;
 	uint64_t end_bytes; /* of the write that goes farthest */

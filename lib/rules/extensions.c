@@ -18,8 +18,8 @@
 #define AT(type, field)  (DATA_AT + offsetof(struct qcow2_##type, field))
 #define HEADER_AT(field) offsetof(struct qcow2_header, field)
 /*
- * Duplicates of unknown types are looked for among so many different ones, no more: an extension
- * takes 8 bytes, so that a cluster of 2 MiB may have 262,144 types.
+ * The most unknown types among which duplicates are found: an extension takes 8 bytes, so that a
+ * cluster of 2 MiB may have 262,144 types.
  */
 #define UNKNOWN_TYPES_MAX 256
 

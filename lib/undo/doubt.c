@@ -22,7 +22,7 @@
 #define AUTOCLEAR_AT  offsetof(struct qcow2_header, autoclear_features)
 #define COMPARE_BYTES 4096
 #define BITMAPS_MOST  ((size_t)1 << 20)
-/* At most so many entries of bitmap tables are looked at, of all bitmaps together. */
+/* The most entries of bitmap tables that are looked at, of all bitmaps together. */
 #define ENTRIES_MOST (UINT64_C(1) << 26)
 
 /*

@@ -51,7 +51,7 @@
 #define Q2_UNDO_TEXTS_AT       1536
 #define Q2_UNDO_PIECE_BYTES    32
 #define Q2_UNDO_POSSIBLE_BYTES 24
-/* So many bytes at the beginning of an image tell it from others, if there are no digests. */
+/* Bytes at the start of an image that identify it if there are no digests. */
 #define Q2_UNDO_FIRST_BYTES ((size_t)65536)
 
 /* Flags of the head. */

@@ -6,9 +6,9 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-/* Duplicates are looked for among so many names: more than QEMU's limit of 65,535 bitmaps. */
+/* The most names among which duplicates are found: above QEMU's limit of 65,535 bitmaps. */
 #define NAMES_MAX 1000000
-/* Tables that bitmaps share are looked for among so many bitmaps. */
+/* The most bitmaps among which shared tables are found. */
 #define TABLES_MAX 100000
 
 static void walk_name(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap)

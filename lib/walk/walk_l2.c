@@ -16,7 +16,7 @@
 #include "base/hash.h"
 #include "walk/internal.h"
 
-/* So many L2 tables are remembered as shown, which takes 16 MiB. Later ones are shown again. */
+/* The most L2 tables that are remembered as shown, in 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
 
 /* An L2 entry and where it is; subclusters is the second half of an extended one, else 0. */

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-/* Duplicates are looked for among so many IDs: more than QEMU's limit of 65,536 snapshots. */
+/* The most IDs among which duplicates are found: above QEMU's limit of 65,536 snapshots. */
 #define NAMES_MAX   1000000
 #define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
 

@@ -131,7 +131,7 @@ static void one_run(void **state)
 	}
 }
 
-/* Changes at each bit up to the very end of a disk, which has so many whole words. */
+/* Changes at each bit up to the end of disks of different numbers of whole words. */
 static void every_bit_changes(void **state)
 {
 	static const unsigned words[] = {1, 2, 15, 16, 17, 31, 32, 48, 63, 64, 128, 640};

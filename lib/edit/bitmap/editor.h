@@ -55,7 +55,7 @@ struct qcow2_bitmap_editor {
 	bool failed;  /* a change failed halfway: nothing can be planned any more */
 	bool careful; /* refcounts are too low: a cluster that they call free may be in use */
 	uint64_t held_bytes;     /* of tables and data in memory */
-	uint64_t unread_entries; /* of tables that are given up: so many more may be read */
+	uint64_t unread_entries; /* of tables that are given up: how many may still be read */
 	bool has_extension;
 	uint64_t directory_offset, directory_size; /* as the extension has them */
 	struct q2_vector given_up;                 /* clusters that are no longer referred to */

@@ -8,7 +8,7 @@
 
 #include "edit/bitmap/editor.h"
 
-/* Data are stored in runs of so many bytes, if there is such a run. */
+/* The size of the runs in which data are stored, if there is free space of that size. */
 #define Q2_BITMAP_RUN_BYTES ((size_t)1 << 20)
 
 /*

@@ -18,7 +18,7 @@ struct q2_bitmap_repair_run {
 	uint64_t needed;         /* decisions that are missing */
 	uint64_t needed_dropped; /* those of them that assume_dirty cannot make */
 	bool stopped;            /* the callback of the caller wants no more */
-	uint64_t unread_bytes; /* of bitmaps that are converted: so many bytes may still be read */
+	uint64_t unread_bytes;   /* of bitmaps that are converted: how many may still be read */
 	/* Of the bitmap that is looked at: */
 	const struct qcow2_bitmap *bitmap;
 	bool kinds[Q2_PROBLEM_NUMBERS];

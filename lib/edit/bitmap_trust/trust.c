@@ -30,7 +30,7 @@ struct gathering {
 	struct qcow2_table *table;
 	struct q2_hash_key key;
 	struct q2_name_set names, tables;
-	uint64_t entries_left; /* so many entries may still be read, since tables may overlap */
+	uint64_t entries_left; /* that may still be read: tables may overlap */
 	struct qcow2_error *err;
 };
 
@@ -140,7 +140,7 @@ static uint64_t skip_hole(const struct gathering *g, uint64_t table, uint64_t in
 	return index + (qcow2_source_hole_end(qcow2_image_source(g->trust->image), at) - at) / 8;
 }
 
-/* Whether a bitmap of some granularity has a table of so many entries. */
+/* Whether the table of a bitmap, of any granularity, can have this number of entries. */
 static bool is_possible(const struct qcow2_geometry *geometry, uint64_t entries)
 {
 	for (unsigned bits = QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MIN;

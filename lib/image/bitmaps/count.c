@@ -73,7 +73,7 @@ static void note_tail(struct counting *c, uint64_t host)
 static void count_bytes(struct counting *c, uint64_t byte, uint64_t host, size_t size)
 {
 	uint64_t bits = c->totals->bits;
-	uint64_t whole = bits / 8; /* the bitmap has all 8 bits of so many bytes */
+	uint64_t whole = bits / 8; /* bytes of which the bitmap has all 8 bits */
 	size_t inside = size;
 
 	if (byte + size > whole)

@@ -158,7 +158,7 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 	else if (same->table != table || same->entry != run->entry ||
 		 same->subclusters != run->subclusters)
 		same->table = 0;
-	/* Of a cluster that is passed in parts, the parts differ. */
+	/* The cluster is not passed as a whole: its subclusters differ. */
 	if (count == 0)
 		same->table = 0;
 	else if (same->table == table && first + count >= entries)

@@ -14,7 +14,7 @@
 
 #include <qcow2/mapping.h>
 
-/* So many L2 tables are remembered that are of one kind throughout; a power of two. */
+/* How many L2 tables of one kind throughout are remembered; a power of two. */
 #define Q2_MAPPING_UNIFORM 1024
 
 /* An L2 table all of whose entries are the same, and are unallocated or zero without a place. */
@@ -97,10 +97,10 @@ static inline void q2_mapping_run_to(const struct qcow2_mapping *m, uint64_t clu
 	run->length_bytes = (cluster > last ? m->end : cluster << bits) - m->at;
 }
 
-/* What a table has from a place on. */
+/* What a table holds at a place: bytes, or a hole. */
 struct q2_mapping_glance {
 	struct qcow2_bytes bytes; /* of the table, whole entries, as many as can be seen at once */
-	uint64_t hole_bytes;      /* or so many bytes of zeros that are not stored */
+	uint64_t hole_bytes;      /* or the length of a hole of the file, which reads as zeros */
 };
 
 /*
