@@ -169,13 +169,35 @@ static void nothing(void **state)
 	qcow2_plan_verdict_free(verdict);
 }
 
+/* The list of guards is whole, and each is found by its number and by its id. */
+static void list_of_guards(void **state)
+{
+	static const char *const ids[] = {
+#define QCOW2_GUARD(number, ID, id, section, what, says, unless, refusal, way_out) id,
+#include <qcow2/def/guards.def>
+#undef QCOW2_GUARD
+	};
+	const struct qcow2_guard *guard = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		guard = qcow2_guard_next(guard);
+		assert_non_null(guard);
+		assert_string_equal(guard->id, ids[i]);
+		assert_ptr_equal(qcow2_guard_find(ids[i]), guard);
+		assert_ptr_equal(qcow2_guard_get(guard->number), guard);
+	}
+	assert_null(qcow2_guard_next(guard));
+	assert_null(qcow2_guard_find("Dirty"));
+	assert_null(qcow2_guard_get(QCOW2_GUARD_NONE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(extensions),
-		cmocka_unit_test(any_name),
-		cmocka_unit_test(dirty),
-		cmocka_unit_test(nothing),
+		cmocka_unit_test(extensions),     cmocka_unit_test(any_name),
+		cmocka_unit_test(dirty),          cmocka_unit_test(nothing),
+		cmocka_unit_test(list_of_guards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
