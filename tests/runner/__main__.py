@@ -15,7 +15,7 @@ LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
 CHECKS = {
     "lint": (LINT, "layout, shell scripts, SPDX lines, sizes", house.check, ()),
     "arrows": (LINT, "who includes and calls whom", arrows.check, ("release",)),
-    "documents": (LINT, "generated parts, width of Markdown", documents.check, ()),
+    "documents": (LINT, "generated parts, links, names of files, width", documents.check, ()),
     "headers": (LINT, "public headers compile alone, as C17 and C++17", headers.check, ()),
     "prose": (LINT, "how much of the public headers is prose", prose.check, ()),
     "abi": (LINT, "symbols, numbers and layouts that programs rely on", abi.check, ("release",)),
