@@ -3,6 +3,7 @@
 #include "info/pages.h"
 
 #include <qcow2/limits.h>
+#include <qcow2/luks.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,9 @@
 
 #include "info/names.h"
 
-#define LUKS1_BYTES  (SLOTS_AT + SLOTS * SLOT_BYTES)
-#define SLOTS        8
-#define SLOTS_AT     sizeof(struct qcow2_luks1)
-#define SLOT_BYTES   sizeof(struct qcow2_luks1_key_slot)
-#define SLOT_ACTIVE  0x00ac71f3
-#define SECTOR_BYTES 512
+#define LUKS1_BYTES (SLOTS_AT + QCOW2_LUKS1_SLOTS * SLOT_BYTES)
+#define SLOTS_AT    sizeof(struct qcow2_luks1)
+#define SLOT_BYTES  sizeof(struct qcow2_luks1_key_slot)
 
 static void key_text(struct json *json, const char *key, const char *text)
 {
@@ -162,12 +160,13 @@ static void show_slot(struct json *json, const uint8_t *raw)
 
 	qcow2_luks1_key_slot_decode(&slot, raw, SLOT_BYTES);
 	json_begin_object(json);
-	key_bool(json, "active", slot.active == SLOT_ACTIVE);
-	if (slot.active == SLOT_ACTIVE) {
+	key_bool(json, "active", slot.active == QCOW2_LUKS1_SLOT_ACTIVE);
+	if (slot.active == QCOW2_LUKS1_SLOT_ACTIVE) {
 		key_number(json, "iters", slot.iterations);
 		key_number(json, "stripes", slot.stripes);
 	}
-	key_number(json, "key-offset", (uint64_t)slot.key_material_offset * SECTOR_BYTES);
+	key_number(json, "key-offset",
+		   (uint64_t)slot.key_material_offset * QCOW2_LUKS_SECTOR_BYTES);
 	json_end_object(json);
 }
 
@@ -189,11 +188,11 @@ static void show_luks(struct json *json, struct info *info)
 	show_cipher(json, &luks);
 	key_bytes(json, "hash-alg", up_to_nul(luks.hash_spec, sizeof(luks.hash_spec)));
 	key_bytes(json, "uuid", up_to_nul(luks.uuid, sizeof(luks.uuid)));
-	key_number(json, "payload-offset", (uint64_t)luks.payload_offset * SECTOR_BYTES);
+	key_number(json, "payload-offset", (uint64_t)luks.payload_offset * QCOW2_LUKS_SECTOR_BYTES);
 	key_number(json, "master-key-iters", luks.mk_digest_iter);
 	json_key(json, "slots");
 	json_begin_array(json);
-	for (size_t i = 0; i < SLOTS; i++)
+	for (size_t i = 0; i < QCOW2_LUKS1_SLOTS; i++)
 		show_slot(json, raw + SLOTS_AT + i * SLOT_BYTES);
 	json_end_array(json);
 }

@@ -11,6 +11,16 @@ QCOW2_BEGIN_DECLS
 struct qcow2_image;
 
 /*
+ * What the LUKS on-disk format fixes for version 1: the number of key slots, which follow struct
+ * qcow2_luks1; the two values of `active` in struct qcow2_luks1_key_slot; and the unit of
+ * payload_offset and key_material_offset.
+ */
+#define QCOW2_LUKS1_SLOTS         8
+#define QCOW2_LUKS1_SLOT_ACTIVE   0x00ac71f3U
+#define QCOW2_LUKS1_SLOT_INACTIVE 0x0000deadU
+#define QCOW2_LUKS_SECTOR_BYTES   512
+
+/*
  * Reads the start of the LUKS header that the extension QCOW2_EXTENSION_CRYPTO names. Nothing is
  * decrypted, and no key is asked for: qcow2_luks1_decode() and qcow2_luks2_decode() (format.h) show
  * what the header says of itself. Whether the bytes are a LUKS header at all is for the caller to

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The names of values and bits, each with a line of documentation. Constant tables only. */
 #include <qcow2/format.h>
+#include <qcow2/luks.h>
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 #define VALUES(id, list)                                                                           \
@@ -74,8 +75,8 @@ static const struct qcow2_name bitmap_types[] = {
 const struct qcow2_names qcow2_bitmap_types = VALUES("bitmap_type", bitmap_types);
 
 static const struct qcow2_name luks_slot_states[] = {
-	{0x0000dead, "inactive", "The key slot is free."},
-	{0x00ac71f3, "active", "The key slot holds a key."},
+	{QCOW2_LUKS1_SLOT_INACTIVE, "inactive", "The key slot is free."},
+	{QCOW2_LUKS1_SLOT_ACTIVE, "active", "The key slot holds a key."},
 };
 const struct qcow2_names qcow2_luks_slot_states = VALUES("luks_slot", luks_slot_states);
 

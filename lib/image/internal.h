@@ -39,7 +39,9 @@ struct q2_window {
 };
 
 #define Q2_WINDOW_BYTES (128 * 1024)
-/* Holds the longest entry in one piece: a snapshot of 40 + 4096 + 2 * 65535 bytes. */
+/* The most bytes of the extra data of a snapshot or bitmap that are shown. */
+#define Q2_EXTRA_SHOWN 4096
+/* Holds the longest entry in one piece: a snapshot of 40 + Q2_EXTRA_SHOWN + 2 * 65535 bytes. */
 #define Q2_WINDOW_ENTRY_BYTES (136 * 1024)
 
 /* False if memory is short. */

@@ -7,7 +7,6 @@
 #include "image/internal.h"
 
 #define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
-#define EXTRA_SHOWN 4096
 
 struct qcow2_snapshots {
 	struct q2_window window;
@@ -19,7 +18,7 @@ struct qcow2_snapshots {
 	 * Copies of parts of the current entry, since the window may slide on while the views live.
 	 */
 	uint8_t fixed[FIXED_BYTES];
-	uint8_t extra_data[EXTRA_SHOWN];
+	uint8_t extra_data[Q2_EXTRA_SHOWN];
 };
 
 int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots **out,
@@ -56,7 +55,7 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 		      struct qcow2_error *err)
 {
 	const struct qcow2_snapshot_header *h = &out->header;
-	size_t extra = h->extra_data_size < EXTRA_SHOWN ? h->extra_data_size : EXTRA_SHOWN;
+	size_t extra = h->extra_data_size < Q2_EXTRA_SHOWN ? h->extra_data_size : Q2_EXTRA_SHOWN;
 	size_t names = (size_t)h->id_str_size + h->name_size;
 	struct qcow2_bytes view;
 
@@ -66,7 +65,7 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 		extra = view.size - FIXED_BYTES;
 	/* A field counts only if the extra data holds it whole. */
 	qcow2_snapshot_extra_decode(&out->extra, view.data + FIXED_BYTES, extra & ~(size_t)7);
-	if (h->extra_data_size <= EXTRA_SHOWN) {
+	if (h->extra_data_size <= Q2_EXTRA_SHOWN) {
 		if (q2_window_view(&snapshots->window, out->offset_bytes,
 				   FIXED_BYTES + extra + names, &view, err))
 			return -1;

@@ -10,15 +10,13 @@
 
 #include "base/checked.h"
 
-#define SLOTS      8
+#include <qcow2/luks.h>
+
 #define SLOTS_AT   sizeof(struct qcow2_luks1)
 #define SLOT_BYTES sizeof(struct qcow2_luks1_key_slot)
 /* Where a field of the header, or of a key slot, is. */
 #define AT(field)      offsetof(struct qcow2_luks1, field)
 #define SLOT_AT(field) offsetof(struct qcow2_luks1_key_slot, field)
-#define SLOT_ACTIVE    0x00ac71f3
-#define SLOT_INACTIVE  0x0000dead
-#define SECTOR_BYTES   512
 /* What QEMU holds headers to. */
 #define STRIPES        4000
 #define HEADER_SECTORS 8
@@ -33,7 +31,7 @@ struct context {
 	uint64_t offset_bytes;
 	uint64_t area_sectors; /* that the encryption header pointer names */
 	struct qcow2_luks1 luks;
-	struct qcow2_luks1_key_slot slots[SLOTS];
+	struct qcow2_luks1_key_slot slots[QCOW2_LUKS1_SLOTS];
 };
 
 /* finding.offset_bytes counts from the start of the LUKS header. */
@@ -105,7 +103,8 @@ static void rule_master_key(const struct context *c)
 /* Sectors of a slot's key material: each stripe is as long as the key. */
 static uint64_t material_sectors(const struct context *c, const struct qcow2_luks1_key_slot *slot)
 {
-	return q2_div_ceil_u64((uint64_t)c->luks.key_bytes * slot->stripes, SECTOR_BYTES);
+	return q2_div_ceil_u64((uint64_t)c->luks.key_bytes * slot->stripes,
+			       QCOW2_LUKS_SECTOR_BYTES);
 }
 
 static uint64_t slot_at(unsigned i)
@@ -149,9 +148,9 @@ static void rule_slot(const struct context *c, unsigned i)
 				     .found = slot->active};
 
 	field[strlen(field) - 1] = (char)('0' + i);
-	if (slot->active != SLOT_ACTIVE && slot->active != SLOT_INACTIVE) {
+	if (slot->active != QCOW2_LUKS1_SLOT_ACTIVE && slot->active != QCOW2_LUKS1_SLOT_INACTIVE) {
 		finding.expectation = QCOW2_EXPECT_VALUE;
-		finding.expected = SLOT_INACTIVE;
+		finding.expected = QCOW2_LUKS1_SLOT_INACTIVE;
 		complain(c, finding, field);
 		return;
 	}
@@ -161,7 +160,8 @@ static void rule_slot(const struct context *c, unsigned i)
 		return;
 	finding.offset_bytes = slot_at(i) + SLOT_AT(iterations);
 	finding.found = slot->iterations;
-	if (slot->active == SLOT_ACTIVE && !rule_range(c, finding, 1, UINT32_MAX, field))
+	if (slot->active == QCOW2_LUKS1_SLOT_ACTIVE &&
+	    !rule_range(c, finding, 1, UINT32_MAX, field))
 		return;
 	rule_material(c, i, finding, field);
 }
@@ -170,9 +170,9 @@ static void rule_slots(const struct context *c)
 {
 	bool any = false;
 
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < QCOW2_LUKS1_SLOTS; i++) {
 		rule_slot(c, i);
-		any |= c->slots[i].active == SLOT_ACTIVE;
+		any |= c->slots[i].active == QCOW2_LUKS1_SLOT_ACTIVE;
 	}
 	if (!any)
 		complain(c,
@@ -189,12 +189,12 @@ static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,
 	struct qcow2_extension extension;
 
 	qcow2_luks1_decode(&c.luks, raw, SLOTS_AT);
-	for (unsigned i = 0; i < SLOTS; i++)
+	for (unsigned i = 0; i < QCOW2_LUKS1_SLOTS; i++)
 		qcow2_luks1_key_slot_decode(&c.slots[i], raw + SLOTS_AT + (size_t)i * SLOT_BYTES,
 					    SLOT_BYTES);
 	if (qcow2_image_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension))
 		qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
-	c.area_sectors = crypto.length / SECTOR_BYTES;
+	c.area_sectors = crypto.length / QCOW2_LUKS_SECTOR_BYTES;
 	rule_names(&c);
 	rule_master_key(&c);
 	rule_slots(&c);
@@ -225,6 +225,6 @@ void q2_rules_luks(const struct qcow2_image *image, const uint8_t *raw, size_t s
 					       .expectation = QCOW2_EXPECT_VALUE,
 					       .expected = 1},
 			  "luks/version");
-	else if (size_bytes >= SLOTS_AT + SLOTS * SLOT_BYTES)
+	else if (size_bytes >= SLOTS_AT + QCOW2_LUKS1_SLOTS * SLOT_BYTES)
 		rule_version_1(image, raw, offset_bytes, reporter);
 }

@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "walk/internal.h"
 
-#define SLOTS        8
+#include <qcow2/luks.h>
+
 #define SLOTS_AT     sizeof(struct qcow2_luks1)
 #define SLOT_BYTES   sizeof(struct qcow2_luks1_key_slot)
 #define LUKS2_BINARY 4096
@@ -19,7 +20,7 @@ static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 	if (!q2_walk_enter_key(w, "key_slots"))
 		return;
 	q2_walk_begin_list(w, &list);
-	for (uint64_t i = 0; i < SLOTS && !q2_walk_over(w); i++) {
+	for (uint64_t i = 0; i < QCOW2_LUKS1_SLOTS && !q2_walk_over(w); i++) {
 		uint64_t at = SLOTS_AT + i * SLOT_BYTES;
 		struct q2_placed slot = {{luks->bytes.data + at, SLOT_BYTES},
 					 luks->offset_bytes + at};

@@ -8,7 +8,6 @@
 #include "image/internal.h"
 
 #define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
-#define EXTRA_SHOWN 4096
 #define SIZE_MOST   (UINT64_C(64) << 20)
 
 struct qcow2_bitmaps {
@@ -24,7 +23,7 @@ struct qcow2_bitmaps {
 	 * Copies of parts of the current entry, since the window may slide on while the views live.
 	 */
 	uint8_t fixed[FIXED_BYTES];
-	uint8_t extra_data[EXTRA_SHOWN];
+	uint8_t extra_data[Q2_EXTRA_SHOWN];
 };
 
 int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **out,
@@ -91,7 +90,7 @@ static int view_entry(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 	size_t tail = (size_t)(out->size_bytes - FIXED_BYTES - e->extra_data_size);
 	struct qcow2_bytes view;
 
-	if (e->extra_data_size <= EXTRA_SHOWN) {
+	if (e->extra_data_size <= Q2_EXTRA_SHOWN) {
 		size_t extra = e->extra_data_size;
 
 		if (q2_window_view(&bitmaps->window, out->offset_bytes, FIXED_BYTES + extra + tail,
@@ -103,7 +102,7 @@ static int view_entry(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
 		view.data += FIXED_BYTES + extra;
 		view.size -= FIXED_BYTES + extra;
 	} else {
-		if (q2_window_view(&bitmaps->window, extra_at, EXTRA_SHOWN, &view, err))
+		if (q2_window_view(&bitmaps->window, extra_at, Q2_EXTRA_SHOWN, &view, err))
 			return -1;
 		if (view.size > 0)
 			memcpy(bitmaps->extra_data, view.data, view.size);

@@ -8,6 +8,8 @@
 #include "format/l2_table.h"
 #include "image/mapping/mapping.h"
 
+#include <qcow2/limits.h>
+
 /* The part of an L2 table that is in memory, from the entry of m->at on. */
 struct piece {
 	const struct qcow2_mapping *m;
@@ -72,7 +74,7 @@ static uint64_t run_entries(const struct piece *p, const struct qcow2_mapping_ex
 	if (!q2_mapping_is_placed(run))
 		return count_alike(p, 0, UINT64_MAX);
 	if (geometry->data_file)
-		end = QCOW2_ENTRY_MASK(l2_entry, offset) + 512;
+		end = UINT64_C(1) << QCOW2_LIMIT_HOST_OFFSET_BITS;
 	return count_alike(p, geometry->cluster_size_bytes,
 			   ((end - 1 - run->host.byte) >> geometry->cluster_bits) + 1);
 }
