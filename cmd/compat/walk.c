@@ -273,7 +273,7 @@ int compat_walk(const struct qcow2_image *image, bool with_header, const struct 
 	struct qcow2_extension extension;
 	int status = 0;
 
-	if (qcow2_table_new(image, &walk.table, err))
+	if (qcow2_table_open(image, &walk.table, err))
 		return -1;
 	if (!qcow2_image_geometry(image))
 		tell(&walk, "cluster_bits or refcount_order is outside of what the format allows");
@@ -284,6 +284,6 @@ int compat_walk(const struct qcow2_image *image, bool with_header, const struct 
 	while (!status && qcow2_extensions_next(&extensions, &extension))
 		status = show_extension(&walk, &extension, err);
 	end(&walk, COMPAT_EXTENSIONS);
-	qcow2_table_free(walk.table);
+	qcow2_table_close(walk.table);
 	return status;
 }

@@ -83,13 +83,13 @@ int q2_each_touched_table(const struct qcow2_image *image, const struct qcow2_pl
 
 	survey.left_entries =
 		(qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES) / 8;
-	if (qcow2_table_new(image, &survey.l1, err))
+	if (qcow2_table_open(image, &survey.l1, err))
 		return -1;
 	q2_name_set_init(&survey.seen, TABLES_MOST);
 	stop = see_l1(&survey, header->l1_table_offset, header->l1_size);
 	if (!stop)
 		stop = see_snapshots(&survey);
-	qcow2_table_free(survey.l1);
+	qcow2_table_close(survey.l1);
 	q2_name_set_release(&survey.seen);
 	return stop;
 }

@@ -250,7 +250,7 @@ static int find_patches(struct distrusting *d)
 		return -1;
 	if (!qcow2_image_geometry(d->then))
 		return 0;
-	if (qcow2_table_new(d->then, &d->table, d->u->err))
+	if (qcow2_table_open(d->then, &d->table, d->u->err))
 		return -1;
 	return each_bitmap(d, d->then, distrust);
 }
@@ -272,7 +272,7 @@ int q2_undo_distrust(struct q2_undoing *u, struct qcow2_source *restored)
 	else
 		failed = find_patches(&d);
 	q2_name_set_release(&d.trusted);
-	qcow2_table_free(d.table);
+	qcow2_table_close(d.table);
 	qcow2_image_close(d.now);
 	qcow2_image_close(d.then);
 	return failed;

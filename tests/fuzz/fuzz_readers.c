@@ -65,7 +65,7 @@ static void read_table(const struct qcow2_image *image, uint64_t offset, uint64_
 	struct qcow2_error err;
 	uint64_t there, value = 0;
 
-	if (qcow2_table_new(image, &table, &err))
+	if (qcow2_table_open(image, &table, &err))
 		return;
 	there = qcow2_table_begin(table, offset, entries);
 	if (there > entries)
@@ -82,7 +82,7 @@ static void read_table(const struct qcow2_image *image, uint64_t offset, uint64_
 			if (qcow2_table_refcount(table, i, &value, &err) == 0)
 				sum += value;
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 }
 
 static void read_snapshots(const struct qcow2_image *image)

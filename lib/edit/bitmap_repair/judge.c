@@ -139,12 +139,12 @@ static int compare(struct comparison *c)
 
 	if (q2_trust_whole(c->r->trust, c->before->index) != QCOW2_PROBLEM_NONE)
 		return demand(c, 0, UINT64_MAX);
-	if (qcow2_table_new(c->r->editor->image, &table, c->r->err))
+	if (qcow2_table_open(c->r->editor->image, &table, c->r->err))
 		return -1;
 	there = qcow2_table_begin(table, e->bitmap_table_offset, e->bitmap_table_size);
 	for (uint64_t i = 0; i < there && !failed; i++)
 		failed = demand_entry(c, table, i);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return failed;
 }
 

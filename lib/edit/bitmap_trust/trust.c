@@ -377,9 +377,9 @@ int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
 	q2_hash_key_make(&g.key);
 	q2_name_set_init(&g.names, NAMES_MOST);
 	q2_name_set_init(&g.tables, NAMES_MOST);
-	failed = qcow2_table_new(image, &g.table, err) || gather(&g);
+	failed = qcow2_table_open(image, &g.table, err) || gather(&g);
 	g.trust->duplicate = extensions_differ(image);
-	qcow2_table_free(g.table);
+	qcow2_table_close(g.table);
 	q2_name_set_release(&g.names);
 	q2_name_set_release(&g.tables);
 	failed = failed || q2_claims_judge(g.trust, err) || judge_tails(g.trust, err);
