@@ -170,7 +170,7 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 {
 	uint32_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
 	uint64_t count = 0;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int status = 0;
 
 	while (take(walk)) {
@@ -178,7 +178,7 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 		if (status <= 0)
 			break;
 		count++;
-		status = show_bitmap(walk, &bitmap, err);
+		status = show_bitmap(walk, bitmap, err);
 		if (status)
 			break;
 	}

@@ -102,17 +102,17 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 	const struct q2_listener *listener = visit->listener;
 	struct q2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
 	uint64_t most = visit->table_bytes_left;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 1;
 
 	while (read.used_bytes <= most) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, visit->metadata->err);
 		if (more <= 0)
 			break;
-		if (visit_bitmap(visit, &bitmap))
+		if (visit_bitmap(visit, bitmap))
 			return -1;
 		read.entries++;
-		read.cut = bitmap.cut;
+		read.cut = bitmap->cut;
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	if (more < 0)

@@ -193,7 +193,7 @@ static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *sn
 static int ask_snapshots(struct q2_trial *trial)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	int more = 1;
 
 	if (trial->had.snapshots.list.count == 0)
@@ -203,7 +203,7 @@ static int ask_snapshots(struct q2_trial *trial)
 	for (size_t i = 0; i < trial->had.snapshots.list.count && more > 0; i++) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, trial->err);
 		if (more > 0)
-			ask_snapshot(trial, &snapshot);
+			ask_snapshot(trial, snapshot);
 	}
 	qcow2_snapshots_close(snapshots);
 	q2_items_rewind(&trial->has.snapshots);
@@ -226,7 +226,7 @@ static void ask_bitmap(struct q2_trial *trial, const struct qcow2_bitmap *bitmap
 static int ask_bitmaps(struct q2_trial *trial)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 1;
 
 	if (trial->had.bitmaps.list.count == 0)
@@ -236,7 +236,7 @@ static int ask_bitmaps(struct q2_trial *trial)
 	for (size_t i = 0; i < trial->had.bitmaps.list.count && more > 0; i++) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, trial->err);
 		if (more > 0)
-			ask_bitmap(trial, &bitmap);
+			ask_bitmap(trial, bitmap);
 	}
 	qcow2_bitmaps_close(bitmaps);
 	q2_items_rewind(&trial->has.bitmaps);

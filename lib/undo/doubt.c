@@ -109,7 +109,7 @@ static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 		       int (*visit)(struct distrusting *d, const struct qcow2_bitmap *bitmap))
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error *err = d->u->err, why;
 	int more = 0, failed = 0;
 
@@ -123,8 +123,8 @@ static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 		return -1;
 	}
 	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
-		if (bitmap.raw.size == ENTRY_BYTES && !bitmap.cut)
-			failed = visit(d, &bitmap);
+		if (bitmap->raw.size == ENTRY_BYTES && !bitmap->cut)
+			failed = visit(d, bitmap);
 	qcow2_bitmaps_close(bitmaps);
 	return failed || more < 0 ? -1 : 0;
 }

@@ -39,19 +39,19 @@ static void read_extensions(const struct qcow2_image *image)
 static void read_bitmaps(const struct qcow2_image *image)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmap_totals totals;
 	struct qcow2_error err;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, &err))
 		return;
 	for (int i = 0; i < ENTRIES_MAX && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0; i++) {
-		touch(bitmap.raw);
-		touch(bitmap.extra_data);
-		touch(bitmap.name);
-		touch(bitmap.padding);
+		touch(bitmap->raw);
+		touch(bitmap->extra_data);
+		touch(bitmap->name);
+		touch(bitmap->padding);
 		if (i < 8 && qcow2_image_geometry(image) &&
-		    qcow2_bitmap_count(image, &bitmap.entry, COUNT_BYTES, &totals, &err) == 0 &&
+		    qcow2_bitmap_count(image, &bitmap->entry, COUNT_BYTES, &totals, &err) == 0 &&
 		    totals.bits_set > totals.bits)
 			abort();
 	}
@@ -88,18 +88,18 @@ static void read_table(const struct qcow2_image *image, uint64_t offset, uint64_
 static void read_snapshots(const struct qcow2_image *image)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 	struct qcow2_error err;
 
 	if (qcow2_snapshots_open(image, &snapshots, &err))
 		return;
 	for (int i = 0; i < ENTRIES_MAX && qcow2_snapshots_next(snapshots, &s, &err) > 0; i++) {
-		touch(s.raw);
-		touch(s.extra_data);
-		touch(s.id);
-		touch(s.name);
+		touch(s->raw);
+		touch(s->extra_data);
+		touch(s->id);
+		touch(s->name);
 		if (i < 8 && qcow2_image_geometry(image))
-			read_table(image, s.header.l1_table_offset, s.header.l1_size, false);
+			read_table(image, s->header.l1_table_offset, s->header.l1_size, false);
 	}
 	qcow2_snapshots_close(snapshots);
 }

@@ -259,7 +259,7 @@ static int gather(struct gathering *g)
 	if (q2_directory_walk_open(&walk, g->trust->image, g->err))
 		return g->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while ((more = q2_directory_walk_next(&walk, g->err)) > 0)
-		if (gather_bitmap(g, &walk.bitmap)) {
+		if (gather_bitmap(g, walk.bitmap)) {
 			more = -1;
 			break;
 		}
@@ -337,7 +337,7 @@ static int judge_tails(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 		return err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	}
 	while ((more = q2_directory_walk_next(&walk, err)) > 0) {
-		const struct qcow2_bitmap *bitmap = &walk.bitmap;
+		const struct qcow2_bitmap *bitmap = walk.bitmap;
 		uint64_t data = q2_claims_bitmap(trust, bitmap->index)->last_data;
 
 		if (data == 0 || q2_trust_whole(trust, bitmap->index) != QCOW2_PROBLEM_NONE ||
