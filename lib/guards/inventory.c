@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/extension_kind.h"
+#include "image/extensions.h"
 
 #define ITEMS_MOST ((size_t)1 << 20)
 
@@ -147,10 +148,10 @@ uint64_t q2_inventory_snapshot(const struct q2_inventory *inventory,
 static bool take_extensions(struct q2_inventory *inventory, const struct qcow2_image *image)
 {
 	struct qcow2_extension extension;
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		uint64_t hash = q2_inventory_extension(inventory, &extension);
 
 		if (!add(&inventory->extensions, (struct q2_item){.hash = hash,

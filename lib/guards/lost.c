@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "guards/guards.h"
+#include "image/extensions.h"
 #include "plan/plan.h"
 
 /* The header has bytes of no known field from here on. */
@@ -61,14 +62,14 @@ static void ask_extensions(struct q2_trial *trial)
 {
 	const struct q2_check_totals *before = &trial->verdict->before;
 	struct qcow2_extension extension;
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 
 	/* If header_length was wrong, what was found as extensions were none. */
 	if (before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH] > 0 ||
 	    before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED] > 0)
 		return;
-	qcow2_extensions_begin(trial->before, &it);
-	while (qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(trial->before, &it);
+	while (q2_extensions_next(&it, &extension))
 		ask_extension(trial, &extension);
 	q2_items_rewind(&trial->has.extensions);
 }
@@ -80,7 +81,7 @@ static struct qcow2_bytes text_of(const struct qcow2_image *image, uint32_t magi
 {
 	struct qcow2_extension extension;
 
-	if (!qcow2_image_find_extension(image, magic, &extension) || extension.cut)
+	if (!q2_find_extension(image, magic, &extension) || extension.cut)
 		return no_name;
 	return extension.data;
 }

@@ -12,6 +12,7 @@
 #include <qcow2/limits.h>
 
 #include "base/error.h"
+#include "image/extensions.h"
 
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
@@ -125,9 +126,9 @@ static int compare_l1(struct guest *g)
 static bool is_same_extension(const struct guest *g, uint32_t magic)
 {
 	struct qcow2_extension now, then;
-	bool is_now = qcow2_image_find_extension(g->now, magic, &now);
+	bool is_now = q2_find_extension(g->now, magic, &now);
 
-	if (is_now != qcow2_image_find_extension(g->then, magic, &then))
+	if (is_now != q2_find_extension(g->then, magic, &then))
 		return false;
 	return !is_now || (now.data.size == then.data.size &&
 			   memcmp(now.data.data, then.data.data, now.data.size) == 0);

@@ -27,11 +27,23 @@ static void read_extensions(const struct qcow2_image *image)
 {
 	static const uint32_t magics[] = {QCOW2_EXTENSION_BITMAPS, QCOW2_EXTENSION_FEATURE_NAMES,
 					  QCOW2_EXTENSION_DATA_FILE, 0};
-	struct qcow2_extension extension;
+	struct qcow2_extensions *extensions;
+	const struct qcow2_extension *extension;
+	struct qcow2_error err;
+	struct qcow2_bytes data;
 
 	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
-		if (qcow2_image_find_extension(image, magics[i], &extension))
-			touch(extension.data);
+		if (qcow2_image_find_extension(image, magics[i], &data))
+			touch(data);
+	if (qcow2_extensions_open(image, &extensions, &err) == 0) {
+		for (int i = 0; i < ENTRIES_MAX && qcow2_extensions_next(extensions, &extension);
+		     i++) {
+			touch(extension->raw);
+			touch(extension->data);
+			touch(extension->padding);
+		}
+		qcow2_extensions_close(extensions);
+	}
 	touch(qcow2_image_backing_name(image));
 	touch(qcow2_image_first_cluster(image));
 }

@@ -49,6 +49,7 @@ static void entries_of_a_directory(void **state)
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	assert_int_equal(qcow2_bitmaps_header(bitmaps)->nb_bitmaps, 2);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
+	assert_int_equal(b->size, sizeof(*b));
 	assert_int_equal(b->offset_bytes, 512);
 	assert_int_equal(b->size_bytes, 32);
 	assert_int_equal(b->raw.size, 24);
@@ -248,6 +249,7 @@ static void entries_of_the_snapshot_table(void **state)
 	open_bytes(1024);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
+	assert_int_equal(s->size, sizeof(*s));
 	assert_int_equal(s->size_bytes, 72);
 	assert_int_equal(s->extra_data.size, 24);
 	assert_true(s->vm_state_size_bytes == 0x100000000);

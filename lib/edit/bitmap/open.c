@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
+#include "image/extensions.h"
 
 #define HEADER_AT(field) offsetof(struct qcow2_header, field)
 
@@ -93,7 +94,7 @@ int qcow2_bitmap_editor_open(struct qcow2_plan *plan, struct qcow2_bitmap_editor
 
 	if (q2_bitmap_editor_new(plan, &editor, err))
 		return -1;
-	if (!qcow2_image_find_extension(editor->image, QCOW2_EXTENSION_BITMAPS, &extension)) {
+	if (!q2_find_extension(editor->image, QCOW2_EXTENSION_BITMAPS, &extension)) {
 		*out = editor;
 		return 0;
 	}

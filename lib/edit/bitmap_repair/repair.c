@@ -18,6 +18,7 @@
 #include "edit/bitmap_repair/names.h"
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
+#include "image/extensions.h"
 
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
@@ -185,12 +186,12 @@ static int treat_directory(struct q2_bitmap_repair_run *r, struct q2_directory_w
 /* Tells of further bitmaps extensions: only the first is looked at and kept. */
 static void treat_duplicates(struct q2_bitmap_repair_run *r)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	unsigned count = 0;
 
-	qcow2_extensions_begin(r->editor->image, &it);
-	while (qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(r->editor->image, &it);
+	while (q2_extensions_next(&it, &extension))
 		count += extension.header.magic == QCOW2_EXTENSION_BITMAPS;
 	if (count < 2)
 		return;
@@ -265,7 +266,7 @@ static int treat_all(struct q2_bitmap_repair_run *r)
 	struct q2_directory_walk walk;
 	int failed;
 
-	if (!qcow2_image_find_extension(r->editor->image, QCOW2_EXTENSION_BITMAPS, &place)) {
+	if (!q2_find_extension(r->editor->image, QCOW2_EXTENSION_BITMAPS, &place)) {
 		if (!(bits & QCOW2_AUTOCLEAR_BITMAPS))
 			return 0;
 		q2_bitmap_repair_tell(

@@ -16,6 +16,7 @@
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/claims.h"
 #include "edit/bitmap_trust/walk.h"
+#include "image/extensions.h"
 #include "image/internal.h"
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
@@ -234,12 +235,12 @@ static int gather_bitmap(struct gathering *g, const struct qcow2_bitmap *bitmap)
 /* Whether there are several bitmaps extensions that differ. Nobody knows which of them is older. */
 static bool extensions_differ(const struct qcow2_image *image)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	struct qcow2_bytes first = {NULL, 0};
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		if (extension.header.magic != QCOW2_EXTENSION_BITMAPS)
 			continue;
 		if (first.data && (first.size != extension.data.size ||

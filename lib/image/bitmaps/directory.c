@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "image/extensions.h"
 #include "image/internal.h"
 
 #define FIXED_BYTES sizeof(struct qcow2_bitmap_dir_entry)
@@ -31,14 +32,14 @@ struct qcow2_bitmaps {
 int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **out,
 		       struct qcow2_error *err)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	struct qcow2_bitmaps *bitmaps;
 	bool found = false;
 	uint64_t end;
 
-	qcow2_extensions_begin(image, &it);
-	while (!found && qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(image, &it);
+	while (!found && q2_extensions_next(&it, &extension))
 		found = extension.header.magic == QCOW2_EXTENSION_BITMAPS &&
 			extension.data.size >= sizeof(struct qcow2_bitmaps_extension);
 	if (!found)
