@@ -121,6 +121,23 @@ static int view_entry(struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
 	return 0;
 }
 
+/*
+ * Sets what the fixed part does not give. Clearing the whole structure instead showed in profiles of
+ * large directories: the compiler makes a slow string instruction of it.
+ */
+static void begin_entry(struct qcow2_bitmaps *bitmaps)
+{
+	const struct qcow2_bytes none = {NULL, 0};
+	struct qcow2_bitmap *current = &bitmaps->current;
+
+	current->size = sizeof(*current);
+	current->index = bitmaps->next_index;
+	current->offset_bytes = bitmaps->at;
+	current->extra_data = none;
+	current->name = none;
+	current->padding = none;
+}
+
 int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, const struct qcow2_bitmap **out,
 		       struct qcow2_error *err)
 {
@@ -131,9 +148,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, const struct qcow2_bitmap 
 	if (bitmaps->ended || bitmaps->next_index >= bitmaps->most ||
 	    bitmaps->at >= bitmaps->window.end)
 		return 0;
-	*current = (struct qcow2_bitmap){.size = sizeof(*current),
-					 .index = bitmaps->next_index,
-					 .offset_bytes = bitmaps->at};
+	begin_entry(bitmaps);
 	if (q2_window_view(&bitmaps->window, bitmaps->at, FIXED_BYTES, &view, err))
 		return -1;
 	qcow2_bitmap_dir_entry_decode(&current->entry, view.data, view.size);
