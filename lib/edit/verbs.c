@@ -162,9 +162,13 @@ int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change ch
 	};
 	struct q2_area area;
 	char why[QCOW2_WHY_MAX];
-	int failed =
-		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
+	int failed;
 
+	if ((unsigned)change >= sizeof(verbs) / sizeof(verbs[0]))
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "there is no change %u of a header extension", (unsigned)change);
+	failed =
+		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
 	if (!failed && change != QCOW2_EXTENSION_ADD)
 		failed = intend_extension(plan, magic, err);
 	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);

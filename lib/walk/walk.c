@@ -127,7 +127,8 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		.lost_selector = SIZE_MAX,
 	};
 
-	if (q2_sized_take(&mine, sizeof(mine), visitor, err))
+	if (q2_sized_take(&mine, sizeof(mine), visitor, err) ||
+	    q2_flags_check(flags, QCOW2_WALK_NO_TABLES, err))
 		return -1;
 	if (!selection && qcow2_selection_new(NULL, 0, &own, err))
 		return -1;

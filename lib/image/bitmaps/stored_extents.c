@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
@@ -234,6 +235,8 @@ int qcow2_dirty_extents_open(const struct qcow2_image *image,
 {
 	struct bitmap_extents *b;
 
+	if (q2_flags_check(flags, QCOW2_DIRTY_EXTENTS_LENIENT, err))
+		return -1;
 	if (!image->sane || entry->granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			       "the cluster size or the granularity is not known");
