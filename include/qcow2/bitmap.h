@@ -64,10 +64,11 @@ enum qcow2_dirty_extents_flags {
  * *out: set to the stream; the caller closes it with qcow2_dirty_extents_close().
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_BROKEN  the geometry is insane, or granularity_bits is over 63; unless lenient,
- *                       the table has not as many entries as the disk needs, or is cut by the end
- *                       of the file
- *   QCOW2_ERROR_LIMIT   the table is larger than what the file stores
+ *   QCOW2_ERROR_BROKEN    the geometry is insane, or granularity_bits is over 63; unless lenient,
+ *                         the table has not as many entries as the disk needs, or is cut by the end
+ *                         of the file
+ *   QCOW2_ERROR_LIMIT     the table is larger than what the file stores
+ *   QCOW2_ERROR_ARGUMENT  an unknown flag
  *   QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_dirty_extents_open(const struct qcow2_image *image,
@@ -92,7 +93,8 @@ enum qcow2_dirty_extents_operation {
  * count: at least 1.
  * *out: set to the stream; the caller closes it with qcow2_dirty_extents_close().
  *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (sizes differ), QCOW2_ERROR_MEMORY.
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (sizes differ, count is 0, or operation is
+ * none of the three), QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_dirty_extents_combine(enum qcow2_dirty_extents_operation operation,
 					  struct qcow2_dirty_extents *const *parts, size_t count,

@@ -162,7 +162,8 @@ QCOW2_API int qcow2_claims_walk(const struct qcow2_image *image,
 /*
  * Writes the path of what claims the bytes into text, as a selector of qcow2_walk() would spell it:
  * "header", "l2/0/3", "snapshots/1/l1", "bitmaps/0/table/7". ASCII; cut to size_bytes - 1
- * characters and NUL terminated. size_bytes is at least 1. Returns text. Never fails; thread safe.
+ * characters and NUL terminated; empty for a part that this version does not know. size_bytes is at
+ * least 1. Returns text. Never fails; thread safe.
  */
 QCOW2_API const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text,
 					size_t size_bytes);

@@ -112,7 +112,7 @@ QCOW2_API void qcow2_plan_close(struct qcow2_plan *plan);
  *   bytes. What comes from an image goes through qcow2_text_escape() before.
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_ARGUMENT  no such phase, past 2^63 - 1, or past the end of a block device
+ *   QCOW2_ERROR_ARGUMENT  past 2^63 - 1, past the end of a block device, or no phase of this version
  *   QCOW2_ERROR_LIMIT     over 2^22 writes in one plan, or over 2^30 bytes and nowhere to spill
  *   QCOW2_ERROR_IO        the image, or the temporary file, cannot be read or written
  *   QCOW2_ERROR_MEMORY    the plan may be of no use any more: then every later call fails so, too
@@ -149,8 +149,8 @@ QCOW2_API size_t qcow2_plan_count(const struct qcow2_plan *plan);
  *   fast; a falling one costs as much as all writes before it.
  * *out: set to the write, which the plan owns; see struct qcow2_write for how long it lives.
  *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_IO (the image or the temporary file cannot be
- * read), QCOW2_ERROR_MEMORY.
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (there is no such write), QCOW2_ERROR_IO
+ * (the image or the temporary file cannot be read), QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_plan_at(struct qcow2_plan *plan, size_t index, const struct qcow2_write **out,
 			    struct qcow2_error *err);
@@ -350,7 +350,7 @@ enum qcow2_extension_change {
  *
  * Returns 0, or -1 with *err filled and nothing planned:
  *   QCOW2_ERROR_NOT_FOUND  there is none of that type to replace or remove
- *   QCOW2_ERROR_ARGUMENT   there is one already, the type is 0, or there is no such change
+ *   QCOW2_ERROR_ARGUMENT   there is one already, the type is 0, or change is none of the three
  *   QCOW2_ERROR_LIMIT      the first cluster has no room for it
  *   QCOW2_ERROR_BROKEN     the header area is so damaged that it cannot be laid out
  *   the errors of qcow2_plan_write()

@@ -141,7 +141,7 @@ typedef int (*qcow2_problem_callback)(void *opaque, const struct qcow2_problem *
  * problem: one that a callback was given, or a copy.
  *
  * Returns the copy, which the caller frees with qcow2_problem_free(), or NULL if memory is short.
- * The kind is not copied; it lives as long as the program. A copy takes less than 1 KiB: a program
+ * The kind is not copied; it lives as long as the program. A copy takes less than 2 KiB: a program
  * that keeps every problem of a hostile image needs a limit of its own, or
  * qcow2_check_options.max_per_kind.
  */

@@ -98,6 +98,7 @@ enum qcow2_edit_flags {
  *                       or it was changed or replaced before it could be locked: try again
  *   QCOW2_ERROR_IO      nobody may write it, or not you (EACCES, EROFS, EPERM): the text says why,
  *                       and what would help
+ *   QCOW2_ERROR_ARGUMENT  an unknown flag
  *   the errors of qcow2_source_open()
  * Thread safe.
  */

@@ -100,9 +100,9 @@ QCOW2_API const struct qcow2_undo_info *qcow2_undo_describe(const struct qcow2_u
  * index: below the member pieces of qcow2_undo_describe(), in the order of the image.
  * *out: set to the place, which lives until the next call with this undo file.
  *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_BROKEN (the file is damaged), QCOW2_ERROR_LIMIT
- * (over 2^23 records), QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY. The first call reads the whole file, to
- * prove it.
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (there is no such place),
+ * QCOW2_ERROR_BROKEN (the file is damaged), QCOW2_ERROR_LIMIT (over 2^23 records), QCOW2_ERROR_IO,
+ * QCOW2_ERROR_MEMORY. The first call reads the whole file, to prove it.
  */
 QCOW2_API int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index,
 			    const struct qcow2_undo_piece **out, struct qcow2_error *err);
@@ -175,7 +175,7 @@ struct qcow2_undo_result {
  *
  * Returns 0 if the image can be put back, or -1 with *err filled:
  *   QCOW2_ERROR_MISMATCH  another file, or written to since; the text says what differs
- *   QCOW2_ERROR_ARGUMENT  the size of the options or of the result is not set
+ *   QCOW2_ERROR_ARGUMENT  the size of the options or of the result is not set, or an unknown flag is
  *   the errors of qcow2_undo_at(), and those of qcow2_check() without QCOW2_ERROR_STOPPED
  */
 QCOW2_API int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,

@@ -153,7 +153,7 @@ enum qcow2_walk_flags {
  * Returns 0, or -1 with *err filled:
  *   QCOW2_ERROR_NOT_FOUND  a selector names nothing; the text lists what there is
  *   QCOW2_ERROR_STOPPED    the visitor asked to stop
- *   QCOW2_ERROR_ARGUMENT   the size of the visitor is not set
+ *   QCOW2_ERROR_ARGUMENT   the size of the visitor is not set, or an unknown flag is
  *   QCOW2_ERROR_IO         the source cannot be read
  *   QCOW2_ERROR_LIMIT      the read budget of the source is used up
  *   QCOW2_ERROR_MEMORY

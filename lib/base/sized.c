@@ -56,3 +56,12 @@ void q2_sized_give(void *theirs, const void *mine, size_t mine_size)
 	memcpy(theirs, mine, size < mine_size ? size : mine_size);
 	memcpy(theirs, &size, sizeof(size));
 }
+
+int q2_flags_check(unsigned flags, unsigned known, struct qcow2_error *err)
+{
+	if (flags & ~known)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a flag is set that this version does not know: 0x%x",
+			       flags & ~known);
+	return 0;
+}

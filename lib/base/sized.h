@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Structures that grow: their first member is `size_t size`, set by whoever owns the storage. A
- * caller may have been compiled with a header that is older or newer than this library.
+ * caller may have been compiled with a header that is older or newer than this library. So it may
+ * have been with flags, which grow by a bit.
  */
 #ifndef Q2_BASE_SIZED_H
 #define Q2_BASE_SIZED_H
@@ -30,5 +31,13 @@ int q2_sized_check(const void *theirs, struct qcow2_error *err);
  * knows beyond that becomes zeros. Their `size` stays.
  */
 void q2_sized_give(void *theirs, const void *mine, size_t mine_size);
+
+/*
+ * Fails if flags of a caller have a bit that is not among the known ones. A later version may give
+ * the bit a meaning, and the caller asks for that.
+ *
+ * Errors: QCOW2_ERROR_ARGUMENT.
+ */
+int q2_flags_check(unsigned flags, unsigned known, struct qcow2_error *err);
 
 #endif

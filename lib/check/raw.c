@@ -36,12 +36,14 @@ static void report_run(struct run *run)
 
 /*
  * Whether nothing maps an extent. A cluster without a place is unmapped as a whole, even if some of
- * its subclusters are zero: the data file has nothing to show for the others.
+ * its subclusters are zero: the data file has nothing to show for the others. Nor does an L2 table
+ * map anything that is where no table can be.
  */
 static bool is_unmapped(const struct qcow2_mapping_extent *extent)
 {
 	if (extent->kind == QCOW2_L2_INVALID)
 		return extent->problem == QCOW2_PROBLEM_L2_TABLE_BEYOND_END ||
+		       extent->problem == QCOW2_PROBLEM_L2_TABLE_UNALIGNED ||
 		       extent->problem == QCOW2_PROBLEM_SUBCLUSTER_WITHOUT_OFFSET;
 	return extent->kind == QCOW2_L2_UNALLOCATED && extent->host.byte == QCOW2_NO_OFFSET;
 }

@@ -115,6 +115,7 @@ const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text, size_
 {
 	char list[64];
 
+	text[0] = '\0'; /* a part that is not known here has no path */
 	list_path(claim, list, sizeof(list));
 	switch (claim->part) {
 	case QCOW2_CLAIM_L1_TABLE:

@@ -114,20 +114,6 @@ int qcow2_edit_feature(struct qcow2_plan *plan, const char *group, const char *b
 
 /* ---- extensions ---- */
 
-/* Returns NULL if `change` is none of the three. */
-static const char *extension_verb(enum qcow2_extension_change change)
-{
-	switch (change) {
-	case QCOW2_EXTENSION_ADD:
-		return "add";
-	case QCOW2_EXTENSION_REPLACE:
-		return "replace";
-	case QCOW2_EXTENSION_REMOVE:
-		return "remove";
-	}
-	return NULL;
-}
-
 static int change_extension(struct q2_area *area, enum qcow2_extension_change change,
 			    uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
@@ -169,18 +155,23 @@ static int intend_extension(struct qcow2_plan *plan, uint32_t magic, struct qcow
 int qcow2_edit_extension(struct qcow2_plan *plan, enum qcow2_extension_change change,
 			 uint32_t magic, struct qcow2_bytes data, struct qcow2_error *err)
 {
+	static const char *const verbs[] = {
+		[QCOW2_EXTENSION_ADD] = "add",
+		[QCOW2_EXTENSION_REPLACE] = "replace",
+		[QCOW2_EXTENSION_REMOVE] = "remove",
+	};
 	struct q2_area area;
 	char why[QCOW2_WHY_MAX];
 	int failed;
 
-	if (!extension_verb(change))
+	if ((unsigned)change >= sizeof(verbs) / sizeof(verbs[0]))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-			       "%u is no change of an extension", (unsigned)change);
+			       "there is no change %u of a header extension", (unsigned)change);
 	failed =
 		q2_area_open(&area, plan, err) || change_extension(&area, change, magic, data, err);
 	if (!failed && change != QCOW2_EXTENSION_ADD)
 		failed = intend_extension(plan, magic, err);
-	snprintf(why, sizeof(why), "%s header extension 0x%08x", extension_verb(change), magic);
+	snprintf(why, sizeof(why), "%s header extension 0x%08x", verbs[change], magic);
 	return finish(&area, plan, why, failed ? -1 : 0, err);
 }
 

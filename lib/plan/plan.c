@@ -233,8 +233,8 @@ int qcow2_plan_write(struct qcow2_plan *plan, enum qcow2_phase phase, uint64_t o
 	int failed;
 
 	if ((unsigned)phase >= Q2_PHASES)
-		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
-			       "%u is no phase of a plan", (unsigned)phase);
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no phase %u",
+			       (unsigned)phase);
 	if (q2_add_u64(offset, bytes.size, &end))
 		end = UINT64_MAX;
 	if (check_end(plan, end, err))
@@ -316,14 +316,20 @@ static bool replay(struct qcow2_plan *plan, size_t count)
 int qcow2_plan_at(struct qcow2_plan *plan, size_t index, const struct qcow2_write **out,
 		  struct qcow2_error *err)
 {
-	const struct q2_planned_write *write = q2_plan_write_at(plan, index);
-	uint64_t there = plan->old_size_bytes;
-	size_t size = (size_t)write->size_bytes;
-	size_t old = write->offset_bytes >= there         ? 0
-		     : there - write->offset_bytes < size ? (size_t)(there - write->offset_bytes)
-							  : size;
+	const uint64_t there = plan->old_size_bytes;
+	const struct q2_planned_write *write;
 	struct qcow2_bytes old_bytes;
+	size_t size, old;
 
+	if (index >= plan->count)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "the plan has %zu writes, and none with index %zu", plan->count,
+			       index);
+	write = q2_plan_write_at(plan, index);
+	size = (size_t)write->size_bytes;
+	old = write->offset_bytes >= there         ? 0
+	      : there - write->offset_bytes < size ? (size_t)(there - write->offset_bytes)
+						   : size;
 	if (!replay(plan, index))
 		return q2_fail_memory(err);
 	q2_free(plan->shown);

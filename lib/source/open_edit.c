@@ -6,6 +6,7 @@
 #include "source/source.h"
 
 #include "base/error.h"
+#include "base/sized.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,8 @@ int qcow2_source_open_for_edit(const char *path, unsigned flags, struct qcow2_so
 
 	if (!err)
 		err = &unheard;
+	if (q2_flags_check(flags, QCOW2_EDIT_READ_ONLY_TOO | QCOW2_EDIT_WITHOUT_LOCKS, err))
+		return -1;
 	if (q2_source_open_file(path, O_RDWR | exclusive, &source, err))
 		return err->code == QCOW2_ERROR_IO ? explain(path, err->errnum, err) : -1;
 	if (q2_source_lock(source, flags, err) || q2_source_learn_again(source, path, &mode, err) ||

@@ -178,6 +178,7 @@ int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
 	int failed;
 
 	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
+	    q2_flags_check(mine.flags, QCOW2_UNDO_ELSEWHERE | QCOW2_UNDO_EXACT, err) ||
 	    (result && q2_sized_check(result, err)))
 		return -1;
 	failed = q2_undo_find_out(&u);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads the records of an undo file: proves them once, then finds them by place. See layout.h. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,6 +285,10 @@ int qcow2_undo_at(struct qcow2_undo *undo, uint64_t index, const struct qcow2_un
 
 	if (q2_undo_prove(undo, err))
 		return -1;
+	if (index >= undo->pieces.count)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "the undo file has %zu pieces, and none with index %" PRIu64,
+			       undo->pieces.count, index);
 	record = &undo->pieces.items[index];
 	if (qcow2_source_read(undo->file, record->at, undo->buffer,
 			      (size_t)record->old_size + record->new_size, err))

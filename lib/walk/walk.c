@@ -127,7 +127,8 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		.lost_selector = SIZE_MAX,
 	};
 
-	if (q2_sized_take(&mine, sizeof(mine), visitor, err))
+	if (q2_sized_take(&mine, sizeof(mine), visitor, err) ||
+	    q2_flags_check(flags, QCOW2_WALK_NO_TABLES, err))
 		return -1;
 	if (!selection && qcow2_selection_new(NULL, 0, &own, err))
 		return -1;
@@ -139,7 +140,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		walk_image(&w);
 	else
 		w.failed = true;
-	qcow2_table_free(w.table);
+	qcow2_table_close(w.table);
 	q2_walk_l2_release(&w);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;

@@ -15,8 +15,9 @@ def functions(text):
     both braces in column 0."""
     title, named, inside = "?", 0, False
     for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"[A-Za-z_].*\(", line) and not line.startswith("#"):
-            title, named = re.search(r"(\w+)\s*\(", line).group(1), number
+        name = re.search(r"(\w+)\s*\(", line) if re.match(r"[A-Za-z_]", line) else None
+        if name:
+            title, named = name.group(1), number
         if line == "{":
             inside = True
         elif line.startswith("}") and inside:

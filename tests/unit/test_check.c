@@ -169,6 +169,41 @@ static void sized(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
 }
 
+static uint64_t count_unmapped(void)
+{
+	struct qcow2_check_result *result;
+	uint64_t count;
+
+	assert_int_equal(qcow2_check(image, NULL, &result, &err), 0);
+	count = qcow2_check_result_count(result, QCOW2_PROBLEM_DATA_FILE_RAW_UNMAPPED);
+	qcow2_check_result_free(result);
+	return count;
+}
+
+/* A raw data file is not what the guest reads where an L2 table is where none can be. */
+static void raw_tables(void **state)
+{
+	uint8_t *l1_entry = bytes + 2048;
+
+	(void)state;
+	put_header(bytes, 1024); /* one cluster, which the data file has */
+	put_be(bytes + 20, 4, 10);
+	put_be(bytes + 36, 4, 1);
+	put_be(bytes + 40, 8, 2048);
+	put_be(bytes + 72, 8, 4);
+	put_be(bytes + 88, 8, 2);
+	put_be(bytes + 3072, 8, UINT64_C(1) << 63);
+	put_be(l1_entry, 8, UINT64_C(1) << 63 | 3072);
+	open_bytes(8192);
+	assert_int_equal(count_unmapped(), 0);
+	put_be(l1_entry, 8, 0);
+	assert_int_equal(count_unmapped(), 1);
+	put_be(l1_entry, 8, UINT64_C(1) << 63 | 102400);
+	assert_int_equal(count_unmapped(), 1);
+	put_be(l1_entry, 8, UINT64_C(1) << 63 | (3072 + 512));
+	assert_int_equal(count_unmapped(), 1);
+}
+
 static void limited(void **state)
 {
 	struct qcow2_check_options options = {.size = sizeof(options), .threads = 1};
@@ -213,6 +248,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(told, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(sized, setup, teardown),
+		cmocka_unit_test_setup_teardown(raw_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
 	};

@@ -129,6 +129,14 @@ static void combination_close(struct qcow2_dirty_extents *extents)
 
 static const struct q2_dirty_extents_kind combination_kind = {combination_fill, combination_close};
 
+/* Closes the streams that were handed in, as a failure does. */
+static int give_up(struct qcow2_dirty_extents *const *parts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		qcow2_dirty_extents_close(parts[i]);
+	return -1;
+}
+
 int qcow2_dirty_extents_combine(enum qcow2_dirty_extents_operation operation,
 				struct qcow2_dirty_extents *const *parts, size_t count,
 				struct qcow2_dirty_extents **out, struct qcow2_error *err)
@@ -136,15 +144,20 @@ int qcow2_dirty_extents_combine(enum qcow2_dirty_extents_operation operation,
 	struct combination *c;
 	bool same = true;
 
+	if (count == 0 || (unsigned)operation > QCOW2_DIRTY_EXTENTS_SUBTRACT) {
+		(void)q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			      count == 0 ? "there is no stream to combine"
+					 : "there is no such way to combine streams");
+		return give_up(parts, count);
+	}
 	if (count == 1) {
 		*out = parts[0];
 		return 0;
 	}
 	c = q2_alloc(sizeof(*c) + count * sizeof(c->parts[0]));
 	if (!c) {
-		for (size_t i = 0; i < count; i++)
-			qcow2_dirty_extents_close(parts[i]);
-		return q2_fail_memory(err);
+		(void)q2_fail_memory(err);
+		return give_up(parts, count);
 	}
 	c->common.kind = &combination_kind;
 	c->common.size_bytes = parts[0]->size_bytes;
@@ -169,18 +182,18 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		      struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	unsigned found = 0;
 	int more;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, err))
 		return -1;
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
-		if (bitmap.cut || bitmap.name.size != name.size ||
-		    (name.size > 0 && memcmp(bitmap.name.data, name.data, name.size) != 0))
+		if (bitmap->cut || bitmap->name.size != name.size ||
+		    (name.size > 0 && memcmp(bitmap->name.data, name.data, name.size) != 0))
 			continue;
 		if (found++ == 0)
-			*out = bitmap.entry;
+			*out = bitmap->entry;
 	}
 	qcow2_bitmaps_close(bitmaps);
 	if (more < 0)
