@@ -41,7 +41,7 @@
  *
  * Numbers. The name of a number ends in its unit: _bytes, _clusters, _entries, _index, _bits. An
  * offset counts bytes. Sections that are named in quotes are those of the specification of the
- * format, docs/interop/qcow2.txt of QEMU.
+ * format, docs/interop/qcow2.rst of QEMU.
  */
 #ifndef QCOW2_BASE_H
 #define QCOW2_BASE_H

@@ -7,6 +7,10 @@
 #include "image/internal.h"
 
 #define FIXED_BYTES sizeof(struct qcow2_snapshot_header)
+/* Whether extra data of a size has the whole of a field. */
+#define HAS(size_bytes, field)                                                                     \
+	((size_bytes) >= offsetof(struct qcow2_snapshot_extra, field) +                            \
+				 sizeof(((struct qcow2_snapshot_extra *)NULL)->field))
 
 struct qcow2_snapshots {
 	struct q2_window window;
@@ -95,12 +99,12 @@ static void derive(struct qcow2_snapshots *snapshots)
 	struct qcow2_snapshot *out = &snapshots->current;
 	size_t extra = out->extra_data.size;
 
-	out->vm_state_size_bytes =
-		extra >= 8 ? out->extra.vm_state_size_large : out->header.vm_state_size;
-	out->has_disk_size = extra >= 16;
+	out->vm_state_size_bytes = HAS(extra, vm_state_size_large) ? out->extra.vm_state_size_large
+								   : out->header.vm_state_size;
+	out->has_disk_size = HAS(extra, disk_size);
 	out->disk_size_bytes =
 		out->has_disk_size ? out->extra.disk_size : snapshots->image->header.size;
-	out->has_icount = extra >= 24 && out->extra.icount != UINT64_MAX;
+	out->has_icount = HAS(extra, icount) && out->extra.icount != UINT64_MAX;
 }
 
 int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, const struct qcow2_snapshot **out,
@@ -121,8 +125,8 @@ int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, const struct qcow2_s
 	qcow2_snapshot_header_decode(&current->header, view.data, view.size);
 	memcpy(snapshots->fixed, view.data, view.size);
 	current->raw = (struct qcow2_bytes){snapshots->fixed, view.size};
-	size = UINT64_C(40) + current->header.extra_data_size + current->header.id_str_size +
-	       current->header.name_size;
+	size = (uint64_t)FIXED_BYTES + current->header.extra_data_size +
+	       current->header.id_str_size + current->header.name_size;
 	current->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
 	/* The file may end before the padding of the last entry. */
 	current->cut = view.size < FIXED_BYTES || size > snapshots->window.end - snapshots->at;

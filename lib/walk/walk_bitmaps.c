@@ -51,7 +51,8 @@ static void walk_bitmap(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 	walk_name(w, bitmap);
 	q2_walk_fields(w, &qcow2_bitmap_dir_entry_structure, &placed);
 	walk_extra_data(w, bitmap);
-	if (bitmap->raw.size == 24 && w->geometry && !(w->flags & QCOW2_WALK_NO_TABLES)) {
+	if (bitmap->raw.size == sizeof(bitmap->entry) && w->geometry &&
+	    !(w->flags & QCOW2_WALK_NO_TABLES)) {
 		q2_walk_bitmap_totals(w, bitmap);
 		q2_walk_bitmap_table(w, bitmap);
 		q2_walk_bitmap_data(w, bitmap);

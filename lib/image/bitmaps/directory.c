@@ -153,7 +153,7 @@ int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, const struct qcow2_bitmap 
 	qcow2_bitmap_dir_entry_decode(&current->entry, view.data, view.size);
 	memcpy(bitmaps->fixed, view.data, view.size);
 	current->raw = (struct qcow2_bytes){bitmaps->fixed, view.size};
-	size = UINT64_C(24) + current->entry.extra_data_size + current->entry.name_size;
+	size = (uint64_t)FIXED_BYTES + current->entry.extra_data_size + current->entry.name_size;
 	current->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
 	/* The file may end before the padding of the last entry, but the directory may not. */
 	current->cut = view.size < FIXED_BYTES || size > bitmaps->window.end - bitmaps->at ||
