@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "image/extensions.h"
 
+#include <qcow2/limits.h>
 #include <qcow2/luks.h>
 
 #define SLOTS_AT   sizeof(struct qcow2_luks1)
@@ -18,12 +19,7 @@
 /* Where a field of the header, or of a key slot, is. */
 #define AT(field)      offsetof(struct qcow2_luks1, field)
 #define SLOT_AT(field) offsetof(struct qcow2_luks1_key_slot, field)
-/* What QEMU holds headers to. */
-#define STRIPES        4000
-#define HEADER_SECTORS 8
-/* Two keys of 256 bits, for the mode XTS. */
-#define KEY_MOST_BYTES 64
-#define NAME_BYTES     32
+#define NAME_BYTES     sizeof(((struct qcow2_luks1 *)NULL)->cipher_name)
 
 /* The LUKS header that is looked at. */
 struct context {
@@ -88,7 +84,7 @@ static void rule_master_key(const struct context *c)
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
 				       .offset_bytes = AT(key_bytes),
 				       .found = c->luks.key_bytes},
-		   1, KEY_MOST_BYTES, "key_bytes");
+		   1, QCOW2_LIMIT_QEMU_LUKS_KEY_BYTES, "key_bytes");
 	rule_range(c,
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MASTER_KEY,
 				       .offset_bytes = AT(mk_digest_iter),
@@ -98,7 +94,7 @@ static void rule_master_key(const struct context *c)
 		   (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_PAYLOAD,
 				       .offset_bytes = AT(payload_offset),
 				       .found = c->luks.payload_offset},
-		   HEADER_SECTORS, UINT32_MAX, "payload_offset");
+		   QCOW2_LIMIT_QEMU_LUKS_HEADER_SECTORS_MIN, UINT32_MAX, "payload_offset");
 }
 
 /* Sectors of a slot's key material: each stripe is as long as the key. */
@@ -122,7 +118,8 @@ static void rule_material(const struct context *c, unsigned i, struct q2_finding
 
 	finding.offset_bytes = slot_at(i) + SLOT_AT(key_material_offset);
 	finding.found = start;
-	if (!rule_range(c, finding, HEADER_SECTORS, c->area_sectors, field))
+	if (!rule_range(c, finding, QCOW2_LIMIT_QEMU_LUKS_HEADER_SECTORS_MIN, c->area_sectors,
+			field))
 		return;
 	finding.found = start + size;
 	if (!rule_range(c, finding, 0, c->area_sectors, field))
@@ -157,7 +154,8 @@ static void rule_slot(const struct context *c, unsigned i)
 	}
 	finding.offset_bytes = slot_at(i) + SLOT_AT(stripes);
 	finding.found = slot->stripes;
-	if (!rule_range(c, finding, STRIPES, STRIPES, field))
+	if (!rule_range(c, finding, QCOW2_LIMIT_QEMU_LUKS_STRIPES, QCOW2_LIMIT_QEMU_LUKS_STRIPES,
+			field))
 		return;
 	finding.offset_bytes = slot_at(i) + SLOT_AT(iterations);
 	finding.found = slot->iterations;

@@ -54,6 +54,9 @@ static void limits_are_those_of_the_specification_and_of_qemu(void **state)
 		 QCOW2_LIMIT_QEMU_BITMAP_GRANULARITY_BITS_MAX},
 		{"qemu-bitmap-table-entries", 0x8000000, QCOW2_LIMIT_QEMU_BITMAP_TABLE_ENTRIES},
 		{"qemu-bitmap-data-bytes", 512 << 20, QCOW2_LIMIT_QEMU_BITMAP_DATA_BYTES},
+		{"qemu-luks-stripes", 4000, QCOW2_LIMIT_QEMU_LUKS_STRIPES},
+		{"qemu-luks-header-sectors-min", 8, QCOW2_LIMIT_QEMU_LUKS_HEADER_SECTORS_MIN},
+		{"qemu-luks-key-bytes", 64, QCOW2_LIMIT_QEMU_LUKS_KEY_BYTES},
 	};
 
 	(void)state;
