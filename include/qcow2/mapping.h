@@ -13,8 +13,9 @@
  * call each. A hostile image may lead many L1 entries to one L2 table. Tables that only say
  * "unallocated" or "zero" are remembered and passed in one step. For all others there is a limit:
  * the L2 entries that are decoded for one range take at most 16 times the bytes that the file
- * stores, plus 64 MiB; then qcow2_mapping_next() fails with QCOW2_ERROR_LIMIT. A well-formed L1
- * table refers to each L2 table once, and never comes near.
+ * stores, plus 64 MiB; then qcow2_mapping_next() fails with QCOW2_ERROR_LIMIT. Of a cluster whose
+ * subclusters differ, each part but the last counts as 4 bytes more. A well-formed L1 table refers
+ * to each L2 table once, and never comes near.
  *
  * Prints the data of the first MiB:
  *
