@@ -115,7 +115,8 @@ struct qcow2_mapping;
  * entries would map is invalid (problem l1-offset-unaligned or l1-beyond-end).
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_BROKEN  the geometry is insane, see qcow2_image_geometry()
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, see qcow2_image_geometry()
+ *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature: nobody here knows what it changes
  *   QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **out,
@@ -129,9 +130,10 @@ QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_m
  * index: of the snapshot in the order of the table, from 0. image, *out: as qcow2_mapping_open().
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_NOT_FOUND  there is no such snapshot, or the table ends before it
- *   QCOW2_ERROR_BROKEN     the geometry is insane, the snapshot table lies past the end of the
- *                          file, or the entry of the snapshot is cut off
+ *   QCOW2_ERROR_NOT_FOUND    there is no such snapshot, or the table ends before it
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, the snapshot table lies past the end of the
+ *                            file, or the entry of the snapshot is cut off
+ *   QCOW2_ERROR_UNSUPPORTED  as qcow2_mapping_open()
  *   QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,

@@ -87,6 +87,14 @@ static void bad_l1(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+	/* Nor is there one if an unknown feature may change what entries mean. */
+	put_be(bytes + 20, 4, 9);
+	bytes[72] = 0x80;
+	open_bytes(sizeof(bytes));
+	assert_int_equal(qcow2_mapping_open(image, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_UNSUPPORTED);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_UNSUPPORTED);
 }
 
 static void bad_tables(void **state)

@@ -61,18 +61,13 @@ static struct qcow2_mapping *make(const struct qcow2_image *image, uint64_t size
 	return m;
 }
 
-static int fail_insane(struct qcow2_error *err)
-{
-	return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET, "the cluster size is not known");
-}
-
 int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **out,
 		       struct qcow2_error *err)
 {
 	struct qcow2_mapping *m;
 
-	if (!image->sane)
-		return fail_insane(err);
+	if (q2_image_check_known(image, err))
+		return -1;
 	m = make(image, image->geometry.virtual_size_bytes, err);
 	if (!m)
 		return -1;
@@ -114,8 +109,8 @@ int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
 	struct qcow2_snapshot snapshot;
 	struct qcow2_mapping *m;
 
-	if (!image->sane)
-		return fail_insane(err);
+	if (q2_image_check_known(image, err))
+		return -1;
 	if (find_snapshot(image, index, &snapshot, err))
 		return -1;
 	m = make(image, snapshot.disk_size_bytes, err);
