@@ -38,7 +38,7 @@ static void print_bitmap(const struct qcow2_bitmap *bitmap)
 static int list(const struct qcow2_image *image, struct qcow2_error *err)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, err) != 0) {
@@ -48,7 +48,7 @@ static int list(const struct qcow2_image *image, struct qcow2_error *err)
 		return 0;
 	}
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
-		print_bitmap(&bitmap);
+		print_bitmap(bitmap);
 	qcow2_bitmaps_close(bitmaps);
 	return more;
 }

@@ -183,11 +183,9 @@ static void show(struct list *list)
 static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
 {
 	uint64_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
-	struct qcow2_bitmap bitmap;
 	int more;
 
-	list->bitmap = &bitmap;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
+	while ((more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
 		if (examine(list, err))
 			return -1;
 		show(list);

@@ -170,7 +170,7 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 {
 	uint32_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
 	uint64_t count = 0;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int status = 0;
 
 	while (take(walk)) {
@@ -178,7 +178,7 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 		if (status <= 0)
 			break;
 		count++;
-		status = show_bitmap(walk, &bitmap, err);
+		status = show_bitmap(walk, bitmap, err);
 		if (status)
 			break;
 	}
@@ -269,21 +269,25 @@ int compat_walk(const struct qcow2_image *image, bool with_header, const struct 
 		.flaws = flaws,
 		.left = stored / 8 + SHOWN_ANYWAY,
 	};
-	struct qcow2_extensions extensions;
-	struct qcow2_extension extension;
+	struct qcow2_extensions *extensions = NULL;
+	const struct qcow2_extension *extension;
 	int status = 0;
 
-	if (qcow2_table_new(image, &walk.table, err))
+	if (qcow2_table_open(image, &walk.table, err))
 		return -1;
+	if (qcow2_extensions_open(image, &extensions, err)) {
+		qcow2_table_close(walk.table);
+		return -1;
+	}
 	if (!qcow2_image_geometry(image))
 		tell(&walk, "cluster_bits or refcount_order is outside of what the format allows");
 	if (with_header)
 		show_header(&walk);
 	begin(&walk, COMPAT_EXTENSIONS);
-	qcow2_extensions_begin(image, &extensions);
-	while (!status && qcow2_extensions_next(&extensions, &extension))
-		status = show_extension(&walk, &extension, err);
+	while (!status && qcow2_extensions_next(extensions, &extension))
+		status = show_extension(&walk, extension, err);
 	end(&walk, COMPAT_EXTENSIONS);
-	qcow2_table_free(walk.table);
+	qcow2_extensions_close(extensions);
+	qcow2_table_close(walk.table);
 	return status;
 }

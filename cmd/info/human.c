@@ -157,7 +157,7 @@ static void name_cell(const struct page *page, struct qcow2_bytes name)
 static void show_snapshots(const struct page *page)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 	struct qcow2_error err;
 	char size[HUMAN_MAX], date[HUMAN_MAX], clock[HUMAN_MAX];
 	unsigned rows = 0;
@@ -173,12 +173,12 @@ static void show_snapshots(const struct page *page)
 	while (rows++ < ROWS_SHOWN && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		char id[64];
 
-		qcow2_text_escape(s.id, id, sizeof(id));
+		qcow2_text_escape(s->id, id, sizeof(id));
 		spool_print(page->out, "%-6s %-24s %-14s %-10s ", id,
-			    human_time(s.header.date_sec, date),
-			    human_duration(s.header.vm_clock_nsec, clock),
-			    human_size(s.vm_state_size_bytes, size));
-		name_cell(page, s.name);
+			    human_time(s->header.date_sec, date),
+			    human_duration(s->header.vm_clock_nsec, clock),
+			    human_size(s->vm_state_size_bytes, size));
+		name_cell(page, s->name);
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");
@@ -206,7 +206,7 @@ static void show_bitmaps(const struct page *page)
 	bool consistent = (qcow2_image_header(page->info->image)->autoclear_features &
 			   QCOW2_AUTOCLEAR_BITMAPS) != 0;
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error err;
 	char size[HUMAN_MAX];
 	unsigned rows = 0;
@@ -219,12 +219,12 @@ static void show_bitmaps(const struct page *page)
 	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-12s %-14s %s\n",
 		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "granularity", "state", "name");
 	while (rows++ < ROWS_SHOWN && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
-		unsigned bits = bitmap.entry.granularity_bits;
+		unsigned bits = bitmap->entry.granularity_bits;
 
 		spool_print(page->out, "%-12s %-14s ",
 			    bits < 64 ? human_size(UINT64_C(1) << bits, size) : "impossible",
-			    state_of(&bitmap, consistent));
-		name_cell(page, bitmap.name);
+			    state_of(bitmap, consistent));
+		name_cell(page, bitmap->name);
 	}
 	if (rows > ROWS_SHOWN)
 		spool_text(page->out, "…\n");

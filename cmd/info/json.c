@@ -42,7 +42,7 @@ static void key_bool(struct json *json, const char *key, bool truth)
 static void show_snapshots(struct json *json, struct info *info)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 	struct qcow2_error err;
 	int more;
 
@@ -54,15 +54,15 @@ static void show_snapshots(struct json *json, struct info *info)
 	json_begin_array(json);
 	while ((more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		json_begin_object(json);
-		if (s.has_icount)
-			key_number(json, "icount", s.extra.icount);
-		key_number(json, "vm-clock-nsec", s.header.vm_clock_nsec % 1000000000);
-		key_bytes(json, "name", s.name);
-		key_number(json, "date-sec", s.header.date_sec);
-		key_number(json, "date-nsec", s.header.date_nsec);
-		key_number(json, "vm-clock-sec", s.header.vm_clock_nsec / 1000000000);
-		key_bytes(json, "id", s.id);
-		key_number(json, "vm-state-size", s.vm_state_size_bytes);
+		if (s->has_icount)
+			key_number(json, "icount", s->extra.icount);
+		key_number(json, "vm-clock-nsec", s->header.vm_clock_nsec % 1000000000);
+		key_bytes(json, "name", s->name);
+		key_number(json, "date-sec", s->header.date_sec);
+		key_number(json, "date-nsec", s->header.date_nsec);
+		key_number(json, "vm-clock-sec", s->header.vm_clock_nsec / 1000000000);
+		key_bytes(json, "id", s->id);
+		key_number(json, "vm-state-size", s->vm_state_size_bytes);
 		json_end_object(json);
 	}
 	json_end_array(json);
@@ -91,7 +91,7 @@ static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
 static void show_bitmaps(struct json *json, struct info *info)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error err;
 	int more;
 
@@ -104,7 +104,7 @@ static void show_bitmaps(struct json *json, struct info *info)
 	json_key(json, "bitmaps");
 	json_begin_array(json);
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
-		show_bitmap(json, &bitmap);
+		show_bitmap(json, bitmap);
 	json_end_array(json);
 	if (more < 0)
 		info_note(info, &err);

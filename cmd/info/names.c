@@ -7,11 +7,10 @@
 
 struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic)
 {
-	struct qcow2_extension extension;
+	struct qcow2_bytes data = {NULL, 0};
 
-	if (qcow2_image_find_extension(image, magic, &extension))
-		return extension.data;
-	return (struct qcow2_bytes){NULL, 0};
+	qcow2_image_find_extension(image, magic, &data);
+	return data;
 }
 
 bool info_is_protocol(struct qcow2_bytes name)

@@ -9,14 +9,14 @@
  * of the format is for qcow2_check() and qcow2_bitmap_health_examine() to say.
  *
  *	struct qcow2_bitmaps *bitmaps;
- *	struct qcow2_bitmap bitmap;
+ *	const struct qcow2_bitmap *bitmap;
  *	char name[256];
  *
  *	if (qcow2_bitmaps_open(image, &bitmaps, &err))
  *		return err.code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
  *	while (qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0) {
- *		qcow2_text_escape(bitmap.name, name, sizeof(name));
- *		printf("%s: one bit for 2^%u bytes\n", name, bitmap.entry.granularity_bits);
+ *		qcow2_text_escape(bitmap->name, name, sizeof(name));
+ *		printf("%s: one bit for 2^%u bytes\n", name, bitmap->entry.granularity_bits);
  *	}
  *	qcow2_bitmaps_close(bitmaps);
  */
@@ -39,8 +39,12 @@ QCOW2_BEGIN_DECLS
 #define QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE (UINT32_C(1) << 2)
 #define QCOW2_BITMAP_FLAGS_KNOWN           UINT32_C(0x7)
 
-/* One entry of the directory. Its views live until the next call on the iterator. */
+/*
+ * One entry of the directory. It and its views belong to the iterator and live until the next call
+ * on that: copy what you keep.
+ */
 struct qcow2_bitmap {
+	size_t size; /* set by the library */
 	/* The fixed part, decoded. What the file does not have of it is 0. */
 	struct qcow2_bitmap_dir_entry entry;
 	/* 0, 1, … in the order of the directory. */
@@ -93,14 +97,14 @@ qcow2_bitmaps_header(const struct qcow2_bitmaps *bitmaps);
 /*
  * Gives the next entry.
  *
- * bitmaps: not NULL. *out: filled if the result is 1. Its views belong to the iterator and live
- * until the next call on it; the structure itself, and its member entry, may be copied and kept.
+ * bitmaps: not NULL. *out: if the result is 1, points to the entry, which belongs to the iterator
+ * and lives until the next call on it; else left alone. Its member entry may be copied and kept.
  *
  * Returns 1; 0 at the end, which is after nb_bitmaps entries, at the end of the directory or of the
  * file, or after an entry that was cut; or -1 with *err filled: QCOW2_ERROR_IO and
  * QCOW2_ERROR_LIMIT as qcow2_source_read().
  */
-QCOW2_API int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, struct qcow2_bitmap *out,
+QCOW2_API int qcow2_bitmaps_next(struct qcow2_bitmaps *bitmaps, const struct qcow2_bitmap **out,
 				 struct qcow2_error *err);
 
 /*

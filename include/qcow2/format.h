@@ -174,8 +174,11 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
  * The header, at offset 0 of the file ("Header", "Additional fields"). In version 2, the fields
  * after snapshot_offset are not in the file; a decode gives them the values that the specification
  * fixes: no feature bits, refcount_order 4, header_length 72, compression_type 0.
+ *
+ * The size of the struct is that of the header with its padding, 112 bytes, on every machine: those
+ * that align 64 bits at 4 bytes would make it 108.
  */
-struct qcow2_header {
+struct __attribute__((aligned(8))) qcow2_header {
 #include <qcow2/def/header.def>
 };
 /* The start of a header extension ("Header extensions"); length bytes of data follow. */

@@ -9,14 +9,14 @@
  * qcow2_mapping_open_snapshot() (mapping.h).
  *
  *	struct qcow2_snapshots *snapshots;
- *	struct qcow2_snapshot snapshot;
+ *	const struct qcow2_snapshot *snapshot;
  *	char name[256];
  *
  *	if (qcow2_snapshots_open(image, &snapshots, &err))
  *		return err.code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
  *	while (qcow2_snapshots_next(snapshots, &snapshot, &err) > 0) {
- *		qcow2_text_escape(snapshot.name, name, sizeof(name));
- *		printf("%s: %" PRIu64 " bytes\n", name, snapshot.disk_size_bytes);
+ *		qcow2_text_escape(snapshot->name, name, sizeof(name));
+ *		printf("%s: %" PRIu64 " bytes\n", name, snapshot->disk_size_bytes);
  *	}
  *	qcow2_snapshots_close(snapshots);
  */
@@ -31,8 +31,12 @@ QCOW2_BEGIN_DECLS
 
 struct qcow2_image;
 
-/* One entry of the table. Its views live until the next call on the iterator. */
+/*
+ * One entry of the table. It and its views belong to the iterator and live until the next call on
+ * that: copy what you keep.
+ */
 struct qcow2_snapshot {
+	size_t size; /* set by the library */
 	/* The fixed part, decoded. What the file does not have of it is 0. */
 	struct qcow2_snapshot_header header;
 	/* The known extra data, decoded. Fields that extra_data does not reach are 0. */
@@ -83,15 +87,16 @@ QCOW2_API int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2
 /*
  * Gives the next entry.
  *
- * snapshots: not NULL. *out: filled if the result is 1. Its views belong to the iterator and live
- * until the next call on it; the structure itself may be copied.
+ * snapshots: not NULL. *out: if the result is 1, points to the entry, which belongs to the iterator
+ * and lives until the next call on it; else left alone. Its members header and extra may be copied
+ * and kept.
  *
  * Returns 1; 0 at the end, which is after nb_snapshots entries, at the end of the file, or after an
  * entry that was cut; or -1 with *err filled: QCOW2_ERROR_IO and QCOW2_ERROR_LIMIT as
  * qcow2_source_read().
  */
-QCOW2_API int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
-				   struct qcow2_error *err);
+QCOW2_API int qcow2_snapshots_next(struct qcow2_snapshots *snapshots,
+				   const struct qcow2_snapshot **out, struct qcow2_error *err);
 
 /* Closes and frees the iterator. snapshots: NULL is fine. The image stays open. */
 QCOW2_API void qcow2_snapshots_close(struct qcow2_snapshots *snapshots);

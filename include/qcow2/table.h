@@ -13,12 +13,12 @@
  *	struct qcow2_table *table;
  *	uint64_t entry, count;
  *
- *	if (qcow2_table_new(image, &table, &err))
+ *	if (qcow2_table_open(image, &table, &err))
  *		return -1;
  *	count = qcow2_table_begin(table, header->l1_table_offset, header->l1_size);
  *	for (uint64_t i = 0; i < count && qcow2_table_entry(table, i, &entry, &err) == 0; i++)
  *		printf("0x%" PRIx64 "\n", entry);
- *	qcow2_table_free(table);
+ *	qcow2_table_close(table);
  */
 #ifndef QCOW2_TABLE_H
 #define QCOW2_TABLE_H
@@ -32,16 +32,16 @@ struct qcow2_image;
 struct qcow2_table;
 
 /*
- * Makes a reader. It shows no table yet: begin with qcow2_table_begin().
+ * Opens a reader. It shows no table yet: begin with qcow2_table_begin().
  *
- * image: not NULL; stays open until the reader is freed. *out: set on success; the caller frees it
- * with qcow2_table_free().
+ * image: not NULL; stays open until the reader is closed. *out: set on success; the caller closes
+ * it with qcow2_table_close().
  *
  * Returns 0, or -1 with *err filled: QCOW2_ERROR_MEMORY. Several readers of one image may be used
  * at once, each by one thread at a time.
  */
-QCOW2_API int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
-			      struct qcow2_error *err);
+QCOW2_API int qcow2_table_open(const struct qcow2_image *image, struct qcow2_table **out,
+			       struct qcow2_error *err);
 
 /*
  * Points the reader at a table. Nothing is read yet.
@@ -81,8 +81,8 @@ QCOW2_API int qcow2_table_entry(struct qcow2_table *table, uint64_t index, uint6
 QCOW2_API int qcow2_table_refcount(struct qcow2_table *table, uint64_t index, uint64_t *refcount,
 				   struct qcow2_error *err);
 
-/* Frees the reader. table: NULL is fine. The image stays open. */
-QCOW2_API void qcow2_table_free(struct qcow2_table *table);
+/* Closes and frees the reader. table: NULL is fine. The image stays open. */
+QCOW2_API void qcow2_table_close(struct qcow2_table *table);
 
 QCOW2_END_DECLS
 

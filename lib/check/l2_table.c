@@ -110,11 +110,14 @@ __attribute__((always_inline)) static inline void prefetch(const struct going *g
 		q2_clusters_prefetch(&g->worker->clusters, cluster, use);
 }
 
-/* Whether an extended entry says of a subcluster that it is allocated and reads as zeros. */
+/*
+ * Whether an extended entry says of a subcluster that it is allocated and reads as zeros. Only for
+ * entries of 16 bytes, which spares the loop over a run a question.
+ */
 static bool contradicts_itself(const struct going *g, uint64_t index)
 {
 	struct qcow2_l2_subclusters subclusters =
-		qcow2_l2_subclusters_decode(load_subclusters(g, index));
+		qcow2_l2_subclusters_decode(q2_l2_subclusters_at(g->bytes, index, 16));
 
 	return (subclusters.allocated & subclusters.zeroes) != 0;
 }
@@ -146,7 +149,8 @@ static uint64_t run_length(const struct going *g, uint64_t index, uint64_t entry
 
 	if (g->geometry->extended_l2) {
 		for (; at < last; at++)
-			if (load_entry(g, at) != (entry += cluster) || contradicts_itself(g, at))
+			if (q2_l2_entry_at(g->bytes, at, 16) != (entry += cluster) ||
+			    contradicts_itself(g, at))
 				break;
 	} else {
 		for (; at < last; at++)

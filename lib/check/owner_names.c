@@ -70,14 +70,14 @@ static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 static int find_snapshots(struct q2_check *check, struct search *search)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	int more = 0;
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (search->next < search->wanted_count &&
 	       (more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0)
-		hear(search, snapshot.index, snapshot.name);
+		hear(search, snapshot->index, snapshot->name);
 	qcow2_snapshots_close(snapshots);
 	return more < 0 ? -1 : 0;
 }
@@ -85,14 +85,14 @@ static int find_snapshots(struct q2_check *check, struct search *search)
 static int find_bitmaps(struct q2_check *check, struct search *search)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 0;
 
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (search->next < search->wanted_count &&
 	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err)) > 0)
-		hear(search, bitmap.index, bitmap.name);
+		hear(search, bitmap->index, bitmap->name);
 	qcow2_bitmaps_close(bitmaps);
 	return more < 0 ? -1 : 0;
 }

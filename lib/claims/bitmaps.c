@@ -102,17 +102,17 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 	const struct q2_listener *listener = visit->listener;
 	struct q2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
 	uint64_t most = visit->table_bytes_left;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 1;
 
 	while (read.used_bytes <= most) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, visit->metadata->err);
 		if (more <= 0)
 			break;
-		if (visit_bitmap(visit, &bitmap))
+		if (visit_bitmap(visit, bitmap))
 			return -1;
 		read.entries++;
-		read.cut = bitmap.cut;
+		read.cut = bitmap->cut;
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	if (more < 0)
@@ -143,12 +143,12 @@ int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_list
 	if (qcow2_bitmaps_open(metadata->image, &bitmaps, metadata->err))
 		return metadata->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules say why */
 	extension = qcow2_bitmaps_header(bitmaps);
-	if (qcow2_table_new(metadata->image, &visit.table, metadata->err) == 0 &&
+	if (qcow2_table_open(metadata->image, &visit.table, metadata->err) == 0 &&
 	    claim(&visit, NULL, QCOW2_CLAIM_BITMAP_DIRECTORY,
 		  (struct qcow2_claim){.offset_bytes = extension->bitmap_directory_offset,
 				       .length_bytes = extension->bitmap_directory_size}) == 0)
 		result = visit_directory(&visit, bitmaps);
-	qcow2_table_free(visit.table);
+	qcow2_table_close(visit.table);
 	qcow2_bitmaps_close(bitmaps);
 	return result;
 }

@@ -51,17 +51,17 @@ static int visit_entries(struct q2_metadata *metadata, const struct q2_listener 
 {
 	uint64_t most =
 		qcow2_source_allocated_bytes(qcow2_image_source(metadata->image)) + SLACK_BYTES;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	int more = 1;
 
 	while (*used_bytes <= most) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, metadata->err);
 		if (more <= 0)
 			break;
-		if (!snapshot.cut)
-			*used_bytes = snapshot.offset_bytes + snapshot.size_bytes -
+		if (!snapshot->cut)
+			*used_bytes = snapshot->offset_bytes + snapshot->size_bytes -
 				      metadata->header->snapshot_offset;
-		if (visit_snapshot(metadata, listener, &snapshot))
+		if (visit_snapshot(metadata, listener, snapshot))
 			return -1;
 	}
 	if (more > 0 && listener->cut)

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "claims/metadata.h"
+#include "image/extensions.h"
 
 #define LUKS_READ 65536
 
@@ -42,7 +43,7 @@ static int visit_luks(const struct q2_metadata *metadata, const struct q2_listen
 	struct qcow2_extension extension;
 	struct qcow2_crypto_extension crypto;
 
-	if (!qcow2_image_find_extension(metadata->image, QCOW2_EXTENSION_CRYPTO, &extension) ||
+	if (!q2_find_extension(metadata->image, QCOW2_EXTENSION_CRYPTO, &extension) ||
 	    extension.data.size < qcow2_crypto_extension_structure.size_bytes)
 		return 0; /* the rules of the extensions say what is wrong */
 	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);

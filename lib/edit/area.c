@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "image/extensions.h"
 
 /* Magic and length of an extension; the end mark has them as well. */
 #define HEAD_BYTES sizeof(struct qcow2_extension_header)
@@ -15,27 +16,27 @@
 
 static size_t count_extensions(const struct qcow2_image *image)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	size_t count = 0;
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension))
 		count++;
 	return count;
 }
 
 static int take_extensions(struct q2_area *area, struct qcow2_error *err)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 
 	area->extensions =
 		q2_alloc_array(count_extensions(area->image) + 1, sizeof(*area->extensions));
 	if (!area->extensions)
 		return q2_fail_memory(err);
-	qcow2_extensions_begin(area->image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(area->image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		if (extension.cut)
 			return q2_fail(err, QCOW2_ERROR_BROKEN, extension.offset_bytes,
 				       "a header extension passes the end of their area: they "

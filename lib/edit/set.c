@@ -70,12 +70,12 @@ static int find_block(const struct qcow2_image *image, uint64_t index, uint64_t 
 	int failed = 0;
 
 	*offset = 0;
-	if (qcow2_table_new(image, &table, err))
+	if (qcow2_table_open(image, &table, err))
 		return -1;
 	if (index < qcow2_table_begin(table, header->refcount_table_offset, entries))
 		failed = qcow2_table_entry(table, index, offset, err);
 	*offset = qcow2_refcount_table_entry_decode(*offset).offset;
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return failed;
 }
 

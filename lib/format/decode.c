@@ -56,6 +56,10 @@ static void take_bytes(uint8_t *out, size_t count, const uint8_t *raw, size_t si
 #define LAID_OUT qcow2_snapshot_extra
 #include <qcow2/def/snapshot_extra.def>
 #undef LAID_OUT
+/* Sizes as well: some machines align 64 bits at 4 bytes, and would end the header early. */
+_Static_assert(sizeof(struct qcow2_header) == 112, "the padding of the header is missing");
+_Static_assert(sizeof(struct qcow2_bitmap_dir_entry) == 24, "a directory entry is 24 bytes");
+_Static_assert(sizeof(struct qcow2_snapshot_header) == 40, "a snapshot begins with 40 bytes");
 #undef QCOW2_F
 #undef QCOW2_FA
 #undef QCOW2_FB

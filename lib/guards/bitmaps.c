@@ -125,7 +125,7 @@ static void ask_cleared(struct q2_trial *trial)
 int q2_guards_bitmaps(struct q2_trial *trial)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap = {.cut = false};
+	const struct qcow2_bitmap *bitmap = NULL;
 	int more = 0, failed = 0;
 
 	ask_cleared(trial);
@@ -135,7 +135,7 @@ int q2_guards_bitmaps(struct q2_trial *trial)
 		return -1;
 	for (size_t i = 0; i < trial->has.bitmaps.list.count && !failed; i++) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, trial->err);
-		failed = more <= 0 ? more : ask_one(trial, &bitmap);
+		failed = more <= 0 ? more : ask_one(trial, bitmap);
 	}
 	qcow2_bitmaps_close(bitmaps);
 	q2_items_rewind(&trial->had.bitmaps);

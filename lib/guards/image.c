@@ -5,6 +5,7 @@
 
 #include "guards/guards.h"
 #include "guards/mapping.h"
+#include "image/extensions.h"
 #include "plan/plan.h"
 
 /* Refuses, and says how many of `what` there are. */
@@ -128,8 +129,7 @@ static int ask_luks(struct q2_trial *trial)
 
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++)
 		damage += trial->verdict->before.by_kind[damages[i]];
-	if (damage > 0 ||
-	    !qcow2_image_find_extension(trial->before, QCOW2_EXTENSION_CRYPTO, &extension) ||
+	if (damage > 0 || !q2_find_extension(trial->before, QCOW2_EXTENSION_CRYPTO, &extension) ||
 	    extension.data.size < sizeof(crypto))
 		return 0;
 	qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/extension_kind.h"
+#include "image/extensions.h"
 
 #define ITEMS_MOST ((size_t)1 << 20)
 
@@ -147,10 +148,10 @@ uint64_t q2_inventory_snapshot(const struct q2_inventory *inventory,
 static bool take_extensions(struct q2_inventory *inventory, const struct qcow2_image *image)
 {
 	struct qcow2_extension extension;
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		uint64_t hash = q2_inventory_extension(inventory, &extension);
 
 		if (!add(&inventory->extensions, (struct q2_item){.hash = hash,
@@ -171,19 +172,19 @@ static int take_snapshots(struct q2_inventory *inventory, const struct qcow2_ima
 			  struct qcow2_error *err)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	bool memory = true;
 	int more;
 
 	if (qcow2_snapshots_open(image, &snapshots, err))
 		return ends(err) ? 0 : -1;
 	while (memory && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
-	       !snapshot.cut && inventory->snapshots.list.count < ITEMS_MOST)
+	       !snapshot->cut && inventory->snapshots.list.count < ITEMS_MOST)
 		memory = add(&inventory->snapshots,
-			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, &snapshot),
-					      .state = {snapshot.header.l1_table_offset,
-							snapshot.disk_size_bytes,
-							snapshot.has_disk_size}});
+			     (struct q2_item){.hash = q2_inventory_snapshot(inventory, snapshot),
+					      .state = {snapshot->header.l1_table_offset,
+							snapshot->disk_size_bytes,
+							snapshot->has_disk_size}});
 	qcow2_snapshots_close(snapshots);
 	if (!memory || !chain(&inventory->snapshots))
 		return q2_fail_memory(err);
@@ -196,21 +197,21 @@ static int take_bitmaps(struct q2_inventory *inventory, const struct qcow2_image
 	const struct q2_intents *intents = inventory->intents;
 	const struct q2_hash_key *key = &intents->key;
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	bool memory = true;
 	int more;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, err))
 		return ends(err) ? 0 : -1;
-	while (memory && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0 && !bitmap.cut &&
+	while (memory && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0 && !bitmap->cut &&
 	       inventory->bitmaps.list.count < ITEMS_MOST)
 		memory = add(
 			&inventory->bitmaps,
-			(struct q2_item){.hash = q2_hash_bitmap(key, bitmap.name),
+			(struct q2_item){.hash = q2_hash_bitmap(key, bitmap->name),
 					 .old_hash = inventory->after
-							     ? q2_name_before(intents, bitmap.name)
-							     : q2_hash_bitmap(key, bitmap.name),
-					 .entry = bitmap.entry});
+							     ? q2_name_before(intents, bitmap->name)
+							     : q2_hash_bitmap(key, bitmap->name),
+					 .entry = bitmap->entry});
 	qcow2_bitmaps_close(bitmaps);
 	if (!memory || !chain(&inventory->bitmaps))
 		return q2_fail_memory(err);

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "guards/guards.h"
+#include "image/extensions.h"
 #include "plan/plan.h"
 
 /* The header has bytes of no known field from here on. */
@@ -61,14 +62,14 @@ static void ask_extensions(struct q2_trial *trial)
 {
 	const struct q2_check_totals *before = &trial->verdict->before;
 	struct qcow2_extension extension;
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 
 	/* If header_length was wrong, what was found as extensions were none. */
 	if (before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH] > 0 ||
 	    before->by_kind[QCOW2_PROBLEM_HEADER_LENGTH_UNALIGNED] > 0)
 		return;
-	qcow2_extensions_begin(trial->before, &it);
-	while (qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(trial->before, &it);
+	while (q2_extensions_next(&it, &extension))
 		ask_extension(trial, &extension);
 	q2_items_rewind(&trial->has.extensions);
 }
@@ -80,7 +81,7 @@ static struct qcow2_bytes text_of(const struct qcow2_image *image, uint32_t magi
 {
 	struct qcow2_extension extension;
 
-	if (!qcow2_image_find_extension(image, magic, &extension) || extension.cut)
+	if (!q2_find_extension(image, magic, &extension) || extension.cut)
 		return no_name;
 	return extension.data;
 }
@@ -193,7 +194,7 @@ static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *sn
 static int ask_snapshots(struct q2_trial *trial)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	int more = 1;
 
 	if (trial->had.snapshots.list.count == 0)
@@ -203,7 +204,7 @@ static int ask_snapshots(struct q2_trial *trial)
 	for (size_t i = 0; i < trial->had.snapshots.list.count && more > 0; i++) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, trial->err);
 		if (more > 0)
-			ask_snapshot(trial, &snapshot);
+			ask_snapshot(trial, snapshot);
 	}
 	qcow2_snapshots_close(snapshots);
 	q2_items_rewind(&trial->has.snapshots);
@@ -226,7 +227,7 @@ static void ask_bitmap(struct q2_trial *trial, const struct qcow2_bitmap *bitmap
 static int ask_bitmaps(struct q2_trial *trial)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 1;
 
 	if (trial->had.bitmaps.list.count == 0)
@@ -236,7 +237,7 @@ static int ask_bitmaps(struct q2_trial *trial)
 	for (size_t i = 0; i < trial->had.bitmaps.list.count && more > 0; i++) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, trial->err);
 		if (more > 0)
-			ask_bitmap(trial, &bitmap);
+			ask_bitmap(trial, bitmap);
 	}
 	qcow2_bitmaps_close(bitmaps);
 	q2_items_rewind(&trial->has.bitmaps);

@@ -22,13 +22,13 @@ int q2_maps_nothing(const struct qcow2_image *image, bool *nothing, struct qcow2
 	*nothing = false;
 	if (!qcow2_image_geometry(image) || header->nb_snapshots > 0)
 		return 0;
-	if (qcow2_table_new(image, &table, err))
+	if (qcow2_table_open(image, &table, err))
 		return -1;
 	there = qcow2_table_begin(table, header->l1_table_offset, header->l1_size);
 	*nothing = there == header->l1_size;
 	for (uint64_t i = 0; i < there && *nothing; i++)
 		*nothing = qcow2_table_entry(table, i, &entry, err) == 0 && entry == 0;
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return 0;
 }
 
@@ -94,10 +94,10 @@ int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_
 	if (!geometry || !geometry->data_file || qcow2_image_backing_name(image).size > 0)
 		return 0;
 	l2.clusters = q2_div_ceil_u64(geometry->virtual_size_bytes, geometry->cluster_size_bytes);
-	failed = qcow2_table_new(image, &l1, err) || qcow2_table_new(image, &l2.table, err) ||
+	failed = qcow2_table_open(image, &l1, err) || qcow2_table_open(image, &l2.table, err) ||
 		 is_all_plain(&l2, l1, is_raw, err);
-	qcow2_table_free(l1);
-	qcow2_table_free(l2.table);
+	qcow2_table_close(l1);
+	qcow2_table_close(l2.table);
 	if (!failed)
 		return 0;
 	*is_raw = false;
@@ -139,12 +139,12 @@ int q2_changes_compressed(const struct qcow2_image *before, const struct qcow2_i
 					   .step = geometry->l2_entry_bytes / 8,
 					   .err = err};
 	const struct q2_touched_tables told = {.opaque = &search, .l2 = search_table};
-	int failed = qcow2_table_new(before, &search.before, err) ||
-		     qcow2_table_new(after, &search.after, err) ||
+	int failed = qcow2_table_open(before, &search.before, err) ||
+		     qcow2_table_open(after, &search.after, err) ||
 		     q2_each_touched_table(after, plan, &told, err) < 0;
 
-	qcow2_table_free(search.before);
-	qcow2_table_free(search.after);
+	qcow2_table_close(search.before);
+	qcow2_table_close(search.after);
 	*changes = search.found;
 	return failed ? -1 : 0;
 }

@@ -132,11 +132,11 @@ int q2_guards_shared_tables(struct q2_trial *trial)
 	if (survey.dirty)
 		told.l1 = see_l1;
 	q2_name_set_init(&survey.tables, TABLES_MOST);
-	failed = qcow2_table_new(trial->before, &survey.before, trial->err) ||
-		 qcow2_table_new(trial->after, &survey.after, trial->err) ||
+	failed = qcow2_table_open(trial->before, &survey.before, trial->err) ||
+		 qcow2_table_open(trial->after, &survey.after, trial->err) ||
 		 q2_each_touched_table(trial->before, trial->plan, &told, trial->err);
-	qcow2_table_free(survey.before);
-	qcow2_table_free(survey.after);
+	qcow2_table_close(survey.before);
+	qcow2_table_close(survey.after);
 	q2_name_set_release(&survey.tables);
 	return failed ? -1 : 0;
 }

@@ -48,7 +48,7 @@ static int see_l1(struct survey *survey, uint64_t offset, uint64_t size)
 static int see_snapshots(struct survey *survey)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	struct qcow2_error *err = survey->err;
 	uint64_t earlier;
 	int more = 0, stop = 0;
@@ -56,13 +56,13 @@ static int see_snapshots(struct survey *survey)
 	if (qcow2_snapshots_open(survey->image, &snapshots, err))
 		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (!stop && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
-	       !snapshot.cut) {
-		if (q2_name_set_insert(&survey->seen, snapshot.header.l1_table_offset, 0,
+	       !snapshot->cut) {
+		if (q2_name_set_insert(&survey->seen, snapshot->header.l1_table_offset, 0,
 				       &earlier) == QCOW2_ERROR_MEMORY)
 			stop = q2_fail_memory(err);
 		else if (earlier == Q2_NAME_SET_NEW)
-			stop = see_l1(survey, snapshot.header.l1_table_offset,
-				      snapshot.header.l1_size);
+			stop = see_l1(survey, snapshot->header.l1_table_offset,
+				      snapshot->header.l1_size);
 	}
 	qcow2_snapshots_close(snapshots);
 	return more < 0 ? -1 : stop;
@@ -83,13 +83,13 @@ int q2_each_touched_table(const struct qcow2_image *image, const struct qcow2_pl
 
 	survey.left_entries =
 		(qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES) / 8;
-	if (qcow2_table_new(image, &survey.l1, err))
+	if (qcow2_table_open(image, &survey.l1, err))
 		return -1;
 	q2_name_set_init(&survey.seen, TABLES_MOST);
 	stop = see_l1(&survey, header->l1_table_offset, header->l1_size);
 	if (!stop)
 		stop = see_snapshots(&survey);
-	qcow2_table_free(survey.l1);
+	qcow2_table_close(survey.l1);
 	q2_name_set_release(&survey.seen);
 	return stop;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds the LUKS header that the encryption header pointer names. */
 #include "base/error.h"
+#include "image/extensions.h"
 #include "image/internal.h"
 
 int qcow2_image_read_luks(const struct qcow2_image *image, uint8_t *raw, size_t size_bytes,
@@ -9,7 +10,7 @@ int qcow2_image_read_luks(const struct qcow2_image *image, uint8_t *raw, size_t 
 	struct qcow2_extension extension;
 	struct qcow2_crypto_extension crypto;
 
-	if (!qcow2_image_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension) ||
+	if (!q2_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension) ||
 	    extension.data.size < sizeof(struct qcow2_crypto_extension))
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "there is no encryption header pointer");

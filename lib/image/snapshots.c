@@ -15,6 +15,7 @@ struct qcow2_snapshots {
 	uint64_t at; /* host offset of the next entry */
 	uint64_t next_index;
 	bool ended;
+	struct qcow2_snapshot current; /* what the caller sees */
 	/*
 	 * Copies of parts of the current entry, since the window may slide on while the views live.
 	 */
@@ -52,9 +53,9 @@ int qcow2_snapshots_open(const struct qcow2_image *image, struct qcow2_snapshots
  * Fills the views of an entry whose fixed part is there. ID and name follow the extra data. If that
  * is longer than what is shown, a copy of its start is shown and the window moves to the names.
  */
-static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
-		      struct qcow2_error *err)
+static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_error *err)
 {
+	struct qcow2_snapshot *out = &snapshots->current;
 	const struct qcow2_snapshot_header *h = &out->header;
 	size_t extra = h->extra_data_size < EXTRA_SHOWN ? h->extra_data_size : EXTRA_SHOWN;
 	size_t names = (size_t)h->id_str_size + h->name_size;
@@ -90,8 +91,9 @@ static int view_entry(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *
 }
 
 /* Derives the values that depend on which fields the extra data reaches ("Snapshots"). */
-static void derive(const struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out)
+static void derive(struct qcow2_snapshots *snapshots)
 {
+	struct qcow2_snapshot *out = &snapshots->current;
 	size_t extra = out->extra_data.size;
 
 	out->vm_state_size_bytes =
@@ -102,33 +104,36 @@ static void derive(const struct qcow2_snapshots *snapshots, struct qcow2_snapsho
 	out->has_icount = extra >= 24 && out->extra.icount != UINT64_MAX;
 }
 
-int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, struct qcow2_snapshot *out,
+int qcow2_snapshots_next(struct qcow2_snapshots *snapshots, const struct qcow2_snapshot **out,
 			 struct qcow2_error *err)
 {
+	struct qcow2_snapshot *current = &snapshots->current;
 	struct qcow2_bytes view;
 	uint64_t size;
 
 	if (snapshots->ended || snapshots->next_index >= snapshots->image->header.nb_snapshots ||
 	    snapshots->at >= snapshots->window.end)
 		return 0;
-	*out = (struct qcow2_snapshot){.index = snapshots->next_index,
-				       .offset_bytes = snapshots->at};
+	*current = (struct qcow2_snapshot){.size = sizeof(*current),
+					   .index = snapshots->next_index,
+					   .offset_bytes = snapshots->at};
 	if (q2_window_view(&snapshots->window, snapshots->at, FIXED_BYTES, &view, err))
 		return -1;
-	qcow2_snapshot_header_decode(&out->header, view.data, view.size);
+	qcow2_snapshot_header_decode(&current->header, view.data, view.size);
 	memcpy(snapshots->fixed, view.data, view.size);
-	out->raw = (struct qcow2_bytes){snapshots->fixed, view.size};
-	size = UINT64_C(40) + out->header.extra_data_size + out->header.id_str_size +
-	       out->header.name_size;
-	out->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
+	current->raw = (struct qcow2_bytes){snapshots->fixed, view.size};
+	size = UINT64_C(40) + current->header.extra_data_size + current->header.id_str_size +
+	       current->header.name_size;
+	current->size_bytes = view.size < FIXED_BYTES ? FIXED_BYTES : (size + 7) & ~UINT64_C(7);
 	/* The file may end before the padding of the last entry. */
-	out->cut = view.size < FIXED_BYTES || size > snapshots->window.end - snapshots->at;
-	snapshots->ended = out->cut;
-	if (view.size == FIXED_BYTES && view_entry(snapshots, out, err))
+	current->cut = view.size < FIXED_BYTES || size > snapshots->window.end - snapshots->at;
+	snapshots->ended = current->cut;
+	if (view.size == FIXED_BYTES && view_entry(snapshots, err))
 		return -1;
-	derive(snapshots, out);
+	derive(snapshots);
 	snapshots->next_index++;
-	snapshots->at += out->size_bytes;
+	snapshots->at += current->size_bytes;
+	*out = current;
 	return 1;
 }
 

@@ -14,8 +14,8 @@ struct qcow2_table {
 	uint64_t entries; /* of the table, as far as the file has it */
 };
 
-int qcow2_table_new(const struct qcow2_image *image, struct qcow2_table **out,
-		    struct qcow2_error *err)
+int qcow2_table_open(const struct qcow2_image *image, struct qcow2_table **out,
+		     struct qcow2_error *err)
 {
 	struct qcow2_table *table = q2_alloc(sizeof(*table));
 
@@ -79,7 +79,7 @@ int qcow2_table_refcount(struct qcow2_table *table, uint64_t index, uint64_t *re
 	return 0;
 }
 
-void qcow2_table_free(struct qcow2_table *table)
+void qcow2_table_close(struct qcow2_table *table)
 {
 	if (!table)
 		return;

@@ -257,14 +257,14 @@ static int add_flags(struct freeing *f)
 {
 	struct q2_places all = {.items = NULL};
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	size_t changed = 0, freed = 0, moved = 0;
 	int more = 0;
 
 	if (qcow2_bitmaps_open(f->before.image, &bitmaps, f->err))
 		return f->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, f->err)) > 0 && !bitmap.cut) {
-		uint64_t offset = bitmap.offset_bytes + FLAGS_LAST;
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, f->err)) > 0 && !bitmap->cut) {
+		uint64_t offset = bitmap->offset_bytes + FLAGS_LAST;
 
 		if (is_within(f->changed, offset, &changed) ||
 		    is_within(f->freed, offset, &freed) ||

@@ -41,7 +41,7 @@ int qcow2_bitmap_health_open(const struct qcow2_image *image, struct qcow2_bitma
 	health->table_bytes_left =
 		qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES;
 	health->piece = q2_alloc_buffer(Q2_TAIL_PIECE_BYTES);
-	if (!health->piece || qcow2_table_new(image, &health->table, err)) {
+	if (!health->piece || qcow2_table_open(image, &health->table, err)) {
 		qcow2_bitmap_health_close(health);
 		return q2_fail_memory(err);
 	}
@@ -55,7 +55,7 @@ void qcow2_bitmap_health_close(struct qcow2_bitmap_health *health)
 		return;
 	q2_name_set_release(&health->seen.set);
 	q2_name_set_release(&health->seen.tables);
-	qcow2_table_free(health->table);
+	qcow2_table_close(health->table);
 	q2_free(health->piece);
 	q2_free(health);
 }

@@ -7,6 +7,7 @@
 #include <qcow2/limits.h>
 
 #include "base/checked.h"
+#include "image/extensions.h"
 #include "rules/rules.h"
 
 #include <stddef.h>
@@ -268,7 +269,7 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 					       .has_found = true},
 			  "bitmaps/%llu", (unsigned long long)read->entries);
 	if (used_bytes == extension->bitmap_directory_size ||
-	    !qcow2_image_find_extension(image, QCOW2_EXTENSION_BITMAPS, &place))
+	    !q2_find_extension(image, QCOW2_EXTENSION_BITMAPS, &place))
 		return;
 	q2_report(reporter,
 		  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,

@@ -8,6 +8,7 @@
 #include "rules/rules.h"
 
 #include "format/extension_kind.h"
+#include "image/extensions.h"
 
 #include <stdio.h>
 
@@ -289,7 +290,7 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
  * The end mark is an extension of type 0. It has a length, too, which QEMU holds to the same bounds
  * as any other.
  */
-static void rule_end_mark(const struct qcow2_extensions *it, const struct q2_reporter *reporter)
+static void rule_end_mark(const struct q2_extensions *it, const struct q2_reporter *reporter)
 {
 	struct qcow2_bytes first = qcow2_image_first_cluster(it->image);
 	uint64_t room = it->end_bytes - it->at_bytes - DATA_AT;
@@ -342,12 +343,12 @@ static void rule_missing(const struct seen *seen)
 void q2_rules_extensions(const struct qcow2_image *image, const struct q2_reporter *reporter)
 {
 	struct seen seen = {.image = image, .reporter = reporter};
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	bool cut = false;
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		rule_extension(&seen, &extension);
 		cut = extension.cut;
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "image/extensions.h"
 
 #define SLOTS      8
 #define SLOTS_AT   sizeof(struct qcow2_luks1)
@@ -192,7 +193,7 @@ static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,
 	for (unsigned i = 0; i < SLOTS; i++)
 		qcow2_luks1_key_slot_decode(&c.slots[i], raw + SLOTS_AT + (size_t)i * SLOT_BYTES,
 					    SLOT_BYTES);
-	if (qcow2_image_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension))
+	if (q2_find_extension(image, QCOW2_EXTENSION_CRYPTO, &extension))
 		qcow2_crypto_extension_decode(&crypto, extension.data.data, extension.data.size);
 	c.area_sectors = crypto.length / SECTOR_BYTES;
 	rule_names(&c);

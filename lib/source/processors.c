@@ -7,10 +7,10 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "source/source.h"
 
 #define GROUP_MAX 4096
@@ -38,15 +38,19 @@ static bool read_text(const char *path, char *text, size_t size)
 /* "150000 100000", microseconds in a period, are two processors; "max 100000" is no limit. */
 static unsigned quota_of(const char *folder)
 {
-	char path[GROUP_MAX + 32], text[128], *end;
-	unsigned long long quota, period, processors;
+	char path[GROUP_MAX + 32], text[128];
+	const char *second;
+	size_t length;
+	uint64_t quota, period, processors;
 
 	snprintf(path, sizeof(path), "%s/cpu.max", folder);
-	if (!read_text(path, text, sizeof(text)) || text[0] < '0' || text[0] > '9')
+	if (!read_text(path, text, sizeof(text)))
 		return UINT_MAX;
-	quota = strtoull(text, &end, 10);
-	period = strtoull(end, NULL, 10);
-	if (period == 0)
+	/* "QUOTA PERIOD", in microseconds; "max" is no number. */
+	length = strcspn(text, " ");
+	second = text + length + strspn(text + length, " ");
+	if (!q2_index_parse(text, length, &quota) ||
+	    !q2_index_parse(second, strcspn(second, "\n"), &period) || period == 0)
 		return UINT_MAX;
 	processors = quota / period + (quota % period != 0);
 	if (processors == 0)

@@ -109,7 +109,7 @@ static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 		       int (*visit)(struct distrusting *d, const struct qcow2_bitmap *bitmap))
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error *err = d->u->err, why;
 	int more = 0, failed = 0;
 
@@ -123,8 +123,8 @@ static int each_bitmap(struct distrusting *d, const struct qcow2_image *image,
 		return -1;
 	}
 	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
-		if (bitmap.raw.size == ENTRY_BYTES && !bitmap.cut)
-			failed = visit(d, &bitmap);
+		if (bitmap->raw.size == ENTRY_BYTES && !bitmap->cut)
+			failed = visit(d, bitmap);
 	qcow2_bitmaps_close(bitmaps);
 	return failed || more < 0 ? -1 : 0;
 }
@@ -250,7 +250,7 @@ static int find_patches(struct distrusting *d)
 		return -1;
 	if (!qcow2_image_geometry(d->then))
 		return 0;
-	if (qcow2_table_new(d->then, &d->table, d->u->err))
+	if (qcow2_table_open(d->then, &d->table, d->u->err))
 		return -1;
 	return each_bitmap(d, d->then, distrust);
 }
@@ -272,7 +272,7 @@ int q2_undo_distrust(struct q2_undoing *u, struct qcow2_source *restored)
 	else
 		failed = find_patches(&d);
 	q2_name_set_release(&d.trusted);
-	qcow2_table_free(d.table);
+	qcow2_table_close(d.table);
 	qcow2_image_close(d.now);
 	qcow2_image_close(d.then);
 	return failed;

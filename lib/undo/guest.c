@@ -12,6 +12,7 @@
 #include <qcow2/limits.h>
 
 #include "base/error.h"
+#include "image/extensions.h"
 
 #define NEEDED_FEATURES (QCOW2_INCOMPATIBLE_DATA_FILE | QCOW2_INCOMPATIBLE_EXTENDED_L2)
 
@@ -125,9 +126,9 @@ static int compare_l1(struct guest *g)
 static bool is_same_extension(const struct guest *g, uint32_t magic)
 {
 	struct qcow2_extension now, then;
-	bool is_now = qcow2_image_find_extension(g->now, magic, &now);
+	bool is_now = q2_find_extension(g->now, magic, &now);
 
-	if (is_now != qcow2_image_find_extension(g->then, magic, &then))
+	if (is_now != q2_find_extension(g->then, magic, &then))
 		return false;
 	return !is_now || (now.data.size == then.data.size &&
 			   memcmp(now.data.data, then.data.data, now.data.size) == 0);
@@ -205,9 +206,10 @@ static int compare(struct guest *g)
 		return 0;
 	if (!qcow2_image_geometry(g->then))
 		return refuse_mapping(g, 0);
-	if (compare_headers(g) || qcow2_table_new(g->now, &g->l1_now, err) ||
-	    qcow2_table_new(g->then, &g->l1_then, err) ||
-	    qcow2_table_new(g->now, &g->l2_now, err) || qcow2_table_new(g->then, &g->l2_then, err))
+	if (compare_headers(g) || qcow2_table_open(g->now, &g->l1_now, err) ||
+	    qcow2_table_open(g->then, &g->l1_then, err) ||
+	    qcow2_table_open(g->now, &g->l2_now, err) ||
+	    qcow2_table_open(g->then, &g->l2_then, err))
 		return -1;
 	return compare_sizes(g) || compare_l1(g) ? -1 : 0;
 }
@@ -221,10 +223,10 @@ int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 	/* If the file is no image now, nobody has read or written guest data. */
 	if (!failed && g.now)
 		failed = g.then ? compare(&g) : refuse_mapping(&g, 0);
-	qcow2_table_free(g.l1_now);
-	qcow2_table_free(g.l1_then);
-	qcow2_table_free(g.l2_now);
-	qcow2_table_free(g.l2_then);
+	qcow2_table_close(g.l1_now);
+	qcow2_table_close(g.l1_then);
+	qcow2_table_close(g.l2_now);
+	qcow2_table_close(g.l2_then);
 	qcow2_image_close(g.now);
 	qcow2_image_close(g.then);
 	return failed ? -1 : 0;

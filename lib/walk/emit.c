@@ -14,7 +14,7 @@ void q2_walk_fail(struct q2_walk_state *w)
 
 struct qcow2_table *q2_walk_table(struct q2_walk_state *w)
 {
-	if (!w->table && qcow2_table_new(w->image, &w->table, w->err))
+	if (!w->table && qcow2_table_open(w->image, &w->table, w->err))
 		q2_walk_fail(w);
 	return w->table;
 }

@@ -140,7 +140,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		walk_image(&w);
 	else
 		w.failed = true;
-	qcow2_table_free(w.table);
+	qcow2_table_close(w.table);
 	q2_walk_l2_release(&w);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;

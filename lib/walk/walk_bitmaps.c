@@ -78,7 +78,7 @@ static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_bitmaps *bitm
 {
 	struct q2_names_seen seen = {.key = w->hash_key};
 	struct q2_directory_read read = {.extension = qcow2_bitmaps_header(bitmaps)};
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 1;
 
 	q2_name_set_init(&seen.set, NAMES_MAX);
@@ -87,9 +87,9 @@ static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_bitmaps *bitm
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, w->err);
 		if (more <= 0)
 			break;
-		visit(w, &bitmap, &seen);
+		visit(w, bitmap, &seen);
 		read.entries++;
-		read.cut = bitmap.cut;
+		read.cut = bitmap->cut;
 		read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	}
 	if (seen.short_of_memory)

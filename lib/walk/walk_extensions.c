@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "format/extension_kind.h"
+#include "image/extensions.h"
 #include "walk/internal.h"
 
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
@@ -180,17 +181,17 @@ static void walk_extension(struct q2_walk_state *w, const struct qcow2_extension
 void q2_walk_extensions(struct q2_walk_state *w)
 {
 	struct qcow2_node list = q2_walk_node("extensions", NULL);
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 
 	/* A selector may begin with "bitmaps", short for the directory in the extension. */
-	if (qcow2_image_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
+	if (q2_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
 		q2_walk_offer(w, "bitmaps");
 	if (!q2_walk_enter_key(w, "extensions"))
 		return;
 	q2_walk_begin_list(w, &list);
-	qcow2_extensions_begin(w->image, &it);
-	while (!q2_walk_over(w) && qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(w->image, &it);
+	while (!q2_walk_over(w) && q2_extensions_next(&it, &extension))
 		walk_extension(w, &extension);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);

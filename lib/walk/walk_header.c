@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image/extensions.h"
 #include "walk/internal.h"
 
 #define COMPRESSION_TYPE_AT offsetof(struct qcow2_header, compression_type)
@@ -85,7 +86,7 @@ static struct qcow2_bytes name_in_image(const struct q2_walk_state *w, uint8_t t
 	struct qcow2_extension extension;
 	struct qcow2_bytes none = {NULL, 0};
 
-	if (!qcow2_image_find_extension(w->image, QCOW2_EXTENSION_FEATURE_NAMES, &extension))
+	if (!q2_find_extension(w->image, QCOW2_EXTENSION_FEATURE_NAMES, &extension))
 		return none;
 	for (size_t at = 0; extension.data.size - at >= FEATURE_NAME_BYTES;
 	     at += FEATURE_NAME_BYTES) {

@@ -231,8 +231,8 @@ static bool get_readers(struct q2_walk_state *w)
 {
 	struct q2_walk_l2_state *l2 = &w->l2;
 
-	if ((!l2->l1 && qcow2_table_new(w->image, &l2->l1, w->err)) ||
-	    (!l2->tables && qcow2_table_new(w->image, &l2->tables, w->err))) {
+	if ((!l2->l1 && qcow2_table_open(w->image, &l2->l1, w->err)) ||
+	    (!l2->tables && qcow2_table_open(w->image, &l2->tables, w->err))) {
 		q2_walk_fail(w);
 		return false;
 	}
@@ -267,7 +267,7 @@ void q2_walk_l2_forget(struct q2_walk_state *w)
 
 void q2_walk_l2_release(struct q2_walk_state *w)
 {
-	qcow2_table_free(w->l2.l1);
-	qcow2_table_free(w->l2.tables);
+	qcow2_table_close(w->l2.l1);
+	qcow2_table_close(w->l2.tables);
 	q2_name_set_release(&w->l2.shown);
 }

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "image/extensions.h"
 #include "walk/internal.h"
 
 #define SLOTS        8
@@ -90,7 +91,7 @@ void q2_walk_luks(struct q2_walk_state *w)
 	struct qcow2_extension extension;
 	uint8_t *raw;
 
-	if (!qcow2_image_find_extension(w->image, QCOW2_EXTENSION_CRYPTO, &extension))
+	if (!q2_find_extension(w->image, QCOW2_EXTENSION_CRYPTO, &extension))
 		return;
 	raw = q2_alloc_buffer(LUKS2_READ);
 	if (!raw) {

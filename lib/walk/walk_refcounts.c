@@ -169,7 +169,8 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 	if (!w->geometry || !q2_walk_enter_bulk(w, "refcounts"))
 		return;
 	q2_walk_begin_list(w, &list);
-	if (qcow2_table_new(w->image, &table, w->err) || qcow2_table_new(w->image, &block, w->err))
+	if (qcow2_table_open(w->image, &table, w->err) ||
+	    qcow2_table_open(w->image, &block, w->err))
 		q2_walk_fail(w);
 	else
 		last = qcow2_table_begin(table, w->header->refcount_table_offset, table_entries(w));
@@ -185,8 +186,8 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 		if (offset != 0)
 			walk_block(w, block, i, offset);
 	}
-	qcow2_table_free(table);
-	qcow2_table_free(block);
+	qcow2_table_close(table);
+	qcow2_table_close(block);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
 	q2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);

@@ -98,7 +98,7 @@ static void visit(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot
 static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_snapshots *snapshots)
 {
 	struct q2_names_seen seen = {.key = w->hash_key};
-	struct qcow2_snapshot snapshot;
+	const struct qcow2_snapshot *snapshot;
 	uint64_t used = 0, entries = 0;
 	int more = 1;
 
@@ -107,8 +107,8 @@ static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_snapshots *sn
 		more = qcow2_snapshots_next(snapshots, &snapshot, w->err);
 		if (more <= 0)
 			break;
-		visit(w, &snapshot, &seen);
-		used = snapshot.offset_bytes - w->header->snapshot_offset;
+		visit(w, snapshot, &seen);
+		used = snapshot->offset_bytes - w->header->snapshot_offset;
 		entries++;
 	}
 	if (seen.short_of_memory)

@@ -60,7 +60,7 @@ static void read_all(const struct qcow2_image *image)
 {
 	struct qcow2_bitmap_health *health;
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error err;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, &err))
@@ -68,9 +68,9 @@ static void read_all(const struct qcow2_image *image)
 	if (qcow2_bitmap_health_open(image, &health, &err) == 0) {
 		for (unsigned i = 0;
 		     i < NAMES_MOST && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0; i++) {
-			(void)qcow2_bitmap_health_examine(health, &bitmap, hear, NULL, &err);
-			if (!bitmap.cut)
-				read_extents(image, &bitmap.entry);
+			(void)qcow2_bitmap_health_examine(health, bitmap, hear, NULL, &err);
+			if (!bitmap->cut)
+				read_extents(image, &bitmap->entry);
 		}
 		qcow2_bitmap_health_close(health);
 	}

@@ -27,11 +27,23 @@ static void read_extensions(const struct qcow2_image *image)
 {
 	static const uint32_t magics[] = {QCOW2_EXTENSION_BITMAPS, QCOW2_EXTENSION_FEATURE_NAMES,
 					  QCOW2_EXTENSION_DATA_FILE, 0};
-	struct qcow2_extension extension;
+	struct qcow2_extensions *extensions;
+	const struct qcow2_extension *extension;
+	struct qcow2_error err;
+	struct qcow2_bytes data;
 
 	for (size_t i = 0; i < sizeof(magics) / sizeof(magics[0]); i++)
-		if (qcow2_image_find_extension(image, magics[i], &extension))
-			touch(extension.data);
+		if (qcow2_image_find_extension(image, magics[i], &data))
+			touch(data);
+	if (qcow2_extensions_open(image, &extensions, &err) == 0) {
+		for (int i = 0; i < ENTRIES_MAX && qcow2_extensions_next(extensions, &extension);
+		     i++) {
+			touch(extension->raw);
+			touch(extension->data);
+			touch(extension->padding);
+		}
+		qcow2_extensions_close(extensions);
+	}
 	touch(qcow2_image_backing_name(image));
 	touch(qcow2_image_first_cluster(image));
 }
@@ -39,19 +51,19 @@ static void read_extensions(const struct qcow2_image *image)
 static void read_bitmaps(const struct qcow2_image *image)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmap_totals totals;
 	struct qcow2_error err;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, &err))
 		return;
 	for (int i = 0; i < ENTRIES_MAX && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0; i++) {
-		touch(bitmap.raw);
-		touch(bitmap.extra_data);
-		touch(bitmap.name);
-		touch(bitmap.padding);
+		touch(bitmap->raw);
+		touch(bitmap->extra_data);
+		touch(bitmap->name);
+		touch(bitmap->padding);
 		if (i < 8 && qcow2_image_geometry(image) &&
-		    qcow2_bitmap_count(image, &bitmap.entry, COUNT_BYTES, &totals, &err) == 0 &&
+		    qcow2_bitmap_count(image, &bitmap->entry, COUNT_BYTES, &totals, &err) == 0 &&
 		    totals.bits_set > totals.bits)
 			abort();
 	}
@@ -65,7 +77,7 @@ static void read_table(const struct qcow2_image *image, uint64_t offset, uint64_
 	struct qcow2_error err;
 	uint64_t there, value = 0;
 
-	if (qcow2_table_new(image, &table, &err))
+	if (qcow2_table_open(image, &table, &err))
 		return;
 	there = qcow2_table_begin(table, offset, entries);
 	if (there > entries)
@@ -82,24 +94,24 @@ static void read_table(const struct qcow2_image *image, uint64_t offset, uint64_
 			if (qcow2_table_refcount(table, i, &value, &err) == 0)
 				sum += value;
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 }
 
 static void read_snapshots(const struct qcow2_image *image)
 {
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 	struct qcow2_error err;
 
 	if (qcow2_snapshots_open(image, &snapshots, &err))
 		return;
 	for (int i = 0; i < ENTRIES_MAX && qcow2_snapshots_next(snapshots, &s, &err) > 0; i++) {
-		touch(s.raw);
-		touch(s.extra_data);
-		touch(s.id);
-		touch(s.name);
+		touch(s->raw);
+		touch(s->extra_data);
+		touch(s->id);
+		touch(s->name);
 		if (i < 8 && qcow2_image_geometry(image))
-			read_table(image, s.header.l1_table_offset, s.header.l1_size, false);
+			read_table(image, s->header.l1_table_offset, s->header.l1_size, false);
 	}
 	qcow2_snapshots_close(snapshots);
 }

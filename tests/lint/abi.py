@@ -21,10 +21,10 @@ BREAKS = ("programs that are built would break. Undo it, or, before 1.0 and on p
 # format change with it, and then with another soname.
 FIXED = {f"struct qcow2_{name}" for name in """
     bytes guest host error dirty_extent bitmap_file bitmap_totals field structure name names
-    extension extensions bitmap snapshot limit
-    header extension_header bitmaps_extension crypto_extension feature_name bitmap_dir_entry
-    snapshot_header snapshot_extra luks1 luks1_key_slot luks2 l1_entry l2_entry l2_compressed
-    l2_subclusters refcount_table_entry bitmap_table_entry compressed_extent""".split()}
+    limit header extension_header bitmaps_extension crypto_extension feature_name
+    bitmap_dir_entry snapshot_header snapshot_extra luks1 luks1_key_slot luks2 l1_entry l2_entry
+    l2_compressed l2_subclusters refcount_table_entry bitmap_table_entry
+    compressed_extent""".split()}
 LISTS = {"problem": "include/qcow2/def/problems.def", "guard": "include/qcow2/def/guards.def"}
 
 

@@ -37,7 +37,7 @@ CHECKS = {
     "unit-gcc": (DEMAND, "C tests under ASan and UBSan, by gcc alone", programs.check_unit_gcc,
                  ("gcc",)),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
-    "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built here", cross.check, ()),
+    "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built", cross.check, ()),
     "mutation": (DEMAND, "how many changes of the source the tests notice", mutation.check, ()),
 }
 # What one name stands for.

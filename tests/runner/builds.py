@@ -48,7 +48,7 @@ def check_release(out):
 
 
 def check_plain(out):
-    """A build directory that does not know all source files says so instead of linking without them."""
+    """A build directory that does not know all source files says so."""
     same = report.path("build/release/sources.list")
     status, text = report.run(["ninja", "-C", "build/release"])
     out.case("ninja is content with the files that it knows", text if status else "")

@@ -22,12 +22,12 @@ MACHINES = {
 }
 # Tests of the command that need no library of this machine in front of it. Hostile images take too
 # long under an emulator.
-TESTS = ["-k", "not hostile", "tests/cli/test_check.py::test_recipes", "tests/cli/test_dump_text.py",
-         "tests/cli/test_dump_json.py", "tests/cli/test_compat.py::test_golden",
-         "tests/cli/test_selectors.py", "tests/cli/test_bitmap_file.py::test_round_trip",
-         "tests/cli/test_bitmap.py::test_actions", "tests/cli/test_bitmap.py::test_extents",
-         "tests/cli/test_edit.py::test_set_header_fields", "tests/cli/test_undo_freed.py",
-         "tests/cli/test_dates.py"]
+TESTS = ["-k", "not hostile", "tests/cli/test_check.py::test_recipes",
+         "tests/cli/test_dump_text.py", "tests/cli/test_dump_json.py",
+         "tests/cli/test_compat.py::test_golden", "tests/cli/test_selectors.py",
+         "tests/cli/test_bitmap_file.py::test_round_trip", "tests/cli/test_bitmap.py::test_actions",
+         "tests/cli/test_bitmap.py::test_extents", "tests/cli/test_edit.py::test_set_header_fields",
+         "tests/cli/test_undo_freed.py", "tests/cli/test_dates.py"]
 
 
 def fetch(name, packages_wanted):

@@ -117,7 +117,7 @@ def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cm
                                *([] if spread else ["-n", "auto"]),
                                f"--junitxml={file}", *words], env=env, timeout=3600)
     failed = out.failed
-    parse(out, file, "")
+    parse(out, file, f"{name} " if name.startswith("cross") else "")
     if status != 0 and out.failed == failed:
         out.bad("pytest ends well", f"exit status {status}\n{text}")
 

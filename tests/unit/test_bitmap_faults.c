@@ -141,15 +141,15 @@ static int examine(void)
 {
 	struct qcow2_bitmap_health *health = NULL;
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	unsigned problems = 0;
 	int more = 0;
 	int failed = open_image() || qcow2_bitmaps_open(image, &bitmaps, &err) ||
 		     qcow2_bitmap_health_open(image, &health, &err);
 
 	while (!failed && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
-		failed = qcow2_bitmap_health_examine(health, &bitmap, count_problem, &problems,
-						     &err);
+		failed =
+			qcow2_bitmap_health_examine(health, bitmap, count_problem, &problems, &err);
 	qcow2_bitmap_health_close(health);
 	qcow2_bitmaps_close(bitmaps);
 	close_image();

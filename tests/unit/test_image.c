@@ -2,6 +2,8 @@
 /* Opening images: what is one, what its header leads to, and where its header extensions are. */
 #include "image_fixture.h"
 
+#include "image/extensions.h"
+
 #include <qcow2/version.h>
 
 #include <stdio.h>
@@ -154,8 +156,9 @@ static void backing_name_is_cut(void **state)
 
 static void extensions_in_order(void **state)
 {
-	struct qcow2_extensions it;
-	struct qcow2_extension e;
+	struct qcow2_extensions *it = NULL;
+	const struct qcow2_extension *e = NULL;
+	struct qcow2_bytes data;
 
 	(void)state;
 	put_header(bytes, 0);
@@ -163,26 +166,32 @@ static void extensions_in_order(void **state)
 	memcpy(bytes + 112, "qcow2\1\2\3", 8);
 	put_mark(bytes + 120, 0x12345678, 0);
 	assert_int_equal(try_bytes(512), 0);
-	qcow2_extensions_begin(image, &it);
-	assert_true(qcow2_extensions_next(&it, &e));
-	assert_int_equal(e.offset_bytes, 104);
-	assert_int_equal(e.header.length, 5);
-	assert_int_equal(e.raw.size, 8);
-	assert_int_equal(e.data.size, 5);
-	assert_memory_equal(e.data.data, "qcow2", 5);
-	assert_int_equal(e.padding.size, 3);
-	assert_memory_equal(e.padding.data, "\1\2\3", 3);
-	assert_true(qcow2_extensions_next(&it, &e));
-	assert_int_equal(e.index, 1);
-	assert_int_equal(e.offset_bytes, 120);
-	assert_int_equal(e.data.size, 0);
-	assert_int_equal(e.padding.size, 0);
-	assert_false(qcow2_extensions_next(&it, &e));
-	assert_true(it.terminated);
-	assert_false(qcow2_extensions_next(&it, &e));
-	assert_true(qcow2_image_find_extension(image, 0x12345678, &e));
-	assert_int_equal(e.index, 1);
-	assert_false(qcow2_image_find_extension(image, 0x12345679, &e));
+	assert_int_equal(qcow2_extensions_open(image, &it, &err), 0);
+	assert_true(qcow2_extensions_next(it, &e));
+	assert_int_equal(e->offset_bytes, 104);
+	assert_int_equal(e->header.length, 5);
+	assert_int_equal(e->raw.size, 8);
+	assert_int_equal(e->data.size, 5);
+	assert_memory_equal(e->data.data, "qcow2", 5);
+	assert_int_equal(e->padding.size, 3);
+	assert_memory_equal(e->padding.data, "\1\2\3", 3);
+	assert_true(qcow2_extensions_next(it, &e));
+	assert_int_equal(e->index, 1);
+	assert_int_equal(e->offset_bytes, 120);
+	assert_int_equal(e->data.size, 0);
+	assert_int_equal(e->padding.size, 0);
+	assert_false(qcow2_extensions_next(it, &e));
+	assert_true(qcow2_extensions_terminated(it));
+	assert_false(qcow2_extensions_next(it, &e));
+	assert_int_equal(e->index, 1);
+	assert_int_equal(e->size, sizeof(*e));
+	qcow2_extensions_close(it);
+	assert_true(qcow2_image_find_extension(image, QCOW2_EXTENSION_BACKING_FORMAT, &data));
+	assert_int_equal(data.size, 5);
+	assert_memory_equal(data.data, "qcow2", 5);
+	assert_true(qcow2_image_find_extension(image, 0x12345678, &data));
+	assert_int_equal(data.size, 0);
+	assert_false(qcow2_image_find_extension(image, 0x12345679, &data));
 }
 
 /* Version 2 has extensions, too, from byte 72 on. */
@@ -195,35 +204,38 @@ static void extensions_of_version_2(void **state)
 	put_be(bytes + 4, 4, 2);
 	put_mark(bytes + 72, 0x11111111, 1);
 	assert_int_equal(try_bytes(512), 0);
-	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
+	assert_true(q2_find_extension(image, 0x11111111, &e));
 	assert_int_equal(e.offset_bytes, 72);
 }
 
 static void backing_name_ends_the_extensions(void **state)
 {
-	struct qcow2_extensions it;
-	struct qcow2_extension e;
+	struct qcow2_extensions *it = NULL;
+	const struct qcow2_extension *e = NULL;
+	struct qcow2_bytes data;
 
 	(void)state;
 	put_header(bytes, 0);
 	put_be(bytes + 8, 8, 124);
 	put_mark(bytes + 104, 0x11111111, 13);
 	assert_int_equal(try_bytes(512), 0);
-	qcow2_extensions_begin(image, &it);
-	assert_int_equal(it.end_bytes, 124);
-	assert_true(qcow2_extensions_next(&it, &e));
-	assert_true(e.cut);
-	assert_int_equal(e.data.size, 12);
-	assert_int_equal(e.padding.size, 0);
-	assert_false(qcow2_extensions_next(&it, &e));
-	assert_false(it.terminated);
+	assert_int_equal(qcow2_extensions_open(image, &it, &err), 0);
+	assert_true(qcow2_extensions_next(it, &e));
+	assert_true(e->cut);
+	assert_int_equal(e->data.size, 12);
+	assert_int_equal(e->padding.size, 0);
+	assert_false(qcow2_extensions_next(it, &e));
+	assert_false(qcow2_extensions_terminated(it));
+	assert_int_equal(qcow2_extensions_at_bytes(it), 128);
+	qcow2_extensions_close(it);
+	qcow2_extensions_close(NULL);
 	/* a name before the extensions leaves no room; one beyond the cluster is nonsense */
 	put_be(bytes + 8, 8, 50);
 	assert_int_equal(try_bytes(512), 0);
-	assert_false(qcow2_image_find_extension(image, 0x11111111, &e));
+	assert_false(qcow2_image_find_extension(image, 0x11111111, &data));
 	put_be(bytes + 8, 8, 513);
 	assert_int_equal(try_bytes(512), 0);
-	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
+	assert_true(qcow2_image_find_extension(image, 0x11111111, &data));
 }
 
 static void huge_lengths_are_cut(void **state)
@@ -234,18 +246,18 @@ static void huge_lengths_are_cut(void **state)
 	put_header(bytes, 0);
 	put_mark(bytes + 104, 0x11111111, 0xffffffff);
 	assert_int_equal(try_bytes(512), 0);
-	assert_true(qcow2_image_find_extension(image, 0x11111111, &e));
+	assert_true(q2_find_extension(image, 0x11111111, &e));
 	assert_true(e.cut);
 	assert_int_equal(e.data.size, 512 - 112);
 	put_be(bytes + 100, 4, 0xffffffff);
 	assert_int_equal(try_bytes(512), 0);
-	assert_false(qcow2_image_find_extension(image, 0x11111111, &e));
+	assert_false(q2_find_extension(image, 0x11111111, &e));
 }
 
 static void extensions_that_fill_the_area(void **state)
 {
-	struct qcow2_extensions it;
-	struct qcow2_extension e;
+	struct qcow2_extensions *it = NULL;
+	const struct qcow2_extension *e = NULL;
 	unsigned count = 0;
 
 	(void)state;
@@ -253,12 +265,13 @@ static void extensions_that_fill_the_area(void **state)
 	for (size_t at = 104; at < 512; at += 8)
 		put_mark(bytes + at, 1, 0);
 	assert_int_equal(try_bytes(512), 0);
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &e))
+	assert_int_equal(qcow2_extensions_open(image, &it, &err), 0);
+	while (qcow2_extensions_next(it, &e))
 		count++;
 	assert_int_equal(count, 51);
-	assert_false(it.terminated);
-	assert_int_equal(it.at_bytes, 512);
+	assert_false(qcow2_extensions_terminated(it));
+	assert_int_equal(qcow2_extensions_at_bytes(it), 512);
+	qcow2_extensions_close(it);
 }
 
 static void luks_header(void **state)

@@ -37,7 +37,7 @@ static void directories_that_cannot_be_opened(void **state)
 static void entries_of_a_directory(void **state)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap b;
+	const struct qcow2_bitmap *b;
 
 	(void)state;
 	put_bitmaps(bytes + 104, 2, 72, 512);
@@ -49,22 +49,23 @@ static void entries_of_a_directory(void **state)
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	assert_int_equal(qcow2_bitmaps_header(bitmaps)->nb_bitmaps, 2);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-	assert_int_equal(b.offset_bytes, 512);
-	assert_int_equal(b.size_bytes, 32);
-	assert_int_equal(b.raw.size, 24);
-	assert_memory_equal(b.raw.data, bytes + 512, 24);
-	assert_int_equal(b.extra_data.size, 5);
-	assert_memory_equal(b.extra_data.data, "EXTRA", 5);
-	assert_int_equal(b.name.size, 3);
-	assert_memory_equal(b.name.data, "abc", 3);
-	assert_int_equal(b.padding.size, 0);
-	assert_false(b.cut);
+	assert_int_equal(b->size, sizeof(*b));
+	assert_int_equal(b->offset_bytes, 512);
+	assert_int_equal(b->size_bytes, 32);
+	assert_int_equal(b->raw.size, 24);
+	assert_memory_equal(b->raw.data, bytes + 512, 24);
+	assert_int_equal(b->extra_data.size, 5);
+	assert_memory_equal(b->extra_data.data, "EXTRA", 5);
+	assert_int_equal(b->name.size, 3);
+	assert_memory_equal(b->name.data, "abc", 3);
+	assert_int_equal(b->padding.size, 0);
+	assert_false(b->cut);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-	assert_int_equal(b.index, 1);
-	assert_int_equal(b.offset_bytes, 544);
-	assert_memory_equal(b.name.data, "ninebytes", 9);
-	assert_int_equal(b.padding.size, 7);
-	assert_memory_equal(b.padding.data, "\0\0\7\0\0\0\0", 7);
+	assert_int_equal(b->index, 1);
+	assert_int_equal(b->offset_bytes, 544);
+	assert_memory_equal(b->name.data, "ninebytes", 9);
+	assert_int_equal(b->padding.size, 7);
+	assert_memory_equal(b->padding.data, "\0\0\7\0\0\0\0", 7);
 	assert_int_equal(qcow2_bitmaps_used_bytes(bitmaps), 72);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 0);
 	qcow2_bitmaps_close(bitmaps);
@@ -74,14 +75,14 @@ static void entries_of_a_directory(void **state)
 static void assert_one_cut(size_t raw, size_t extra, size_t name)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap b;
+	const struct qcow2_bitmap *b;
 
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-	assert_true(b.cut);
-	assert_int_equal(b.raw.size, raw);
-	assert_int_equal(b.extra_data.size, extra);
-	assert_int_equal(b.name.size, name);
+	assert_true(b->cut);
+	assert_int_equal(b->raw.size, raw);
+	assert_int_equal(b->extra_data.size, extra);
+	assert_int_equal(b->name.size, name);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 0);
 	qcow2_bitmaps_close(bitmaps);
 }
@@ -115,7 +116,7 @@ static void entries_that_are_cut(void **state)
 static void padding_may_be_missing(void **state)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap b;
+	const struct qcow2_bitmap *b;
 
 	(void)state;
 	put_bitmaps(bytes + 104, 0xffffffff, 32, 512);
@@ -124,9 +125,9 @@ static void padding_may_be_missing(void **state)
 	open_bytes(540);
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-	assert_false(b.cut);
-	assert_memory_equal(b.name.data, "abcd", 4);
-	assert_int_equal(b.padding.size, 0);
+	assert_false(b->cut);
+	assert_memory_equal(b->name.data, "abcd", 4);
+	assert_int_equal(b->padding.size, 0);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 0);
 	qcow2_bitmaps_close(bitmaps);
 	open_bytes(539);
@@ -138,8 +139,8 @@ static void much_extra_data(void **state)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
 	struct qcow2_snapshots *snapshots = NULL;
-	struct qcow2_snapshot s;
-	struct qcow2_bitmap b;
+	const struct qcow2_snapshot *s;
+	const struct qcow2_bitmap *b;
 
 	(void)state;
 	put_bitmaps(bytes + 104, 1, 5032, 512);
@@ -154,19 +155,19 @@ static void much_extra_data(void **state)
 	open_bytes(16384);
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-	assert_false(b.cut);
-	assert_int_equal(b.name.size, 3);
-	assert_memory_equal(b.name.data, "abc", 3);
-	assert_int_equal(b.extra_data.size, 4096);
-	assert_memory_equal(b.extra_data.data, bytes + 536, 4096);
+	assert_false(b->cut);
+	assert_int_equal(b->name.size, 3);
+	assert_memory_equal(b->name.data, "abc", 3);
+	assert_int_equal(b->extra_data.size, 4096);
+	assert_memory_equal(b->extra_data.data, bytes + 536, 4096);
 	qcow2_bitmaps_close(bitmaps);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_memory_equal(s.id.data, "17", 2);
-	assert_memory_equal(s.name.data, "abc", 3);
-	assert_int_equal(s.extra_data.size, 4096);
-	assert_memory_equal(s.extra_data.data, bytes + 8232, 4096);
-	assert_true(s.disk_size_bytes == UINT64_C(0x7979797979797979));
+	assert_memory_equal(s->id.data, "17", 2);
+	assert_memory_equal(s->name.data, "abc", 3);
+	assert_int_equal(s->extra_data.size, 4096);
+	assert_memory_equal(s->extra_data.data, bytes + 8232, 4096);
+	assert_true(s->disk_size_bytes == UINT64_C(0x7979797979797979));
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -174,7 +175,7 @@ static void much_extra_data(void **state)
 static void many_long_entries(void **state)
 {
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_bitmap b;
+	const struct qcow2_bitmap *b;
 	size_t at = 512;
 
 	(void)state;
@@ -190,9 +191,9 @@ static void many_long_entries(void **state)
 	assert_int_equal(qcow2_bitmaps_open(image, &bitmaps, &err), 0);
 	for (unsigned i = 0; i < 40; i++) {
 		assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 1);
-		assert_int_equal(b.name.size, 5000 + i * 101);
-		assert_int_equal(b.name.data[0], 'A' + i);
-		assert_int_equal(b.name.data[b.name.size - 1], 'A' + i);
+		assert_int_equal(b->name.size, 5000 + i * 101);
+		assert_int_equal(b->name.data[0], 'A' + i);
+		assert_int_equal(b->name.data[b->name.size - 1], 'A' + i);
 	}
 	assert_int_equal(qcow2_bitmaps_next(bitmaps, &b, &err), 0);
 	assert_int_equal(qcow2_bitmaps_used_bytes(bitmaps), at - 512);
@@ -230,7 +231,7 @@ static void snapshot_tables_that_cannot_be_opened(void **state)
 static void entries_of_the_snapshot_table(void **state)
 {
 	struct qcow2_snapshots *snapshots = NULL;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 
 	(void)state;
 	put_be(bytes + 60, 4, 3);
@@ -248,30 +249,31 @@ static void entries_of_the_snapshot_table(void **state)
 	open_bytes(1024);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_int_equal(s.size_bytes, 72);
-	assert_int_equal(s.extra_data.size, 24);
-	assert_true(s.vm_state_size_bytes == 0x100000000);
-	assert_true(s.has_disk_size);
-	assert_int_equal(s.disk_size_bytes, 12345);
-	assert_true(s.has_icount);
-	assert_int_equal(s.extra.icount, 42);
-	assert_int_equal(s.id.size, 1);
-	assert_memory_equal(s.id.data, "1", 1);
-	assert_int_equal(s.name.size, 4);
-	assert_memory_equal(s.name.data, "name", 4);
+	assert_int_equal(s->size, sizeof(*s));
+	assert_int_equal(s->size_bytes, 72);
+	assert_int_equal(s->extra_data.size, 24);
+	assert_true(s->vm_state_size_bytes == 0x100000000);
+	assert_true(s->has_disk_size);
+	assert_int_equal(s->disk_size_bytes, 12345);
+	assert_true(s->has_icount);
+	assert_int_equal(s->extra.icount, 42);
+	assert_int_equal(s->id.size, 1);
+	assert_memory_equal(s->id.data, "1", 1);
+	assert_int_equal(s->name.size, 4);
+	assert_memory_equal(s->name.data, "name", 4);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_int_equal(s.index, 1);
-	assert_int_equal(s.offset_bytes, 584);
-	assert_int_equal(s.vm_state_size_bytes, 77);
-	assert_false(s.has_disk_size);
-	assert_int_equal(s.disk_size_bytes, 1 << 20);
-	assert_false(s.has_icount);
-	assert_memory_equal(s.id.data, "22", 2);
-	assert_int_equal(s.name.size, 0);
+	assert_int_equal(s->index, 1);
+	assert_int_equal(s->offset_bytes, 584);
+	assert_int_equal(s->vm_state_size_bytes, 77);
+	assert_false(s->has_disk_size);
+	assert_int_equal(s->disk_size_bytes, 1 << 20);
+	assert_false(s->has_icount);
+	assert_memory_equal(s->id.data, "22", 2);
+	assert_int_equal(s->name.size, 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_int_equal(s.offset_bytes, 632);
-	assert_false(s.has_icount);
-	assert_false(s.cut);
+	assert_int_equal(s->offset_bytes, 632);
+	assert_false(s->has_icount);
+	assert_false(s->cut);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 0);
 	qcow2_snapshots_close(snapshots);
 }
@@ -279,7 +281,7 @@ static void entries_of_the_snapshot_table(void **state)
 static void snapshots_that_are_cut(void **state)
 {
 	struct qcow2_snapshots *snapshots = NULL;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 
 	(void)state;
 	put_be(bytes + 60, 4, 0xffffffff);
@@ -287,8 +289,8 @@ static void snapshots_that_are_cut(void **state)
 	open_bytes(1020);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_true(s.cut);
-	assert_int_equal(s.raw.size, 20);
+	assert_true(s->cut);
+	assert_int_equal(s->raw.size, 20);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 0);
 	qcow2_snapshots_close(snapshots);
 
@@ -297,10 +299,10 @@ static void snapshots_that_are_cut(void **state)
 	open_bytes(1024);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_true(s.cut);
-	assert_int_equal(s.id.size, 0);
+	assert_true(s->cut);
+	assert_int_equal(s->id.size, 0);
 	/* 40 + (2^32 - 1) + 2 * 65535 is 4294967295 + 131110, rounded up to 8 */
-	assert_true(s.size_bytes == UINT64_C(4295098408));
+	assert_true(s->size_bytes == UINT64_C(4295098408));
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -308,7 +310,7 @@ static void snapshots_that_are_cut(void **state)
 static void extra_data_that_ends_inside_a_field(void **state)
 {
 	struct qcow2_snapshots *snapshots = NULL;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 
 	(void)state;
 	put_be(bytes + 60, 4, 1);
@@ -318,10 +320,10 @@ static void extra_data_that_ends_inside_a_field(void **state)
 	open_bytes(1024);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_true(s.vm_state_size_bytes == UINT64_MAX);
-	assert_int_equal(s.extra.disk_size, 0);
-	assert_false(s.has_disk_size);
-	assert_int_equal(s.disk_size_bytes, 1 << 20);
+	assert_true(s->vm_state_size_bytes == UINT64_MAX);
+	assert_int_equal(s->extra.disk_size, 0);
+	assert_false(s->has_disk_size);
+	assert_int_equal(s->disk_size_bytes, 1 << 20);
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -329,7 +331,7 @@ static void extra_data_that_ends_inside_a_field(void **state)
 static void longest_snapshot(void **state)
 {
 	struct qcow2_snapshots *snapshots = NULL;
-	struct qcow2_snapshot s;
+	const struct qcow2_snapshot *s;
 
 	(void)state;
 	put_be(bytes + 60, 4, 1);
@@ -340,10 +342,10 @@ static void longest_snapshot(void **state)
 	open_bytes(256 * 1024);
 	assert_int_equal(qcow2_snapshots_open(image, &snapshots, &err), 0);
 	assert_int_equal(qcow2_snapshots_next(snapshots, &s, &err), 1);
-	assert_int_equal(s.id.size, 65535);
-	assert_memory_equal(s.id.data, bytes + 4648, 65535);
-	assert_int_equal(s.name.size, 65535);
-	assert_memory_equal(s.name.data, bytes + 4648 + 65535, 65535);
+	assert_int_equal(s->id.size, 65535);
+	assert_memory_equal(s->id.data, bytes + 4648, 65535);
+	assert_int_equal(s->name.size, 65535);
+	assert_memory_equal(s->name.data, bytes + 4648 + 65535, 65535);
 	qcow2_snapshots_close(snapshots);
 }
 

@@ -12,7 +12,7 @@ static void tables(void **state)
 	for (unsigned i = 0; i < 32768; i++)
 		put_be(bytes + 1024 + i * 8, 8, UINT64_C(0x0102030400000000) + i);
 	open_bytes(sizeof(bytes));
-	assert_int_equal(qcow2_table_new(image, &table, &err), 0);
+	assert_int_equal(qcow2_table_open(image, &table, &err), 0);
 	assert_int_equal(qcow2_table_begin(table, 1024, 32768), 32768);
 	for (unsigned i = 0; i < 32768; i++) {
 		assert_int_equal(qcow2_table_entry(table, i, &entry, &err), 0);
@@ -28,8 +28,8 @@ static void tables(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 	assert_int_equal(qcow2_table_entry(table, UINT64_MAX, &entry, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
-	qcow2_table_free(table);
-	qcow2_table_free(NULL);
+	qcow2_table_close(table);
+	qcow2_table_close(NULL);
 }
 
 /* Small tables far apart cost what they hold and no more. */
@@ -40,7 +40,7 @@ static void small_tables(void **state)
 
 	(void)state;
 	open_bytes(sizeof(bytes));
-	assert_int_equal(qcow2_table_new(image, &table, &err), 0);
+	assert_int_equal(qcow2_table_open(image, &table, &err), 0);
 	for (unsigned i = 2; i < 1000; i++) {
 		bytes[i * 512 + 7] = (uint8_t)i;
 		assert_int_equal(qcow2_table_begin(table, i * 512, 1), 1);
@@ -48,7 +48,7 @@ static void small_tables(void **state)
 		assert_int_equal(entry, i & 0xff);
 	}
 	assert_int_equal(qcow2_source_read_bytes(source), 512 + 998 * 8);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 }
 
 static void tables_at_the_end(void **state)
@@ -59,7 +59,7 @@ static void tables_at_the_end(void **state)
 	(void)state;
 	memset(bytes + 1024, 0xff, 12);
 	open_bytes(1036);
-	assert_int_equal(qcow2_table_new(image, &table, &err), 0);
+	assert_int_equal(qcow2_table_open(image, &table, &err), 0);
 	assert_int_equal(qcow2_table_begin(table, 1024, UINT64_MAX), 64);
 	assert_int_equal(qcow2_table_entry(table, 1, &entry, &err), 0);
 	assert_true(entry == UINT64_C(0xffffffff00000000));
@@ -69,7 +69,7 @@ static void tables_at_the_end(void **state)
 	assert_int_equal(qcow2_table_begin(table, UINT64_MAX - 7, 5), 0);
 	assert_int_equal(qcow2_table_entry(table, 0, &entry, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 }
 
 static void assert_refcounts(unsigned order, const uint64_t *expected, size_t count)
@@ -79,7 +79,7 @@ static void assert_refcounts(unsigned order, const uint64_t *expected, size_t co
 
 	put_be(bytes + 96, 4, order);
 	open_bytes(1536);
-	assert_int_equal(qcow2_table_new(image, &table, &err), 0);
+	assert_int_equal(qcow2_table_open(image, &table, &err), 0);
 	assert_int_equal(qcow2_table_begin(table, 1024, 64), 64);
 	for (size_t i = 0; i < count; i++) {
 		assert_int_equal(qcow2_table_refcount(table, i, &refcount, &err), 0);
@@ -87,7 +87,7 @@ static void assert_refcounts(unsigned order, const uint64_t *expected, size_t co
 	}
 	assert_int_equal(qcow2_table_refcount(table, 4096 >> order, &refcount, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 }
 
 /* The bytes 9c 35 8a 01 02 03 04 05 in all seven widths, worked out by hand. */

@@ -185,7 +185,7 @@ int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 	*uncertain = 0;
 	if (bitmap->entries)
 		return 0;
-	if (q2_bitmap_fill(editor, bitmap, 0, err) || qcow2_table_new(editor->image, &table, err))
+	if (q2_bitmap_fill(editor, bitmap, 0, err) || qcow2_table_open(editor->image, &table, err))
 		return -1;
 	there = qcow2_table_begin(table, old.bitmap_table_offset, old.bitmap_table_size);
 	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
@@ -207,7 +207,7 @@ int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 		if (!failed)
 			failed = load_entry(editor, bitmap, i, entry, err);
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return failed;
 }
 

@@ -40,7 +40,7 @@ static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *e
 	struct qcow2_table *table;
 
 	*clusters = 0;
-	if (qcow2_table_new(editor->image, &table, NULL))
+	if (qcow2_table_open(editor->image, &table, NULL))
 		return NULL;
 	for (size_t i = 0; i < editor->count; i++) {
 		uint64_t count = editor->bitmaps[i]->stored
@@ -52,7 +52,7 @@ static const struct q2_edited_bitmap *find_largest(struct qcow2_bitmap_editor *e
 		largest = editor->bitmaps[i];
 		*clusters = count;
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return largest;
 }
 

@@ -56,7 +56,7 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	    bitmap->entry.bitmap_table_offset % cluster != 0 ||
 	    (editor->trust && !q2_trust_table(editor->trust, bitmap->index)))
 		return 0;
-	if (qcow2_table_new(editor->image, &table, err))
+	if (qcow2_table_open(editor->image, &table, err))
 		return -1;
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
@@ -72,7 +72,7 @@ int q2_bitmap_give_up(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 		if (offset != 0)
 			failed = q2_give_up_clusters(editor, offset, cluster, err);
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return failed;
 }
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
+#include "image/extensions.h"
 
 #define HEADER_AT(field) offsetof(struct qcow2_header, field)
 
@@ -63,18 +64,18 @@ static int take_directory(struct qcow2_bitmap_editor *editor, struct qcow2_bitma
 			  struct qcow2_error *err)
 {
 	const struct qcow2_bitmaps_extension *extension = qcow2_bitmaps_header(bitmaps);
-	struct qcow2_bitmap bitmap = {.cut = false};
+	const struct qcow2_bitmap *bitmap = NULL;
 	int more;
 
 	editor->has_extension = true;
 	editor->directory_offset = extension->bitmap_directory_offset;
 	editor->directory_size = extension->bitmap_directory_size;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0 && !bitmap.cut)
-		if (q2_bitmap_editor_take(editor, &bitmap, err))
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0 && !bitmap->cut)
+		if (q2_bitmap_editor_take(editor, bitmap, err))
 			return -1;
 	if (more < 0)
 		return -1;
-	if (bitmap.cut || editor->count != extension->nb_bitmaps ||
+	if ((bitmap && bitmap->cut) || editor->count != extension->nb_bitmaps ||
 	    qcow2_bitmaps_used_bytes(bitmaps) != extension->bitmap_directory_size ||
 	    extension->bitmap_directory_offset % editor->geometry->cluster_size_bytes != 0)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, extension->bitmap_directory_offset,
@@ -93,7 +94,7 @@ int qcow2_bitmap_editor_open(struct qcow2_plan *plan, struct qcow2_bitmap_editor
 
 	if (q2_bitmap_editor_new(plan, &editor, err))
 		return -1;
-	if (!qcow2_image_find_extension(editor->image, QCOW2_EXTENSION_BITMAPS, &extension)) {
+	if (!q2_find_extension(editor->image, QCOW2_EXTENSION_BITMAPS, &extension)) {
 		*out = editor;
 		return 0;
 	}

@@ -139,12 +139,12 @@ static int compare(struct comparison *c)
 
 	if (q2_trust_whole(c->r->trust, c->before->index) != QCOW2_PROBLEM_NONE)
 		return demand(c, 0, UINT64_MAX);
-	if (qcow2_table_new(c->r->editor->image, &table, c->r->err))
+	if (qcow2_table_open(c->r->editor->image, &table, c->r->err))
 		return -1;
 	there = qcow2_table_begin(table, e->bitmap_table_offset, e->bitmap_table_size);
 	for (uint64_t i = 0; i < there && !failed; i++)
 		failed = demand_entry(c, table, i);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return failed;
 }
 
@@ -171,16 +171,16 @@ static int judge_bitmaps(struct comparison *c, struct qcow2_bitmaps *after,
 			 struct q2_directory_walk *before)
 {
 	const struct qcow2_bitmap_editor *editor = c->r->editor;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	int more = 0;
 
 	for (size_t i = 0; i < editor->count; i++) {
 		more = qcow2_bitmaps_next(after, &bitmap, c->r->err);
 		if (more < 0)
 			return -1;
-		while (more > 0 && (i == 0 || before->bitmap.index != editor->bitmaps[i]->index) &&
+		while (more > 0 && (i == 0 || before->bitmap->index != editor->bitmaps[i]->index) &&
 		       (more = q2_directory_walk_next(before, c->r->err)) > 0)
-			if (before->bitmap.index == editor->bitmaps[i]->index)
+			if (before->bitmap->index == editor->bitmaps[i]->index)
 				break;
 		if (more < 0)
 			return -1;
@@ -188,8 +188,8 @@ static int judge_bitmaps(struct comparison *c, struct qcow2_bitmaps *after,
 			return q2_fail(c->r->err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 				       "nothing was changed: after the repair, a bitmap would "
 				       "be missing");
-		c->before = &before->bitmap;
-		if (judge_bitmap(c, &bitmap))
+		c->before = before->bitmap;
+		if (judge_bitmap(c, bitmap))
 			return -1;
 	}
 	return 0;

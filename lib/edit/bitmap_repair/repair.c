@@ -18,6 +18,7 @@
 #include "edit/bitmap_repair/names.h"
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
+#include "image/extensions.h"
 
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
@@ -84,7 +85,7 @@ static void treat_hole(struct q2_bitmap_repair_run *r, const struct q2_directory
 	bool drop = r->options->drop_bad;
 	bool all = walk->count == 1 && walk->used >= walk->claimed.bitmap_directory_size;
 
-	r->bitmap = all ? NULL : &walk->bitmap;
+	r->bitmap = all ? NULL : walk->bitmap;
 	q2_bitmap_repair_tell_all(
 		r,
 		(struct qcow2_bitmap_treatment){
@@ -122,9 +123,9 @@ static int treat_entries(struct q2_bitmap_repair_run *r, struct q2_directory_wal
 			treat_hole(r, walk);
 			continue;
 		}
-		if (walk->bitmap.cut)
-			return give_up_cut(r, &walk->bitmap);
-		if (treat_entry(r, &walk->bitmap))
+		if (walk->bitmap->cut)
+			return give_up_cut(r, walk->bitmap);
+		if (treat_entry(r, walk->bitmap))
 			return -1;
 	}
 	return more;
@@ -185,12 +186,12 @@ static int treat_directory(struct q2_bitmap_repair_run *r, struct q2_directory_w
 /* Tells of further bitmaps extensions: only the first is looked at and kept. */
 static void treat_duplicates(struct q2_bitmap_repair_run *r)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	unsigned count = 0;
 
-	qcow2_extensions_begin(r->editor->image, &it);
-	while (qcow2_extensions_next(&it, &extension))
+	q2_extensions_begin(r->editor->image, &it);
+	while (q2_extensions_next(&it, &extension))
 		count += extension.header.magic == QCOW2_EXTENSION_BITMAPS;
 	if (count < 2)
 		return;
@@ -217,8 +218,8 @@ static int leave_all(struct q2_bitmap_repair_run *r)
 		left.can_be_dirty =
 			directory != 0 && directory % r->editor->geometry->cluster_size_bytes == 0;
 		while (left.can_be_dirty && (more = q2_directory_walk_next(&walk, r->err)) > 0)
-			left.can_be_dirty = !walk.is_hole && !walk.bitmap.cut &&
-					    q2_bitmap_repair_can_be_dirty(r, &walk.bitmap.entry);
+			left.can_be_dirty = !walk.is_hole && !walk.bitmap->cut &&
+					    q2_bitmap_repair_can_be_dirty(r, &walk.bitmap->entry);
 		left.can_be_dirty &= walk.count > 0;
 		q2_directory_walk_close(&walk);
 	} else if (r->err->code == QCOW2_ERROR_MEMORY) {
@@ -244,10 +245,10 @@ static int drop_all(struct q2_bitmap_repair_run *r)
 	r->editor->has_extension = true;
 	r->editor->directory_offset = walk.claimed.bitmap_directory_offset;
 	r->editor->directory_size = walk.claimed.bitmap_directory_size;
-	while ((more = q2_directory_walk_next(&walk, r->err)) > 0 && !walk.bitmap.cut) {
+	while ((more = q2_directory_walk_next(&walk, r->err)) > 0 && !walk.bitmap->cut) {
 		if (walk.is_hole)
 			continue;
-		if (q2_bitmap_editor_take(r->editor, &walk.bitmap, r->err) ||
+		if (q2_bitmap_editor_take(r->editor, walk.bitmap, r->err) ||
 		    q2_bitmap_give_up(r->editor, r->editor->bitmaps[0], r->err)) {
 			more = -1;
 			break;
@@ -265,7 +266,7 @@ static int treat_all(struct q2_bitmap_repair_run *r)
 	struct q2_directory_walk walk;
 	int failed;
 
-	if (!qcow2_image_find_extension(r->editor->image, QCOW2_EXTENSION_BITMAPS, &place)) {
+	if (!q2_find_extension(r->editor->image, QCOW2_EXTENSION_BITMAPS, &place)) {
 		if (!(bits & QCOW2_AUTOCLEAR_BITMAPS))
 			return 0;
 		q2_bitmap_repair_tell(

@@ -289,7 +289,7 @@ int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 	int failed = 0;
 
 	sort(&trust->claims, by_cluster);
-	if (check_without_bitmaps(trust, err) || qcow2_table_new(trust->image, &table, err))
+	if (check_without_bitmaps(trust, err) || qcow2_table_open(trust->image, &table, err))
 		return -1;
 	for (size_t first = 0, end; first < trust->claims.count && !failed; first = end) {
 		for (end = first + 1;
@@ -299,7 +299,7 @@ int q2_claims_judge(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 			;
 		failed = judge_cluster(trust, table, first, end, err);
 	}
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	sort(&trust->faults, q2_by_claimant);
 	/* Only faults are needed from here on. */
 	q2_vector_release(&trust->claims);

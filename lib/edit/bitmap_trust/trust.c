@@ -16,6 +16,7 @@
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/claims.h"
 #include "edit/bitmap_trust/walk.h"
+#include "image/extensions.h"
 #include "image/internal.h"
 #include "rules/bitmap_tail.h"
 #include "rules/rules.h"
@@ -234,12 +235,12 @@ static int gather_bitmap(struct gathering *g, const struct qcow2_bitmap *bitmap)
 /* Whether there are several bitmaps extensions that differ. Nobody knows which of them is older. */
 static bool extensions_differ(const struct qcow2_image *image)
 {
-	struct qcow2_extensions it;
+	struct q2_extensions it;
 	struct qcow2_extension extension;
 	struct qcow2_bytes first = {NULL, 0};
 
-	qcow2_extensions_begin(image, &it);
-	while (qcow2_extensions_next(&it, &extension)) {
+	q2_extensions_begin(image, &it);
+	while (q2_extensions_next(&it, &extension)) {
 		if (extension.header.magic != QCOW2_EXTENSION_BITMAPS)
 			continue;
 		if (first.data && (first.size != extension.data.size ||
@@ -259,7 +260,7 @@ static int gather(struct gathering *g)
 	if (q2_directory_walk_open(&walk, g->trust->image, g->err))
 		return g->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while ((more = q2_directory_walk_next(&walk, g->err)) > 0)
-		if (gather_bitmap(g, &walk.bitmap)) {
+		if (gather_bitmap(g, walk.bitmap)) {
 			more = -1;
 			break;
 		}
@@ -337,7 +338,7 @@ static int judge_tails(struct q2_bitmap_trust *trust, struct qcow2_error *err)
 		return err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	}
 	while ((more = q2_directory_walk_next(&walk, err)) > 0) {
-		const struct qcow2_bitmap *bitmap = &walk.bitmap;
+		const struct qcow2_bitmap *bitmap = walk.bitmap;
 		uint64_t data = q2_claims_bitmap(trust, bitmap->index)->last_data;
 
 		if (data == 0 || q2_trust_whole(trust, bitmap->index) != QCOW2_PROBLEM_NONE ||
@@ -377,9 +378,9 @@ int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
 	q2_hash_key_make(&g.key);
 	q2_name_set_init(&g.names, NAMES_MOST);
 	q2_name_set_init(&g.tables, NAMES_MOST);
-	failed = qcow2_table_new(image, &g.table, err) || gather(&g);
+	failed = qcow2_table_open(image, &g.table, err) || gather(&g);
 	g.trust->duplicate = extensions_differ(image);
-	qcow2_table_free(g.table);
+	qcow2_table_close(g.table);
 	q2_name_set_release(&g.names);
 	q2_name_set_release(&g.tables);
 	failed = failed || q2_claims_judge(g.trust, err) || judge_tails(g.trust, err);

@@ -53,16 +53,16 @@ int q2_directory_walk_next(struct q2_directory_walk *walk, struct qcow2_error *e
 	more = qcow2_bitmaps_next(walk->bitmaps, &walk->bitmap, err);
 	if (more <= 0)
 		return more;
-	if (!(in_count && in_size) && !is_likely(&walk->bitmap))
+	if (!(in_count && in_size) && !is_likely(walk->bitmap))
 		return 0;
-	walk->is_hole = is_empty(&walk->bitmap);
+	walk->is_hole = is_empty(walk->bitmap);
 	walk->holes |= walk->is_hole;
 	/* Nobody knows how many entries the zeros were; those behind them may be whole. */
 	if (walk->is_hole &&
 	    q2_bitmaps_skip_zeros(walk->bitmaps, claimed->bitmap_directory_size, err))
 		return -1;
 	/* If the end of an entry is missing, nobody knows where the next one begins. */
-	if (!walk->bitmap.cut) {
+	if (!walk->bitmap->cut) {
 		walk->count++;
 		walk->used = qcow2_bitmaps_used_bytes(walk->bitmaps);
 	}

@@ -13,7 +13,7 @@ struct q2_directory_walk {
 	struct qcow2_bitmaps_extension claimed; /* what the extension says */
 	uint64_t count, used;                   /* entries so far, and their bytes */
 	bool holes;                             /* there were zeros in place of entries */
-	struct qcow2_bitmap bitmap;             /* the entry that was found last */
+	const struct qcow2_bitmap *bitmap;      /* the entry that was found last */
 	bool is_hole;                           /* it is all zeros */
 };
 
@@ -23,7 +23,8 @@ int q2_directory_walk_open(struct q2_directory_walk *walk, const struct qcow2_im
 void q2_directory_walk_close(struct q2_directory_walk *walk);
 
 /*
- * Reads the next entry into walk->bitmap. Returns 1, 0 at the end, or -1 as qcow2_bitmaps_next().
+ * Reads the next entry; walk->bitmap lives until the next call. Returns 1, 0 at the end, or -1 as
+ * qcow2_bitmaps_next().
  */
 int q2_directory_walk_next(struct q2_directory_walk *walk, struct qcow2_error *err);
 

@@ -197,7 +197,7 @@ int qcow2_bitmap_count(const struct qcow2_image *image, const struct qcow2_bitma
 			       "the cluster size or the granularity is not known");
 	out->bits = q2_div_ceil_u64(q2_tracked_bytes(&image->geometry),
 				    UINT64_C(1) << entry->granularity_bits);
-	if (qcow2_table_new(image, &table, err))
+	if (qcow2_table_open(image, &table, err))
 		return -1;
 	c.buffer = q2_alloc_buffer(PIECE_BYTES);
 	entries = qcow2_table_begin(table, entry->bitmap_table_offset, entry->bitmap_table_size);
@@ -214,6 +214,6 @@ int qcow2_bitmap_count(const struct qcow2_image *image, const struct qcow2_bitma
 	out->disk_bytes =
 		out->serialized_entries * cluster + q2_div_ceil_u64(entries * 8, cluster) * cluster;
 	q2_free(c.buffer);
-	qcow2_table_free(table);
+	qcow2_table_close(table);
 	return result;
 }

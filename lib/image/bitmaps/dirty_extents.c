@@ -182,18 +182,18 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		      struct qcow2_bitmap_dir_entry *out, struct qcow2_error *err)
 {
 	struct qcow2_bitmaps *bitmaps;
-	struct qcow2_bitmap bitmap;
+	const struct qcow2_bitmap *bitmap;
 	unsigned found = 0;
 	int more;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, err))
 		return -1;
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
-		if (bitmap.cut || bitmap.name.size != name.size ||
-		    (name.size > 0 && memcmp(bitmap.name.data, name.data, name.size) != 0))
+		if (bitmap->cut || bitmap->name.size != name.size ||
+		    (name.size > 0 && memcmp(bitmap->name.data, name.data, name.size) != 0))
 			continue;
 		if (found++ == 0)
-			*out = bitmap.entry;
+			*out = bitmap->entry;
 	}
 	qcow2_bitmaps_close(bitmaps);
 	if (more < 0)

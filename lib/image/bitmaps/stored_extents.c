@@ -197,7 +197,7 @@ static void bitmap_close(struct qcow2_dirty_extents *extents)
 {
 	struct bitmap_extents *b = (struct bitmap_extents *)extents;
 
-	qcow2_table_free(b->table);
+	qcow2_table_close(b->table);
 	q2_free(b->buffer);
 	q2_free(b);
 }
@@ -250,7 +250,7 @@ int qcow2_dirty_extents_open(const struct qcow2_image *image,
 	b->granularity_bits = entry->granularity_bits;
 	b->bits = q2_div_ceil_u64(b->common.size_bytes, UINT64_C(1) << b->granularity_bits);
 	b->buffer = q2_alloc_buffer(PIECE_BYTES + 8);
-	if (!b->buffer || qcow2_table_new(image, &b->table, err)) {
+	if (!b->buffer || qcow2_table_open(image, &b->table, err)) {
 		bitmap_close(&b->common);
 		return q2_fail_memory(err);
 	}

@@ -79,47 +79,56 @@ int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **o
 	return 0;
 }
 
-/* Finds a snapshot by its index. */
-static int find_snapshot(const struct qcow2_image *image, uint64_t index,
-			 struct qcow2_snapshot *out, struct qcow2_error *err)
+/* Moves the iterator to the snapshot of an index; *out is that of the iterator. */
+static int find_snapshot(struct qcow2_snapshots *snapshots, uint64_t index,
+			 const struct qcow2_snapshot **out, struct qcow2_error *err)
 {
-	struct qcow2_snapshots *snapshots;
 	int more;
 
-	if (qcow2_snapshots_open(image, &snapshots, err))
-		return -1;
 	do {
 		more = qcow2_snapshots_next(snapshots, out, err);
-	} while (more > 0 && out->index < index);
-	qcow2_snapshots_close(snapshots);
+	} while (more > 0 && (*out)->index < index);
 	if (more < 0)
 		return -1;
 	if (more == 0)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "there is no snapshot with index %llu", (unsigned long long)index);
-	if (out->cut)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, out->offset_bytes,
+	if ((*out)->cut)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, (*out)->offset_bytes,
 			       "the snapshot's entry is cut off by the end of the file");
 	return 0;
+}
+
+/* Makes the stream of a snapshot; NULL with *err filled. */
+static struct qcow2_mapping *make_of_snapshot(const struct qcow2_image *image,
+					      const struct qcow2_snapshot *snapshot,
+					      struct qcow2_error *err)
+{
+	struct qcow2_mapping *m = make(image, snapshot->disk_size_bytes, err);
+
+	if (!m)
+		return NULL;
+	m->l1 = (struct q2_mapping_l1){.offset_bytes = snapshot->header.l1_table_offset,
+				       .claimed = snapshot->header.l1_size,
+				       .lost = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END};
+	measure_l1(m, QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
+	return m;
 }
 
 int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
 				struct qcow2_mapping **out, struct qcow2_error *err)
 {
-	struct qcow2_snapshot snapshot;
-	struct qcow2_mapping *m;
+	struct qcow2_snapshots *snapshots;
+	const struct qcow2_snapshot *snapshot;
+	struct qcow2_mapping *m = NULL;
 
-	if (q2_image_check_known(image, err))
+	if (q2_image_check_known(image, err) || qcow2_snapshots_open(image, &snapshots, err))
 		return -1;
-	if (find_snapshot(image, index, &snapshot, err))
-		return -1;
-	m = make(image, snapshot.disk_size_bytes, err);
+	if (find_snapshot(snapshots, index, &snapshot, err) == 0)
+		m = make_of_snapshot(image, snapshot, err);
+	qcow2_snapshots_close(snapshots);
 	if (!m)
 		return -1;
-	m->l1 = (struct q2_mapping_l1){.offset_bytes = snapshot.header.l1_table_offset,
-				       .claimed = snapshot.header.l1_size,
-				       .lost = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END};
-	measure_l1(m, QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
 	*out = m;
 	return 0;
 }
