@@ -13,8 +13,9 @@
  * call each. A hostile image may lead many L1 entries to one L2 table. Tables that only say
  * "unallocated" or "zero" are remembered and passed in one step. For all others there is a limit:
  * the L2 entries that are decoded for one range take at most 16 times the bytes that the file
- * stores, plus 64 MiB; then qcow2_mapping_next() fails with QCOW2_ERROR_LIMIT. A well-formed L1
- * table refers to each L2 table once, and never comes near.
+ * stores, plus 64 MiB; then qcow2_mapping_next() fails with QCOW2_ERROR_LIMIT. Of a cluster whose
+ * subclusters differ, each part but the last counts as 4 bytes more. A well-formed L1 table refers
+ * to each L2 table once, and never comes near.
  *
  * Prints the data of the first MiB:
  *
@@ -114,7 +115,8 @@ struct qcow2_mapping;
  * entries would map is invalid (problem l1-offset-unaligned or l1-beyond-end).
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_BROKEN  the geometry is insane, see qcow2_image_geometry()
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, see qcow2_image_geometry()
+ *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature: nobody here knows what it changes
  *   QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **out,
@@ -128,9 +130,10 @@ QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_m
  * index: of the snapshot in the order of the table, from 0. image, *out: as qcow2_mapping_open().
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_NOT_FOUND  there is no such snapshot, or the table ends before it
- *   QCOW2_ERROR_BROKEN     the geometry is insane, the snapshot table lies past the end of the
- *                          file, or the entry of the snapshot is cut off
+ *   QCOW2_ERROR_NOT_FOUND    there is no such snapshot, or the table ends before it
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, the snapshot table lies past the end of the
+ *                            file, or the entry of the snapshot is cut off
+ *   QCOW2_ERROR_UNSUPPORTED  as qcow2_mapping_open()
  *   QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "claims/metadata.h"
+#include "image/internal.h"
 
 /* The caller of qcow2_claims_walk(). */
 struct caller {
@@ -37,22 +38,6 @@ static int run_stages(struct q2_metadata *metadata, const struct q2_listener *li
 	return with_data ? q2_metadata_claim_l2_entries(metadata, listener) : 0;
 }
 
-/* What the header must be like, so that what it leads to means what it says. */
-static int check_header(const struct qcow2_image *image, struct qcow2_error *err)
-{
-	uint64_t unknown =
-		qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
-
-	if (!qcow2_image_geometry(image))
-		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
-			       "the cluster size or the refcount width is insane");
-	if (unknown)
-		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED,
-			       offsetof(struct qcow2_header, incompatible_features),
-			       "unknown incompatible features 0x%" PRIx64, unknown);
-	return 0;
-}
-
 int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims_options *options,
 		      int (*claim)(void *opaque, const struct qcow2_claim *claim), void *opaque,
 		      struct qcow2_error *err)
@@ -67,7 +52,7 @@ int qcow2_claims_walk(const struct qcow2_image *image, const struct qcow2_claims
 	int result;
 
 	if (q2_sized_take(&mine, sizeof(mine), options, caller.err) ||
-	    check_header(image, caller.err))
+	    q2_image_check_known(image, caller.err))
 		return -1;
 	memory.limit_bytes =
 		mine.memory_limit_bytes ? mine.memory_limit_bytes : QCOW2_CLAIMS_MEMORY_BYTES;

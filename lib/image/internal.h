@@ -15,6 +15,13 @@ struct qcow2_image {
 };
 
 /*
+ * Checks that what the header leads to means what it says. Returns 0, or -1 with *err filled:
+ * QCOW2_ERROR_BROKEN without a geometry, QCOW2_ERROR_UNSUPPORTED with an unknown incompatible
+ * feature, as nobody here knows what that changes.
+ */
+int q2_image_check_known(const struct qcow2_image *image, struct qcow2_error *err);
+
+/*
  * Rounds the file's size up to whole clusters. A file may end within its last cluster, and QEMU
  * reads the rest of that cluster as zeros, so tables may reach up to here.
  */

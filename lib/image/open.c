@@ -2,6 +2,7 @@
 /*
  * Opens an image: checks magic number and version, reads the first cluster, derives the geometry.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -161,4 +162,18 @@ struct qcow2_bytes qcow2_image_backing_name(const struct qcow2_image *image)
 		image->first_size - offset,
 		smaller(image->header.backing_file_size, QCOW2_LIMIT_BACKING_NAME_BYTES));
 	return name;
+}
+
+int q2_image_check_known(const struct qcow2_image *image, struct qcow2_error *err)
+{
+	const uint64_t unknown = image->header.incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
+
+	if (!image->sane)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			       "the cluster size or the refcount width is insane");
+	if (unknown)
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED,
+			       offsetof(struct qcow2_header, incompatible_features),
+			       "unknown incompatible features 0x%" PRIx64, unknown);
+	return 0;
 }

@@ -44,7 +44,7 @@
 #include "base/hash.h"
 
 #define Q2_UNDO_MAGIC          "QCOW2UND"
-#define Q2_UNDO_VERSION        2
+#define Q2_UNDO_VERSION        3
 #define Q2_UNDO_HEAD_BYTES     184
 #define Q2_UNDO_STATE_BYTES    40
 #define Q2_UNDO_STATE_AT       512 /* of the first state; the second follows 512 bytes later */

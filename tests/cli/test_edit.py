@@ -655,7 +655,9 @@ def test_damaged_undo_files(plain):
         damaged(undo, whole[:size], plain)
     damaged(undo, whole + b"x", plain, b"its length is not what it says")
     damaged(undo, whole[:512] + bytes(1024) + whole[1536:], plain, b"it has no state")
-    damaged(undo, whole[:8] + b"\0\0\0\x01" + whole[12:], plain, b"an undo file of layout 1")
+    for layout in (1, 2):  # in the second, possible bytes had no phase
+        damaged(undo, whole[:8] + struct.pack(">I", layout) + whole[12:], plain,
+                b"an undo file of layout %d" % layout)
     damaged(undo, b"", plain, b"too short")
 
 
@@ -676,7 +678,7 @@ def test_damaged_state(plain):
 def test_huge_undo_file(tmp_path):
     """A sparse file that claims to be one of many pieces costs no memory."""
     undo = str(tmp_path / "undo")
-    head = struct.pack(">8sIIQQQQQQ", b"QCOW2UND", 2, 1, 1 << 33, 0, 0, 0, 0, 1 << 24)
+    head = struct.pack(">8sIIQQQQQQ", b"QCOW2UND", 3, 1, 1 << 33, 0, 0, 0, 0, 1 << 24)
     with open(undo, "wb") as stream:
         stream.write(head)
         stream.truncate(1 << 33)

@@ -87,6 +87,14 @@ static void bad_l1(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
 	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_BROKEN);
+	/* Nor is there one if an unknown feature may change what entries mean. */
+	put_be(bytes + 20, 4, 9);
+	bytes[72] = 0x80;
+	open_bytes(sizeof(bytes));
+	assert_int_equal(qcow2_mapping_open(image, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_UNSUPPORTED);
+	assert_int_equal(qcow2_mapping_open_snapshot(image, 0, &mapping, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_UNSUPPORTED);
 }
 
 static void bad_tables(void **state)
@@ -199,6 +207,39 @@ static void shared_subclusters(void **state)
 		expect(mapping, QCOW2_L2_UNALLOCATED, PER_TABLE / 4);
 	}
 	expect_end(mapping);
+}
+
+/*
+ * Parts of clusters have a price, too: else a small file would give a hundred million extents. Most
+ * of the limit is spent on a table of two halves, which has few extents, and the rest on parts.
+ */
+static void shared_parts(void **state)
+{
+	enum { SIZE = 65536, HALVES = 1100, TABLES = 1200, ENTRY_COST = 16 + 31 * 4 };
+	const uint64_t limit_bytes = 16 * STORED + (UINT64_C(64) << 20);
+	const struct qcow2_mapping_extent *extent;
+	struct qcow2_mapping *mapping;
+	uint64_t extents = 0;
+	int more;
+
+	(void)state;
+	put_form(&forms[2], UINT64_MAX, TABLES);
+	put_be(bytes + 20, 4, 16);
+	put_be(bytes + 40, 8, 3 * SIZE);
+	for (uint64_t at = 8; at < SIZE; at += 16) {
+		put_be(bytes + SIZE + at, 8, (at < SIZE / 2 ? (uint64_t)UINT32_MAX : 0) << 32);
+		put_be(bytes + 2 * SIZE + at, 8, UINT64_C(0x55555555) << 32);
+	}
+	for (uint64_t i = 0; i < TABLES; i++)
+		put_be(bytes + 3 * SIZE + i * 8, 8, i < HALVES ? SIZE : 2 * SIZE);
+	mapping = open_mapping();
+	while ((more = qcow2_mapping_next(mapping, &extent, &err)) > 0)
+		extents++;
+	assert_int_equal(more, -1);
+	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	extents -= 2 * HALVES;
+	assert_true(extents / 32 == (limit_bytes - (uint64_t)HALVES * SIZE) / ENTRY_COST);
+	qcow2_mapping_close(mapping);
 }
 
 /* What was seen before a seek says nothing of what it leaves out. */
@@ -405,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(largest_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(seeks, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_subclusters, setup, teardown),
+		cmocka_unit_test_setup_teardown(shared_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_bad, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_but_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshots, setup, teardown),

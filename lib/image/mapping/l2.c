@@ -167,9 +167,23 @@ static void follow(struct qcow2_mapping *m, uint64_t table, const struct qcow2_m
 		*remembered(m, table) = *same;
 }
 
-/* Charges entries to the limit on what is decoded, see mapping.h. */
-static int charge(struct qcow2_mapping *m, uint64_t table, uint64_t bytes, struct qcow2_error *err)
+/*
+ * What a part of a cluster is charged for. The 31 that do not end a cluster come to 124 bytes. With
+ * the 16 of the entry that is less than LIMIT_FACTOR times what the file stores of it, so that no
+ * well-formed image meets the limit.
+ */
+#define PART_BYTES 4
+
+/*
+ * Charges a run to the limit on what is decoded, see mapping.h. A run of no entries is a part of a
+ * cluster. If it cost nothing, an entry would give 32 extents for the price of one.
+ */
+static int charge(struct qcow2_mapping *m, uint64_t table, uint64_t entries,
+		  struct qcow2_error *err)
 {
+	const uint64_t bytes =
+		entries > 0 ? entries * m->image->geometry.l2_entry_bytes : PART_BYTES;
+
 	if (bytes > m->limit_bytes)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, table,
 			       "the L1 table leads to the same L2 tables too often");
@@ -214,7 +228,7 @@ int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_map
 		count = find_run(&(struct piece){m, glance.bytes.data,
 						 glance.bytes.size / entry_bytes, entry_bytes},
 				 run);
-		if (charge(m, table, count * entry_bytes, err))
+		if (charge(m, table, count, err))
 			return -1;
 	}
 	follow(m, table, run, first, count);

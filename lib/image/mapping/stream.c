@@ -61,18 +61,13 @@ static struct qcow2_mapping *make(const struct qcow2_image *image, uint64_t size
 	return m;
 }
 
-static int fail_insane(struct qcow2_error *err)
-{
-	return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET, "the cluster size is not known");
-}
-
 int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_mapping **out,
 		       struct qcow2_error *err)
 {
 	struct qcow2_mapping *m;
 
-	if (!image->sane)
-		return fail_insane(err);
+	if (q2_image_check_known(image, err))
+		return -1;
 	m = make(image, image->geometry.virtual_size_bytes, err);
 	if (!m)
 		return -1;
@@ -127,9 +122,7 @@ int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_mapping *m = NULL;
 
-	if (!image->sane)
-		return fail_insane(err);
-	if (qcow2_snapshots_open(image, &snapshots, err))
+	if (q2_image_check_known(image, err) || qcow2_snapshots_open(image, &snapshots, err))
 		return -1;
 	if (find_snapshot(snapshots, index, &snapshot, err) == 0)
 		m = make_of_snapshot(image, snapshot, err);
