@@ -14,8 +14,8 @@
  *
  * after which the plan is judged and applied; examples/add_bitmap.c is a whole program.
  *
- * The actions. Those that name a bitmap take its name as bytes, 1 to QCOW2_BITMAP_NAME_MOST of
- * them. Besides what each of them adds, they fail with
+ * The actions. editor is never NULL. Names of bitmaps are bytes, 1 to
+ * QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES of them. Besides what each of them adds, they fail with
  *   QCOW2_ERROR_NOT_FOUND  there is no bitmap of that name
  *   QCOW2_ERROR_ARGUMENT   several bitmaps have that name; or the bitmap is in use, or has extra
  *                          data of an unknown kind (remove and rename do not mind either)
@@ -102,7 +102,7 @@ QCOW2_API uint64_t qcow2_bitmap_default_granularity(const struct qcow2_geometry 
  *
  * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (there is a bitmap of that name, the name
  * is empty or too long, or the granularity makes no sense), QCOW2_ERROR_LIMIT (there are
- * QCOW2_BITMAPS_MOST bitmaps, or the granularity is too fine for the size of the disk),
+ * QCOW2_LIMIT_QEMU_BITMAPS bitmaps, or the granularity is too fine for the size of the disk),
  * QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_bitmap_add(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,

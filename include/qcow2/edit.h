@@ -289,7 +289,7 @@ struct qcow2_apply_options {
 QCOW2_API int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
 			       struct qcow2_error *err);
 
-/* ---- verbs: what people want to change; each adds writes to a plan ---- */
+/* ---- verbs: what people want to change; each adds writes to plan, which is not NULL ---- */
 
 /*
  * Plans what any edit owes the image: clears the autoclear bits that are not known here

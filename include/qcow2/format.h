@@ -240,32 +240,47 @@ struct qcow2_luks2 {
 #undef QCOW2_FB
 
 /*
- * All structures, in the order in which the documentation shows them. Returns an array of *count
+ * Lists all structures, in the order in which the documentation shows them. Returns an array of *count
  * pointers; it and what it points to are constants of the library.
  */
 QCOW2_API const struct qcow2_structure *const *qcow2_structures(size_t *count);
 
-/* All tables of names. Returns an array of *count pointers to constants of the library. */
+/* Lists all tables of names. Returns an array of *count pointers to constants of the library. */
 QCOW2_API const struct qcow2_names *const *qcow2_names_tables(size_t *count);
 
-/* The structure whose name is name, as "bitmap_dir_entry"; NULL if there is none. */
+/*
+ * Finds a structure by its name.
+ *
+ * name: NUL terminated, as "bitmap_dir_entry".
+ *
+ * Returns the structure, a constant of the library, or NULL if none has that name. Thread safe.
+ */
 QCOW2_API const struct qcow2_structure *qcow2_structure_find(const char *name);
 
 /*
- * The field of structure whose name or alias is name; NULL if there is none. "snapshots_offset",
- * as the specification spells it, and "snapshot_offset" find the same field of the header.
+ * Finds a field of a structure by its name or its alias: "snapshots_offset", as the specification
+ * spells it, and "snapshot_offset" find the same field of the header.
+ *
+ * structure: not NULL. name: NUL terminated.
+ *
+ * Returns the field, a constant of the library, or NULL if the structure has none of that name.
+ * Thread safe.
  */
 QCOW2_API const struct qcow2_field *qcow2_structure_field(const struct qcow2_structure *structure,
 							  const char *name);
 
 /*
- * The name that names gives to value, which is the number of a bit if names->bits. NULL if it has
- * none. names may be NULL, as the names member of a field that has no names is; the result is NULL.
+ * Finds the name of a value.
+ *
+ * names: a table of names, as the member names of a field; NULL is fine, as such a member may be.
+ * value: the value, or the number of a bit if names->bits.
+ *
+ * Returns the name, a constant string, or NULL if the value has none. Thread safe.
  */
 QCOW2_API const char *qcow2_names_find(const struct qcow2_names *names, uint64_t value);
 
 /*
- * The value of a number field.
+ * Loads the value of a number field.
  *
  * field:         a field of the structure that raw holds
  * raw:           the structure as stored, from its first byte on
@@ -284,15 +299,18 @@ QCOW2_API uint64_t qcow2_field_load(const struct qcow2_field *field, const uint8
 				    size_t size_bytes, unsigned cluster_bits);
 
 /*
- * The value of a field of a 64-bit entry that is already in host order. cluster_bits as for
- * qcow2_field_load(). With a field of a structure that is no entry, the result is entry itself.
+ * Takes a field out of a 64-bit entry that is already in host order.
+ *
+ * field: a field of the kind of entry. entry: any value. cluster_bits: as for qcow2_field_load().
+ *
+ * Returns the value of the field; entry itself if the field is not one of an entry. Never fails.
  */
 QCOW2_API uint64_t qcow2_field_of_entry(const struct qcow2_field *field, uint64_t entry,
 					unsigned cluster_bits);
 
 /*
  * Stores a number in the bytes of its structure, the inverse of qcow2_field_load(). raw has
- * size_bytes bytes; only the bits of the field change.
+ * size_bytes bytes; only the bits of the field change. cluster_bits: as for qcow2_field_load().
  *
  * Returns true if the value was stored. Returns false, and changes nothing, if the field does not
  * end within size_bytes, is wider than 8 bytes, or cannot hold the value; a field that is in_place

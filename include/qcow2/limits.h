@@ -38,8 +38,12 @@ struct qcow2_limit {
 };
 
 /*
- * All limits, in the order of def/limits.def, and their number in *count. The table is constant: it
- * belongs to the library, and any thread may read it.
+ * Lists all limits, in the order of def/limits.def.
+ *
+ * *count: set to the number of limits.
+ *
+ * Returns an array of *count limits. It is constant, belongs to the library, and any thread may
+ * read it.
  */
 QCOW2_API const struct qcow2_limit *qcow2_limits(size_t *count);
 

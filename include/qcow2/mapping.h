@@ -139,7 +139,11 @@ QCOW2_API int qcow2_mapping_open(const struct qcow2_image *image, struct qcow2_m
 QCOW2_API int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
 					  struct qcow2_mapping **out, struct qcow2_error *err);
 
-/* The size of the disk that the stream is about, in bytes: any number, not only whole sectors. */
+/*
+ * Gives the size of the disk that the stream is about. mapping: not NULL.
+ *
+ * Returns bytes: any number, not only whole sectors. Never fails.
+ */
 QCOW2_API uint64_t qcow2_mapping_size_bytes(const struct qcow2_mapping *mapping);
 
 /*
@@ -148,8 +152,8 @@ QCOW2_API uint64_t qcow2_mapping_size_bytes(const struct qcow2_mapping *mapping)
  * whatever was shown before. Never fails and reads nothing. The limit on L2 entries starts anew:
  * it bounds the cost of each range, so that a stream may serve any number of look-ups.
  *
- * start: any byte. length_bytes: any number; the range is cut where the disk ends, and may be
- * empty. UINT64_MAX means the rest of the disk.
+ * mapping: not NULL. start: any byte. length_bytes: any number; the range is cut where the disk
+ * ends, and may be empty. UINT64_MAX means the rest of the disk.
  */
 QCOW2_API void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
 				  uint64_t length_bytes);
@@ -173,7 +177,7 @@ QCOW2_API void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_gu
 QCOW2_API int qcow2_mapping_next(struct qcow2_mapping *mapping,
 				 const struct qcow2_mapping_extent **out, struct qcow2_error *err);
 
-/* Closes and frees. NULL is fine. The image stays open. */
+/* Closes and frees the stream. mapping: NULL is fine. The image stays open. */
 QCOW2_API void qcow2_mapping_close(struct qcow2_mapping *mapping);
 
 /*

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+from tests.lint import identifiers
 from tests.runner import report
 
 COLUMNS = 120
@@ -72,3 +73,4 @@ def check(out):
     check_width(out)
     check_links(out)
     check_names(out)
+    identifiers.check(out)
