@@ -89,7 +89,10 @@ void problem_print(struct spool *out, const struct qcow2_problem *problem, bool 
 		    colour ? "\033[0m" : "", kind->id);
 	if (problem->offset_bytes != QCOW2_NO_OFFSET)
 		spool_print(out, " at 0x%" PRIx64, problem->offset_bytes);
-	spool_print(out, " %s:", problem->where);
+	spool_print(out, " %s", problem->where);
+	if (problem->has_cluster)
+		spool_print(out, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
+	spool_text(out, ":");
 	if (problem->has_found)
 		spool_print(out, " found %" PRIu64 " (0x%" PRIx64 ")%s", problem->found,
 			    problem->found,
