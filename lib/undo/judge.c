@@ -167,6 +167,15 @@ int q2_undo_find_out(struct q2_undoing *u)
 	return failed;
 }
 
+int q2_undo_take_options(struct qcow2_undo_options *mine, const struct qcow2_undo_options *options,
+			 const struct qcow2_undo_result *result, struct qcow2_error *err)
+{
+	if (q2_sized_take(mine, sizeof(*mine), options, err) ||
+	    q2_flags_check(mine->flags, QCOW2_UNDO_ELSEWHERE | QCOW2_UNDO_EXACT, err))
+		return -1;
+	return result ? q2_sized_check(result, err) : 0;
+}
+
 int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
 		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
 		     struct qcow2_error *err)
@@ -177,9 +186,7 @@ int qcow2_undo_judge(struct qcow2_undo *undo, struct qcow2_source *image,
 		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
 	int failed;
 
-	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
-	    q2_flags_check(mine.flags, QCOW2_UNDO_ELSEWHERE | QCOW2_UNDO_EXACT, err) ||
-	    (result && q2_sized_check(result, err)))
+	if (q2_undo_take_options(&mine, options, result, err))
 		return -1;
 	failed = q2_undo_find_out(&u);
 	if (result)

@@ -380,9 +380,7 @@ int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image,
 		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
 	int failed;
 
-	if (q2_sized_take(&mine, sizeof(mine), options, err) ||
-	    q2_flags_check(mine.flags, QCOW2_UNDO_ELSEWHERE | QCOW2_UNDO_EXACT, err) ||
-	    (result && q2_sized_check(result, err)))
+	if (q2_undo_take_options(&mine, options, result, err))
 		return -1;
 	if (!q2_source_is_writable(image))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
