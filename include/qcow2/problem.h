@@ -30,12 +30,25 @@ enum qcow2_severity {
 };
 
 /*
+ * What a problem does to the part of the virtual disk that it concerns. The order is that of rising
+ * damage. New values are not added.
+ */
+enum qcow2_damage {
+	QCOW2_DAMAGE_NONE = 0, /* the guest reads what it wrote, and will */
+	/* It can be read, but something else may overwrite it, or has overwritten it already. */
+	QCOW2_DAMAGE_AT_RISK = 1,
+	/* It may be in the file, but programs refuse to read it, or cannot know what it is. */
+	QCOW2_DAMAGE_UNREADABLE = 2,
+	QCOW2_DAMAGE_LOST = 3, /* what the guest wrote is not where the image says it is */
+};
+
+/*
  * The number of a kind of problem, as the rows of def/problems.def give it:
  * QCOW2_PROBLEM_HEADER_CLUSTER_BITS, … Numbers begin at 1 and may have gaps.
  */
 enum qcow2_problem_id {
 	QCOW2_PROBLEM_NONE = 0, /* no kind has this number */
-#define QCOW2_PROBLEM(number, ID, id, severity, repairable, section, text, consequence)            \
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
 	QCOW2_PROBLEM_##ID = (number),
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
@@ -54,7 +67,8 @@ struct qcow2_problem_kind {
 	const char *consequence; /* what that does to the guest, in plain words */
 	const char *section;     /* section of the specification, or "QEMU" for limits of QEMU */
 	enum qcow2_severity severity;
-	bool repairable; /* a repair without loss of data is possible in principle */
+	bool repairable;          /* a repair without loss of data is possible in principle */
+	enum qcow2_damage damage; /* to the range of the virtual disk that a problem names */
 };
 
 /* How the value that was found relates to the value that would be right. */
@@ -126,6 +140,15 @@ struct qcow2_problem {
 	unsigned owner_count;
 	uint64_t owners_total;
 	const struct qcow2_owner *const *owners;
+	/*
+	 * With has_guest: the snapshot whose disk is meant, by its index in the snapshot table and
+	 * its name, escaped and cut as that of an owner; QCOW2_PART_OF_IMAGE is the active image.
+	 */
+	enum qcow2_part_of guest_of;
+	uint64_t guest_of_index;
+	char guest_of_name[QCOW2_OWNER_NAME_MAX];
+	/* What was found where it is a text, such as a name, escaped and cut; else empty. */
+	char found_text[QCOW2_OWNER_NAME_MAX];
 };
 
 /*
@@ -194,6 +217,16 @@ QCOW2_API const struct qcow2_problem_kind *qcow2_problem_kind_find(const char *i
  * Returns "warning", "leak" or "corruption", and "unknown" for any other number; never NULL.
  */
 QCOW2_API const char *qcow2_severity_name(enum qcow2_severity severity);
+
+/*
+ * The name of a damage as all pages and documents of the command spell it.
+ *
+ * damage: any number.
+ *
+ * Returns "none", "at-risk", "unreadable" or "lost", and "unknown" for any other number; never
+ * NULL.
+ */
+QCOW2_API const char *qcow2_damage_name(enum qcow2_damage damage);
 
 QCOW2_END_DECLS
 

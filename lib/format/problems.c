@@ -7,7 +7,7 @@
 
 /* Indexed by number; a number that no row has is a kind without an id. */
 static const struct qcow2_problem_kind kinds[Q2_PROBLEM_NUMBERS] = {
-#define QCOW2_PROBLEM(row_number, ID, row_id, level, can_repair, row_section, row_text,            \
+#define QCOW2_PROBLEM(row_number, ID, row_id, level, harm, can_repair, row_section, row_text,      \
 		      row_consequence)                                                             \
 	[row_number] = {.size = sizeof(struct qcow2_problem_kind),                                 \
 			.number = (row_number),                                                    \
@@ -16,14 +16,16 @@ static const struct qcow2_problem_kind kinds[Q2_PROBLEM_NUMBERS] = {
 			.consequence = (row_consequence),                                          \
 			.section = (row_section),                                                  \
 			.severity = QCOW2_##level,                                                 \
-			.repairable = (can_repair)},
+			.repairable = (can_repair),                                                \
+			.damage = QCOW2_DAMAGE_##harm},
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
 };
 
 /* The numbers in the order of the rows. */
 static const uint16_t order[] = {
-#define QCOW2_PROBLEM(number, ID, id, severity, repairable, section, text, consequence) number,
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
+	number,
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
 };
@@ -63,6 +65,21 @@ const char *qcow2_severity_name(enum qcow2_severity severity)
 		return "leak";
 	case QCOW2_CORRUPTION:
 		return "corruption";
+	}
+	return "unknown";
+}
+
+const char *qcow2_damage_name(enum qcow2_damage damage)
+{
+	switch (damage) {
+	case QCOW2_DAMAGE_NONE:
+		return "none";
+	case QCOW2_DAMAGE_AT_RISK:
+		return "at-risk";
+	case QCOW2_DAMAGE_UNREADABLE:
+		return "unreadable";
+	case QCOW2_DAMAGE_LOST:
+		return "lost";
 	}
 	return "unknown";
 }
