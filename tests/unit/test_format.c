@@ -266,6 +266,11 @@ static void problems_have_ids_of_their_own(void **state)
 	assert_string_equal(qcow2_severity_name(QCOW2_LEAK), "leak");
 	assert_string_equal(qcow2_severity_name(QCOW2_CORRUPTION), "corruption");
 	assert_string_equal(qcow2_severity_name((enum qcow2_severity)9), "unknown");
+	assert_string_equal(qcow2_damage_name(QCOW2_DAMAGE_NONE), "none");
+	assert_string_equal(qcow2_damage_name(QCOW2_DAMAGE_AT_RISK), "at-risk");
+	assert_string_equal(qcow2_damage_name(QCOW2_DAMAGE_UNREADABLE), "unreadable");
+	assert_string_equal(qcow2_damage_name(QCOW2_DAMAGE_LOST), "lost");
+	assert_string_equal(qcow2_damage_name((enum qcow2_damage)9), "unknown");
 }
 
 int main(void)
