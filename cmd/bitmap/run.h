@@ -15,22 +15,10 @@
 enum bitmap_show { BITMAP_ALL, BITMAP_DIRTY, BITMAP_CLEAN };
 enum bitmap_format { BITMAP_LINES, BITMAP_JSON, BITMAP_NDJSON };
 
-struct bitmap_run;
-
-/* An action on an image's bitmaps. */
-struct bitmap_action {
-	const char *name;
-	const char *operands; /* behind the image */
-	unsigned least, most; /* how many of them */
-	uint32_t options;     /* that it takes: bits by their rows */
-	bool changes;         /* the image */
-	int (*run)(struct bitmap_run *run);
-};
-
 /* One call of the command. */
 struct bitmap_run {
 	const struct command *command;
-	const struct bitmap_action *action;
+	const struct action_row *action;
 	const char *file;
 	struct qcow2_source *source; /* of an action that only reads */
 	struct qcow2_image *image;

@@ -36,7 +36,7 @@ static const struct option_row options[] = {
 	{"deep", 'd', NULL, "inflate every compressed cluster, too", NULL},
 	{"list", 'l', NULL, "list the problems that can be found, and exit", NULL},
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
-	{"threads", 0, "N", "use at most N threads (default: one per usable processor)", NULL},
+	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
 };
 
 /* One call of the command. */
@@ -119,7 +119,7 @@ static int show(struct run *run)
 	if (run->as_json)
 		check_show_json(&run->json, &run->report);
 	else
-		check_show_human(&run->out, &run->report, wants_colour());
+		check_show_human(&run->out, &run->report, wants_colour(run->command));
 	if (run->failed != 0)
 		return run->failed;
 	return finish_output(run->command, &run->out, exit_code(run->report.result));
@@ -254,8 +254,7 @@ const struct command check_command = {
 	.operands = "IMAGE",
 	.summary = "Prove an image sound, or say exactly what is wrong.",
 	.notes = "Reads only. Every refcount is compared with the references that there are, and "
-		 "every\n"
-		 "host cluster with what it is used for.\n"
+		 "every host cluster with what it is used for.\n"
 		 "Exit codes: 0 sound, 1 could not, 2 corruption, 3 leaks only.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

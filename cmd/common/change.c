@@ -150,7 +150,8 @@ static int show_plan(struct change *change)
 	if (qcow2_plan_count(change->report.plan) == 0)
 		change->report.applied = false;
 	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
-			    : plan_show_human(&change->out, &change->report, wants_colour(), &err))
+			    : plan_show_human(&change->out, &change->report,
+					      wants_colour(change->command), &err))
 		return change_fail(change, &err);
 	return EXIT_FINE;
 }

@@ -36,7 +36,7 @@ struct change {
  * them: by the name of the row. False if the option is none of them.
  */
 #define CHANGE_DRY_RUN_ROWS                                                                        \
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},     \
+	{"dry-run", 'n', NULL, "show every byte that would change; change nothing", NULL},         \
 	{                                                                                          \
 		"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL \
 	}

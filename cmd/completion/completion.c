@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "commands.h"
+#include "common/options.h"
 #include "common/report.h"
 #include "out/spool.h"
 
@@ -141,11 +143,15 @@ static void write_operands(struct spool *out, const struct command *const *all, 
 		   "\tesac\n");
 }
 
-int print_completion(const struct command *const *all, size_t count)
+int print_completion(const struct command_list *list, const char *shell, const char *program)
 {
+	size_t count = list->listed;
+	const struct command *const *all = list->all;
 	struct spool out;
 	int code;
 
+	(void)shell;
+	(void)program;
 	spool_init(&out, STDOUT_FILENO);
 	spool_text(&out, functions);
 	spool_text(&out, "\tif ((COMP_CWORD == 1)); then\n\t\t_qcow2_words \"$cur\" \"");
@@ -166,3 +172,6 @@ int print_completion(const struct command *const *all, size_t count)
 	spool_release(&out);
 	return code;
 }
+
+const struct command completion_command = {.name = "completion", .operands = "", .summary = ""};
+const struct command complete_command = {.name = "__complete", .operands = "", .summary = ""};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/read_file.h"
+#include "out/suggest.h"
 
 #include <qcow2/number.h>
 
@@ -179,35 +180,72 @@ static int verb_feature_names(struct qcow2_plan *plan, const struct edit_line *l
 	return qcow2_edit_feature_names(plan, err);
 }
 
-static const struct verb {
-	const char *name;
-	const char *usage;
-	size_t least, most; /* words, the verb included */
-	int (*run)(struct qcow2_plan *plan, const struct edit_line *line,
-		   struct edit_effect *effect, struct qcow2_error *err);
-} verbs[] = {
-	{"set", "set PATH=VALUE...", 2, SIZE_MAX, verb_set},
-	{"feature", "feature GROUP NAME|BIT on|off", 4, 4, verb_feature},
-	{"extension", "extension add|replace|remove MAGIC", 3, 3, verb_extension},
-	{"backing", "backing set NAME FORMAT, or backing clear", 2, 4, verb_backing},
-	{"data-file", "data-file set NAME", 3, 3, verb_data_file},
-	{"feature-names", "feature-names rebuild", 2, 2, verb_feature_names},
+enum { SET, FEATURE, EXTENSION, BACKING, DATA_FILE, FEATURE_NAMES };
+
+const struct action_row edit_verbs[EDIT_VERBS] = {
+	[SET] = {"set", "PATH=VALUE...", 1, OPERANDS_ANY, EDIT_OPTIONS_ALL,
+		 "set numbers: header/size=2G, snapshots/0/l1_size=1, l2/5/17=0, refcounts/0/9=1",
+		 "PATH is what 'qcow2 dump' calls the number. VALUE is a number (64k, 0x1000) or "
+		 "the name of a value (header/crypt_method=LUKS).",
+		 .group = "Verbs", .changes_image = true},
+	[FEATURE] = {"feature", "GROUP NAME|BIT on|off", 3, 3, EDIT_OPTIONS_ALL,
+		     "set or clear a feature bit",
+		     "GROUP is incompatible, compatible or autoclear. NAME is a name of 'qcow2 "
+		     "explain', with - for blanks: lazy-refcounts.",
+		     .changes_image = true},
+	[EXTENSION] = {"extension", "add|replace|remove MAGIC", 2, 2,
+		       EDIT_OPTIONS_ALL | EDIT_OPTIONS_DATA, "change a header extension",
+		       "The data come from --data, --file or standard input.",
+		       .changes_image = true},
+	[BACKING] = {"backing", "set NAME FORMAT | clear", 1, 3, EDIT_OPTIONS_ALL,
+		     "name the backing file and its format, or remove both",
+		     "The file is not looked at, and no data are copied. FORMAT is raw, qcow2, ...",
+		     .changes_image = true},
+	[DATA_FILE] = {"data-file", "set NAME", 2, 2, EDIT_OPTIONS_ALL,
+		       "name the external data file of an image that has one",
+		       .changes_image = true},
+	[FEATURE_NAMES] = {"feature-names", "rebuild", 1, 1, EDIT_OPTIONS_ALL,
+			   "write the feature name table anew", .changes_image = true},
 };
+
+static int (*const functions[EDIT_VERBS])(struct qcow2_plan *plan, const struct edit_line *line,
+					  struct edit_effect *effect, struct qcow2_error *err) = {
+	[SET] = verb_set,
+	[FEATURE] = verb_feature,
+	[EXTENSION] = verb_extension,
+	[BACKING] = verb_backing,
+	[DATA_FILE] = verb_data_file,
+	[FEATURE_NAMES] = verb_feature_names,
+};
+
+/* Finds what a word means that is no verb. */
+static int unknown_verb(const char *word, struct qcow2_error *err)
+{
+	struct suggestion suggestion;
+	char text[SUGGEST_TEXT_MAX];
+
+	suggest_begin(&suggestion, word);
+	for (size_t i = 0; i < EDIT_VERBS; i++)
+		suggest_offer(&suggestion, edit_verbs[i].name);
+	return fail(err, QCOW2_ERROR_ARGUMENT, "unknown verb '%.120s'%s", word,
+		    suggest_text(&suggestion, "", text, sizeof(text)));
+}
 
 int edit_verb(struct qcow2_plan *plan, const struct edit_line *line, struct edit_effect *effect,
 	      struct qcow2_error *err)
 {
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		const struct verb *verb = &verbs[i];
+	for (size_t i = 0; i < EDIT_VERBS; i++) {
+		const struct action_row *verb = &edit_verbs[i];
 
 		if (strcmp(verb->name, line->words[0]) != 0)
 			continue;
-		if (line->count < verb->least || line->count > verb->most)
-			return fail(err, QCOW2_ERROR_ARGUMENT, "usage: %s", verb->usage);
-		if ((line->data || line->file) && verb->run != verb_extension)
+		if (line->count - 1 < verb->least || line->count - 1 > verb->most)
+			return fail(err, QCOW2_ERROR_ARGUMENT, "usage: %s %s", verb->name,
+				    verb->operands);
+		if ((line->data || line->file) && i != EXTENSION)
 			return fail(err, QCOW2_ERROR_ARGUMENT,
 				    "--data and --file are for extensions, not for %s", verb->name);
-		return verb->run(plan, line, effect, err);
+		return functions[i](plan, line, effect, err);
 	}
-	return fail(err, QCOW2_ERROR_ARGUMENT, "unknown verb '%s'", line->words[0]);
+	return unknown_verb(line->words[0], err);
 }

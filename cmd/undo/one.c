@@ -67,7 +67,7 @@ static int show_pieces(struct one *one)
 		} else {
 			/* An undo replaces the new bytes with the old ones. */
 			hex_diff_show(&run->out, piece->offset_bytes, piece->new_bytes,
-				      piece->old_bytes, wants_colour());
+				      piece->old_bytes, wants_colour(run->command));
 		}
 	}
 	return EXIT_FINE;

@@ -192,7 +192,7 @@ def test_refused(two, tmp_path, words, says):
 @pytest.mark.parametrize("words, says", [
     ((), "no action given"),
     (("list",), "no image given"),
-    (("lst", "IMAGE"), "unknown action 'lst'"),
+    (("lst", "IMAGE"), "unknown action 'lst': did you mean list?"),
     (("list", "IMAGE", "a"), "list takes IMAGE"),
     (("extents", "IMAGE"), "extents takes IMAGE NAME..."),
     (("rename", "IMAGE", "a"), "rename takes IMAGE NAME NEW"),
