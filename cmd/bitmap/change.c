@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "bitmap/actions.h"
+#include "common/existing.h"
 #include "common/open_image.h"
 #include "common/read_file.h"
 #include "common/script.h"
@@ -48,6 +49,8 @@ static int merge_image(struct qcow2_bitmap_editor *editor, const struct act *act
 	    qcow2_dirty_extents_open(image, &entry, act->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0,
 				     &extents, err)) {
 		qcow2_bitmap_error(err, bitmap_bytes(source));
+		existing_bitmaps(image, err);
+		err->code = QCOW2_ERROR_ARGUMENT; /* it says already what there is */
 		return -1;
 	}
 	failed = qcow2_bitmap_merge_extents(editor, extents, bitmap_bytes(target), err);
@@ -355,7 +358,7 @@ static int plan_change(struct change *change)
 	if (!failed)
 		failed = qcow2_bitmap_editor_finish(script.editor, &err);
 	qcow2_bitmap_editor_close(script.editor);
-	return failed ? change_fail(change, &err) : EXIT_FINE;
+	return failed ? bitmap_fail_change(change, &err) : EXIT_FINE;
 }
 
 int bitmap_change(struct bitmap_run *run)

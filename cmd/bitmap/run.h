@@ -37,9 +37,19 @@ struct bitmap_run {
 	struct progress progress; /* of actions that only read */
 };
 
-/* Say an error of the image, or of one of its bitmaps. Return EXIT_COULD_NOT. */
+/*
+ * Say an error of the image, or of a bitmap of one; if there is none of that name, it says which
+ * there are. Return EXIT_COULD_NOT.
+ */
 int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err);
-int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struct qcow2_error *err);
+int bitmap_fail_name(const struct bitmap_run *run, const struct qcow2_image *image,
+		     const char *name, const struct qcow2_error *err);
+
+/*
+ * Says an error of a change, and which bitmaps there are if one was not found; the text of *err gets
+ * longer. Returns EXIT_COULD_NOT.
+ */
+int bitmap_fail_change(const struct change *change, struct qcow2_error *err);
 
 struct qcow2_bytes bitmap_bytes(const char *text);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/existing.h"
 #include "common/read_file.h"
 #include "out/suggest.h"
 
@@ -68,6 +69,8 @@ static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect
 	if (!path)
 		return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
 	failed = qcow2_edit_set(plan, path, equals + 1, &raw, err);
+	if (failed)
+		existing_path(path, err);
 	if (raw && !failed)
 		effect->raw = meaning_of(path);
 	free(path);
@@ -90,11 +93,15 @@ static int verb_feature(struct qcow2_plan *plan, const struct edit_line *line,
 {
 	const char *state = line->words[3];
 	bool on = strcmp(state, "on") == 0;
+	int failed;
 
 	(void)effect;
 	if (!on && strcmp(state, "off") != 0)
 		return fail(err, QCOW2_ERROR_ARGUMENT, "a feature is on or off, not '%s'", state);
-	return qcow2_edit_feature(plan, line->words[1], line->words[2], on, err);
+	failed = qcow2_edit_feature(plan, line->words[1], line->words[2], on, err);
+	if (failed)
+		existing_feature(line->words[1], line->words[2], err);
+	return failed;
 }
 
 /* ---- extension ---- */
@@ -131,6 +138,7 @@ static int verb_extension(struct qcow2_plan *plan, const struct edit_line *line,
 	};
 	const char *change = line->words[1];
 	struct qcow2_error why;
+	char text[SUGGEST_TEXT_MAX];
 	uint64_t magic;
 
 	(void)effect;
@@ -141,7 +149,8 @@ static int verb_extension(struct qcow2_plan *plan, const struct edit_line *line,
 		if (strcmp(changes[i], change) == 0)
 			return change_extension(plan, line, (enum qcow2_extension_change)i,
 						(uint32_t)magic, err);
-	return fail(err, QCOW2_ERROR_ARGUMENT, "extension %s: add, replace or remove", change);
+	return fail(err, QCOW2_ERROR_ARGUMENT, "extension %.60s: add, replace or remove%s", change,
+		    suggest_of_words(change, "add replace remove", text, sizeof(text)));
 }
 
 /* ---- backing, data-file, feature-names ---- */

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, SAMPLE
 
@@ -22,7 +23,7 @@ ACTIONS = {
                "add-header-ext-stdio", "del-header-ext", "set-feature-bit"],
 }
 PAIRS = [(c, a) for c, actions in ACTIONS.items() for a in actions]
-LINES = [[], ["help"], *([c] for c in COMMANDS), *(list(p) for p in PAIRS)]
+LINES = [[], ["help"], *([c] for c in (*COMMANDS, "completion")), *(list(p) for p in PAIRS)]
 ESCAPE = b"\x1b["
 
 
@@ -113,6 +114,53 @@ def test_suggestions(line, wrong):
     done = run(*line)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.decode().splitlines()[0].partition(": ")[2] == wrong
+
+
+NAMES = "; there are nightly, weekly"
+
+
+@pytest.mark.parametrize("line, wrong", [
+    (["bitmap", "extents", "IMAGE", "nosuch"],
+     "bitmap 'nosuch': there is no bitmap of that name" + NAMES),
+    (["bitmap", "export", "IMAGE", "x"], "bitmap 'x': there is no bitmap of that name" + NAMES),
+    (["bitmap", "disable", "IMAGE", "weekly", "x"],
+     "bitmap 'x': there is no bitmap of that name" + NAMES),
+    (["bitmap", "merge", "--from=IMAGE", "IMAGE", "x", "weekly"],
+     "bitmap 'x': there is no bitmap of that name" + NAMES),
+    (["bitmap", "repair", "--assume-dirty", "IMAGE", "x"], "there is no bitmap 'x'" + NAMES),
+    (["bitmap", "remove", "EMPTY", "x"],
+     "bitmap 'x': there is no bitmap of that name; the image has no bitmaps"),
+    (["edit", "IMAGE", "sett", "a=1"], "unknown verb 'sett': did you mean set?"),
+    (["edit", "IMAGE", "set", "header/szie=1"],
+     "the header has no field 'szie': did you mean header/size?"),
+    (["edit", "IMAGE", "feature", "compatibl", "0", "on"],
+     "'compatibl' is no group: incompatible, compatible or autoclear: did you mean compatible?"),
+    (["edit", "IMAGE", "feature", "compatible", "lazy-refcuonts", "on"],
+     "'lazy-refcuonts' is no compatible feature, nor a bit from 0 to 63: did you mean "
+     "lazy-refcounts?"),
+    (["edit", "IMAGE", "feature", "compatible", "nothing", "on"],
+     "'nothing' is no compatible feature, nor a bit from 0 to 63; there are lazy-refcounts"),
+    (["edit", "IMAGE", "extension", "ad", "5"],
+     "extension ad: add, replace or remove: did you mean add?"),
+])
+def test_names_that_exist(line, wrong, tmp_path):
+    image = shutil.copy(SAMPLE, tmp_path / "IMAGE")
+    build("size 1M\n", str(tmp_path / "EMPTY"))
+    done = run(*line, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().endswith(f": {wrong}\n")
+    with open(image, "rb") as changed, open(SAMPLE, "rb") as before:
+        assert changed.read() == before.read()
+
+
+def test_as_many_names_as_fit(tmp_path):
+    """Names are escaped, and cut; what is left is counted."""
+    names = "".join(f"bitmap bitmap-number-{i} bits=0\n" for i in range(400))
+    build(f"size 1M\nbitmap esc\\x1b[31m bits=0\n{names}", str(tmp_path / "many"))
+    done = run("bitmap", "extents", "many", "x", cwd=tmp_path)
+    text = done.stderr.decode()
+    assert text.count("\n") == 1 and re.search(r"bitmap-number-1, .* and 39\d more\n$", text)
+    assert "\x1b" not in text
 
 
 def test_colours(tmp_path):
