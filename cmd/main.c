@@ -60,7 +60,7 @@ static int run_option(const char *word, int surplus, const char *program)
 		return usage_error(NULL, "too many arguments for '%s'", word);
 	if (version)
 		return print_version();
-	return completion ? print_completion(&list, "bash", program) : print_main_help(&list);
+	return completion ? print_completion("bash", program) : print_main_help(&list);
 }
 
 /* Runs a command with what its common options will say. */

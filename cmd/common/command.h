@@ -46,8 +46,10 @@ struct action_row {
 	bool changes_image : 1; /* it is undone by qcow2 undo */
 };
 
-/* Where the action stands on the line: "ACTION IMAGE …", "IMAGE ACTION …", "--ACTION …". */
-enum action_place { ACTION_FIRST, ACTION_AFTER_IMAGE, ACTION_IS_OPTION };
+/*
+ * Where the action stands on the line: "ACTION IMAGE …", "IMAGE ACTION …", "--ACTION …", "ACTION".
+ */
+enum action_place { ACTION_FIRST, ACTION_AFTER_IMAGE, ACTION_IS_OPTION, ACTION_ALONE };
 
 enum colour_choice { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
 

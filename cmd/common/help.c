@@ -75,15 +75,13 @@ void help_usage(struct spool *out, const struct command *command, const struct a
 static void print_action(struct spool *out, const struct command *command,
 			 const struct action_row *action, unsigned width)
 {
-	static const char *const before[] = {
-		[ACTION_FIRST] = "", [ACTION_AFTER_IMAGE] = "", [ACTION_IS_OPTION] = " --"};
 	bool is_option = command->action_place == ACTION_IS_OPTION;
 	char left[96];
 
 	if (action->group)
 		spool_print(out, "\n%s:\n", action->group);
 	snprintf(left, sizeof(left), "%s%s%s%s%s%s", is_option ? command->name : "",
-		 before[command->action_place], action->name,
+		 is_option ? " --" : "", action->name,
 		 command->action_place == ACTION_FIRST ? " IMAGE" : "",
 		 action->operands[0] ? " " : "", action->operands);
 	help_row(out, left, action->summary, width);

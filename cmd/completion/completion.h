@@ -3,12 +3,10 @@
 #ifndef CMD_COMPLETION_COMPLETION_H
 #define CMD_COMPLETION_COMPLETION_H
 
-#include "common/command_list.h"
-
 /*
  * Prints the script for "bash", "zsh" or "fish" on standard output. program: what the script asks
  * for candidates, a name or a path. Returns the exit code.
  */
-int print_completion(const struct command_list *list, const char *shell, const char *program);
+int print_completion(const char *shell, const char *program);
 
 #endif
