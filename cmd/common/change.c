@@ -146,6 +146,8 @@ static int show_plan(struct change *change)
 {
 	struct qcow2_error err;
 
+	change->report.effects = &change->effects;
+	change->report.all = wants_all(change->command);
 	change->report.applied = !change->report.dry_run;
 	if (qcow2_plan_count(change->report.plan) == 0)
 		change->report.applied = false;
@@ -280,5 +282,6 @@ int change_run(struct change *change)
 	spool_release(&change->out);
 	qcow2_plan_verdict_free(change->verdict);
 	problem_log_release(&change->problems);
+	effects_release(&change->effects);
 	return code;
 }

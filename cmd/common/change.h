@@ -4,6 +4,7 @@
 #define CMD_COMMON_CHANGE_H
 
 #include "common/command.h"
+#include "common/effects.h"
 #include "common/plan_report.h"
 #include "common/undo_place.h"
 
@@ -25,6 +26,7 @@ struct change {
 	struct qcow2_source *source;
 	struct qcow2_plan_verdict *verdict;
 	struct problem_log problems;
+	struct effects effects; /* plan() adds them */
 	struct spool out;
 	struct json json;
 	struct undo_place place;

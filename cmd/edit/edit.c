@@ -42,6 +42,8 @@ static bool is_confirmed(const struct change *change)
 
 	if (!run->effect.raw)
 		return true;
+	if (wants_silence(change->command) && (run->yes || !isatty(STDIN_FILENO)))
+		return true;
 	fprintf(stderr, "qcow2 edit: this sets entries of tables as they are. They say\n%s.\n",
 		run->effect.raw);
 	if (run->yes || !isatty(STDIN_FILENO))
@@ -120,6 +122,7 @@ static int run_edit(const struct command *command, int argc, char **argv)
 	int code, option;
 
 	run.change.opaque = &run;
+	run.effect.lines = &run.change.effects;
 	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
 		if (!take_option(&run, option, value))
 			return EXIT_COULD_NOT;

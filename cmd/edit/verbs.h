@@ -4,6 +4,7 @@
 #define CMD_EDIT_VERBS_H
 
 #include "common/command.h"
+#include "common/effects.h"
 
 #include <qcow2/edit.h>
 
@@ -17,7 +18,8 @@ struct edit_line {
 
 /* What the words have done besides adding to the plan. */
 struct edit_effect {
-	const char *raw; /* what an entry of a table that was set means; NULL: none was */
+	const char *raw;       /* what an entry of a table that was set means; NULL: none was */
+	struct effects *lines; /* what each of them means for the user */
 };
 
 /* The options of qcow2 edit, in the order of its table. */

@@ -201,6 +201,81 @@ def test_silence_of_readers(line):
     assert done.returncode == 1 and b"No such file" in done.stderr
 
 
+SAID = [
+    (["bitmap", "disable", "nightly"], ["disabled nightly: 128 KiB dirty stay recorded"]),
+    (["bitmap", "enable", "weekly"], ["enabled weekly: writes are recorded, 8 KiB dirty so far"]),
+    (["bitmap", "add", "-g", "64k", "monday", "b\x07"],
+     ["added monday: 64 KiB granularity, enabled", "added b\\u{7}: 64 KiB granularity, enabled"]),
+    (["bitmap", "remove", "weekly"], ["removed weekly: 8 KiB dirty is no longer recorded"]),
+    (["bitmap", "clear", "weekly"], ["cleared weekly: 8 KiB dirty is forgotten"]),
+    (["bitmap", "rename", "weekly", "monday"], ["renamed weekly to monday: 8 KiB dirty, disabled"]),
+    (["bitmap", "merge", "weekly", "nightly"],
+     ["merged weekly into nightly: 128 KiB dirty, before 128 KiB"]),
+    (["bitmap", "script", "../acts"],
+     ["added new: 128 KiB dirty, 4 KiB granularity, enabled",
+      "merged nightly, weekly into new: 128 KiB dirty, before 0 B",
+      "cleared nightly: 128 KiB dirty is forgotten"]),
+    (["edit", "set", "header/compatible_features=1"],
+     ["header/compatible_features: 1, before 0"]),
+    (["edit", "set", "header/size=16M", "header/size=8M"],
+     ["header/size: 16777216 (0x1000000, 16 MiB), before 16777216",
+      "header/size: 8388608 (0x800000, 8 MiB), before 16777216"]),
+    (["edit", "feature", "compatible", "lazy-refcounts", "on"],
+     ["compatible feature lazy-refcounts: on"]),
+    (["edit", "extension", "add", "0x5", "--data=x"],
+     ["header extension 0x00000005: added with 1 byte of data"]),
+    (["edit", "backing", "set", "base.qcow2", "qcow2"], ["backing file: base.qcow2 (qcow2)"]),
+    (["edit", "feature-names", "rebuild"], ["feature name table: written anew"]),
+]
+
+
+@pytest.mark.parametrize("line, said", SAID, ids=lambda x: " ".join(x)[:30].replace("\x07", ""))
+def test_what_a_change_says(line, said, tmp_path):
+    """A line for each thing that changed; with -v each write; with -q nothing, but the undo file."""
+    (tmp_path / "acts").write_text("add new\nmerge nightly weekly new\nclear nightly\n")
+    first = 2 if line[0] == "bitmap" else 1
+    shown = {}
+    for option in ("", "-v", "-q", "-j", "-qj"):
+        folder = tmp_path / f"in{option}"
+        folder.mkdir()
+        shutil.copy(SAMPLE, folder / "image")
+        words = [*line[:first], *([option] if option else []), "-f", "image", *line[first:]]
+        shown[option] = text_of(run(*words, cwd=folder))
+        undo, = os.listdir(folder / ".qcow2-undo")
+        shown[option] = shown[option].replace(undo, "UNDO")
+    hint = "undo with: qcow2 undo .qcow2-undo/UNDO\n"
+    assert shown[""] == "".join(f"{x}\n" for x in said) + hint
+    assert shown["-v"].startswith("".join(f"{x}\n" for x in said)) and shown["-v"].endswith(hint)
+    assert re.search(r"^1(-\d+)?/\d+ \w+, \d+ byte", shown["-v"], re.M)
+    assert shown["-q"] == "" and shown["-qj"] == shown["-j"] and shown["-j"].startswith("{")
+
+
+def test_changes_that_change_nothing(tmp_path):
+    image = shutil.copy(SAMPLE, tmp_path / "image")
+    assert text_of(run("bitmap", "disable", image, "weekly")) == "Nothing to change.\n"
+    assert text_of(run("bitmap", "disable", "-q", image, "weekly")) == ""
+    text = text_of(run("bitmap", "disable", "--no-undo", image, "weekly", "nightly"))
+    assert text == ("weekly: nothing to change, it is disabled with 8 KiB dirty\n"
+                    "disabled nightly: 128 KiB dirty stay recorded\n")
+
+
+def test_silence_of_dry_runs(tmp_path):
+    """The exit code says whether the change would be refused."""
+    image = shutil.copy(SAMPLE, tmp_path / "image")
+    line = ["edit", "-n", image, "set", "header/nb_snapshots=9"]
+    loud, quiet = run(*line), run(*line, "-q")
+    assert (loud.returncode, quiet.returncode, quiet.stdout) == (1, 1, b"")
+    assert loud.stderr == quiet.stderr != b""
+    # Who is not shown what would go is not asked.
+    run("edit", image, "set", "header/size=8M", "-f", cwd=tmp_path)
+    undo = [x for x in os.listdir(tmp_path / ".qcow2-undo")][0]
+    path = str(tmp_path / ".qcow2-undo" / undo)
+    assert text_of(run("undo", "-q", path)) == ""
+    done = run("undo", "--prune", "-q", path, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and b"--yes removes it" in done.stderr
+    assert text_of(run("undo", "--prune", "-q", "--yes", path)) == "" and not os.path.exists(path)
+
+
 def test_silence_of_data():
     plain = run("bitmap", "export", SAMPLE, "weekly")
     assert run("bitmap", "export", "-q", SAMPLE, "weekly").stdout == plain.stdout != b""
