@@ -73,7 +73,7 @@ VALUES = {
     "compatible_features": {0: "lazy refcounts"},
     "autoclear_features": {0: "bitmaps", 1: "raw external data"},
     "crypt_method": {0: "none", 1: "AES", 2: "LUKS"},
-    "compression_type": {0: "deflate", 1: "zstd"},
+    "compression_type": {0: "zlib", 1: "zstd"},
     "extension/magic": {0: "End", 0xe2792aca: "Backing format", 0x6803f857: "Feature table",
                         0x23852875: "Bitmaps", 0x0537be77: "Crypto header",
                         0x44415441: "Data file"},
