@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* One call of qcow2 check: which images, how, and what came of it. */
+#ifndef CMD_CHECK_RUN_H
+#define CMD_CHECK_RUN_H
+
+#include "check/verdict.h"
+#include "common/command.h"
+#include "out/json.h"
+#include "out/spool.h"
+
+struct check_run {
+	const struct command *command;
+	struct spool out;
+	struct json json;
+	bool as_json, all, deep, quiet, verbose, progress;
+	bool list; /* several images: the JSON document is an array */
+	unsigned threads;
+	int code;     /* exit code: that of the worst image so far */
+	size_t shown; /* images whose page was written */
+	/* How many images had which verdict, were no qcow2 images, and could not be checked. */
+	size_t verdicts[VERDICT_CORRUPT + 1];
+	size_t not_qcow2;
+	size_t failed;
+};
+
+/*
+ * Checks one image after the other and shows what was found; says on standard error what could not
+ * be checked. Returns the exit code.
+ */
+int check_run(struct check_run *run, char **files, int count);
+
+#endif
