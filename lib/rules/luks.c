@@ -132,7 +132,7 @@ static void complain_slot(const struct context *c, unsigned i, struct q2_finding
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "key_slots/%u/%s", i, field);
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
 	complain(c, finding, path);
 }
 
@@ -142,7 +142,7 @@ static bool rule_slot_range(const struct context *c, unsigned i, struct q2_findi
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "key_slots/%u/%s", i, field);
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
 	return rule_range(c, finding, range.least, range.most, path);
 }
 
@@ -182,13 +182,6 @@ static void rule_material(const struct context *c, unsigned i)
 static void rule_slot(const struct context *c, unsigned i)
 {
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
-<<<<<<< HEAD
-	char field[32] = "key-slots/0";
-	struct q2_finding finding = {.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
-				     .offset_bytes = slot_at(i),
-				     .found = slot->active};
-=======
->>>>>>> wt-guest
 
 	if (slot->active != QCOW2_LUKS1_SLOT_ACTIVE && slot->active != QCOW2_LUKS1_SLOT_INACTIVE) {
 		struct q2_finding finding = slot_finding(i, SLOT_AT(active), slot->active);
