@@ -19,6 +19,7 @@ enum {
 	OPTION_LIST,
 	OPTION_PROGRESS,
 	OPTION_THREADS,
+	OPTION_RANGES,
 	OPTION_QUIET,
 	OPTION_VERBOSE
 };
@@ -31,6 +32,7 @@ static const struct option_row options[] = {
 	{"list", 'l', NULL, "list the problems that can be found, and exit", NULL},
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
 	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
+	{"ranges", 0, NULL, "show all damaged ranges of the disk, not the first", NULL},
 	{"quiet", 'q', NULL, "print no report: the exit code says it", NULL},
 	{"verbose", 'v', NULL, "more problems of each kind, and their rules", NULL},
 };
@@ -82,6 +84,9 @@ static bool take_option(struct check_run *run, int option, const char *value)
 		return true;
 	case OPTION_PROGRESS:
 		run->progress = true;
+		return true;
+	case OPTION_RANGES:
+		run->ranges = true;
 		return true;
 	case OPTION_QUIET:
 		run->quiet = true;

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "check/cause.h"
+#include "check/damage.h"
 #include "check/kinds.h"
 #include "check/pages.h"
 #include "check/verdict.h"
 #include "out/human.h"
-#include "out/wrap.h"
 
 static double percent(uint64_t part, uint64_t whole)
 {
@@ -53,14 +53,21 @@ static bool only_bitmaps(const struct check_report *report)
 	return report->result->corruptions > 0;
 }
 
-static void show_guest(struct spool *out, const struct check_report *report)
+/* What it means for the guest, if that is nothing. */
+static void show_spared(struct spool *out, const struct check_report *report)
 {
-	if (!check_spares_guest(report))
-		return;
-	wrap_text(out,
-		  only_bitmaps(report) ? "No guest data is touched: only bitmaps are damaged."
-				       : "No guest data is touched.",
-		  0, 4, report->columns);
+	if (check_spares_guest(report))
+		spool_print(out, "guest data: not touched%s\n",
+			    only_bitmaps(report) ? "; only bitmaps are damaged" : "");
+}
+
+/* The end of the page, which a screen still shows when the rest has scrolled away. */
+static void show_end(struct spool *out, const struct check_report *report)
+{
+	spool_text(out, "\n");
+	check_verdict_print(out, report);
+	check_damage_sums(out, report);
+	show_spared(out, report);
 }
 
 void check_show_human(struct spool *out, const struct check_report *report)
@@ -69,16 +76,18 @@ void check_show_human(struct spool *out, const struct check_report *report)
 	struct check_cause causes[CHECK_CAUSES_MAX];
 	size_t count = check_causes(report, causes);
 
+	bool faulty = result->corruptions + result->leaks + result->warnings > 0;
+
 	check_verdict_print(out, report);
+	check_damage_human(out, report);
+	if (faulty)
+		show_spared(out, report);
 	if (!result->clusters_checked)
 		spool_text(out, "The header does not allow to check the clusters.\n");
 	for (size_t i = 0; i < count; i++)
 		check_show_cause(out, report, &causes[i]);
 	check_show_kinds(out, report, causes, count);
 	show_totals(out, report);
-	if (result->corruptions + result->leaks + result->warnings == 0)
-		return;
-	spool_text(out, "\n");
-	check_verdict_print(out, report);
-	show_guest(out, report);
+	if (faulty)
+		show_end(out, report);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check/cause.h"
+#include "check/damage.h"
 #include "check/pages.h"
 #include "check/verdict.h"
 #include "out/problem_json.h"
@@ -141,5 +142,6 @@ void check_show_json(struct json *json, const struct check_report *report)
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);
+	check_damage_json(json, report);
 	json_end_object(json);
 }

@@ -3,8 +3,6 @@
 #include "check/kinds.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "check/verdict.h"
@@ -15,8 +13,6 @@
 #define TEXT_INDENT  4
 #define OWNER_INDENT 8
 #define BROKEN       4
-/* Enough for a problem or an owner with the longest path and name. */
-#define LINE_BYTES 1024
 
 /* The part of the page that is written. */
 struct part {
@@ -24,40 +20,14 @@ struct part {
 	const struct check_report *report;
 	const struct check_cause *causes;
 	size_t cause_count;
-	bool lost; /* see check_report_lost() */
-	bool lags; /* see check_lags() */
+	bool lost;         /* see check_report_lost() */
+	bool lags;         /* see check_lags() */
+	struct spool line; /* one that is put together before it is wrapped */
 };
 
-/* A line that is put together before it is wrapped. */
-struct line {
-	char text[LINE_BYTES];
-	size_t size;
-};
-
-static void begin(struct line *line)
+static void end_line(struct part *part, unsigned first, unsigned hanging)
 {
-	line->text[0] = '\0'; /* no more: lines are many */
-	line->size = 0;
-}
-
-static void add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(struct line *line, const char *format, ...)
-{
-	size_t room = sizeof(line->text) - line->size;
-	va_list arguments;
-	int size;
-
-	va_start(arguments, format);
-	size = vsnprintf(line->text + line->size, room, format, arguments);
-	va_end(arguments);
-	if (size > 0)
-		line->size += (size_t)size < room ? (size_t)size : room - 1;
-}
-
-static void end_line(const struct part *part, const struct line *line, unsigned indent)
-{
-	wrap_text(part->out, line->text, indent, indent + BROKEN, part->report->columns);
+	wrap_spool(part->out, &part->line, first, hanging, part->report->columns);
 }
 
 static const char *paint(const struct part *part, enum qcow2_severity severity)
@@ -75,53 +45,42 @@ static const char *paint(const struct part *part, enum qcow2_severity severity)
 	return "\033[31m";
 }
 
-static void add_part_of(struct line *line, enum qcow2_part_of part_of, const char *name)
+static void show_owner(struct part *part, const struct qcow2_owner *owner)
 {
-	if (part_of != QCOW2_PART_OF_IMAGE)
-		add(line, " (%s \"%s\")", part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshot" : "bitmap",
-		    name);
-}
+	struct spool *line = &part->line;
+	struct problem_guest guest;
 
-static void add_guest(struct line *line, uint64_t start, uint64_t length)
-{
-	add(line, ", guest 0x%" PRIx64 "..0x%" PRIx64, start, start + (length - 1));
-}
-
-static void show_owner(const struct part *part, const struct qcow2_owner *owner)
-{
-	struct line line;
-
-	begin(&line);
-	add(&line, "used by %s", owner->where);
-	add_part_of(&line, owner->part_of, owner->part_of_name);
-	if (owner->has_guest)
-		add_guest(&line, owner->guest_byte, owner->guest_length_bytes);
-	end_line(part, &line, OWNER_INDENT);
+	spool_print(line, "used by %s", owner->where);
+	if (owner->part_of != QCOW2_PART_OF_IMAGE)
+		spool_print(line, " (%s \"%s\")",
+			    owner->part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshot" : "bitmap",
+			    owner->part_of_name);
+	if (problem_owner_guest(owner, &guest)) /* whose snapshot has been named */
+		problem_print_guest(line, &guest, false);
+	end_line(part, OWNER_INDENT, OWNER_INDENT + BROKEN);
 }
 
 static int show_problem(void *opaque, const struct qcow2_problem *problem)
 {
-	const struct part *part = opaque;
-	struct line line;
-	char expected[64];
+	struct part *part = opaque;
+	struct spool *line = &part->line;
+	struct problem_guest guest;
 
-	begin(&line);
 	if (problem->offset_bytes != QCOW2_NO_OFFSET)
-		add(&line, "0x%" PRIx64 " ", problem->offset_bytes);
-	add(&line, "%s", problem->where);
+		spool_print(line, "0x%" PRIx64 " ", problem->offset_bytes);
+	spool_text(line, problem->where);
 	if (problem->has_cluster)
-		add(&line, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
-	if (problem->has_found)
-		add(&line, ": found %" PRIu64 " (0x%" PRIx64 ")", problem->found, problem->found);
-	else if (problem->found_text[0])
-		add(&line, ": found \"%s\"", problem->found_text);
-	if (problem->expectation != QCOW2_EXPECT_NOTHING)
-		add(&line, ", expected %s", problem_expected(problem, expected, sizeof(expected)));
-	if (problem->has_guest && problem->owner_count == 0) {
-		add_guest(&line, problem->guest_byte, problem->guest_length_bytes);
-		add_part_of(&line, problem->guest_of, problem->guest_of_name);
+		spool_print(line, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
+	if (problem->has_found || problem->found_text[0] != '\0')
+		spool_text(line, ":");
+	problem_print_found(line, problem);
+	if (problem->expectation != QCOW2_EXPECT_NOTHING) {
+		spool_text(line, ", ");
+		problem_print_expected(line, problem);
 	}
-	end_line(part, &line, TEXT_INDENT);
+	if (problem_guest(problem, &guest) && problem->owner_count == 0)
+		problem_print_guest(line, &guest, true);
+	end_line(part, TEXT_INDENT, TEXT_INDENT + BROKEN);
 	for (unsigned i = 0; i < problem->owner_count; i++)
 		show_owner(part, problem->owners[i]);
 	if (problem->owner_count > 0 && problem->owners_total > problem->owner_count)
@@ -131,25 +90,27 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 }
 
 /* What the kind does to the guest of this image, and whether it can be repaired. */
-static void show_consequence(const struct part *part, const struct qcow2_problem_kind *kind)
+static void show_consequence(struct part *part, const struct qcow2_problem_kind *kind)
 {
 	bool counts = kind->number == QCOW2_PROBLEM_REFCOUNT_HIGH;
-	struct line line;
+	struct spool *line = &part->line;
 
-	begin(&line);
 	if (counts && part->lost)
-		add(&line, "What leaks may be the guest's data, whose mapping tables are lost: do "
+		spool_text(line,
+			   "What leaks may be the guest's data, whose mapping tables are lost: do "
 			   "not free it before it was looked at.");
 	else if (part->lags && (counts || check_may_lag(kind->number)))
-		add(&line, "The image was not closed, so that this may be behind; the next writer "
+		spool_text(line,
+			   "The image was not closed, so that this may be behind; the next writer "
 			   "counts anew, and mends it.");
 	else
-		add(&line, "%s %s", kind->consequence,
-		    kind->repairable ? "Repairable." : "Not repairable without loss.");
+		spool_print(line, "%s %s", kind->consequence,
+			    kind->repairable ? "Repairable." : "Not repairable without loss.");
 	if (part->report->verbose)
-		add(&line, " %s: %s.",
-		    strcmp(kind->section, "QEMU") == 0 ? "A limit of" : "Section", kind->section);
-	wrap_text(part->out, line.text, TEXT_INDENT, TEXT_INDENT, part->report->columns);
+		spool_print(line, " %s: %s.",
+			    strcmp(kind->section, "QEMU") == 0 ? "A limit of" : "Section",
+			    kind->section);
+	end_line(part, TEXT_INDENT, TEXT_INDENT);
 }
 
 /* All that is known of one kind of problem. */
@@ -157,14 +118,13 @@ static void show_kind(struct part *part, const struct qcow2_problem_kind *kind, 
 {
 	const struct check_report *report = part->report;
 	uint64_t kept = check_report_kept(report, kind);
-	struct line line;
+	struct spool *line = &part->line;
 
-	begin(&line);
-	add(&line, "%s%s%s %s (%" PRIu64 "): %s", paint(part, kind->severity),
-	    qcow2_severity_name(kind->severity), report->colour ? "\033[0m" : "", kind->id, found,
-	    kind->text);
+	spool_print(line, "%s%s%s %s (%" PRIu64 "): %s", paint(part, kind->severity),
+		    qcow2_severity_name(kind->severity), report->colour ? "\033[0m" : "", kind->id,
+		    found, kind->text);
 	spool_text(part->out, "\n");
-	wrap_text(part->out, line.text, 0, OWNER_INDENT, report->columns);
+	end_line(part, 0, OWNER_INDENT);
 	show_consequence(part, kind);
 	if (report->tell_all && found > kept) {
 		report->tell_all(report->opaque, kind, show_problem, part);
@@ -203,37 +163,53 @@ void check_show_kinds(struct spool *out, const struct check_report *report,
 		      const struct check_cause *causes, size_t count)
 {
 	struct part part = {
-		out, report, causes, count, check_report_lost(report), check_lags(report)};
+		.out = out,
+		.report = report,
+		.causes = causes,
+		.cause_count = count,
+		.lost = check_report_lost(report),
+		.lags = check_lags(report),
+	};
 
+	spool_init(&part.line, -1);
 	show_severity(&part, QCOW2_CORRUPTION);
 	show_severity(&part, QCOW2_LEAK);
 	show_severity(&part, QCOW2_WARNING);
+	spool_release(&part.line);
+}
+
+/* "What follows from it: id (count), …". */
+static void show_effects(struct part *part, const struct check_cause *cause)
+{
+	const struct check_report *report = part->report;
+	const struct qcow2_problem_kind *kind = NULL;
+	struct spool *line = &part->line;
+	const char *before = ": ";
+	uint64_t found;
+
+	spool_print(line, "What follows from it%s",
+		    report->verbose || report->tell_all ? "" : " (--verbose shows it)");
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		found = check_report_found(report, kind->number);
+		if (found == 0 || !check_cause_explains(cause, kind))
+			continue;
+		spool_print(line, "%s%s (%" PRIu64 ")", before, kind->id, found);
+		before = ", ";
+	}
+	end_line(part, TEXT_INDENT, TEXT_INDENT);
 }
 
 void check_show_cause(struct spool *out, const struct check_report *report,
 		      const struct check_cause *cause)
 {
-	const struct qcow2_problem_kind *kind = NULL;
-	struct line line;
-	const char *before = ": ";
-	uint64_t found;
+	struct part part = {.out = out, .report = report};
 
-	begin(&line);
-	add(&line, "Cause: %s at 0x%" PRIx64 " reads as zeros (%" PRIu64 " bytes).", cause->what,
-	    cause->offset_bytes, cause->length_bytes);
+	spool_init(&part.line, -1);
 	spool_text(out, "\n");
-	wrap_text(out, line.text, 0, TEXT_INDENT, report->columns);
-	if (!cause->prefix)
-		return;
-	begin(&line);
-	add(&line, "What follows from it%s",
-	    report->verbose || report->tell_all ? "" : " (--verbose shows it)");
-	while ((kind = qcow2_problem_kind_next(kind))) {
-		found = check_report_found(report, kind->number);
-		if (found == 0 || !check_cause_explains(cause, kind))
-			continue;
-		add(&line, "%s%s (%" PRIu64 ")", before, kind->id, found);
-		before = ", ";
-	}
-	wrap_text(out, line.text, TEXT_INDENT, TEXT_INDENT, report->columns);
+	spool_print(&part.line, "Cause: %s at 0x%" PRIx64 " reads as zeros (%" PRIu64 " bytes).",
+		    cause->what, cause->offset_bytes, cause->length_bytes);
+	end_line(&part, 0, TEXT_INDENT);
+	if (cause->prefix)
+		show_effects(&part, cause);
+	spool_release(&part.line);
 }

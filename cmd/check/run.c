@@ -71,6 +71,11 @@ static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 	return check_report_keep(&((struct one *)opaque)->report, problem) ? 0 : 1;
 }
 
+static int hear_range(void *opaque, const struct qcow2_damage_range *range)
+{
+	return check_damage_hear(&((struct one *)opaque)->report.damage, range);
+}
+
 static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
 {
 	progress_share(&((struct one *)opaque)->progress, done_bytes, total_bytes);
@@ -97,7 +102,27 @@ static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
 		.threads = one->run->threads,
 		.only = only,
 		.deep = one->run->deep,
+		.lost_mappings = true,
 		.problem = hear,
+		.opaque = page,
+	};
+	struct qcow2_error err;
+
+	if (one->failed == 0 && qcow2_check(one->report.image, &how, NULL, &err))
+		one->failed = fail(one->run, one->report.file, &err);
+}
+
+/* As tell_all(), of damaged ranges. */
+static void tell_ranges(void *opaque,
+			int (*hear)(void *page, const struct qcow2_damage_range *range), void *page)
+{
+	struct one *one = opaque;
+	const struct qcow2_check_options how = {
+		.size = sizeof(how),
+		.threads = one->run->threads,
+		.deep = one->run->deep,
+		.damage = true,
+		.damage_range = hear,
 		.opaque = page,
 	};
 	struct qcow2_error err;
@@ -141,10 +166,11 @@ static void prepare(struct one *one, const struct qcow2_image *image)
 	one->report.terminal = isatty(STDOUT_FILENO);
 	one->report.columns = terminal_columns();
 	one->report.verbose = run->verbose;
-	if (run->all) {
+	one->report.opaque = one;
+	if (run->all)
 		one->report.tell_all = tell_all;
-		one->report.opaque = one;
-	}
+	if (run->ranges)
+		one->report.tell_ranges = tell_ranges;
 }
 
 static int check_image(struct one *one, const struct qcow2_image *image)
@@ -156,7 +182,10 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 		.threads = run->threads,
 		.max_per_kind = many ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
+		.damage = true,
+		.lost_mappings = true,
 		.problem = hear_problem,
+		.damage_range = hear_range,
 		.progress = hear_progress,
 		.opaque = one,
 	};

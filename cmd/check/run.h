@@ -12,7 +12,7 @@ struct check_run {
 	const struct command *command;
 	struct spool out;
 	struct json json;
-	bool as_json, all, deep, quiet, verbose, progress;
+	bool as_json, all, deep, ranges, quiet, verbose, progress;
 	bool list; /* several images: the JSON document is an array */
 	unsigned threads;
 	int code;     /* exit code: that of the worst image so far */

@@ -77,6 +77,7 @@ static bool spares_guest(const struct qcow2_problem_kind *kind)
 	if (kind->severity != QCOW2_CORRUPTION || strncmp(kind->id, "bitmap", 6) == 0)
 		return true;
 	return kind->number == QCOW2_PROBLEM_FEATURE_CORRUPT ||
+	       kind->number == QCOW2_PROBLEM_ZERO_BEYOND_END ||
 	       kind->number == QCOW2_PROBLEM_FEATURE_BITMAPS_WITHOUT_EXTENSION ||
 	       kind->number == QCOW2_PROBLEM_COPIED_CLEAR;
 }

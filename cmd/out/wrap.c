@@ -163,3 +163,14 @@ void wrap_rest(struct spool *out, const char *text, unsigned column, unsigned ha
 {
 	wrap(out, text, column, 0, (const unsigned[2]){hanging, width});
 }
+
+void wrap_spool(struct spool *out, struct spool *line, unsigned first, unsigned hanging,
+		unsigned width)
+{
+	spool_write(line, "", 1);
+	if (line->errnum == 0)
+		wrap_text(out, line->kept, first, hanging, width);
+	else
+		out->errnum = line->errnum;
+	line->size = 0;
+}

@@ -318,6 +318,8 @@ def test_page_in_full():
     page = run("check", path).stdout.decode("utf-8")
     assert page == f"""\
 {path} is corrupt: 2 corruptions
+guest data: 64 KiB (65536 B) at risk
+    at risk     0x0..0xffff
 
 corruption refcount-low (1): A cluster is referenced more often than its
         refcount says.
@@ -340,6 +342,7 @@ compressed         0 (0.00 % of those)
 end of the image   0x60000 (384 KiB)
 
 {path} is corrupt: 2 corruptions
+guest data: 64 KiB (65536 B) at risk
 """
 
 
@@ -439,7 +442,7 @@ def test_dirty(more, verdict, code):
     assert ("the next writer counts" in found[2]) == (verdict != "corrupt")
     assert ("can destroy what it holds" in "".join(found[2].split("\n   "))) == \
         (verdict == "corrupt")
-    assert ("No guest data is touched." in found[2]) == (verdict != "corrupt")
+    assert ("guest data: not touched\n" in found[2]) == (verdict != "corrupt")
 
 
 def test_dirty_with_leaks_or_sound():
@@ -463,7 +466,7 @@ def test_marked(more, words):
     verdict, code, page = verdict_of("size 1M\ncorrupt\nwrite 0 64k\n" + more)
     assert (verdict, code) == ("marked-corrupt", 2)
     assert page.split("\n")[0].endswith(f" is marked as corrupt, but {words}")
-    assert "No guest data is touched.\n" in page
+    assert "guest data: not touched\n" in page
     assert verdict_of("size 1M\ncorrupt\nwrite 0 64k\nset refcount_of/l1 0\n")[0] == "corrupt"
 
 
@@ -475,7 +478,7 @@ def test_one_cause():
         pages[option] = run("check", *([option] if option else []), path).stdout.decode("utf-8")
         assert f"\nCause: the bitmap directory at {at:#x} reads as zeros (64 bytes).\n" in \
             pages[option]
-        assert "No guest data is touched: only bitmaps are damaged.\n" in pages[option]
+        assert pages[option].count("guest data: not touched; only bitmaps are damaged\n") == 2
     assert "\ncorruption bitmap-type (2): " in pages["-v"] and "(2): " in pages["--all"]
     assert "\ncorruption" not in pages[None] and "bitmap-type (2)" in pages[None]
     assert "\nleak refcount-high (4): " in pages[None]
