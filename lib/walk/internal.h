@@ -14,6 +14,7 @@
 #ifndef Q2_WALK_INTERNAL_H
 #define Q2_WALK_INTERNAL_H
 
+#include "base/choices.h"
 #include "base/hash.h"
 #include "rules/rules.h"
 #include "walk/select.h"
@@ -53,9 +54,9 @@ struct q2_walk_state {
 	uint64_t empty; /* selectors that ask for all of a list that has nothing */
 	/* For the error about a selector that names nothing; see lost.h. */
 	struct q2_walk_lost_state {
-		size_t selector;   /* its index, or SIZE_MAX */
-		char choices[160]; /* names at the place where it failed */
-		size_t choices_size;
+		size_t selector; /* its index, or SIZE_MAX */
+		char names[160]; /* at the place where it failed */
+		struct q2_choices choices;
 		const char *noun; /* what these are, with a blank behind; or "" */
 		char reason[160]; /* or "" */
 		bool empty;       /* the list at that place has no elements */

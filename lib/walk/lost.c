@@ -28,32 +28,30 @@ static const struct q2_segment *missing(const struct q2_walk_state *w)
 
 /* ---- names that there are ---- */
 
-static void offer(struct q2_walk_state *w, struct qcow2_bytes name, const struct qcow2_bytes *id)
+static void offer(struct q2_walk_state *w, struct qcow2_bytes name)
 {
-	struct q2_walk_lost_state *lost = &w->lost;
-	size_t room = sizeof(lost->choices) - lost->choices_size;
-	size_t needed = name.size + (id ? id->size + sizeof(" (ID )") : 0);
-	const char *comma = lost->choices_size > 0 ? ", " : "";
-	char *at = lost->choices + lost->choices_size;
-
-	if (name.size == 0 || !at_edge(w))
+	if (!at_edge(w))
 		return;
-	if (needed + 8 > room) { /* keeps room for ", …", which says that there are more */
-		lost->choices_size += (size_t)snprintf(at, room, "%s…", comma);
-		w->done = true;
-	} else if (id) {
-		lost->choices_size +=
-			(size_t)snprintf(at, room, "%s%.*s (ID %.*s)", comma, (int)name.size,
-					 name.data, (int)id->size, id->data);
-	} else {
-		lost->choices_size +=
-			(size_t)snprintf(at, room, "%s%.*s", comma, (int)name.size, name.data);
-	}
+	w->lost.choices.text = w->lost.names;
+	w->lost.choices.room = sizeof(w->lost.names);
+	q2_choices_add(&w->lost.choices, name);
+	w->done = w->lost.choices.full;
 }
 
 void q2_walk_offer(struct q2_walk_state *w, const char *name)
 {
-	offer(w, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, NULL);
+	offer(w, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)});
+}
+
+/* Offers a snapshot as "name (ID 1)". */
+static void offer_snapshot(struct q2_walk_state *w, struct qcow2_bytes name, struct qcow2_bytes id)
+{
+	char text[sizeof(w->lost.names)];
+	int size = snprintf(text, sizeof(text), "%.*s (ID %.*s)", (int)name.size, name.data,
+			    (int)id.size, id.data);
+
+	offer(w, (struct qcow2_bytes){(const uint8_t *)text,
+				      size < (int)sizeof(text) ? (size_t)size : sizeof(text) - 1});
 }
 
 void q2_walk_offer_step(struct q2_walk_state *w, const struct q2_step *step)
@@ -64,8 +62,10 @@ void q2_walk_offer_step(struct q2_walk_state *w, const struct q2_step *step)
 		return;
 	if (step->key) {
 		q2_walk_offer(w, step->key);
+	} else if (step->id) {
+		offer_snapshot(w, step->name, *step->id);
 	} else if (step->name.size > 0) {
-		offer(w, step->name, step->id);
+		offer(w, step->name);
 	} else {
 		snprintf(number, sizeof(number), "%" PRIu64, step->index);
 		q2_walk_offer(w, number);
@@ -146,7 +146,7 @@ void q2_walk_lost_targets(struct q2_walk_state *w, const char *structure, const 
 	if (!at_edge(w))
 		return;
 	segment = missing(w);
-	if (segment->any) {
+	if (segment->any || segment->deep) {
 		reason(w, "no %s is allocated", entry);
 		w->lost.empty = true;
 	} else if (segment->numeric && segment->first < count) {
@@ -197,13 +197,13 @@ static int fail_lost(struct q2_walk_state *w)
 	if (lost->reason[0] != '\0')
 		return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "selector '%.80s' names nothing: %s", selector->text, lost->reason);
-	if (lost->choices_size == 0)
+	if (lost->choices.size == 0)
 		return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "selector '%.60s' names nothing: there is nothing below '%.40s'",
 			       selector->text, above);
 	return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 		       "selector '%.50s' names nothing: no %s'%.40s' among %s", selector->text,
-		       lost->noun, missing(w)->pattern, lost->choices);
+		       lost->noun, missing(w)->pattern, lost->names);
 }
 
 int q2_walk_lost(struct q2_walk_state *w, size_t s, void (*walk)(struct q2_walk_state *))
