@@ -69,7 +69,7 @@ static void write_part(struct json *json, const struct qcow2_owner *owner)
 void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 {
 	if (problem->has_cluster) {
-		json_key(json, "cluster_offset");
+		json_key(json, "cluster-offset");
 		json_number(json, problem->cluster_offset_bytes);
 	}
 	if (problem->has_guest)

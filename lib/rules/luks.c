@@ -140,7 +140,7 @@ static void rule_material(const struct context *c, unsigned i, struct q2_finding
 static void rule_slot(const struct context *c, unsigned i)
 {
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
-	char field[32] = "key_slots/0";
+	char field[32] = "key-slots/0";
 	struct q2_finding finding = {.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
 				     .offset_bytes = slot_at(i),
 				     .found = slot->active};
@@ -177,7 +177,7 @@ static void rule_slots(const struct context *c)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_NO_KEY,
 					     .offset_bytes = SLOTS_AT},
-			 "key_slots");
+			 "key-slots");
 }
 
 static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,

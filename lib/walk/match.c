@@ -8,8 +8,13 @@
 
 #include "walk/select.h"
 
+static bool same_byte(char a, char b, bool is_key)
+{
+	return a == b || (is_key && q2_same_in_key(a, b));
+}
+
 /* Matches a name against a pattern. Goes back to the last star only, which suffices. */
-static bool name_matches(const char *pattern, struct qcow2_bytes name)
+static bool matches(const char *pattern, struct qcow2_bytes name, bool is_key)
 {
 	const char *star = NULL;
 	size_t star_at = 0, at = 0;
@@ -24,7 +29,7 @@ static bool name_matches(const char *pattern, struct qcow2_bytes name)
 			const char *literal =
 				*pattern == '\\' && pattern[1] ? pattern + 1 : pattern;
 
-			if ((uint8_t)*literal == name.data[at]) {
+			if (same_byte(*literal, (char)name.data[at], is_key)) {
 				pattern = literal + 1;
 				at++;
 				continue;
@@ -44,12 +49,12 @@ static bool key_matches(const char *pattern, const char *key)
 {
 	struct qcow2_bytes name = {(const uint8_t *)key, strlen(key)};
 
-	return name_matches(pattern, name);
+	return matches(pattern, name, true);
 }
 
 bool q2_segment_calls(const struct q2_segment *segment, struct qcow2_bytes name)
 {
-	return name.size > 0 && name_matches(segment->pattern, name);
+	return name.size > 0 && matches(segment->pattern, name, false);
 }
 
 static bool step_matches(const struct q2_segment *segment, const struct q2_step *step)

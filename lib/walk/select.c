@@ -103,7 +103,12 @@ static size_t segment_size(const char *text)
 
 static bool is_word(const char *text, size_t size, const char *word)
 {
-	return size == strlen(word) && memcmp(text, word, size) == 0;
+	if (size != strlen(word))
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if (!q2_same_in_key(text[i], word[i]))
+			return false;
+	return true;
 }
 
 /*
@@ -127,8 +132,8 @@ static bool is_list_element(const struct q2_selector *selector, size_t position)
 static int add_user_segment(struct q2_selector *selector, size_t position, const char *text,
 			    size_t size, struct qcow2_error *err)
 {
-	bool below_bitmap = selector->count == 5 &&
-			    strcmp(selector->segments[3].pattern, "bitmap_directory") == 0;
+	const char *fourth = selector->count == 5 ? selector->segments[3].pattern : "";
+	bool below_bitmap = is_word(fourth, strlen(fourth), "bitmap_directory");
 
 	if (position == 0 && is_word(text, size, "bitmaps")) {
 		selector->bitmaps_form = true;
@@ -140,7 +145,7 @@ static int add_user_segment(struct q2_selector *selector, size_t position, const
 	if (below_bitmap && is_word(text, size, "table"))
 		return add_word(selector, "bitmap_table", err);
 	if (is_list_element(selector, position) && !is_word(text, size, "entries") &&
-	    !is_word(text, size, "**") && !is_word(text, size, "same_as") &&
+	    !is_word(text, size, "**") && !is_word(text, size, "same-as") &&
 	    add_word(selector, "entries", err))
 		return -1;
 	return add_segment(selector, text, size, err);

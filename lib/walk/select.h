@@ -64,6 +64,15 @@ struct q2_step {
 	const struct qcow2_bytes *id;
 };
 
+/*
+ * Whether two bytes are the same in a key. Keys are written with hyphens if they are ours, and with
+ * underscores if the specification spells them so. A selector may use either.
+ */
+static inline bool q2_same_in_key(char a, char b)
+{
+	return a == b || ((a == '-' || a == '_') && (b == '-' || b == '_'));
+}
+
 /* Goes back to the root. Keeps which selectors have matched. */
 void q2_selection_start(struct qcow2_selection *selection);
 

@@ -127,6 +127,6 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w)
 	}
 	qcow2_bitmaps_close(bitmaps);
 	q2_walk_end_list(w, &list);
-	q2_walk_omitted(w, "bitmap_directory_omitted", omitted);
+	q2_walk_omitted(w, "bitmap_directory-omitted", omitted);
 	q2_walk_leave(w);
 }

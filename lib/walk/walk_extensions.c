@@ -73,11 +73,11 @@ static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *ext
 
 static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
-	struct qcow2_node list = q2_walk_node("feature_names", NULL);
+	struct qcow2_node list = q2_walk_node("feature-names", NULL);
 	uint64_t index = 0;
 
 	walk_data_str(w, extension->data);
-	if (!q2_walk_enter_key(w, "feature_names"))
+	if (!q2_walk_enter_key(w, "feature-names"))
 		return;
 	q2_walk_begin_list(w, &list);
 	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !q2_walk_over(w);

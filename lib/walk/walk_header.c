@@ -47,7 +47,7 @@ static void walk_header_tail(struct q2_walk_state *w, struct qcow2_bytes cluster
 		at++;
 	if (at >= end)
 		return;
-	q2_walk_bytes(w, "unknown_bytes", false,
+	q2_walk_bytes(w, "unknown-bytes", false,
 		      (struct qcow2_bytes){cluster.data + at, (size_t)(end - at)}, at);
 }
 
@@ -132,9 +132,9 @@ static void walk_feature(struct q2_walk_state *w, struct feature_group *group, u
 	q2_walk_bool(w, "known", known != NULL);
 	q2_walk_text(w, "name", known ? known : "unknown");
 	if (own.size > 0)
-		q2_walk_bytes(w, "name_in_image", true, own, QCOW2_NO_OFFSET);
+		q2_walk_bytes(w, "name-in-image", true, own, QCOW2_NO_OFFSET);
 	else if (own.data)
-		q2_walk_null(w, "name_in_image");
+		q2_walk_null(w, "name-in-image");
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
 }

@@ -64,5 +64,5 @@ void q2_walk_l1(struct q2_walk_state *w)
 	omitted = q2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_omitted(w, "l1-omitted", omitted);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Walks the L2 tables below any L1 table. A table that several L1 entries share, of the active
- * image or of snapshots, is shown once; later ones refer to it by its path ("same_as").
+ * image or of snapshots, is shown once; later ones refer to it by its path ("same-as").
  *
  * Entries are shown one by one as they are stored, which is why the stream of guest extents
  * (mapping.h), which joins them, is not used here.
@@ -156,7 +156,7 @@ static void walk_same_as(struct q2_walk_state *w, uint64_t earlier)
 
 	snprintf(text, sizeof(text), "%s/%" PRIu64, list_path(earlier >> 32, path, sizeof(path)),
 		 earlier & UINT32_MAX);
-	q2_walk_text(w, "same_as", text);
+	q2_walk_text(w, "same-as", text);
 }
 
 static void walk_entries(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
@@ -172,7 +172,7 @@ static void walk_entries(struct q2_walk_state *w, uint64_t list, uint64_t index,
 	omitted = walk_rows(w, owner, index, offset);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "entries_omitted", omitted);
+	q2_walk_omitted(w, "entries-omitted", omitted);
 }
 
 static void walk_table(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
@@ -255,7 +255,7 @@ void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offse
 		omitted = walk_list(w, list, l1_offset, l1_size);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l2_omitted", omitted);
+	q2_walk_omitted(w, "l2-omitted", omitted);
 }
 
 void q2_walk_l2(struct q2_walk_state *w)

@@ -16,9 +16,9 @@
 
 static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 {
-	struct qcow2_node list = q2_walk_node("key_slots", NULL);
+	struct qcow2_node list = q2_walk_node("key-slots", NULL);
 
-	if (!q2_walk_enter_key(w, "key_slots"))
+	if (!q2_walk_enter_key(w, "key-slots"))
 		return;
 	q2_walk_begin_list(w, &list);
 	q2_walk_lost_rows(w, "the list of key slots", QCOW2_LUKS1_SLOTS, QCOW2_LUKS1_SLOTS);
@@ -51,7 +51,7 @@ static void walk_json_area(struct q2_walk_state *w, const struct q2_placed *luks
 
 	if (nul)
 		size = (size_t)(nul - json);
-	q2_walk_bytes(w, "json_area", true, (struct qcow2_bytes){json, size},
+	q2_walk_bytes(w, "json-area", true, (struct qcow2_bytes){json, size},
 		      luks->offset_bytes + LUKS2_BINARY);
 }
 

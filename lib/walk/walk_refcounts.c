@@ -61,7 +61,7 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 	}
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_omitted(w, "refcount_table-omitted", wanted > last ? wanted - last : 0);
 }
 
 /* A refcount: where it is, the cluster that it counts, and how often. */
@@ -156,7 +156,7 @@ static void walk_block(struct q2_walk_state *w, struct qcow2_table *block, uint6
 		omitted = walk_counts(w, block, index, offset);
 		q2_walk_end_list(w, &list);
 		q2_walk_leave(w);
-		q2_walk_omitted(w, "entries_omitted", omitted);
+		q2_walk_omitted(w, "entries-omitted", omitted);
 	}
 	q2_walk_end(w, &node);
 	q2_walk_leave(w);
@@ -195,5 +195,5 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 	qcow2_table_close(block);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_omitted(w, "refcounts-omitted", wanted > last ? wanted - last : 0);
 }

@@ -39,7 +39,7 @@ static void walk_extra(struct q2_walk_state *w, const struct qcow2_snapshot *sna
 		known = placed.bytes.size & ~(size_t)7;
 	if (placed.bytes.size > known)
 		q2_walk_bytes(
-			w, "unknown_extra_data", false,
+			w, "unknown-extra-data", false,
 			(struct qcow2_bytes){placed.bytes.data + known, placed.bytes.size - known},
 			placed.offset_bytes + known);
 }
@@ -58,7 +58,7 @@ static void walk_l1(struct q2_walk_state *w, const struct qcow2_snapshot *snapsh
 				  snapshot->header.l1_size);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_omitted(w, "l1-omitted", omitted);
 }
 
 static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
@@ -198,5 +198,5 @@ void q2_walk_snapshots(struct q2_walk_state *w)
 	qcow2_snapshots_close(snapshots);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "snapshots_omitted", omitted);
+	q2_walk_omitted(w, "snapshots-omitted", omitted);
 }

@@ -276,7 +276,7 @@ def test_hostile_names(name, tmp_path):
         if "filename" in document and parsed:
             assert document["filename"] == parsed
         if "filename" in document:
-            assert document.get("filename_hex") == (None if is_utf8(name) else name.hex())
+            assert document.get("filename-hex") == (None if is_utf8(name) else name.hex())
         assert ("filename" in document) == (reader != "compat -j")
 
 

@@ -96,10 +96,10 @@ def test_below_a_bitmap():
     table = bitmaps(named("bitmaps/plain/table/3"))[0]
     assert indexes(table["bitmap_table"]) == [3] and "totals" not in table
     assert bitmaps(named("bitmaps/plain/flags"))[0]["flags"] == 0
-    assert bitmaps(named("bitmaps/=0/totals"))[0]["totals"]["bits_set"] == 1
-    assert bitmaps(named("bitmaps/=0/totals/bits_set"))[0]["totals"] == {"bits_set": 1}
+    assert bitmaps(named("bitmaps/=0/totals"))[0]["totals"]["bits-set"] == 1
+    assert bitmaps(named("bitmaps/=0/totals/bits-set"))[0]["totals"] == {"bits-set": 1}
     data = bitmaps(named("bitmaps/=0/data"))[0]["data"]
-    assert data[0]["bytes"].startswith("02") and data[0]["bits_set"] == 1
+    assert data[0]["bytes"].startswith("02") and data[0]["bits-set"] == 1
 
 
 def test_tables():
@@ -124,8 +124,8 @@ def test_snapshots_by_index_and_name():
 
 def test_luks():
     path, _ = recipe_image("good-luks1")
-    luks = document(path, "luks/key_slots/2..3", program=RELEASE)["luks"]
-    assert indexes(luks["key_slots"]) == [2, 3]
+    luks = document(path, "luks/key-slots/2..3", program=RELEASE)["luks"]
+    assert indexes(luks["key-slots"]) == [2, 3]
     assert document(path, "extensions/crypto", program=RELEASE)["extensions"][0]["length"] == 16
 
 
@@ -318,8 +318,8 @@ def test_l2_tables_of_a_snapshot():
     found = document(path, "l2", "snapshots/*/l2", program=RELEASE)
     first, second = found["snapshots"]
     assert indexes(found["l2"]) == [0, 1]
-    assert first["l2"][0]["entries"] and "same_as" not in first["l2"][0]
-    assert first["l2"][1]["same_as"] == "l2/1" and "entries" not in first["l2"][1]
-    assert [table["same_as"] for table in second["l2"]] == ["l2/0", "l2/1"]
+    assert first["l2"][0]["entries"] and "same-as" not in first["l2"][0]
+    assert first["l2"][1]["same-as"] == "l2/1" and "entries" not in first["l2"][1]
+    assert [table["same-as"] for table in second["l2"]] == ["l2/0", "l2/1"]
     found = document(path, "snapshots/0/l2/0/0..1", program=RELEASE)
     assert indexes(found["snapshots"][0]["l2"][0]["entries"]) == [0, 1]
