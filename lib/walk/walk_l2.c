@@ -227,8 +227,8 @@ static uint64_t walk_list(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(w->l2.l1, l1->offset_bytes, l1->entries);
 
-	if (last < l1_size)
-		q2_walk_lost_rows(w, "the L1 table", l1_size, last);
+	if (last < l1->entries)
+		q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
 	q2_walk_lost_targets(w, "the L1 table", "L1 entry", last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
