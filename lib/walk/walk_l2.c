@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* The most L2 tables that are remembered as shown, in 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
@@ -119,6 +119,7 @@ static uint64_t walk_rows(struct q2_walk_state *w, const struct l2_table *at, co
 		qcow2_table_begin(table, at->offset_bytes, w->geometry->l2_entries * words) / words;
 	struct l2_row l2 = {.place = {.owner = owner, .disk = at->disk}};
 
+	q2_walk_lost_rows(w, "the L2 table", w->geometry->l2_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
@@ -226,6 +227,9 @@ static uint64_t walk_list(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(w->l2.l1, l1->offset_bytes, l1->entries);
 
+	if (last < l1->entries)
+		q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
+	q2_walk_lost_targets(w, "the L1 table", "L1 entry", last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
