@@ -20,6 +20,7 @@ enum {
 	OPTION_PROGRESS,
 	OPTION_THREADS,
 	OPTION_RANGES,
+	OPTION_CHAIN,
 	OPTION_QUIET,
 	OPTION_VERBOSE
 };
@@ -33,6 +34,7 @@ static const struct option_row options[] = {
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
 	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
 	{"ranges", 0, NULL, "show all damaged ranges of the disk, not the first", NULL},
+	{"chain", 0, NULL, "check the backing files, too, local files only", NULL},
 	{"quiet", 'q', NULL, "print no report: the exit code says it", NULL},
 	{"verbose", 'v', NULL, "more problems of each kind, and their rules", NULL},
 };
@@ -87,6 +89,9 @@ static bool take_option(struct check_run *run, int option, const char *value)
 		return true;
 	case OPTION_RANGES:
 		run->ranges = true;
+		return true;
+	case OPTION_CHAIN:
+		run->chain = true;
 		return true;
 	case OPTION_QUIET:
 		run->quiet = true;

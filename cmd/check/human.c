@@ -13,6 +13,12 @@
 #include "check/pages.h"
 #include "check/verdict.h"
 #include "out/human.h"
+#include "out/wrap.h"
+
+#include <qcow2/text.h>
+
+/* Columns that the rest of a line is indented by if it is broken. */
+#define HANGING 4
 
 static double percent(uint64_t part, uint64_t whole)
 {
@@ -61,6 +67,15 @@ static void show_spared(struct spool *out, const struct check_report *report)
 			    only_bitmaps(report) ? "; only bitmaps are damaged" : "");
 }
 
+static void add_escaped(struct spool *line, const char *name)
+{
+	char escaped[4096];
+
+	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, escaped,
+			  sizeof(escaped));
+	spool_text(line, escaped);
+}
+
 /* The end of the page, which a screen still shows when the rest has scrolled away. */
 static void show_end(struct spool *out, const struct check_report *report)
 {
@@ -90,4 +105,23 @@ void check_show_human(struct spool *out, const struct check_report *report)
 	show_totals(out, report);
 	if (faulty)
 		show_end(out, report);
+}
+
+void check_show_other_human(struct spool *out, const struct chain_link *link)
+{
+	struct spool line;
+
+	spool_init(&line, -1);
+	add_escaped(&line, link->file);
+	spool_print(&line, " is %s", link->format);
+	if (link->probed) {
+		spool_text(&line, " (probed, as ");
+		add_escaped(&line, link->named_by);
+		spool_text(&line, " does not state its format)");
+	}
+	spool_print(&line, ": %s",
+		    strcmp(link->format, "raw") == 0 ? "nothing to check" : "not checked");
+	spool_text(out, "\n");
+	wrap_spool(out, &line, 0, HANGING, terminal_columns());
+	spool_release(&line);
 }

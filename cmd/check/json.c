@@ -145,3 +145,12 @@ void check_show_json(struct json *json, const struct check_report *report)
 	check_damage_json(json, report);
 	json_end_object(json);
 }
+
+void check_show_other_json(struct json *json, const struct chain_link *link)
+{
+	json_begin_object(json);
+	text(json, "filename", link->file);
+	text(json, "format", link->format);
+	text(json, "verdict", "not-checked");
+	json_end_object(json);
+}

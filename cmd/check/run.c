@@ -2,17 +2,16 @@
 /* See run.h. */
 #include "check/run.h"
 
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check/pages.h"
+#include "common/chain.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "out/progress.h"
 #include "out/wrap.h"
-
-#include <qcow2/image.h>
-#include <qcow2/source.h>
 
 /* The most problems of a kind that are kept and shown, unless all are asked for. */
 #define SHOWN_TO_PEOPLE   5
@@ -56,14 +55,23 @@ static int fail(struct check_run *run, const char *file, const struct qcow2_erro
 	return report_error(run->command, file, err);
 }
 
-/* The same of a file that could be opened: it may be no qcow2 image. */
-static int refuse(struct check_run *run, const char *file, const struct qcow2_error *err)
+/* The same of what a chain could not open or not follow. The first file may be no image. */
+static int refuse(struct check_run *run, const struct chain_link *link, bool first,
+		  const struct qcow2_error *err)
 {
-	if (err->code != QCOW2_ERROR_NOT_QCOW2)
-		return fail(run, file, err);
-	report_error(run->command, file, err);
-	run->not_qcow2++;
-	return EXIT_NOT_QCOW2;
+	/* Without a source it is a directory, or something else that is no file. */
+	bool other = err->code == QCOW2_ERROR_NOT_QCOW2 && link->source;
+
+	report_error(run->command, link->file, err);
+	if (!first) {
+		run->open_chains++;
+		return EXIT_COULD_NOT;
+	}
+	if (other)
+		run->not_qcow2++;
+	else
+		run->failed++;
+	return other ? EXIT_NOT_QCOW2 : EXIT_COULD_NOT;
 }
 
 static int hear_problem(void *opaque, const struct qcow2_problem *problem)
@@ -203,29 +211,62 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 	return show(one);
 }
 
-static int check_file(struct check_run *run, const char *file)
+/* A backing file of another format: raw ones have nothing that could be wrong. */
+static int show_other(struct check_run *run, const struct chain_link *link)
 {
-	struct one one = {.run = run, .report = {.file = file}};
-	struct qcow2_source *source = NULL;
-	struct qcow2_image *image = NULL;
-	struct qcow2_error err;
+	bool raw = strcmp(link->format, "raw") == 0;
+
+	if (raw)
+		run->raw++;
+	else
+		run->not_qcow2++;
+	run->shown++;
+	if (run->as_json && !run->quiet)
+		check_show_other_json(&run->json, link);
+	else if (!run->quiet)
+		check_show_other_human(&run->out, link);
+	return raw ? EXIT_FINE : EXIT_NOT_QCOW2;
+}
+
+static int check_link(struct check_run *run, const struct chain_link *link)
+{
+	struct one one = {.run = run, .report = {.file = link->file}};
 	int code;
 
+	if (!link->image)
+		return show_other(run, link);
 	progress_init(&one.progress);
 	if (run->progress)
 		progress_force(&one.progress);
-	if (qcow2_source_open(file, &source, &err)) {
-		code = fail(run, file, &err);
-	} else if (qcow2_image_open(source, &image, &err)) {
-		code = refuse(run, file, &err);
-	} else {
-		warn_in_use(run->command, file, source);
-		code = check_image(&one, image);
-	}
+	warn_in_use(run->command, link->file, link->source);
+	code = check_image(&one, link->image);
 	check_report_release(&one.report);
-	qcow2_image_close(image);
-	qcow2_source_close(source);
 	return code;
+}
+
+/* Checks a file, and if that is asked for, all files that it is backed by. */
+static void check_file(struct check_run *run, const char *file)
+{
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET, .text = "out of memory"};
+	struct chain *chain = malloc(sizeof(*chain));
+	bool first = true;
+	int more;
+
+	if (!chain) {
+		worsen(run, fail(run, file, &err));
+		return;
+	}
+	chain_begin(chain, file);
+	do {
+		more = chain_next(chain, &err);
+		if (more > 0)
+			worsen(run, check_link(run, &chain->link));
+		else if (more < 0)
+			worsen(run, refuse(run, &chain->link, first, &err));
+		first = false;
+	} while (more > 0 && run->chain);
+	chain_end(chain);
+	free(chain);
 }
 
 static void count_word(struct spool *out, const char **between, size_t count, const char *word)
@@ -237,7 +278,7 @@ static void count_word(struct spool *out, const char **between, size_t count, co
 }
 
 /* The last line for several images: how many of them are what. */
-static void show_sum(struct check_run *run, int count)
+static void show_sum(struct check_run *run)
 {
 	static const char *const words[] = {
 		[VERDICT_SOUND] = "sound",
@@ -247,13 +288,24 @@ static void show_sum(struct check_run *run, int count)
 		[VERDICT_LOST] = "with guest data that may be lost",
 		[VERDICT_CORRUPT] = "corrupt",
 	};
+	size_t count = run->raw + run->not_qcow2 + run->failed;
 	const char *between = ": ";
 
-	spool_print(&run->out, "\n%d images", count);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		count += run->verdicts[i];
+	if (count + run->open_chains < 2)
+		return;
+	spool_print(&run->out, "\n%zu image%s", count, count == 1 ? "" : "s");
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		count_word(&run->out, &between, run->verdicts[i], words[i]);
+	count_word(&run->out, &between, run->raw, "raw");
 	count_word(&run->out, &between, run->not_qcow2, "not qcow2");
 	count_word(&run->out, &between, run->failed, "not checked");
+	between = "; ";
+	count_word(&run->out, &between, run->open_chains,
+		   run->open_chains == 1
+			   ? "chain of backing files was not followed to its end"
+			   : "chains of backing files were not followed to their ends");
 	spool_text(&run->out, "\n");
 }
 
@@ -261,19 +313,19 @@ int check_run(struct check_run *run, char **files, int count)
 {
 	int code;
 
-	run->list = count > 1;
+	run->list = count > 1 || run->chain;
 	spool_init(&run->out, STDOUT_FILENO);
 	json_init(&run->json, &run->out, 4, false);
 	if (run->as_json && run->list)
 		json_begin_array(&run->json);
 	for (int i = 0; i < count; i++)
-		worsen(run, check_file(run, files[i]));
+		check_file(run, files[i]);
 	if (run->as_json && run->list)
 		json_end_array(&run->json);
 	if (run->as_json)
 		spool_text(&run->out, "\n");
 	else if (run->list && !run->quiet)
-		show_sum(run, count);
+		show_sum(run);
 	code = run->code;
 	if (run->shown > 0 && !run->quiet)
 		code = finish_output(run->command, &run->out, code);

@@ -12,15 +12,17 @@ struct check_run {
 	const struct command *command;
 	struct spool out;
 	struct json json;
-	bool as_json, all, deep, ranges, quiet, verbose, progress;
-	bool list; /* several images: the JSON document is an array */
+	bool as_json, all, deep, ranges, quiet, verbose, progress, chain;
+	bool list; /* several images, or a chain: the JSON document is an array */
 	unsigned threads;
 	int code;     /* exit code: that of the worst image so far */
 	size_t shown; /* images whose page was written */
-	/* How many images had which verdict, were no qcow2 images, and could not be checked. */
+	/* How many had which verdict, were raw, of another format, and could not be checked. */
 	size_t verdicts[VERDICT_CORRUPT + 1];
+	size_t raw;
 	size_t not_qcow2;
 	size_t failed;
+	size_t open_chains; /* whose next backing file could not be found or opened */
 };
 
 /*

