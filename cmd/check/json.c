@@ -2,8 +2,11 @@
 /* qcow2 check as JSON: the keys of qemu-img check, then the problems. */
 #include <string.h>
 
+#include "check/next.h"
 #include "check/pages.h"
 #include "out/problem_json.h"
+
+#include <qcow2/remedy.h>
 
 static void number(struct json *json, const char *key, uint64_t value)
 {
@@ -99,6 +102,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);
+	check_next_json(json, report);
 	json_end_object(json);
 	spool_text(json->out, "\n");
 }
@@ -114,6 +118,7 @@ void check_list_json(struct json *json)
 		text(json, "severity", qcow2_severity_name(kind->severity));
 		json_key(json, "repairable");
 		json_bool(json, kind->repairable);
+		text(json, "remedy", qcow2_remedy_effect_name(kind->remedy->effect));
 		text(json, "section", kind->section);
 		text(json, "text", kind->text);
 		text(json, "consequence", kind->consequence);
