@@ -250,6 +250,64 @@ static void insert_copy(struct check_steps *steps, size_t at, const struct check
 	steps->list[at].by_hand = device;
 }
 
+/* ---- what would do harm ---- */
+
+static void drop_final(struct check_steps *steps, struct check_step *lost)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < steps->count; i++) {
+		const struct check_step *step = &steps->list[i];
+
+		if (!step->command || !strstr(step->command, "qemu-img check -r")) {
+			steps->list[kept++] = *step;
+			continue;
+		}
+		for (size_t k = 0; k < step->mend_count && lost->mend_count < MENDS_MOST; k++)
+			lost->mends[lost->mend_count++] = step->mends[k];
+		lost->problems += step->problems;
+		free(step->command);
+	}
+	steps->count = kept;
+}
+
+/*
+ * Leaked clusters that may be the guest's data: whoever counts anew frees them, so that the next
+ * writes destroy the only copy. What counts anew is left out.
+ */
+static void warn_of_leaks(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+	struct check_step lost = {.by_hand = true};
+
+	drop_final(steps, &lost);
+	lost.does = "Do not run 'qemu-img check -r leaks' or '-r all', and do not open the image "
+		    "for writing: leaked clusters may be the guest's data.";
+	snprintf(lost.detail, sizeof(lost.detail),
+		 "qemu-img check -r all would free %" PRIu64 " of them.", result->leaked_clusters);
+	insert(steps, 0, NULL, lost.does);
+	steps->list[0] = lost;
+	insert(steps, 1, line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
+	       "Keeps the image with all that leaks, to look for the data in.");
+	insert(steps, 2, line_of("qcow2 check --deep --all ", report->file, "", false, ""),
+	       "Names the leaked clusters that read as tables of this image, as far as it can "
+	       "tell. "
+	       "An entry that leads to one of them brings its part of the disk back.");
+}
+
+static void warn_of_cut(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+
+	if (!result->file_cut)
+		return;
+	insert(steps, 0, NULL, "Get the whole file again: its end is missing.");
+	steps->list[0].by_hand = true;
+	snprintf(steps->list[0].detail, sizeof(steps->list[0].detail),
+		 "It was at least %" PRIu64 " bytes long; %" PRIu64 " are missing.",
+		 result->file_whole_bytes, result->file_missing_bytes);
+}
+
 /* A dirty image alone needs no copy: QEMU would do the same without being asked. */
 static void add_copy(struct check_steps *steps, const struct check_report *report)
 {
@@ -277,13 +335,16 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 			add_remedy(steps, report, remedy);
 		}
 	}
-	for (size_t i = 0; i < steps->count; i++)
-		runs |= steps->list[i].command &&
-			strncmp(steps->list[i].command, "qemu-img convert", 16);
-	add_copy(steps, report);
+	if (report->result->leaks_may_be_data)
+		warn_of_leaks(steps, report);
+	else
+		add_copy(steps, report);
+	warn_of_cut(steps, report);
 	if (report->result->corruptions > 0 && check_has_undo_files(report->file))
 		insert(steps, 0, line_of("qcow2 undo --list ", report->file, "", false, ""),
 		       "Shows the changes of this image that can be taken back.");
+	for (size_t i = 0; i < steps->count; i++)
+		runs |= steps->list[i].mends_image;
 	if (runs)
 		add(steps, line_of("qcow2 check ", report->file, "", false, ""),
 		    "Shows what is left.");

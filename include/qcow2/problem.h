@@ -109,6 +109,12 @@ struct qcow2_owner {
 	bool has_guest;              /* it maps a part of the virtual disk: */
 	uint64_t guest_byte;         /* offset of that part in the virtual disk */
 	uint64_t guest_length_bytes; /* its length */
+	/*
+	 * With has_guest: how many L1 entries lead to the L2 table that the owner is, or that it is
+	 * an entry of. 1 if the range above is all that it maps; else the range is what it maps for
+	 * the first of them, and it maps as many ranges in all.
+	 */
+	uint64_t guest_count;
 };
 
 /*
@@ -152,6 +158,8 @@ struct qcow2_problem {
 	char guest_of_name[QCOW2_OWNER_NAME_MAX];
 	/* What was found where it is a text, such as a name, escaped and cut; else empty. */
 	char found_text[QCOW2_OWNER_NAME_MAX];
+	/* With has_guest: how many ranges there are, as guest_count of struct qcow2_owner. */
+	uint64_t guest_count;
 };
 
 /*
