@@ -39,6 +39,18 @@ static void read_range(struct q2_segment *segment)
 	segment->last = last;
 }
 
+/* Whether a pattern has a star that no backslash takes as it is. */
+static bool has_star(const char *pattern)
+{
+	for (; *pattern; pattern++) {
+		if (*pattern == '*')
+			return true;
+		if (*pattern == '\\' && pattern[1] != '\0')
+			pattern++;
+	}
+	return false;
+}
+
 static int add_segment(struct q2_selector *selector, const char *text, size_t size,
 		       struct qcow2_error *err)
 {
@@ -61,8 +73,11 @@ static int add_segment(struct q2_selector *selector, const char *text, size_t si
 	memcpy(segment->pattern, text, size);
 	selector->count++;
 	segment->deep = !segment->name_only && strcmp(segment->pattern, "**") == 0;
+	segment->any = !segment->name_only && strcmp(segment->pattern, "*") == 0;
 	if (!segment->name_only)
 		read_range(segment);
+	segment->literal = !has_star(segment->pattern) &&
+			   (!segment->numeric || !strstr(segment->pattern, ".."));
 	if (segment->numeric && segment->first > segment->last)
 		return bad(err, selector->text, "a range ends before it begins");
 	return 0;
@@ -121,6 +136,7 @@ static int add_user_segment(struct q2_selector *selector, size_t position, const
 	bool below_bitmap = is_word(fourth, strlen(fourth), "bitmap_directory");
 
 	if (position == 0 && is_word(text, size, "bitmaps")) {
+		selector->bitmaps_form = true;
 		if (add_word(selector, "extensions", err) || add_word(selector, "bitmaps", err) ||
 		    add_word(selector, "data", err))
 			return -1;
@@ -174,6 +190,7 @@ int qcow2_selection_new(const char *const *selectors, size_t count, struct qcow2
 	if (!selection)
 		return q2_fail_memory(err);
 	selection->everything = count == 0;
+	selection->only = SIZE_MAX;
 	selection->selectors = q2_alloc_array(count, sizeof(*selection->selectors));
 	if (!selection->selectors) {
 		qcow2_selection_free(selection);

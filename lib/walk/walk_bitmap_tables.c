@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/ones.h"
 #include "rules/bitmap_tail.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* Bitmap data is shown in pieces of this size, or of a cluster if that is smaller. */
 #define PIECE_BYTES 4096
@@ -116,6 +116,7 @@ void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bi
 	q2_walk_begin_list(w, &list);
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
+	q2_walk_lost_rows(w, "the bitmap's table", bitmap->entry.bitmap_table_size, there);
 	omitted = walk_rows(w, table, bitmap, there);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);

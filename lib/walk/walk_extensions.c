@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "format/extension_kind.h"
 #include "image/extensions.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 #define DATA_AT            sizeof(struct qcow2_extension_header)
@@ -184,15 +184,22 @@ void q2_walk_extensions(struct q2_walk_state *w)
 	struct q2_extensions it;
 	struct qcow2_extension extension;
 
+	bool bitmaps = q2_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension);
+
 	/* A selector may begin with "bitmaps", short for the directory in the extension. */
-	if (q2_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
+	if (bitmaps)
 		q2_walk_offer(w, "bitmaps");
 	if (!q2_walk_enter_key(w, "extensions"))
 		return;
 	q2_walk_begin_list(w, &list);
+	if (!bitmaps)
+		q2_walk_lost_bitmaps(w);
+	q2_walk_lost_noun(w, "header extension ");
 	q2_extensions_begin(w->image, &it);
 	while (!q2_walk_over(w) && q2_extensions_next(&it, &extension))
 		walk_extension(w, &extension);
+	if (it.next_index == 0)
+		q2_walk_lost_none(w, "this image has no header extensions");
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
 }
