@@ -188,11 +188,17 @@ def problem_part():
     members = {
         "id": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "severity": {"enum": ["corruption", "warning"]}, "where": TEXT, "offset": NULLABLE,
-        "found": NULLABLE, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
+        "found": {"anyOf": [NUMBER, TEXT, {"type": "null"}],
+                  "description": "Value of the field or entry that where names."}, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
         "section": {**TEXT, "description": "Of the specification, or QEMU."},
         "repairable": {"type": "boolean"}}
+    guest = {"type": "object", "description": "The range of a virtual disk that is concerned.",
+             "properties": {"start": NUMBER, "length": NUMBER, "snapshot": {
+                 **TEXT, "description": "Whose disk it is, escaped; not there for the active one."}},
+             "additionalProperties": False, "required": ["start", "length"]}
     return {"type": "object", "description": "A rule of the format that the image breaks.",
-            "properties": members, "additionalProperties": False, "required": list(members)}
+            "properties": {**members, "guest": guest}, "additionalProperties": False,
+            "required": list(members)}
 
 
 def basics():

@@ -50,6 +50,7 @@ static void write_problems(struct json *json, const struct problem_log *log)
 	for (size_t i = 0; i < log->count; i++) {
 		json_begin_object(json);
 		problem_json_members(json, log->kept[i]);
+		problem_json_place(json, log->kept[i]);
 		json_end_object(json);
 	}
 	json_end_array(json);

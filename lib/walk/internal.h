@@ -161,20 +161,18 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w);
 void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_data(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
-/*
- * Walks the rows of an L1 table. owner: its path, for problems. Returns how many rows the budget
- * did not pay for.
- */
-uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			 uint64_t entries);
+/* An L1 table, and the disk that it maps. */
+struct q2_walk_l1 {
+	const char *path; /* "l1", "snapshots/0/l1" */
+	uint64_t offset_bytes, entries;
+	const struct q2_disk *disk;
+};
 
-/*
- * Walks the L2 tables below an L1 table. list: whose it is, Q2_WALK_ACTIVE or 1 + the index of a
- * snapshot.
- */
-#define Q2_WALK_ACTIVE 0
-void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
-		       uint64_t l1_size);
+/* Walks the rows of an L1 table. Returns how many rows the budget did not pay for. */
+uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const struct q2_walk_l1 *l1);
+
+/* Walks the L2 tables below an L1 table. Its path is of no interest. */
+void q2_walk_l2_tables(struct q2_walk_state *w, const struct q2_walk_l1 *l1);
 /* Forgets which L2 tables were shown, as the walk starts anew after the probe. */
 void q2_walk_l2_forget(struct q2_walk_state *w);
 void q2_walk_l2_release(struct q2_walk_state *w);

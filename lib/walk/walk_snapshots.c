@@ -44,21 +44,34 @@ static void walk_extra(struct q2_walk_state *w, const struct qcow2_snapshot *sna
 			placed.offset_bytes + known);
 }
 
-static void walk_l1(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
+static void walk_l1(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 {
 	struct qcow2_node list = q2_walk_node("l1", "L1 table of the snapshot");
-	char owner[48];
 	uint64_t omitted;
 
-	if (!w->geometry || snapshot->raw.size < FIXED_BYTES || !q2_walk_enter_bulk(w, "l1"))
+	if (!w->geometry || !q2_walk_enter_bulk(w, "l1"))
 		return;
-	snprintf(owner, sizeof(owner), "snapshots/%" PRIu64 "/l1", snapshot->index);
 	q2_walk_begin_list(w, &list);
-	omitted = q2_walk_l1_rows(w, owner, snapshot->header.l1_table_offset,
-				  snapshot->header.l1_size);
+	omitted = q2_walk_l1_rows(w, l1);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
 	q2_walk_omitted(w, "l1-omitted", omitted);
+}
+
+/* Walks the L1 table of a snapshot, and the L2 tables below it. */
+static void walk_tables(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
+{
+	const struct q2_disk disk = {snapshot->disk_size_bytes, true, snapshot->index,
+				     snapshot->name};
+	char path[48];
+	const struct q2_walk_l1 l1 = {path, snapshot->header.l1_table_offset,
+				      snapshot->header.l1_size, &disk};
+
+	if (snapshot->raw.size < FIXED_BYTES)
+		return;
+	snprintf(path, sizeof(path), "snapshots/%" PRIu64 "/l1", snapshot->index);
+	walk_l1(w, &l1);
+	q2_walk_l2_tables(w, &l1);
 }
 
 static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *snapshot)
@@ -73,10 +86,7 @@ static void walk_snapshot(struct q2_walk_state *w, const struct qcow2_snapshot *
 	walk_names(w, snapshot);
 	q2_walk_fields(w, &qcow2_snapshot_structure, &placed);
 	walk_extra(w, snapshot);
-	walk_l1(w, snapshot);
-	if (snapshot->raw.size >= FIXED_BYTES)
-		q2_walk_l2_tables(w, snapshot->index + 1, snapshot->header.l1_table_offset,
-				  snapshot->header.l1_size);
+	walk_tables(w, snapshot);
 	q2_walk_end(w, &node);
 }
 

@@ -299,6 +299,8 @@ def test_page_in_full():
     page = run("check", path).stdout.decode("utf-8")
     assert page == f"""\
 {path} is corrupt: 2 corruptions
+guest data: 64 KiB (65536 B) at risk
+    at risk     0x0..0xffff
 
 corruption refcount-low (1): A cluster is referenced more often than its refcount says.
     The cluster may be given away while it is in use: the next writes can destroy what it holds. \
