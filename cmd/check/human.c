@@ -10,6 +10,7 @@
 #include "check/cause.h"
 #include "check/damage.h"
 #include "check/kinds.h"
+#include "check/next.h"
 #include "check/pages.h"
 #include "check/verdict.h"
 #include "out/human.h"
@@ -83,6 +84,7 @@ static void show_end(struct spool *out, const struct check_report *report)
 	check_verdict_print(out, report);
 	check_damage_sums(out, report);
 	show_spared(out, report);
+	check_next_human(out, report);
 }
 
 void check_show_human(struct spool *out, const struct check_report *report)

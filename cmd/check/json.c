@@ -5,6 +5,7 @@
 
 #include "check/cause.h"
 #include "check/damage.h"
+#include "check/next.h"
 #include "check/pages.h"
 #include "check/verdict.h"
 #include "out/problem_json.h"
@@ -143,6 +144,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 	if (!report->tell_all)
 		write_omitted(json, report);
 	check_damage_json(json, report);
+	check_next_json(json, report);
 	json_end_object(json);
 }
 

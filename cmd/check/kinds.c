@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "check/next.h"
 #include "check/verdict.h"
 #include "out/problem_log.h"
 #include "out/wrap.h"
@@ -104,8 +105,7 @@ static void show_consequence(struct part *part, const struct qcow2_problem_kind 
 			   "The image was not closed, so that this may be behind; the next writer "
 			   "counts anew, and mends it.");
 	else
-		spool_print(line, "%s %s", kind->consequence,
-			    kind->repairable ? "Repairable." : "Not repairable without loss.");
+		spool_print(line, "%s %s", kind->consequence, check_remedy_text(kind));
 	if (part->report->verbose)
 		spool_print(line, " %s: %s.",
 			    strcmp(kind->section, "QEMU") == 0 ? "A limit of" : "Section",

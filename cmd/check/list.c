@@ -5,6 +5,8 @@
 #include "check/pages.h"
 #include "out/wrap.h"
 
+#include <qcow2/remedy.h>
+
 /* Columns of the table besides that of the ids: severity, and the blanks between. */
 #define SEVERITY_COLUMNS 10
 #define BETWEEN          2
@@ -48,6 +50,7 @@ void check_list_json(struct json *json)
 		text(json, "severity", qcow2_severity_name(kind->severity));
 		json_key(json, "repairable");
 		json_bool(json, kind->repairable);
+		text(json, "remedy", qcow2_remedy_effect_name(kind->remedy->effect));
 		text(json, "section", kind->section);
 		text(json, "text", kind->text);
 		text(json, "consequence", kind->consequence);

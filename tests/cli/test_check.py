@@ -343,6 +343,12 @@ end of the image   0x60000 (384 KiB)
 
 {path} is corrupt: 2 corruptions
 guest data: 64 KiB (65536 B) at risk
+
+next: cp -n --sparse=always {path} {path}.backup
+      Keeps the image as it is: what follows cannot be undone.
+next: qemu-img check -r all {path}
+      Mends refcount-low, copied-set (2 problems). Nothing is lost.
+next: qcow2 check {path}
 """
 
 
@@ -608,10 +614,10 @@ def test_verbose():
 
 @pytest.mark.parametrize("columns", [48, 80, 81, 120, 300])
 def test_width(columns):
-    """The width of the terminal is used, and no line passes it."""
+    """The width of the terminal is used, and no line passes it but commands, which are copied."""
     screen = show([RELEASE, "check", "--all", os.path.basename(image(many(9))[0])], columns=columns,
                   cwd=os.path.dirname(image(many(9))[0]))
-    assert screen.broken == [] and screen.code == 2
+    assert all(line.startswith("next: ") for line in screen.broken) and screen.code == 2
     assert max(map(text_columns, screen.lines)) > min(columns, 100) - 12
     listed = show([RELEASE, "check", "--list"], columns=max(columns, 80))
     assert listed.broken == []
