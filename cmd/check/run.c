@@ -146,7 +146,7 @@ static int show(struct one *one)
 	const struct spool before = run->out;
 	const struct json json_before = run->json;
 
-	if (run->as_json && !run->quiet) {
+	if (run->as_json) {
 		check_show_json(&run->json, &one->report);
 	} else if (!run->quiet) {
 		if (run->shown > 0)
@@ -221,7 +221,7 @@ static int show_other(struct check_run *run, const struct chain_link *link)
 	else
 		run->not_qcow2++;
 	run->shown++;
-	if (run->as_json && !run->quiet)
+	if (run->as_json)
 		check_show_other_json(&run->json, link);
 	else if (!run->quiet)
 		check_show_other_human(&run->out, link);
@@ -327,7 +327,7 @@ int check_run(struct check_run *run, char **files, int count)
 	else if (run->list && !run->quiet)
 		show_sum(run);
 	code = run->code;
-	if (run->shown > 0 && !run->quiet)
+	if (run->shown > 0)
 		code = finish_output(run->command, &run->out, code);
 	spool_release(&run->out);
 	return code;

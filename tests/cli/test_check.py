@@ -599,9 +599,11 @@ def test_none_of_several():
 
 def test_quiet():
     for text, code in (("size 1M\n", 0), ("size 1M\nleak 2\n", 3), (DIRTY, 2)):
-        for options in (("-q",), ("--quiet", "-j"), ("-qv",)):
+        for options in (("-q",), ("--quiet",), ("-qv",)):
             done = run("check", *options, image(text)[0])
             assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+        # A document is asked for.
+        assert run("check", "-qj", image(text)[0]).stdout == run("check", "-j", image(text)[0]).stdout
 
 
 def test_verbose():
