@@ -26,7 +26,8 @@ enum {
 	OPTION_DEEP,
 	OPTION_LIST,
 	OPTION_PROGRESS,
-	OPTION_THREADS
+	OPTION_THREADS,
+	OPTION_RANGES
 };
 
 static const struct option_row options[] = {
@@ -37,6 +38,7 @@ static const struct option_row options[] = {
 	{"list", 'l', NULL, "list the problems that can be found, and exit", NULL},
 	{"progress", 'p', NULL, "show how far it is on standard error", NULL},
 	{"threads", 0, "N", "use at most N threads (default: one per usable processor)", NULL},
+	{"ranges", 0, NULL, "show all damaged ranges of the disk, not the first ones", NULL},
 };
 
 /* One call of the command. */
@@ -46,7 +48,7 @@ struct run {
 	struct progress progress;
 	struct spool out;
 	struct json json;
-	bool as_json, all, deep, list;
+	bool as_json, all, deep, list, ranges;
 	unsigned threads;
 	int failed; /* exit code of what went wrong while the page was written, or 0 */
 };
@@ -75,6 +77,11 @@ static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
+static int hear_range(void *opaque, const struct qcow2_damage_range *range)
+{
+	return check_damage_hear(&((struct run *)opaque)->report.damage, range);
+}
+
 static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
 {
 	progress_share(&((struct run *)opaque)->progress, done_bytes, total_bytes);
@@ -101,7 +108,27 @@ static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
 		.threads = run->threads,
 		.only = only,
 		.deep = run->deep,
+		.lost_mappings = true,
 		.problem = hear,
+		.opaque = page,
+	};
+	struct qcow2_error err;
+
+	if (run->failed == 0 && qcow2_check(run->report.image, &how, NULL, &err))
+		run->failed = report_error(run->command, run->report.file, &err);
+}
+
+/* As tell_all(), of damaged ranges. */
+static void tell_ranges(void *opaque,
+			int (*hear)(void *page, const struct qcow2_damage_range *range), void *page)
+{
+	struct run *run = opaque;
+	const struct qcow2_check_options how = {
+		.size = sizeof(how),
+		.threads = run->threads,
+		.deep = run->deep,
+		.damage = true,
+		.damage_range = hear,
 		.opaque = page,
 	};
 	struct qcow2_error err;
@@ -132,7 +159,10 @@ static int check_image(struct run *run, const struct qcow2_image *image)
 		.threads = run->threads,
 		.max_per_kind = run->as_json || run->all ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
+		.damage = true,
+		.lost_mappings = true,
 		.problem = hear_problem,
+		.damage_range = hear_range,
 		.progress = hear_progress,
 		.opaque = run,
 	};
@@ -143,10 +173,11 @@ static int check_image(struct run *run, const struct qcow2_image *image)
 	if (failed && !run->report.short_of_memory)
 		return report_error(run->command, run->report.file, &err);
 	run->report.image = image;
-	if (run->all) {
+	run->report.opaque = run;
+	if (run->all)
 		run->report.tell_all = tell_all;
-		run->report.opaque = run;
-	}
+	if (run->ranges)
+		run->report.tell_ranges = tell_ranges;
 	return show(run);
 }
 
@@ -213,6 +244,9 @@ static bool take_option(struct run *run, int option, const char *value)
 		return true;
 	case OPTION_PROGRESS:
 		progress_force(&run->progress);
+		return true;
+	case OPTION_RANGES:
+		run->ranges = true;
 		return true;
 	case OPTION_THREADS:
 		return parse_threads(run, value);

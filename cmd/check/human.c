@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "check/damage.h"
 #include "check/pages.h"
 #include "out/human.h"
 #include "out/problem_log.h"
@@ -179,6 +180,7 @@ void check_show_human(struct spool *out, const struct check_report *report, bool
 	struct page page = {out, report, colour};
 
 	show_verdict(&page);
+	check_damage_human(out, report);
 	show_kinds(&page, QCOW2_CORRUPTION);
 	show_kinds(&page, QCOW2_LEAK);
 	show_kinds(&page, QCOW2_WARNING);

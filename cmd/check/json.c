@@ -2,6 +2,7 @@
 /* qcow2 check as JSON: the keys of qemu-img check, then the problems. */
 #include <string.h>
 
+#include "check/damage.h"
 #include "check/pages.h"
 #include "out/problem_json.h"
 
@@ -67,7 +68,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 		if (found <= shown)
 			continue;
 		if (!any) {
-			json_key(json, "problems_omitted");
+			json_key(json, "problems-omitted");
 			json_begin_object(json);
 		}
 		any = true;
@@ -99,6 +100,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);
+	check_damage_json(json, report);
 	json_end_object(json);
 	spool_text(json->out, "\n");
 }

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "check/damage.h"
+
 #include <qcow2/check.h>
 
 struct check_report {
@@ -16,6 +18,7 @@ struct check_report {
 	size_t count;
 	size_t capacity;
 	bool short_of_memory;
+	struct check_damage damage;
 	/*
 	 * Checks once more, and tells `hear` of all problems of a kind (NULL: of all kinds), since
 	 * too many to keep were found. NULL unless all problems are to be shown. The caller that
@@ -23,7 +26,11 @@ struct check_report {
 	 */
 	void (*tell_all)(void *opaque, const struct qcow2_problem_kind *only,
 			 qcow2_problem_callback hear, void *page);
-	void *opaque;
+	/* Likewise, of all damaged ranges; NULL unless all are to be shown. */
+	void (*tell_ranges)(void *opaque,
+			    int (*hear)(void *page, const struct qcow2_damage_range *range),
+			    void *page);
+	void *opaque; /* handed to both */
 };
 
 /* Returns how many problems of a kind are kept. */

@@ -83,7 +83,7 @@ void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 	struct problem_guest guest;
 
 	if (problem->has_cluster) {
-		json_key(json, "cluster_offset");
+		json_key(json, "cluster-offset");
 		json_number(json, problem->cluster_offset_bytes);
 	}
 	if (problem_guest(problem, &guest))

@@ -14,7 +14,7 @@
 
 /* As large as the largest number of a kind, and one more. */
 union problem_numbers {
-#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, remedy, section, text, consequence)        \
 	char up_to_##ID[(number) + 1];
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM

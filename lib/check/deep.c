@@ -145,7 +145,7 @@ static bool work_table(void *opaque, unsigned number, uint64_t piece)
 	       (number != 0 || q2_check_progress(work->check) == 0);
 }
 
-static void report(const struct q2_check *check, struct q2_finding finding, uint64_t table,
+static void report(struct q2_check *check, struct q2_finding finding, uint64_t table,
 		   uint64_t entry)
 {
 	const struct q2_l2_ref *ref = &check->metadata.tables[table];
@@ -157,7 +157,11 @@ static void report(const struct q2_check *check, struct q2_finding finding, uint
 	finding.disk = &disk;
 	finding.guest = (struct q2_guest_range){claim.guest_byte, claim.guest_length_bytes};
 	finding.shared_by = ref->weight;
+	check->damage.at.judged = Q2_JUDGED_L2_ENTRY;
+	check->damage.at.index = table;
+	check->damage.at.entry = (uint32_t)entry;
 	q2_report(&check->reporter, &finding, "%s", qcow2_claim_where(&claim, path, sizeof(path)));
+	check->damage.at.judged = Q2_JUDGED_OTHER;
 }
 
 static bool tell(struct work *work, unsigned number, const struct compressed *c, uint64_t used)

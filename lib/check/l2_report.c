@@ -43,7 +43,7 @@ static void rule_beyond_size(const struct q2_check *check, const struct q2_entry
 		q2_report(&check->reporter, &finding, "%s/%" PRIu64, place->owner, place->index);
 }
 
-static void report_entry(const struct q2_check *check, const struct q2_l2_ref *ref,
+static void report_entry(struct q2_check *check, const struct q2_l2_ref *ref,
 			 struct q2_entry_place *place, const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
@@ -54,6 +54,8 @@ static void report_entry(const struct q2_check *check, const struct q2_l2_ref *r
 		return;
 	place->guest_byte = q2_guest_byte(geometry, ref->index, place->index);
 	place->offset_bytes = ref->offset_bytes + place->index * geometry->l2_entry_bytes;
+	check->damage.at.entry = (uint32_t)place->index;
+	q2_missing_note_l2_entry(check, ref, entry, subclusters);
 	if (ref->faulty)
 		q2_rules_l2_entry(check->image, place, entry, subclusters, &check->reporter);
 	if (ref->beyond_size)
@@ -73,8 +75,11 @@ static int report_table(struct q2_check *check, const struct q2_l2_ref *ref)
 	place.owner = qcow2_claim_where(&claim, owner, sizeof(owner));
 	if (q2_metadata_read_l2(&check->metadata, ref->offset_bytes, &size))
 		return -1;
+	check->damage.at.judged = Q2_JUDGED_L2_ENTRY;
+	check->damage.at.index = (uint64_t)(ref - check->metadata.tables);
 	for (; (place.index + 1) * width <= size; place.index++)
 		report_entry(check, ref, &place, check->workers[0].buffer + place.index * width);
+	check->damage.at.judged = Q2_JUDGED_OTHER;
 	return q2_check_progress(check);
 }
 

@@ -176,6 +176,8 @@ static int join_workers(struct q2_check *check)
 		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
 			if (!q2_bad_list_merge(&all->bad[kind], &check->workers[i].bad[kind]))
 				return q2_memory_fail(&check->memory, check->err);
+	if (check->bad_from == 0)
+		q2_damage_join_workers(check);
 	return all->failed ? q2_check_worker_failed(check) : 0;
 }
 

@@ -53,6 +53,7 @@ static bool start_worker(struct q2_check *check, struct q2_worker *worker)
 {
 	worker->geometry = check->geometry;
 	worker->memory = &check->memory;
+	worker->damaged.memory = &check->damage.memory;
 	worker->digesting = check->options->digest;
 	worker->buffer = q2_memory_get(&check->memory, buffer_bytes(check), 1);
 	/* The last cluster may be cut, and a compressed one may end in the next. */

@@ -132,7 +132,7 @@ static void complain_slot(const struct context *c, unsigned i, struct q2_finding
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "key_slots/%u/%s", i, field);
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
 	complain(c, finding, path);
 }
 
@@ -142,7 +142,7 @@ static bool rule_slot_range(const struct context *c, unsigned i, struct q2_findi
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "key_slots/%u/%s", i, field);
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
 	return rule_range(c, finding, range.least, range.most, path);
 }
 
@@ -213,7 +213,7 @@ static void rule_slots(const struct context *c)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_NO_KEY,
 					     .offset_bytes = SLOTS_AT},
-			 "key_slots");
+			 "key-slots");
 }
 
 static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,

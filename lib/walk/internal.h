@@ -14,6 +14,7 @@
 #ifndef Q2_WALK_INTERNAL_H
 #define Q2_WALK_INTERNAL_H
 
+#include "base/choices.h"
 #include "base/hash.h"
 #include "rules/rules.h"
 #include "walk/select.h"
@@ -48,15 +49,18 @@ struct q2_walk_state {
 	} l2;
 	unsigned flags;
 	bool probe; /* this walk finds out what the selectors name, and tells the visitor nothing */
-	bool failed; /* err is filled */
-	bool done;   /* the probe has found everything */
-	/*
-	 * For the error about a selector that names nothing: the names at the place where it
-	 * failed.
-	 */
-	size_t lost_selector; /* its index, or SIZE_MAX */
-	char choices[160];
-	size_t choices_size;
+	bool failed;    /* err is filled */
+	bool done;      /* the probe has found everything */
+	uint64_t empty; /* selectors that ask for all of a list that has nothing */
+	/* For the error about a selector that names nothing; see lost.h. */
+	struct q2_walk_lost_state {
+		size_t selector; /* its index, or SIZE_MAX */
+		char names[160]; /* at the place where it failed */
+		struct q2_choices choices;
+		const char *noun; /* what these are, with a blank behind; or "" */
+		char reason[160]; /* or "" */
+		bool empty;       /* the list at that place has no elements */
+	} lost;
 };
 
 /* Whether the walk is over, so that parts should leave their loops. */
@@ -67,9 +71,6 @@ static inline bool q2_walk_over(const struct q2_walk_state *w)
 
 /* Notes a failure, whose reason is in w->err. */
 void q2_walk_fail(struct q2_walk_state *w);
-
-/* Offers a name as one that a selector could have had here, for the error about one that failed. */
-void q2_walk_offer(struct q2_walk_state *w, const char *name);
 
 /*
  * Goes down one step in the tree. Returns false, and does not move, if no selector wants anything

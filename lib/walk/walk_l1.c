@@ -2,7 +2,7 @@
 /* Walks L1 tables: the active one, and those of snapshots for walk_snapshots.c. */
 #include <qcow2/entry.h>
 
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *place, uint64_t entry,
 			bool repeats)
@@ -30,6 +30,7 @@ uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 	if (!table)
 		return 0;
 	last = qcow2_table_begin(table, l1->offset_bytes, l1->entries);
+	q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
@@ -64,5 +65,5 @@ void q2_walk_l1(struct q2_walk_state *w)
 	omitted = q2_walk_l1_rows(w, &l1);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_omitted(w, "l1-omitted", omitted);
 }

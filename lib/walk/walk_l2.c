@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Walks the L2 tables below any L1 table. A table that several L1 entries share, of the active
- * image or of snapshots, is shown once; later ones refer to it by its path ("same_as").
+ * image or of snapshots, is shown once; later ones refer to it by its path ("same-as").
  *
  * Entries are shown one by one as they are stored, which is why the stream of guest extents
  * (mapping.h), which joins them, is not used here.
@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* The most L2 tables that are remembered as shown, in 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
@@ -119,6 +119,7 @@ static uint64_t walk_rows(struct q2_walk_state *w, const struct l2_table *at, co
 		qcow2_table_begin(table, at->offset_bytes, w->geometry->l2_entries * words) / words;
 	struct l2_row l2 = {.place = {.owner = owner, .disk = at->disk}};
 
+	q2_walk_lost_rows(w, "the L2 table", w->geometry->l2_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
@@ -168,7 +169,7 @@ static void walk_same_as(struct q2_walk_state *w, uint64_t earlier)
 
 	snprintf(text, sizeof(text), "%s/%" PRIu64, list_path(earlier >> 32, path, sizeof(path)),
 		 earlier & UINT32_MAX);
-	q2_walk_text(w, "same_as", text);
+	q2_walk_text(w, "same-as", text);
 }
 
 static void walk_entries(struct q2_walk_state *w, const struct l2_table *table)
@@ -185,7 +186,7 @@ static void walk_entries(struct q2_walk_state *w, const struct l2_table *table)
 	omitted = walk_rows(w, table, owner);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "entries_omitted", omitted);
+	q2_walk_omitted(w, "entries-omitted", omitted);
 }
 
 static void walk_table(struct q2_walk_state *w, const struct l2_table *table)
@@ -226,6 +227,9 @@ static uint64_t walk_list(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 	uint64_t first = 0, wanted;
 	uint64_t last = qcow2_table_begin(w->l2.l1, l1->offset_bytes, l1->entries);
 
+	if (last < l1->entries)
+		q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
+	q2_walk_lost_targets(w, "the L1 table", "L1 entry", last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
@@ -267,7 +271,7 @@ void q2_walk_l2_tables(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 		omitted = walk_list(w, l1);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l2_omitted", omitted);
+	q2_walk_omitted(w, "l2-omitted", omitted);
 }
 
 void q2_walk_l2(struct q2_walk_state *w)

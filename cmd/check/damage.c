@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* See damage.h. */
+#include "check/damage.h"
+
+#include <inttypes.h>
+
+#include "check/report.h"
+#include "out/human.h"
+#include "out/json.h"
+#include "out/spool.h"
+
+/* Ranges that people see unless they ask for all. */
+#define SHOWN_TO_PEOPLE 5
+
+int check_damage_hear(void *opaque, const struct qcow2_damage_range *range)
+{
+	struct check_damage *damage = opaque;
+
+	if (damage->count < CHECK_RANGES_KEPT)
+		damage->ranges[damage->count++] = *range;
+	return 0;
+}
+
+static const char *word_of(enum qcow2_damage damage)
+{
+	return damage == QCOW2_DAMAGE_AT_RISK ? "at risk" : qcow2_damage_name(damage);
+}
+
+static void show_size(struct spool *out, uint64_t bytes)
+{
+	char human[HUMAN_MAX];
+
+	human_size(bytes, human);
+	if (bytes < 1024)
+		spool_text(out, human);
+	else
+		spool_print(out, "%s (%" PRIu64 " B)", human, bytes);
+}
+
+static void show_part(struct spool *out, const char **between, uint64_t bytes, const char *word)
+{
+	if (bytes == 0)
+		return;
+	spool_text(out, *between);
+	show_size(out, bytes);
+	spool_print(out, " %s", word);
+	*between = ", ";
+}
+
+static void show_total(struct spool *out, const struct qcow2_damage_total *total, bool exact)
+{
+	const char *between = exact ? "" : "at most ";
+
+	if (total->of == QCOW2_PART_OF_SNAPSHOT)
+		spool_print(out, "snapshot %" PRIu64 " \"%s\": ", total->of_index, total->of_name);
+	else
+		spool_text(out, "guest data: ");
+	if (total->ranges == 0)
+		spool_text(out, "no damage");
+	show_part(out, &between, total->lost_bytes, "lost");
+	show_part(out, &between, total->unreadable_bytes, "unreadable");
+	show_part(out, &between, total->at_risk_bytes, "at risk");
+	spool_text(out, "\n");
+}
+
+static int show_range(void *opaque, const struct qcow2_damage_range *range)
+{
+	struct spool *out = opaque;
+
+	spool_print(out, "    %-10s  0x%" PRIx64 "..0x%" PRIx64, word_of(range->damage),
+		    range->guest_byte, range->guest_byte + (range->guest_length_bytes - 1));
+	if (range->of == QCOW2_PART_OF_SNAPSHOT)
+		spool_print(out, "  (snapshot %" PRIu64 " \"%s\")", range->of_index,
+			    range->of_name);
+	spool_text(out, "\n");
+	return 0;
+}
+
+static void show_ranges(struct spool *out, const struct check_report *report)
+{
+	const struct check_damage *damage = &report->damage;
+	size_t shown = damage->count;
+
+	if (report->tell_ranges) {
+		report->tell_ranges(report->opaque, show_range, out);
+		return;
+	}
+	if (shown > SHOWN_TO_PEOPLE)
+		shown = SHOWN_TO_PEOPLE;
+	for (size_t i = 0; i < shown; i++)
+		show_range(out, &damage->ranges[i]);
+	if (report->result->damage_ranges > shown)
+		spool_print(out, "    … %" PRIu64 " more (--ranges shows them)\n",
+			    report->result->damage_ranges - shown);
+}
+
+static void show_cut(struct spool *out, const struct qcow2_check_result *result)
+{
+	if (!result->file_cut)
+		return;
+	spool_text(out, "the file is cut: ");
+	show_size(out, result->file_missing_bytes);
+	spool_text(out, " missing, whole at ");
+	show_size(out, result->file_whole_bytes);
+	spool_text(out, "\n");
+}
+
+void check_damage_human(struct spool *out, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+	const struct qcow2_damage_total *total;
+
+	show_cut(out, result);
+	if (result->damage_ranges == 0)
+		return;
+	for (size_t i = 0; (total = qcow2_check_result_damage(result, i)); i++)
+		show_total(out, total, result->damage_exact);
+	show_ranges(out, report);
+}
+
+static void number(struct json *json, const char *key, uint64_t value)
+{
+	json_key(json, key);
+	json_number(json, value);
+}
+
+static void boolean(struct json *json, const char *key, bool value)
+{
+	json_key(json, key);
+	json_bool(json, value);
+}
+
+static void write_name(struct json *json, const char *key, const char *name)
+{
+	json_key(json, key);
+	json_text(json, name);
+}
+
+static int write_range(void *opaque, const struct qcow2_damage_range *range)
+{
+	struct json *json = opaque;
+
+	json_begin_object(json);
+	number(json, "start", range->guest_byte);
+	number(json, "length", range->guest_length_bytes);
+	write_name(json, "damage", qcow2_damage_name(range->damage));
+	if (range->of == QCOW2_PART_OF_SNAPSHOT) {
+		write_name(json, "snapshot", range->of_name);
+		number(json, "snapshot-index", range->of_index);
+	}
+	json_end_object(json);
+	return 0;
+}
+
+static void write_sums(struct json *json, const struct qcow2_damage_total *total)
+{
+	number(json, "lost-bytes", total->lost_bytes);
+	number(json, "unreadable-bytes", total->unreadable_bytes);
+	number(json, "at-risk-bytes", total->at_risk_bytes);
+}
+
+static void write_ranges(struct json *json, const struct check_report *report)
+{
+	const struct check_damage *damage = &report->damage;
+	uint64_t all = report->result->damage_ranges;
+
+	json_key(json, "ranges");
+	json_begin_array(json);
+	if (report->tell_ranges && all > damage->count)
+		report->tell_ranges(report->opaque, write_range, json);
+	else
+		for (size_t i = 0; i < damage->count; i++)
+			write_range(json, &damage->ranges[i]);
+	json_end_array(json);
+	if (!report->tell_ranges && all > damage->count)
+		number(json, "ranges-omitted", all - damage->count);
+}
+
+static void write_snapshots(struct json *json, const struct qcow2_check_result *result)
+{
+	const struct qcow2_damage_total *total;
+
+	json_key(json, "snapshots");
+	json_begin_array(json);
+	for (size_t i = 1; (total = qcow2_check_result_damage(result, i)); i++) {
+		json_begin_object(json);
+		write_name(json, "name", total->of_name);
+		number(json, "index", total->of_index);
+		write_sums(json, total);
+		json_end_object(json);
+	}
+	json_end_array(json);
+}
+
+void check_damage_json(struct json *json, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+	const struct qcow2_damage_total *active = qcow2_check_result_damage(result, 0);
+
+	json_key(json, "guest-damage");
+	json_begin_object(json);
+	write_sums(json, active);
+	boolean(json, "exact", result->damage_exact);
+	write_ranges(json, report);
+	write_snapshots(json, result);
+	json_end_object(json);
+	if (!result->file_cut)
+		return;
+	number(json, "file-missing-bytes", result->file_missing_bytes);
+	number(json, "file-whole-size", result->file_whole_bytes);
+}
