@@ -24,6 +24,8 @@ void q2_report(const struct q2_reporter *reporter, const struct q2_finding *find
 		.has_guest = finding->has_guest,
 		.guest_byte = finding->guest_byte,
 		.guest_length_bytes = finding->guest_length_bytes,
+		.has_cluster = finding->has_cluster,
+		.cluster_offset_bytes = finding->cluster_offset_bytes,
 	};
 
 	va_start(arguments, where);

@@ -26,6 +26,8 @@ struct q2_finding {
 	bool has_guest;
 	uint64_t guest_byte;
 	uint64_t guest_length_bytes;
+	bool has_cluster; /* a host cluster is concerned */
+	uint64_t cluster_offset_bytes;
 };
 
 /* Reports a finding; where is a printf format for the place's path. */
