@@ -71,15 +71,10 @@ static void show_verdict(const struct page *page)
 		spool_text(page->out, "The header does not allow to check the clusters.\n");
 }
 
-static void show_guest(const struct page *page, uint64_t start, uint64_t length)
-{
-	spool_print(page->out, ", guest 0x%" PRIx64 "..0x%" PRIx64, start, start + (length - 1));
-}
-
 static int show_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	const struct page *page = opaque;
-	char expected[64];
+	struct problem_guest guest;
 	uint64_t listed = 0;
 
 	spool_text(page->out, "    ");
@@ -88,14 +83,15 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 	spool_print(page->out, "%s", problem->where);
 	if (problem->has_cluster)
 		spool_print(page->out, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
-	if (problem->has_found)
-		spool_print(page->out, ": found %" PRIu64 " (0x%" PRIx64 ")", problem->found,
-			    problem->found);
-	if (problem->expectation != QCOW2_EXPECT_NOTHING)
-		spool_print(page->out, ", expected %s",
-			    problem_expected(problem, expected, sizeof(expected)));
-	if (problem->has_guest && problem->owner_count == 0)
-		show_guest(page, problem->guest_byte, problem->guest_length_bytes);
+	if (problem->has_found || problem->found_text[0] != '\0')
+		spool_text(page->out, ":");
+	problem_print_found(page->out, problem);
+	if (problem->expectation != QCOW2_EXPECT_NOTHING) {
+		spool_text(page->out, ", ");
+		problem_print_expected(page->out, problem);
+	}
+	if (problem_guest(problem, &guest) && problem->owner_count == 0)
+		problem_print_guest(page->out, &guest, true);
 	spool_text(page->out, "\n");
 	for (unsigned i = 0; i < problem->owner_count; i++) {
 		const struct qcow2_owner *owner = problem->owners[i];
@@ -106,8 +102,8 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 				    owner->part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshot"
 									     : "bitmap",
 				    owner->part_of_name);
-		if (owner->has_guest)
-			show_guest(page, owner->guest_byte, owner->guest_length_bytes);
+		if (problem_owner_guest(owner, &guest)) /* whose snapshot has been named */
+			problem_print_guest(page->out, &guest, false);
 		spool_text(page->out, "\n");
 		listed++;
 	}

@@ -68,7 +68,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 		if (found <= shown)
 			continue;
 		if (!any) {
-			json_key(json, "problems_omitted");
+			json_key(json, "problems-omitted");
 			json_begin_object(json);
 		}
 		any = true;

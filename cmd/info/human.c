@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "info/names.h"
 #include "info/pages.h"
 #include "out/human.h"
 
@@ -65,20 +64,28 @@ static void show_percent(const struct page *page, double percent)
 			    percent);
 }
 
-static void show_sizes(const struct page *page)
+/* size: the virtual size, or 0 if there is no share of it to show. */
+static void show_disk(const struct page *page, uint64_t size)
 {
-	uint64_t size = page->info->image ? qcow2_image_header(page->info->image)->size
-					  : qcow2_source_size_bytes(page->info->source);
 	uint64_t disk = qcow2_source_allocated_bytes(page->info->source);
 	char human[HUMAN_MAX];
 
-	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes)\n", "virtual size",
-		    human_size(size, human), size);
 	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes", "on disk", human_size(disk, human),
 		    disk);
 	if (size > 0)
 		show_percent(page, 100.0 * (double)disk / (double)size);
 	spool_text(page->out, ")\n");
+}
+
+static void show_sizes(const struct page *page)
+{
+	uint64_t size = page->info->image ? qcow2_image_header(page->info->image)->size
+					  : qcow2_source_size_bytes(page->info->source);
+	char human[HUMAN_MAX];
+
+	spool_print(page->out, "%-18s %s (%" PRIu64 " bytes)\n", "virtual size",
+		    human_size(size, human), size);
+	show_disk(page, size);
 }
 
 static void show_features(const struct page *page)
@@ -233,6 +240,28 @@ static void show_bitmaps(const struct page *page)
 	qcow2_bitmaps_close(bitmaps);
 }
 
+/* A file of another format, at the end of a chain. */
+static void show_other(const struct page *page)
+{
+	const struct chain_link *link = page->info->link;
+	struct qcow2_bytes format = {(const uint8_t *)link->format, strlen(link->format)};
+	bool raw = strcmp(link->format, "raw") == 0;
+
+	if (!raw)
+		line_bytes(page, "format", format,
+			   ": not read here, and the chain may go on behind it");
+	else
+		line(page, "format", link->probed ? "raw (probed, as QEMU does)" : "raw");
+	/* What has a format of its own is a raw disk to QEMU all the same. */
+	if (raw && link->probed && link->probed->advice[0])
+		spool_print(page->out, "%-18s %s: %s\n", "looks like", link->probed->name,
+			    link->probed->advice);
+	if (raw)
+		show_sizes(page);
+	else
+		show_disk(page, 0);
+}
+
 void info_show_human(struct spool *out, struct info *info, bool colour)
 {
 	struct page page = {out, info, colour};
@@ -243,8 +272,7 @@ void info_show_human(struct spool *out, struct info *info, bool colour)
 	show_alarms(&page);
 	line_bytes(&page, "image", file, "");
 	if (!info->image) {
-		line(&page, "format", "raw");
-		show_sizes(&page);
+		show_other(&page);
 		return;
 	}
 	geometry = qcow2_image_geometry(info->image);

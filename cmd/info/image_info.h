@@ -5,13 +5,15 @@
 
 #include <stdbool.h>
 
+#include "common/chain.h"
 #include "out/problem_log.h"
 
 #include <qcow2/image.h>
 #include <qcow2/source.h>
 
-/* One image that was opened; a raw one has no image. */
+/* One file that was opened; one that is no qcow2 image has no image. */
 struct info {
+	const struct chain_link *link; /* what the members below are from */
 	const char *file;
 	struct qcow2_source *source;
 	struct qcow2_image *image;
@@ -21,6 +23,9 @@ struct info {
 		      */
 	struct qcow2_error failure;
 };
+
+/* The data of a string extension, or empty. */
+struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic);
 
 /* Notes that showing it failed, unless err only says that a structure is broken or not there. */
 void info_note(struct info *info, const struct qcow2_error *err);

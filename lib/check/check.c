@@ -46,13 +46,27 @@ static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 	return q2_damage_hear_kind(check, id) || check->for_caller;
 }
 
+/*
+ * Rules of a snapshot's tables know its index. Its name is read only now, as sound images never need
+ * it; that of a snapshot whose entry is judged is known already.
+ */
 static void problem_found(void *opaque, const struct qcow2_problem *problem)
 {
 	struct q2_check *check = opaque;
+	struct qcow2_problem named;
 
 	q2_damage_hear(check, problem);
-	if (check->for_caller)
+	if (!check->for_caller)
+		return;
+	if (problem->guest_of != QCOW2_PART_OF_SNAPSHOT || problem->guest_of_name[0] != '\0') {
 		q2_check_tell(check, problem);
+		return;
+	}
+	named = *problem;
+	if (q2_metadata_snapshot_name(&check->metadata, named.guest_of_index, named.guest_of_name,
+				      sizeof(named.guest_of_name)))
+		q2_worker_fail(&check->workers[0], check->err);
+	q2_check_tell(check, &named);
 }
 
 /* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */

@@ -148,13 +148,15 @@ static bool work_table(void *opaque, unsigned number, uint64_t piece)
 static void report(struct q2_check *check, struct q2_finding finding, uint64_t table,
 		   uint64_t entry)
 {
+	const struct q2_l2_ref *ref = &check->metadata.tables[table];
+	const struct q2_disk disk = q2_metadata_disk(&check->metadata, ref->list);
 	struct qcow2_claim claim = {.part = QCOW2_CLAIM_DATA};
 	char path[QCOW2_CLAIM_WHERE_MAX];
 
-	q2_l2_claim_name(check->geometry, &check->metadata.tables[table], entry, &claim);
-	finding.has_guest = true;
-	finding.guest_byte = claim.guest_byte;
-	finding.guest_length_bytes = claim.guest_length_bytes;
+	q2_l2_claim_name(check->geometry, ref, disk.size_bytes, entry, &claim);
+	finding.disk = &disk;
+	finding.guest = (struct q2_guest_range){claim.guest_byte, claim.guest_length_bytes};
+	finding.shared_by = ref->weight;
 	check->damage.at.judged = Q2_JUDGED_L2_ENTRY;
 	check->damage.at.index = table;
 	check->damage.at.entry = (uint32_t)entry;

@@ -76,7 +76,7 @@ static void visit_odd(struct going *g, uint64_t index, uint64_t entry, uint64_t 
 	const struct q2_entry_place place = {
 		.owner = "",
 		.index = index,
-		.guest_byte = q2_l2_guest_byte(g->geometry, g->ref, index),
+		.guest_byte = q2_guest_byte(g->geometry, g->ref->index, index),
 	};
 	struct qcow2_claim claim;
 

@@ -60,11 +60,10 @@ static uint64_t count_empty_l2(const struct q2_check *check)
 
 static void report_empty_l2(struct q2_check *check)
 {
-	const struct qcow2_geometry *geometry = check->geometry;
-
 	for (size_t i = 0; i < check->metadata.table_count; i++) {
 		const struct q2_l2_ref *ref = &check->metadata.tables[i];
 		struct qcow2_claim claim = {.part = QCOW2_CLAIM_L2_TABLE, .index = ref->index};
+		const struct q2_disk disk = q2_metadata_disk(&check->metadata, ref->list);
 		char where[QCOW2_CLAIM_WHERE_MAX];
 
 		if (ref->used)
@@ -74,10 +73,10 @@ static void report_empty_l2(struct q2_check *check)
 			  &(struct q2_finding){
 				  .id = QCOW2_PROBLEM_L2_TABLE_EMPTY,
 				  .offset_bytes = ref->offset_bytes,
-				  .has_guest = true,
-				  .guest_byte = q2_l2_guest_byte(geometry, ref, 0),
-				  .guest_length_bytes = geometry->l2_entries
-							<< geometry->cluster_bits,
+				  .disk = &disk,
+				  .guest = q2_guest_l1(check->geometry, disk.size_bytes, ref->index,
+						       1),
+				  .shared_by = ref->weight,
 			  },
 			  "%s", qcow2_claim_where(&claim, where, sizeof(where)));
 	}
@@ -112,6 +111,10 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 				       .end = claim->offset_bytes + claim->length_bytes,
 				       .word = note_word,
 				       .opaque = look};
+	const struct q2_disk disk =
+		q2_metadata_disk(metadata, claim->part_of == QCOW2_PART_OF_IMAGE
+						   ? Q2_ACTIVE
+						   : (uint32_t)claim->part_of_index + 1);
 	char where[QCOW2_CLAIM_WHERE_MAX];
 
 	if (claim->part != QCOW2_CLAIM_L1_TABLE || claim->length_bytes == 0 ||
@@ -126,7 +129,9 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	if (!look->used && look->report)
 		q2_report(&look->check->reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_L1_TABLE_EMPTY,
-					       .offset_bytes = claim->offset_bytes},
+					       .offset_bytes = claim->offset_bytes,
+					       .disk = &disk,
+					       .guest = {0, disk.size_bytes}},
 			  "%s", qcow2_claim_where(claim, where, sizeof(where)));
 	return 0;
 }

@@ -34,6 +34,9 @@ struct q2_worker {
 /* Notes that memory was short. Returns false. */
 bool q2_worker_fail_memory(struct q2_worker *worker);
 
+/* Notes an error, unless there is one already; it ends the check once this stage is over. */
+void q2_worker_fail(struct q2_worker *worker, const struct qcow2_error *err);
+
 /*
  * Counts a claim. As for QEMU, one that passes the end of the file by a cluster or more is a
  * problem and no reference.

@@ -61,8 +61,8 @@ def test_recipes(name):
     counts = [sum(p["severity"] == severity for p in shown["problems"]) for severity in
               ("corruption", "leak", "warning")]
     totals = [shown.get(key, 0) for key in ("corruptions", "leaks", "warnings")]
-    if "problems_omitted" in shown:
-        assert sum(counts) + sum(shown["problems_omitted"].values()) == sum(totals)
+    if "problems-omitted" in shown:
+        assert sum(counts) + sum(shown["problems-omitted"].values()) == sum(totals)
     else:
         assert counts == totals
 
@@ -131,7 +131,7 @@ def test_luks_key_slots():
     (problem,) = [p for p in report(path)["problems"] if p["id"] == "luks-key-slot"]
     assert (problem["found"], problem["expected"]) == (5, 0xdead)
     path, layout = image("size 1M\nluks1\nset luks/key_slots/3/key_material_offset 3600\n")
-    (problem,) = [p for p in report(path)["problems"] if p["where"] == "luks/key_slots/3"]
+    (problem,) = [p for p in report(path)["problems"] if p["where"] == "luks/key-slots/3"]
     assert problem["offset"] == layout.fields["luks/key_slots/3/key_material_offset"].offset
 
 
@@ -166,7 +166,7 @@ def test_owners():
     shown = report(path)
     (problem,) = shown["problems"]
     assert problem["id"] == "cluster-owners"
-    assert problem["cluster_offset"] == layout.offsets["l2/0"]
+    assert problem["cluster-offset"] == layout.offsets["l2/0"]
     assert problem["offset"] == layout.where(problem["where"])
     assert problem["references"] == problem["found"] == 2
     assert problem["owners"] == [
@@ -197,7 +197,7 @@ def test_owner_of_each_part(part):
                          f"bitmap b0 bits=1\nset l2/0/9 {entry}\n")
     at = layout.value("l2/0/9") & 0x00fffffffffff000
     found = [p for p in report(path)["problems"] if p["id"] == "cluster-owners"]
-    assert [p["cluster_offset"] for p in found] == [at]
+    assert [p["cluster-offset"] for p in found] == [at]
     assert name in [o["where"] for o in found[0]["owners"]]
     assert "l2/0/9" in [o["where"] for o in found[0]["owners"]]
 
@@ -288,8 +288,8 @@ def test_limits_of_the_page():
     page = run("check", "--all", path).stdout.decode("utf-8")
     assert "more (--all" not in page and page.count("refcounts/") >= 300
     shown = report(path)
-    assert shown["problems_omitted"] == {"refcount-high": 200}
-    assert "problems_omitted" not in report(path, "--all")
+    assert shown["problems-omitted"] == {"refcount-high": 200}
+    assert "problems-omitted" not in report(path, "--all")
     assert [p["where"] for p in report(path, "--all")["problems"] if p["severity"] == "leak"][:100] \
         == [p["where"] for p in shown["problems"] if p["severity"] == "leak"]
 
@@ -327,7 +327,7 @@ def test_place_of_a_refcount(order):
     path, layout = image(f"size 1M\nrefcount_order {order}\nwrite 0 128k\nset refcount_of/data/1 0\n")
     problem = [p for p in report(path)["problems"] if p["id"] == "refcount-low"][0]
     index = int(problem["where"].split("/")[-1])
-    assert problem["cluster_offset"] == index << 16 == layout.offsets["data/1"]
+    assert problem["cluster-offset"] == index << 16 == layout.offsets["data/1"]
     assert problem["offset"] == layout.offsets["refcounts/0"] + index * (1 << order) // 8
 
 
@@ -343,7 +343,7 @@ def test_place_of_no_refcount(change, place):
     low = [p for p in report(path)["problems"] if p["id"] == "refcount-low"]
     assert low and all(p["where"].startswith("refcounts/0/") for p in low)
     assert {p["offset"] for p in low} == {place and layout.where(place)}
-    assert layout.offsets["data/0"] in {p["cluster_offset"] for p in low}
+    assert layout.offsets["data/0"] in {p["cluster-offset"] for p in low}
 
 
 def test_sound_page():

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from tests.forge import build
 from tests.support.programs import QCOW2, SAMPLE, image, recipe_image
 
 SECONDS = 30
@@ -183,7 +184,117 @@ def test_depth(tmp_path):
     assert (len(files), code) == (256, 1) and "over 256 images" in said
 
 
-@pytest.mark.parametrize("backing", ["nbd://127.0.0.1:1/x", "json:{}", "https://example.org/a",
+def overlay(folder, name, backing, kind=None):
+    """An image whose backing file's name is any bytes, with a format or none."""
+    quoted = backing.replace("\\", "\\\\").replace('"', '\\"')
+    build(f'size 1M\nbacking "{quoted}"{" " + kind if kind else ""}\n', str(folder / name))
+
+
+def formats(path, cwd):
+    """The files of a chain with the format of each."""
+    done = info("--chain", "-j", path, cwd=cwd)
+    assert done.returncode == 0, done
+    return [(found["filename"], found["format"]) for found in json.loads(done.stdout)]
+
+
+@pytest.fixture(name="bases")
+def fixture_bases(tmp_path):
+    """Files that can be backing files, in a folder of their own; the overlay is beside it."""
+    (tmp_path / "sub").mkdir()
+    qcow2(tmp_path / "sub", "q")
+    for kind in ("vmdk", "qed"):
+        subprocess.run(["qemu-img", "create", "-q", "-f", kind, kind, "1M"], cwd=tmp_path / "sub",
+                       check=True)
+    (tmp_path / "sub" / "raw").write_bytes(b"guest" + bytes(507))
+    (tmp_path / "sub" / "gz").write_bytes(b"\x1f\x8b\x08" + bytes(509))
+    (tmp_path / "sub" / "none").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize("backing, kind, found", [
+    ("sub/raw", None, "raw"), ("sub/q", None, "qcow2"), ("sub/vmdk", None, "vmdk"),
+    ("sub/vmdk", "vmdk", "vmdk"), ("sub/qed", None, "qed"), ("sub/gz", None, "raw"),
+    ("sub/none", None, "raw"), ("sub/q", "raw", "raw"), ("sub/q", "file", "raw"),
+    ("file:sub/q", None, "qcow2"), ("file:sub/raw", "raw", "raw"),
+    ('json:{"driver":"qcow2","file":{"driver":"file","filename":"sub/q"}}', None, "qcow2"),
+    ('json: {"driver" : "qcow2", "file.filename" : "sub/q", "file.driver": "file"} ', None, "qcow2"),
+    ('json:{"file":{"filename":"sub/q"}}', None, "qcow2"),
+    ('json:{"driver":"raw","file.filename":"sub/q"}', None, "raw"),
+    ('json:{"driver":"raw","file.filename":"sub/q"}', "qcow2", "qcow2"),
+    ('json:{"driver":"file","filename":"sub/q"}', None, "raw"),
+    ('json:{"driver":"vmdk","file":{"filename":"sub/vmdk"}}', None, "vmdk"),
+    ("json:{'driver':'qcow2','file':{'driver':'file','filename':'sub/q','locking':'off'}}", None,
+     "qcow2"),
+    ('json:{"driver":"qcow2","read-only":true,"backing":null,"file.filename":"sub/q"}', None,
+     "qcow2"),
+    (r'json:{"driver":"qcow2","file":{"driver":"file","filename":"s\u0075b\/q"}}', None, "qcow2"),
+])
+def test_formats_of_a_chain(bases, backing, kind, found):
+    """What QEMU finds: names of files are relative to the image, others to the current directory."""
+    overlay(bases, "top", backing, kind)
+    name = next((n for n in ("raw", "vmdk", "qed", "gz", "none") if f"sub/{n}" in backing), "q")
+    assert formats("top", bases) == [("top", "qcow2"), ("sub/" + name, found)]
+    theirs = subprocess.run(["qemu-img", "info", "--backing-chain", "--output=json", "top"], cwd=bases,
+                            stdout=subprocess.PIPE, check=True).stdout
+    # the driver of plain files is a format of its own to QEMU
+    plain = kind == "file" or backing.startswith('json:{"driver":"file"')
+    assert [x["format"] for x in json.loads(theirs)] == ["qcow2", "file" if plain else found]
+
+
+@pytest.mark.parametrize("name, why", [
+    ("{", "not JSON"), ("{}", "names no file"), ('{"driver":"qcow2"}', "names no file"),
+    ('{"driver":"qcow2","file":"node"}', "more than the path"),
+    ('{"driver":"nbd","host":"x"}', "more than the path"),
+    ('{"driver":"nbd","file.filename":"x","server":[]}', "more than the path"),
+    ('{"file":{"driver":"nbd","filename":"sub/q"}}', "not a plain file"),
+    ('{"driver":"raw","offset":512,"file.filename":"sub/q"}', "more than the path"),
+    ('{"driver":"qcow2","file":{"driver":"raw","file":{"filename":"sub/q"}}}', "more than the path"),
+    ('{"driver":"qcow2","backing":"b","file.filename":"sub/q"}', "more than the path"),
+    ('{"file.filename":"sub/q","file":{"filename":"sub/raw"}}', "twice"),
+    ('{"file.filename":"sub/q","filename":"sub/raw"}', "twice"),
+    (r'{"file.filename":"a\u0000"}', "no name has"), (r'{"file.filename":"a\ud800"}', "no name has"),
+    (r'{"file.filename":"a\x"}', "not JSON"), ('{"file.filename":"sub/q"} x', "not JSON"),
+    ('{"a":' * 160, "more than the path"), ('{"file.filename":"' + "a" * 990, "not JSON"),
+    ('{"file.filename":"sub/q",}', "not JSON"), ("[]", "not JSON"), ("", "not JSON"),
+])
+def test_json_names_that_are_not_understood(bases, name, why):
+    overlay(bases, "top", "json:" + name)
+    files, code, said = chain("top", bases)
+    assert (files, code, said.count("\n")) == (["top"], 1, 1)
+    assert "was not followed" in said and why in said
+
+
+def test_no_backing(bases):
+    """A json: name may say that the backing file of its file is not used."""
+    overlay(bases / "sub", "mid", "raw", "raw")
+    overlay(bases, "top", 'json:{"driver":"qcow2","file.filename":"sub/mid","backing":null}')
+    assert formats("top", bases) == [("top", "qcow2"), ("sub/mid", "qcow2")]
+    overlay(bases, "top", 'json:{"driver":"qcow2","file.filename":"sub/mid"}')
+    assert formats("top", bases)[2:] == [("sub/raw", "raw")]
+
+
+def test_who_names_what_is_missing(bases):
+    overlay(bases, "top", "sub/nowhere", "qcow2")
+    assert info("--chain", "top", cwd=bases).stderr.decode() == \
+        "qcow2 info: sub/nowhere: named as the backing file of top: cannot open: " \
+        "No such file or directory\n"
+    overlay(bases, "top", "sub/vmdk", "qcow2")
+    assert info("--chain", "top", cwd=bases).stderr.decode() == \
+        "qcow2 info: sub/vmdk: named as the backing file of top: not a qcow2 image but a vmdk " \
+        "image: convert it with 'qemu-img convert -O qcow2'\n"
+
+
+def test_other_formats_say_so(bases):
+    overlay(bases, "top", "sub/vmdk")
+    lines = info("--chain", "top", cwd=bases).stdout.decode().splitlines()
+    assert "format             vmdk: not read here, and the chain may go on behind it" in lines
+    overlay(bases, "top", "sub/gz")
+    lines = info("--chain", "top", cwd=bases).stdout.decode().splitlines()
+    assert "format             raw (probed, as QEMU does)" in lines
+    assert "looks like         a gzip file: unpack it first (gunzip)" in lines
+
+
+@pytest.mark.parametrize("backing", ["nbd://127.0.0.1:1/x", "nbd:unix:/x", "json:{}", "https://example.org/a",
                                      "ssh:host"])
 def test_protocols_are_not_followed(tmp_path, backing):
     qcow2(tmp_path, "top", backing, "raw")

@@ -71,7 +71,7 @@ def names_of(document):
     names = []
     for item in (item for found in lists for item in found):
         names += [item.pop(key) for key in ("id", "name") if key in item]
-        for key in ("id_hex", "name_hex"):
+        for key in ("id-hex", "name-hex"):
             item.pop(key, None)
     return names
 

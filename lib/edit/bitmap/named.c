@@ -55,6 +55,31 @@ size_t q2_verb_count(const struct qcow2_bitmap_editor *editor, struct qcow2_byte
 	return found;
 }
 
+void q2_verb_names(const struct qcow2_bitmap_editor *editor, char names[Q2_CHOICES_ROOM])
+{
+	struct q2_choices choices = {.text = names, .room = Q2_CHOICES_ROOM};
+
+	names[0] = '\0';
+	for (size_t i = 0; i < editor->count && !choices.full; i++) {
+		const struct q2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		q2_choices_add(&choices,
+			       (struct qcow2_bytes){bitmap->name, bitmap->entry.name_size});
+	}
+}
+
+static int fail_unknown(const struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	char names[Q2_CHOICES_ROOM];
+
+	q2_verb_names(editor, names);
+	if (editor->count == 0)
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "this image has no bitmaps");
+	return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+		       "there is no bitmap of that name%s%s", names[0] ? " among " : "", names);
+}
+
 int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at,
 		 struct qcow2_error *err)
 {
@@ -63,8 +88,7 @@ int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 	if (found == 1)
 		return 0;
 	if (found == 0)
-		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			       "there is no bitmap of that name");
+		return fail_unknown(editor, err);
 	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 		       "%zu bitmaps have that name ('qcow2 bitmap repair' renames them)", found);
 }

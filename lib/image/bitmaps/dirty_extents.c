@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/choices.h"
 #include "base/error.h"
 #include "image/internal.h"
 
@@ -184,11 +185,14 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 	struct qcow2_bitmaps *bitmaps;
 	const struct qcow2_bitmap *bitmap;
 	unsigned found = 0;
+	char names[Q2_CHOICES_ROOM] = "";
+	struct q2_choices choices = {.text = names, .room = sizeof(names)};
 	int more;
 
 	if (qcow2_bitmaps_open(image, &bitmaps, err))
 		return -1;
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
+		q2_choices_add(&choices, bitmap->name);
 		if (bitmap->cut || bitmap->name.size != name.size ||
 		    (name.size > 0 && memcmp(bitmap->name.data, name.data, name.size) != 0))
 			continue;
@@ -200,10 +204,11 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		return -1;
 	if (found == 1)
 		return 0;
-	return q2_fail(err, found == 0 ? QCOW2_ERROR_NOT_FOUND : QCOW2_ERROR_ARGUMENT,
-		       QCOW2_NO_OFFSET,
-		       found == 0 ? "there is no bitmap of that name" : "%u bitmaps have that name",
-		       found);
+	if (found > 1)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "%u bitmaps have that name", found);
+	return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+		       "there is no bitmap of that name%s%s", names[0] ? " among " : "", names);
 }
 
 void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)
@@ -214,5 +219,5 @@ void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)
 		return;
 	memcpy(text, err->text, sizeof(text));
 	qcow2_text_escape(name, safe, sizeof(safe));
-	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.140s", safe, text);
+	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.148s", safe, text);
 }
