@@ -3,6 +3,7 @@
 #include "check/damage.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "check/report.h"
 #include "out/human.h"
@@ -119,17 +120,40 @@ static void show_ranges(struct page *page, const struct check_report *report)
 			    RANGE_INDENT, "", report->result->damage_ranges - shown);
 }
 
+static void count_words(struct spool *line, uint64_t count, const char *one, const char *many)
+{
+	if (count > 0)
+		spool_print(line, ", %" PRIu64 " %s", count, count == 1 ? one : many);
+}
+
+static void show_lost_mappings(struct page *page, const struct qcow2_check_result *result)
+{
+	if (!result->leaks_may_be_data)
+		return;
+	spool_print(&page->line, "leaked clusters: %" PRIu64 ", %s%" PRIu64 " with content",
+		    result->leaked_clusters, result->leaks_all_read ? "" : "at least ",
+		    result->leaks_with_content);
+	count_words(&page->line, result->orphan_tables, "reads as an L2 table",
+		    "read as L2 tables");
+	count_words(&page->line, result->empty_tables, "L2 table is empty", "L2 tables are empty");
+	spool_text(&page->line, "; they may be the guest's data");
+	end_line(page, 0);
+}
+
 static void show_sums(struct page *page, const struct qcow2_check_result *result)
 {
 	const struct qcow2_damage_total *total;
 
 	if (result->file_cut) {
-		spool_text(&page->line, "the file is cut: ");
+		spool_print(&page->line, "the file is cut: %s",
+			    result->file_maybe_longer ? "at least " : "");
 		add_size(&page->line, result->file_missing_bytes);
 		spool_text(&page->line, " missing, whole at ");
 		add_size(&page->line, result->file_whole_bytes);
+		spool_text(&page->line, result->file_maybe_longer ? " or more" : "");
 		end_line(page, 0);
 	}
+	show_lost_mappings(page, result);
 	if (result->damage_ranges == 0)
 		return;
 	for (size_t i = 0; (total = qcow2_check_result_damage(result, i)); i++)
@@ -228,6 +252,49 @@ static void write_snapshots(struct json *json, const struct qcow2_check_result *
 	json_end_array(json);
 }
 
+/* The problems of a kind, by where their clusters or tables are. */
+static void write_places(struct json *json, const char *key, const struct check_report *report,
+			 enum qcow2_problem_id id)
+{
+	uint64_t found = qcow2_check_result_count(report->result, id), shown = 0;
+
+	json_key(json, key);
+	json_begin_array(json);
+	for (size_t i = 0; i < report->count; i++) {
+		const struct qcow2_problem *problem = report->problems[i];
+
+		if (problem->kind->number != (unsigned)id)
+			continue;
+		json_number(json, problem->has_cluster ? problem->cluster_offset_bytes
+						       : problem->offset_bytes);
+		shown++;
+	}
+	json_end_array(json);
+	if (found > shown) {
+		char omitted[64];
+
+		snprintf(omitted, sizeof(omitted), "%s-omitted", key);
+		number(json, omitted, found - shown);
+	}
+}
+
+static void write_lost_mappings(struct json *json, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+
+	json_key(json, "lost-mappings");
+	json_begin_object(json);
+	boolean(json, "leaks-may-be-data", result->leaks_may_be_data);
+	number(json, "leaked-clusters", result->leaked_clusters);
+	number(json, "leaks-with-content", result->leaks_with_content);
+	boolean(json, "all-leaks-read", result->leaks_all_read);
+	write_places(json, "orphaned-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_ORPHANED);
+	write_places(json, "freed-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_FREED);
+	write_places(json, "empty-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_EMPTY);
+	write_places(json, "empty-l1-tables", report, QCOW2_PROBLEM_L1_TABLE_EMPTY);
+	json_end_object(json);
+}
+
 void check_damage_json(struct json *json, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
@@ -240,8 +307,10 @@ void check_damage_json(struct json *json, const struct check_report *report)
 	write_ranges(json, report);
 	write_snapshots(json, result);
 	json_end_object(json);
+	write_lost_mappings(json, report);
 	if (!result->file_cut)
 		return;
 	number(json, "file-missing-bytes", result->file_missing_bytes);
 	number(json, "file-whole-size", result->file_whole_bytes);
+	boolean(json, "file-maybe-longer", result->file_maybe_longer);
 }
