@@ -201,6 +201,7 @@ OPTIONS = {
     # what these find or show, test_check.py tests
     ("check", "deep"): ([SAMPLE], ["--deep"], says_the_same),
     ("check", "progress"): ([SAMPLE], ["--progress"], says_the_same),
+    ("check", "ranges"): ([SAMPLE], ["--ranges"], says_the_same),
     ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
     ("check", "list"): ([], ["--list"], is_list),
     ("check", "chain"): (["overlay"], ["--chain"], adds_a_layer),

@@ -8,6 +8,7 @@
 """Screens, from outside."""
 import difflib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,16 +40,20 @@ RECIPES = {
                  "poke @bitmap_directory zeros:64\n",
     "zero-end": "size 1M\nwrite 0 128k\nset l2/0/5 eof | 1\nset refcount_of/data/0 1\n",
     "cut": DISK + "truncate eof - 65536\n",
+    "overlay": "size 1M\nbacking raw.img\nwrite 0 64k\n",
     "names": "size 1M\nwrite 0 64k\nbitmap \"日本語の長い名前のビットマップ 日本語の長い名前のビットマップ\" "
              "bits=0\nset l2/0/3 @bitmaps/0/data/0 | 1<<63\nbitmap \"\\e[2J\" bits=1\n",
 }
 # What is on the command line, behind the program's name, for each screen.
-SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES} | {
+SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if name != "overlay"} | {
     "check-several": ["check", "sound.qcow2", "leaks.qcow2", "raw.img", "marked.qcow2"],
     "check-verbose": ["check", "-v", "directory.qcow2"],
     "check-list": ["check", "--list"],
     "check-help": ["check", "--help"],
+    "check-chain": ["check", "--chain", "overlay.qcow2"],
 }
+# What a file takes on the disk depends on the file system.
+HERE_ONLY = re.compile(r"^(on disk +).*$")
 
 
 @pytest.fixture(name="place", scope="module")
@@ -68,6 +73,7 @@ def make(place):
 
 def shown(screen, words):
     """A screen as its file has it: the command, what has scrolled away, a rule, what is left."""
+    screen.lines = [HERE_ONLY.sub(r"\1…", line) for line in screen.lines]
     lines = ["$ qcow2 " + " ".join(words)] + screen.scrolled()
     if screen.scrolled():
         lines.append(f"~~~~ what a terminal of {screen.columns}x{screen.rows} shows ~~~~")
