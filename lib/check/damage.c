@@ -83,7 +83,7 @@ static void add_part(struct q2_damage *damage, struct q2_disk_range part)
 /*
  * A problem that names no range concerns the whole disk: that of the snapshot whose entry is judged,
  * the active one if its L1 table is at fault, and all of them if everything hangs on it, as on keys.
- * A snapshot table that cannot be found has no disk that anybody could name.
+ * Problems of snapshots as a whole are of disks that nobody could name.
  */
 void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 {
@@ -99,6 +99,7 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 	}
 	switch (problem->kind->number) {
 	case QCOW2_PROBLEM_SNAPSHOTS_OFFSET:
+	case QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS:
 		return;
 	case QCOW2_PROBLEM_L1_OFFSET_UNALIGNED:
 	case QCOW2_PROBLEM_L1_BEYOND_END:
@@ -106,6 +107,9 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 		add_part(damage, part);
 		return;
 	default:
+		if (problem->kind->number == QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END &&
+		    damage->at.judged != Q2_JUDGED_SNAPSHOT)
+			return;
 		if (damage->at.judged == Q2_JUDGED_SNAPSHOT)
 			part.disk = damage->at.index + 1;
 		else if (!problem->has_guest)
