@@ -3,12 +3,16 @@
 #include "info/page.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "out/wrap.h"
 
 #include <qcow2/remedy.h>
 
 #define ALARMS_SHOWN   8
 #define REMEDIES_SHOWN 3
+#define HANGING        8
 #define COMMAND_SHOWN  1024 /* a longer line helps nobody */
 #define TOGETHER_MAX   16   /* problems that one command mends */
 
@@ -28,6 +32,30 @@ static bool is_repeated(const struct problem_log *log, size_t i)
 	return false;
 }
 
+/* Prints a line, on a terminal wrapped by words. */
+static void show_line(const struct page *page, const char *text)
+{
+	if (page->columns > 0)
+		wrap_text(page->out, text, 0, HANGING, page->columns);
+	else
+		spool_print(page->out, "%s\n", text);
+}
+
+static void show_problem(const struct page *page, const struct qcow2_problem *problem)
+{
+	struct spool line;
+
+	spool_init(&line, -1); /* kept only */
+	spool_text(&line, "! ");
+	problem_print(&line, problem, page->colour);
+	spool_write(&line, "", 1);
+	if (line.errnum == 0)
+		show_line(page, line.kept);
+	else
+		page->out->errnum = line.errnum;
+	spool_release(&line);
+}
+
 /* Prints the first problem of each kind that has a rank, and counts it. */
 static void show_rank(const struct page *page, unsigned rank, uint64_t *shown)
 {
@@ -36,9 +64,7 @@ static void show_rank(const struct page *page, unsigned rank, uint64_t *shown)
 	for (size_t i = 0; i < log->count && *shown < ALARMS_SHOWN; i++) {
 		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i))
 			continue;
-		spool_text(page->out, "! ");
-		problem_print(page->out, log->kept[i], page->colour);
-		spool_text(page->out, "\n");
+		show_problem(page, log->kept[i]);
 		++*shown;
 	}
 }
@@ -84,16 +110,21 @@ static void show_remedy(const struct page *page, const struct qcow2_remedy *reme
 {
 	const struct qcow2_problem *problems[TOGETHER_MAX];
 	size_t count = gather(page, remedy, problems);
-	char command[COMMAND_SHOWN];
+	char command[COMMAND_SHOWN], text[COMMAND_SHOWN];
 	size_t size = qcow2_remedy_command(remedy, page->info->file, problems, count, command,
 					   sizeof(command));
 
-	if (size == 0 || size >= sizeof(command))
-		spool_print(page->out, "  next: %s\n", remedy->does);
-	else
+	if (size > 0 && size < sizeof(command)) {
+		/* not wrapped, so that it can be copied */
 		spool_print(page->out, "  next: %s\n", command);
-	if (remedy->effect == QCOW2_REMEDY_COSTS && remedy->cost[0])
-		spool_print(page->out, "  cost: %s\n", remedy->cost);
+	} else {
+		snprintf(text, sizeof(text), "  next: %s", remedy->does);
+		show_line(page, text);
+	}
+	if (remedy->effect == QCOW2_REMEDY_COSTS && remedy->cost[0]) {
+		snprintf(text, sizeof(text), "  cost: %s", remedy->cost);
+		show_line(page, text);
+	}
 }
 
 /* Prints what mends the problems, each remedy once. */
