@@ -5,7 +5,7 @@
 import os
 import re
 
-VERSION = 1
+VERSION = 2
 ID = f"urn:qcow2-utils:schema:dump:{VERSION}"
 
 # A field of a list: QCOW2_F(type, name, offset, STYLE, names, QCOW2_FA with an alias after the
@@ -30,7 +30,7 @@ def list_of(what):
 
 def bounded(name, what):
     """A list that may be cut, and how many entries are then left out."""
-    return {name: list_of(what), f"{name}_omitted": OMITTED}
+    return {name: list_of(what), f"{name}-omitted": OMITTED}
 
 
 def fields(folder, *structures, names=True):
@@ -48,7 +48,7 @@ def fields(folder, *structures, names=True):
             members[name] = NUMBER
             if names and table.startswith("&"):
                 flags = style == "FLAGS"
-                members[f"{name}_names" if flags else f"{name}_name"] = NAMES if flags else TEXT
+                members[f"{name}-names" if flags else f"{name}-name"] = NAMES if flags else TEXT
     return members
 
 
@@ -56,8 +56,8 @@ def shown(description, members, required=()):
     """A structure: with --offsets and --hex, each member may have NAME.offset and NAME.hex."""
     result = {"type": "object", "description": description, "properties": members,
               "additionalProperties": False,
-              "patternProperties": {r"^[a-z0-9_]+\.offset$": NUMBER, r"^[a-z0-9_]+\.hex$": HEX,
-                                    "^[a-z0-9_]+_hex$": HEX}}
+              "patternProperties": {r"^[a-z0-9_-]+\.offset$": NUMBER, r"^[a-z0-9_-]+\.hex$": HEX,
+                                    "^[a-z0-9_-]+-hex$": HEX}}
     if required:
         result["required"] = list(required)
     return result
@@ -69,11 +69,11 @@ def header_parts(folder):
             "The header. Version 2 has no bytes for the later fields; they have the values that "
             "the specification gives them.",
             {**OFFSET, **fields(folder, "header"),
-             "unknown_bytes": {**HEX, "description":
+             "unknown-bytes": {**HEX, "description":
                                "Header bytes that no known field uses, if they are not zero."}}),
         "feature": shown("A feature bit that is set.", {
             **INDEX, "bit": NUMBER, "known": {"type": "boolean"}, "name": TEXT,
-            "name_in_image": {"type": ["string", "null"], "description":
+            "name-in-image": {"type": ["string", "null"], "description":
                               "What the image's own feature name table calls the bit; null if it "
                               "does not name it."}}, ["index"]),
         "features": shown("The feature bits that are set.", {
@@ -108,7 +108,7 @@ def extension_parts(folder):
             **fields(folder, "extension"),
             "data_str": {**TEXT, "description":
                          "The data in quotes if it is printable, else <binary>, as in qcow2.py."},
-            "text": TEXT, "bytes": HEX, "feature_names": list_of("feature_name"),
+            "text": TEXT, "bytes": HEX, "feature-names": list_of("feature_name"),
             "data": {"anyOf": [{"$ref": f"#/$defs/{key}"} for key, _, _ in kinds]}},
             ["index", "offset", "name"]),
         "feature_name": shown("An entry of the feature name table.",
@@ -128,15 +128,15 @@ def bitmap_parts(folder):
             **bounded("bitmap_table", "bitmap_table_entry"),
             **bounded("data", "bitmap_data")}, ["index", "offset"]),
         "totals": shown("What a bitmap comes to.", {
-            **{name: NUMBER for name in ("serialized_entries", "all_zeroes_entries",
-                                         "all_ones_entries", "disk_bytes", "bits")},
-            "bits_set": NULLABLE, "dirty_bytes": NULLABLE,
-            "not_counted": {**TEXT, "description": "Why the bits could not be counted."}}),
+            **{name: NUMBER for name in ("serialized-entries", "all-zeroes-entries",
+                                         "all-ones-entries", "disk-bytes", "bits")},
+            "bits-set": NULLABLE, "dirty-bytes": NULLABLE,
+            "not-counted": {**TEXT, "description": "Why the bits could not be counted."}}),
         "bitmap_table_entry": shown("An entry of a bitmap table.", {
             **INDEX, "type": {"enum": ["serialized", "all-zeroes", "all-ones", "invalid"]},
             "offset": NUMBER, "reserved": NUMBER}, ["index"]),
         "bitmap_data": shown("A piece of a bitmap, least significant bit first.", {
-            **INDEX, **OFFSET, "first_bit": NUMBER, "bits_set": NUMBER, "bytes": HEX},
+            **INDEX, **OFFSET, "first-bit": NUMBER, "bits-set": NUMBER, "bytes": HEX},
             ["index", "offset"]),
     }
 
@@ -144,8 +144,8 @@ def bitmap_parts(folder):
 def luks_parts(folder):
     return {
         "luks": shown("The LUKS header, version 1 or 2.", {
-            **OFFSET, **fields(folder, "luks1", "luks2"), "key_slots": list_of("key_slot"),
-            "json_area": {**TEXT, "description": "As far as it was read."}}),
+            **OFFSET, **fields(folder, "luks1", "luks2"), "key-slots": list_of("key_slot"),
+            "json-area": {**TEXT, "description": "As far as it was read."}}),
         "key_slot": shown("A key slot of LUKS version 1.", {
             **INDEX, **OFFSET, **fields(folder, "luks1_key_slot")}, ["index", "offset"]),
     }
@@ -155,13 +155,13 @@ def mapping_parts(folder):
     return {
         "snapshot": shown("A snapshot.", {
             **INDEX, **OFFSET, "id": TEXT, "name": TEXT,
-            **fields(folder, "snapshot", "snapshot_extra"), "unknown_extra_data": HEX,
+            **fields(folder, "snapshot", "snapshot_extra"), "unknown-extra-data": HEX,
             **bounded("l1", "l1_entry"), **bounded("l2", "l2_table")}, ["index", "offset"]),
         "l1_entry": shown("An entry of an L1 table.", {
             **INDEX, "entry": NUMBER, "offset": NUMBER, "copied": COPIED}, ["index"]),
         "l2_table": shown("An L2 table; index is that of its L1 entry.", {
             **INDEX, **OFFSET,
-            "same_as": {**TEXT, "description": "Path of the place where the same table was shown "
+            "same-as": {**TEXT, "description": "Path of the place where the same table was shown "
                         "before: l2/INDEX or snapshots/INDEX/l2/INDEX."},
             **bounded("entries", "l2_entry")}, ["index", "offset"]),
         "l2_entry": shown("An entry of an L2 table.", {
@@ -188,11 +188,17 @@ def problem_part():
     members = {
         "id": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "severity": {"enum": ["corruption", "warning"]}, "where": TEXT, "offset": NULLABLE,
-        "found": NULLABLE, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
+        "found": {"anyOf": [NUMBER, TEXT, {"type": "null"}],
+                  "description": "Value of the field or entry that where names."}, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
         "section": {**TEXT, "description": "Of the specification, or QEMU."},
         "repairable": {"type": "boolean"}}
+    guest = {"type": "object", "description": "The range of a virtual disk that is concerned.",
+             "properties": {"start": NUMBER, "length": NUMBER, "snapshot": {
+                 **TEXT, "description": "Whose disk it is, escaped; not there for the active one."}},
+             "additionalProperties": False, "required": ["start", "length"]}
     return {"type": "object", "description": "A rule of the format that the image breaks.",
-            "properties": members, "additionalProperties": False, "required": list(members)}
+            "properties": {**members, "guest": guest}, "additionalProperties": False,
+            "required": list(members)}
 
 
 def basics():
@@ -217,7 +223,7 @@ def document():
         **bounded("l1", "l1_entry"), **bounded("l2", "l2_table"),
         **bounded("refcount_table", "refcount_table_entry"),
         **bounded("refcounts", "refcount_block"), "problems": list_of("problem"),
-        "problems_omitted": {"type": "object", "description": "How many more problems of a kind "
+        "problems-omitted": {"type": "object", "description": "How many more problems of a kind "
                              "there are, by id.", "additionalProperties": NUMBER},
     }
 
@@ -229,8 +235,8 @@ def schema(folder):
         "$comment": "SPDX-License-Identifier: MIT. Generated by scripts/generate; do not edit.",
         "title": f"The document of qcow2 dump -j, version {VERSION}", "type": "object",
         "description": "Selectors leave out what they do not name. --offsets adds NAME.offset, "
-        "--hex adds NAME.hex, and text that is not UTF-8 has its bytes in NAME_hex.",
-        "properties": document(), "patternProperties": {"^filename_hex$": HEX},
+        "--hex adds NAME.hex, and text that is not UTF-8 has its bytes in NAME-hex.",
+        "properties": document(), "patternProperties": {"^filename-hex$": HEX},
         "additionalProperties": False, "required": ["filename", "problems"],
         "$defs": {**basics(), **header_parts(folder), **extension_parts(folder),
                   **bitmap_parts(folder), **luks_parts(folder), **mapping_parts(folder),

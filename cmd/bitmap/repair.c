@@ -52,7 +52,7 @@ static int plan_repair(struct change *change)
 	free(names);
 	if (!failed)
 		return EXIT_FINE;
-	bitmap_fail_change(change, &err);
+	change_fail(change, &err);
 	if (err.code == QCOW2_ERROR_BROKEN)
 		tell_undecided(&repair->repairs);
 	return EXIT_COULD_NOT;

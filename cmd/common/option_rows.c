@@ -10,7 +10,7 @@
 static const struct option_row common_rows[OPTIONS_COMMON] = {
 	{"color", 0, "WHEN", "use colours: auto (default), always or never", "auto always never"},
 	{"quiet", 'q', NULL, "print nothing but errors, and data as JSON", NULL},
-	{"verbose", 'v', NULL, "say more: every write of a change", NULL},
+	{"verbose", 'v', NULL, "say more: writes of a change, rules of problems", NULL},
 	{"help", HELP_LETTER, NULL, "print this help and exit", NULL},
 };
 

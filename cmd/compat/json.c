@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The JSON page of `qcow2 compat`: documents, keys and their order as QEMU's qcow2.py prints them.
- * Names that are not UTF-8, at which it dies, get a name_hex beside.
+ * Names that are not UTF-8, at which it dies, get a name-hex beside.
  */
 #include "compat/compat.h"
 
@@ -90,7 +90,7 @@ static void show_bitmap(void *opaque, const struct qcow2_bitmap *bitmap)
 	json_key(&page->json, "name");
 	json_bytes_as_text(&page->json, bitmap->name);
 	if (!qcow2_text_is_utf8(bitmap->name)) {
-		json_key(&page->json, "name_hex");
+		json_key(&page->json, "name-hex");
 		json_hex(&page->json, bitmap->name);
 	}
 }

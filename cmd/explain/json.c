@@ -51,8 +51,8 @@ static void write_field(struct json *json, const struct qcow2_field *field)
 	json_key(json, "width");
 	json_number(json, field->width_bytes);
 	if (field->bit_count > 0) {
-		write_bits(json, "first_bit", field->first_bit);
-		write_bits(json, "bit_count", field->bit_count);
+		write_bits(json, "first-bit", field->first_bit);
+		write_bits(json, "bit-count", field->bit_count);
 	}
 	member(json, "place", explain_place(field, place, sizeof(place)));
 	member(json, "meaning", field->meaning);

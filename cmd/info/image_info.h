@@ -5,22 +5,33 @@
 
 #include <stdbool.h>
 
+#include "common/chain.h"
+#include "info/qemu.h"
 #include "out/problem_log.h"
 
 #include <qcow2/image.h>
 #include <qcow2/source.h>
 
-/* One image that was opened; a raw one has no image. */
+/* One file that was opened; one that is no qcow2 image has no image. */
 struct info {
+	const struct chain_link *link; /* what the members below are from */
 	const char *file;
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct problem_log problems;
-	bool chain;  /* its backing file is shown too, if it can be */
+	enum qemu_verdict verdict; /* the worst of what its problems lead to */
+	bool all;                  /* lists are shown whole */
+	bool chain;                /* its backing file is shown too, if it can be */
 	bool failed; /* showing it needed a read or memory that it did not get: failure says which
 		      */
 	struct qcow2_error failure;
 };
+
+/* Finds the problems of an image; a file of another format is not looked into. -1: *err says why. */
+int info_examine(struct info *info, struct qcow2_error *err);
+
+/* The data of a string extension, or empty. */
+struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic);
 
 /* Notes that showing it failed, unless err only says that a structure is broken or not there. */
 void info_note(struct info *info, const struct qcow2_error *err);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "info/names.h"
-
 #define LUKS1_BYTES (SLOTS_AT + QCOW2_LUKS1_SLOTS * SLOT_BYTES)
 #define SLOTS_AT    sizeof(struct qcow2_luks1)
 #define SLOT_BYTES  sizeof(struct qcow2_luks1_key_slot)
@@ -266,7 +264,7 @@ static void show_backing(struct json *json, struct info *info)
 	if (name.size == 0)
 		return;
 	key_bytes(json, "backing-filename", name);
-	full = info_full_name(info->file, name);
+	full = chain_full_name(info->file, name);
 	if (full)
 		key_text(json, "full-backing-filename", full);
 	else
@@ -304,9 +302,10 @@ void info_show_json(struct json *json, struct info *info)
 		show_qcow2(json, info);
 	} else {
 		/* as QEMU counts: in sectors, the last of which may be cut */
-		key_number(json, "virtual-size",
-			   (qcow2_source_size_bytes(info->source) + 511) & ~UINT64_C(511));
-		key_text(json, "format", "raw");
+		if (strcmp(info->link->format, "raw") == 0)
+			key_number(json, "virtual-size",
+				   (qcow2_source_size_bytes(info->source) + 511) & ~UINT64_C(511));
+		key_text(json, "format", info->link->format);
 		key_bool(json, "dirty-flag", false);
 	}
 	json_end_object(json);

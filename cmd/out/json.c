@@ -293,7 +293,7 @@ void json_text_member(struct json *json, const char *key, struct qcow2_bytes byt
 	json_bytes_as_text(json, bytes);
 	if (qcow2_text_is_utf8(bytes))
 		return;
-	snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
+	snprintf(hex_key, sizeof(hex_key), "%s-hex", key);
 	json_key(json, hex_key);
 	json_hex(json, bytes);
 }

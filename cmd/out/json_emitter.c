@@ -50,6 +50,7 @@ static void write_problems(struct json *json, const struct problem_log *log)
 	for (size_t i = 0; i < log->count; i++) {
 		json_begin_object(json);
 		problem_json_members(json, log->kept[i]);
+		problem_json_place(json, log->kept[i]);
 		json_end_object(json);
 	}
 	json_end_array(json);
@@ -57,7 +58,7 @@ static void write_problems(struct json *json, const struct problem_log *log)
 		if (problem_log_seen(log, kind) <= PROBLEMS_KEPT)
 			continue;
 		if (!omitted) {
-			json_key(json, "problems_omitted");
+			json_key(json, "problems-omitted");
 			json_begin_object(json);
 		}
 		omitted = true;
@@ -98,7 +99,7 @@ static int end_list(void *opaque, const struct qcow2_node *node)
 	return e->json.out->errnum;
 }
 
-/* The key of a member that belongs to another one: "flags" and "_names" give "flags_names". */
+/* The key of a member that belongs to another one: "flags" and "-names" give "flags-names". */
 static void companion(struct json *json, const char *name, const char *suffix)
 {
 	char key[80];
@@ -128,12 +129,12 @@ static void write_names(struct json_emitter *e, const struct qcow2_value *value)
 	if (!value->names || e->in_row)
 		return;
 	if (value->names->bits) {
-		companion(&e->json, value->name, "_names");
+		companion(&e->json, value->name, "-names");
 		write_bit_names(&e->json, value);
 		return;
 	}
 	name = qcow2_names_find(value->names, value->number);
-	companion(&e->json, value->name, "_name");
+	companion(&e->json, value->name, "-name");
 	json_text(&e->json, name ? name : "unknown");
 }
 

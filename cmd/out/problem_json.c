@@ -35,7 +35,10 @@ void problem_json_members(struct json *json, const struct qcow2_problem *problem
 	json_key(json, "offset");
 	write_number_or_null(json, problem->offset_bytes != QCOW2_NO_OFFSET, problem->offset_bytes);
 	json_key(json, "found");
-	write_number_or_null(json, problem->has_found, problem->found);
+	if (problem->found_text[0] != '\0')
+		json_text(json, problem->found_text);
+	else
+		write_number_or_null(json, problem->has_found, problem->found);
 	json_key(json, "expected");
 	write_expected(json, problem);
 	json_key(json, "text");
@@ -46,14 +49,23 @@ void problem_json_members(struct json *json, const struct qcow2_problem *problem
 	json_bool(json, problem->kind->repairable);
 }
 
-static void write_guest(struct json *json, uint64_t start, uint64_t length)
+/* A range of a virtual disk: that of the snapshot, or the active one if snapshot is NULL. */
+static void write_guest(struct json *json, const struct problem_guest *guest)
 {
 	json_key(json, "guest");
 	json_begin_object(json);
 	json_key(json, "start");
-	json_number(json, start);
+	json_number(json, guest->start_byte);
 	json_key(json, "length");
-	json_number(json, length);
+	json_number(json, guest->length_bytes);
+	if (guest->snapshot) {
+		json_key(json, "snapshot");
+		json_text(json, guest->snapshot);
+	}
+	if (guest->count > 1) {
+		json_key(json, "l1-entries");
+		json_number(json, guest->count);
+	}
 	json_end_object(json);
 }
 
@@ -68,12 +80,14 @@ static void write_part(struct json *json, const struct qcow2_owner *owner)
 
 void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 {
+	struct problem_guest guest;
+
 	if (problem->has_cluster) {
-		json_key(json, "cluster_offset");
+		json_key(json, "cluster-offset");
 		json_number(json, problem->cluster_offset_bytes);
 	}
-	if (problem->has_guest)
-		write_guest(json, problem->guest_byte, problem->guest_length_bytes);
+	if (problem_guest(problem, &guest))
+		write_guest(json, &guest);
 	if (problem->owner_count == 0)
 		return;
 	json_key(json, "owners");
@@ -85,8 +99,8 @@ void problem_json_place(struct json *json, const struct qcow2_problem *problem)
 		json_key(json, "where");
 		json_text(json, owner->where);
 		write_part(json, owner);
-		if (owner->has_guest)
-			write_guest(json, owner->guest_byte, owner->guest_length_bytes);
+		if (problem_owner_guest(owner, &guest))
+			write_guest(json, &guest);
 		json_end_object(json);
 	}
 	json_end_array(json);

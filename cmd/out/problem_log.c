@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Numbers from here on are offsets and entries rather than counts: these are shown in hex, too. */
+#define HEX_FROM 0x1000
+
 void problem_log_add(struct problem_log *log, const struct qcow2_problem *problem)
 {
 	if (problem->kind->severity == QCOW2_CORRUPTION)
@@ -79,11 +82,64 @@ const char *problem_expected(const struct qcow2_problem *problem, char *buffer, 
 	return buffer;
 }
 
+bool problem_guest(const struct qcow2_problem *problem, struct problem_guest *guest)
+{
+	*guest = (struct problem_guest){
+		.start_byte = problem->guest_byte,
+		.length_bytes = problem->guest_length_bytes,
+		.count = problem->guest_count,
+	};
+	if (problem->guest_of == QCOW2_PART_OF_SNAPSHOT)
+		guest->snapshot = problem->guest_of_name;
+	return problem->has_guest;
+}
+
+bool problem_owner_guest(const struct qcow2_owner *owner, struct problem_guest *guest)
+{
+	*guest = (struct problem_guest){
+		.start_byte = owner->guest_byte,
+		.length_bytes = owner->guest_length_bytes,
+		.count = owner->guest_count,
+	};
+	if (owner->part_of == QCOW2_PART_OF_SNAPSHOT)
+		guest->snapshot = owner->part_of_name;
+	return owner->has_guest;
+}
+
+void problem_print_guest(struct spool *out, const struct problem_guest *guest, bool name_snapshot)
+{
+	spool_print(out, ", guest 0x%" PRIx64 "..0x%" PRIx64, guest->start_byte,
+		    guest->start_byte + (guest->length_bytes - 1));
+	if (guest->snapshot && name_snapshot)
+		spool_print(out, " (snapshot \"%s\")", guest->snapshot);
+	if (guest->count > 1)
+		spool_print(out, ", the first of %" PRIu64 " ranges", guest->count);
+}
+
+void problem_print_found(struct spool *out, const struct qcow2_problem *problem)
+{
+	if (problem->found_text[0] != '\0')
+		spool_print(out, " found \"%s\"", problem->found_text);
+	else if (problem->has_found)
+		spool_print(out, " found %" PRIu64 " (0x%" PRIx64 ")", problem->found,
+			    problem->found);
+}
+
+void problem_print_expected(struct spool *out, const struct qcow2_problem *problem)
+{
+	char expected[64];
+
+	spool_print(out, "expected %s", problem_expected(problem, expected, sizeof(expected)));
+	if (problem->expected >= HEX_FROM)
+		spool_print(out, " (0x%" PRIx64 ")", problem->expected);
+}
+
 void problem_print(struct spool *out, const struct qcow2_problem *problem, bool colour)
 {
 	const struct qcow2_problem_kind *kind = problem->kind;
 	const char *on = kind->severity == QCOW2_CORRUPTION ? "\033[31m" : "\033[33m";
-	char expected[64];
+	struct problem_guest guest;
+	bool found = problem->has_found || problem->found_text[0] != '\0';
 
 	spool_print(out, "%s%s%s %s", colour ? on : "", qcow2_severity_name(kind->severity),
 		    colour ? "\033[0m" : "", kind->id);
@@ -92,13 +148,16 @@ void problem_print(struct spool *out, const struct qcow2_problem *problem, bool 
 	spool_print(out, " %s", problem->where);
 	if (problem->has_cluster)
 		spool_print(out, ", cluster at 0x%" PRIx64, problem->cluster_offset_bytes);
+	if (problem_guest(problem, &guest))
+		problem_print_guest(out, &guest, true);
 	spool_text(out, ":");
-	if (problem->has_found)
-		spool_print(out, " found %" PRIu64 " (0x%" PRIx64 ")%s", problem->found,
-			    problem->found,
-			    problem->expectation == QCOW2_EXPECT_NOTHING ? ":" : ",");
-	if (problem->expectation != QCOW2_EXPECT_NOTHING)
-		spool_print(out,
-			    " expected %s:", problem_expected(problem, expected, sizeof(expected)));
+	problem_print_found(out, problem);
+	if (found)
+		spool_text(out, problem->expectation == QCOW2_EXPECT_NOTHING ? ":" : ",");
+	if (problem->expectation != QCOW2_EXPECT_NOTHING) {
+		spool_text(out, " ");
+		problem_print_expected(out, problem);
+		spool_text(out, ":");
+	}
 	spool_print(out, " %s", kind->text);
 }

@@ -14,7 +14,7 @@
 
 /* As large as the largest number of a kind, and one more. */
 union problem_numbers {
-#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, remedy, section, text, consequence)        \
 	char up_to_##ID[(number) + 1];
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
@@ -40,6 +40,26 @@ uint64_t problem_log_total(const struct problem_log *log);
 
 /* "0x5", "at most 21", "a multiple of 65536", or "" if nothing is expected. Returns buffer. */
 const char *problem_expected(const struct qcow2_problem *problem, char *buffer, size_t size);
+
+/* A range of a virtual disk. */
+struct problem_guest {
+	uint64_t start_byte, length_bytes;
+	const char *snapshot; /* the name of the snapshot whose disk it is, or NULL */
+	uint64_t count; /* of the ranges that the L2 table maps, if this is the first of many */
+};
+
+/* The range that a problem or an owner of its cluster names, for as long as that lives; or false. */
+bool problem_guest(const struct qcow2_problem *problem, struct problem_guest *guest);
+bool problem_owner_guest(const struct qcow2_owner *owner, struct problem_guest *guest);
+
+/* ", guest 0x0..0xffff (snapshot \"one\")", the snapshot only if it shall be named. */
+void problem_print_guest(struct spool *out, const struct problem_guest *guest, bool name_snapshot);
+
+/* " found 5 (0x5)", " found \"a name\"", or nothing. */
+void problem_print_found(struct spool *out, const struct qcow2_problem *problem);
+
+/* "expected at most 131072 (0x20000)"; something is expected. */
+void problem_print_expected(struct spool *out, const struct qcow2_problem *problem);
 
 /* One line without its end: severity, id, place, values, text. */
 void problem_print(struct spool *out, const struct qcow2_problem *problem, bool colour);

@@ -31,6 +31,32 @@ QCOW2_BEGIN_DECLS
 /* The most threads that a check uses. */
 #define QCOW2_CHECK_THREADS_MAX 64
 
+/*
+ * A range of a virtual disk that problems have damaged. The library owns it, for the time of the
+ * callback.
+ */
+struct qcow2_damage_range {
+	size_t size;                 /* set by the library */
+	enum qcow2_damage damage;    /* the worst that problems do to it; never NONE */
+	uint64_t guest_byte;         /* offset of the range in the virtual disk */
+	uint64_t guest_length_bytes; /* its length, at least 1; it ends within the disk */
+	/* Whose disk: QCOW2_PART_OF_IMAGE is the active one, else that of a snapshot. */
+	enum qcow2_part_of of;
+	uint64_t of_index;                  /* of that snapshot in its table */
+	char of_name[QCOW2_OWNER_NAME_MAX]; /* its name, escaped, and cut if it is long */
+};
+
+/* What all damaged ranges of one disk come to. It belongs to the result of the check. */
+struct qcow2_damage_total {
+	size_t size;                        /* set by the library */
+	enum qcow2_part_of of;              /* as in struct qcow2_damage_range */
+	uint64_t of_index;                  /* likewise */
+	char of_name[QCOW2_OWNER_NAME_MAX]; /* likewise */
+	uint64_t ranges;                    /* how many there are */
+	/* Bytes of the virtual disk, each counted once, by the worst that was found of it. */
+	uint64_t lost_bytes, unreadable_bytes, at_risk_bytes;
+};
+
 /* How to check. The caller owns it and sets size; zeros in the other members are a good choice. */
 struct qcow2_check_options {
 	size_t size; /* sizeof(struct qcow2_check_options) */
@@ -65,7 +91,28 @@ struct qcow2_check_options {
 	 * anything else to stop the check. NULL: nobody wants to know.
 	 */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
-	void *opaque; /* handed to all three */
+	void *opaque; /* handed to all of them */
+	/*
+	 * Sums up what the problems do to the guest's data: the totals of struct qcow2_check_result
+	 * and qcow2_check_result_damage(). All problems count, however few are handed to problem().
+	 * An image without problems costs no more; one with wrong clusters is read once more.
+	 */
+	bool damage;
+	/*
+	 * With damage: called for each damaged range of the virtual disk, after all problems, from
+	 * the calling thread. First come those of the active disk, then those of each snapshot, in
+	 * the order of the snapshot table; those of one disk in the order of their offsets. Ranges
+	 * of one disk do not overlap: a byte is in the range of the worst that was found of it.
+	 * Returns 0 to go on, anything else to stop the check. NULL: totals are enough.
+	 */
+	int (*damage_range)(void *opaque, const struct qcow2_damage_range *range);
+	/*
+	 * If clusters leak, looks whether they may be guest data whose mapping is lost: sets
+	 * leaks_may_be_data and what follows it in struct qcow2_check_result, and finds problems of
+	 * the kinds l2-table-orphaned, l2-table-freed, l2-table-empty and l1-table-empty. Reads
+	 * leaked clusters, up to a bound; with deep all of them, and those that count as free, too.
+	 */
+	bool lost_mappings;
 };
 
 /*
@@ -98,6 +145,44 @@ struct qcow2_check_result {
 	 */
 	bool has_digest;
 	uint64_t metadata_digest[2];
+	/*
+	 * With options->damage: bytes of the active virtual disk that are lost, cannot be read, or
+	 * are at risk. Each byte counts once, for the worst that was found of it. Problems that
+	 * name no part of the disk, but damage it, concern all of it. damage_exact is false if the
+	 * ranges were too many for the memory limit, or the image leads to the same tables too often:
+	 * then ranges are joined over what lies between them, and all numbers are upper bounds.
+	 */
+	bool has_damage; /* they were asked for */
+	bool damage_exact;
+	uint64_t lost_bytes, unreadable_bytes, at_risk_bytes;
+	uint64_t damage_ranges; /* of all disks */
+	/*
+	 * With options->damage: the file is shorter than what its metadata refers to, as a copy that
+	 * broke off. file_whole_bytes is the size at which nothing would be missing,
+	 * file_missing_bytes how much that is more than what is there. A place past the end counts
+	 * only if it is plausible: a refcount says that its cluster is in use, or at least one of
+	 * eight clusters between the end of the file and that place is referred to as well. One
+	 * entry that a flipped bit leads far away makes no file look cut. Whole clusters count, but
+	 * compressed data and tables as long as they are.
+	 */
+	bool file_cut;
+	uint64_t file_missing_bytes, file_whole_bytes;
+	/* L1 or L2 tables are missing, so that the file may have been longer than that. */
+	bool file_maybe_longer;
+	/*
+	 * With options->lost_mappings: leaks may be the guest's data, and should be looked at before
+	 * they are freed. It is true if leaked clusters read as L2 tables of this image, or if
+	 * leaked clusters hold anything but zeros while a table that should map guest data is empty,
+	 * broken, or leads to one cluster twice. Severities and counts do not depend on it.
+	 */
+	bool leaks_may_be_data;
+	bool leaks_all_read;      /* no leaked cluster was left out for reasons of time */
+	uint64_t leaked_clusters; /* with a refcount, and without any reference */
+	/* Of those: not all zeros, as far as they were read, or mapped by a table that was found. */
+	uint64_t leaks_with_content;
+	uint64_t
+		orphan_tables; /* leaked clusters that read as L2 tables; problem l2-table-orphaned */
+	uint64_t empty_tables; /* L2 tables in use without an entry, where leaks have content */
 };
 
 /*
@@ -120,7 +205,7 @@ struct qcow2_check_result {
  *   QCOW2_ERROR_LIMIT     the memory limit, the read budget of the source, or a file of over 2^48
  *                         clusters
  *   QCOW2_ERROR_ARGUMENT  the size of the options is not set, or they hold an unknown member
- *   QCOW2_ERROR_STOPPED   problem() or progress() asked to stop
+ *   QCOW2_ERROR_STOPPED   problem(), progress() or damage_range() asked to stop
  *   QCOW2_ERROR_MEMORY
  *
  * May be called from several threads at once, for the same image, too.
@@ -139,6 +224,23 @@ QCOW2_API int qcow2_check(const struct qcow2_image *image,
  */
 QCOW2_API uint64_t qcow2_check_result_count(const struct qcow2_check_result *result,
 					    unsigned number);
+
+/*
+ * Tells what problems did to one disk of the image. Example, all snapshots that are damaged:
+ *
+ *         const struct qcow2_damage_total *total;
+ *
+ *         for (size_t i = 1; (total = qcow2_check_result_damage(result, i)); i++)
+ *                 printf("%s: %" PRIu64 " bytes lost\n", total->of_name, total->lost_bytes);
+ *
+ * result: of qcow2_check() with options->damage.
+ * index: 0 for the active disk, from 1 on the snapshots that are damaged, in the order of their table.
+ *
+ * Returns the totals, which live as long as the result, or NULL past the last ones, or if the check
+ * did not sum up damage. Thread safe.
+ */
+QCOW2_API const struct qcow2_damage_total *
+qcow2_check_result_damage(const struct qcow2_check_result *result, size_t index);
 
 /* Frees what qcow2_check() returned. result: may be NULL, then nothing happens. */
 QCOW2_API void qcow2_check_result_free(struct qcow2_check_result *result);

@@ -74,8 +74,10 @@ struct qcow2_claim {
 	uint64_t part_of_index; /* of that snapshot or bitmap, in its table */
 	uint64_t index, entry;  /* see enum qcow2_claim_part */
 	/*
-	 * Of data: which part of the virtual disk it maps. Data past the virtual size is told as
-	 * well; in a snapshot, that is the saved state of the machine.
+	 * Of data, L2 and L1 tables: which part of the virtual disk they map, of the active image
+	 * or of the snapshot. It ends where that disk does. What lies past the end altogether is
+	 * told as well; in a snapshot, that is the saved state of the machine. has_guest is false
+	 * if no offset of 64 bits can say where the part is, or if a table has no entries.
 	 */
 	bool has_guest;
 	uint64_t guest_byte;
@@ -117,7 +119,7 @@ struct qcow2_claims_options {
  * bitmap tables that share one place are followed for as many bytes as the file stores and 1 MiB
  * more.
  *
- * Memory: 40 bytes for each L1 entry that leads to an L2 table, 32 for each snapshot, and a buffer
+ * Memory: 40 bytes for each L1 entry that leads to an L2 table, 56 for each snapshot, and a buffer
  * of 256 KiB and a cluster, within options->memory_limit_bytes.
  *
  * options may be NULL; claim may not. It is called in the calling thread with opaque and a claim

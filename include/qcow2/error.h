@@ -22,7 +22,7 @@ enum qcow2_error_code {
 	QCOW2_ERROR_IO = 1,          /* the system refused to open, read or write; see errnum */
 	QCOW2_ERROR_MEMORY = 2,      /* an allocation failed */
 	QCOW2_ERROR_LIMIT = 3,       /* a limit that the caller or the library sets was reached */
-	QCOW2_ERROR_NOT_QCOW2 = 4,   /* not ours: no qcow2 magic, empty, a directory */
+	QCOW2_ERROR_NOT_QCOW2 = 4,   /* not ours: no qcow2 magic, version 1, empty, a directory */
 	QCOW2_ERROR_UNSUPPORTED = 5, /* ours, but of a kind that this library does not read */
 	QCOW2_ERROR_BROKEN = 6,      /* ours, but too damaged for what was asked */
 	QCOW2_ERROR_ARGUMENT = 7,    /* the caller's argument makes no sense */

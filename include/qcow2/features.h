@@ -24,7 +24,7 @@
 #define QCOW2_INCOMPATIBLE_CORRUPT (UINT64_C(1) << 1)
 /* Guest clusters are in an external data file. */
 #define QCOW2_INCOMPATIBLE_DATA_FILE (UINT64_C(1) << 2)
-/* compression_type of the header is not 0 (deflate). */
+/* compression_type of the header is not 0 (zlib). */
 #define QCOW2_INCOMPATIBLE_COMPRESSION (UINT64_C(1) << 3)
 /* L2 entries are 16 bytes wide and say of 32 subclusters each what they are. */
 #define QCOW2_INCOMPATIBLE_EXTENDED_L2 (UINT64_C(1) << 4)

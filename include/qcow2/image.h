@@ -54,8 +54,10 @@ struct qcow2_image;
  * must not change meanwhile. *out: set on success; the caller closes it with qcow2_image_close().
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_NOT_QCOW2    the source is empty, or does not start with the magic number
- *   QCOW2_ERROR_UNSUPPORTED  version 1 (qcow, an older format), or one above 3
+ *   QCOW2_ERROR_NOT_QCOW2    the source is empty, does not start with the magic number, or is of
+ *                            version 1 (qcow, an older format); the text says what it is instead,
+ *                            if qcow2_probe() knows
+ *   QCOW2_ERROR_UNSUPPORTED  a version above 3, or 0
  *   QCOW2_ERROR_BROKEN       the magic number is there, but the file ends inside the fixed header,
  *                            which is 72 bytes in version 2 and 104 in version 3
  *   QCOW2_ERROR_IO, QCOW2_ERROR_LIMIT  as qcow2_source_read()

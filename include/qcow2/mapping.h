@@ -81,7 +81,8 @@ struct qcow2_mapping_extent {
 	 * place: where the byte `start` lies. The bytes after it follow without a gap. Of kind
 	 * COMPRESSED: where the compressed data of the whole guest cluster starts, in bytes, not
 	 * aligned. Else QCOW2_NO_OFFSET. An offset into the image file; of images with an external
-	 * data file (struct qcow2_geometry, data_file), into that.
+	 * data file (struct qcow2_geometry, data_file), into that. Where there is no data, it may
+	 * lie past the end of the file (QCOW2_PROBLEM_ZERO_BEYOND_END).
 	 */
 	struct qcow2_host host;
 	/*

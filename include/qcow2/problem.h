@@ -19,6 +19,8 @@
 
 QCOW2_BEGIN_DECLS
 
+struct qcow2_remedy;
+
 /*
  * How bad a problem is. The order is that of rising severity. New severities are not added: programs
  * may switch over all of them.
@@ -48,7 +50,7 @@ enum qcow2_damage {
  */
 enum qcow2_problem_id {
 	QCOW2_PROBLEM_NONE = 0, /* no kind has this number */
-#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, remedy, section, text, consequence)        \
 	QCOW2_PROBLEM_##ID = (number),
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
@@ -67,8 +69,9 @@ struct qcow2_problem_kind {
 	const char *consequence; /* what that does to the guest, in plain words */
 	const char *section;     /* section of the specification, or "QEMU" for limits of QEMU */
 	enum qcow2_severity severity;
-	bool repairable;          /* a repair without loss of data is possible in principle */
+	bool repairable;          /* the remedy is a command, and lossless */
 	enum qcow2_damage damage; /* to the range of the virtual disk that a problem names */
+	const struct qcow2_remedy *remedy; /* what mends it (remedy.h); never NULL */
 };
 
 /* How the value that was found relates to the value that would be right. */
@@ -106,6 +109,12 @@ struct qcow2_owner {
 	bool has_guest;              /* it maps a part of the virtual disk: */
 	uint64_t guest_byte;         /* offset of that part in the virtual disk */
 	uint64_t guest_length_bytes; /* its length */
+	/*
+	 * With has_guest: how many L1 entries lead to the L2 table that the owner is, or that it is
+	 * an entry of. 1 if the range above is all that it maps; else the range is what it maps for
+	 * the first of them, and it maps as many ranges in all.
+	 */
+	uint64_t guest_count;
 };
 
 /*
@@ -124,13 +133,28 @@ struct qcow2_problem {
 	 * the file has no such bytes.
 	 */
 	uint64_t offset_bytes;
-	bool has_found; /* there is a value at fault: */
-	uint64_t found; /* that value */
+	/*
+	 * The value at fault. If `where` names a field, it is the value of that field; if it names
+	 * an entry of a table, it is the whole entry, with its flags, as the file has it, whichever
+	 * part of it is at fault, and `expected` is what that entry could be. If `where` names
+	 * more, it is the byte at offset_bytes (QCOW2_PROBLEM_HEADER_PADDING and such), or a number
+	 * that the kind's text explains (QCOW2_PROBLEM_REFCOUNT_BEYOND_END: how many there are).
+	 * Of a name, see found_text.
+	 */
+	bool has_found; /* there is a number: */
+	uint64_t found; /* that number */
 	enum qcow2_expectation expectation;
-	uint64_t expected;             /* see expectation */
-	bool has_guest;                /* a range of the virtual disk is concerned: */
-	uint64_t guest_byte;           /* offset of that range in the virtual disk */
-	uint64_t guest_length_bytes;   /* its length */
+	uint64_t expected; /* see expectation */
+	/*
+	 * The range of a virtual disk that is concerned, whose damage the kind tells. Of problems
+	 * of a host cluster, it is that of the first owner that maps a part of a disk, and the
+	 * others have their own. A range never passes 2^64 - 1, and ends where its disk does,
+	 * unless it lies past the end altogether: a snapshot keeps the saved state of the machine
+	 * there.
+	 */
+	bool has_guest;                /* there is one: */
+	uint64_t guest_byte;           /* its offset in the virtual disk */
+	uint64_t guest_length_bytes;   /* its length, at least 1 */
 	bool has_cluster;              /* a host cluster is concerned: */
 	uint64_t cluster_offset_bytes; /* where it starts in the file */
 	/*
@@ -149,6 +173,8 @@ struct qcow2_problem {
 	char guest_of_name[QCOW2_OWNER_NAME_MAX];
 	/* What was found where it is a text, such as a name, escaped and cut; else empty. */
 	char found_text[QCOW2_OWNER_NAME_MAX];
+	/* With has_guest: how many ranges there are, as guest_count of struct qcow2_owner. */
+	uint64_t guest_count;
 };
 
 /*

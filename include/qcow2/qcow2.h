@@ -23,7 +23,9 @@
 #include <qcow2/luks.h>
 #include <qcow2/mapping.h>
 #include <qcow2/number.h>
+#include <qcow2/probe.h>
 #include <qcow2/problem.h>
+#include <qcow2/remedy.h>
 #include <qcow2/snapshot.h>
 #include <qcow2/source.h>
 #include <qcow2/table.h>

@@ -62,7 +62,8 @@ struct qcow2_source_ops {
  * Opens a regular file or a block device for reading. Nothing that the file names is opened, and no
  * lock is taken: qcow2_source_in_use() tells whether another program is writing.
  *
- * path: a path of the host's file system; never taken for a URL or a "json:" name.
+ * path: a path of the host's file system; never taken for a URL or a "json:" name. If there is no
+ *   file of such a name, the text of the error says that only files are read.
  * *out: set to the source; the caller closes it with qcow2_source_close().
  *
  * Returns 0, or -1 with *err filled:

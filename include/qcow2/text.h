@@ -69,6 +69,34 @@ QCOW2_API bool qcow2_text_is_printable(uint32_t codepoint);
  */
 QCOW2_API size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size);
 
+/*
+ * Writes a text as one word of a command line for a shell (sh, bash, zsh). Plain words stay as they
+ * are, others stand between single quotes. Bytes that are not printable UTF-8 are written in octal,
+ * as "$(printf 'a\033b')". The result is printable whatever the text is.
+ *
+ * text: any bytes. A NUL cannot be a part of a word, and is left out; nor can newlines at the end
+ *   be, if there is any byte that is not printable.
+ * buffer, size: as for qcow2_text_escape(), but a word that does not fit is cut anywhere: do not
+ *   show it.
+ *
+ * Returns the length of the whole result in bytes without the NUL; it was cut if that is not below
+ * size.
+ */
+QCOW2_API size_t qcow2_text_shell(struct qcow2_bytes text, char *buffer, size_t size);
+
+/*
+ * Writes the name of a file as a word of a command line, as qcow2_text_shell() does. A name that
+ * begins with a hyphen, which would be an option, or that has a colon in its first part, which is a
+ * protocol for QEMU, gets "./" in front.
+ *
+ * file: NUL terminated.
+ * buffer, size: as for qcow2_text_shell().
+ *
+ * Returns the length of the whole result in bytes without the NUL; it was cut if that is not below
+ * size.
+ */
+QCOW2_API size_t qcow2_text_shell_file(const char *file, char *buffer, size_t size);
+
 QCOW2_END_DECLS
 
 #endif

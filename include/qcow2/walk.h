@@ -82,7 +82,7 @@ enum qcow2_audience {
  */
 struct qcow2_value {
 	size_t size;      /* set by the library */
-	const char *name; /* as the specification spells it */
+	const char *name; /* of a field: as the specification spells it; else with hyphens */
 	enum qcow2_value_kind kind;
 	enum qcow2_audience audience;
 	enum qcow2_style style;          /* how a number is best shown */

@@ -17,11 +17,19 @@ int q2_memory_fail(const struct q2_memory *memory, struct qcow2_error *err)
 	return q2_fail_memory(err);
 }
 
+/* Gives back what was charged. */
+static void discharge(struct q2_memory *memory, uint64_t size)
+{
+	for (; memory; memory = memory->of)
+		atomic_fetch_sub(&memory->used_bytes, size);
+}
+
 bool q2_memory_charge(struct q2_memory *memory, uint64_t size)
 {
 	uint64_t used = atomic_fetch_add(&memory->used_bytes, size);
 
-	if (used <= memory->limit_bytes && size <= memory->limit_bytes - used)
+	if (used <= memory->limit_bytes && size <= memory->limit_bytes - used &&
+	    (!memory->of || q2_memory_charge(memory->of, size)))
 		return true;
 	atomic_fetch_sub(&memory->used_bytes, size);
 	atomic_store(&memory->limited, true);
@@ -38,7 +46,7 @@ void *q2_memory_get(struct q2_memory *memory, uint64_t count, size_t element_siz
 		return NULL;
 	pointer = q2_alloc_array((size_t)count, element_size);
 	if (!pointer)
-		atomic_fetch_sub(&memory->used_bytes, size);
+		discharge(memory, size);
 	return pointer;
 }
 
@@ -51,7 +59,7 @@ bool q2_memory_grow(struct q2_memory *memory, void **array, size_t *capacity, si
 		return false;
 	grown = q2_realloc_array(*array, *capacity + more, element_size);
 	if (!grown) {
-		atomic_fetch_sub(&memory->used_bytes, (uint64_t)more * element_size);
+		discharge(memory, (uint64_t)more * element_size);
 		return false;
 	}
 	*array = grown;
@@ -64,5 +72,5 @@ void q2_memory_put(struct q2_memory *memory, void *pointer, uint64_t count, size
 	if (!pointer)
 		return;
 	q2_free(pointer);
-	atomic_fetch_sub(&memory->used_bytes, count * element_size);
+	discharge(memory, count * element_size);
 }

@@ -11,6 +11,7 @@ struct q2_memory {
 	uint64_t limit_bytes;
 	_Atomic bool limited; /* something was refused because of the limit */
 	const char *user;     /* who needs the memory, for errors: "the check" */
+	struct q2_memory *of; /* of which limit this one is a share, or NULL */
 };
 
 /* Says why memory was refused: QCOW2_ERROR_LIMIT or QCOW2_ERROR_MEMORY. Returns -1. */

@@ -8,6 +8,7 @@
 #define Q2_CHECK_BAD_LIST_H
 
 #include "base/memory.h"
+#include "image/guest.h"
 
 #include <qcow2/claims.h>
 
@@ -27,10 +28,10 @@ enum qcow2_problem_id q2_bad_id(enum q2_bad kind);
 /* Who uses such a cluster: of its claim, what its path and its guest range follow from. */
 struct q2_bad_owner {
 	uint64_t part_of_index, index, entry;
-	uint64_t guest_byte;
+	uint64_t weight;
+	struct q2_guest_range guest;
 	enum qcow2_claim_part part;
 	enum qcow2_part_of part_of;
-	bool has_guest;
 };
 
 struct q2_bad_cluster {

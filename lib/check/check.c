@@ -36,18 +36,37 @@ static uint64_t told_most(const struct q2_check *check, enum qcow2_problem_id id
 	return options->max_per_kind ? options->max_per_kind : UINT64_MAX;
 }
 
-/* Counts a problem that a rule found; whether the caller wants to hear of it. */
+/* Counts a problem that a rule found; whether somebody wants to hear of it. */
 static bool problem_wanted(void *opaque, enum qcow2_problem_id id)
 {
 	struct q2_check *check = opaque;
 
 	count_problems(check, id, 1);
-	return check->by_kind[id] <= told_most(check, id);
+	check->for_caller = check->by_kind[id] <= told_most(check, id);
+	return q2_damage_hear_kind(check, id) || check->for_caller;
 }
 
+/*
+ * Rules of a snapshot's tables know its index. Its name is read only now, as sound images never need
+ * it; that of a snapshot whose entry is judged is known already.
+ */
 static void problem_found(void *opaque, const struct qcow2_problem *problem)
 {
-	q2_check_tell(opaque, problem);
+	struct q2_check *check = opaque;
+	struct qcow2_problem named;
+
+	q2_damage_hear(check, problem);
+	if (!check->for_caller)
+		return;
+	if (problem->guest_of != QCOW2_PART_OF_SNAPSHOT || problem->guest_of_name[0] != '\0') {
+		q2_check_tell(check, problem);
+		return;
+	}
+	named = *problem;
+	if (q2_metadata_snapshot_name(&check->metadata, named.guest_of_index, named.guest_of_name,
+				      sizeof(named.guest_of_name)))
+		q2_worker_fail(&check->workers[0], check->err);
+	q2_check_tell(check, &named);
 }
 
 /* Refcounts of clusters that are not in the file count nothing; QEMU does not look at them. */
@@ -114,7 +133,7 @@ static int check_clusters(struct q2_check *check)
 	take_digest(check);
 	report_beyond_end(check);
 	sum_up(check);
-	return q2_check_tell_clusters(check);
+	return q2_check_tell_clusters(check) || q2_check_lost(check) ? -1 : 0;
 }
 
 int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
@@ -128,6 +147,7 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 		.geometry = qcow2_image_geometry(image),
 		.options = options ? options : &defaults,
 		.result = &totals->sum,
+		.totals = totals,
 		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
 	};
@@ -143,11 +163,15 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 					   ? check.options->memory_limit_bytes
 					   : QCOW2_CHECK_MEMORY_BYTES;
 	check.memory.user = "the check";
+	q2_damage_start(&check);
 	q2_rules_header(image, &check.reporter);
 	q2_rules_extensions(image, &check.reporter);
 	/* What unknown features mean for the clusters, nobody here knows. */
 	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
 		failed = check_clusters(&check);
+	if (!failed)
+		failed = q2_check_damage(&check);
+	q2_damage_release(&check);
 	q2_check_release(&check);
 	return check.stopped && !failed ? q2_check_fail_stopped(&check) : failed;
 }
@@ -164,14 +188,30 @@ int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_option
 	if (!totals)
 		return q2_fail_memory(err);
 	if (q2_check(image, &mine, totals, err)) {
-		q2_free(totals);
+		qcow2_check_result_free(&totals->sum);
 		return -1;
 	}
 	if (out)
 		*out = &totals->sum;
 	else
-		q2_free(totals);
+		qcow2_check_result_free(&totals->sum);
 	return 0;
+}
+
+const struct qcow2_damage_total *qcow2_check_result_damage(const struct qcow2_check_result *result,
+							   size_t index)
+{
+	/* As above: the library alone makes results. */
+	const struct q2_check_totals *totals = (const void *)result;
+
+	return index < totals->damage_count ? &totals->damages[index] : NULL;
+}
+
+void q2_check_totals_release(struct q2_check_totals *totals)
+{
+	q2_free(totals->damages);
+	totals->damages = NULL;
+	totals->damage_count = 0;
 }
 
 uint64_t qcow2_check_result_count(const struct qcow2_check_result *result, unsigned number)
@@ -184,5 +224,7 @@ uint64_t qcow2_check_result_count(const struct qcow2_check_result *result, unsig
 
 void qcow2_check_result_free(struct qcow2_check_result *result)
 {
+	if (result)
+		q2_check_totals_release((void *)result);
 	q2_free(result);
 }

@@ -11,10 +11,16 @@
 struct q2_check_totals {
 	struct qcow2_check_result sum;
 	uint64_t by_kind[Q2_PROBLEM_NUMBERS]; /* indexed by enum qcow2_problem_id */
+	/* With options->damage: of the active disk, then of damaged snapshots. */
+	struct qcow2_damage_total *damages;
+	size_t damage_count, damage_capacity;
 };
 
 /* As qcow2_check(); options may be NULL, and their size is not looked at. */
 int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
 	     struct q2_check_totals *totals, struct qcow2_error *err);
+
+/* Frees what totals have, which only happens with options->damage. Not totals itself. */
+void q2_check_totals_release(struct q2_check_totals *totals);
 
 #endif

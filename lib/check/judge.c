@@ -10,8 +10,12 @@ static uint64_t largest_refcount(const struct q2_check *check)
 }
 
 /* Counting goes on after memory was short: only the first error is kept. */
-static void add_bad(struct q2_worker *worker, enum q2_bad kind, const struct q2_bad_cluster *item)
+static void add_bad(const struct q2_judge *judge, enum q2_bad kind,
+		    const struct q2_bad_cluster *item)
 {
+	struct q2_worker *worker = judge->worker;
+
+	q2_damage_hear_cluster(judge->check, worker, q2_bad_id(kind), item->cluster);
 	if (!q2_bad_list_add(&worker->bad[kind], item) && !worker->failed)
 		q2_worker_fail_memory(worker);
 }
@@ -28,19 +32,21 @@ static void judge_one(const struct q2_judge *judge, uint64_t cluster, uint64_t r
 
 	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
 		return;
+	judge->worker->unreferenced += refcount > 0 && state.count == 0;
+	judge->worker->misled |= refcount > 0 && refcount < state.count;
 	/* One that is too narrow to be right is an overflow, however low it is. */
 	if (refcount < state.count && refcount < most)
-		add_bad(judge->worker, Q2_BAD_REFCOUNT_LOW, &item);
+		add_bad(judge, Q2_BAD_REFCOUNT_LOW, &item);
 	if (state.count > most)
-		add_bad(judge->worker, Q2_BAD_OVERFLOW, &item);
+		add_bad(judge, Q2_BAD_OVERFLOW, &item);
 	if (refcount > state.count)
-		add_bad(judge->worker, Q2_BAD_REFCOUNT_HIGH, &item);
+		add_bad(judge, Q2_BAD_REFCOUNT_HIGH, &item);
 	if (refcount != 1 && (state.flags & Q2_SEEN_COPIED))
-		add_bad(judge->worker, Q2_BAD_COPIED_SET, &item);
+		add_bad(judge, Q2_BAD_COPIED_SET, &item);
 	if (refcount == 1 && (state.flags & Q2_SEEN_SHARED))
-		add_bad(judge->worker, Q2_BAD_COPIED_CLEAR, &item);
+		add_bad(judge, Q2_BAD_COPIED_CLEAR, &item);
 	if (state.flags & Q2_SEEN_CONFLICT)
-		add_bad(judge->worker, Q2_BAD_OWNERS, &item);
+		add_bad(judge, Q2_BAD_OWNERS, &item);
 }
 
 /*
@@ -133,7 +139,18 @@ static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t
 	if (cluster < judge->check->bad_from || !q2_bad_list_is_past(list, cluster))
 		return false;
 	list->total += (uint64_t)__builtin_popcountll(bits);
+	judge->worker->unreferenced += (uint64_t)__builtin_popcountll(bits);
 	return true;
+}
+
+/* Notes which clusters past the end of the file refcounts count. */
+static void note_beyond(struct q2_worker *worker, uint64_t cluster, uint64_t bits)
+{
+	if (bits == 0)
+		return;
+	worker->beyond_end += (uint64_t)__builtin_popcountll(bits);
+	if (cluster + top_bit(bits) > worker->beyond_highest)
+		worker->beyond_highest = cluster + top_bit(bits);
 }
 
 /* Compares 64 refcounts with what was counted for the clusters from cluster on. */
@@ -159,8 +176,7 @@ static void compare_group(const struct q2_judge *judge, uint64_t cluster, const 
 	} else if (count_leaks(judge, cluster, bits & inside))
 		bits = 0;
 	note_highest(judge->worker, cluster, (~classes.zero & inside) | seen);
-	judge->worker->beyond_end +=
-		(uint64_t)__builtin_popcountll(~classes.zero & ~inside & ~seen);
+	note_beyond(judge->worker, cluster, ~classes.zero & ~inside & ~seen);
 	judge_bits(judge, cluster, bits & (inside | seen), refcounts);
 }
 

@@ -28,9 +28,14 @@ static void rule_beyond_size(const struct q2_check *check, const struct q2_entry
 		.id = QCOW2_PROBLEM_L2_ENTRY_BEYOND_SIZE,
 		.offset_bytes = place->offset_bytes,
 		.has_found = true,
-		.found = place->guest_byte + check->geometry->cluster_size_bytes,
-		.expectation = QCOW2_EXPECT_AT_MOST,
-		.expected = check->geometry->virtual_size_bytes,
+		.found = entry,
+		.disk = place->disk,
+		.guest = place->guest_byte == UINT64_MAX
+				 ? (struct q2_guest_range){0, 0}
+				 : q2_guest_clusters(
+					   check->geometry, place->disk->size_bytes,
+					   place->guest_byte >> check->geometry->cluster_bits, 1),
+		.shared_by = place->shared_by,
 	};
 	bool placed = qcow2_l2_is_compressed(entry) || qcow2_l2_has_offset(entry, false);
 
@@ -38,7 +43,7 @@ static void rule_beyond_size(const struct q2_check *check, const struct q2_entry
 		q2_report(&check->reporter, &finding, "%s/%" PRIu64, place->owner, place->index);
 }
 
-static void report_entry(const struct q2_check *check, const struct q2_l2_ref *ref,
+static void report_entry(struct q2_check *check, const struct q2_l2_ref *ref,
 			 struct q2_entry_place *place, const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
@@ -47,8 +52,10 @@ static void report_entry(const struct q2_check *check, const struct q2_l2_ref *r
 
 	if (entry == 0 && subclusters == 0)
 		return;
-	place->guest_byte = q2_l2_guest_byte(geometry, ref, place->index);
+	place->guest_byte = q2_guest_byte(geometry, ref->index, place->index);
 	place->offset_bytes = ref->offset_bytes + place->index * geometry->l2_entry_bytes;
+	check->damage.at.entry = (uint32_t)place->index;
+	q2_missing_note_l2_entry(check, ref, entry, subclusters);
 	if (ref->faulty)
 		q2_rules_l2_entry(check->image, place, entry, subclusters, &check->reporter);
 	if (ref->beyond_size)
@@ -58,7 +65,8 @@ static void report_entry(const struct q2_check *check, const struct q2_l2_ref *r
 static int report_table(struct q2_check *check, const struct q2_l2_ref *ref)
 {
 	unsigned width = check->geometry->l2_entry_bytes;
-	struct q2_entry_place place = {0};
+	const struct q2_disk disk = q2_metadata_disk(&check->metadata, ref->list);
+	struct q2_entry_place place = {.disk = &disk, .shared_by = ref->weight};
 	struct qcow2_claim claim = {.part = QCOW2_CLAIM_L2_TABLE, .index = ref->index};
 	char owner[QCOW2_CLAIM_WHERE_MAX];
 	uint64_t size;
@@ -67,8 +75,11 @@ static int report_table(struct q2_check *check, const struct q2_l2_ref *ref)
 	place.owner = qcow2_claim_where(&claim, owner, sizeof(owner));
 	if (q2_metadata_read_l2(&check->metadata, ref->offset_bytes, &size))
 		return -1;
+	check->damage.at.judged = Q2_JUDGED_L2_ENTRY;
+	check->damage.at.index = (uint64_t)(ref - check->metadata.tables);
 	for (; (place.index + 1) * width <= size; place.index++)
 		report_entry(check, ref, &place, check->workers[0].buffer + place.index * width);
+	check->damage.at.judged = Q2_JUDGED_OTHER;
 	return q2_check_progress(check);
 }
 

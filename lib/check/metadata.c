@@ -54,6 +54,9 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 
 	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(check, claim))
 		return -1;
+	/* A table at such a place is broken, and no sign of a cut file. */
+	if (claim->offset_bytes % check->geometry->cluster_size_bytes == 0)
+		q2_missing_note(check, claim->offset_bytes, claim->length_bytes);
 	if (claim->length_bytes > check->claims_left)
 		return 0;
 	check->claims_left -= claim->length_bytes;
@@ -90,7 +93,10 @@ static int hear_snapshot(void *opaque, const struct qcow2_snapshot *snapshot)
 	struct listening *l = opaque;
 
 	q2_digest_snapshot(l->worker, snapshot);
+	l->check->damage.at.judged = Q2_JUDGED_SNAPSHOT;
+	l->check->damage.at.index = snapshot->index;
 	q2_rules_snapshot(l->check->image, snapshot, &l->snapshots, &l->check->reporter);
+	l->check->damage.at.judged = Q2_JUDGED_OTHER;
 	return l->snapshots.short_of_memory ? q2_fail_memory(l->check->err) : 0;
 }
 
@@ -119,7 +125,10 @@ static int hear_l1_entry(void *opaque, const struct q2_entry_place *place, uint6
 {
 	const struct listening *l = opaque;
 
+	l->check->damage.at.judged = Q2_JUDGED_L1_ENTRY;
 	q2_rules_l1_entry(l->check->geometry, place, entry, &l->check->reporter);
+	l->check->damage.at.judged = Q2_JUDGED_OTHER;
+	q2_missing_note_l1_entry(l->check, entry);
 	return 0;
 }
 
@@ -127,8 +136,11 @@ static int hear_refcount_table_entry(void *opaque, const struct q2_entry_place *
 				     uint64_t entry)
 {
 	const struct listening *l = opaque;
+	uint64_t offset = entry & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
 
 	q2_rules_refcount_table_entry(l->check->geometry, place, entry, &l->check->reporter);
+	if (offset % l->check->geometry->cluster_size_bytes == 0)
+		q2_missing_note(l->check, offset, l->check->geometry->cluster_size_bytes);
 	return 0;
 }
 
@@ -143,6 +155,9 @@ static int hear_bitmap_table_entry(void *opaque, const struct qcow2_bitmap *bitm
 	if (entry == 0 || entry == QCOW2_ENTRY_MASK(bitmap_table_entry, all_ones))
 		return 0;
 	q2_rules_bitmap_table_entry(check->geometry, place, entry, &check->reporter);
+	if (offset >= check->geometry->file_size_bytes &&
+	    offset % check->geometry->cluster_size_bytes == 0)
+		q2_missing_note(l->check, offset, check->geometry->cluster_size_bytes);
 	/* The bits of a bitmap in use may be stale, and those past its end with them. */
 	if (offset == 0 || offset >= check->geometry->file_size_bytes ||
 	    place->index + 1 != l->needed_entries || (bitmap->entry.flags & QCOW2_BITMAP_IN_USE))

@@ -19,19 +19,20 @@ struct run {
 
 static void report_run(struct run *run)
 {
-	const uint64_t per_table = run->check->geometry->l2_entries
-				   << run->check->geometry->cluster_bits;
+	const struct q2_disk disk = q2_metadata_disk(&run->check->metadata, Q2_ACTIVE);
+	const struct qcow2_geometry *geometry = run->check->geometry;
 
 	if (run->start < run->end)
 		q2_report(&run->check->reporter,
 			  &(struct q2_finding){
 				  .id = QCOW2_PROBLEM_DATA_FILE_RAW_UNMAPPED,
 				  .offset_bytes = QCOW2_NO_OFFSET,
-				  .has_guest = true,
-				  .guest_byte = run->start,
-				  .guest_length_bytes = run->end - run->start,
+				  .disk = &disk,
+				  .guest = {run->start, run->end - run->start},
 			  },
-			  "l1/%llu", (unsigned long long)(run->start / per_table));
+			  "l1/%llu",
+			  (unsigned long long)(run->start >> geometry->cluster_bits) /
+				  geometry->l2_entries);
 }
 
 /*
@@ -88,11 +89,10 @@ static int follow(struct run *run, struct qcow2_mapping *mapping)
 static uint64_t covered_bytes(const struct q2_check *check)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
-	const uint64_t per_table = geometry->l2_entries << geometry->cluster_bits;
 
 	if (check->header->l1_size >= geometry->l1_entries_needed)
 		return UINT64_MAX;
-	return check->header->l1_size * per_table;
+	return q2_guest_byte(geometry, check->header->l1_size, 0);
 }
 
 int q2_check_raw(struct q2_check *check)

@@ -53,6 +53,7 @@ static bool start_worker(struct q2_check *check, struct q2_worker *worker)
 {
 	worker->geometry = check->geometry;
 	worker->memory = &check->memory;
+	worker->damaged.memory = &check->damage.memory;
 	worker->digesting = check->options->digest;
 	worker->buffer = q2_memory_get(&check->memory, buffer_bytes(check), 1);
 	/* The last cluster may be cut, and a compressed one may end in the next. */
@@ -96,6 +97,23 @@ void q2_check_release(struct q2_check *check)
 		q2_metadata_release(&check->metadata);
 	q2_free(check->workers);
 	q2_free(check->blocks);
+}
+
+const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index)
+{
+	size_t low = 0, high = check->block_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->blocks[middle].index == index)
+			return &check->blocks[middle];
+		if (check->blocks[middle].index < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
 }
 
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem)

@@ -3,6 +3,8 @@
 #ifndef Q2_CHECK_RUN_H
 #define Q2_CHECK_RUN_H
 
+#include "check/check.h"
+#include "check/damage.h"
 #include "check/worker.h"
 #include "claims/metadata.h"
 
@@ -21,9 +23,12 @@ struct q2_check {
 	const struct qcow2_geometry *geometry;
 	const struct qcow2_check_options *options;
 	struct qcow2_check_result *result;
+	struct q2_check_totals *totals;
 	uint64_t *by_kind;       /* problems of each kind, indexed by enum qcow2_problem_id */
 	struct qcow2_error *err; /* of the calling thread alone */
 	struct q2_reporter reporter;
+	bool for_caller; /* the problem that a rule has found last is to be told */
+	struct q2_damage damage;
 	struct q2_memory memory;
 	struct q2_metadata metadata; /* reads into the buffer of worker 0 */
 	uint64_t file_clusters;      /* the last may be cut */
@@ -47,6 +52,9 @@ struct q2_check {
 /* Gets workers and their memory. 0, or -1 with check->err filled. */
 int q2_check_start(struct q2_check *check);
 void q2_check_release(struct q2_check *check);
+
+/* The refcount block of that index that counts clusters of the file, or NULL. */
+const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index);
 
 /* Hands a problem to the caller, until the caller wants no more. Only for the calling thread. */
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "check/owner_names.h"
 #include "check/stages.h"
@@ -15,8 +16,8 @@ struct names {
 	struct q2_part_names snapshots, bitmaps;
 };
 
-static void fill_owner(const struct q2_check *check, const struct names *names,
-		       const struct q2_bad_owner *bad, struct qcow2_owner *owner)
+static void fill_owner(const struct names *names, const struct q2_bad_owner *bad,
+		       struct qcow2_owner *owner)
 {
 	const struct qcow2_claim claim = q2_owner_claim(bad);
 
@@ -30,9 +31,31 @@ static void fill_owner(const struct q2_check *check, const struct names *names,
 						   ? &names->snapshots
 						   : &names->bitmaps,
 					   owner->part_of_index));
-	owner->has_guest = bad->has_guest;
-	owner->guest_byte = bad->guest_byte;
-	owner->guest_length_bytes = check->geometry->cluster_size_bytes;
+	owner->has_guest = bad->guest.length_bytes != 0;
+	owner->guest_byte = bad->guest.byte;
+	owner->guest_length_bytes = bad->guest.length_bytes;
+	if (owner->has_guest)
+		owner->guest_count = bad->part == QCOW2_CLAIM_L1_TABLE ? 1 : bad->weight;
+}
+
+/* The first owner that maps a part of a virtual disk says what the problem concerns. */
+static void take_guest(struct qcow2_problem *problem)
+{
+	const struct qcow2_owner *owner;
+	unsigned i = 0;
+
+	while (i < problem->owner_count && !problem->owners[i]->has_guest)
+		i++;
+	if (i == problem->owner_count)
+		return;
+	owner = problem->owners[i];
+	problem->has_guest = true;
+	problem->guest_byte = owner->guest_byte;
+	problem->guest_length_bytes = owner->guest_length_bytes;
+	problem->guest_count = owner->guest_count;
+	problem->guest_of = owner->part_of;
+	problem->guest_of_index = owner->part_of_index;
+	memcpy(problem->guest_of_name, owner->part_of_name, sizeof(problem->guest_of_name));
 }
 
 /*
@@ -49,24 +72,6 @@ static int by_cluster(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* The refcount block of that index that counts clusters of the file, or NULL. */
-static const struct q2_refcount_block *find_block(const struct q2_check *check, uint64_t index)
-{
-	size_t low = 0, high = check->block_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (check->blocks[middle].index == index)
-			return &check->blocks[middle];
-		if (check->blocks[middle].index < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 /* Where the refcount of a cluster lies, or what should lead to it: see struct qcow2_problem. */
 static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
 {
@@ -75,7 +80,7 @@ static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
 	uint64_t table = check->header->refcount_table_offset;
 	uint64_t entries = check->header->refcount_table_clusters *
 			   (geometry->cluster_size_bytes / sizeof(uint64_t));
-	const struct q2_refcount_block *block = find_block(check, index);
+	const struct q2_refcount_block *block = q2_check_block(check, index);
 
 	if (block)
 		return block->offset_bytes +
@@ -107,23 +112,14 @@ static void tell(struct q2_check *check, const struct names *names,
 		.owners = pointers,
 	};
 
-	if (item->id == QCOW2_PROBLEM_REFCOUNT_OVERFLOW) {
-		problem.expectation = QCOW2_EXPECT_AT_MOST;
-		problem.found = item->count;
-		problem.expected = UINT64_MAX >> (64 - check->geometry->refcount_bits);
-	}
 	if (item->id == QCOW2_PROBLEM_COPIED_SET || item->id == QCOW2_PROBLEM_COPIED_CLEAR ||
 	    item->id == QCOW2_PROBLEM_CLUSTER_OWNERS)
 		problem.expectation = QCOW2_EXPECT_NOTHING;
 	for (unsigned i = 0; i < item->owner_count; i++) {
-		fill_owner(check, names, &item->owners[i], &owners[i]);
+		fill_owner(names, &item->owners[i], &owners[i]);
 		pointers[i] = &owners[i];
 	}
-	if (item->owner_count > 0) {
-		problem.has_guest = item->owners[0].has_guest;
-		problem.guest_byte = item->owners[0].guest_byte;
-		problem.guest_length_bytes = check->geometry->cluster_size_bytes;
-	}
+	take_guest(&problem);
 	snprintf(problem.where, sizeof(problem.where), "refcounts/%" PRIu64 "/%" PRIu64,
 		 item->cluster / per_block, item->cluster % per_block);
 	q2_check_tell(check, &problem);

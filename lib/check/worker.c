@@ -11,6 +11,13 @@ bool q2_worker_fail_memory(struct q2_worker *worker)
 	return false;
 }
 
+void q2_worker_fail(struct q2_worker *worker, const struct qcow2_error *err)
+{
+	if (!worker->failed)
+		worker->err = *err;
+	worker->failed = true;
+}
+
 void q2_worker_count(struct q2_worker *worker, const struct qcow2_claim *claim)
 {
 	const struct qcow2_geometry *geometry = worker->geometry;

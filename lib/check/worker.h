@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "check/bad_list.h"
+#include "check/bits.h"
 #include "check/clusters.h"
 
 struct q2_worker {
@@ -18,7 +19,12 @@ struct q2_worker {
 	uint64_t allocated, fragmented, compressed; /* clusters of the active image */
 	uint64_t highest_cluster;                   /* in use, plus one */
 	uint64_t beyond_end;                        /* refcounts of clusters past the end */
+	uint64_t beyond_highest;                    /* of those clusters, plus one */
 	struct q2_bad_list bad[Q2_BAD_KINDS];
+	uint64_t unreferenced;  /* clusters with a refcount that nothing refers to */
+	bool misled;            /* a cluster has two references, and a refcount for fewer */
+	struct q2_bits damaged; /* clusters with problems that do damage */
+	enum qcow2_damage worst_damage;
 	struct q2_digest digest;
 	bool digesting; /* metadata that is read goes into digest */
 	struct qcow2_error err;
@@ -27,6 +33,9 @@ struct q2_worker {
 
 /* Notes that memory was short. Returns false. */
 bool q2_worker_fail_memory(struct q2_worker *worker);
+
+/* Notes an error, unless there is one already; it ends the check once this stage is over. */
+void q2_worker_fail(struct q2_worker *worker, const struct qcow2_error *err);
 
 /*
  * Counts a claim. As for QEMU, one that passes the end of the file by a cluster or more is a

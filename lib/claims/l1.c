@@ -16,6 +16,7 @@ struct reading {
 	struct q2_metadata *metadata;
 	const struct q2_listener *listener;
 	const struct q2_l1_table *l1;
+	struct q2_disk disk;
 	char path[48];
 };
 
@@ -75,6 +76,7 @@ static int visit_entry(void *opaque, uint64_t at, uint64_t entry)
 		.owner = r->path,
 		.index = r->l1->first_index + (at - r->l1->offset_bytes) / 8,
 		.offset_bytes = at,
+		.disk = &r->disk,
 	};
 
 	if (listener->l1_entry && listener->l1_entry(listener->opaque, &place, entry))
@@ -87,7 +89,10 @@ static int visit_entry(void *opaque, uint64_t at, uint64_t entry)
 static int follow(struct q2_metadata *metadata, const struct q2_listener *listener,
 		  const struct q2_l1_table *l1)
 {
-	struct reading r = {.metadata = metadata, .listener = listener, .l1 = l1};
+	struct reading r = {.metadata = metadata,
+			    .listener = listener,
+			    .l1 = l1,
+			    .disk = q2_metadata_disk(metadata, l1->list)};
 	uint64_t size = metadata->geometry->file_size_bytes, stored;
 
 	if (l1->offset_bytes >= size)

@@ -24,12 +24,11 @@ bool q2_l2_claim(const struct qcow2_geometry *geometry, const struct q2_l2_ref *
 }
 
 void q2_l2_claim_name(const struct qcow2_geometry *geometry, const struct q2_l2_ref *ref,
-		      uint64_t index, struct qcow2_claim *claim)
+		      uint64_t disk_bytes, uint64_t index, struct qcow2_claim *claim)
 {
 	q2_claim_set_list(claim, ref->list);
 	claim->index = ref->index;
 	claim->entry = index;
-	claim->has_guest = true;
-	claim->guest_byte = q2_l2_guest_byte(geometry, ref, index);
-	claim->guest_length_bytes = geometry->cluster_size_bytes;
+	q2_claim_set_guest(claim, q2_guest_clusters(geometry, disk_bytes,
+						    ref->index * geometry->l2_entries + index, 1));
 }

@@ -3,6 +3,8 @@
 #ifndef Q2_CLAIMS_L2_H
 #define Q2_CLAIMS_L2_H
 
+#include "image/guest.h"
+
 #include <qcow2/claims.h>
 #include <qcow2/entry.h>
 
@@ -19,7 +21,16 @@ struct q2_l2_ref {
 	bool copied;           /* an active one has the copied flag */
 	bool beyond_size;      /* the active one maps clusters past the virtual size */
 	bool faulty;           /* for the check: an entry breaks a rule by itself */
+	bool used;             /* for the check: an entry is not 0 */
 };
+
+/* Says in a claim which part of a virtual disk it maps, if it maps any. */
+static inline void q2_claim_set_guest(struct qcow2_claim *claim, struct q2_guest_range guest)
+{
+	claim->has_guest = guest.length_bytes != 0;
+	claim->guest_byte = guest.byte;
+	claim->guest_length_bytes = guest.length_bytes;
+}
 
 /* Says in a claim which image the L1 table `list` is of. */
 static inline void q2_claim_set_list(struct qcow2_claim *claim, uint32_t list)
@@ -37,13 +48,6 @@ static inline enum qcow2_claim_use q2_l2_use(const struct q2_l2_ref *ref, uint64
 							  : QCOW2_USE_DATA_SHARED;
 }
 
-/* The guest offset of what entry number `entry` of that table maps. */
-static inline uint64_t q2_l2_guest_byte(const struct qcow2_geometry *geometry,
-					const struct q2_l2_ref *ref, uint64_t entry)
-{
-	return (ref->index * geometry->l2_entries + entry) << geometry->cluster_bits;
-}
-
 /*
  * The bytes of the file that an L2 entry refers to. Leaves out whose entry it is, which
  * q2_l2_claim_name() adds. False if it refers to none: it is unallocated, or in a data file.
@@ -51,8 +55,11 @@ static inline uint64_t q2_l2_guest_byte(const struct qcow2_geometry *geometry,
 bool q2_l2_claim(const struct qcow2_geometry *geometry, const struct q2_l2_ref *ref, uint64_t entry,
 		 struct qcow2_claim *claim);
 
-/* Adds to a claim that it is entry number index of that table. */
+/*
+ * Adds to a claim that it is entry number index of that table, which maps a part of a disk of
+ * disk_bytes.
+ */
 void q2_l2_claim_name(const struct qcow2_geometry *geometry, const struct q2_l2_ref *ref,
-		      uint64_t index, struct qcow2_claim *claim);
+		      uint64_t disk_bytes, uint64_t index, struct qcow2_claim *claim);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <qcow2/text.h>
+
 #include "base/alloc.h"
 #include "base/bytes.h"
 
@@ -25,8 +27,50 @@ void q2_metadata_release(struct q2_metadata *metadata)
 		      sizeof(*metadata->tables));
 	q2_memory_put(metadata->memory, metadata->l1s, metadata->l1_capacity,
 		      sizeof(*metadata->l1s));
+	q2_memory_put(metadata->memory, metadata->disks, metadata->disk_capacity,
+		      sizeof(*metadata->disks));
 	metadata->tables = NULL;
 	metadata->l1s = NULL;
+	metadata->disks = NULL;
+}
+
+struct q2_disk q2_metadata_disk(const struct q2_metadata *metadata, uint32_t list)
+{
+	struct q2_disk disk = {.size_bytes = metadata->geometry->virtual_size_bytes};
+
+	if (list == Q2_ACTIVE)
+		return disk;
+	disk.of_snapshot = true;
+	disk.snapshot_index = list - 1;
+	if (disk.snapshot_index < metadata->disk_count)
+		disk.size_bytes = metadata->disks[disk.snapshot_index].size_bytes;
+	return disk;
+}
+
+int q2_metadata_snapshot_name(const struct q2_metadata *metadata, uint64_t index, char *name,
+			      size_t size)
+{
+	/* Escaping makes no text shorter: of what is not read, nothing would be shown. */
+	uint8_t bytes[QCOW2_OWNER_NAME_MAX];
+	uint64_t left = metadata->geometry->file_size_bytes, count = sizeof(bytes);
+	const struct q2_snapshot_disk *disk;
+
+	name[0] = '\0';
+	if (index >= metadata->disk_count)
+		return 0;
+	disk = &metadata->disks[index];
+	if (disk->name_offset_bytes >= left)
+		return 0;
+	left -= disk->name_offset_bytes;
+	if (count > disk->name_size)
+		count = disk->name_size;
+	if (count > left)
+		count = left;
+	if (qcow2_source_read(qcow2_image_source(metadata->image), disk->name_offset_bytes, bytes,
+			      (size_t)count, metadata->err))
+		return -1;
+	qcow2_text_escape((struct qcow2_bytes){bytes, (size_t)count}, name, size);
+	return 0;
 }
 
 uint64_t q2_metadata_l2_stored(const struct qcow2_geometry *geometry, uint64_t offset_bytes)

@@ -24,6 +24,13 @@ struct q2_l1_table {
 	uint32_t weight;      /* tables of other snapshots at just this place are this one */
 };
 
+/* What is kept of a snapshot: its disk, and where its name is. */
+struct q2_snapshot_disk {
+	uint64_t size_bytes;
+	uint64_t name_offset_bytes; /* in the file, which may end before the name does */
+	uint16_t name_size;
+};
+
 /* One image, and what the stages have found in it. */
 struct q2_metadata {
 	const struct qcow2_image *image;
@@ -34,6 +41,8 @@ struct q2_metadata {
 	uint8_t *buffer;         /* Q2_PIECE_BYTES and a cluster, of the caller */
 	struct q2_l1_table *l1s; /* of snapshots */
 	size_t l1_count, l1_capacity;
+	struct q2_snapshot_disk *disks; /* of snapshots, by their index */
+	size_t disk_count, disk_capacity;
 	struct q2_l2_ref *tables; /* distinct L2 tables, in the order of their offsets */
 	size_t table_count, table_capacity;
 	bool followed; /* L1 tables have been followed: l1s and tables are complete */
@@ -59,6 +68,19 @@ int q2_metadata_visit_snapshots(struct q2_metadata *metadata, const struct q2_li
 int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_listener *listener);
 int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
 				     const struct q2_listener *listener);
+
+/*
+ * The virtual disk that L1 table `list` maps, without the name of the snapshot: see struct
+ * q2_l2_ref. Complete once q2_metadata_visit_structures() is through.
+ */
+struct q2_disk q2_metadata_disk(const struct q2_metadata *metadata, uint32_t list);
+
+/*
+ * Reads the name of a snapshot, escaped by qcow2_text_escape() and cut to size, which is at most
+ * QCOW2_OWNER_NAME_MAX; empty if there is none. 0, or -1 with metadata->err filled.
+ */
+int q2_metadata_snapshot_name(const struct q2_metadata *metadata, uint64_t index, char *name,
+			      size_t size);
 
 /*
  * Reads the L2 table at an offset inside the file into metadata->buffer. *size is set to its bytes:

@@ -6,6 +6,25 @@
 /* What holes may add to what a table stores before the rest of it is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
 
+/* Remembers the snapshot's disk. Snapshots come in the order of their indexes. */
+static int note_disk(struct q2_metadata *metadata, const struct qcow2_snapshot *snapshot)
+{
+	if (metadata->followed)
+		return 0;
+	if (metadata->disk_count == metadata->disk_capacity &&
+	    !q2_memory_grow(metadata->memory, (void **)&metadata->disks, &metadata->disk_capacity,
+			    sizeof(*metadata->disks)))
+		return q2_memory_fail(metadata->memory, metadata->err);
+	metadata->disks[metadata->disk_count++] = (struct q2_snapshot_disk){
+		.size_bytes = snapshot->disk_size_bytes,
+		.name_offset_bytes = snapshot->offset_bytes + sizeof(struct qcow2_snapshot_header) +
+				     snapshot->header.extra_data_size +
+				     snapshot->header.id_str_size,
+		.name_size = snapshot->header.name_size,
+	};
+	return 0;
+}
+
 /* Remembers the snapshot's L1 table, to be followed later. */
 static int note_l1(struct q2_metadata *metadata, const struct qcow2_snapshot *snapshot)
 {
@@ -27,22 +46,25 @@ static int note_l1(struct q2_metadata *metadata, const struct qcow2_snapshot *sn
 static int visit_snapshot(struct q2_metadata *metadata, const struct q2_listener *listener,
 			  const struct qcow2_snapshot *snapshot)
 {
+	struct qcow2_claim claim = {
+		.offset_bytes = snapshot->header.l1_table_offset,
+		.length_bytes = snapshot->header.l1_size * UINT64_C(8),
+		.use = QCOW2_USE_METADATA,
+		.weight = 1,
+		.part = QCOW2_CLAIM_L1_TABLE,
+		.part_of = QCOW2_PART_OF_SNAPSHOT,
+		.part_of_index = snapshot->index,
+	};
+
 	if (listener->snapshot && listener->snapshot(listener->opaque, snapshot))
 		return -1;
 	if (snapshot->raw.size < qcow2_snapshot_structure.size_bytes)
 		return 0; /* it ends before it says where its L1 table is */
 	if (note_l1(metadata, snapshot))
 		return -1;
-	return listener->claim(listener->opaque,
-			       &(struct qcow2_claim){
-				       .offset_bytes = snapshot->header.l1_table_offset,
-				       .length_bytes = snapshot->header.l1_size * UINT64_C(8),
-				       .use = QCOW2_USE_METADATA,
-				       .weight = 1,
-				       .part = QCOW2_CLAIM_L1_TABLE,
-				       .part_of = QCOW2_PART_OF_SNAPSHOT,
-				       .part_of_index = snapshot->index,
-			       });
+	q2_claim_set_guest(&claim, q2_guest_l1(metadata->geometry, snapshot->disk_size_bytes, 0,
+					       snapshot->header.l1_size));
+	return listener->claim(listener->opaque, &claim);
 }
 
 /* Visits the entries; *used_bytes is how much of the file they take. */
@@ -61,7 +83,7 @@ static int visit_entries(struct q2_metadata *metadata, const struct q2_listener 
 		if (!snapshot->cut)
 			*used_bytes = snapshot->offset_bytes + snapshot->size_bytes -
 				      metadata->header->snapshot_offset;
-		if (visit_snapshot(metadata, listener, snapshot))
+		if (note_disk(metadata, snapshot) || visit_snapshot(metadata, listener, snapshot))
 			return -1;
 	}
 	if (more > 0 && listener->cut)

@@ -52,14 +52,28 @@ static int visit_luks(const struct q2_metadata *metadata, const struct q2_listen
 	return listener->luks ? read_luks(metadata, listener) : 0;
 }
 
+static int claim_active_l1(const struct q2_metadata *metadata, const struct q2_listener *listener)
+{
+	const struct qcow2_header *header = metadata->header;
+	struct qcow2_claim claim = {.offset_bytes = header->l1_table_offset,
+				    .length_bytes = header->l1_size * UINT64_C(8),
+				    .use = QCOW2_USE_METADATA,
+				    .weight = 1,
+				    .part = QCOW2_CLAIM_L1_TABLE};
+
+	q2_claim_set_guest(&claim,
+			   q2_guest_l1(metadata->geometry, metadata->geometry->virtual_size_bytes,
+				       0, header->l1_size));
+	return listener->claim(listener->opaque, &claim);
+}
+
 int q2_metadata_visit_structures(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
 	const struct qcow2_header *header = metadata->header;
 	uint64_t cluster = metadata->geometry->cluster_size_bytes;
 
 	if (claim_once(listener, QCOW2_CLAIM_HEADER, 0, cluster) ||
-	    claim_once(listener, QCOW2_CLAIM_L1_TABLE, header->l1_table_offset,
-		       header->l1_size * UINT64_C(8)) ||
+	    claim_active_l1(metadata, listener) ||
 	    claim_once(listener, QCOW2_CLAIM_REFCOUNT_TABLE, header->refcount_table_offset,
 		       header->refcount_table_clusters * cluster))
 		return -1;

@@ -15,6 +15,10 @@ int q2_metadata_claim_l2_tables(struct q2_metadata *metadata, const struct q2_li
 					    .index = ref->index};
 
 		q2_claim_set_list(&claim, ref->list);
+		q2_claim_set_guest(&claim,
+				   q2_guest_l1(metadata->geometry,
+					       q2_metadata_disk(metadata, ref->list).size_bytes,
+					       ref->index, 1));
 		if (ref->active > 0)
 			claim.use = ref->copied ? QCOW2_USE_L2_COPIED : QCOW2_USE_L2_SHARED;
 		if (listener->claim(listener->opaque, &claim))
@@ -28,6 +32,7 @@ static int claim_entries(const struct q2_metadata *metadata, const struct q2_lis
 			 const struct q2_l2_ref *ref, uint64_t size)
 {
 	const struct qcow2_geometry *geometry = metadata->geometry;
+	uint64_t disk_bytes = q2_metadata_disk(metadata, ref->list).size_bytes;
 	struct qcow2_claim claim;
 
 	for (uint64_t i = 0; (i + 1) * geometry->l2_entry_bytes <= size; i++) {
@@ -35,7 +40,7 @@ static int claim_entries(const struct q2_metadata *metadata, const struct q2_lis
 
 		if (entry == 0 || !q2_l2_claim(geometry, ref, entry, &claim))
 			continue;
-		q2_l2_claim_name(geometry, ref, i, &claim);
+		q2_l2_claim_name(geometry, ref, disk_bytes, i, &claim);
 		if (listener->claim(listener->opaque, &claim))
 			return -1;
 	}

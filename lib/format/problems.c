@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of problems, expanded from def/problems.def. */
+/* The table of problems, expanded from def/problems.def; and copies of problems. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "format/problems.h"
+#include "format/remedies.h"
 
 /* Indexed by number; a number that no row has is a kind without an id. */
 static const struct qcow2_problem_kind kinds[Q2_PROBLEM_NUMBERS] = {
-#define QCOW2_PROBLEM(row_number, ID, row_id, level, harm, can_repair, row_section, row_text,      \
+#define QCOW2_PROBLEM(row_number, ID, row_id, level, harm, row_remedy, row_section, row_text,      \
 		      row_consequence)                                                             \
 	[row_number] = {.size = sizeof(struct qcow2_problem_kind),                                 \
 			.number = (row_number),                                                    \
@@ -16,16 +17,16 @@ static const struct qcow2_problem_kind kinds[Q2_PROBLEM_NUMBERS] = {
 			.consequence = (row_consequence),                                          \
 			.section = (row_section),                                                  \
 			.severity = QCOW2_##level,                                                 \
-			.repairable = (can_repair),                                                \
-			.damage = QCOW2_DAMAGE_##harm},
+			.repairable = Q2_REMEDY_REPAIRS_##row_remedy,                              \
+			.damage = QCOW2_DAMAGE_##harm,                                             \
+			.remedy = &q2_remedies[Q2_REMEDY_##row_remedy]},
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
 };
 
 /* The numbers in the order of the rows. */
 static const uint16_t order[] = {
-#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
-	number,
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, remedy, section, text, consequence) number,
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM
 };

@@ -7,7 +7,7 @@
 
 /* As large as the largest number, and one more: numbers may have gaps and stand in any order. */
 union q2_problem_numbers {
-#define QCOW2_PROBLEM(number, ID, id, severity, damage, repairable, section, text, consequence)    \
+#define QCOW2_PROBLEM(number, ID, id, severity, damage, remedy, section, text, consequence)        \
 	char up_to_##ID[(number) + 1];
 #include <qcow2/def/problems.def>
 #undef QCOW2_PROBLEM

@@ -13,33 +13,52 @@
 
 #include <qcow2/entry.h>
 #include <qcow2/limits.h>
+#include <qcow2/probe.h>
 
 #define VERSION_AT    offsetof(struct qcow2_header, version)
 #define UNKNOWN_BYTES 65536 /* read if the cluster size is insane */
 #define FIRST_MAX     (UINT64_C(2) << 20)
 
-static int identify(const uint8_t *raw, size_t size, struct qcow2_error *err)
+/* Says what the file is instead, as far as its bytes tell. */
+static int fail_not_qcow2(struct qcow2_source *source, struct qcow2_error *err)
+{
+	const struct qcow2_file_kind *kind;
+
+	if (qcow2_probe(source, &kind, err) || kind->number == QCOW2_FILE_UNKNOWN)
+		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
+			       "not a qcow2 image: no magic number QFI\\xfb; a raw image, or a "
+			       "file of an unknown kind");
+	return q2_fail(err, QCOW2_ERROR_NOT_QCOW2,
+		       kind->number == QCOW2_FILE_ZEROS ? 0 : QCOW2_NO_OFFSET,
+		       "not a qcow2 image but %s%s%s", kind->name, kind->advice[0] ? ": " : "",
+		       kind->advice);
+}
+
+static int fail_truncated(size_t size, struct qcow2_error *err)
+{
+	return q2_fail(err, QCOW2_ERROR_BROKEN, size,
+		       "truncated: the file ends inside the header, after %zu bytes", size);
+}
+
+static int identify(struct qcow2_source *source, const uint8_t *raw, size_t size,
+		    struct qcow2_error *err)
 {
 	uint32_t version;
 
 	if (size == 0)
 		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0, "the file is empty");
 	if (size < 4 || q2_load_be32(raw) != QCOW2_MAGIC)
-		return q2_fail(err, QCOW2_ERROR_NOT_QCOW2, 0,
-			       "not a qcow2 image: no magic number QFI\\xfb");
+		return fail_not_qcow2(source, err);
 	if (size < 8)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
-			       "truncated: the file ends inside the header, after %zu bytes", size);
+		return fail_truncated(size, err);
 	version = q2_load_be32(raw + VERSION_AT);
 	if (version == 1)
-		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, VERSION_AT,
-			       "version 1 (qcow, not qcow2) is not supported");
+		return fail_not_qcow2(source, err);
 	if (version != 2 && version != 3)
 		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, VERSION_AT,
 			       "version %u is not supported: versions 2 and 3 are", version);
 	if (size < (version == 2 ? QCOW2_HEADER_V2_BYTES : QCOW2_HEADER_V3_BYTES))
-		return q2_fail(err, QCOW2_ERROR_BROKEN, size,
-			       "truncated: the file ends inside the header, after %zu bytes", size);
+		return fail_truncated(size, err);
 	return 0;
 }
 
@@ -106,7 +125,7 @@ int qcow2_image_open(struct qcow2_source *source, struct qcow2_image **out, stru
 	struct qcow2_image *image;
 
 	if (qcow2_source_read(source, 0, start, start_size, err) ||
-	    identify(start, start_size, err))
+	    identify(source, start, start_size, err))
 		return -1;
 	image = q2_alloc(sizeof(*image));
 	if (!image)

@@ -133,13 +133,18 @@ static void rule_name(const struct context *c, struct q2_names_seen *seen)
 	if (!q2_is_plain_text(bitmap->name))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_TEXT,
-					     .offset_bytes = name_at},
+					     .offset_bytes = name_at,
+					     .found_text = bitmap->name},
 			 "name");
 	if (bitmap->name.size > 0 && !bitmap->cut)
 		earlier = q2_seen_before(seen, &seen->set, q2_hash(&seen->key, bitmap->name),
 					 bitmap->index);
 	if (earlier != Q2_NAME_SET_NEW)
-		complain_value(c, QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE, name_at, earlier, "name");
+		complain(c,
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_DUPLICATE,
+					     .offset_bytes = name_at,
+					     .found_text = bitmap->name},
+			 "name");
 }
 
 /*
@@ -189,10 +194,7 @@ static void rule_table_place(const struct context *c)
 	if (q2_passes_end(c->geometry, e->bitmap_table_offset,
 			  e->bitmap_table_size * UINT64_C(8))) {
 		finding.id = QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END;
-		finding.found =
-			q2_end_of(e->bitmap_table_offset, e->bitmap_table_size * UINT64_C(8));
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = c->geometry->file_size_bytes;
+		q2_expect_inside(&finding, c->geometry, e->bitmap_table_size * UINT64_C(8));
 		complain_limit(c, finding, "bitmap_table_offset");
 	}
 }
@@ -236,7 +238,7 @@ void q2_rules_bitmap(const struct qcow2_image *image, const struct qcow2_bitmap 
 	struct context c = {bitmap, qcow2_image_geometry(image), reporter};
 
 	if (bitmap->cut)
-		complain_value(&c, QCOW2_PROBLEM_BITMAP_ENTRY_CUT, 0, bitmap->size_bytes, "");
+		complain(&c, (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT}, "");
 	if (bitmap->raw.size < qcow2_bitmap_dir_entry_structure.size_bytes)
 		return; /* the values below were never there */
 	rule_flags(&c);
@@ -265,8 +267,7 @@ void q2_rules_bitmap_directory(const struct qcow2_image *image,
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_ENTRY_CUT,
 					       .offset_bytes = extension->bitmap_directory_offset +
-							       used_bytes,
-					       .has_found = true},
+							       used_bytes},
 			  "bitmaps/%llu", (unsigned long long)read->entries);
 	if (used_bytes == extension->bitmap_directory_size ||
 	    !q2_find_extension(image, QCOW2_EXTENSION_BITMAPS, &place))

@@ -33,13 +33,19 @@ struct seen {
 	size_t unknown_count;
 };
 
-/* finding.offset_bytes counts from the magic of the extension. */
+/*
+ * finding.offset_bytes counts from the magic of the extension; field is the path of what lies there
+ * below that of the extension, or "".
+ */
 static void complain(const struct seen *seen, const struct qcow2_extension *extension,
-		     struct q2_finding finding)
+		     struct q2_finding finding, const char *field)
 {
+	const struct q2_disk disk = {.size_bytes = qcow2_image_header(seen->image)->size};
+
+	q2_concern_disk(&finding, &disk);
 	finding.offset_bytes += extension->offset_bytes;
-	q2_report(seen->reporter, &finding, "extensions/%llu",
-		  (unsigned long long)extension->index);
+	q2_report(seen->reporter, &finding, "extensions/%llu%s%s",
+		  (unsigned long long)extension->index, field[0] ? "/" : "", field);
 }
 
 /* The length must be that of the fields; the struct in C may be padded at its end. */
@@ -53,7 +59,8 @@ static void rule_length(const struct seen *seen, const struct qcow2_extension *e
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_VALUE,
-					     .expected = structure->size_bytes});
+					     .expected = structure->size_bytes},
+			 "length");
 }
 
 static void rule_text(const struct seen *seen, const struct qcow2_extension *extension)
@@ -61,7 +68,32 @@ static void rule_text(const struct seen *seen, const struct qcow2_extension *ext
 	if (!q2_is_plain_text(extension->data))
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_TEXT,
-					     .offset_bytes = DATA_AT});
+					     .offset_bytes = DATA_AT,
+					     .found_text = extension->data},
+			 "text");
+}
+
+/* The entry of a feature name table at `at` in the extension's data. */
+static void rule_feature_name(const struct seen *seen, const struct qcow2_extension *extension,
+			      size_t at)
+{
+	struct qcow2_feature_name fields;
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_FEATURE_NAME_ENTRY,
+				     .has_found = true,
+				     .expectation = QCOW2_EXPECT_AT_MOST};
+	char field[64];
+	bool type_ok;
+
+	qcow2_feature_name_decode(&fields, extension->data.data + at, FEATURE_NAME_BYTES);
+	type_ok = fields.type <= QCOW2_LIMIT_FEATURE_TYPE_MAX;
+	if (type_ok && fields.bit <= QCOW2_LIMIT_FEATURE_BIT_MAX)
+		return;
+	finding.offset_bytes = at + (type_ok ? AT(feature_name, bit) : AT(feature_name, type));
+	finding.found = type_ok ? fields.bit : fields.type;
+	finding.expected = type_ok ? QCOW2_LIMIT_FEATURE_BIT_MAX : QCOW2_LIMIT_FEATURE_TYPE_MAX;
+	snprintf(field, sizeof(field), "feature-names/%zu/%s", at / FEATURE_NAME_BYTES,
+		 type_ok ? "bit" : "type");
+	complain(seen, extension, finding, field);
 }
 
 static void rule_feature_names(const struct seen *seen, const struct qcow2_extension *extension)
@@ -75,26 +107,10 @@ static void rule_feature_names(const struct seen *seen, const struct qcow2_exten
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_MULTIPLE_OF,
-					     .expected = FEATURE_NAME_BYTES});
-	for (size_t at = 0; data.size - at >= FEATURE_NAME_BYTES; at += FEATURE_NAME_BYTES) {
-		struct qcow2_feature_name fields;
-		bool type_ok;
-
-		qcow2_feature_name_decode(&fields, data.data + at, FEATURE_NAME_BYTES);
-		type_ok = fields.type <= QCOW2_LIMIT_FEATURE_TYPE_MAX;
-		if (type_ok && fields.bit <= QCOW2_LIMIT_FEATURE_BIT_MAX)
-			continue;
-		complain(
-			seen, extension,
-			(struct q2_finding){.id = QCOW2_PROBLEM_FEATURE_NAME_ENTRY,
-					    .offset_bytes = at + (type_ok ? AT(feature_name, bit)
-									  : AT(feature_name, type)),
-					    .has_found = true,
-					    .found = type_ok ? fields.bit : fields.type,
-					    .expectation = QCOW2_EXPECT_AT_MOST,
-					    .expected = type_ok ? QCOW2_LIMIT_FEATURE_BIT_MAX
-								: QCOW2_LIMIT_FEATURE_TYPE_MAX});
-	}
+					     .expected = FEATURE_NAME_BYTES},
+			 "length");
+	for (size_t at = 0; data.size - at >= FEATURE_NAME_BYTES; at += FEATURE_NAME_BYTES)
+		rule_feature_name(seen, extension, at);
 }
 
 static void rule_backing_format(const struct seen *seen, const struct qcow2_extension *extension)
@@ -106,10 +122,12 @@ static void rule_backing_format(const struct seen *seen, const struct qcow2_exte
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES});
+					     .expected = QCOW2_LIMIT_QEMU_BACKING_FORMAT_BYTES},
+			 "length");
 	if (qcow2_image_header(seen->image)->backing_file_offset == 0)
 		complain(seen, extension,
-			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_WITHOUT_BACKING});
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BACKING_FORMAT_WITHOUT_BACKING},
+			 "");
 	rule_text(seen, extension);
 }
 
@@ -122,7 +140,8 @@ static void rule_crypto(const struct seen *seen, const struct qcow2_extension *e
 
 	rule_length(seen, extension, &qcow2_crypto_extension_structure);
 	if (qcow2_image_header(seen->image)->crypt_method != 2)
-		complain(seen, extension, (struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_SURPLUS});
+		complain(seen, extension, (struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_SURPLUS},
+			 "");
 	if (extension->data.size < sizeof(crypto) || !geometry)
 		return;
 	qcow2_crypto_extension_decode(&crypto, extension->data.data, extension->data.size);
@@ -131,14 +150,12 @@ static void rule_crypto(const struct seen *seen, const struct qcow2_extension *e
 		finding.id = QCOW2_PROBLEM_CRYPTO_OFFSET;
 		finding.expectation = QCOW2_EXPECT_MULTIPLE_OF;
 		finding.expected = geometry->cluster_size_bytes;
-		complain(seen, extension, finding);
+		complain(seen, extension, finding, "data/offset");
 	}
 	if (q2_passes_end(geometry, crypto.offset, crypto.length)) {
 		finding.id = QCOW2_PROBLEM_CRYPTO_BEYOND_END;
-		finding.found = q2_end_of(crypto.offset, crypto.length);
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = geometry->file_size_bytes;
-		complain(seen, extension, finding);
+		q2_expect_inside(&finding, geometry, crypto.length);
+		complain(seen, extension, finding, "data/offset");
 	}
 }
 
@@ -148,7 +165,7 @@ static void rule_data_file(const struct seen *seen, const struct qcow2_extension
 
 	if (!(features & QCOW2_INCOMPATIBLE_DATA_FILE))
 		complain(seen, extension,
-			 (struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_WITHOUT_BIT});
+			 (struct q2_finding){.id = QCOW2_PROBLEM_DATA_FILE_WITHOUT_BIT}, "");
 	rule_text(seen, extension);
 }
 
@@ -165,13 +182,13 @@ static void rule_bitmaps_numbers(const struct seen *seen, const struct qcow2_ext
 		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
 		finding.expected = 1;
-		complain(seen, extension, finding);
+		complain(seen, extension, finding, "data/nb_bitmaps");
 	}
 	if (bitmaps->nb_bitmaps > QCOW2_LIMIT_QEMU_BITMAPS) {
 		finding.id = QCOW2_PROBLEM_BITMAPS_COUNT_QEMU;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = QCOW2_LIMIT_QEMU_BITMAPS;
-		complain(seen, extension, finding);
+		complain(seen, extension, finding, "data/nb_bitmaps");
 	}
 	if (bitmaps->reserved32 != 0) {
 		finding.id = QCOW2_PROBLEM_BITMAPS_RESERVED;
@@ -179,7 +196,7 @@ static void rule_bitmaps_numbers(const struct seen *seen, const struct qcow2_ext
 		finding.found = bitmaps->reserved32;
 		finding.expectation = QCOW2_EXPECT_VALUE;
 		finding.expected = 0;
-		complain(seen, extension, finding);
+		complain(seen, extension, finding, "data/reserved32");
 	}
 }
 
@@ -197,13 +214,11 @@ static void rule_directory_place(const struct seen *seen, const struct qcow2_ext
 				     .expected = geometry->cluster_size_bytes};
 
 	if (offset == 0 || offset % geometry->cluster_size_bytes != 0)
-		complain(seen, extension, finding);
+		complain(seen, extension, finding, "data/bitmap_directory_offset");
 	if (q2_passes_end(geometry, offset, bitmaps->bitmap_directory_size)) {
 		finding.id = QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END;
-		finding.found = q2_end_of(offset, bitmaps->bitmap_directory_size);
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = geometry->file_size_bytes;
-		complain(seen, extension, finding);
+		q2_expect_inside(&finding, geometry, bitmaps->bitmap_directory_size);
+		complain(seen, extension, finding, "data/bitmap_directory_offset");
 	}
 }
 
@@ -216,7 +231,7 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 	/* Whoever cleared the bit did not keep up what follows, and nobody may use it. */
 	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)) {
 		complain(seen, extension,
-			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_INCONSISTENT});
+			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAPS_INCONSISTENT}, "");
 		return;
 	}
 	if (extension->data.size < sizeof(bitmaps))
@@ -233,7 +248,8 @@ static void rule_bitmaps(const struct seen *seen, const struct qcow2_extension *
 					     .has_found = true,
 					     .found = bitmaps.bitmap_directory_size,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES});
+					     .expected = QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES},
+			 "data/bitmap_directory_size");
 }
 
 /* The rules of each kind. */
@@ -276,12 +292,14 @@ static void rule_extension(struct seen *seen, const struct qcow2_extension *exte
 					     .has_found = true,
 					     .found = extension->header.length,
 					     .expectation = QCOW2_EXPECT_AT_MOST,
-					     .expected = extension->data.size});
+					     .expected = extension->data.size},
+			 "length");
 	if (note(seen, extension->header.magic))
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_DUPLICATE,
 					     .has_found = true,
-					     .found = extension->header.magic});
+					     .found = extension->header.magic},
+			 "magic");
 	if (kind && rules[kind->id])
 		rules[kind->id](seen, extension);
 }
@@ -307,13 +325,14 @@ static void rule_end_mark(const struct q2_extensions *it, const struct q2_report
 					       .found = mark.length,
 					       .expectation = QCOW2_EXPECT_AT_MOST,
 					       .expected = room},
-			  "extensions/%llu", (unsigned long long)it->next_index);
+			  "extensions/%llu/length", (unsigned long long)it->next_index);
 }
 
 /* Extensions that the header's bits and crypt_method demand. */
 static void rule_missing(const struct seen *seen)
 {
 	const struct qcow2_header *h = qcow2_image_header(seen->image);
+	const struct q2_disk disk = {.size_bytes = h->size};
 
 	if ((h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) && !seen->known[Q2_EXTENSION_BITMAPS])
 		q2_report(
@@ -328,7 +347,9 @@ static void rule_missing(const struct seen *seen)
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_CRYPTO_MISSING,
 					       .offset_bytes = HEADER_AT(crypt_method),
 					       .has_found = true,
-					       .found = h->crypt_method},
+					       .found = h->crypt_method,
+					       .disk = &disk,
+					       .guest = {0, h->size}},
 			  "header/crypt_method");
 	if ((h->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) &&
 	    !seen->known[Q2_EXTENSION_DATA_FILE])

@@ -6,6 +6,7 @@
  */
 #include "rules/rules.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -23,6 +24,7 @@
 
 /* The LUKS header that is looked at. */
 struct context {
+	struct q2_disk disk;
 	const struct q2_reporter *reporter;
 	const uint8_t *raw;
 	uint64_t offset_bytes;
@@ -35,9 +37,13 @@ struct context {
 static void complain(const struct context *c, struct q2_finding finding, const char *field)
 {
 	finding.offset_bytes += c->offset_bytes;
-	finding.has_found = finding.expectation != QCOW2_EXPECT_NOTHING;
+	q2_concern_disk(&finding, &c->disk);
 	q2_report(c->reporter, &finding, "luks/%s", field);
 }
+
+struct range {
+	uint64_t least, most;
+};
 
 /* Whether finding.found is between two bounds; complains if it is not. */
 static bool rule_range(const struct context *c, struct q2_finding finding, uint64_t least,
@@ -45,6 +51,7 @@ static bool rule_range(const struct context *c, struct q2_finding finding, uint6
 {
 	if (finding.found >= least && finding.found <= most)
 		return true;
+	finding.has_found = true;
 	finding.expectation = finding.found < least ? QCOW2_EXPECT_AT_LEAST : QCOW2_EXPECT_AT_MOST;
 	finding.expected = finding.found < least ? least : most;
 	complain(c, finding, field);
@@ -61,6 +68,14 @@ static bool is_name(const uint8_t *field)
 	return length > 0 && length < NAME_BYTES && field[length] == 0;
 }
 
+/* The name in a field, up to its end if it has one. */
+static struct qcow2_bytes name_in(const uint8_t *field)
+{
+	const uint8_t *end = memchr(field, 0, NAME_BYTES);
+
+	return (struct qcow2_bytes){field, end ? (size_t)(end - field) : NAME_BYTES};
+}
+
 static void rule_names(const struct context *c)
 {
 	static const struct {
@@ -74,7 +89,8 @@ static void rule_names(const struct context *c)
 		if (!is_name(c->raw + names[i].at))
 			complain(c,
 				 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_CIPHER,
-						     .offset_bytes = names[i].at},
+						     .offset_bytes = names[i].at,
+						     .found_text = name_in(c->raw + names[i].at)},
 				 names[i].field);
 }
 
@@ -109,29 +125,62 @@ static uint64_t slot_at(unsigned i)
 	return SLOTS_AT + i * (uint64_t)SLOT_BYTES;
 }
 
-/* Key material lies behind the header, inside the area, and apart from that of other slots. */
-static void rule_material(const struct context *c, unsigned i, struct q2_finding finding,
+/* A field of slot i: its place and its value. */
+static struct q2_finding slot_finding(unsigned i, uint64_t at, uint64_t found)
+{
+	return (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
+				   .offset_bytes = slot_at(i) + at,
+				   .has_found = true,
+				   .found = found};
+}
+
+static void complain_slot(const struct context *c, unsigned i, struct q2_finding finding,
 			  const char *field)
 {
+	char path[48];
+
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
+	complain(c, finding, path);
+}
+
+/* As rule_range(), of a field of slot i. */
+static bool rule_slot_range(const struct context *c, unsigned i, struct q2_finding finding,
+			    struct range range, const char *field)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "key-slots/%u/%s", i, field);
+	return rule_range(c, finding, range.least, range.most, path);
+}
+
+/* Key material lies behind the header, inside the area, and apart from that of other slots. */
+static void rule_material(const struct context *c, unsigned i)
+{
+	static const char field[] = "key_material_offset";
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
 	uint64_t start = slot->key_material_offset, size = material_sectors(c, slot);
+	struct q2_finding finding = slot_finding(i, SLOT_AT(key_material_offset), start);
+	bool fits = size <= c->area_sectors;
 
-	finding.offset_bytes = slot_at(i) + SLOT_AT(key_material_offset);
-	finding.found = start;
-	if (!rule_range(c, finding, QCOW2_LIMIT_QEMU_LUKS_HEADER_SECTORS_MIN, c->area_sectors,
-			field))
+	if (!rule_slot_range(
+		    c, i, finding,
+		    (struct range){QCOW2_LIMIT_QEMU_LUKS_HEADER_SECTORS_MIN, c->area_sectors},
+		    field))
 		return;
-	finding.found = start + size;
-	if (!rule_range(c, finding, 0, c->area_sectors, field))
+	if (!fits || start > c->area_sectors - size) {
+		/* An area that is shorter than the material has no place that would do. */
+		finding.expectation = fits ? QCOW2_EXPECT_AT_MOST : QCOW2_EXPECT_NOTHING;
+		finding.expected = fits ? c->area_sectors - size : 0;
+		complain_slot(c, i, finding, field);
 		return;
+	}
 	for (unsigned j = 0; j < i; j++) {
 		const struct qcow2_luks1_key_slot *other = &c->slots[j];
 
 		if (!q2_ranges_overlap(start, size, other->key_material_offset,
 				       material_sectors(c, other)))
 			continue;
-		finding.expectation = QCOW2_EXPECT_NOTHING;
-		complain(c, finding, field);
+		complain_slot(c, i, finding, field);
 		return;
 	}
 }
@@ -140,29 +189,23 @@ static void rule_material(const struct context *c, unsigned i, struct q2_finding
 static void rule_slot(const struct context *c, unsigned i)
 {
 	const struct qcow2_luks1_key_slot *slot = &c->slots[i];
-	char field[32] = "key_slots/0";
-	struct q2_finding finding = {.id = QCOW2_PROBLEM_LUKS_KEY_SLOT,
-				     .offset_bytes = slot_at(i),
-				     .found = slot->active};
 
-	field[strlen(field) - 1] = (char)('0' + i);
 	if (slot->active != QCOW2_LUKS1_SLOT_ACTIVE && slot->active != QCOW2_LUKS1_SLOT_INACTIVE) {
+		struct q2_finding finding = slot_finding(i, SLOT_AT(active), slot->active);
+
 		finding.expectation = QCOW2_EXPECT_VALUE;
 		finding.expected = QCOW2_LUKS1_SLOT_INACTIVE;
-		complain(c, finding, field);
+		complain_slot(c, i, finding, "active");
 		return;
 	}
-	finding.offset_bytes = slot_at(i) + SLOT_AT(stripes);
-	finding.found = slot->stripes;
-	if (!rule_range(c, finding, QCOW2_LIMIT_QEMU_LUKS_STRIPES, QCOW2_LIMIT_QEMU_LUKS_STRIPES,
-			field))
-		return;
-	finding.offset_bytes = slot_at(i) + SLOT_AT(iterations);
-	finding.found = slot->iterations;
-	if (slot->active == QCOW2_LUKS1_SLOT_ACTIVE &&
-	    !rule_range(c, finding, 1, UINT32_MAX, field))
-		return;
-	rule_material(c, i, finding, field);
+	if (rule_slot_range(
+		    c, i, slot_finding(i, SLOT_AT(stripes), slot->stripes),
+		    (struct range){QCOW2_LIMIT_QEMU_LUKS_STRIPES, QCOW2_LIMIT_QEMU_LUKS_STRIPES},
+		    "stripes") &&
+	    (slot->active != QCOW2_LUKS1_SLOT_ACTIVE ||
+	     rule_slot_range(c, i, slot_finding(i, SLOT_AT(iterations), slot->iterations),
+			     (struct range){1, UINT32_MAX}, "iterations")))
+		rule_material(c, i);
 }
 
 static void rule_slots(const struct context *c)
@@ -177,13 +220,16 @@ static void rule_slots(const struct context *c)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_NO_KEY,
 					     .offset_bytes = SLOTS_AT},
-			 "key_slots");
+			 "key-slots");
 }
 
 static void rule_version_1(const struct qcow2_image *image, const uint8_t *raw,
 			   uint64_t offset_bytes, const struct q2_reporter *reporter)
 {
-	struct context c = {.reporter = reporter, .raw = raw, .offset_bytes = offset_bytes};
+	struct context c = {.disk = {.size_bytes = qcow2_image_header(image)->size},
+			    .reporter = reporter,
+			    .raw = raw,
+			    .offset_bytes = offset_bytes};
 	struct qcow2_crypto_extension crypto = {0, UINT64_MAX};
 	struct qcow2_extension extension;
 
@@ -203,27 +249,32 @@ void q2_rules_luks(const struct qcow2_image *image, const uint8_t *raw, size_t s
 		   uint64_t offset_bytes, const struct q2_reporter *reporter)
 {
 	static const uint8_t magic[6] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
+	const struct q2_disk disk = {.size_bytes = qcow2_image_header(image)->size};
 	struct qcow2_luks1 luks;
 
 	qcow2_luks1_decode(&luks, raw, size_bytes);
 	if (memcmp(luks.magic, magic, sizeof(magic)) != 0) {
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_LUKS_MAGIC,
-					       .offset_bytes = offset_bytes},
+					       .offset_bytes = offset_bytes,
+					       .found_text = {raw, sizeof(magic)},
+					       .disk = &disk,
+					       .guest = {0, disk.size_bytes}},
 			  "luks/magic");
 		return;
 	}
-	if (luks.version != 1)
-		q2_report(reporter,
-			  &(struct q2_finding){.id = luks.version == 2
-							     ? QCOW2_PROBLEM_LUKS_VERSION_QEMU
-							     : QCOW2_PROBLEM_LUKS_VERSION,
-					       .offset_bytes = offset_bytes + AT(version),
-					       .has_found = true,
-					       .found = luks.version,
-					       .expectation = QCOW2_EXPECT_VALUE,
-					       .expected = 1},
-			  "luks/version");
-	else if (size_bytes >= SLOTS_AT + QCOW2_LUKS1_SLOTS * SLOT_BYTES)
+	if (luks.version != 1) {
+		struct q2_finding finding = {.id = luks.version == 2
+							   ? QCOW2_PROBLEM_LUKS_VERSION_QEMU
+							   : QCOW2_PROBLEM_LUKS_VERSION,
+					     .offset_bytes = offset_bytes + AT(version),
+					     .has_found = true,
+					     .found = luks.version,
+					     .expectation = QCOW2_EXPECT_VALUE,
+					     .expected = 1};
+
+		q2_concern_disk(&finding, &disk);
+		q2_report(reporter, &finding, "luks/version");
+	} else if (size_bytes >= SLOTS_AT + QCOW2_LUKS1_SLOTS * SLOT_BYTES)
 		rule_version_1(image, raw, offset_bytes, reporter);
 }

@@ -57,6 +57,9 @@ struct q2_entry_place {
 	uint64_t index;
 	uint64_t offset_bytes;
 	uint64_t guest_byte; /* of the guest cluster that an L2 entry maps */
+	/* The virtual disk that L1 and L2 entries map; NULL for other entries, or if nobody asks. */
+	const struct q2_disk *disk;
+	uint64_t shared_by; /* L1 entries that lead to the L2 table; 0 if it is one */
 };
 
 /* "Bitmap table": one entry. */
@@ -92,7 +95,11 @@ bool q2_is_plain_text(struct qcow2_bytes bytes);
  * up). */
 bool q2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, uint64_t length);
 
-/* Where it ends, or UINT64_MAX. */
-uint64_t q2_end_of(uint64_t offset, uint64_t length);
+/*
+ * Says in a finding, about the offset of a structure that passes the end, which offsets would not:
+ * none, and nothing is expected, if the structure is as long as the file.
+ */
+void q2_expect_inside(struct q2_finding *finding, const struct qcow2_geometry *geometry,
+		      uint64_t length);
 
 #endif

@@ -19,12 +19,14 @@ struct context {
 	const struct qcow2_image *image;
 	const struct qcow2_snapshot *snapshot;
 	const struct q2_reporter *reporter;
+	struct q2_disk disk;
 };
 
 /* finding.offset_bytes is relative to the entry. */
 static void complain(const struct context *c, struct q2_finding finding, const char *field)
 {
 	finding.offset_bytes += c->snapshot->offset_bytes;
+	q2_concern_disk(&finding, &c->disk);
 	q2_report(c->reporter, &finding, "snapshots/%llu/%s",
 		  (unsigned long long)c->snapshot->index, field);
 }
@@ -59,9 +61,10 @@ static void rule_l1(const struct context *c)
 	if (s->l1_size > 0 &&
 	    q2_passes_end(geometry, s->l1_table_offset, s->l1_size * UINT64_C(8))) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END;
-		finding.found = q2_end_of(s->l1_table_offset, s->l1_size * UINT64_C(8));
-		finding.expectation = QCOW2_EXPECT_AT_MOST;
-		finding.expected = geometry->file_size_bytes;
+		finding.disk = &c->disk;
+		finding.guest = q2_guest_l1_past_end(geometry, c->disk.size_bytes,
+						     s->l1_table_offset, s->l1_size);
+		q2_expect_inside(&finding, geometry, s->l1_size * UINT64_C(8));
 		complain(c, finding, "l1_table_offset");
 	}
 	finding.offset_bytes = AT(l1_size);
@@ -69,11 +72,15 @@ static void rule_l1(const struct context *c)
 	finding.expected = l1_entries_needed(geometry, c->snapshot->disk_size_bytes);
 	if (c->snapshot->has_disk_size && s->l1_size < finding.expected) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL;
+		finding.disk = &c->disk;
 		finding.expectation = QCOW2_EXPECT_AT_LEAST;
+		finding.guest =
+			q2_guest_l1(geometry, c->disk.size_bytes, s->l1_size, Q2_GUEST_REST);
 		complain(c, finding, "l1_size");
 	}
 	if (s->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		finding.id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_LARGE;
+		finding.disk = NULL;
 		finding.expectation = QCOW2_EXPECT_AT_MOST;
 		finding.expected = QCOW2_LIMIT_QEMU_L1_ENTRIES;
 		complain(c, finding, "l1_size");
@@ -122,12 +129,14 @@ static void rule_names(const struct context *c, struct q2_names_seen *seen)
 	if (!q2_is_plain_text(snapshot->id))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
-					     .offset_bytes = id_at},
+					     .offset_bytes = id_at,
+					     .found_text = snapshot->id},
 			 "id");
 	if (!q2_is_plain_text(snapshot->name))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
-					     .offset_bytes = id_at + snapshot->header.id_str_size},
+					     .offset_bytes = id_at + snapshot->header.id_str_size,
+					     .found_text = snapshot->name},
 			 "name");
 	if (!snapshot->cut)
 		earlier = q2_seen_before(seen, &seen->set, q2_hash(&seen->key, snapshot->id),
@@ -136,23 +145,28 @@ static void rule_names(const struct context *c, struct q2_names_seen *seen)
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_ID_DUPLICATE,
 					     .offset_bytes = id_at,
-					     .has_found = true,
-					     .found = earlier},
+					     .found_text = snapshot->id},
 			 "id");
 }
 
 void q2_rules_snapshot(const struct qcow2_image *image, const struct qcow2_snapshot *snapshot,
 		       struct q2_names_seen *seen, const struct q2_reporter *reporter)
 {
-	struct context c = {image, snapshot, reporter};
+	struct context c = {
+		.image = image,
+		.snapshot = snapshot,
+		.reporter = reporter,
+		.disk = {snapshot->disk_size_bytes, true, snapshot->index, snapshot->name},
+	};
 
-	if (snapshot->cut)
-		q2_report(reporter,
-			  &(struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END,
-					       .offset_bytes = snapshot->offset_bytes,
-					       .has_found = true,
-					       .found = snapshot->size_bytes},
-			  "snapshots/%llu", (unsigned long long)snapshot->index);
+	if (snapshot->cut) {
+		struct q2_finding finding = {.id = QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END,
+					     .offset_bytes = snapshot->offset_bytes};
+
+		q2_concern_disk(&finding, &c.disk);
+		q2_report(reporter, &finding, "snapshots/%llu",
+			  (unsigned long long)snapshot->index);
+	}
 	if (snapshot->raw.size < qcow2_snapshot_structure.size_bytes)
 		return; /* the values below were never there */
 	rule_l1(&c);

@@ -14,15 +14,20 @@ struct context {
 	const struct q2_entry_place *place;
 	const struct q2_reporter *reporter;
 	uint64_t entry;
+	uint64_t first_cluster, clusters; /* of the guest, that the entry maps */
 };
 
-/* A finding without a value of its own is about the entry as a whole. */
+/* A finding is about the entry as a whole, whatever part of it is at fault. */
 static void complain(const struct context *c, struct q2_finding finding)
 {
+	finding.disk = c->place->disk;
+	if (finding.disk && c->clusters > 0)
+		finding.guest = q2_guest_clusters(c->geometry, finding.disk->size_bytes,
+						  c->first_cluster, c->clusters);
+	finding.shared_by = c->place->shared_by;
 	finding.offset_bytes = c->place->offset_bytes;
-	if (!finding.has_found)
-		finding.found = c->entry;
 	finding.has_found = true;
+	finding.found = c->entry;
 	q2_report(c->reporter, &finding, "%s/%llu", c->place->owner,
 		  (unsigned long long)c->place->index);
 }
@@ -40,22 +45,27 @@ static void complain_if(const struct context *c, bool wrong, enum qcow2_problem_
 static void rule_place(const struct context *c, uint64_t offset, enum qcow2_problem_id unaligned,
 		       enum qcow2_problem_id beyond)
 {
+	uint64_t last = (c->geometry->file_size_bytes - 1) & ~(c->geometry->cluster_size_bytes - 1);
+
 	if (offset % c->geometry->cluster_size_bytes != 0)
 		complain(c, (struct q2_finding){.id = unaligned,
 						.expectation = QCOW2_EXPECT_MULTIPLE_OF,
 						.expected = c->geometry->cluster_size_bytes});
 	if (offset >= c->geometry->file_size_bytes && offset != 0)
 		complain(c, (struct q2_finding){.id = beyond,
-						.has_found = true,
-						.found = offset,
 						.expectation = QCOW2_EXPECT_AT_MOST,
-						.expected = c->geometry->file_size_bytes - 1});
+						.expected = (c->entry - offset) | last});
 }
 
 void q2_rules_l1_entry(const struct qcow2_geometry *geometry, const struct q2_entry_place *place,
 		       uint64_t entry, const struct q2_reporter *reporter)
 {
-	struct context c = {geometry, place, reporter, entry};
+	struct context c = {geometry,
+			    place,
+			    reporter,
+			    entry,
+			    place->index * geometry->l2_entries,
+			    geometry->l2_entries};
 	uint64_t offset = qcow2_l1_entry_decode(entry).offset;
 
 	complain_if(&c, (entry & qcow2_l1_entry_reserved) != 0, QCOW2_PROBLEM_L1_ENTRY_RESERVED);
@@ -67,7 +77,7 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 				   const struct q2_entry_place *place, uint64_t entry,
 				   const struct q2_reporter *reporter)
 {
-	struct context c = {geometry, place, reporter, entry};
+	struct context c = {geometry, place, reporter, entry, 0, 0};
 
 	complain_if(&c, (entry & qcow2_refcount_table_entry_reserved) != 0,
 		    QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED);
@@ -79,7 +89,7 @@ void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
 				 const struct q2_entry_place *place, uint64_t entry,
 				 const struct q2_reporter *reporter)
 {
-	struct context c = {geometry, place, reporter, entry};
+	struct context c = {geometry, place, reporter, entry, 0, 0};
 
 	complain_if(&c, (entry & qcow2_bitmap_table_entry_reserved) != 0,
 		    QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED);
@@ -87,6 +97,28 @@ void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
 		    QCOW2_PROBLEM_BITMAP_ENTRY_ALL_ONES);
 	rule_place(&c, qcow2_bitmap_table_entry_decode(entry).offset,
 		   QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED, QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END);
+}
+
+/*
+ * What a descriptor that claims bytes past the end could be with the same number of sectors: any
+ * offset may be too large if there are more of them than the file has.
+ */
+static struct q2_finding expect_compressed(const struct context *c,
+					   const struct qcow2_compressed_extent *extent)
+{
+	struct q2_finding finding = {.id = QCOW2_PROBLEM_COMPRESSED_BEYOND_END};
+	uint64_t size = c->geometry->file_size_bytes, last = size - 1;
+	/* The last sector has to end here, or before. */
+	uint64_t end = (last + c->geometry->cluster_size_bytes) & ~UINT64_C(511);
+
+	if (extent->sectors * 512 > end)
+		return finding;
+	end -= extent->sectors * 512;
+	if (last > end + 511)
+		last = end + 511;
+	finding.expectation = QCOW2_EXPECT_AT_MOST;
+	finding.expected = (c->entry - extent->offset_bytes) | last;
+	return finding;
 }
 
 static void rule_compressed(const struct context *c, uint64_t subclusters)
@@ -105,11 +137,7 @@ static void rule_compressed(const struct context *c, uint64_t subclusters)
 	/* The last sectors may be cut; a cluster or more of them may not. */
 	if (offset >= c->geometry->file_size_bytes ||
 	    end >= c->geometry->file_size_bytes + c->geometry->cluster_size_bytes)
-		complain(c, (struct q2_finding){.id = QCOW2_PROBLEM_COMPRESSED_BEYOND_END,
-						.has_found = true,
-						.found = end,
-						.expectation = QCOW2_EXPECT_AT_MOST,
-						.expected = c->geometry->file_size_bytes});
+		complain(c, expect_compressed(c, &extent));
 }
 
 /*
@@ -141,11 +169,28 @@ static void rule_data_file(const struct context *c, uint64_t offset)
 		    QCOW2_PROBLEM_DATA_FILE_COPIED_CLEAR);
 }
 
+/*
+ * Whether a cluster has no data in the file, although it has a place there: it reads as zeros, or
+ * none of its subclusters is allocated.
+ */
+static bool has_no_data(const struct qcow2_image *image, uint64_t entry, uint64_t subclusters)
+{
+	if (qcow2_image_geometry(image)->extended_l2)
+		return qcow2_l2_subclusters_decode(subclusters).allocated == 0;
+	/* Version 2 has no zero flag, so that nobody knows what it should mean there. */
+	return qcow2_image_header(image)->version >= 3 && qcow2_l2_entry_decode(entry).zero;
+}
+
 void q2_rules_l2_entry(const struct qcow2_image *image, const struct q2_entry_place *place,
 		       uint64_t entry, uint64_t subclusters, const struct q2_reporter *reporter)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
-	struct context c = {geometry, place, reporter, entry};
+	struct context c = {geometry,
+			    place,
+			    reporter,
+			    entry,
+			    place->guest_byte >> geometry->cluster_bits,
+			    place->guest_byte == UINT64_MAX ? 0 : 1};
 	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(entry);
 
 	if (fields.compressed) {
@@ -164,5 +209,7 @@ void q2_rules_l2_entry(const struct qcow2_image *image, const struct q2_entry_pl
 		return;
 	}
 	complain_if(&c, fields.offset == 0 && fields.copied, QCOW2_PROBLEM_L2_ENTRY_OFFSET_ZERO);
-	rule_place(&c, fields.offset, QCOW2_PROBLEM_DATA_UNALIGNED, QCOW2_PROBLEM_DATA_BEYOND_END);
+	rule_place(&c, fields.offset, QCOW2_PROBLEM_DATA_UNALIGNED,
+		   has_no_data(image, entry, subclusters) ? QCOW2_PROBLEM_ZERO_BEYOND_END
+							  : QCOW2_PROBLEM_DATA_BEYOND_END);
 }

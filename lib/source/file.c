@@ -11,6 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -176,6 +179,46 @@ static int fail_kind(struct qcow2_error *err, const char *kind)
 		       "%s, not a regular file or block device", kind);
 }
 
+/* What to do instead of opening such a name, which only QEMU's tools take for more than a path. */
+static const struct {
+	const char *scheme;
+	const char *advice;
+} schemes[] = {
+	{"nbd:", "copy it to a file first (nbdcopy, qemu-img convert)"},
+	{"nbd+unix:", "copy it to a file first (nbdcopy, qemu-img convert)"},
+	{"nbds:", "copy it to a file first (nbdcopy, qemu-img convert)"},
+	{"nbds+unix:", "copy it to a file first (nbdcopy, qemu-img convert)"},
+	{"http:", "download it first (curl, wget)"},
+	{"https:", "download it first (curl, wget)"},
+	{"ftp:", "download it first (curl, wget)"},
+	{"ftps:", "download it first (curl, wget)"},
+	{"ssh:", "copy it to a file first (scp, sftp)"},
+	{"sftp:", "copy it to a file first (scp, sftp)"},
+	{"file:", "name its path without file:"},
+	{"json:", "name the path of the file in it"},
+	{"rbd:", "copy it to a file first (qemu-img convert)"},
+	{"iscsi:", "copy it to a file first (qemu-img convert)"},
+	{"gluster:", "copy it to a file first (qemu-img convert)"},
+	{"nfs:", "copy it to a file first (qemu-img convert)"},
+};
+
+/* Says that only files are read, if there is no file of a name that has a scheme. */
+static void explain_scheme(const char *path, int errnum, struct qcow2_error *err)
+{
+	char text[128];
+
+	if (errnum != ENOENT && errnum != ENOTDIR && errnum != ENAMETOOLONG)
+		return;
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strncasecmp(path, schemes[i].scheme, strlen(schemes[i].scheme)) != 0)
+			continue;
+		snprintf(text, sizeof(text), "only files are read, not %s names: %s",
+			 schemes[i].scheme, schemes[i].advice);
+		q2_error_append(err, text);
+		return;
+	}
+}
+
 /* Explains a failure of open(). For a socket, errno would say "No such device or address". */
 static int fail_open(const char *path, int errnum, struct qcow2_error *err)
 {
@@ -186,7 +229,9 @@ static int fail_open(const char *path, int errnum, struct qcow2_error *err)
 		kind = wrong_kind(st.st_mode);
 	if (kind)
 		return fail_kind(err, kind);
-	return q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
+	(void)q2_fail_errno(err, errnum, QCOW2_NO_OFFSET, "cannot open");
+	explain_scheme(path, errnum, err);
+	return -1;
 }
 
 /* Finds the size of a block device. Returns 0, or an errno value. */

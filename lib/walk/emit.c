@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 void q2_walk_fail(struct q2_walk_state *w)
 {
@@ -28,56 +28,15 @@ static void answer(struct q2_walk_state *w, int result)
 	q2_walk_fail(w);
 }
 
-/*
- * Adds a name to the choices for the error about a selector that names nothing. The name counts
- * only at the place where that selector stopped matching. Ends the walk when there is no more room.
- */
-static void offer(struct q2_walk_state *w, const char *name, size_t size)
-{
-	size_t room = sizeof(w->choices) - w->choices_size;
-	const char *comma = w->choices_size > 0 ? ", " : "";
-
-	if (w->lost_selector == SIZE_MAX || size == 0 || w->done ||
-	    !q2_selection_at_edge(w->selection, w->lost_selector))
-		return;
-	if (size + 8 > room) { /* keeps room for ", …", which says that there are more */
-		w->choices_size +=
-			(size_t)snprintf(w->choices + w->choices_size, room, "%s…", comma);
-		w->done = true;
-		return;
-	}
-	w->choices_size += (size_t)snprintf(w->choices + w->choices_size, room, "%s%.*s", comma,
-					    (int)size, name);
-}
-
-void q2_walk_offer(struct q2_walk_state *w, const char *name)
-{
-	offer(w, name, strlen(name));
-}
-
-static void offer_step(struct q2_walk_state *w, const struct q2_step *step)
-{
-	char number[24];
-
-	if (w->lost_selector == SIZE_MAX)
-		return;
-	if (step->key)
-		offer(w, step->key, strlen(step->key));
-	else if (step->name.size > 0)
-		offer(w, (const char *)step->name.data, step->name.size);
-	else
-		offer(w, number, (size_t)snprintf(number, sizeof(number), "%" PRIu64, step->index));
-}
-
 bool q2_walk_enter(struct q2_walk_state *w, const struct q2_step *step)
 {
 	bool wanted;
 
 	if (q2_walk_over(w))
 		return false;
-	offer_step(w, step);
+	q2_walk_offer_step(w, step);
 	wanted = q2_selection_enter(w->selection, step);
-	if (w->probe && w->lost_selector == SIZE_MAX && q2_selection_satisfied(w->selection)) {
+	if (w->probe && w->lost.selector == SIZE_MAX && q2_selection_satisfied(w->selection)) {
 		w->done = true;
 		if (wanted)
 			q2_selection_leave(w->selection);
@@ -162,11 +121,11 @@ void q2_walk_value(struct q2_walk_state *w, struct qcow2_value *value)
 	if (q2_walk_over(w))
 		return;
 	if (w->probe)
-		offer(w, value->name, strlen(value->name));
+		q2_walk_offer(w, value->name);
 	if (q2_walk_over(w) || !q2_selection_wants_field(w->selection, value->name))
 		return;
 	if (w->probe) {
-		w->done = w->lost_selector == SIZE_MAX && q2_selection_satisfied(w->selection);
+		w->done = w->lost.selector == SIZE_MAX && q2_selection_satisfied(w->selection);
 		return;
 	}
 	q2_walk_value_always(w, value);

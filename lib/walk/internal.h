@@ -14,6 +14,7 @@
 #ifndef Q2_WALK_INTERNAL_H
 #define Q2_WALK_INTERNAL_H
 
+#include "base/choices.h"
 #include "base/hash.h"
 #include "rules/rules.h"
 #include "walk/select.h"
@@ -48,15 +49,18 @@ struct q2_walk_state {
 	} l2;
 	unsigned flags;
 	bool probe; /* this walk finds out what the selectors name, and tells the visitor nothing */
-	bool failed; /* err is filled */
-	bool done;   /* the probe has found everything */
-	/*
-	 * For the error about a selector that names nothing: the names at the place where it
-	 * failed.
-	 */
-	size_t lost_selector; /* its index, or SIZE_MAX */
-	char choices[160];
-	size_t choices_size;
+	bool failed;    /* err is filled */
+	bool done;      /* the probe has found everything */
+	uint64_t empty; /* selectors that ask for all of a list that has nothing */
+	/* For the error about a selector that names nothing; see lost.h. */
+	struct q2_walk_lost_state {
+		size_t selector; /* its index, or SIZE_MAX */
+		char names[160]; /* at the place where it failed */
+		struct q2_choices choices;
+		const char *noun; /* what these are, with a blank behind; or "" */
+		char reason[160]; /* or "" */
+		bool empty;       /* the list at that place has no elements */
+	} lost;
 };
 
 /* Whether the walk is over, so that parts should leave their loops. */
@@ -67,9 +71,6 @@ static inline bool q2_walk_over(const struct q2_walk_state *w)
 
 /* Notes a failure, whose reason is in w->err. */
 void q2_walk_fail(struct q2_walk_state *w);
-
-/* Offers a name as one that a selector could have had here, for the error about one that failed. */
-void q2_walk_offer(struct q2_walk_state *w, const char *name);
 
 /*
  * Goes down one step in the tree. Returns false, and does not move, if no selector wants anything
@@ -160,20 +161,18 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w);
 void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_totals(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
 void q2_walk_bitmap_data(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap);
-/*
- * Walks the rows of an L1 table. owner: its path, for problems. Returns how many rows the budget
- * did not pay for.
- */
-uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			 uint64_t entries);
+/* An L1 table, and the disk that it maps. */
+struct q2_walk_l1 {
+	const char *path; /* "l1", "snapshots/0/l1" */
+	uint64_t offset_bytes, entries;
+	const struct q2_disk *disk;
+};
 
-/*
- * Walks the L2 tables below an L1 table. list: whose it is, Q2_WALK_ACTIVE or 1 + the index of a
- * snapshot.
- */
-#define Q2_WALK_ACTIVE 0
-void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
-		       uint64_t l1_size);
+/* Walks the rows of an L1 table. Returns how many rows the budget did not pay for. */
+uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const struct q2_walk_l1 *l1);
+
+/* Walks the L2 tables below an L1 table. Its path is of no interest. */
+void q2_walk_l2_tables(struct q2_walk_state *w, const struct q2_walk_l1 *l1);
 /* Forgets which L2 tables were shown, as the walk starts anew after the probe. */
 void q2_walk_l2_forget(struct q2_walk_state *w);
 void q2_walk_l2_release(struct q2_walk_state *w);

@@ -8,8 +8,13 @@
 
 #include "walk/select.h"
 
+static bool same_byte(char a, char b, bool is_key)
+{
+	return a == b || (is_key && q2_same_in_key(a, b));
+}
+
 /* Matches a name against a pattern. Goes back to the last star only, which suffices. */
-static bool name_matches(const char *pattern, struct qcow2_bytes name)
+static bool matches(const char *pattern, struct qcow2_bytes name, bool is_key)
 {
 	const char *star = NULL;
 	size_t star_at = 0, at = 0;
@@ -24,7 +29,7 @@ static bool name_matches(const char *pattern, struct qcow2_bytes name)
 			const char *literal =
 				*pattern == '\\' && pattern[1] ? pattern + 1 : pattern;
 
-			if ((uint8_t)*literal == name.data[at]) {
+			if (same_byte(*literal, (char)name.data[at], is_key)) {
 				pattern = literal + 1;
 				at++;
 				continue;
@@ -44,21 +49,34 @@ static bool key_matches(const char *pattern, const char *key)
 {
 	struct qcow2_bytes name = {(const uint8_t *)key, strlen(key)};
 
-	return name_matches(pattern, name);
+	return matches(pattern, name, true);
+}
+
+bool q2_segment_means(const struct q2_segment *segment, const char *key)
+{
+	return !segment->any && !segment->deep && key_matches(segment->pattern, key);
+}
+
+bool q2_segment_calls(const struct q2_segment *segment, struct qcow2_bytes name)
+{
+	return name.size > 0 && matches(segment->pattern, name, false);
 }
 
 static bool step_matches(const struct q2_segment *segment, const struct q2_step *step)
 {
-	if (segment->deep)
+	if (segment->deep || (segment->any && step->index != QCOW2_NO_INDEX))
 		return true;
+	if (step->id && (segment->by_id || !segment->literal) &&
+	    q2_segment_calls(segment, *step->id))
+		return true;
+	if (step->id && segment->by_id)
+		return false;
 	if (segment->numeric && step->index != QCOW2_NO_INDEX && step->index >= segment->first &&
 	    step->index <= segment->last)
 		return true;
 	if (step->key && key_matches(segment->pattern, step->key))
 		return true;
-	if (step->index != QCOW2_NO_INDEX && strcmp(segment->pattern, "*") == 0)
-		return true;
-	return step->name.size > 0 && name_matches(segment->pattern, step->name);
+	return q2_segment_calls(segment, step->name);
 }
 
 void q2_selection_start(struct qcow2_selection *selection)
@@ -67,6 +85,8 @@ void q2_selection_start(struct qcow2_selection *selection)
 
 	selection->depth = 0;
 	root->alive = selection->count >= 64 ? UINT64_MAX : (UINT64_C(1) << selection->count) - 1;
+	if (selection->only < selection->count)
+		root->alive = UINT64_C(1) << selection->only;
 	root->inside = selection->everything;
 	root->deep = false;
 }
@@ -101,7 +121,7 @@ static void follow(struct qcow2_selection *selection, size_t s, const struct q2_
 bool q2_selection_enter(struct qcow2_selection *selection, const struct q2_step *step)
 {
 	const struct q2_select_level *here = &selection->levels[selection->depth];
-	struct q2_select_level child = {0, false, here->deep};
+	struct q2_select_level child = {.deep = here->deep};
 
 	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
 		follow(selection, (size_t)__builtin_ctzll(rest), step, &child);
@@ -121,7 +141,7 @@ void q2_selection_leave(struct qcow2_selection *selection)
 bool q2_selection_wants_field(struct qcow2_selection *selection, const char *name)
 {
 	const struct q2_select_level *here = &selection->levels[selection->depth];
-	struct q2_select_level child = {0, false, false};
+	struct q2_select_level child = {0};
 	struct q2_step step = {.key = name, .index = QCOW2_NO_INDEX};
 
 	for (uint64_t rest = here->alive; rest != 0; rest &= rest - 1)
@@ -152,6 +172,16 @@ void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *firs
 		*first = low;
 	if (high < *last)
 		*last = high + 1;
+}
+
+struct q2_segment *q2_selection_next(struct qcow2_selection *selection, size_t s)
+{
+	struct q2_selector *selector = &selection->selectors[s];
+
+	if (!(selection->levels[selection->depth].alive >> s & 1) ||
+	    selection->depth >= selector->count)
+		return NULL;
+	return &selector->segments[selection->depth];
 }
 
 bool q2_selection_satisfied(const struct qcow2_selection *selection)

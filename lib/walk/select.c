@@ -39,6 +39,18 @@ static void read_range(struct q2_segment *segment)
 	segment->last = last;
 }
 
+/* Whether a pattern has a star that no backslash takes as it is. */
+static bool has_star(const char *pattern)
+{
+	for (; *pattern; pattern++) {
+		if (*pattern == '*')
+			return true;
+		if (*pattern == '\\' && pattern[1] != '\0')
+			pattern++;
+	}
+	return false;
+}
+
 static int add_segment(struct q2_selector *selector, const char *text, size_t size,
 		       struct qcow2_error *err)
 {
@@ -61,8 +73,11 @@ static int add_segment(struct q2_selector *selector, const char *text, size_t si
 	memcpy(segment->pattern, text, size);
 	selector->count++;
 	segment->deep = !segment->name_only && strcmp(segment->pattern, "**") == 0;
+	segment->any = !segment->name_only && strcmp(segment->pattern, "*") == 0;
 	if (!segment->name_only)
 		read_range(segment);
+	segment->literal = !has_star(segment->pattern) &&
+			   (!segment->numeric || !strstr(segment->pattern, ".."));
 	if (segment->numeric && segment->first > segment->last)
 		return bad(err, selector->text, "a range ends before it begins");
 	return 0;
@@ -88,7 +103,12 @@ static size_t segment_size(const char *text)
 
 static bool is_word(const char *text, size_t size, const char *word)
 {
-	return size == strlen(word) && memcmp(text, word, size) == 0;
+	if (size != strlen(word))
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if (!q2_same_in_key(text[i], word[i]))
+			return false;
+	return true;
 }
 
 /*
@@ -112,10 +132,11 @@ static bool is_list_element(const struct q2_selector *selector, size_t position)
 static int add_user_segment(struct q2_selector *selector, size_t position, const char *text,
 			    size_t size, struct qcow2_error *err)
 {
-	bool below_bitmap = selector->count == 5 &&
-			    strcmp(selector->segments[3].pattern, "bitmap_directory") == 0;
+	const char *fourth = selector->count == 5 ? selector->segments[3].pattern : "";
+	bool below_bitmap = is_word(fourth, strlen(fourth), "bitmap_directory");
 
 	if (position == 0 && is_word(text, size, "bitmaps")) {
+		selector->bitmaps_form = true;
 		if (add_word(selector, "extensions", err) || add_word(selector, "bitmaps", err) ||
 		    add_word(selector, "data", err))
 			return -1;
@@ -124,7 +145,7 @@ static int add_user_segment(struct q2_selector *selector, size_t position, const
 	if (below_bitmap && is_word(text, size, "table"))
 		return add_word(selector, "bitmap_table", err);
 	if (is_list_element(selector, position) && !is_word(text, size, "entries") &&
-	    !is_word(text, size, "**") && !is_word(text, size, "same_as") &&
+	    !is_word(text, size, "**") && !is_word(text, size, "same-as") &&
 	    add_word(selector, "entries", err))
 		return -1;
 	return add_segment(selector, text, size, err);
@@ -169,6 +190,7 @@ int qcow2_selection_new(const char *const *selectors, size_t count, struct qcow2
 	if (!selection)
 		return q2_fail_memory(err);
 	selection->everything = count == 0;
+	selection->only = SIZE_MAX;
 	selection->selectors = q2_alloc_array(count, sizeof(*selection->selectors));
 	if (!selection->selectors) {
 		qcow2_selection_free(selection);

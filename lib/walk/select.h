@@ -22,13 +22,17 @@ struct q2_segment {
 	bool numeric;   /* first and last are set */
 	bool name_only; /* written =NAME: never an index */
 	bool deep;      /* "**" */
+	bool any;       /* "*" */
+	bool literal;   /* has no star, and is no range */
+	bool by_id;     /* means the ID of a snapshot: see q2_walk_snapshots() */
 };
 
 struct q2_selector {
 	char *text; /* as the user wrote it; owned */
 	struct q2_segment segments[Q2_SEGMENTS_MAX];
 	size_t count;
-	size_t best; /* most segments that matched at any place so far */
+	size_t best;       /* most segments that matched at any place so far */
+	bool bitmaps_form; /* written bitmaps/...: its first segments are those of the extension */
 };
 
 /* The state at one depth of the path that the walk is at. */
@@ -42,6 +46,7 @@ struct qcow2_selection {
 	struct q2_selector *selectors;
 	size_t count;
 	uint64_t matched; /* selectors that have named something */
+	size_t only;      /* follow this selector alone, or SIZE_MAX: all */
 	bool everything;  /* no selectors were given: all is wanted but bulk tables */
 	struct q2_select_level levels[Q2_SEGMENTS_MAX + 2];
 	size_t depth;
@@ -49,13 +54,24 @@ struct qcow2_selection {
 
 /*
  * A step down. A selector may call the child by key, index (or QCOW2_NO_INDEX) or name (or empty).
+ * Of a snapshot, id is its ID, else NULL.
  */
 struct q2_step {
 	const char *key;
 	struct qcow2_bytes name;
 	uint64_t index;
 	bool bulk; /* shown only if a selector asks for it */
+	const struct qcow2_bytes *id;
 };
+
+/*
+ * Whether two bytes are the same in a key. Keys are written with hyphens if they are ours, and with
+ * underscores if the specification spells them so. A selector may use either.
+ */
+static inline bool q2_same_in_key(char a, char b)
+{
+	return a == b || ((a == '-' || a == '_') && (b == '-' || b == '_'));
+}
 
 /* Goes back to the root. Keeps which selectors have matched. */
 void q2_selection_start(struct qcow2_selection *selection);
@@ -74,6 +90,18 @@ bool q2_selection_wants_field(struct qcow2_selection *selection, const char *nam
  * want, so that a walk does not go through millions of entries for one.
  */
 void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *first, uint64_t *last);
+
+/* Whether a name is one that the segment may call. Stars and backslashes are understood. */
+bool q2_segment_calls(const struct q2_segment *segment, struct qcow2_bytes name);
+
+/* Whether the segment is for this key of a structure, and not for any. */
+bool q2_segment_means(const struct q2_segment *segment, const char *key);
+
+/*
+ * The segment of selector s that the next step down has to match; NULL if s is not alive here, or
+ * ends here.
+ */
+struct q2_segment *q2_selection_next(struct qcow2_selection *selection, size_t s);
 
 /* Whether every selector has named something. */
 bool q2_selection_satisfied(const struct qcow2_selection *selection);

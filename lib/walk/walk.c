@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <qcow2/text.h>
+
 #include "base/error.h"
 #include "base/sized.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /*
  * Bounds what is listed by what the file stores, however many structures claim to share the same
@@ -32,6 +34,41 @@ static void set_budgets(struct q2_walk_state *w)
 	};
 }
 
+/* Tells people of each of several selectors that there is nothing to show for it. */
+static void tell_empty(struct q2_walk_state *w)
+{
+	const struct qcow2_selection *selection = w->selection;
+	char name[160];
+	struct qcow2_value value = {.name = name,
+				    .kind = QCOW2_VALUE_TEXT,
+				    .audience = QCOW2_FOR_PEOPLE,
+				    .style = QCOW2_STYLE_TEXT,
+				    .bytes = {(const uint8_t *)"none", 4},
+				    .offset_bytes = QCOW2_NO_OFFSET};
+
+	if (w->probe || selection->count < 2)
+		return;
+	for (size_t s = 0; s < selection->count; s++) {
+		const char *text = selection->selectors[s].text;
+
+		if (!(w->empty >> s & 1))
+			continue;
+		qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)text, strlen(text)}, name,
+				  sizeof(name));
+		q2_walk_value_always(w, &value);
+	}
+}
+
+/* Without a sane header no table can be found. */
+static void say_no_tables(struct q2_walk_state *w)
+{
+	static const char *const keys[] = {"l1", "l2", "refcount_table", "refcounts"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		q2_walk_lost_key(w, keys[i],
+				 "the header makes no sense, so that no table can be found");
+}
+
 static void walk_image(struct q2_walk_state *w)
 {
 	struct qcow2_node root = q2_walk_node(NULL, NULL);
@@ -49,8 +86,11 @@ static void walk_image(struct q2_walk_state *w)
 		q2_rules_extensions(w->image, &w->reporter);
 	}
 	q2_walk_begin(w, &root);
+	if (!w->geometry)
+		say_no_tables(w);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !q2_walk_over(w); i++)
 		parts[i](w);
+	tell_empty(w);
 	q2_walk_end(w, &root);
 }
 
@@ -67,47 +107,27 @@ static void hear_problem(void *opaque, const struct qcow2_problem *problem)
 }
 
 /*
- * Fails with the segment of the lost selector that nothing matched, and the names that are there.
- */
-static int fail_not_found(struct q2_walk_state *w)
-{
-	const struct q2_selector *selector = &w->selection->selectors[w->lost_selector];
-	size_t best = selector->best;
-	const char *missing = selector->segments[best].pattern;
-	const char *above = best > 0 ? selector->segments[best - 1].pattern : "the image";
-
-	if (w->choices_size == 0)
-		return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			       "selector '%.60s' names nothing: there is nothing below '%.40s'",
-			       selector->text, above);
-	return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-		       "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
-		       missing, w->choices);
-}
-
-/*
- * Walks without telling the visitor. If a selector names nothing, walks once more to collect the
- * names at the place where it failed, and fails with them.
+ * Walks without telling the visitor, and fails if a selector names nothing. It is no error to ask
+ * for all elements of a list that has none.
  */
 static int probe(struct q2_walk_state *w)
 {
+	uint64_t matched;
+
 	w->probe = true;
 	walk_image(w);
 	if (w->failed)
 		return -1;
 	w->done = false;
-	if (q2_selection_satisfied(w->selection)) {
-		w->probe = false;
-		return 0;
-	}
-	for (size_t s = 0; s < w->selection->count; s++) {
-		if (w->selection->matched >> s & 1)
-			continue;
-		w->lost_selector = s;
-		break;
-	}
-	walk_image(w);
-	return w->failed ? -1 : fail_not_found(w);
+	matched = w->selection->matched;
+	for (size_t s = 0; s < w->selection->count; s++)
+		if (!(matched >> s & 1)) {
+			if (q2_walk_lost(w, s, walk_image))
+				return -1;
+			w->empty |= UINT64_C(1) << s;
+		}
+	w->probe = false;
+	return 0;
 }
 
 int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selection, unsigned flags,
@@ -124,7 +144,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 		.opaque = opaque,
 		.err = err ? err : &ignored,
 		.flags = flags,
-		.lost_selector = SIZE_MAX,
+		.lost.selector = SIZE_MAX,
 	};
 
 	if (q2_sized_take(&mine, sizeof(mine), visitor, err) ||

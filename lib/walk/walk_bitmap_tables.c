@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/ones.h"
 #include "rules/bitmap_tail.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* Bitmap data is shown in pieces of this size, or of a cluster if that is smaller. */
 #define PIECE_BYTES 4096
@@ -116,10 +116,11 @@ void q2_walk_bitmap_table(struct q2_walk_state *w, const struct qcow2_bitmap *bi
 	q2_walk_begin_list(w, &list);
 	there = qcow2_table_begin(table, bitmap->entry.bitmap_table_offset,
 				  bitmap->entry.bitmap_table_size);
+	q2_walk_lost_rows(w, "the bitmap's table", bitmap->entry.bitmap_table_size, there);
 	omitted = walk_rows(w, table, bitmap, there);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "bitmap_table_omitted", omitted);
+	q2_walk_omitted(w, "bitmap_table-omitted", omitted);
 }
 
 static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitmap,
@@ -133,13 +134,13 @@ static void report_tail(struct q2_walk_state *w, const struct qcow2_bitmap *bitm
 
 static void tell_totals(struct q2_walk_state *w, const struct qcow2_bitmap_totals *totals)
 {
-	q2_walk_number(w, "serialized_entries", QCOW2_STYLE_DECIMAL, totals->serialized_entries);
-	q2_walk_number(w, "all_zeroes_entries", QCOW2_STYLE_DECIMAL, totals->all_zeroes_entries);
-	q2_walk_number(w, "all_ones_entries", QCOW2_STYLE_DECIMAL, totals->all_ones_entries);
-	q2_walk_number(w, "disk_bytes", QCOW2_STYLE_SIZE, totals->disk_bytes);
+	q2_walk_number(w, "serialized-entries", QCOW2_STYLE_DECIMAL, totals->serialized_entries);
+	q2_walk_number(w, "all-zeroes-entries", QCOW2_STYLE_DECIMAL, totals->all_zeroes_entries);
+	q2_walk_number(w, "all-ones-entries", QCOW2_STYLE_DECIMAL, totals->all_ones_entries);
+	q2_walk_number(w, "disk-bytes", QCOW2_STYLE_SIZE, totals->disk_bytes);
 	q2_walk_number(w, "bits", QCOW2_STYLE_DECIMAL, totals->bits);
-	q2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, totals->bits_set);
-	q2_walk_number(w, "dirty_bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
+	q2_walk_number(w, "bits-set", QCOW2_STYLE_DECIMAL, totals->bits_set);
+	q2_walk_number(w, "dirty-bytes", QCOW2_STYLE_SIZE, totals->dirty_bytes);
 }
 
 /* Tells why a bitmap could not be added up. Only a failure of the system ends the walk. */
@@ -150,9 +151,9 @@ static void tell_no_totals(struct q2_walk_state *w, const struct qcow2_error *re
 		q2_walk_fail(w);
 		return;
 	}
-	q2_walk_null(w, "bits_set");
-	q2_walk_null(w, "dirty_bytes");
-	q2_walk_text(w, "not_counted", reason->text);
+	q2_walk_null(w, "bits-set");
+	q2_walk_null(w, "dirty-bytes");
+	q2_walk_text(w, "not-counted", reason->text);
 }
 
 static void spend(uint64_t *left, uint64_t used)
@@ -200,8 +201,8 @@ static void walk_piece(struct q2_walk_state *w, struct qcow2_bytes bytes, uint64
 	if (!q2_walk_enter_index(w, index))
 		return;
 	q2_walk_begin(w, &row);
-	q2_walk_number(w, "first_bit", QCOW2_STYLE_DECIMAL, index * PIECE_BYTES * 8);
-	q2_walk_number(w, "bits_set", QCOW2_STYLE_DECIMAL, q2_count_ones(bytes.data, bytes.size));
+	q2_walk_number(w, "first-bit", QCOW2_STYLE_DECIMAL, index * PIECE_BYTES * 8);
+	q2_walk_number(w, "bits-set", QCOW2_STYLE_DECIMAL, q2_count_ones(bytes.data, bytes.size));
 	q2_walk_bytes(w, "bytes", false, bytes, offset);
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
@@ -285,5 +286,5 @@ void q2_walk_bitmap_data(struct q2_walk_state *w, const struct qcow2_bitmap *bit
 	omitted = walk_data_clusters(w, table, count);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "data_omitted", omitted);
+	q2_walk_omitted(w, "data-omitted", omitted);
 }

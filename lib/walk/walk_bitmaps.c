@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* The most names among which duplicates are found: above QEMU's limit of 65,535 bitmaps. */
 #define NAMES_MAX 1000000
@@ -101,6 +101,8 @@ static uint64_t walk_entries(struct q2_walk_state *w, struct qcow2_bitmaps *bitm
 		q2_rules_bitmap_directory(w->image, &read, &w->reporter);
 	q2_name_set_release(&seen.set);
 	q2_name_set_release(&seen.tables);
+	if (read.entries == 0)
+		q2_walk_lost_none(w, "this image has no bitmaps");
 	return more > 0 && !q2_walk_over(w) ? read.extension->nb_bitmaps - read.entries : 0;
 }
 
@@ -114,14 +116,17 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w)
 	if (!q2_walk_enter_key(w, "bitmap_directory"))
 		return;
 	q2_walk_begin_list(w, &list);
+	q2_walk_lost_noun(w, "bitmap ");
 	if (qcow2_bitmaps_open(w->image, &bitmaps, &reason) == 0) {
 		omitted = walk_entries(w, bitmaps);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {
 		*w->err = reason;
 		q2_walk_fail(w);
-	} /* if not, the rules of the extension have told why */
+	} else { /* the rules of the extension tell why as well */
+		q2_walk_lost_none(w, reason.text);
+	}
 	qcow2_bitmaps_close(bitmaps);
 	q2_walk_end_list(w, &list);
-	q2_walk_omitted(w, "bitmap_directory_omitted", omitted);
+	q2_walk_omitted(w, "bitmap_directory-omitted", omitted);
 	q2_walk_leave(w);
 }

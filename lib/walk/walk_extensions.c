@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "format/extension_kind.h"
 #include "image/extensions.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 #define FEATURE_NAME_BYTES sizeof(struct qcow2_feature_name)
 #define DATA_AT            sizeof(struct qcow2_extension_header)
@@ -73,11 +73,11 @@ static void walk_data(struct q2_walk_state *w, const struct qcow2_extension *ext
 
 static void walk_feature_names(struct q2_walk_state *w, const struct qcow2_extension *extension)
 {
-	struct qcow2_node list = q2_walk_node("feature_names", NULL);
+	struct qcow2_node list = q2_walk_node("feature-names", NULL);
 	uint64_t index = 0;
 
 	walk_data_str(w, extension->data);
-	if (!q2_walk_enter_key(w, "feature_names"))
+	if (!q2_walk_enter_key(w, "feature-names"))
 		return;
 	q2_walk_begin_list(w, &list);
 	for (size_t at = 0; extension->data.size - at >= FEATURE_NAME_BYTES && !q2_walk_over(w);
@@ -184,15 +184,22 @@ void q2_walk_extensions(struct q2_walk_state *w)
 	struct q2_extensions it;
 	struct qcow2_extension extension;
 
+	bool bitmaps = q2_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension);
+
 	/* A selector may begin with "bitmaps", short for the directory in the extension. */
-	if (q2_find_extension(w->image, QCOW2_EXTENSION_BITMAPS, &extension))
+	if (bitmaps)
 		q2_walk_offer(w, "bitmaps");
 	if (!q2_walk_enter_key(w, "extensions"))
 		return;
 	q2_walk_begin_list(w, &list);
+	if (!bitmaps)
+		q2_walk_lost_bitmaps(w);
+	q2_walk_lost_noun(w, "header extension ");
 	q2_extensions_begin(w->image, &it);
 	while (!q2_walk_over(w) && q2_extensions_next(&it, &extension))
 		walk_extension(w, &extension);
+	if (it.next_index == 0)
+		q2_walk_lost_none(w, "this image has no header extensions");
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "image/extensions.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 #define COMPRESSION_TYPE_AT offsetof(struct qcow2_header, compression_type)
 #define KNOWN_HEADER_BYTES  sizeof(struct qcow2_header)
@@ -47,7 +47,7 @@ static void walk_header_tail(struct q2_walk_state *w, struct qcow2_bytes cluster
 		at++;
 	if (at >= end)
 		return;
-	q2_walk_bytes(w, "unknown_bytes", false,
+	q2_walk_bytes(w, "unknown-bytes", false,
 		      (struct qcow2_bytes){cluster.data + at, (size_t)(end - at)}, at);
 }
 
@@ -132,9 +132,9 @@ static void walk_feature(struct q2_walk_state *w, struct feature_group *group, u
 	q2_walk_bool(w, "known", known != NULL);
 	q2_walk_text(w, "name", known ? known : "unknown");
 	if (own.size > 0)
-		q2_walk_bytes(w, "name_in_image", true, own, QCOW2_NO_OFFSET);
+		q2_walk_bytes(w, "name-in-image", true, own, QCOW2_NO_OFFSET);
 	else if (own.data)
-		q2_walk_null(w, "name_in_image");
+		q2_walk_null(w, "name-in-image");
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
 }
@@ -149,6 +149,8 @@ static void walk_feature_group(struct q2_walk_state *w, struct feature_group *gr
 	if (!q2_walk_enter_key(w, group->key))
 		return;
 	q2_walk_begin_list(w, &list);
+	if (group->bits == 0)
+		q2_walk_lost_none(w, "no such feature bit is set");
 	for (uint64_t rest = group->bits; rest != 0 && !q2_walk_over(w); rest &= rest - 1)
 		walk_feature(w, group, type, (uint8_t)__builtin_ctzll(rest));
 	q2_walk_end_list(w, &list);
@@ -179,8 +181,10 @@ void q2_walk_backing(struct q2_walk_state *w)
 	struct qcow2_bytes name = qcow2_image_backing_name(w->image);
 	struct qcow2_node node = q2_walk_node("backing_file", "Backing file");
 
-	if (w->header->backing_file_offset == 0)
+	if (w->header->backing_file_offset == 0) {
+		q2_walk_lost_key(w, "backing_file", "this image has no backing file");
 		return;
+	}
 	node.offset_bytes = w->header->backing_file_offset;
 	node.offset_key = "offset";
 	if (!q2_walk_enter_key(w, "backing_file"))

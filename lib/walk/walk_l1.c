@@ -2,7 +2,7 @@
 /* Walks L1 tables: the active one, and those of snapshots for walk_snapshots.c. */
 #include <qcow2/entry.h>
 
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *place, uint64_t entry,
 			bool repeats)
@@ -21,16 +21,16 @@ static void walk_l1_row(struct q2_walk_state *w, const struct q2_entry_place *pl
 	q2_walk_leave(w);
 }
 
-uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t offset_bytes,
-			 uint64_t entries)
+uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 {
 	struct qcow2_table *table = q2_walk_table(w);
-	struct q2_entry_place place = {.owner = owner};
+	struct q2_entry_place place = {.owner = l1->path, .disk = l1->disk};
 	uint64_t first = 0, last, wanted, before = 0;
 
 	if (!table)
 		return 0;
-	last = qcow2_table_begin(table, offset_bytes, entries);
+	last = qcow2_table_begin(table, l1->offset_bytes, l1->entries);
+	q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
@@ -42,7 +42,7 @@ uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t of
 			break;
 		}
 		place.index = i;
-		place.offset_bytes = offset_bytes + i * 8;
+		place.offset_bytes = l1->offset_bytes + i * 8;
 		if (!w->probe)
 			q2_rules_l1_entry(w->geometry, &place, entry, &w->reporter);
 		walk_l1_row(w, &place, entry, i > first && entry == before);
@@ -53,6 +53,8 @@ uint64_t q2_walk_l1_rows(struct q2_walk_state *w, const char *owner, uint64_t of
 
 void q2_walk_l1(struct q2_walk_state *w)
 {
+	const struct q2_disk disk = {.size_bytes = w->header->size};
+	const struct q2_walk_l1 l1 = {"l1", w->header->l1_table_offset, w->header->l1_size, &disk};
 	struct qcow2_node list = q2_walk_node("l1", "L1 table");
 	uint64_t omitted;
 
@@ -60,8 +62,8 @@ void q2_walk_l1(struct q2_walk_state *w)
 		return;
 	list.offset_bytes = w->header->l1_table_offset;
 	q2_walk_begin_list(w, &list);
-	omitted = q2_walk_l1_rows(w, "l1", w->header->l1_table_offset, w->header->l1_size);
+	omitted = q2_walk_l1_rows(w, &l1);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l1_omitted", omitted);
+	q2_walk_omitted(w, "l1-omitted", omitted);
 }

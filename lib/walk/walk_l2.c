@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Walks the L2 tables below any L1 table. A table that several L1 entries share, of the active
- * image or of snapshots, is shown once; later ones refer to it by its path ("same_as").
+ * image or of snapshots, is shown once; later ones refer to it by its path ("same-as").
  *
  * Entries are shown one by one as they are stored, which is why the stream of guest extents
  * (mapping.h), which joins them, is not used here.
@@ -14,10 +14,13 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 /* The most L2 tables that are remembered as shown, in 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
+
+/* The list of the active image's L2 tables; that of snapshot i is 1 + i. */
+#define ACTIVE 0
 
 /* An L2 entry and where it is; subclusters is the second half of an extended one, else 0. */
 struct l2_row {
@@ -26,6 +29,18 @@ struct l2_row {
 	uint64_t subclusters;
 	bool repeats; /* equals the entry before it, so that pages for people may join them */
 };
+
+/* An L2 table: the index of the L1 entry that leads to it, and the disk of which it maps a part. */
+struct l2_table {
+	uint64_t index;
+	uint64_t offset_bytes;
+	const struct q2_disk *disk;
+};
+
+static uint64_t list_of(const struct q2_disk *disk)
+{
+	return disk->of_snapshot ? disk->snapshot_index + 1 : ACTIVE;
+}
 
 /* Tells one half of the subcluster bitmap, which lies at offset_bytes as a number of 32 bits. */
 static void walk_subclusters(struct q2_walk_state *w, const char *name, uint32_t bits,
@@ -93,18 +108,18 @@ static bool load_l2(struct q2_walk_state *w, struct qcow2_table *table, uint64_t
 }
 
 /*
- * Walks the rows of the L2 table at offset, which L1 entry l1_index leads to. Returns how many rows
- * the budget did not pay for.
+ * Walks the rows of an L2 table with that path. Returns how many rows the budget did not pay for.
  */
-static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l1_index,
-			  uint64_t offset)
+static uint64_t walk_rows(struct q2_walk_state *w, const struct l2_table *at, const char *owner)
 {
 	unsigned words = w->geometry->l2_entry_bytes / 8;
 	struct qcow2_table *table = w->l2.tables;
 	uint64_t first = 0, wanted;
-	uint64_t last = qcow2_table_begin(table, offset, w->geometry->l2_entries * words) / words;
-	struct l2_row l2 = {.place = {.owner = owner}};
+	uint64_t last =
+		qcow2_table_begin(table, at->offset_bytes, w->geometry->l2_entries * words) / words;
+	struct l2_row l2 = {.place = {.owner = owner, .disk = at->disk}};
 
+	q2_walk_lost_rows(w, "the L2 table", w->geometry->l2_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
@@ -113,9 +128,8 @@ static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l
 			return 0;
 		l2.repeats = l2.repeats && i > first;
 		l2.place.index = i;
-		l2.place.offset_bytes = offset + i * w->geometry->l2_entry_bytes;
-		l2.place.guest_byte = (l1_index * w->geometry->l2_entries + i)
-				      << w->geometry->cluster_bits;
+		l2.place.offset_bytes = at->offset_bytes + i * w->geometry->l2_entry_bytes;
+		l2.place.guest_byte = q2_guest_byte(w->geometry, at->index, i);
 		if (!w->probe)
 			q2_rules_l2_entry(w->image, &l2.place, l2.entry, l2.subclusters,
 					  &w->reporter);
@@ -127,7 +141,7 @@ static uint64_t walk_rows(struct q2_walk_state *w, const char *owner, uint64_t l
 /* Fills path with that of a list of L2 tables, and returns it. */
 static const char *list_path(uint64_t list, char *path, size_t size)
 {
-	if (list == Q2_WALK_ACTIVE)
+	if (list == ACTIVE)
 		snprintf(path, size, "l2");
 	else
 		snprintf(path, size, "snapshots/%" PRIu64 "/l2", list - 1);
@@ -155,10 +169,10 @@ static void walk_same_as(struct q2_walk_state *w, uint64_t earlier)
 
 	snprintf(text, sizeof(text), "%s/%" PRIu64, list_path(earlier >> 32, path, sizeof(path)),
 		 earlier & UINT32_MAX);
-	q2_walk_text(w, "same_as", text);
+	q2_walk_text(w, "same-as", text);
 }
 
-static void walk_entries(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
+static void walk_entries(struct q2_walk_state *w, const struct l2_table *table)
 {
 	struct qcow2_node node = q2_walk_node("entries", NULL);
 	char path[64], owner[96];
@@ -166,37 +180,40 @@ static void walk_entries(struct q2_walk_state *w, uint64_t list, uint64_t index,
 
 	if (!q2_walk_enter_key(w, "entries"))
 		return;
-	snprintf(owner, sizeof(owner), "%s/%" PRIu64, list_path(list, path, sizeof(path)), index);
+	snprintf(owner, sizeof(owner), "%s/%" PRIu64,
+		 list_path(list_of(table->disk), path, sizeof(path)), table->index);
 	q2_walk_begin_list(w, &node);
-	omitted = walk_rows(w, owner, index, offset);
+	omitted = walk_rows(w, table, owner);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "entries_omitted", omitted);
+	q2_walk_omitted(w, "entries-omitted", omitted);
 }
 
-static void walk_table(struct q2_walk_state *w, uint64_t list, uint64_t index, uint64_t offset)
+static void walk_table(struct q2_walk_state *w, const struct l2_table *table)
 {
 	struct qcow2_node node = q2_walk_node(NULL, "L2 table");
 	char title[64];
 	uint64_t earlier;
 	bool shown;
 
-	if (list != Q2_WALK_ACTIVE) {
-		snprintf(title, sizeof(title), "Snapshot %" PRIu64 ", L2 table", list - 1);
+	if (table->disk->of_snapshot) {
+		snprintf(title, sizeof(title), "Snapshot %" PRIu64 ", L2 table",
+			 table->disk->snapshot_index);
 		node.title = title;
 	}
-	node.index = index;
-	node.offset_bytes = offset;
+	node.index = table->index;
+	node.offset_bytes = table->offset_bytes;
 	node.offset_key = "offset";
-	if (!q2_walk_enter_index(w, index))
+	if (!q2_walk_enter_index(w, table->index))
 		return;
-	shown = shown_before(w, offset, list << 32 | index, &earlier);
+	shown = shown_before(w, table->offset_bytes, list_of(table->disk) << 32 | table->index,
+			     &earlier);
 	q2_walk_begin(w, &node);
 	if (shown)
 		walk_same_as(w, earlier);
 	/* The probe looks at a table at each of its paths, since a selector may use any of them. */
 	if (!shown || w->probe)
-		walk_entries(w, list, index, offset);
+		walk_entries(w, table);
 	q2_walk_end(w, &node);
 	q2_walk_leave(w);
 }
@@ -205,23 +222,26 @@ static void walk_table(struct q2_walk_state *w, uint64_t list, uint64_t index, u
  * Walks the tables that the entries of an L1 table lead to. Returns how many entries the budget did
  * not pay for.
  */
-static uint64_t walk_list(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset,
-			  uint64_t l1_size)
+static uint64_t walk_list(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 {
 	uint64_t first = 0, wanted;
-	uint64_t last = qcow2_table_begin(w->l2.l1, l1_offset, l1_size);
+	uint64_t last = qcow2_table_begin(w->l2.l1, l1->offset_bytes, l1->entries);
 
+	if (last < l1->entries)
+		q2_walk_lost_rows(w, "the L1 table", l1->entries, last);
+	q2_walk_lost_targets(w, "the L1 table", "L1 entry", last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
-		uint64_t entry = 0, offset;
+		struct l2_table table = {.index = i, .disk = l1->disk};
+		uint64_t entry = 0;
 
 		if (qcow2_table_entry(w->l2.l1, i, &entry, w->err))
 			q2_walk_fail(w);
-		offset = qcow2_l1_entry_decode(entry).offset;
-		if (offset != 0)
-			walk_table(w, list, i, offset);
+		table.offset_bytes = qcow2_l1_entry_decode(entry).offset;
+		if (table.offset_bytes != 0)
+			walk_table(w, &table);
 	}
 	return wanted > last ? wanted - last : 0;
 }
@@ -239,7 +259,7 @@ static bool get_readers(struct q2_walk_state *w)
 	return true;
 }
 
-void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offset, uint64_t l1_size)
+void q2_walk_l2_tables(struct q2_walk_state *w, const struct q2_walk_l1 *l1)
 {
 	struct qcow2_node node = q2_walk_node("l2", NULL);
 	uint64_t omitted = 0;
@@ -248,15 +268,19 @@ void q2_walk_l2_tables(struct q2_walk_state *w, uint64_t list, uint64_t l1_offse
 		return;
 	q2_walk_begin_list(w, &node);
 	if (get_readers(w))
-		omitted = walk_list(w, list, l1_offset, l1_size);
+		omitted = walk_list(w, l1);
 	q2_walk_end_list(w, &node);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "l2_omitted", omitted);
+	q2_walk_omitted(w, "l2-omitted", omitted);
 }
 
 void q2_walk_l2(struct q2_walk_state *w)
 {
-	q2_walk_l2_tables(w, Q2_WALK_ACTIVE, w->header->l1_table_offset, w->header->l1_size);
+	const struct q2_disk disk = {.size_bytes = w->header->size};
+
+	q2_walk_l2_tables(w, &(struct q2_walk_l1){.offset_bytes = w->header->l1_table_offset,
+						  .entries = w->header->l1_size,
+						  .disk = &disk});
 }
 
 void q2_walk_l2_forget(struct q2_walk_state *w)

@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "image/extensions.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 #include <qcow2/luks.h>
 
@@ -16,11 +16,12 @@
 
 static void walk_slots(struct q2_walk_state *w, const struct q2_placed *luks)
 {
-	struct qcow2_node list = q2_walk_node("key_slots", NULL);
+	struct qcow2_node list = q2_walk_node("key-slots", NULL);
 
-	if (!q2_walk_enter_key(w, "key_slots"))
+	if (!q2_walk_enter_key(w, "key-slots"))
 		return;
 	q2_walk_begin_list(w, &list);
+	q2_walk_lost_rows(w, "the list of key slots", QCOW2_LUKS1_SLOTS, QCOW2_LUKS1_SLOTS);
 	for (uint64_t i = 0; i < QCOW2_LUKS1_SLOTS && !q2_walk_over(w); i++) {
 		uint64_t at = SLOTS_AT + i * SLOT_BYTES;
 		struct q2_placed slot = {{luks->bytes.data + at, SLOT_BYTES},
@@ -50,7 +51,7 @@ static void walk_json_area(struct q2_walk_state *w, const struct q2_placed *luks
 
 	if (nul)
 		size = (size_t)(nul - json);
-	q2_walk_bytes(w, "json_area", true, (struct qcow2_bytes){json, size},
+	q2_walk_bytes(w, "json-area", true, (struct qcow2_bytes){json, size},
 		      luks->offset_bytes + LUKS2_BINARY);
 }
 
@@ -92,8 +93,10 @@ void q2_walk_luks(struct q2_walk_state *w)
 	struct qcow2_extension extension;
 	uint8_t *raw;
 
-	if (!q2_find_extension(w->image, QCOW2_EXTENSION_CRYPTO, &extension))
+	if (!q2_find_extension(w->image, QCOW2_EXTENSION_CRYPTO, &extension)) {
+		q2_walk_lost_key(w, "luks", "this image has no LUKS header");
 		return;
+	}
 	raw = q2_alloc_buffer(LUKS2_READ);
 	if (!raw) {
 		q2_fail_memory(w->err);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "walk/internal.h"
+#include "walk/lost.h"
 
 static uint64_t table_entries(const struct q2_walk_state *w)
 {
@@ -41,6 +41,7 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 	list.offset_bytes = w->header->refcount_table_offset;
 	q2_walk_begin_list(w, &list);
 	last = qcow2_table_begin(table, list.offset_bytes, table_entries(w));
+	q2_walk_lost_rows(w, "the refcount table", table_entries(w), last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
@@ -60,7 +61,7 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 	}
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "refcount_table_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_omitted(w, "refcount_table-omitted", wanted > last ? wanted - last : 0);
 }
 
 /* A refcount: where it is, the cluster that it counts, and how often. */
@@ -113,6 +114,7 @@ static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, 
 	uint64_t first = 0, last = words * 64 / geometry->refcount_bits, before = 0;
 	uint64_t wanted;
 
+	q2_walk_lost_rows(w, "a refcount block", geometry->refcount_block_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
@@ -154,7 +156,7 @@ static void walk_block(struct q2_walk_state *w, struct qcow2_table *block, uint6
 		omitted = walk_counts(w, block, index, offset);
 		q2_walk_end_list(w, &list);
 		q2_walk_leave(w);
-		q2_walk_omitted(w, "entries_omitted", omitted);
+		q2_walk_omitted(w, "entries-omitted", omitted);
 	}
 	q2_walk_end(w, &node);
 	q2_walk_leave(w);
@@ -174,6 +176,9 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 		q2_walk_fail(w);
 	else
 		last = qcow2_table_begin(table, w->header->refcount_table_offset, table_entries(w));
+	if (last < table_entries(w))
+		q2_walk_lost_rows(w, "the refcount table", table_entries(w), last);
+	q2_walk_lost_targets(w, "the refcount table", "refcount table entry", last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
@@ -190,5 +195,5 @@ void q2_walk_refcounts(struct q2_walk_state *w)
 	qcow2_table_close(block);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
-	q2_walk_omitted(w, "refcounts_omitted", wanted > last ? wanted - last : 0);
+	q2_walk_omitted(w, "refcounts-omitted", wanted > last ? wanted - last : 0);
 }

@@ -51,15 +51,15 @@ def make_uncounted(tmp_path_factory):
 def test_every_cluster_is_told(uncounted):
     code, page = check(uncounted, "-j")
     shown = json.loads(page)
-    assert code == 2 and "problems_omitted" not in shown
+    assert code == 2 and "problems-omitted" not in shown
     low = [p for p in shown["problems"] if p["id"] == "refcount-low"]
     assert len(low) > CLUSTERS and len(shown["problems"]) == shown["corruptions"]
-    places = [(p["cluster_offset"], p["id"]) for p in shown["problems"] if "owners" in p]
+    places = [(p["cluster-offset"], p["id"]) for p in shown["problems"] if "owners" in p]
     assert len(set(places)) == len(places)
     assert [offset for offset, _ in places] == sorted(offset for offset, _ in places)
     # Behind the last that is kept at first, owners have their names, too.
     theirs = [p for p in low if p["owners"][0]["where"].startswith("snapshots/0/l2/")]
-    assert theirs[-1]["cluster_offset"] > CLUSTER << 16
+    assert theirs[-1]["cluster-offset"] > CLUSTER << 16
     assert {p["owners"][0]["snapshot"] for p in theirs} == {"before"}
 
 

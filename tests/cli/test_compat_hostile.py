@@ -71,7 +71,7 @@ def named(folder, name):
 def test_names_are_safe(tmp_path, name, shown):
     text, bitmap = named(tmp_path, name)
     assert text == shown
-    assert bitmap["name"] == name.decode() and "name_hex" not in bitmap
+    assert bitmap["name"] == name.decode() and "name-hex" not in bitmap
 
 
 @pytest.mark.parametrize("name,shown,replaced", [
@@ -82,7 +82,7 @@ def test_names_are_safe(tmp_path, name, shown):
 def test_names_that_are_not_utf8(tmp_path, name, shown, replaced):
     text, bitmap = named(tmp_path, name)
     assert text == shown
-    assert bitmap["name_hex"] == name.hex()
+    assert bitmap["name-hex"] == name.hex()
     assert "\ufffd" in bitmap["name"] and replaced in (None, bitmap["name"])
 
 

@@ -85,17 +85,17 @@ def test_what_is_omitted_is_counted_and_can_be_asked_for():
     path, layout = recipe_image("bad-hostile-sparse-l1")
     page = run("dump", path, "l1", program=RELEASE).stdout.decode()
     shown = int(re.search(r"^0\.\.(\d+) ", page, re.M)[1]) + 1
-    omitted = int(re.search(r"^l1_omitted +(\d+)$", page, re.M)[1])
+    omitted = int(re.search(r"^l1-omitted +(\d+)$", page, re.M)[1])
     assert shown + omitted == layout.value("header/l1_size") == 0xffffffff
     assert shown * 8 >= 32 * MIB
     last = document(path, "l1/4294967294", program=RELEASE)
     assert [row["index"] for row in last["l1"]] == [4294967294]
-    assert "l1_omitted" not in last
+    assert "l1-omitted" not in last
 
 
 def test_a_shared_l2_table_is_shown_once():
     path, layout = recipe_image("good-hostile-shared-l2")
     tables = document(path, "l2", program=RELEASE)["l2"]
     assert len(tables) == layout.value("header/l1_size")
-    assert "same_as" not in tables[0] and len(tables[0]["entries"]) == layout.cluster_size // 8
-    assert all(table["same_as"] == "l2/0" and "entries" not in table for table in tables[1:])
+    assert "same-as" not in tables[0] and len(tables[0]["entries"]) == layout.cluster_size // 8
+    assert all(table["same-as"] == "l2/0" and "entries" not in table for table in tables[1:])

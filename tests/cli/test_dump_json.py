@@ -44,7 +44,7 @@ def same_text(layout, path, structure, name):
     place = layout.place(path)
     raw = place.value
     assert structure[name] == raw.decode("utf-8", errors="replace")
-    assert (structure.get(name + "_hex") == raw.hex()) == (not is_utf8(raw))
+    assert (structure.get(name + "-hex") == raw.hex()) == (not is_utf8(raw))
     if raw:
         assert structure[name + ".offset"] == place.offset
         assert structure[name + ".hex"] == raw.hex()
@@ -191,9 +191,9 @@ def test_names_that_are_not_utf8_have_their_bytes():
     path, _ = image(text)
     names = extension_of(shown(path), 0x23852875)["data"]["bitmap_directory"]
     assert [n["name"] for n in names] == ["a\ufffdb", "grün", "x\x1b[2Jy"]
-    assert [n.get("name_hex") for n in names] == ["61ff62", None, None]
+    assert [n.get("name-hex") for n in names] == ["61ff62", None, None]
     snapshot = shown(path)["snapshots"][0]
-    assert (snapshot["id_hex"], snapshot["name_hex"]) == ("c3", "eda080")
+    assert (snapshot["id-hex"], snapshot["name-hex"]) == ("c3", "eda080")
 
 
 def holds(whole, part):

@@ -19,7 +19,7 @@ with open(os.path.join(TOP, "docs", "dump.schema.json"), encoding="utf-8") as st
     SCHEMA = json.load(stream)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 BULK = ("extensions/**", "bitmaps/*/data/0..3", "snapshots", "snapshots/*/l1/0..3",
-        "snapshots/*/l2/0..1/0..3", "l1/0..3", "l2/0..2/0..20", "l2/0..1/same_as",
+        "snapshots/*/l2/0..1/0..3", "l1/0..3", "l2/0..2/0..20", "l2/0..1/same-as",
         "refcount_table/0..3", "refcounts/0..1/0..3", "header", "luks")
 LONG = {"bad-bitmap-table-size-max", "bad-snapshots-count-max"}
 QUICK = [n for n in recipes() if n not in TOO_LARGE | LONG and "hostile" not in n]
@@ -110,14 +110,14 @@ def test_every_property_is_seen():
                 mark(SCHEMA, valid(shown), seen)
     everything = properties(SCHEMA).union(*(properties(d) for d in SCHEMA["$defs"].values()))
     # what is left out of a list takes gigabytes of claims: see test_dump_bounds.py
-    left = {(where, key) for where, key in everything - seen if not key.endswith("_omitted")}
+    left = {(where, key) for where, key in everything - seen if not key.endswith("-omitted")}
     assert not left
 
 
 def test_fields_are_those_that_explain_knows():
     """scripts/generate reads the lists as text: it must find every field that the library has."""
     for found in json.loads(run("explain", "-j", program=RELEASE).stdout):
-        if found["kind"] != "structure" or "first_bit" in found["fields"][0]:
+        if found["kind"] != "structure" or "first-bit" in found["fields"][0]:
             continue
         members = fields(os.path.join(TOP, "include/qcow2/def"), found["name"], names=False)
         assert list(members) == [field["name"] for field in found["fields"]]

@@ -735,9 +735,9 @@ ELSEWHERE = [("good-snapshots", "snapshots/0/{}", "snapshot"),
              ("good-bitmaps", "extensions/bitmaps/data/{}", "bitmaps_extension"),
              ("good-luks1", "extensions/crypto/data/{}", "crypto_extension"),
              ("good-luks1", "luks/{}", "luks1"),
-             ("good-luks1", "luks/key_slots/1/{}", "luks1_key_slot"),
+             ("good-luks1", "luks/key-slots/1/{}", "luks1_key_slot"),
              ("good-extensions-unknown", "extensions/0/{}", "extension"),
-             ("good-feature-names-full", "extensions/feature_names/feature_names/3/{}", "feature_name")]
+             ("good-feature-names-full", "extensions/feature_names/feature-names/3/{}", "feature_name")]
 ENTRIES = [("good-snapshots", "snapshots/0/l1/0"), ("good-snapshots", "snapshots/0/l2/0/1"),
            ("good-snapshots", "l1/0"), ("good-snapshots", "l2/0/3"),
            ("good-snapshots", "refcount_table/0"), ("good-snapshots", "refcounts/0/7"),

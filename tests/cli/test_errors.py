@@ -17,6 +17,8 @@ from tests.support.outside import READERS, ask, complaint, documents, harmless, 
 from tests.support.programs import QCOW2, SAMPLE
 
 EACH = pytest.mark.parametrize("reader", sorted(READERS))
+UNKNOWN = "not a qcow2 image: no magic number QFI\\xfb; a raw image, or a file of an unknown kind"
+CONVERT = "convert it with 'qemu-img convert -O qcow2'"
 SHORT = "truncated: the file ends inside the header, after {} bytes"
 
 
@@ -26,12 +28,16 @@ def magic(version):
 
 # What a file holds: the reason and the offset that must be told.
 CONTENTS = {
-    "not qcow2": (b"KDMV" + bytes(600), "not a qcow2 image: no magic number QFI\\xfb", 0),
-    "text": (b"#!/bin/sh\n", "not a qcow2 image: no magic number QFI\\xfb", 0),
-    "zeros": (bytes(65536), "not a qcow2 image: no magic number QFI\\xfb", 0),
-    "magic backwards": (b"\xfbIFQ" + bytes(600), "not a qcow2 image: no magic number QFI\\xfb", 0),
+    "vmdk": (b"KDMV" + bytes(600), "not a qcow2 image but a vmdk image: " + CONVERT, None),
+    "gzip": (b"\x1f\x8b\x08" + bytes(60),
+             "not a qcow2 image but a gzip file: unpack it first (gunzip)", None),
+    "text": (b"# a text\n", UNKNOWN, 0),
+    "zeros": (bytes(65536), "not a qcow2 image but a file that starts with zeros: a raw image, or an "
+                            "image whose header is lost", 0),
+    "magic backwards": (b"\xfbIFQ" + bytes(600), UNKNOWN, 0),
     "empty": (b"", "the file is empty", 0),
-    "version 1": (magic(1), "version 1 (qcow, not qcow2) is not supported", 4),
+    "version 1": (magic(1), "not a qcow2 image but a qcow image (version 1, an older format): " +
+                  CONVERT, None),
     "version 0": (magic(0), "version 0 is not supported: versions 2 and 3 are", 4),
     "version 4": (magic(4), "version 4 is not supported: versions 2 and 3 are", 4),
     "version 2^31": (magic(2 ** 31), "version 2147483648 is not supported: versions 2 and 3 are",
@@ -63,7 +69,7 @@ def test_every_length_of_a_header(version, size, tmp_path):
         path.write_bytes(data[:length])
         for reader in ("dump -j", "info"):
             told = complaint(ask(reader, "image", cwd=tmp_path), reader, "image")
-            assert told == (("not a qcow2 image: no magic number QFI\\xfb", 0) if length < 4 else
+            assert told == ((UNKNOWN, 0) if length < 4 else
                             (SHORT.format(length), length))
     path.write_bytes(data[:size])
     document = documents(text_of(ask("dump -j", "image", cwd=tmp_path), 2))[0]
@@ -135,7 +141,7 @@ def test_paths(reader, tmp_path):
 def test_a_cause_has_a_line_of_its_own():
     """Only versions and lengths, which the line says, share their words."""
     reasons = {r for _, r, _ in CONTENTS.values()} | {r for _, r in PLACES.values()}
-    assert len(reasons) == 11 + 6
+    assert len(reasons) == 14 + 6
 
 
 def test_fifo_with_a_writer(tmp_path):
@@ -276,7 +282,7 @@ def test_hostile_names(name, tmp_path):
         if "filename" in document and parsed:
             assert document["filename"] == parsed
         if "filename" in document:
-            assert document.get("filename_hex") == (None if is_utf8(name) else name.hex())
+            assert document.get("filename-hex") == (None if is_utf8(name) else name.hex())
         assert ("filename" in document) == (reader != "compat -j")
 
 
@@ -285,7 +291,8 @@ def test_hostile_names_in_chains(tmp_path):
     build('size 1M\nbacking "evil\\e[2Jname\\n" qcow2\n', str(tmp_path / "image"))
     done = ask("info --chain", "image", cwd=tmp_path)
     assert done.returncode == 1
-    assert b"evil\\u{1b}[2Jname\\n: cannot open: No such file or directory\n" in done.stderr
+    assert b"evil\\u{1b}[2Jname\\n: named as the backing file of image: cannot open: " \
+        b"No such file or directory\n" in done.stderr
     assert done.stderr.count(b"\n") == 1
     harmless(done.stderr + done.stdout)
 

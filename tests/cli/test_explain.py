@@ -73,7 +73,7 @@ VALUES = {
     "compatible_features": {0: "lazy refcounts"},
     "autoclear_features": {0: "bitmaps", 1: "raw external data"},
     "crypt_method": {0: "none", 1: "AES", 2: "LUKS"},
-    "compression_type": {0: "deflate", 1: "zstd"},
+    "compression_type": {0: "zlib", 1: "zstd"},
     "extension/magic": {0: "End", 0xe2792aca: "Backing format", 0x6803f857: "Feature table",
                         0x23852875: "Bitmaps", 0x0537be77: "Crypto header",
                         0x44415441: "Data file"},
@@ -150,13 +150,13 @@ def test_bits(name):
         shown = fields[field]
         assert (shown["offset"], shown["width"]) == (0, 8)
         if not isinstance(bits, str):
-            assert (shown["first_bit"], shown["bit_count"]) == (bits[0], bits[1] - bits[0] + 1)
+            assert (shown["first-bit"], shown["bit-count"]) == (bits[0], bits[1] - bits[0] + 1)
         assert re.search(rf"^  {field} +{re.escape(place_of(bits))}$", explain(name), re.M)
         assert f"{name}/{field}: {place_of(bits)}\n" in explain(f"{name}/{field}")
     if name == "l2_compressed":
         offset, sectors = fields["offset"], fields["additional_sectors"]
-        assert (offset["first_bit"], offset["bit_count"]) == (0, None)
-        assert (sectors["first_bit"], sectors["bit_count"]) == (None, None)
+        assert (offset["first-bit"], offset["bit-count"]) == (0, None)
+        assert (sectors["first-bit"], sectors["bit-count"]) == (None, None)
     else:  # no bit twice, none left out
         flat = [b for first, last in BITS[name].values() for b in range(first, last + 1)]
         assert flat == list(range(64))
@@ -166,7 +166,7 @@ def test_fields_do_not_overlap():
     """Each structure is its fields, one after the other; gaps are padding that the tables name."""
     gaps = {"header": (105, 112), "luks2": (264, 448)}
     for name, structure in everything("structure").items():
-        if "first_bit" in structure["fields"][0]:
+        if "first-bit" in structure["fields"][0]:
             continue
         at = 0
         for field in structure["fields"]:

@@ -276,7 +276,7 @@ def test_repair_of_twins(copy):
 
 @pytest.mark.parametrize("line", ["set luks/key_bytes=32", "set luks/mk_digest_iter=1",
                                   "set luks/payload_offset=4041",
-                                  "set luks/key_slots/0/iterations=7"])
+                                  "set luks/key-slots/0/iterations=7"])
 def test_keys(copy, line):
     """Another LUKS header makes noise of the data; a damaged one may be mended."""
     assert guards_of(copy(PLAIN + "luks1 slots=2\n"), line) >= {"encoding"}

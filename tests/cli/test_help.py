@@ -127,7 +127,7 @@ NAMES = "; there are nightly, weekly"
      "bitmap 'x': there is no bitmap of that name" + NAMES),
     (["bitmap", "merge", "--from=IMAGE", "IMAGE", "x", "weekly"],
      "bitmap 'x': there is no bitmap of that name" + NAMES),
-    (["bitmap", "repair", "--assume-dirty", "IMAGE", "x"], "there is no bitmap 'x'" + NAMES),
+    (["bitmap", "repair", "--assume-dirty", "IMAGE", "x"], "there is no bitmap 'x' among nightly, weekly"),
     (["bitmap", "remove", "EMPTY", "x"],
      "bitmap 'x': there is no bitmap of that name; the image has no bitmaps"),
     (["edit", "IMAGE", "sett", "a=1"], "unknown verb 'sett': did you mean set?"),

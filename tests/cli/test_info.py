@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.support.programs import QCOW2, SAMPLE, image, recipe_image
+from tests.forge import build, recipes
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, image, recipe_image, run
 
 SECONDS = 30
 
@@ -58,6 +59,113 @@ def test_alarms_come_first(text, code, words):
     assert any(line.startswith("image ") for line in lines[1:])
 
 
+@pytest.mark.parametrize("text, verdict, commands", [
+    ("incompatible 0x100000\n", "refuses to open this image", ["Use a program that knows"]),
+    ("bitmap b\nset bitmaps/0/type 7\n", "refuses to open this image",
+     ["qcow2 bitmap repair FILE"]),
+    ("corrupt\n", "opens this image for reading only",
+     ["qcow2 edit FILE feature incompatible corrupt off"]),
+    ("set header/autoclear_features 2\n", "opens this image for reading only",
+     ["qcow2 edit FILE feature autoclear raw-external-data off"]),
+    ("dirty\n", None, ["qemu-img check -r all FILE"]),
+    ("bitmap b flags=in_use\n", None, ["qcow2 bitmap repair FILE"]),
+    ("size 1M\nset header/l1_size 0\n", "refuses to open this image", ["Restore the image"]),
+    ("size 1M\n", None, []),
+])
+def test_what_to_do(text, verdict, commands):
+    """What QEMU does, and a line for each remedy, as a shell takes it."""
+    path = image("# broken\n" + text)[0]
+    done = info(path)
+    lines = done.stdout.decode().splitlines()
+    assert [x[7:] for x in lines if x.startswith("! QEMU ")] == ([verdict] if verdict else [])
+    found = [x[8:].replace(path, "FILE") for x in lines if x.startswith("  next: ")]
+    assert len(found) == len(commands) and all(a.startswith(b) for a, b in zip(found, commands))
+    assert done.returncode == (2 if verdict else 0)
+    assert run("info", "-j", path).returncode == done.returncode
+
+
+def test_a_name_that_needs_quotes(tmp_path):
+    build("size 1M\ncorrupt\n", str(tmp_path / "a b;c"))
+    assert "next: qcow2 edit 'a b;c' feature" in info("a b;c", cwd=tmp_path).stdout.decode()
+
+
+def test_what_is_refused_comes_first():
+    """A fault that keeps QEMU from the image stands before others, and each kind takes one line."""
+    _, lines = screen("# many\nbitmap b\nset bitmaps/0/type 7\nsize 1M\ncorrupt\n" + "".join(
+        f"snapshot {i} name=same\n" for i in (1, 1, 1)))
+    assert [line.split()[2] for line in lines if line.startswith(("! corr", "! warn"))] == \
+        ["bitmap-type", "feature-corrupt", "snapshot-id-duplicate"]
+
+
+@pytest.mark.parametrize("text, words", [
+    ("version 2\n", "QEMU >= 0.10 (version 2)"), ("version 3\n", "QEMU >= 1.1 (version 3)"),
+    ("refcount_order 0\n", "QEMU >= 2.3 (refcount width)"), ("dirty\n", "QEMU >= 1.2 (dirty bit)"),
+    ("compression zstd\n", "QEMU >= 5.1 (zstd compression)"),
+    ("extended_l2\n", "QEMU >= 5.2 (extended L2 entries)"),
+    ("data_file x\n", "QEMU >= 4.0 (external data file)"),
+    ("bitmap b\n", "QEMU >= 1.1 (version 3); >= 2.10 keeps the bitmaps"),
+    ("incompatible 0x100000\n",
+     "a program that is not known here (unknown incompatible features)"),
+])
+def test_which_qemu_it_needs(text, words):
+    assert value(screen("# needs\n" + text)[1], "needs") == words
+
+
+@pytest.mark.parametrize("order, words", [(0, "1 bit wide"), (4, "16 bits wide"),
+                                         (6, "64 bits wide")])
+def test_refcount_width(order, words):
+    assert value(screen(f"# width\nrefcount_order {order}\n")[1], "refcounts") == words
+
+
+def test_a_backing_file_without_a_format():
+    _, lines = screen("# no format\nbacking base.raw\n")
+    at = next(i for i, line in enumerate(lines) if line.startswith("backing format"))
+    assert value(lines, "backing format").startswith("! not stated: programs probe the file.")
+    assert "qcow2 edit IMAGE backing set NAME FORMAT" in lines[at + 3]
+    assert all(len(line) <= 80 for line in lines[at:at + 4])
+    _, lines = screen("# format\nbacking base.raw raw\n")
+    assert not [line for line in lines if "probe" in line]
+
+
+def test_long_lists_are_cut():
+    """64 rows, and how many more there are; --all shows them. JSON is always whole."""
+    path = image("# long\nsize 64K\n" + "".join(
+        f"snapshot {i} name=s{i}\nbitmap b{i}\n" for i in range(1, 71)))[0]
+    lines = info(path).stdout.decode().splitlines()
+    assert lines.count("\u2026 and 6 more, which --all shows") == 2
+    assert "s64" in lines[lines.index("snapshots (70):") + 65]
+    lines = info("--all", path).stdout.decode().splitlines()
+    assert not [line for line in lines if "more" in line]
+    assert lines[-1].endswith(" b70") and lines[-1].startswith("64 KiB")
+    found = json.loads(info("-j", path).stdout)
+    assert len(found["snapshots"]) == len(found["format-specific"]["data"]["bitmaps"]) == 70
+
+
+def test_exactly_64():
+    path = image("# 64\nsize 64K\n" + "".join(f"bitmap b{i}\n" for i in range(64)))[0]
+    assert "more" not in info(path).stdout.decode()
+
+
+def states_of(name):
+    """The words of bitmap list, and those of info, on the bitmaps of a forged image."""
+    path = recipe_image(name)[0]
+    listed, shown = (subprocess.run([RELEASE, *words, path], stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL, timeout=SECONDS, check=False).stdout
+                     for words in (["bitmap", "list", "-j"], ["info", "--all"]))
+    lines = shown.decode().splitlines()
+    at = next((i for i, x in enumerate(lines) if x.startswith("granularity ")), len(lines))
+    return ([x["state"] for x in json.loads(listed)["bitmaps"]] if listed else [],
+            [x[13:27].strip() for x in lines[at + 1:]])
+
+
+def test_states_of_bitmaps():
+    """info and bitmap list say the same word of each bitmap, in every forged image."""
+    states = {name: states_of(name) for name in recipes()}
+    assert {name for name, (one, other) in states.items() if one != other} == set()
+    assert {word for one, _ in states.values() for word in one} == {
+        "enabled", "disabled", "in use", "inconsistent", "unusable"}
+
+
 def test_features_in_words():
     _, lines = screen("# features\nextended_l2\nlazy_refcounts\nautoclear 0x80\n")
     assert value(lines, "features") == \
@@ -88,7 +196,7 @@ def test_snapshots_and_bitmaps():
     assert lines[at + 1].split() == ["granularity", "state", "name"]
     rows = [re.split("  +", line) for line in lines[at + 2:at + 5]]
     assert rows == [["64 KiB", "enabled", "one"], ["1 MiB", "disabled", "two"],
-                    ["64 KiB", "in use: stale", "three"]]
+                    ["64 KiB", "in use", "three"]]
 
 
 def test_a_name_pushes_nothing_out_of_line():
@@ -183,7 +291,117 @@ def test_depth(tmp_path):
     assert (len(files), code) == (256, 1) and "over 256 images" in said
 
 
-@pytest.mark.parametrize("backing", ["nbd://127.0.0.1:1/x", "json:{}", "https://example.org/a",
+def overlay(folder, name, backing, kind=None):
+    """An image whose backing file's name is any bytes, with a format or none."""
+    quoted = backing.replace("\\", "\\\\").replace('"', '\\"')
+    build(f'size 1M\nbacking "{quoted}"{" " + kind if kind else ""}\n', str(folder / name))
+
+
+def formats(path, cwd):
+    """The files of a chain with the format of each."""
+    done = info("--chain", "-j", path, cwd=cwd)
+    assert done.returncode == 0, done
+    return [(found["filename"], found["format"]) for found in json.loads(done.stdout)]
+
+
+@pytest.fixture(name="bases")
+def fixture_bases(tmp_path):
+    """Files that can be backing files, in a folder of their own; the overlay is beside it."""
+    (tmp_path / "sub").mkdir()
+    qcow2(tmp_path / "sub", "q")
+    for kind in ("vmdk", "qed"):
+        subprocess.run(["qemu-img", "create", "-q", "-f", kind, kind, "1M"], cwd=tmp_path / "sub",
+                       check=True)
+    (tmp_path / "sub" / "raw").write_bytes(b"guest" + bytes(507))
+    (tmp_path / "sub" / "gz").write_bytes(b"\x1f\x8b\x08" + bytes(509))
+    (tmp_path / "sub" / "none").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize("backing, kind, found", [
+    ("sub/raw", None, "raw"), ("sub/q", None, "qcow2"), ("sub/vmdk", None, "vmdk"),
+    ("sub/vmdk", "vmdk", "vmdk"), ("sub/qed", None, "qed"), ("sub/gz", None, "raw"),
+    ("sub/none", None, "raw"), ("sub/q", "raw", "raw"), ("sub/q", "file", "raw"),
+    ("file:sub/q", None, "qcow2"), ("file:sub/raw", "raw", "raw"),
+    ('json:{"driver":"qcow2","file":{"driver":"file","filename":"sub/q"}}', None, "qcow2"),
+    ('json: {"driver" : "qcow2", "file.filename" : "sub/q", "file.driver": "file"} ', None, "qcow2"),
+    ('json:{"file":{"filename":"sub/q"}}', None, "qcow2"),
+    ('json:{"driver":"raw","file.filename":"sub/q"}', None, "raw"),
+    ('json:{"driver":"raw","file.filename":"sub/q"}', "qcow2", "qcow2"),
+    ('json:{"driver":"file","filename":"sub/q"}', None, "raw"),
+    ('json:{"driver":"vmdk","file":{"filename":"sub/vmdk"}}', None, "vmdk"),
+    ("json:{'driver':'qcow2','file':{'driver':'file','filename':'sub/q','locking':'off'}}", None,
+     "qcow2"),
+    ('json:{"driver":"qcow2","read-only":true,"backing":null,"file.filename":"sub/q"}', None,
+     "qcow2"),
+    (r'json:{"driver":"qcow2","file":{"driver":"file","filename":"s\u0075b\/q"}}', None, "qcow2"),
+])
+def test_formats_of_a_chain(bases, backing, kind, found):
+    """What QEMU finds: names of files are relative to the image, others to the current directory."""
+    overlay(bases, "top", backing, kind)
+    name = next((n for n in ("raw", "vmdk", "qed", "gz", "none") if f"sub/{n}" in backing), "q")
+    assert formats("top", bases) == [("top", "qcow2"), ("sub/" + name, found)]
+    theirs = subprocess.run(["qemu-img", "info", "--backing-chain", "--output=json", "top"], cwd=bases,
+                            stdout=subprocess.PIPE, check=True).stdout
+    # the driver of plain files is a format of its own to QEMU
+    plain = kind == "file" or backing.startswith('json:{"driver":"file"')
+    assert [x["format"] for x in json.loads(theirs)] == ["qcow2", "file" if plain else found]
+
+
+@pytest.mark.parametrize("name, why", [
+    ("{", "not JSON"), ("{}", "names no file"), ('{"driver":"qcow2"}', "names no file"),
+    ('{"driver":"qcow2","file":"node"}', "more than the path"),
+    ('{"driver":"nbd","host":"x"}', "more than the path"),
+    ('{"driver":"nbd","file.filename":"x","server":[]}', "more than the path"),
+    ('{"file":{"driver":"nbd","filename":"sub/q"}}', "not a plain file"),
+    ('{"driver":"raw","offset":512,"file.filename":"sub/q"}', "more than the path"),
+    ('{"driver":"qcow2","file":{"driver":"raw","file":{"filename":"sub/q"}}}', "more than the path"),
+    ('{"driver":"qcow2","backing":"b","file.filename":"sub/q"}', "more than the path"),
+    ('{"file.filename":"sub/q","file":{"filename":"sub/raw"}}', "twice"),
+    ('{"file.filename":"sub/q","filename":"sub/raw"}', "twice"),
+    (r'{"file.filename":"a\u0000"}', "no name has"), (r'{"file.filename":"a\ud800"}', "no name has"),
+    (r'{"file.filename":"a\x"}', "not JSON"), ('{"file.filename":"sub/q"} x', "not JSON"),
+    ('{"a":' * 160, "more than the path"), ('{"file.filename":"' + "a" * 990, "not JSON"),
+    ('{"file.filename":"sub/q",}', "not JSON"), ("[]", "not JSON"), ("", "not JSON"),
+])
+def test_json_names_that_are_not_understood(bases, name, why):
+    overlay(bases, "top", "json:" + name)
+    files, code, said = chain("top", bases)
+    assert (files, code, said.count("\n")) == (["top"], 1, 1)
+    assert "was not followed" in said and why in said
+
+
+def test_no_backing(bases):
+    """A json: name may say that the backing file of its file is not used."""
+    overlay(bases / "sub", "mid", "raw", "raw")
+    overlay(bases, "top", 'json:{"driver":"qcow2","file.filename":"sub/mid","backing":null}')
+    assert formats("top", bases) == [("top", "qcow2"), ("sub/mid", "qcow2")]
+    overlay(bases, "top", 'json:{"driver":"qcow2","file.filename":"sub/mid"}')
+    assert formats("top", bases)[2:] == [("sub/raw", "raw")]
+
+
+def test_who_names_what_is_missing(bases):
+    overlay(bases, "top", "sub/nowhere", "qcow2")
+    assert info("--chain", "top", cwd=bases).stderr.decode() == \
+        "qcow2 info: sub/nowhere: named as the backing file of top: cannot open: " \
+        "No such file or directory\n"
+    overlay(bases, "top", "sub/vmdk", "qcow2")
+    assert info("--chain", "top", cwd=bases).stderr.decode() == \
+        "qcow2 info: sub/vmdk: named as the backing file of top: not a qcow2 image but a vmdk " \
+        "image: convert it with 'qemu-img convert -O qcow2'\n"
+
+
+def test_other_formats_say_so(bases):
+    overlay(bases, "top", "sub/vmdk")
+    lines = info("--chain", "top", cwd=bases).stdout.decode().splitlines()
+    assert "format             vmdk: not read here, and the chain may go on behind it" in lines
+    overlay(bases, "top", "sub/gz")
+    lines = info("--chain", "top", cwd=bases).stdout.decode().splitlines()
+    assert "format             raw (probed, as QEMU does)" in lines
+    assert "looks like         a gzip file: unpack it first (gunzip)" in lines
+
+
+@pytest.mark.parametrize("backing", ["nbd://127.0.0.1:1/x", "nbd:unix:/x", "json:{}", "https://example.org/a",
                                      "ssh:host"])
 def test_protocols_are_not_followed(tmp_path, backing):
     qcow2(tmp_path, "top", backing, "raw")

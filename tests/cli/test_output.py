@@ -207,7 +207,7 @@ def test_long_lines(size, folder):
         raw = run("dump", "-j", "image", "bitmaps").stdout
         bitmap = documents(raw)[0]["extensions"][0]["data"]["bitmap_directory"][0]
         assert bitmap["name"] == data.decode("utf-8", "replace")
-        assert ("name_hex" in bitmap) == (character == b"\xff")
+        assert ("name-hex" in bitmap) == (character == b"\xff")
         shown = harmless(run("info", "image").stdout)
         assert shown.endswith(f" disabled       {escaped(data[:120])}{'…' * (size > 120)}\n")
 

@@ -16,7 +16,7 @@ from tests.support.programs import QCOW2, RELEASE, SECONDS, folder, recipe_image
 def problems(done, code):
     """The problems of a JSON document, which is parsed whole."""
     shown = json.loads(done.stdout.decode("utf-8"))
-    assert list(shown)[-1] in ("problems", "problems_omitted")
+    assert list(shown)[-1] in ("problems", "problems-omitted")
     corrupt = any(p["severity"] == "corruption" for p in shown["problems"])
     assert code == (2 if corrupt else 0)
     return {p["id"] for p in shown["problems"]}

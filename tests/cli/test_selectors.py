@@ -96,10 +96,10 @@ def test_below_a_bitmap():
     table = bitmaps(named("bitmaps/plain/table/3"))[0]
     assert indexes(table["bitmap_table"]) == [3] and "totals" not in table
     assert bitmaps(named("bitmaps/plain/flags"))[0]["flags"] == 0
-    assert bitmaps(named("bitmaps/=0/totals"))[0]["totals"]["bits_set"] == 1
-    assert bitmaps(named("bitmaps/=0/totals/bits_set"))[0]["totals"] == {"bits_set": 1}
+    assert bitmaps(named("bitmaps/=0/totals"))[0]["totals"]["bits-set"] == 1
+    assert bitmaps(named("bitmaps/=0/totals/bits-set"))[0]["totals"] == {"bits-set": 1}
     data = bitmaps(named("bitmaps/=0/data"))[0]["data"]
-    assert data[0]["bytes"].startswith("02") and data[0]["bits_set"] == 1
+    assert data[0]["bytes"].startswith("02") and data[0]["bits-set"] == 1
 
 
 def test_tables():
@@ -124,8 +124,8 @@ def test_snapshots_by_index_and_name():
 
 def test_luks():
     path, _ = recipe_image("good-luks1")
-    luks = document(path, "luks/key_slots/2..3", program=RELEASE)["luks"]
-    assert indexes(luks["key_slots"]) == [2, 3]
+    luks = document(path, "luks/key-slots/2..3", program=RELEASE)["luks"]
+    assert indexes(luks["key-slots"]) == [2, 3]
     assert document(path, "extensions/crypto", program=RELEASE)["extensions"][0]["length"] == 16
 
 
@@ -157,6 +157,109 @@ def test_a_selector_that_names_nothing_says_what_there_is(selector, there):
     line = refused(selector)
     assert f"'{selector}'" in line
     assert all(name in line.rpartition("among")[2] for name in there), line
+
+
+EMPTY = "# nothing but one cluster\nsize 2G\nwrite 0 64k\n"
+
+
+@pytest.mark.parametrize("selector,why", [
+    ("l2/2", "L1 entry 2 is unallocated"),
+    ("l2/2/17", "L1 entry 2 is unallocated"),
+    ("l2/1..3", "every L1 entry from 1 to 3 is unallocated"),
+    ("l2/100", "the L1 table has 4 entries (0 to 3)"),
+    ("l2/x", "the L1 table has 4 entries (0 to 3)"),
+    ("l2/0/8192", "the L2 table has 8192 entries (0 to 8191)"),
+    ("l1/100", "the L1 table has 4 entries (0 to 3)"),
+    ("l1/4..", "the L1 table has 4 entries (0 to 3)"),
+    ("l1/=*", "the L1 table has 4 entries (0 to 3)"),
+    ("refcount_table/9000", "the refcount table has 8192 entries (0 to 8191)"),
+    ("refcounts/9", "refcount table entry 9 is unallocated"),
+    ("refcounts/9000", "the refcount table has 8192 entries (0 to 8191)"),
+    ("refcounts/0/32768", "a refcount block has 32768 entries (0 to 32767)"),
+    ("bitmaps/b0", "this image has no bitmaps"),
+    ("bitmaps/0/table", "this image has no bitmaps"),
+    ("bitmaps/*/nothing", "this image has no bitmaps"),
+    ("snapshots/3", "this image has no snapshots"),
+    ("extensions/crypto", "this image has no header extensions"),
+    ("luks", "this image has no LUKS header"),
+    ("luks/key_slots/2", "this image has no LUKS header"),
+    ("backing_file", "this image has no backing file"),
+    ("features/incompatible/3", "no such feature bit is set"),
+])
+def test_what_is_not_there_has_a_reason(selector, why):
+    line = refused(selector, path=image(EMPTY)[0])
+    assert line.endswith(f": selector '{selector}' names nothing: {why}")
+
+
+@pytest.mark.parametrize("selector,why", [
+    ("bitmaps/plain/table/16384", "the bitmap's table has 32 entries (0 to 31)"),
+    ("bitmaps/99", "no bitmap '99' among plain, 0, a/b, a*b, axb, 1..2, all, back\\\\slash, =sign"),
+    ("snapshots/third", "no snapshot 'third' among first (ID 7), second (ID 8)"),
+    ("snapshots/9", "no snapshot '9' among first (ID 7), second (ID 8)"),
+    ("snapshots/7/l1/9999", "the L1 table has 2048 entries (0 to 2047)"),
+    ("snapshots/first/l2/2000", "L1 entry 2000 is unallocated"),
+    ("extensions/crypto", "no header extension 'crypto' among bitmaps"),
+])
+def test_a_name_or_number_that_is_not_there(selector, why):
+    assert refused(selector).endswith(f"names nothing: {why}")
+
+
+def test_tables_that_the_file_does_not_hold():
+    path = image("# the table ends with the file\nsize 2G\nwrite 0 64k\n"
+                 "set header/l1_table_offset 0x100000000\n")[0]
+    assert refused("l1/0", path=path).endswith("the L1 table is behind the end of the file")
+    assert refused("l2/0", path=path).endswith("the L1 table is behind the end of the file")
+    path, _ = recipe_image("bad-hostile-random-header")
+    assert refused("l2/0", path=path).endswith("so that no table can be found")
+
+
+@pytest.mark.parametrize("selector", ["bitmaps", "bitmaps/", "bitmaps/*", "bitmaps/**", "snapshots",
+                                      "snapshots/*", "snapshots/**", "extensions", "extensions/*",
+                                      "features", "features/incompatible"])
+def test_an_empty_section_is_no_error(selector):
+    path = image(EMPTY)[0]
+    done = run("dump", path, selector)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"none\n", b"")
+    key = "extensions" if selector.startswith("bitmaps") else selector.split("/")[0]
+    found = document(path, selector, program=RELEASE)[key]
+    assert found == [] or all(x == [] for x in found.values())
+
+
+def test_tables_of_an_empty_disk():
+    path = image("# nothing\nsize 2G\n")[0]
+    for selector in ("l2", "l2/*", "l2/**"):
+        assert document(path, selector, program=RELEASE)["l2"] == []
+
+
+def test_empty_sections_beside_others():
+    page = run("dump", image(EMPTY)[0], "bitmaps", "header/version", "snapshots").stdout.decode()
+    assert page == ("Header:\nversion                   3\n\n"
+                    "bitmaps                   none\nsnapshots                 none\n")
+
+
+def test_snapshots_by_id():
+    """A text is an ID, or else a name, as in QEMU; a number is an index or a name before that."""
+    path = image("# IDs that are names and indexes\nsize 1M\nsnapshot 1 name=one\n"
+                 "snapshot 2 name=x\nsnapshot x name=two\nsnapshot 9 name=2\n"
+                 'snapshot 7 name=""\n')[0]
+
+    def found(selector):
+        return indexes(document(path, "snapshots/" + selector, program=RELEASE)["snapshots"])
+
+    assert found("9") == [3] and found("=9") == [3] and found("=1") == [0]
+    assert found("x") == [2] and found("=x") == [2] and found("two") == [2]
+    assert found("1") == [1]             # the index, as printed paths have it
+    assert found("2") == [2, 3]          # the index, and the name of another
+    assert found("=2") == [1]            # the ID before the name
+    assert found("=*") == [0, 1, 2, 3, 4] and found("7") == [4]
+    assert found("o*") == [0]
+    assert found("1..1") == [1]
+
+
+def test_a_star_for_names_leaves_out_what_has_none():
+    path, _ = recipe_image("bad-bitmap-name-empty")
+    assert "names nothing" in refused("bitmaps/=*", path=path)
+    assert bitmaps(document(path, "bitmaps/*", program=RELEASE))
 
 
 @pytest.mark.parametrize("selector", [
@@ -215,8 +318,8 @@ def test_l2_tables_of_a_snapshot():
     found = document(path, "l2", "snapshots/*/l2", program=RELEASE)
     first, second = found["snapshots"]
     assert indexes(found["l2"]) == [0, 1]
-    assert first["l2"][0]["entries"] and "same_as" not in first["l2"][0]
-    assert first["l2"][1]["same_as"] == "l2/1" and "entries" not in first["l2"][1]
-    assert [table["same_as"] for table in second["l2"]] == ["l2/0", "l2/1"]
+    assert first["l2"][0]["entries"] and "same-as" not in first["l2"][0]
+    assert first["l2"][1]["same-as"] == "l2/1" and "entries" not in first["l2"][1]
+    assert [table["same-as"] for table in second["l2"]] == ["l2/0", "l2/1"]
     found = document(path, "snapshots/0/l2/0/0..1", program=RELEASE)
     assert indexes(found["snapshots"][0]["l2"][0]["entries"]) == [0, 1]

@@ -69,7 +69,12 @@ static int hear(void *opaque, const struct qcow2_claim *claim)
 		heard->data = true;
 	else if (heard->data)
 		abort(); /* data comes last */
-	if (claim->has_guest != (claim->part == QCOW2_CLAIM_DATA))
+	/* Any L1 and L2 table and data maps a part of a disk, unless 64 bits cannot say where. */
+	if (claim->has_guest && claim->part != QCOW2_CLAIM_DATA &&
+	    claim->part != QCOW2_CLAIM_L1_TABLE && claim->part != QCOW2_CLAIM_L2_TABLE)
+		abort();
+	if (claim->has_guest && (claim->guest_length_bytes == 0 ||
+				 claim->guest_byte > UINT64_MAX - claim->guest_length_bytes))
 		abort();
 	for (const char *c = qcow2_claim_where(claim, where, sizeof(where)); *c; c++)
 		mix(heard, (uint64_t)*c);

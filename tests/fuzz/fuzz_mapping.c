@@ -42,7 +42,7 @@ static void judge_extent(const struct qcow2_image *image, const struct qcow2_map
 	}
 	if (geometry->data_file)
 		demand(!is_placed(e) || e->host.byte == e->start.byte);
-	else if (e->host_bytes > 0)
+	else if (e->kind == QCOW2_L2_DATA || e->kind == QCOW2_L2_COMPRESSED)
 		demand(e->host.byte + e->host_bytes <=
 		       geometry->file_size_bytes + geometry->cluster_size_bytes);
 	if (e->kind == QCOW2_L2_COMPRESSED)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from tests.lint import identifiers
+from tests.lint import identifiers, keys
 from tests.runner import report
 
 COLUMNS = 120
@@ -74,3 +74,4 @@ def check(out):
     check_links(out)
     check_names(out)
     identifiers.check(out)
+    keys.check(out)

@@ -40,10 +40,13 @@ static void put_entry(unsigned cluster, unsigned index, uint64_t entry)
 	put_be(bytes + AT(cluster) + (size_t)index * 8, 8, entry);
 }
 
+#define DISK       (2 * 64 * CLUSTER)
+#define SMALL_DISK (UINT64_C(70) * CLUSTER)
+
 /* An image with every structure there is, two snapshots with one L1 table, and one bitmap. */
 static void make_image(void)
 {
-	put_header(bytes, 64 * 2 * CLUSTER);
+	put_header(bytes, DISK);
 	put_be(bytes + 36, 4, 2);
 	put_be(bytes + 40, 8, AT(L1));
 	put_be(bytes + 48, 8, AT(TABLE));
@@ -70,6 +73,8 @@ static void make_image(void)
 		put_snapshot(bytes + AT(SNAPSHOTS) + (size_t)i * 64, 1, 1, 16);
 		put_be(bytes + AT(SNAPSHOTS) + (size_t)i * 64, 8, AT(SNAPSHOT_L1));
 		put_be(bytes + AT(SNAPSHOTS) + (size_t)i * 64 + 8, 4, 2);
+		/* The first one's disk has no bytes, so that all of it lies past the end. */
+		put_be(bytes + AT(SNAPSHOTS) + (size_t)i * 64 + 48, 8, i * SMALL_DISK);
 		memcpy(bytes + AT(SNAPSHOTS) + (size_t)i * 64 + 56, i ? "2b" : "1a", 2);
 	}
 	put_bitmap(bytes + AT(DIRECTORY), 1, 0);
@@ -85,7 +90,7 @@ struct expected {
 	uint64_t offset, length, weight;
 	enum qcow2_claim_use use;
 	const char *where;
-	uint64_t guest;
+	uint64_t guest, guest_length;
 	enum qcow2_part_of part_of;
 	uint64_t part_of_index;
 };
@@ -93,38 +98,42 @@ struct expected {
 #define NO_GUEST UINT64_MAX
 
 static const struct expected all[] = {
-	{0, CLUSTER, 1, QCOW2_USE_METADATA, "header", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(L1), 16, 1, QCOW2_USE_METADATA, "l1", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(TABLE), CLUSTER, 1, QCOW2_USE_METADATA, "refcount_table", NO_GUEST, QCOW2_PART_OF_IMAGE,
-	 0},
-	{AT(LUKS), 600, 1, QCOW2_USE_METADATA, "luks", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(SNAPSHOT_L1), 16, 1, QCOW2_USE_METADATA, "snapshots/0/l1", NO_GUEST,
+	{0, CLUSTER, 1, QCOW2_USE_METADATA, "header", NO_GUEST, 0, QCOW2_PART_OF_IMAGE, 0},
+	{AT(L1), 16, 1, QCOW2_USE_METADATA, "l1", 0, DISK, QCOW2_PART_OF_IMAGE, 0},
+	{AT(TABLE), CLUSTER, 1, QCOW2_USE_METADATA, "refcount_table", NO_GUEST, 0,
+	 QCOW2_PART_OF_IMAGE, 0},
+	{AT(LUKS), 600, 1, QCOW2_USE_METADATA, "luks", NO_GUEST, 0, QCOW2_PART_OF_IMAGE, 0},
+	{AT(SNAPSHOT_L1), 16, 1, QCOW2_USE_METADATA, "snapshots/0/l1", 0, DISK,
 	 QCOW2_PART_OF_SNAPSHOT, 0},
-	{AT(SNAPSHOT_L1), 16, 1, QCOW2_USE_METADATA, "snapshots/1/l1", NO_GUEST,
+	{AT(SNAPSHOT_L1), 16, 1, QCOW2_USE_METADATA, "snapshots/1/l1", 0, SMALL_DISK,
 	 QCOW2_PART_OF_SNAPSHOT, 1},
-	{AT(SNAPSHOTS), 128, 1, QCOW2_USE_METADATA, "snapshots", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(DIRECTORY), 32, 1, QCOW2_USE_METADATA, "bitmaps", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(BITMAP_TABLE), 16, 1, QCOW2_USE_METADATA, "bitmaps/0/table", NO_GUEST,
-	 QCOW2_PART_OF_BITMAP, 0},
-	{AT(BITMAP_DATA), CLUSTER, 1, QCOW2_USE_METADATA, "bitmaps/0/table/0", NO_GUEST,
-	 QCOW2_PART_OF_BITMAP, 0},
-	{AT(BLOCK), CLUSTER, 1, QCOW2_USE_METADATA, "refcounts/0", NO_GUEST, QCOW2_PART_OF_IMAGE,
+	{AT(SNAPSHOTS), 128, 1, QCOW2_USE_METADATA, "snapshots", NO_GUEST, 0, QCOW2_PART_OF_IMAGE,
 	 0},
-	{AT(L2_OWN), CLUSTER, 1, QCOW2_USE_L2_COPIED, "l2/0", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(L2_SHARED), CLUSTER, 3, QCOW2_USE_L2_SHARED, "l2/1", NO_GUEST, QCOW2_PART_OF_IMAGE, 0},
-	{AT(L2_SNAPSHOT), CLUSTER, 2, QCOW2_USE_METADATA, "snapshots/0/l2/1", NO_GUEST,
-	 QCOW2_PART_OF_SNAPSHOT, 0},
-	{AT(DATA_COPIED), CLUSTER, 1, QCOW2_USE_DATA_COPIED, "l2/0/0", 0, QCOW2_PART_OF_IMAGE, 0},
+	{AT(DIRECTORY), 32, 1, QCOW2_USE_METADATA, "bitmaps", NO_GUEST, 0, QCOW2_PART_OF_IMAGE, 0},
+	{AT(BITMAP_TABLE), 16, 1, QCOW2_USE_METADATA, "bitmaps/0/table", NO_GUEST, 0,
+	 QCOW2_PART_OF_BITMAP, 0},
+	{AT(BITMAP_DATA), CLUSTER, 1, QCOW2_USE_METADATA, "bitmaps/0/table/0", NO_GUEST, 0,
+	 QCOW2_PART_OF_BITMAP, 0},
+	{AT(BLOCK), CLUSTER, 1, QCOW2_USE_METADATA, "refcounts/0", NO_GUEST, 0, QCOW2_PART_OF_IMAGE,
+	 0},
+	{AT(L2_OWN), CLUSTER, 1, QCOW2_USE_L2_COPIED, "l2/0", 0, 64 * CLUSTER, QCOW2_PART_OF_IMAGE,
+	 0},
+	{AT(L2_SHARED), CLUSTER, 3, QCOW2_USE_L2_SHARED, "l2/1", 64 * CLUSTER, 64 * CLUSTER,
+	 QCOW2_PART_OF_IMAGE, 0},
+	{AT(L2_SNAPSHOT), CLUSTER, 2, QCOW2_USE_METADATA, "snapshots/0/l2/1", 64 * CLUSTER,
+	 64 * CLUSTER, QCOW2_PART_OF_SNAPSHOT, 0},
+	{AT(DATA_COPIED), CLUSTER, 1, QCOW2_USE_DATA_COPIED, "l2/0/0", 0, CLUSTER,
+	 QCOW2_PART_OF_IMAGE, 0},
 	/* one more sector than the first: up to the end of that */
 	{AT(COMPRESSED) + 100, 2 * CLUSTER - 100, 1, QCOW2_USE_COMPRESSED, "l2/0/1", CLUSTER,
+	 CLUSTER, QCOW2_PART_OF_IMAGE, 0},
+	{AT(DATA_SHARED), CLUSTER, 1, QCOW2_USE_DATA_SHARED, "l2/0/63", 63 * CLUSTER, CLUSTER,
 	 QCOW2_PART_OF_IMAGE, 0},
-	{AT(DATA_SHARED), CLUSTER, 1, QCOW2_USE_DATA_SHARED, "l2/0/63", 63 * CLUSTER,
-	 QCOW2_PART_OF_IMAGE, 0},
-	{AT(DATA_OF_ALL), CLUSTER, 3, QCOW2_USE_DATA_SHARED, "l2/1/5", 69 * CLUSTER,
+	{AT(DATA_OF_ALL), CLUSTER, 3, QCOW2_USE_DATA_SHARED, "l2/1/5", 69 * CLUSTER, CLUSTER,
 	 QCOW2_PART_OF_IMAGE, 0},
 	/* the copied flag means nothing in a snapshot's tables */
 	{AT(DATA_OF_SNAPSHOTS), CLUSTER, 2, QCOW2_USE_DATA, "snapshots/0/l2/1/0", 64 * CLUSTER,
-	 QCOW2_PART_OF_SNAPSHOT, 0},
+	 CLUSTER, QCOW2_PART_OF_SNAPSHOT, 0},
 };
 
 #define ALL        (sizeof(all) / sizeof(all[0]))
@@ -178,7 +187,7 @@ static void assert_claim(const struct qcow2_claim *claim, const struct expected 
 	assert_int_equal(claim->part_of_index, expected->part_of_index);
 	assert_int_equal(claim->has_guest, expected->guest != NO_GUEST);
 	assert_int_equal(claim->guest_byte, claim->has_guest ? expected->guest : 0);
-	assert_int_equal(claim->guest_length_bytes, claim->has_guest ? CLUSTER : 0);
+	assert_int_equal(claim->guest_length_bytes, claim->has_guest ? expected->guest_length : 0);
 }
 
 static void every_kind(void **state)

@@ -69,7 +69,9 @@ static struct expected model_entry(const struct form *form, uint64_t guest, cons
 		return bad(QCOW2_PROBLEM_L2_ENTRY_ZERO_FLAG);
 	if (placed && form->data_file && offset != guest - guest % BYTES)
 		return bad(QCOW2_PROBLEM_DATA_FILE_OFFSET);
-	if (placed && !form->data_file && offset >= STORED)
+	/* Nothing is lost where there is no data. */
+	if (placed && !form->data_file && offset >= STORED &&
+	    (form->extended ? allocated != 0 : !(words[0] & 1)))
 		return bad(QCOW2_PROBLEM_DATA_BEYOND_END);
 	if (form->extended ? zeroes >> step & 1 : words[0] & 1)
 		e.kind = placed ? QCOW2_L2_ZERO_ALLOCATED : QCOW2_L2_ZERO;

@@ -55,6 +55,19 @@ size_t q2_verb_count(const struct qcow2_bitmap_editor *editor, struct qcow2_byte
 	return found;
 }
 
+void q2_verb_names(const struct qcow2_bitmap_editor *editor, char names[Q2_CHOICES_ROOM])
+{
+	struct q2_choices choices = {.text = names, .room = Q2_CHOICES_ROOM};
+
+	names[0] = '\0';
+	for (size_t i = 0; i < editor->count && !choices.full; i++) {
+		const struct q2_edited_bitmap *bitmap = editor->bitmaps[i];
+
+		q2_choices_add(&choices,
+			       (struct qcow2_bytes){bitmap->name, bitmap->entry.name_size});
+	}
+}
+
 int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at,
 		 struct qcow2_error *err)
 {

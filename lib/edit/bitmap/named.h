@@ -3,6 +3,7 @@
 #ifndef Q2_EDIT_BITMAP_NAMED_H
 #define Q2_EDIT_BITMAP_NAMED_H
 
+#include "base/choices.h"
 #include "edit/bitmap/editor.h"
 
 /* Returns failed != 0 as -1, with the bitmap's name put in front of the error's text. */
@@ -17,6 +18,9 @@ int q2_verb_ended(struct qcow2_bitmap_editor *editor, int failed, const struct q
 
 /* How many bitmaps have that name; *at becomes the index of the first of them. */
 size_t q2_verb_count(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at);
+
+/* Lists the names that there are, as many as fit, for errors. */
+void q2_verb_names(const struct qcow2_bitmap_editor *editor, char names[Q2_CHOICES_ROOM]);
 
 /* The one bitmap of that name. Errors: QCOW2_ERROR_NOT_FOUND, QCOW2_ERROR_ARGUMENT (several). */
 int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at,

@@ -12,6 +12,7 @@
 #include "base/sized.h"
 #include "edit/bitmap/given_up.h"
 #include "edit/bitmap/list.h"
+#include "edit/bitmap/named.h"
 #include "edit/bitmap/open.h"
 #include "edit/bitmap_repair/judge.h"
 #include "edit/bitmap_repair/mend.h"
@@ -290,14 +291,16 @@ static int treat_all(struct q2_bitmap_repair_run *r)
 
 static int check_names(const struct q2_bitmap_repair_run *r)
 {
-	char safe[160];
+	char safe[100], names[Q2_CHOICES_ROOM];
 
 	for (size_t i = 0; i < r->options->name_count; i++) {
 		if (r->found[i])
 			continue;
 		qcow2_text_escape(r->options->names[i], safe, sizeof(safe));
+		q2_verb_names(r->editor, names);
 		return q2_fail(r->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			       "there is no bitmap '%s'", safe);
+			       "there is no bitmap '%s'%s%s", safe, names[0] ? " among " : "",
+			       names);
 	}
 	return 0;
 }

@@ -43,7 +43,7 @@ int qcow2_bitmaps_open(const struct qcow2_image *image, struct qcow2_bitmaps **o
 			extension.data.size >= sizeof(struct qcow2_bitmaps_extension);
 	if (!found)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			       "there is no bitmaps extension");
+			       "this image has no bitmaps");
 	if (!image->sane)
 		return q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			       "the cluster size is not known");

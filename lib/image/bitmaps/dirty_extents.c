@@ -183,12 +183,19 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 {
 	struct qcow2_bitmaps *bitmaps;
 	const struct qcow2_bitmap *bitmap;
+	struct qcow2_error why;
 	unsigned found = 0;
-	int more;
+	int more = 0;
 
-	if (qcow2_bitmaps_open(image, &bitmaps, err))
-		return -1;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
+	if (qcow2_bitmaps_open(image, &bitmaps, &why)) {
+		bitmaps = NULL;
+		if (why.code != QCOW2_ERROR_NOT_FOUND) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+	}
+	while (bitmaps && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
 		if (bitmap->cut || bitmap->name.size != name.size ||
 		    (name.size > 0 && memcmp(bitmap->name.data, name.data, name.size) != 0))
 			continue;
@@ -200,10 +207,11 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		return -1;
 	if (found == 1)
 		return 0;
-	return q2_fail(err, found == 0 ? QCOW2_ERROR_NOT_FOUND : QCOW2_ERROR_ARGUMENT,
-		       QCOW2_NO_OFFSET,
-		       found == 0 ? "there is no bitmap of that name" : "%u bitmaps have that name",
-		       found);
+	if (found > 1)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "%u bitmaps have that name", found);
+	return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+		       "there is no bitmap of that name");
 }
 
 void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)
@@ -214,5 +222,5 @@ void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)
 		return;
 	memcpy(text, err->text, sizeof(text));
 	qcow2_text_escape(name, safe, sizeof(safe));
-	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.140s", safe, text);
+	snprintf(err->text, sizeof(err->text), "bitmap '%s': %.148s", safe, text);
 }

@@ -38,6 +38,18 @@ static void judge_compressed(const struct qcow2_image *image, const struct q2_ma
 	}
 }
 
+/*
+ * Whether a cluster that has a place has no data there, so that nothing is lost if the file ends
+ * before.
+ */
+static bool has_no_data(const struct qcow2_geometry *geometry, const struct q2_mapping_entry *e,
+			const struct qcow2_mapping_extent *out)
+{
+	if (geometry->extended_l2)
+		return qcow2_l2_subclusters_decode(e->subclusters).allocated == 0;
+	return out->kind == QCOW2_L2_ZERO_ALLOCATED;
+}
+
 /* The rules of a host offset that is in use. */
 static void judge_place(const struct qcow2_geometry *geometry, const struct q2_mapping_entry *e,
 			struct qcow2_mapping_extent *out)
@@ -49,7 +61,8 @@ static void judge_place(const struct qcow2_geometry *geometry, const struct q2_m
 		invalid(out, QCOW2_PROBLEM_DATA_FILE_OFFSET);
 	} else if (offset % geometry->cluster_size_bytes != 0) {
 		invalid(out, QCOW2_PROBLEM_DATA_UNALIGNED);
-	} else if (!geometry->data_file && offset >= geometry->file_size_bytes) {
+	} else if (!geometry->data_file && offset >= geometry->file_size_bytes &&
+		   !has_no_data(geometry, e, out)) {
 		invalid(out, QCOW2_PROBLEM_DATA_BEYOND_END);
 	} else {
 		out->host.byte = offset;

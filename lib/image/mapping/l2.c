@@ -73,7 +73,8 @@ static uint64_t run_entries(const struct piece *p, const struct qcow2_mapping_ex
 		return 1;
 	if (!q2_mapping_is_placed(run))
 		return count_alike(p, 0, UINT64_MAX);
-	if (geometry->data_file)
+	/* Clusters without data may lie past the end of the file. */
+	if (geometry->data_file || run->host.byte >= end)
 		end = UINT64_C(1) << QCOW2_LIMIT_HOST_OFFSET_BITS;
 	return count_alike(p, geometry->cluster_size_bytes,
 			   ((end - 1 - run->host.byte) >> geometry->cluster_bits) + 1);
