@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bitmap/actions.h"
+#include "common/bitmap_state.h"
 #include "out/human.h"
 
 #include <qcow2/source.h>
@@ -30,21 +31,6 @@ struct list {
 	const struct qcow2_problem_kind *why; /* it cannot be used; NULL: it can */
 };
 
-/* Keeps the first problem for which the bitmap cannot be used. */
-static int hear(void *opaque, const struct qcow2_problem *problem)
-{
-	struct list *list = opaque;
-	unsigned number = problem->kind->number;
-
-	/* Bits past the end do no harm to the others. */
-	if (!list->why && number != QCOW2_PROBLEM_BITMAP_DATA_TAIL &&
-	    (problem->kind->severity == QCOW2_CORRUPTION ||
-	     number == QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN))
-		list->why = problem->kind;
-	list->damaged |= problem->kind->severity == QCOW2_CORRUPTION;
-	return 0;
-}
-
 /*
  * Counts the bits of a bitmap. Bitmaps may share tables and data; all together may read as much as
  * the file stores.
@@ -64,21 +50,15 @@ static void count(struct list *list)
 
 static int examine(struct list *list, struct qcow2_error *err)
 {
-	const struct qcow2_image *image = list->run->image;
-	uint32_t flags = list->bitmap->entry.flags;
+	const struct bitmap_judge judge = {.image = list->run->image, .health = list->health};
+	struct bitmap_state state;
 
-	list->why = NULL;
-	if (qcow2_bitmap_health_examine(list->health, list->bitmap, hear, list, err))
+	if (bitmap_state_find(&judge, list->bitmap, &state, err))
 		return -1;
+	list->state = state.word;
+	list->why = state.why;
+	list->damaged |= state.damaged;
 	count(list);
-	if (list->why)
-		list->state = "unusable";
-	else if (!(qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
-		list->state = "inconsistent";
-	else if (flags & QCOW2_BITMAP_IN_USE)
-		list->state = "in use";
-	else
-		list->state = flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
 	return 0;
 }
 

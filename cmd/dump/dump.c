@@ -11,6 +11,7 @@
 #include "common/options.h"
 #include "common/report.h"
 #include "out/emitter.h"
+#include "out/wrap.h"
 
 #include <qcow2/image.h>
 #include <qcow2/source.h>
@@ -153,6 +154,7 @@ static int run(const struct command *command, int argc, char **argv)
 	dump.file = argv[optind++];
 	dump.show.file_name = dump.file;
 	dump.show.colour = wants_colour();
+	dump.show.columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0;
 	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
 				&dump.selection, &err))
 		return err.code == QCOW2_ERROR_ARGUMENT ? usage_error(command, "%s", err.text)
