@@ -287,7 +287,7 @@ const struct command bitmap_command = {
 		 "  import IMAGE NAME FILE         take bits that export wrote\n"
 		 "  script IMAGE FILE              such actions, one a line, as one change\n"
 		 "  repair IMAGE [NAME...]         make QEMU open the image again\n"
-		 "Exit codes: 0 done, 1 could not or would not, 2 list: a bitmap is\n"
+		 "Exit codes: 0 done, 1 failed or refused, 2 list: a bitmap is\n"
 		 "damaged, 3 compare: they differ, 4 repair: done, but there are\n"
 		 "bitmaps that no backup can rely on.\n",
 	.options = options,
