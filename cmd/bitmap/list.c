@@ -5,6 +5,7 @@
 
 #include "bitmap/actions.h"
 #include "bitmap/list.h"
+#include "common/bitmap_state.h"
 #include "common/chain.h"
 #include "common/report.h"
 
@@ -13,19 +14,13 @@
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
-/* Keeps the first problem for which the bitmap cannot be used. */
+/* Notes what is wrong with a bitmap that can be used. */
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct list *list = opaque;
-	unsigned number = problem->kind->number;
 
-	/* Bits past the end do no harm to the others. */
-	if (number == QCOW2_PROBLEM_BITMAP_DATA_TAIL)
+	if (problem->kind->number == QCOW2_PROBLEM_BITMAP_DATA_TAIL)
 		list->remark = problem->kind;
-	else if (!list->why && (problem->kind->severity == QCOW2_CORRUPTION ||
-				number == QCOW2_PROBLEM_BITMAP_EXTRA_DATA_UNKNOWN))
-		list->why = problem->kind;
-	list->damaged |= problem->kind->severity == QCOW2_CORRUPTION;
 	return 0;
 }
 
@@ -48,22 +43,18 @@ static void count(struct list *list)
 
 static int examine(struct list *list, struct qcow2_error *err)
 {
-	uint32_t flags = list->bitmap->entry.flags;
+	const struct bitmap_judge judge = {
+		.image = list->image, .health = list->health, .also = hear, .opaque = list};
+	struct bitmap_state state;
 
-	list->why = list->remark = NULL;
-	if (qcow2_bitmap_health_examine(list->health, list->bitmap, hear, list, err))
+	list->remark = NULL;
+	if (bitmap_state_find(&judge, list->bitmap, &state, err))
 		return -1;
+	list->state = state.word;
+	list->why = state.why;
+	list->damaged |= state.damaged;
+	list->stale = strcmp(state.word, "inconsistent") == 0 || strcmp(state.word, "in use") == 0;
 	count(list);
-	if (list->why)
-		list->state = "unusable";
-	else if (!(qcow2_image_header(list->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
-		list->state = "inconsistent";
-	else if (flags & QCOW2_BITMAP_IN_USE)
-		list->state = "in use";
-	else
-		list->state = flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
-	list->stale =
-		strcmp(list->state, "inconsistent") == 0 || strcmp(list->state, "in use") == 0;
 	return 0;
 }
 

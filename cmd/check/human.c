@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check/damage.h"
+#include "check/next.h"
 #include "check/pages.h"
 #include "out/human.h"
 #include "out/problem_log.h"
@@ -121,8 +122,7 @@ static void show_kind(struct page *page, const struct qcow2_problem_kind *kind, 
 
 	spool_print(page->out, "\n%s%s%s %s (%" PRIu64 "): %s\n", paint(page, kind->severity),
 		    qcow2_severity_name(kind->severity), plain(page), kind->id, found, kind->text);
-	spool_print(page->out, "    %s %s\n", kind->consequence,
-		    kind->repairable ? "Repairable." : "Not repairable without loss.");
+	spool_print(page->out, "    %s %s\n", kind->consequence, check_remedy_text(kind));
 	if (report->tell_all && found > kept) {
 		report->tell_all(report->opaque, kind, show_problem, page);
 		return;
@@ -185,6 +185,7 @@ void check_show_human(struct spool *out, const struct check_report *report, bool
 	show_kinds(&page, QCOW2_LEAK);
 	show_kinds(&page, QCOW2_WARNING);
 	show_totals(&page);
+	check_next_human(out, report);
 }
 
 void check_list_human(struct spool *out)

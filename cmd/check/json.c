@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "check/damage.h"
+#include "check/next.h"
 #include "check/pages.h"
 #include "out/problem_json.h"
+
+#include <qcow2/remedy.h>
 
 static void number(struct json *json, const char *key, uint64_t value)
 {
@@ -101,6 +104,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 	if (!report->tell_all)
 		write_omitted(json, report);
 	check_damage_json(json, report);
+	check_next_json(json, report);
 	json_end_object(json);
 	spool_text(json->out, "\n");
 }
@@ -116,6 +120,7 @@ void check_list_json(struct json *json)
 		text(json, "severity", qcow2_severity_name(kind->severity));
 		json_key(json, "repairable");
 		json_bool(json, kind->repairable);
+		text(json, "remedy", qcow2_remedy_effect_name(kind->remedy->effect));
 		text(json, "section", kind->section);
 		text(json, "text", kind->text);
 		text(json, "consequence", kind->consequence);

@@ -318,6 +318,12 @@ allocated          1 (6.25 %)
 fragmented         0 (0.00 % of those)
 compressed         0 (0.00 % of those)
 end of the image   0x60000 (384 KiB)
+
+next: cp -n --sparse=always {path} {path}.backup
+      Keeps the image as it is: what follows cannot be undone.
+next: qemu-img check -r all {path}
+      Mends refcount-low, copied-set (2 problems). Nothing is lost.
+next: qcow2 check {path}
 """
 
 

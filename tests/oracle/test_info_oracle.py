@@ -65,6 +65,34 @@ def test_forged(name):
     compare(recipe_image(name)[0])
 
 
+# Forged images of which we say something else than qemu-img does, each with the reason.
+OTHERWISE = {
+    "good-warn-bitmap-name-nul-twins": "to QEMU a name ends at a NUL, and then two are equal",
+    "bad-hostile-bitmaps-65535": "qemu-img takes minutes",
+    "bad-hostile-shared-bitmap-table": "qemu-img takes minutes",
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(recipes()) - set(OTHERWISE)))
+def test_what_qemu_refuses(name):
+    """Exit code 2, and a line that says so, where qemu-img fails; other damage has the code alone."""
+    path = recipe_image(name)[0]
+    theirs = subprocess.run(["qemu-img", "info", "-U", path], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
+    ours = subprocess.run([QCOW2, "info", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60, check=False)
+    if ours.returncode == 1:
+        # what is no qcow2 image is raw to qemu-img, and so is a header of version 2 cut short
+        assert theirs != 0 or b"not a qcow2" in ours.stderr or name in (
+            "bad-empty-file", "bad-header-truncated-v2", "unsupported-version-0"), ours.stderr
+        return
+    assert (b"! QEMU refuses to open this image\n" in ours.stdout) == (theirs != 0)
+    if theirs != 0:
+        assert ours.returncode == 2
+    elif ours.returncode == 2:
+        assert b"! corruption " in ours.stdout
+
+
 def names_of(document):
     """The names in a document, which are taken out of it."""
     lists = (document.get("snapshots", []), document["format-specific"]["data"].get("bitmaps", []))
