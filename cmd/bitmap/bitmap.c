@@ -38,6 +38,7 @@ enum {
 	OPTION_UNDO_FILE,
 	OPTION_UNDO_DIR,
 	OPTION_NO_UNDO,
+	OPTION_CHAIN,
 	OPTION_OUTPUT,
 	OPTION_JSON
 };
@@ -60,6 +61,7 @@ static const struct option_row options[] = {
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
 	CHANGE_DRY_RUN_ROWS,
 	CHANGE_UNDO_ROWS,
+	{"chain", 0, NULL, "list: backing files as well", NULL},
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -72,7 +74,7 @@ static const struct option_row options[] = {
 	(BIT(DIRTY) | BIT(CLEAN) | BIT(ALL) | BIT(UNION) | BIT(INTERSECT) | BIT(SUBTRACT))
 
 static const struct action_row actions[] = {
-	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS,
+	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS | BIT(CHAIN),
 			 "show the state, dirty bytes and space of each bitmap",
 			 .group = "Actions that read"},
 	[ACTION_EXTENTS] = {"extents", "NAME...", 1, OPERANDS_ANY,
@@ -87,7 +89,7 @@ static const struct action_row actions[] = {
 			   .prints_data = true},
 	[ACTION_COMPARE] = {"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE),
 			    "show where two bitmaps differ",
-			    "Exit codes: 0 they are equal, 1 could not, 3 they differ."},
+			    "Exit codes: 0 they are equal, 1 failed, 3 they differ."},
 	[ACTION_ADD] = {"add", "NEW...", 1, OPERANDS_ANY,
 			CHANGES | BIT(GRANULARITY) | BIT(DISABLED), "add bitmaps, all clean",
 			.group = "Actions that change, each of which can be undone",
@@ -120,7 +122,7 @@ static const struct action_row actions[] = {
 			   CHANGES | BIT(DROP_BAD) | BIT(ASSUME_DIRTY),
 			   "make QEMU open the image again",
 			   "What is not certain becomes dirty.\n"
-			   "Exit codes: 0 done, 1 could not or would not, 4 done, but there are "
+			   "Exit codes: 0 done, 1 failed or refused, 4 done, but there are "
 			   "bitmaps that no backup can rely on.",
 			   .changes_image = true},
 };
@@ -239,6 +241,9 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	case OPTION_ASSUME_DIRTY:
 		run->assume_dirty = true;
 		return true;
+	case OPTION_CHAIN:
+		run->chain = true;
+		return true;
 	case OPTION_OUTPUT:
 		return take_output(run, value);
 	case OPTION_JSON:
@@ -317,7 +322,7 @@ const struct command bitmap_command = {
 	.name = "bitmap",
 	.operands = "ACTION IMAGE [NAME...]",
 	.summary = "List, read, compare, change and repair dirty bitmaps.",
-	.notes = "Exit codes: 0 done, 1 could not or would not, 2 list: a bitmap is damaged, 3 "
+	.notes = "Exit codes: 0 done, 1 failed or refused, 2 list: a bitmap is damaged, 3 "
 		 "compare: they differ, 4 repair: done, but there are bitmaps that no backup can "
 		 "rely on.\n",
 	.actions = actions,

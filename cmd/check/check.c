@@ -129,7 +129,7 @@ const struct command check_command = {
 	.notes = "Reads only. Every refcount is compared with the references that there are, and "
 		 "every host cluster with what it is used for. With --verbose it shows more "
 		 "problems of each kind, and their rules.\n"
-		 "Exit codes: 0 sound, 1 could not, 2 corruption, 3 leaks only, 63 no qcow2 image; "
+		 "Exit codes: 0 sound, 1 failed, 2 corruption, 3 leaks only, 63 no qcow2 image; "
 		 "of several images that of the worst, in the order 1, 2, 3, 63, 0.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

@@ -304,7 +304,7 @@ const struct command compat_command = {
 	.operands = "FILE COMMAND [ARG...] [-j]",
 	.summary = "Show or change an image as QEMU's qcow2.py does, byte for byte.",
 	.notes = "Nothing is checked, and images may end up broken: 'qcow2 edit' is for all else.\n"
-		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 could not, 2 "
+		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 failed, 2 "
 		 "done, but structures are cut or missing.\n",
 	.actions = commands,
 	.action_count = ACTIONS,

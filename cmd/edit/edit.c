@@ -146,7 +146,7 @@ const struct command edit_command = {
 	.notes = "What adds problems to the image, or gives up what protects it, is refused. The "
 		 "undo file is .qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside the image, or in "
 		 "--undo-dir, or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
-		 "Exit codes: 0 done, 1 could not or would not.\n",
+		 "Exit codes: 0 done, 1 failed or refused.\n",
 	.actions = edit_verbs,
 	.action_count = EDIT_VERBS,
 	.action_place = ACTION_AFTER_IMAGE,

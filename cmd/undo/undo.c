@@ -240,7 +240,7 @@ const struct command undo_command = {
 	.summary = "Put back what a change replaced; show which undo files there are.",
 	.notes = "Give IMAGE if it has moved since. An image that was written to since is refused: "
 		 "of several changes, undo the last one first. May be interrupted and repeated.\n"
-		 "Exit codes: 0 done, 1 could not or would not.\n",
+		 "Exit codes: 0 done, 1 failed or refused.\n",
 	.actions = modes,
 	.action_count = sizeof(modes) / sizeof(modes[0]),
 	.action_place = ACTION_IS_OPTION,
