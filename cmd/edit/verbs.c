@@ -56,7 +56,7 @@ static const char *meaning_of(const char *path)
 static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect *effect,
 		   struct qcow2_error *err)
 {
-	const char *equals = strchr(word, '=');
+	const char *equals = strrchr(word, '='); /* a path may have =NAME, a value has none */
 	bool raw = false;
 	char *path;
 	int failed;
