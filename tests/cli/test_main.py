@@ -198,6 +198,8 @@ OPTIONS = {
     ("info", "json"): ([SAMPLE], ["--json"], shows_json),
     ("info", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("info", "chain"): (["overlay"], ["--chain"], adds_the_chain),
+    # what it shows, test_info.py tests
+    ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
     ("check", "json"): ([SAMPLE], ["--json"], shows_json),
     ("check", "output"): ([SAMPLE], ["--output=json"], shows_json),
