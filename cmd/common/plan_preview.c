@@ -3,8 +3,10 @@
 #include "common/plan_preview.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "out/emitter.h"
+#include "out/wrap.h"
 
 #include <qcow2/image.h>
 #include <qcow2/walk.h>
@@ -58,7 +60,10 @@ int plan_preview(struct spool *out, struct json *json, const struct plan_report 
 	struct progress progress;
 	struct preview preview = {
 		.report = report,
-		.options = {.file_name = report->file, .colour = colour, .progress = &progress}};
+		.options = {.file_name = report->file,
+			    .colour = colour,
+			    .progress = &progress,
+			    .columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0}};
 	struct qcow2_source *view = NULL;
 	struct qcow2_image *image = NULL;
 	int failed;

@@ -11,6 +11,7 @@
 #include "common/options.h"
 #include "common/report.h"
 #include "out/emitter.h"
+#include "out/wrap.h"
 
 #include <qcow2/image.h>
 #include <qcow2/source.h>
@@ -153,6 +154,7 @@ static int run(const struct command *command, int argc, char **argv)
 	dump.file = argv[optind++];
 	dump.show.file_name = dump.file;
 	dump.show.colour = wants_colour();
+	dump.show.columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0;
 	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
 				&dump.selection, &err))
 		return err.code == QCOW2_ERROR_ARGUMENT ? usage_error(command, "%s", err.text)
@@ -176,7 +178,7 @@ const struct command dump_command = {
 		 "bitmaps/*/table/0..3, bitmaps/b0/data, snapshots/0/l1, l1/0..15, l2/5/17,\n"
 		 "refcount_table, refcounts/0, luks, all. Names may hold *; ** means all below.\n"
 		 "Output larger than 4 MiB streams.\n"
-		 "Exit codes: 0 done, 1 could not, 2 done but the metadata is malformed.\n",
+		 "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

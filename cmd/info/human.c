@@ -4,23 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "info/page.h"
 #include "info/pages.h"
 #include "out/human.h"
+#include "out/wrap.h"
 
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
-#define ALARMS_SHOWN 8
-#define ROWS_SHOWN   64
-#define NAME_SHOWN   120
-#define TEXT_SHOWN   1024
-
-/* A page under way. */
-struct page {
-	struct spool *out;
-	struct info *info;
-	bool colour;
-};
+#define TEXT_SHOWN 1024
 
 static void line(const struct page *page, const char *name, const char *text)
 {
@@ -35,21 +29,6 @@ static void line_bytes(const struct page *page, const char *name, struct qcow2_b
 	qcow2_text_escape(human_cut(bytes, TEXT_SHOWN), text, sizeof(text));
 	spool_print(page->out, "%-18s %s%s%s\n", name, text, bytes.size > TEXT_SHOWN ? "…" : "",
 		    after);
-}
-
-static void show_alarms(const struct page *page)
-{
-	const struct problem_log *log = &page->info->problems;
-	uint64_t total = problem_log_total(log);
-
-	for (size_t i = 0; i < log->count && i < ALARMS_SHOWN; i++) {
-		spool_text(page->out, "! ");
-		problem_print(page->out, log->kept[i], page->colour);
-		spool_text(page->out, "\n");
-	}
-	if (total > ALARMS_SHOWN)
-		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
-			    total);
 }
 
 /* Three digits, but never an exponent. */
@@ -116,6 +95,32 @@ static void show_features(const struct page *page)
 	spool_text(page->out, between[0] ? "\n" : "none\n");
 }
 
+static void show_refcounts(const struct page *page)
+{
+	unsigned order = qcow2_image_header(page->info->image)->refcount_order;
+
+	if (order > QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
+		line(page, "refcounts", "impossible width");
+	else
+		spool_print(page->out, "%-18s %u bit%s wide\n", "refcounts", 1U << order,
+			    order == 0 ? "" : "s");
+}
+
+/* Which QEMU can open it; bitmaps do not keep an older one from that, but it drops them. */
+static void show_needs(const struct page *page)
+{
+	const struct qcow2_header *h = qcow2_image_header(page->info->image);
+	struct qemu_need need = qemu_needed(h);
+	bool bitmaps = (h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0;
+
+	if (!need.version)
+		spool_print(page->out, "%-18s a program that is not known here (%s)\n", "needs",
+			    need.why);
+	else
+		spool_print(page->out, "%-18s QEMU >= %s (%s)%s\n", "needs", need.version, need.why,
+			    bitmaps ? "; >= 2.10 keeps the bitmaps" : "");
+}
+
 /* Which compression, where it is not the one that all programs know. */
 static void show_compression(const struct page *page)
 {
@@ -147,97 +152,16 @@ static void show_files(const struct page *page)
 		line_bytes(page, "backing file", backing, page->info->chain ? "" : " (not opened)");
 	if (backing.size > 0 && format.size > 0)
 		line_bytes(page, "backing format", format, "");
+	else if (backing.size > 0)
+		line(page, "backing format",
+		     "! not stated: programs probe the file. If it is raw, a guest\n"
+		     "                     that writes a qcow2 header to it can name any file of "
+		     "the\n"
+		     "                     host, which is then opened.\n"
+		     "                     next: qcow2 edit IMAGE backing set NAME FORMAT");
 	if (data_file)
 		line_bytes(page, "data file", info_extension_text(image, QCOW2_EXTENSION_DATA_FILE),
 			   " (not opened)");
-}
-
-/* A name is the last column: whatever its width, it pushes no other out of line. */
-static void name_cell(const struct page *page, struct qcow2_bytes name)
-{
-	char text[NAME_SHOWN * 6 + 1]; /* a control character takes six */
-
-	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text));
-	spool_print(page->out, "%s%s\n", text, name.size > NAME_SHOWN ? "…" : "");
-}
-
-static void show_snapshots(const struct page *page)
-{
-	struct qcow2_snapshots *snapshots;
-	const struct qcow2_snapshot *s;
-	struct qcow2_error err;
-	char size[HUMAN_MAX], date[HUMAN_MAX], clock[HUMAN_MAX];
-	unsigned rows = 0;
-	int more = 0;
-
-	if (qcow2_snapshots_open(page->info->image, &snapshots, &err)) {
-		info_note(page->info, &err);
-		return;
-	}
-	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-14s %-10s %s\n",
-		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "date", "VM clock",
-		    "VM state", "name");
-	while (rows++ < ROWS_SHOWN && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
-		char id[64];
-
-		qcow2_text_escape(s->id, id, sizeof(id));
-		spool_print(page->out, "%-6s %-24s %-14s %-10s ", id,
-			    human_time(s->header.date_sec, date),
-			    human_duration(s->header.vm_clock_nsec, clock),
-			    human_size(s->vm_state_size_bytes, size));
-		name_cell(page, s->name);
-	}
-	if (rows > ROWS_SHOWN)
-		spool_text(page->out, "…\n");
-	if (more < 0)
-		info_note(page->info, &err);
-	qcow2_snapshots_close(snapshots);
-}
-
-/* The alarms above say why a bitmap is inconsistent or unusable. */
-static const char *state_of(const struct qcow2_bitmap *bitmap, bool consistent)
-{
-	uint32_t flags = bitmap->entry.flags;
-
-	if (!consistent)
-		return "inconsistent";
-	if (flags & QCOW2_BITMAP_IN_USE)
-		return "in use: stale";
-	if (bitmap->entry.extra_data_size > 0 && !(flags & QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE))
-		return "unusable";
-	return flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
-}
-
-static void show_bitmaps(const struct page *page)
-{
-	bool consistent = (qcow2_image_header(page->info->image)->autoclear_features &
-			   QCOW2_AUTOCLEAR_BITMAPS) != 0;
-	struct qcow2_bitmaps *bitmaps;
-	const struct qcow2_bitmap *bitmap;
-	struct qcow2_error err;
-	char size[HUMAN_MAX];
-	unsigned rows = 0;
-	int more = 0;
-
-	if (qcow2_bitmaps_open(page->info->image, &bitmaps, &err)) {
-		info_note(page->info, &err);
-		return;
-	}
-	spool_print(page->out, "\nbitmaps (%" PRIu32 "):\n%-12s %-14s %s\n",
-		    qcow2_bitmaps_header(bitmaps)->nb_bitmaps, "granularity", "state", "name");
-	while (rows++ < ROWS_SHOWN && (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
-		unsigned bits = bitmap->entry.granularity_bits;
-
-		spool_print(page->out, "%-12s %-14s ",
-			    bits < 64 ? human_size(UINT64_C(1) << bits, size) : "impossible",
-			    state_of(bitmap, consistent));
-		name_cell(page, bitmap->name);
-	}
-	if (rows > ROWS_SHOWN)
-		spool_text(page->out, "…\n");
-	if (more < 0)
-		info_note(page->info, &err);
-	qcow2_bitmaps_close(bitmaps);
 }
 
 /* A file of another format, at the end of a chain. */
@@ -264,12 +188,15 @@ static void show_other(const struct page *page)
 
 void info_show_human(struct spool *out, struct info *info, bool colour)
 {
-	struct page page = {out, info, colour};
+	struct page page = {.out = out,
+			    .info = info,
+			    .colour = colour,
+			    .columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0};
 	const struct qcow2_geometry *geometry;
 	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};
 	char human[HUMAN_MAX];
 
-	show_alarms(&page);
+	page_alarms(&page);
 	line_bytes(&page, "image", file, "");
 	if (!info->image) {
 		show_other(&page);
@@ -282,10 +209,12 @@ void info_show_human(struct spool *out, struct info *info, bool colour)
 	show_sizes(&page);
 	line(&page, "cluster size",
 	     geometry ? human_size(geometry->cluster_size_bytes, human) : "impossible");
+	show_refcounts(&page);
 	show_features(&page);
+	show_needs(&page);
 	show_compression(&page);
 	show_encryption(&page);
 	show_files(&page);
-	show_snapshots(&page);
-	show_bitmaps(&page);
+	page_snapshots(&page);
+	page_bitmaps(&page);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "common/chain.h"
+#include "info/qemu.h"
 #include "out/problem_log.h"
 
 #include <qcow2/image.h>
@@ -18,11 +19,16 @@ struct info {
 	struct qcow2_source *source;
 	struct qcow2_image *image;
 	struct problem_log problems;
-	bool chain;  /* its backing file is shown too, if it can be */
+	enum qemu_verdict verdict; /* the worst of what its problems lead to */
+	bool all;                  /* lists are shown whole */
+	bool chain;                /* its backing file is shown too, if it can be */
 	bool failed; /* showing it needed a read or memory that it did not get: failure says which
 		      */
 	struct qcow2_error failure;
 };
+
+/* Finds the problems of an image; a file of another format is not looked into. -1: *err says why. */
+int info_examine(struct info *info, struct qcow2_error *err);
 
 /* The data of a string extension, or empty. */
 struct qcow2_bytes info_extension_text(const struct qcow2_image *image, uint32_t magic);

@@ -12,15 +12,14 @@
 #include "common/report.h"
 #include "info/pages.h"
 
-#include <qcow2/walk.h>
-
-enum { OPTION_JSON, OPTION_OUTPUT, OPTION_CHAIN };
+enum { OPTION_JSON, OPTION_OUTPUT, OPTION_CHAIN, OPTION_ALL };
 
 static const struct option_row options[] = {
 	{"json", 'j', NULL, "the same as --output=json", NULL},
 	{"output", 0, "FORMAT", "human (default) or json, as qemu-img info prints it",
 	 "human json"},
 	{"chain", 0, NULL, "follow backing files, local files only", NULL},
+	{"all", 0, NULL, "show all snapshots and bitmaps, not 64 of each", NULL},
 };
 
 /* A run over some images. */
@@ -30,6 +29,7 @@ struct run {
 	struct json json;
 	bool as_json;
 	bool chain;
+	bool all;
 	bool colour;
 	bool list; /* the JSON document is an array */
 	size_t shown;
@@ -41,12 +41,6 @@ static void worsen(struct run *run, int code)
 {
 	if (code == EXIT_COULD_NOT || run->code == EXIT_FINE)
 		run->code = code;
-}
-
-static int hear_problem(void *opaque, const struct qcow2_problem *problem)
-{
-	problem_log_add(opaque, problem);
-	return 0;
 }
 
 static void fail(struct run *run, const char *file, const struct qcow2_error *err)
@@ -76,7 +70,8 @@ static bool show(struct run *run, struct info *info)
 		return false;
 	}
 	run->shown++;
-	worsen(run, info->problems.corrupt ? EXIT_MALFORMED : EXIT_FINE);
+	worsen(run,
+	       info->problems.corrupt || info->verdict != QEMU_OPENS ? EXIT_MALFORMED : EXIT_FINE);
 	return true;
 }
 
@@ -88,17 +83,6 @@ static void fail_text(struct run *run, const char *file, const char *text)
 	fail(run, file, &err);
 }
 
-/* Finds what is wrong with an image; a file of another format is not looked into. */
-static int examine(struct info *info, struct qcow2_error *err)
-{
-	static const struct qcow2_visitor listener = {.size = sizeof(listener),
-						      .problem = hear_problem};
-
-	if (!info->image)
-		return 0;
-	return qcow2_walk(info->image, NULL, QCOW2_WALK_NO_TABLES, &listener, &info->problems, err);
-}
-
 /* Shows the file that a chain has come to. Returns whether to go on. */
 static bool show_link(struct run *run, const struct chain_link *link)
 {
@@ -106,11 +90,12 @@ static bool show_link(struct run *run, const struct chain_link *link)
 			    .source = link->source,
 			    .image = link->image,
 			    .link = link,
+			    .all = run->all,
 			    .chain = run->chain};
 	struct qcow2_error err;
 	bool shown = false;
 
-	if (examine(&info, &err)) {
+	if (info_examine(&info, &err)) {
 		fail(run, info.file, &err);
 	} else {
 		warn_in_use(run->command, info.file, info.source);
@@ -177,6 +162,8 @@ static int run_info(const struct command *command, int argc, char **argv)
 			run.as_json = true;
 		else if (option == OPTION_CHAIN)
 			run.chain = true;
+		else if (option == OPTION_ALL)
+			run.all = true;
 		else if (!options_output(command, value, &run.as_json))
 			return EXIT_COULD_NOT;
 	}
@@ -192,7 +179,8 @@ const struct command info_command = {
 	.operands = "IMAGE...",
 	.summary = "Say what an image is, on one screen or as JSON.",
 	.notes = "No other file that an image names is opened unless --chain asks for it.\n"
-		 "Exit codes: 0 done, 1 an image could not be read, 2 done but one is malformed.\n",
+		 "Exit codes: 0 done, 1 an image could not be read, 2 done but one is malformed,\n"
+		 "or QEMU refuses it.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_info,

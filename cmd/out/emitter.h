@@ -7,11 +7,9 @@
 #include "out/problem_log.h"
 #include "out/progress.h"
 #include "out/spool.h"
+#include "out/text_table.h"
 
 #include <qcow2/walk.h>
-
-#define TEXT_COLUMNS_MAX 16
-#define TEXT_ROW_MAX     2048
 
 /* What both pages can show beside values. */
 struct emitter_options {
@@ -19,24 +17,8 @@ struct emitter_options {
 	bool offsets; /* where each field is */
 	bool hex;     /* its bytes */
 	bool colour;
+	unsigned columns;          /* of the terminal that lines have to fit; 0: there is none */
 	struct progress *progress; /* never NULL */
-};
-
-/* A table that is being shown: its heading comes from its first row, and runs of rows that repeat
- * each other become one. */
-struct text_table {
-	bool in_row;
-	bool heading;  /* it was printed */
-	bool pending;  /* a row waits for those that repeat it */
-	bool skipping; /* the row that is told repeats the pending one */
-	size_t columns;
-	char title[32];                   /* of the first column: what rows are counted by */
-	char names[TEXT_COLUMNS_MAX][32]; /* of the others */
-	unsigned widths[TEXT_COLUMNS_MAX];
-	char row[TEXT_ROW_MAX]; /* the cells, one after another */
-	size_t row_size;
-	size_t cells[TEXT_COLUMNS_MAX]; /* where each starts in row */
-	uint64_t first, last;           /* numbers of the pending rows */
 };
 
 /* Lines for people. */
@@ -46,6 +28,10 @@ struct text_emitter {
 	struct problem_log *problems;
 	bool started;    /* something was printed: the next heading wants an empty line before it */
 	char title[160]; /* heading of what comes next; it is not printed over nothing */
+	unsigned depth;  /* blocks that are open */
+	bool apart;      /* something was said of whole sections */
+	bool in_row;
+	bool skipping; /* the row that is told repeats the pending one */
 	struct text_table table;
 };
 

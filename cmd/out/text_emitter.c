@@ -9,9 +9,17 @@
 #include <string.h>
 
 #include "out/text_value.h"
+#include "out/wrap.h"
 
-/* Where values end that have their bytes after them. */
+/* How wide places and names are, and values that have their bytes behind them. */
+#define PLACE_COLUMNS 14
+#define NAME_COLUMNS  26
 #define VALUE_COLUMNS 40
+#define VALUE_LEAST   16
+/* What the bytes of a number take: two blanks, brackets and 16 digits. */
+#define BYTES_COLUMNS 20
+/* How far the lines of a problem are indented behind the first. */
+#define HANGING 8
 
 static void set_title(struct text_emitter *e, const char *title, uint64_t index)
 {
@@ -33,74 +41,90 @@ static void write_title(struct text_emitter *e)
 	e->started = true;
 }
 
-/* Columns that a text of ASCII or UTF-8 takes; escaping left nothing else in it. */
-static unsigned width(const char *text)
+/* The column in which bytes begin that stand behind a value which begins at `start`. */
+static unsigned bytes_column(const struct text_emitter *e, unsigned start)
 {
-	unsigned columns = 0;
+	unsigned least = start + VALUE_LEAST, most = start + VALUE_COLUMNS, fits;
 
-	for (; *text; text++)
-		columns += ((unsigned char)*text & 0xc0) != 0x80;
-	return columns;
+	if (e->options.columns == 0)
+		return most;
+	fits = e->options.columns > BYTES_COLUMNS ? e->options.columns - BYTES_COLUMNS : 0;
+	return fits > most ? most : fits < least ? least : fits;
 }
 
-static void write_blanks(struct spool *out, unsigned count)
+/* Whether digits of `size` bytes in brackets fit a line from a column on. */
+static bool fits_line(const struct text_emitter *e, unsigned column, size_t size)
 {
-	spool_fill(out, ' ', count);
+	return e->options.columns == 0 || column + 2 * size + 2 <= e->options.columns;
 }
 
-/* Bytes that were asked for go after the value, or below it if there are many. */
-static void write_bytes(struct text_emitter *e, const struct qcow2_value *value, const char *text)
+/*
+ * Writes a value, which begins at column `start`, and the bytes that were asked for behind it, or
+ * below it if there is no room.
+ */
+static void write_with_bytes(struct text_emitter *e, const struct qcow2_value *value,
+			     const char *text, unsigned start)
 {
-	bool bytes = value->kind == QCOW2_VALUE_BYTES;
-	bool wanted = e->options.hex && value->raw.size > 0;
+	unsigned columns = start + text_columns(text), column = bytes_column(e, start);
 	char hex[2 * TEXT_HEX_IN_LINE + 1];
 
-	if (wanted && !bytes && value->raw.size <= TEXT_HEX_IN_LINE) {
-		text_hex(hex, value->raw);
-		if (width(text) < VALUE_COLUMNS)
-			write_blanks(e->out, VALUE_COLUMNS - width(text));
-		spool_print(e->out, "  [%s]", hex);
+	text_hex(hex, value->raw);
+	column = columns < column ? column : columns;
+	if (fits_line(e, column + 2, value->raw.size)) {
+		spool_text(e->out, text);
+		spool_fill(e->out, ' ', column + 2 - columns);
+		spool_print(e->out, "[%s]\n", hex);
+		return;
 	}
-	spool_text(e->out, "\n");
-	if (bytes ? value->bytes.size > TEXT_HEX_IN_LINE
-		  : wanted && value->raw.size > TEXT_HEX_IN_LINE)
-		text_hex_rows(e->out, value->offset_bytes, bytes ? value->bytes : value->raw);
+	wrap_rest(e->out, text, start, start, e->options.columns);
+	if (fits_line(e, start, value->raw.size)) {
+		spool_fill(e->out, ' ', start);
+		spool_print(e->out, "[%s]\n", hex);
+	} else {
+		text_hex_rows(e->out, value->offset_bytes, value->raw);
+	}
+}
+
+/* Writes a value, which begins at column `start`, with its bytes if they were asked for. */
+static void write_value(struct text_emitter *e, const struct qcow2_value *value, unsigned start)
+{
+	bool bytes = value->kind == QCOW2_VALUE_BYTES;
+	struct qcow2_bytes rows = bytes             ? value->bytes
+				  : !e->options.hex ? (struct qcow2_bytes){NULL, 0}
+						    : value->raw;
+	char text[TEXT_VALUE_MAX];
+
+	text_value(text, sizeof(text), value);
+	if (!bytes && rows.size > 0 && rows.size <= TEXT_HEX_IN_LINE) {
+		write_with_bytes(e, value, text, start);
+		return;
+	}
+	if (bytes && rows.size <= TEXT_HEX_IN_LINE && fits_line(e, start, rows.size))
+		rows.size = 0;
+	else if (bytes)
+		snprintf(text, sizeof(text), "%zu bytes", rows.size);
+	if (e->options.columns > 0)
+		wrap_rest(e->out, text, start, start, e->options.columns);
+	else
+		spool_print(e->out, "%s\n", text);
+	if (rows.size > 0)
+		text_hex_rows(e->out, value->offset_bytes, rows);
 }
 
 /* Where the value is, its name, and what it is. */
 static void write_line(struct text_emitter *e, const struct qcow2_value *value)
 {
-	char text[TEXT_VALUE_MAX];
-	unsigned names = (unsigned)strlen(value->name);
+	unsigned names = (unsigned)strlen(value->name),
+		 start = e->options.offsets ? PLACE_COLUMNS : 0;
 
-	text_value(text, sizeof(text), value);
 	write_title(e);
 	if (e->options.offsets && value->offset_bytes != QCOW2_NO_OFFSET)
 		spool_print(e->out, "0x%010" PRIx64 "  ", value->offset_bytes);
-	else if (e->options.offsets)
-		write_blanks(e->out, 14);
+	else
+		spool_fill(e->out, ' ', start);
 	spool_text(e->out, value->name);
-	write_blanks(e->out, names < 25 ? 26 - names : 1);
-	spool_text(e->out, text);
-	write_bytes(e, value, text);
-}
-
-static void add_cell(struct text_table *t, const char *name, const char *text)
-{
-	size_t size = strlen(text) + 1;
-
-	if (t->columns == TEXT_COLUMNS_MAX || t->row_size + size > sizeof(t->row))
-		return;
-	if (!t->heading) {
-		bool wide = strcmp(name, "entry") == 0 || strcmp(name, "bytes") == 0;
-
-		snprintf(t->names[t->columns], sizeof(t->names[0]), "%s", name);
-		t->widths[t->columns] = wide ? 20 : 16;
-	}
-	t->cells[t->columns] = t->row_size;
-	memcpy(t->row + t->row_size, text, size);
-	t->row_size += size;
-	t->columns++;
+	spool_fill(e->out, ' ', names < NAME_COLUMNS - 1 ? NAME_COLUMNS - names : 1);
+	write_value(e, value, start + (names < NAME_COLUMNS ? NAME_COLUMNS : names + 1));
 }
 
 static void cell(struct text_emitter *e, const struct qcow2_value *value)
@@ -113,69 +137,30 @@ static void cell(struct text_emitter *e, const struct qcow2_value *value)
 
 	if (e->options.offsets && (placed || shared) && value->offset_bytes != QCOW2_NO_OFFSET) {
 		snprintf(extra, sizeof(extra), "0x%010" PRIx64, value->offset_bytes);
-		add_cell(&e->table, "at", extra);
+		text_table_cell(&e->table, "at", extra);
 	}
 	if (value->kind == QCOW2_VALUE_NULL)
 		snprintf(text, sizeof(text), "-");
 	else
 		text_value(text, sizeof(text), value);
-	add_cell(&e->table, value->name, text);
+	text_table_cell(&e->table, value->name, text);
 	if (e->options.hex && placed) {
 		text_hex(extra, value->raw);
-		add_cell(&e->table, "bytes", extra);
+		text_table_cell(&e->table, "bytes", extra);
 	}
-}
-
-static void write_row(struct text_emitter *e, const char *first, bool names)
-{
-	const struct text_table *t = &e->table;
-	unsigned filled = width(first), column = 15;
-
-	spool_text(e->out, first);
-	for (size_t i = 0; i < t->columns; i++) {
-		const char *text = names ? t->names[i] : t->row + t->cells[i];
-
-		write_blanks(e->out, filled < column ? column - filled : 1);
-		spool_text(e->out, text);
-		filled = width(text);
-		column = t->widths[i] + 1;
-	}
-	spool_text(e->out, "\n");
-}
-
-/* Prints the row that waits, once it is known how many rows repeat it. */
-static void flush_rows(struct text_emitter *e)
-{
-	struct text_table *t = &e->table;
-	char numbers[48];
-
-	if (!t->pending)
-		return;
-	write_title(e);
-	if (!t->heading)
-		write_row(e, t->title, true);
-	t->heading = true;
-	t->pending = false;
-	text_number(numbers, "", 10, t->first);
-	if (t->first != t->last)
-		text_number(numbers + strlen(numbers), "..", 10, t->last);
-	write_row(e, numbers, false);
 }
 
 static void begin_row(struct text_emitter *e, const struct qcow2_node *node)
 {
 	struct text_table *t = &e->table;
 
-	t->in_row = true;
-	t->skipping = node->repeats && t->pending && node->index == t->last + 1;
-	if (t->skipping)
+	e->in_row = true;
+	e->skipping = node->repeats && t->pending && node->index == t->last + 1;
+	if (e->skipping)
 		return;
-	flush_rows(e);
-	if (!t->heading)
-		snprintf(t->title, sizeof(t->title), "%s", node->title ? node->title : "index");
-	t->columns = 0;
-	t->row_size = 0;
-	t->first = node->index;
+	text_table_flush(t);
+	write_title(e);
+	text_table_begin_row(t, node->title ? node->title : "index", node->index);
 }
 
 static int begin_struct(void *opaque, const struct qcow2_node *node)
@@ -186,7 +171,11 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 	if (node->layout == QCOW2_LAYOUT_ROW) {
 		begin_row(e, node);
 	} else {
-		flush_rows(e);
+		if (e->depth++ == 0) {
+			e->table.out = e->out;
+			e->table.columns = e->options.columns;
+		}
+		text_table_end(&e->table);
 		if (node->title)
 			set_title(e, node->title, node->index);
 	}
@@ -198,9 +187,10 @@ static int end_struct(void *opaque, const struct qcow2_node *node)
 	struct text_emitter *e = opaque;
 
 	if (node->layout == QCOW2_LAYOUT_ROW) {
-		e->table.in_row = false;
-		e->table.pending = true;
+		e->in_row = false;
 		e->table.last = node->index;
+	} else {
+		e->depth--;
 	}
 	return e->out->errnum;
 }
@@ -209,8 +199,7 @@ static int begin_list(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
 
-	flush_rows(e);
-	e->table.heading = false;
+	text_table_end(&e->table);
 	if (node->title)
 		set_title(e, node->title, node->index);
 	return e->out->errnum;
@@ -221,7 +210,7 @@ static int end_list(void *opaque, const struct qcow2_node *node)
 {
 	struct text_emitter *e = opaque;
 
-	flush_rows(e);
+	text_table_end(&e->table);
 	if (node->title)
 		e->title[0] = '\0';
 	return e->out->errnum;
@@ -233,10 +222,15 @@ static int field(void *opaque, const struct qcow2_value *value)
 
 	if (value->audience == QCOW2_FOR_PROGRAMS)
 		return 0;
-	if (!e->table.in_row)
-		write_line(e, value);
-	else if (!e->table.skipping)
+	/* What is said of whole sections stands apart from the block before. */
+	if (value->audience == QCOW2_FOR_PEOPLE && e->depth == 1 && !e->apart) {
+		spool_text(e->out, e->started ? "\n" : "");
+		e->apart = true;
+	}
+	if (e->in_row && !e->skipping)
 		cell(e, value);
+	else if (!e->in_row)
+		write_line(e, value);
 	return e->out->errnum;
 }
 
@@ -258,6 +252,23 @@ const struct qcow2_visitor text_visitor = {
 	.problem = problem,
 };
 
+static void write_problem(const struct text_emitter *e, const struct qcow2_problem *problem)
+{
+	struct spool line;
+
+	if (e->options.columns == 0) {
+		problem_print(e->out, problem, e->options.colour);
+		spool_text(e->out, "\n");
+		return;
+	}
+	spool_init(&line, -1);
+	problem_print(&line, problem, e->options.colour);
+	spool_write(&line, "", 1);
+	if (line.kept)
+		wrap_text(e->out, line.kept, 0, HANGING, e->options.columns);
+	spool_release(&line);
+}
+
 void text_emitter_finish(struct text_emitter *e)
 {
 	const struct problem_log *log = e->problems;
@@ -270,10 +281,8 @@ void text_emitter_finish(struct text_emitter *e)
 	}
 	set_title(e, "Problems", QCOW2_NO_INDEX);
 	write_title(e);
-	for (size_t i = 0; i < log->count; i++) {
-		problem_print(e->out, log->kept[i], e->options.colour);
-		spool_text(e->out, "\n");
-	}
+	for (size_t i = 0; i < log->count; i++)
+		write_problem(e, log->kept[i]);
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (problem_log_seen(log, kind) > PROBLEMS_KEPT)
 			spool_print(e->out, "… and %" PRIu64 " more of %s\n",

@@ -87,6 +87,10 @@ static bool right_value(const struct qcow2_problem *problem, uint64_t *value)
 	case QCOW2_PROBLEM_SNAPSHOT_DATE_NSEC:
 		*value = 0;
 		return true;
+	case QCOW2_PROBLEM_ZERO_BEYOND_END:
+		/* The flag alone. Extended entries have it in their other half, which stays. */
+		*value = problem->found & QCOW2_ENTRY_MASK(l2_entry, zero);
+		return problem->has_found;
 	case QCOW2_PROBLEM_L1_ENTRY_RESERVED:
 		*value = problem->found & ~qcow2_l1_entry_reserved;
 		return problem->has_found;

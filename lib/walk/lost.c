@@ -93,9 +93,7 @@ static void reason(struct q2_walk_state *w, const char *format, ...)
 
 void q2_walk_lost_key(struct q2_walk_state *w, const char *key, const char *why)
 {
-	const struct qcow2_bytes name = {(const uint8_t *)key, strlen(key)};
-
-	if (at_edge(w) && !missing(w)->any && q2_segment_calls(missing(w), name))
+	if (at_edge(w) && q2_segment_means(missing(w), key))
 		reason(w, "%s", why);
 }
 

@@ -52,6 +52,11 @@ static bool key_matches(const char *pattern, const char *key)
 	return matches(pattern, name, true);
 }
 
+bool q2_segment_means(const struct q2_segment *segment, const char *key)
+{
+	return !segment->any && !segment->deep && key_matches(segment->pattern, key);
+}
+
 bool q2_segment_calls(const struct q2_segment *segment, struct qcow2_bytes name)
 {
 	return name.size > 0 && matches(segment->pattern, name, false);

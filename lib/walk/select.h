@@ -94,6 +94,9 @@ void q2_selection_narrow(const struct qcow2_selection *selection, uint64_t *firs
 /* Whether a name is one that the segment may call. Stars and backslashes are understood. */
 bool q2_segment_calls(const struct q2_segment *segment, struct qcow2_bytes name);
 
+/* Whether the segment is for this key of a structure, and not for any. */
+bool q2_segment_means(const struct q2_segment *segment, const char *key);
+
 /*
  * The segment of selector s that the next step down has to match; NULL if s is not alive here, or
  * ends here.

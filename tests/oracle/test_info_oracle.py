@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from tests.forge import load, recipes
-from tests.support.programs import QCOW2, recipe_image
+from tests.support.programs import QCOW2, RELEASE, recipe_image
 from tests.support.qemu import CHANGED, CREATE, shell
 
 # Names that JSON or a C string cannot hold: see docs/info.md.
@@ -63,6 +63,40 @@ def test_changed(name, compat, tmp_path):
 @pytest.mark.parametrize("name", [n for n in FORGED if n not in NAMES])
 def test_forged(name):
     compare(recipe_image(name)[0])
+
+
+# Forged images of which we say something else than qemu-img does, each with the reason.
+OTHERWISE = {
+    "good-warn-bitmap-name-nul-twins": "to QEMU a name ends at a NUL, and then two are equal",
+    "bad-hostile-bitmaps-65535": "qemu-img takes minutes",
+    "bad-hostile-shared-bitmap-table": "qemu-img takes minutes",
+    # seconds, and the same as we say
+    "bad-hostile-bitmaps-65536": "slow", "bad-hostile-sparse-snapshots": "slow",
+    "good-hostile-extensions-262130": "slow", "good-hostile-snapshots": "slow",
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(recipes()) - set(FORGED) - set(OTHERWISE)))
+def test_what_qemu_refuses(name):
+    """
+    Exit code 2, and a line that says so, where qemu-img fails; other damage has the code alone.
+    test_forged shows that the other images open, with exit code 0.
+    """
+    path = recipe_image(name)[0]
+    theirs = subprocess.run(["qemu-img", "info", "-U", path], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
+    ours = subprocess.run([RELEASE, "info", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60, check=False)
+    if ours.returncode == 1:
+        # what is no qcow2 image is raw to qemu-img, and so is a header of version 2 cut short
+        assert theirs != 0 or b"not a qcow2" in ours.stderr or name in (
+            "bad-empty-file", "bad-header-truncated-v2", "unsupported-version-0"), ours.stderr
+        return
+    assert (b"! QEMU refuses to open this image\n" in ours.stdout) == (theirs != 0)
+    if theirs != 0:
+        assert ours.returncode == 2
+    elif ours.returncode == 2:
+        assert b"! corruption " in ours.stdout
 
 
 def names_of(document):

@@ -68,18 +68,6 @@ void q2_verb_names(const struct qcow2_bitmap_editor *editor, char names[Q2_CHOIC
 	}
 }
 
-static int fail_unknown(const struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
-{
-	char names[Q2_CHOICES_ROOM];
-
-	q2_verb_names(editor, names);
-	if (editor->count == 0)
-		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-			       "this image has no bitmaps");
-	return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-		       "there is no bitmap of that name%s%s", names[0] ? " among " : "", names);
-}
-
 int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes name, size_t *at,
 		 struct qcow2_error *err)
 {
@@ -88,7 +76,8 @@ int q2_verb_find(const struct qcow2_bitmap_editor *editor, struct qcow2_bytes na
 	if (found == 1)
 		return 0;
 	if (found == 0)
-		return fail_unknown(editor, err);
+		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
+			       "there is no bitmap of that name");
 	return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 		       "%zu bitmaps have that name ('qcow2 bitmap repair' renames them)", found);
 }

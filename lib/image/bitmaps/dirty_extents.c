@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/choices.h"
 #include "base/error.h"
 #include "image/internal.h"
 
@@ -184,15 +183,19 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 {
 	struct qcow2_bitmaps *bitmaps;
 	const struct qcow2_bitmap *bitmap;
+	struct qcow2_error why;
 	unsigned found = 0;
-	char names[Q2_CHOICES_ROOM] = "";
-	struct q2_choices choices = {.text = names, .room = sizeof(names)};
-	int more;
+	int more = 0;
 
-	if (qcow2_bitmaps_open(image, &bitmaps, err))
-		return -1;
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
-		q2_choices_add(&choices, bitmap->name);
+	if (qcow2_bitmaps_open(image, &bitmaps, &why)) {
+		bitmaps = NULL;
+		if (why.code != QCOW2_ERROR_NOT_FOUND) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+	}
+	while (bitmaps && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
 		if (bitmap->cut || bitmap->name.size != name.size ||
 		    (name.size > 0 && memcmp(bitmap->name.data, name.data, name.size) != 0))
 			continue;
@@ -208,7 +211,7 @@ int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_bytes name,
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "%u bitmaps have that name", found);
 	return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-		       "there is no bitmap of that name%s%s", names[0] ? " among " : "", names);
+		       "there is no bitmap of that name");
 }
 
 void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name)

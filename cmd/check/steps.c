@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each kind of problem has a remedy, and remedies stand in the order in which they are to be run.
+ * Here those of one image are put together: one command for all problems that it mends, a copy
+ * before what cannot be undone, and a warning where the usual command would do harm.
+ */
+#include "check/steps.h"
+
+#include "check/undo_files.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <qcow2/text.h>
+
+/* The most problems of one command: a line that can be read. */
+#define ARGUMENTS_MOST 8
+
+/* ---- lines ---- */
+
+/* A command with the image in place of %s; NULL if memory is short. */
+static char *line_of(const char *before, const char *file, const char *between, bool twice,
+		     const char *after)
+{
+	size_t size =
+		2 * (4 * strlen(file) + 64) + strlen(before) + strlen(between) + strlen(after) + 1;
+	char *line = malloc(size);
+	size_t used;
+
+	if (!line)
+		return NULL;
+	used = (size_t)snprintf(line, size, "%s", before);
+	used += qcow2_text_shell_file(file, line + used, size - used);
+	used += (size_t)snprintf(line + used, size - used, "%s", between);
+	if (twice)
+		used += qcow2_text_shell_file(file, line + used, size - used);
+	snprintf(line + used, size - used, "%s", after);
+	return line;
+}
+
+static bool ends_with(const char *line, const char *end)
+{
+	size_t length = strlen(line), tail = strlen(end);
+
+	return length >= tail && strcmp(line + length - tail, end) == 0;
+}
+
+/* ---- one step ---- */
+
+static struct check_step *add(struct check_steps *steps, char *command, const char *does)
+{
+	struct check_step *step = &steps->list[steps->count];
+
+	if (steps->count == STEPS_MOST) {
+		free(command);
+		return NULL;
+	}
+	steps->count++;
+	*step = (struct check_step){.command = command, .does = does};
+	return step;
+}
+
+static void add_cost(struct check_step *step, const char *cost)
+{
+	for (size_t i = 0; i < step->cost_count; i++)
+		if (strcmp(step->costs[i], cost) == 0)
+			return;
+	if (cost[0] && step->cost_count < COSTS_MOST)
+		step->costs[step->cost_count++] = cost;
+}
+
+static void add_kinds(struct check_step *step, const struct check_report *report,
+		      const struct qcow2_remedy *remedy)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		uint64_t count = qcow2_check_result_count(report->result, kind->number);
+
+		if (kind->remedy != remedy || count == 0)
+			continue;
+		step->problems += count;
+		if (step->mend_count < MENDS_MOST)
+			step->mends[step->mend_count++] = kind;
+	}
+	add_cost(step, remedy->cost);
+}
+
+/* Whether anything was found that has this remedy. */
+static bool is_wanted(const struct check_report *report, const struct qcow2_remedy *remedy)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (kind->remedy == remedy &&
+		    qcow2_check_result_count(report->result, kind->number) > 0)
+			return true;
+	return false;
+}
+
+static bool is(const struct qcow2_remedy *remedy, const char *id)
+{
+	return strcmp(remedy->id, id) == 0;
+}
+
+/* ---- the command of a remedy ---- */
+
+static char *command_of(const struct check_report *report, const struct qcow2_remedy *remedy,
+			size_t *named)
+{
+	const struct qcow2_problem *problems[ARGUMENTS_MOST];
+	size_t count = 0, length;
+	char *line;
+
+	for (size_t i = 0; i < report->count && count < ARGUMENTS_MOST; i++)
+		if (report->problems[i]->kind->remedy == remedy)
+			problems[count++] = report->problems[i];
+	*named = count;
+	length = qcow2_remedy_command(remedy, report->file, problems, count, NULL, 0);
+	line = length > 0 ? malloc(length + 1) : NULL;
+	if (line)
+		qcow2_remedy_command(remedy, report->file, problems, count, line, length + 1);
+	return line;
+}
+
+/* The step that runs the same command already, or one that mends more. */
+static struct check_step *find(struct check_steps *steps, const struct check_report *report,
+			       const struct qcow2_remedy *remedy, const char *command)
+{
+	char *all = line_of("qemu-img check -r all ", report->file, "", false, "");
+	bool counted = all && (is(remedy, "free-leaks") || is(remedy, "corrupt-off"));
+	struct check_step *found = NULL;
+
+	for (size_t i = 0; i < steps->count && !found; i++) {
+		const char *there = steps->list[i].command;
+
+		if (there && (ends_with(there, command) || (counted && ends_with(there, all))))
+			found = &steps->list[i];
+	}
+	free(all);
+	return found;
+}
+
+static void add_remedy(struct check_steps *steps, const struct check_report *report,
+		       const struct qcow2_remedy *remedy)
+{
+	size_t named;
+	char *command = command_of(report, remedy, &named);
+	struct check_step *step = command ? find(steps, report, remedy, command) : NULL;
+
+	if (step)
+		free(command);
+	else
+		step = add(steps, command, remedy->does);
+	if (!step)
+		return;
+	step->by_hand = remedy->effect == QCOW2_REMEDY_BY_HAND || !step->command;
+	step->mends_image = !step->by_hand && !is(remedy, "copy-out");
+	step->qemu = remedy->qemu;
+	add_kinds(step, report, remedy);
+	if (command && remedy->argument[0] && step->problems > named)
+		snprintf(step->detail, sizeof(step->detail),
+			 "These are %zu of %" PRIu64 ": check again for the others.", named,
+			 step->problems);
+	if (qcow2_check_result_count(report->result, QCOW2_PROBLEM_FEATURE_DIRTY) > 0 &&
+	    is(remedy, "count-anew"))
+		step->does = "Counts all references anew, as QEMU does by itself when it next "
+			     "opens the image for writing.";
+}
+
+/* ---- bitmaps ---- */
+
+/* All bitmaps are mended at once: a repair that needs a decision changes nothing. */
+static void add_bitmaps(struct check_steps *steps, const struct check_report *report)
+{
+	static const struct {
+		const char *id;
+		bool dirty, drop;
+	} rows[] = {{"bitmap-repair", false, false},      {"bitmap-repair-or-ask", false, false},
+		    {"bitmap-assume-dirty", true, false}, {"bitmap-drop", false, true},
+		    {"extension-length", false, true},    {"bitmap-stale", false, false}};
+	bool any = false, dirty = false, drop = false, wanted[6];
+	struct check_step *step = NULL;
+
+	for (size_t i = 0; i < 6; i++) {
+		wanted[i] = is_wanted(report, qcow2_remedy_find(rows[i].id));
+		any |= wanted[i] && i < 5;
+		dirty |= wanted[i] && rows[i].dirty;
+		drop |= wanted[i] && rows[i].drop;
+	}
+	if (any)
+		step = add(steps,
+			   line_of(dirty && drop ? "qcow2 bitmap repair --assume-dirty --drop-bad "
+				   : dirty       ? "qcow2 bitmap repair --assume-dirty "
+				   : drop        ? "qcow2 bitmap repair --drop-bad "
+						 : "qcow2 bitmap repair ",
+				   report->file, "", false, ""),
+			   "Mends each bitmap by itself.");
+	for (size_t i = 0; step && i < 6; i++)
+		if (wanted[i] && (i < 5 || dirty || drop))
+			add_kinds(step, report, qcow2_remedy_find(rows[i].id));
+	if (step) {
+		step->qemu = "refuses the image, or leaves it";
+		step->mends_image = true;
+	}
+	if (wanted[5] && !dirty && !drop)
+		add_remedy(steps, report, qcow2_remedy_find("bitmap-stale"));
+}
+
+static bool is_of_bitmaps(const struct qcow2_remedy *remedy)
+{
+	return is(remedy, "bitmap-repair") || is(remedy, "bitmap-repair-or-ask") ||
+	       is(remedy, "bitmap-assume-dirty") || is(remedy, "bitmap-drop") ||
+	       is(remedy, "extension-length") || is(remedy, "bitmap-stale");
+}
+
+/* ---- before and after ---- */
+
+/* What cannot be undone, and is done to the image itself. */
+static bool is_final(const struct check_step *step)
+{
+	return step->command && (strstr(step->command, "qemu-img check -r") ||
+				 strncmp(step->command, "qemu-img snapshot", 17) == 0 ||
+				 strncmp(step->command, "qemu-img amend", 14) == 0);
+}
+
+static void insert(struct check_steps *steps, size_t at, char *command, const char *does)
+{
+	struct check_step step;
+
+	if (!add(steps, command, does))
+		return;
+	step = steps->list[steps->count - 1];
+	memmove(&steps->list[at + 1], &steps->list[at],
+		(steps->count - 1 - at) * sizeof(steps->list[0]));
+	steps->list[at] = step;
+}
+
+static void insert_copy(struct check_steps *steps, size_t at, const struct check_report *report)
+{
+	bool device = strncmp(report->file, "/dev/", 5) == 0;
+
+	insert(steps, at,
+	       device ? NULL
+		      : line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
+	       device ? "Copy the device first: what follows cannot be undone."
+		      : "Keeps the image as it is: what follows cannot be undone.");
+	steps->list[at].by_hand = device;
+}
+
+/* ---- what would do harm ---- */
+
+static void drop_final(struct check_steps *steps, struct check_step *lost)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < steps->count; i++) {
+		const struct check_step *step = &steps->list[i];
+
+		if (!step->command || !strstr(step->command, "qemu-img check -r")) {
+			steps->list[kept++] = *step;
+			continue;
+		}
+		for (size_t k = 0; k < step->mend_count && lost->mend_count < MENDS_MOST; k++)
+			lost->mends[lost->mend_count++] = step->mends[k];
+		lost->problems += step->problems;
+		free(step->command);
+	}
+	steps->count = kept;
+}
+
+/*
+ * Leaked clusters that may be the guest's data: whoever counts anew frees them, so that the next
+ * writes destroy the only copy. What counts anew is left out.
+ */
+static void warn_of_leaks(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+	struct check_step lost = {.by_hand = true};
+
+	drop_final(steps, &lost);
+	lost.does = "Do not run 'qemu-img check -r leaks' or '-r all', and do not open the image "
+		    "for writing: leaked clusters may be the guest's data.";
+	snprintf(lost.detail, sizeof(lost.detail),
+		 "qemu-img check -r all would free %" PRIu64 " of them.", result->leaked_clusters);
+	insert(steps, 0, NULL, lost.does);
+	steps->list[0] = lost;
+	insert(steps, 1, line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
+	       "Keeps the image with all that leaks, to look for the data in.");
+	insert(steps, 2, line_of("qcow2 check --deep --all ", report->file, "", false, ""),
+	       "Names the leaked clusters that read as tables of this image, as far as it can "
+	       "tell. "
+	       "An entry that leads to one of them brings its part of the disk back.");
+}
+
+static void warn_of_cut(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+
+	if (!result->file_cut)
+		return;
+	insert(steps, 0, NULL, "Get the whole file again: its end is missing.");
+	steps->list[0].by_hand = true;
+	snprintf(steps->list[0].detail, sizeof(steps->list[0].detail),
+		 "It was at least %" PRIu64 " bytes long; %" PRIu64 " are missing.",
+		 result->file_whole_bytes, result->file_missing_bytes);
+}
+
+/* A dirty image alone needs no copy: QEMU would do the same without being asked. */
+static void add_copy(struct check_steps *steps, const struct check_report *report)
+{
+	bool dirty = qcow2_check_result_count(report->result, QCOW2_PROBLEM_FEATURE_DIRTY) > 0;
+	size_t at = 0;
+
+	while (at < steps->count && !is_final(&steps->list[at]))
+		at++;
+	if (at < steps->count && report->result->corruptions > 0 && !(dirty && steps->count == 1))
+		insert_copy(steps, at, report);
+}
+
+void check_steps_make(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_remedy *remedy = NULL;
+	bool runs = false, bitmaps = false;
+
+	steps->count = 0;
+	while ((remedy = qcow2_remedy_next(remedy))) {
+		if (is_of_bitmaps(remedy)) {
+			if (!bitmaps)
+				add_bitmaps(steps, report);
+			bitmaps = true;
+		} else if (remedy->effect != QCOW2_REMEDY_NOT_NEEDED && is_wanted(report, remedy)) {
+			add_remedy(steps, report, remedy);
+		}
+	}
+	if (report->result->leaks_may_be_data)
+		warn_of_leaks(steps, report);
+	else
+		add_copy(steps, report);
+	warn_of_cut(steps, report);
+	if (report->result->corruptions > 0 && check_has_undo_files(report->file))
+		insert(steps, 0, line_of("qcow2 undo --list ", report->file, "", false, ""),
+		       "Shows the changes of this image that can be taken back.");
+	for (size_t i = 0; i < steps->count; i++)
+		runs |= steps->list[i].mends_image;
+	if (runs)
+		add(steps, line_of("qcow2 check ", report->file, "", false, ""),
+		    "Shows what is left.");
+}
+
+void check_steps_release(struct check_steps *steps)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		free(steps->list[i].command);
+}

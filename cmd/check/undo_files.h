@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether changes of an image left undo files behind. */
+#ifndef CMD_CHECK_UNDO_FILES_H
+#define CMD_CHECK_UNDO_FILES_H
+
+#include <stdbool.h>
+
+/*
+ * Whether there are files with the names of undo files of this image in the folder for them beside
+ * it. No file is opened, and only so many names are looked at.
+ */
+bool check_has_undo_files(const char *image);
+
+#endif
