@@ -45,7 +45,7 @@ static int print_main_help(void)
 		   "  -V, --version              print the version and exit\n"
 		   "      --completion           print a completion script for bash and exit\n"
 		   "\n'qcow2 COMMAND --help' says more; so does qcow2-COMMAND(1).\n"
-		   "Exit codes: 0 done, 1 could not, 2 done but the metadata is malformed;\n"
+		   "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed;\n"
 		   "3: check found leaks only.\n");
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);

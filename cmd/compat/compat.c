@@ -288,11 +288,9 @@ const struct command compat_command = {
 	.summary = "Show or change an image as QEMU's qcow2.py does, byte for byte.",
 	.notes = "COMMAND is dump-header, dump-header-exts, set-header NAME VALUE,\n"
 		 "add-header-ext MAGIC DATA, add-header-ext-stdio MAGIC, del-header-ext MAGIC or\n"
-		 "set-feature-bit GROUP BIT. Nothing is checked, and images may end up broken: "
-		 "'qcow2 "
-		 "edit'\n"
-		 "is for all else.\n"
-		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 could not,\n"
+		 "set-feature-bit GROUP BIT. Nothing is checked, and images may end up\n"
+		 "broken. Use 'qcow2 edit' unless the bytes have to be those of qcow2.py.\n"
+		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 failed,\n"
 		 "2 done, but structures are cut or missing.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

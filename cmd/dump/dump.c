@@ -178,7 +178,7 @@ const struct command dump_command = {
 		 "bitmaps/*/table/0..3, bitmaps/b0/data, snapshots/0/l1, l1/0..15, l2/5/17,\n"
 		 "refcount_table, refcounts/0, luks, all. Names may hold *; ** means all below.\n"
 		 "Output larger than 4 MiB streams.\n"
-		 "Exit codes: 0 done, 1 could not, 2 done but the metadata is malformed.\n",
+		 "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

@@ -168,7 +168,7 @@ const struct command edit_command = {
 		 "refused. The undo file is\n"
 		 ".qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside it, or in --undo-dir,\n"
 		 "or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
-		 "Exit codes: 0 done, 1 could not or would not.\n",
+		 "Exit codes: 0 done, 1 failed or refused.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_edit,

@@ -12,6 +12,14 @@
 
 #include <qcow2/number.h>
 
+/* The most messages that are explained at once, and problems with them. */
+#define MESSAGES_MOST 4
+#define PASTED_MOST   24
+/* More problems than these are explained in a line each. */
+#define IN_FULL_MOST 2
+/* The most bytes of a line that was pasted. */
+#define LINE_MOST 4096
+
 enum { OPTION_JSON, OPTION_OUTPUT, OPTION_MAN };
 
 static const struct option_row options[] = {
@@ -129,6 +137,44 @@ static size_t explain_name(const struct explain_page *page, const char *name)
 	return found + explain_values(page, name, found > 0);
 }
 
+/* What was pasted from a log: the messages of QEMU in it, and each problem that they are, once. */
+struct pasted {
+	const struct explain_page *page;
+	const struct qcow2_problem_kind *kinds[PASTED_MOST];
+	size_t count;
+};
+
+static void hear_message(void *opaque, const struct explain_message *message)
+{
+	struct pasted *pasted = opaque;
+	const struct qcow2_problem_kind *kind = NULL;
+
+	pasted->page->message(pasted->page->opaque, message);
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		bool known = !explain_is_of(message, kind);
+
+		for (size_t i = 0; i < pasted->count; i++)
+			known |= pasted->kinds[i] == kind;
+		if (!known && pasted->count < PASTED_MOST)
+			pasted->kinds[pasted->count++] = kind;
+	}
+}
+
+static size_t explain_line(const struct explain_page *page, const char *line)
+{
+	struct pasted pasted = {.page = page};
+	size_t found = explain_match(line, MESSAGES_MOST, hear_message, &pasted);
+
+	if (page->brief_begin && pasted.count > IN_FULL_MOST)
+		page->brief_begin(page->opaque, pasted.count);
+	for (size_t i = 0; i < pasted.count; i++)
+		if (page->brief && pasted.count > IN_FULL_MOST)
+			page->brief(page->opaque, pasted.kinds[i]);
+		else
+			page->problem(page->opaque, pasted.kinds[i]);
+	return found;
+}
+
 /* with_names: also what values mean, for pages that do not say it with the fields. */
 static void explain_all(const struct explain_page *page, bool with_names)
 {
@@ -136,6 +182,7 @@ static void explain_all(const struct explain_page *page, bool with_names)
 	const struct qcow2_structure *const *structures = qcow2_structures(&count);
 	const struct qcow2_names *const *tables;
 	const struct qcow2_problem_kind *problem = NULL;
+	const struct explain_message *messages;
 
 	for (size_t i = 0; i < count; i++)
 		page->structure(page->opaque, structures[i]);
@@ -144,14 +191,23 @@ static void explain_all(const struct explain_page *page, bool with_names)
 		page->names(page->opaque, tables[i]);
 	while ((problem = qcow2_problem_kind_next(problem)))
 		page->problem(page->opaque, problem);
+	messages = explain_messages(&count);
+	for (size_t i = 0; i < count; i++)
+		page->message(page->opaque, &messages[i]);
 }
 
 static int not_found(const struct command *command, const char *name)
 {
+	const struct explain_message *message;
 	char near[256];
 
 	if (explain_near(name, near, sizeof(near)) > 0)
 		return usage_error(command, "nothing is called '%.128s'; there is %s", name, near);
+	message = strchr(name, ' ') ? explain_message_near(name) : NULL;
+	if (message)
+		return usage_error(
+			command, "nothing is called '%.128s'; a message like it has the words '%s'",
+			name, message->words);
 	return usage_error(command,
 			   "nothing is called '%.128s'; 'qcow2 explain' lists what there is", name);
 }
@@ -176,7 +232,9 @@ static int print(const struct command *command, bool json, const char *name)
 		json_begin_array(&writer);
 	if (name)
 		found = explain_name(&page, name);
-	else
+	if (name && found == 0)
+		found = explain_line(&page, name);
+	if (!name)
 		explain_all(&page, true);
 	if (json) {
 		json_end_array(&writer);
@@ -203,8 +261,28 @@ static int print_man(const struct command *command)
 	return code;
 }
 
+/* The operands as one line: what is pasted may be quoted or not. NULL if it is too long. */
+static const char *join(char *line, int count, char **words)
+{
+	size_t used = 0;
+
+	line[0] = '\0';
+	for (int i = 0; i < count; i++) {
+		size_t length = strlen(words[i]);
+
+		if (used + length + 2 > LINE_MOST)
+			return NULL;
+		if (i > 0)
+			line[used++] = ' ';
+		memcpy(line + used, words[i], length + 1);
+		used += length;
+	}
+	return line;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
+	char line[LINE_MOST];
 	bool json = false, man = false;
 	const char *value;
 	int code, option;
@@ -219,21 +297,25 @@ static int run(const struct command *command, int argc, char **argv)
 	}
 	if (option == OPTIONS_STOP)
 		return code;
-	if (argc - optind > 1)
-		return usage_error(command, "one name at a time");
 	if (man && (json || optind < argc))
 		return usage_error(command, "--man takes no NAME and no JSON");
 	if (man)
 		return print_man(command);
-	return print(command, json, optind < argc ? argv[optind] : NULL);
+	if (argc - optind <= 1)
+		return print(command, json, optind < argc ? argv[optind] : NULL);
+	if (!join(line, argc - optind, argv + optind))
+		return usage_error(command, "a message of over %d bytes", LINE_MOST);
+	return print(command, json, line);
 }
 
 const struct command explain_command = {
 	.name = "explain",
-	.operands = "[NAME]",
-	.summary = "Explain a structure, field, value or problem; without NAME, list them.",
+	.operands = "[NAME | MESSAGE]",
+	.summary =
+		"Explain a structure, field, value, problem, or a message of QEMU; or list them.",
 	.notes = "NAME is a structure (header), a field (l1_size, header/size), a value (dirty,\n"
-		 "0x23852875) or the id of a problem (bitmap-in-use).\n",
+		 "0x23852875) or the id of a problem (bitmap-in-use). MESSAGE is what QEMU said,\n"
+		 "as it is in a log, or a few words of it.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

@@ -5,11 +5,13 @@
 
 #include <stddef.h>
 
+#include "explain/messages.h"
 #include "out/json.h"
 #include "out/spool.h"
 
 #include <qcow2/format.h>
 #include <qcow2/problem.h>
+#include <qcow2/remedy.h>
 
 struct explain_page {
 	void *opaque;
@@ -20,6 +22,10 @@ struct explain_page {
 	void (*value)(void *opaque, const struct qcow2_names *names,
 		      const struct qcow2_name *value);
 	void (*problem)(void *opaque, const struct qcow2_problem_kind *problem);
+	/* The same in a line, after a line that says how many follow; both NULL: in full. */
+	void (*brief_begin)(void *opaque, size_t count);
+	void (*brief)(void *opaque, const struct qcow2_problem_kind *problem);
+	void (*message)(void *opaque, const struct explain_message *message);
 };
 
 /* Explanations in full. */

@@ -124,6 +124,21 @@ static void show_value(void *opaque, const struct qcow2_names *names,
 	json_end_object(json);
 }
 
+static void write_remedy(struct json *json, const struct qcow2_remedy *remedy)
+{
+	char command[256];
+	size_t length = qcow2_remedy_command(remedy, NULL, NULL, 0, command, sizeof(command));
+
+	json_key(json, "remedy");
+	json_begin_object(json);
+	member(json, "effect", qcow2_remedy_effect_name(remedy->effect));
+	member(json, "command", length > 0 ? command : NULL);
+	member(json, "does", remedy->does);
+	member(json, "cost", remedy->cost[0] ? remedy->cost : NULL);
+	member(json, "qemu-img", remedy->qemu);
+	json_end_object(json);
+}
+
 static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
 	struct json *json = opaque;
@@ -136,12 +151,44 @@ static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 	member(json, "severity", qcow2_severity_name(problem->severity));
 	json_key(json, "repairable");
 	json_bool(json, problem->repairable);
+	member(json, "damage", qcow2_damage_name(problem->damage));
+	write_remedy(json, problem->remedy);
 	member(json, "section", problem->section);
+	json_end_object(json);
+}
+
+static void write_ids(struct json *json, const struct explain_message *message)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+
+	json_key(json, "problems");
+	json_begin_array(json);
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (explain_is_of(message, kind))
+			json_text(json, kind->id);
+	json_end_array(json);
+}
+
+static void show_message(void *opaque, const struct explain_message *message)
+{
+	struct json *json = opaque;
+
+	json_begin_object(json);
+	member(json, "kind", "message");
+	member(json, "name", message->words);
+	member(json, "meaning", message->meaning);
+	member(json, "advice", message->advice[0] ? message->advice : NULL);
+	write_ids(json, message);
 	json_end_object(json);
 }
 
 void explain_json_page(struct explain_page *page, struct json *json)
 {
-	*page = (struct explain_page){json,       show_structure, show_field,
-				      show_names, show_value,     show_problem};
+	*page = (struct explain_page){.opaque = json,
+				      .structure = show_structure,
+				      .field = show_field,
+				      .names = show_names,
+				      .value = show_value,
+				      .problem = show_problem,
+				      .message = show_message};
 }

@@ -33,7 +33,8 @@ void explain_man_begin(struct spool *out)
 		   "# DESCRIPTION\n\nEvery on-disk structure that *qcow2*(1) decodes, with each "
 		   "field's place, meaning and legal values, made from the tables that decode "
 		   "them. Numbers are big-endian; offsets are in bytes from the start of the "
-		   "structure.\n\nThe problems that *qcow2*(1) reports are at the end.\n\n");
+		   "structure.\n\nThe problems that *qcow2*(1) reports and the messages of QEMU "
+		   "that it knows are at the end.\n\n");
 }
 
 void explain_man_end(struct spool *out)
@@ -83,6 +84,20 @@ static void show_structure(void *opaque, const struct qcow2_structure *structure
 		show_field(opaque, structure, &structure->fields[i]);
 }
 
+static void write_remedy(struct spool *out, const struct qcow2_remedy *remedy)
+{
+	char command[256];
+
+	if (qcow2_remedy_command(remedy, NULL, NULL, 0, command, sizeof(command)) > 0)
+		write_line(out, "\t*", command, "*: ");
+	else
+		spool_text(out, "\t");
+	write_line(out, "", remedy->does, "");
+	if (remedy->cost[0])
+		write_line(out, " Cost: ", remedy->cost, "");
+	spool_text(out, "\n\n");
+}
+
 static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
 	struct spool *out = opaque;
@@ -94,6 +109,22 @@ static void show_problem(void *opaque, const struct qcow2_problem_kind *problem)
 		    problem->repairable ? ", repairable" : "");
 	write_line(out, "\t", problem->text, " ");
 	write_line(out, "", problem->consequence, "\n\n");
+	write_remedy(out, problem->remedy);
+}
+
+static void show_message(void *opaque, const struct explain_message *message)
+{
+	struct spool *out = opaque;
+	size_t count;
+
+	if (message == explain_messages(&count))
+		spool_text(out, "# MESSAGES OF QEMU\n\n");
+	write_line(out, "*", message->words, "*\n");
+	write_line(out, "\t", message->meaning, "");
+	write_line(out, message->advice[0] ? " " : "", message->advice, "");
+	if (message->problems[0])
+		write_line(out, " Problems: ", message->problems, ".");
+	spool_text(out, "\n\n");
 }
 
 void explain_man_page(struct explain_page *page, struct spool *out)
@@ -101,5 +132,6 @@ void explain_man_page(struct explain_page *page, struct spool *out)
 	*page = (struct explain_page){.opaque = out,
 				      .structure = show_structure,
 				      .field = show_field,
-				      .problem = show_problem};
+				      .problem = show_problem,
+				      .message = show_message};
 }

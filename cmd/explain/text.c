@@ -4,6 +4,10 @@
 #include <stdio.h>
 
 #include "explain/explain.h"
+#include "out/wrap.h"
+
+/* Columns of a label. */
+#define LABELLED 17
 
 const char *explain_place(const struct qcow2_field *field, char *buffer, size_t size)
 {
@@ -101,23 +105,83 @@ static void text_value(void *opaque, const struct qcow2_names *names,
 	show_value(out, names, value);
 }
 
+/* A line "  label          text", wrapped behind the label. */
+static void labelled(struct spool *out, const char *label, const char *text)
+{
+	spool_print(out, "  %-15s", label);
+	wrap_rest(out, text, LABELLED, LABELLED, terminal_columns());
+}
+
+static void show_remedy(struct spool *out, const struct qcow2_remedy *remedy)
+{
+	char command[256];
+
+	if (qcow2_remedy_command(remedy, NULL, NULL, 0, command, sizeof(command)) > 0)
+		spool_print(out, "  %-15s%s\n", "mended by", command);
+	labelled(out, remedy->command[0] ? "which does" : "what to do", remedy->does);
+	if (remedy->cost[0])
+		labelled(out, "at the cost of", remedy->cost);
+	snprintf(command, sizeof(command), "qemu-img check -r all %s", remedy->qemu);
+	labelled(out, "QEMU", command);
+}
+
 static void text_problem(void *opaque, const struct qcow2_problem_kind *problem)
+{
+	struct spool *out = opaque;
+	bool at_risk = problem->damage == QCOW2_DAMAGE_AT_RISK;
+
+	separate(out);
+	spool_print(out, "%s: a problem\n", problem->id);
+	labelled(out, "meaning", problem->text);
+	labelled(out, "consequence", problem->consequence);
+	labelled(out, "severity", qcow2_severity_name(problem->severity));
+	labelled(out, "guest's data",
+		 problem->damage == QCOW2_DAMAGE_NONE ? "not touched"
+		 : at_risk                            ? "at risk"
+						      : qcow2_damage_name(problem->damage));
+	labelled(out, "repairable", problem->repairable ? "yes" : "no");
+	show_remedy(out, problem->remedy);
+	spool_print(out, "  specification  \"%s\"\n", problem->section);
+}
+
+static void brief_begin(void *opaque, size_t count)
+{
+	separate(opaque);
+	spool_print(opaque, "One or more of %zu problems, which 'qcow2 check IMAGE' tells apart:\n",
+		    count);
+}
+
+/* In a line, after a message of QEMU that may be many problems. */
+static void brief_problem(void *opaque, const struct qcow2_problem_kind *problem)
+{
+	struct spool *out = opaque;
+
+	spool_print(out, "  %-30s ", problem->id);
+	wrap_rest(out, problem->text, 33, 33, terminal_columns());
+}
+
+static void text_message(void *opaque, const struct explain_message *message)
 {
 	struct spool *out = opaque;
 
 	separate(out);
-	spool_print(out, "%s: a problem\n", problem->id);
-	spool_print(out, "  meaning        %s\n  consequence    %s\n", problem->text,
-		    problem->consequence);
-	spool_print(out, "  severity       %s\n  repairable     %s\n",
-		    qcow2_severity_name(problem->severity), problem->repairable ? "yes" : "no");
-	spool_print(out, "  specification  \"%s\"\n", problem->section);
+	spool_print(out, "\"%s\": a message of QEMU\n", message->words);
+	labelled(out, "meaning", message->meaning);
+	if (message->advice[0])
+		labelled(out, "what to do", message->advice);
 }
 
 void explain_text_page(struct explain_page *page, struct spool *out)
 {
-	*page = (struct explain_page){out,        text_structure, text_field,
-				      text_names, text_value,     text_problem};
+	*page = (struct explain_page){.opaque = out,
+				      .structure = text_structure,
+				      .field = text_field,
+				      .names = text_names,
+				      .value = text_value,
+				      .problem = text_problem,
+				      .brief_begin = brief_begin,
+				      .brief = brief_problem,
+				      .message = text_message};
 }
 
 static void list_structure(void *opaque, const struct qcow2_structure *structure)
@@ -144,10 +208,16 @@ static void list_problem(void *opaque, const struct qcow2_problem_kind *problem)
 		    problem->text);
 }
 
+static void list_message(void *opaque, const struct explain_message *message)
+{
+	spool_print(opaque, "\"%s\"\n", message->words);
+}
+
 void explain_list_page(struct explain_page *page, struct spool *out)
 {
 	explain_text_page(page, out);
 	page->structure = list_structure;
 	page->names = list_names;
 	page->problem = list_problem;
+	page->message = list_message;
 }

@@ -230,7 +230,7 @@ const struct command undo_command = {
 		"  undo --list [UNDO|DIR|IMAGE...]    which there are, and what can be undone now\n"
 		"  undo --prune [UNDO|DIR|IMAGE...]   remove those that nobody can need\n"
 		"Without a name, both look in the current folder and in QCOW2_UNDO_DIR.\n"
-		"Exit codes: 0 done, 1 could not or would not.\n",
+		"Exit codes: 0 done, 1 failed or refused.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_undo,

@@ -42,7 +42,7 @@ static const struct qcow2_name crypt_methods[] = {
 const struct qcow2_names qcow2_crypt_methods = VALUES("crypt_method", crypt_methods);
 
 static const struct qcow2_name compression_types[] = {
-	{0, "zlib", "Raw deflate streams with a window of 12 bits."},
+	{0, "zlib", "Raw deflate streams."},
 	{1, "zstd", "Zstandard frames."},
 };
 const struct qcow2_names qcow2_compression_types = VALUES("compression_type", compression_types);

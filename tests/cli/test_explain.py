@@ -211,6 +211,8 @@ def test_the_list_is_everything():
             values = x.get("bits") or x["values"]
             expected += [f"{x['name']:<24} {'Bits' if 'bits' in x else 'Values'}",
                          *("  " + v["name"] for v in values)]
+        elif x["kind"] == "message":
+            expected.append(f'"{x["name"]}"')
         else:
             expected.append(f"{x['name']:<34} {x['severity']}: {x['meaning']}")
     assert lines == expected
@@ -257,19 +259,103 @@ def explains_every_field(structure, shown):
         harmless(text.encode())
 
 
+def unwrapped(text):
+    """A page with each fact in one line."""
+    return re.sub(r"\n {17}(?=\S)", " ", text)
+
+
 def test_every_problem():
     for name, problem in everything("problem").items():
+        remedy = problem["remedy"]
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", name)
         assert explain_json(name) == [problem]
-        assert explain(name) == (
+        risk = {"none": "not touched", "at-risk": "at risk"}.get(problem["damage"], problem["damage"])
+        assert unwrapped(explain(name)) == (
             f"{name}: a problem\n"
             f"  meaning        {problem['meaning']}\n"
             f"  consequence    {problem['consequence']}\n"
             f"  severity       {problem['severity']}\n"
+            f"  guest's data   {risk}\n"
             f"  repairable     {'yes' if problem['repairable'] else 'no'}\n"
+            + (f"  mended by      {remedy['command']}\n  which does     " if remedy["command"]
+               else "  what to do     ") + remedy["does"] + "\n"
+            + (f"  at the cost of {remedy['cost']}\n" if remedy["cost"] else "") +
+            f"  QEMU           qemu-img check -r all {remedy['qemu-img']}\n"
             f"  specification  \"{problem['section']}\"\n")
+        assert max(map(len, explain(name).splitlines())) <= 80 or remedy["command"]
+        assert problem["repairable"] == (remedy["effect"] == "lossless")
         assert problem["severity"] in ("corruption", "leak", "warning")
         assert problem["section"] != "QEMU" or problem["severity"] == "warning"
+
+
+def messages_of(*words):
+    """Names of the messages that are found, and the problems that are explained with them."""
+    found = explain_json(*words)
+    return ([x["name"] for x in found if x["kind"] == "message"],
+            [x["name"] for x in found if x["kind"] == "problem"])
+
+
+def test_messages_name_problems():
+    problems = everything("problem")
+    for name, message in everything("message").items():
+        # Words of the message are enough to find it, whatever stands between and around them.
+        for words in (name, name.upper(), f"qemu-img: {name.replace('*', 'some words')}: 0x5000"):
+            assert message in explain_json(words), (name, words)
+        for problem in message["problems"]:
+            assert problem in problems
+        page = explain(name)
+        assert f'"{name}": a message of QEMU\n' in page and message["meaning"] in unwrapped(page)
+    assert len(everything("message")) > 100
+
+
+@pytest.mark.parametrize("line, kinds", [
+    ("ERROR OFLAG_COPIED data cluster: l2_entry=8000000000050000 refcount=0",
+     ["copied-set", "copied-clear"]),
+    ("ERROR OFLAG_COPIED L2 cluster: l1_index=0 l1_entry=8000000000040000 refcount=2",
+     ["copied-set", "copied-clear"]),
+    ("OFLAG_COPIED", ["copied-set", "copied-clear"]),
+    ("leaked cluster", ["refcount-high"]),
+    ("Leaked cluster 5 refcount=1 reference=0", ["refcount-high"]),
+    ("ERROR cluster 5 refcount=0 reference=1", ["refcount-low"]),
+    ("Preventing invalid write on metadata", ["cluster-owners", "refcount-low", "copied-set"]),
+    ("qcow2: Marking image as corrupt: Preventing invalid write on metadata (overlaps with active L2 "
+     "table); further corruption events will be suppressed",
+     ["cluster-owners", "refcount-low", "copied-set", "feature-corrupt"]),
+    ("qemu-system-x86_64: -drive file=/a b.qcow2: Image is corrupt; cannot be opened read/write",
+     ["feature-corrupt"]),
+    ("qemu-img: Could not open 'x': Bitmap '' doesn't satisfy the constraints", ["bitmap-granularity"]),
+    ("Bitmap 'leaked cluster' doesn't satisfy the constraints", ["bitmap-granularity"]),
+    ("Too much extra metadata in snapshot table entry 3", ["snapshot-extra-qemu"]),
+    ("Snapshot table too large", ["snapshots-count-qemu"]),
+    ("Reference count table too large", ["reftable-too-large"]),
+    ("L1 table is too small", ["l1-too-small"]),
+    ("Backing file name too long", ["backing-size"]),
+    ("qcow2: Image is corrupt: L2 table offset 0x30200 unaligned (L1 index: 0); further non-fatal "
+     "corruption events will be suppressed", ["l2-table-unaligned"]),
+    ("Unsupported qcow2 feature(s): Unknown incompatible feature: 80", ["feature-incompatible-unknown"]),
+    ("image is not in qcow2 format", []),
+    ("ERROR refcount block 3 is outside image", ["refblock-beyond-end"]),
+    ("\x1b[31mERROR\x1b[0m cluster 5\trefcount=0 reference=1", ["refcount-low"]),
+])
+def test_messages_of_qemu(line, kinds):
+    """As one argument, and as the words that a shell makes of it."""
+    names, problems = messages_of(line)
+    assert names and set(kinds) <= set(problems)
+    assert messages_of("--", *line.split()) == (names, problems)
+    harmless(explain(line).encode())
+    for kind in kinds:
+        assert kind in explain(line)
+
+
+def test_words_that_are_no_message():
+    for line in ("nothing of the kind", "image", "the cluster of grapes", "1 2 3", "* *"):
+        done = run("explain", *line.split(" "))
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.startswith(f"qcow2 explain: nothing is called '{line}'; ".encode())
+    near = run("explain", "the snapshot table is quite large").stderr.decode()
+    assert "; a message like it has the words '" in near and "table" in near.split("words")[1]
+    done = run("explain", *["word " * 100] * 100)
+    assert done.returncode == 1 and b"4096 bytes" in done.stderr
 
 
 def test_both_names_of_a_field():

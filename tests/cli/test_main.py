@@ -371,7 +371,6 @@ def test_wrong_lines(line, wrong):
     (["dump", "--"], "no image given"),
     (["info"], "no image given"),
     (["info", "--chain"], "no image given"),
-    (["explain", "header", "magic"], "one name at a time"),
     (["explain", "--man", "header"], "--man takes no NAME and no JSON"),
     (["explain", "--man", "-j"], "--man takes no NAME and no JSON"),
     (["dump", "-x", SAMPLE], "unknown option '-x'"),
