@@ -51,6 +51,13 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "check-list": ["check", "--list"],
     "check-help": ["check", "--help"],
     "check-chain": ["check", "--chain", "overlay.qcow2"],
+    "info": ["info", "owners.qcow2"],
+    "info-broken": ["info", "directory.qcow2"],
+    "info-chain": ["info", "--chain", "overlay.qcow2"],
+    "dump-header": ["dump", "owners.qcow2"],
+    "dump-l2": ["dump", "names.qcow2", "l2", "bitmaps"],
+    "bitmap-list": ["bitmap", "list", "owners.qcow2"],
+    "explain": ["explain", "refcount-low"],
 }
 # What a file takes on the disk depends on the file system.
 HERE_ONLY = re.compile(r"^(on disk +).*$")
