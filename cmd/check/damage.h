@@ -29,6 +29,9 @@ struct spool;
 /* The paragraphs for people. Nothing at all if nothing is damaged, missing or lost. */
 void check_damage_human(struct spool *out, const struct check_report *report);
 
+/* Of these, the lines that sum up, and no ranges. */
+void check_damage_sums(struct spool *out, const struct check_report *report);
+
 /* The members "guest-damage", "file-missing-bytes" and "lost-mappings" of the document. */
 void check_damage_json(struct json *json, const struct check_report *report);
 

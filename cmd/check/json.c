@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 check as JSON: the keys of qemu-img check, then the problems. */
+#include <stdio.h>
 #include <string.h>
 
+#include "check/cause.h"
 #include "check/damage.h"
 #include "check/next.h"
 #include "check/pages.h"
+#include "check/verdict.h"
 #include "out/problem_json.h"
-
-#include <qcow2/remedy.h>
 
 static void number(struct json *json, const char *key, uint64_t value)
 {
@@ -42,6 +43,7 @@ static void write_totals(struct json *json, const struct check_report *report)
 	text(json, "filename", report->file);
 	text(json, "format", "qcow2");
 	number(json, "warnings", result->warnings);
+	text(json, "verdict", check_verdict_name(check_verdict(report)));
 	json_key(json, "clusters-checked");
 	json_bool(json, result->clusters_checked);
 }
@@ -56,6 +58,43 @@ static int write_problem(void *page, const struct qcow2_problem *problem)
 	problem_json_place(json, problem);
 	json_end_object(json);
 	return 0;
+}
+
+static void write_cause(struct json *json, const struct check_report *report,
+			const struct check_cause *cause)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+	char words[128];
+
+	snprintf(words, sizeof(words), "%s reads as zeros", cause->what);
+	json_begin_object(json);
+	text(json, "where", cause->where);
+	number(json, "offset", cause->offset_bytes);
+	number(json, "length", cause->length_bytes);
+	text(json, "text", words);
+	json_key(json, "problems");
+	json_begin_array(json);
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (check_report_found(report, kind->number) > 0 &&
+		    check_cause_explains(cause, kind))
+			json_text(json, kind->id);
+	json_end_array(json);
+	json_end_object(json);
+}
+
+/* Left out if there are none. */
+static void write_causes(struct json *json, const struct check_report *report)
+{
+	struct check_cause causes[CHECK_CAUSES_MAX];
+	size_t count = check_causes(report, causes);
+
+	if (count == 0)
+		return;
+	json_key(json, "causes");
+	json_begin_array(json);
+	for (size_t i = 0; i < count; i++)
+		write_cause(json, report, &causes[i]);
+	json_end_array(json);
 }
 
 /* How many of each kind were found but are not shown. */
@@ -93,6 +132,7 @@ void check_show_json(struct json *json, const struct check_report *report)
 {
 	json_begin_object(json);
 	write_totals(json, report);
+	write_causes(json, report);
 	json_key(json, "problems");
 	json_begin_array(json);
 	if (report->tell_all && lacks_some(report))
@@ -106,26 +146,13 @@ void check_show_json(struct json *json, const struct check_report *report)
 	check_damage_json(json, report);
 	check_next_json(json, report);
 	json_end_object(json);
-	spool_text(json->out, "\n");
 }
 
-void check_list_json(struct json *json)
+void check_show_other_json(struct json *json, const struct chain_link *link)
 {
-	const struct qcow2_problem_kind *kind = NULL;
-
-	json_begin_array(json);
-	while ((kind = qcow2_problem_kind_next(kind))) {
-		json_begin_object(json);
-		text(json, "id", kind->id);
-		text(json, "severity", qcow2_severity_name(kind->severity));
-		json_key(json, "repairable");
-		json_bool(json, kind->repairable);
-		text(json, "remedy", qcow2_remedy_effect_name(kind->remedy->effect));
-		text(json, "section", kind->section);
-		text(json, "text", kind->text);
-		text(json, "consequence", kind->consequence);
-		json_end_object(json);
-	}
-	json_end_array(json);
-	spool_text(json->out, "\n");
+	json_begin_object(json);
+	text(json, "filename", link->file);
+	text(json, "format", link->format);
+	text(json, "verdict", "not-checked");
+	json_end_object(json);
 }

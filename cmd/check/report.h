@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What qcow2 check has found. */
+/* What qcow2 check has found in one image, and how it is to be shown. */
 #ifndef CMD_CHECK_REPORT_H
 #define CMD_CHECK_REPORT_H
 
@@ -18,6 +18,10 @@ struct check_report {
 	size_t count;
 	size_t capacity;
 	bool short_of_memory;
+	bool colour;
+	bool terminal;    /* the page goes to a terminal, which is `columns` wide */
+	bool verbose;     /* show what is left out as a rule */
+	unsigned columns; /* that lines of the page may take */
 	struct check_damage damage;
 	/*
 	 * Checks once more, and tells `hear` of all problems of a kind (NULL: of all kinds), since
@@ -33,8 +37,20 @@ struct check_report {
 	void *opaque; /* handed to both */
 };
 
+/* Keeps a copy of a problem. False, and short_of_memory is set, if there is no memory. */
+bool check_report_keep(struct check_report *report, const struct qcow2_problem *problem);
+
 /* Returns how many problems of a kind are kept. */
 uint64_t check_report_kept(const struct check_report *report,
 			   const struct qcow2_problem_kind *kind);
+
+/* Returns how many problems with a number of enum qcow2_problem_id were found, kept or not. */
+uint64_t check_report_found(const struct check_report *report, unsigned number);
+
+/* Whether mapping tables are lost, so that clusters that leak may be the guest's data. */
+bool check_report_lost(const struct check_report *report);
+
+/* Frees the problems and the result. */
+void check_report_release(struct check_report *report);
 
 #endif

@@ -95,6 +95,15 @@ unsigned terminal_columns(void)
 	return number > COLUMNS_MOST ? COLUMNS_MOST : (unsigned)number;
 }
 
+/* Whether a text fits as it is: no character takes more columns than bytes. */
+static bool fits(const char *text, unsigned column, unsigned width)
+{
+	size_t size = strlen(text);
+
+	return column + size <= width && !strchr(text, '\n') &&
+	       (size == 0 || text[size - 1] != ' ');
+}
+
 /*
  * Writes words from `column` on. `blanks` are still to be written before the first one, so that no
  * line ends with blanks.
@@ -105,6 +114,11 @@ static void wrap(struct spool *out, const char *text, unsigned column, size_t bl
 	unsigned hanging = limits[0], width = limits[1];
 	bool any = false; /* whether the line has a word */
 
+	if (text[0] != '\0' && fits(text, column, width)) {
+		spool_fill(out, ' ', blanks);
+		spool_text(out, text);
+		text = "";
+	}
 	while (*text) {
 		size_t length = strcspn(text, " \n");
 		unsigned columns = columns_of(text, length);
@@ -148,4 +162,15 @@ void wrap_rest(struct spool *out, const char *text, unsigned column, unsigned ha
 	       unsigned width)
 {
 	wrap(out, text, column, 0, (const unsigned[2]){hanging, width});
+}
+
+void wrap_spool(struct spool *out, struct spool *line, unsigned first, unsigned hanging,
+		unsigned width)
+{
+	spool_write(line, "", 1);
+	if (line->errnum == 0)
+		wrap_text(out, line->kept, first, hanging, width);
+	else
+		out->errnum = line->errnum;
+	line->size = 0;
 }

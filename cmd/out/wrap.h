@@ -35,4 +35,11 @@ void wrap_text(struct spool *out, const char *text, unsigned first, unsigned han
 void wrap_rest(struct spool *out, const char *text, unsigned column, unsigned hanging,
 	       unsigned width);
 
+/*
+ * Wraps what was put together in another spool, which has no file behind it, and empties that. A
+ * failure of `line` becomes one of `out`.
+ */
+void wrap_spool(struct spool *out, struct spool *line, unsigned first, unsigned hanging,
+		unsigned width);
+
 #endif

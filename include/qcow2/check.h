@@ -167,6 +167,8 @@ struct qcow2_check_result {
 	 */
 	bool file_cut;
 	uint64_t file_missing_bytes, file_whole_bytes;
+	/* L1 or L2 tables are missing, so that the file may have been longer than that. */
+	bool file_maybe_longer;
 	/*
 	 * With options->lost_mappings: leaks may be the guest's data, and should be looked at before
 	 * they are freed. It is true if leaked clusters read as L2 tables of this image, or if
@@ -174,9 +176,10 @@ struct qcow2_check_result {
 	 * broken, or leads to one cluster twice. Severities and counts do not depend on it.
 	 */
 	bool leaks_may_be_data;
-	bool leaks_all_read;         /* no leaked cluster was left out for reasons of time */
-	uint64_t leaked_clusters;    /* with a refcount, and without any reference */
-	uint64_t leaks_with_content; /* of those: of those that were read, not all zeros */
+	bool leaks_all_read;      /* no leaked cluster was left out for reasons of time */
+	uint64_t leaked_clusters; /* with a refcount, and without any reference */
+	/* Of those: not all zeros, as far as they were read, or mapped by a table that was found. */
+	uint64_t leaks_with_content;
 	uint64_t
 		orphan_tables; /* leaked clusters that read as L2 tables; problem l2-table-orphaned */
 	uint64_t empty_tables; /* L2 tables in use without an entry, where leaks have content */

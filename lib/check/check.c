@@ -133,7 +133,7 @@ static int check_clusters(struct q2_check *check)
 	take_digest(check);
 	report_beyond_end(check);
 	sum_up(check);
-	return q2_check_tell_clusters(check);
+	return q2_check_tell_clusters(check) || q2_check_lost(check) ? -1 : 0;
 }
 
 int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,

@@ -80,15 +80,25 @@ static void add_part(struct q2_damage *damage, struct q2_disk_range part)
 	}
 }
 
+/* Whether a problem concerns the whole active disk, or says nothing of a part. */
+static bool concerns_all(const struct q2_check *check, const struct qcow2_problem *problem)
+{
+	return !problem->has_guest ||
+	       (problem->guest_byte == 0 && check->geometry &&
+		problem->guest_length_bytes >= check->geometry->virtual_size_bytes);
+}
+
 /*
- * A problem that names no range concerns the whole disk: that of the snapshot whose entry is judged,
- * the active one if its L1 table is at fault, and all of them if everything hangs on it, as on keys.
- * A snapshot table that cannot be found has no disk that anybody could name.
+ * A problem that names no part of a disk concerns all of it: that of the snapshot whose entry is
+ * judged, the active one if its L1 table is at fault, and every disk if all hang on it, as on keys.
+ * A snapshot table that cannot be found has no disk that anybody could name. What blocks of
+ * refcounts that cannot be found do to clusters, each cluster says itself.
  */
 void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 {
 	struct q2_damage *damage = &check->damage;
 	struct q2_disk_range part = {.end = UINT64_MAX, .damage = problem->kind->damage};
+	bool of_snapshot = damage->at.judged == Q2_JUDGED_SNAPSHOT;
 
 	if (!damage->wanted || part.damage == QCOW2_DAMAGE_NONE ||
 	    damage->at.judged == Q2_JUDGED_L1_ENTRY || damage->at.judged == Q2_JUDGED_L2_ENTRY)
@@ -97,8 +107,15 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 		part.first = problem->guest_byte;
 		part.end = problem->guest_byte + problem->guest_length_bytes;
 	}
+	if (of_snapshot)
+		part.disk = damage->at.index + 1;
 	switch (problem->kind->number) {
 	case QCOW2_PROBLEM_SNAPSHOTS_OFFSET:
+	case QCOW2_PROBLEM_REFBLOCK_UNALIGNED:
+	case QCOW2_PROBLEM_REFBLOCK_BEYOND_END:
+		return;
+	case QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS:
+		raise(&damage->snapshots, part.damage);
 		return;
 	case QCOW2_PROBLEM_L1_OFFSET_UNALIGNED:
 	case QCOW2_PROBLEM_L1_BEYOND_END:
@@ -106,11 +123,9 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 		add_part(damage, part);
 		return;
 	default:
-		if (damage->at.judged == Q2_JUDGED_SNAPSHOT)
-			part.disk = damage->at.index + 1;
-		else if (!problem->has_guest)
+		if (!of_snapshot && concerns_all(check, problem))
 			raise(&damage->everywhere, part.damage);
-		if (part.disk > 0 || problem->has_guest)
+		else
 			add_part(damage, part);
 	}
 }

@@ -43,6 +43,7 @@ struct q2_damage {
 	struct q2_ranges tables;      /* entries of L2 tables */
 	struct q2_disk_ranges disks;  /* parts of disks that problems name by themselves */
 	enum qcow2_damage everywhere; /* to all of every disk */
+	enum qcow2_damage snapshots;  /* to all of every snapshot */
 	bool l1_entries;              /* L1 entries have problems: they are judged again */
 	bool inexact;                 /* something did not fit */
 	struct q2_bits bad;           /* clusters that have problems */

@@ -32,6 +32,8 @@ static void judge_one(const struct q2_judge *judge, uint64_t cluster, uint64_t r
 
 	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
 		return;
+	judge->worker->unreferenced += refcount > 0 && state.count == 0;
+	judge->worker->misled |= refcount > 0 && refcount < state.count;
 	/* One that is too narrow to be right is an overflow, however low it is. */
 	if (refcount < state.count && refcount < most)
 		add_bad(judge, Q2_BAD_REFCOUNT_LOW, &item);
@@ -137,6 +139,7 @@ static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t
 	if (cluster < judge->check->bad_from || !q2_bad_list_is_past(list, cluster))
 		return false;
 	list->total += (uint64_t)__builtin_popcountll(bits);
+	judge->worker->unreferenced += (uint64_t)__builtin_popcountll(bits);
 	return true;
 }
 

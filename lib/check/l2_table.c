@@ -34,6 +34,7 @@ struct going {
 	uint64_t not_plain; /* bits that make an entry anything but plain */
 	uint64_t follows;   /* offset that would not be a fragment, or 0 */
 	bool faulty;
+	bool used; /* an entry is not 0 */
 };
 
 /* Listens to the rules, only to learn whether one is broken. */
@@ -222,10 +223,12 @@ static void visit_entries(struct going *g)
 			continue;
 		}
 		if (g->geometry->data_file || !is_plain(g, i, entry)) {
+			g->used = true;
 			visit_odd(g, i, entry, load_subclusters(g, i));
 			i++;
 			continue;
 		}
+		g->used = true;
 		run = run_length(g, i, entry);
 		if (run == 1 && g->ref->weight == 1 && g->ref->active == 1 &&
 		    !g->geometry->extended_l2) {
@@ -242,7 +245,7 @@ static void visit_entries(struct going *g)
 	}
 }
 
-bool q2_l2_table_count(const struct q2_l2_table *table, struct q2_worker *worker)
+void q2_l2_table_count(const struct q2_l2_table *table, struct q2_worker *worker)
 {
 	const struct qcow2_geometry *geometry = worker->geometry;
 	struct going g = {
@@ -256,5 +259,6 @@ bool q2_l2_table_count(const struct q2_l2_table *table, struct q2_worker *worker
 	};
 
 	visit_entries(&g);
-	return g.faulty;
+	table->ref->faulty = g.faulty;
+	table->ref->used = g.used;
 }

@@ -9,7 +9,7 @@
 /* A table that was read. */
 struct q2_l2_table {
 	const struct qcow2_image *image;
-	const struct q2_l2_ref *ref;
+	struct q2_l2_ref *ref;
 	/*
 	 * size bytes, with 16 bytes behind them that may be read: an entry that the end of the file
 	 * cuts is filled up with zeros.
@@ -18,7 +18,7 @@ struct q2_l2_table {
 	uint64_t size;
 };
 
-/* Counts in worker. Returns whether an entry breaks a rule by itself. */
-bool q2_l2_table_count(const struct q2_l2_table *table, struct q2_worker *worker);
+/* Counts in worker. Notes in the ref whether an entry breaks a rule by itself, or is used at all. */
+void q2_l2_table_count(const struct q2_l2_table *table, struct q2_worker *worker);
 
 #endif

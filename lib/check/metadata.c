@@ -54,7 +54,9 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 
 	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(check, claim))
 		return -1;
-	q2_missing_note(check, claim->offset_bytes, claim->length_bytes);
+	/* A table at such a place is broken, and no sign of a cut file. */
+	if (claim->offset_bytes % check->geometry->cluster_size_bytes == 0)
+		q2_missing_note(check, claim->offset_bytes, claim->length_bytes);
 	if (claim->length_bytes > check->claims_left)
 		return 0;
 	check->claims_left -= claim->length_bytes;

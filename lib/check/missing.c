@@ -84,6 +84,15 @@ void q2_missing_note_l2_entry(struct q2_check *check, const struct q2_l2_ref *re
 	q2_missing_note(check, claim.offset_bytes, claim.length_bytes);
 }
 
+/* Whether a block in the file has refcounts for a cluster past the end. */
+static bool is_counted(const struct q2_check *check, uint64_t cluster)
+{
+	const struct q2_refcount_block *block =
+		q2_check_block(check, cluster / check->geometry->refcount_block_entries);
+
+	return block && !block->hole;
+}
+
 /*
  * The end of the last plausible place. Distances are looked at in classes, the nearest first. A
  * single L2 table counts as a cluster; several of them stand for the clusters that they map, which
@@ -104,7 +113,8 @@ static uint64_t plausible_end(const struct q2_check *check)
 		count += missing->counts[class];
 		last = last_cluster(check, missing->ends[class]);
 		if (last < check->damage.beyond_end ||
-		    count >= (last - check->file_clusters + 1) / DENSE)
+		    (!is_counted(check, last) &&
+		     count >= (last - check->file_clusters + 1) / DENSE))
 			end = missing->ends[class];
 	}
 	return end;
@@ -146,6 +156,15 @@ static uint64_t counted_end(const struct q2_check *check)
 	return last << check->geometry->cluster_bits;
 }
 
+/* Whether tables are missing, and refcounts do not say what was behind them. */
+static bool maybe_longer(const struct q2_check *check)
+{
+	return counted_end(check) == 0 &&
+	       (check->damage.missing.l2_tables > 0 ||
+		check->by_kind[QCOW2_PROBLEM_L1_BEYOND_END] > 0 ||
+		check->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END] > 0);
+}
+
 void q2_missing_sum_up(struct q2_check *check)
 {
 	struct qcow2_check_result *result = check->result;
@@ -159,5 +178,6 @@ void q2_missing_sum_up(struct q2_check *check)
 		return;
 	result->file_cut = true;
 	result->file_whole_bytes = end;
+	result->file_maybe_longer = maybe_longer(check);
 	result->file_missing_bytes = end - check->geometry->file_size_bytes;
 }

@@ -171,13 +171,17 @@ static int join_workers(struct q2_check *check)
 		if (worker->highest_cluster > all->highest_cluster)
 			all->highest_cluster = worker->highest_cluster;
 		all->beyond_end += worker->beyond_end;
+		all->unreferenced += worker->unreferenced;
+		all->misled |= worker->misled;
 	}
 	for (unsigned i = 0; i < check->threads; i++)
 		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
 			if (!q2_bad_list_merge(&all->bad[kind], &check->workers[i].bad[kind]))
 				return q2_memory_fail(&check->memory, check->err);
-	if (check->bad_from == 0)
+	if (check->bad_from == 0) {
+		check->result->leaked_clusters = all->unreferenced;
 		q2_damage_join_workers(check);
+	}
 	return all->failed ? q2_check_worker_failed(check) : 0;
 }
 

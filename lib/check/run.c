@@ -99,6 +99,23 @@ void q2_check_release(struct q2_check *check)
 	q2_free(check->blocks);
 }
 
+const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index)
+{
+	size_t low = 0, high = check->block_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->blocks[middle].index == index)
+			return &check->blocks[middle];
+		if (check->blocks[middle].index < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem)
 {
 	if (!check->stopped)

@@ -53,6 +53,9 @@ struct q2_check {
 int q2_check_start(struct q2_check *check);
 void q2_check_release(struct q2_check *check);
 
+/* The refcount block of that index that counts clusters of the file, or NULL. */
+const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index);
+
 /* Hands a problem to the caller, until the caller wants no more. Only for the calling thread. */
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem);
 

@@ -264,6 +264,8 @@ static int spread_disk(struct spreading *all, struct disk *disk)
 
 	disk->all = all;
 	disk->least = check->damage.everywhere;
+	if (disk->number > 0 && check->damage.snapshots > disk->least)
+		disk->least = check->damage.snapshots;
 	while (all->part < parts->count && parts->items[all->part].disk < disk->number)
 		all->part++;
 	disk->part = all->part;
@@ -316,8 +318,8 @@ static int spread_snapshots(struct spreading *all)
 
 static bool is_any(const struct q2_damage *damage)
 {
-	return damage->everywhere != QCOW2_DAMAGE_NONE || damage->l1_entries ||
-	       damage->tables.count > 0 || damage->disks.count > 0;
+	return damage->everywhere != QCOW2_DAMAGE_NONE || damage->snapshots != QCOW2_DAMAGE_NONE ||
+	       damage->l1_entries || damage->tables.count > 0 || damage->disks.count > 0;
 }
 
 int q2_damage_spread(struct q2_check *check)

@@ -22,6 +22,8 @@ int q2_check_deep(struct q2_check *check);
 int q2_check_refcounts(struct q2_check *check);
 /* Tells which clusters are wrong, and whose they are. */
 int q2_check_tell_clusters(struct q2_check *check);
+/* If asked for: whether leaks may be data whose mapping is lost. */
+int q2_check_lost(struct q2_check *check);
 /* If asked for: sums up what all problems do to the guest's data. Runs without clusters, too. */
 int q2_check_damage(struct q2_check *check);
 /* The last part of it: tells the ranges of each disk, and fills the totals. */

@@ -72,24 +72,6 @@ static int by_cluster(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* The refcount block of that index that counts clusters of the file, or NULL. */
-static const struct q2_refcount_block *find_block(const struct q2_check *check, uint64_t index)
-{
-	size_t low = 0, high = check->block_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (check->blocks[middle].index == index)
-			return &check->blocks[middle];
-		if (check->blocks[middle].index < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 /* Where the refcount of a cluster lies, or what should lead to it: see struct qcow2_problem. */
 static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
 {
@@ -98,7 +80,7 @@ static uint64_t refcount_offset(const struct q2_check *check, uint64_t cluster)
 	uint64_t table = check->header->refcount_table_offset;
 	uint64_t entries = check->header->refcount_table_clusters *
 			   (geometry->cluster_size_bytes / sizeof(uint64_t));
-	const struct q2_refcount_block *block = find_block(check, index);
+	const struct q2_refcount_block *block = q2_check_block(check, index);
 
 	if (block)
 		return block->offset_bytes +

@@ -21,6 +21,7 @@ struct q2_l2_ref {
 	bool copied;           /* an active one has the copied flag */
 	bool beyond_size;      /* the active one maps clusters past the virtual size */
 	bool faulty;           /* for the check: an entry breaks a rule by itself */
+	bool used;             /* for the check: an entry is not 0 */
 };
 
 /* Says in a claim which part of a virtual disk it maps, if it maps any. */

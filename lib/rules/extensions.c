@@ -91,7 +91,7 @@ static void rule_feature_name(const struct seen *seen, const struct qcow2_extens
 	finding.offset_bytes = at + (type_ok ? AT(feature_name, bit) : AT(feature_name, type));
 	finding.found = type_ok ? fields.bit : fields.type;
 	finding.expected = type_ok ? QCOW2_LIMIT_FEATURE_BIT_MAX : QCOW2_LIMIT_FEATURE_TYPE_MAX;
-	snprintf(field, sizeof(field), "feature_names/%zu/%s", at / FEATURE_NAME_BYTES,
+	snprintf(field, sizeof(field), "feature-names/%zu/%s", at / FEATURE_NAME_BYTES,
 		 type_ok ? "bit" : "type");
 	complain(seen, extension, finding, field);
 }

@@ -48,6 +48,8 @@ void q2_report(const struct q2_reporter *reporter, const struct q2_finding *find
 		.found = finding->found,
 		.expectation = finding->expectation,
 		.expected = finding->expected,
+		.has_cluster = finding->has_cluster,
+		.cluster_offset_bytes = finding->cluster_offset_bytes,
 	};
 	if (finding->found_text.data)
 		qcow2_text_escape(finding->found_text, problem.found_text,

@@ -34,6 +34,8 @@ struct q2_finding {
 	const struct q2_disk *disk;
 	struct q2_guest_range guest;
 	uint64_t shared_by;
+	bool has_cluster; /* a host cluster is concerned */
+	uint64_t cluster_offset_bytes;
 };
 
 /* Fills the guest range of a problem that has none so far, as the members of a finding say. */

@@ -12,9 +12,10 @@ import subprocess
 import jsonschema
 import pytest
 
-from tests.forge import load, recipes
+from tests.forge import build, load, recipes
 from tests.support.answers import NO_IMAGE, listed_problems, sane, text_is_safe
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, image, recipe_image, run
+from tests.support.terminal import columns_of, show
 
 with open(os.path.join(TOP, "docs", "check.schema.json"), encoding="utf-8") as stream:
     VALIDATOR = jsonschema.Draft202012Validator(json.load(stream))
@@ -22,6 +23,19 @@ with open(os.path.join(TOP, "docs", "check.schema.json"), encoding="utf-8") as s
 NOT_FOUND = {"bad-luks2-hdr-size-max", "unsupported-luks2"}
 # Too slow under the sanitizers.
 SLOW = {"bad-hostile-bitmaps-65535", "bad-hostile-bitmaps-65536", "good-hostile-shared-l2-2m"}
+# How the first line goes on behind the name, by the verdict in JSON.
+VERDICTS = {
+    "sound": "is sound",
+    "leaks": "is intact, but wastes space: ",
+    "not-closed": "was not closed (dirty bit): the next writer counts its refcounts anew; until then",
+    "marked-corrupt": "is marked as corrupt, but nothing else is ",
+    "lost-mappings": "may have lost guest data: ",
+    "corrupt": "is corrupt: ",
+}
+
+
+def text_columns(line):
+    return sum(map(columns_of, line))
 
 
 def report(path, *options, program=QCOW2):
@@ -44,9 +58,12 @@ def test_recipes(name):
     path, layout = recipe_image(name)
     program = RELEASE if name in SLOW else QCOW2
     done = run("check", "-j", "--deep", path, program=program)
-    if done.returncode == 1:
+    if done.returncode in (1, 63):
         sane(done)
         assert name in NO_IMAGE and not layout.recipe.finds
+        with open(path, "rb") as stream:  # version 1 is another format
+            magic, version = stream.read(4), stream.read(4)
+        assert (done.returncode == 1) == (magic == b"QFI\xfb" and version != b"\0\0\0\1")
         return
     assert name not in NO_IMAGE
     assert done.returncode in (0, 2, 3) and done.stderr == b"", done
@@ -74,13 +91,16 @@ def test_page(name):
     done = run("check", path, program=RELEASE)
     text_is_safe(done.stdout)
     assert done.returncode == run("check", "-j", path, program=RELEASE).returncode
-    assert (done.returncode == 1) == (name in NO_IMAGE)
-    if done.returncode == 1:
+    assert (done.returncode in (1, 63)) == (name in NO_IMAGE)
+    if name in NO_IMAGE:
         sane(done)
         return
-    verdict = done.stdout.decode("utf-8").splitlines()[0].removeprefix(f"{path} is ")
-    assert verdict.startswith({0: "sound", 2: "corrupt: ", 3: "intact, but wastes space: "}
-                              [done.returncode])
+    lines = done.stdout.decode("utf-8").splitlines()
+    verdict = lines[0].removeprefix(f"{path} ")
+    assert verdict.startswith(VERDICTS[report(path, program=RELEASE)["verdict"]]), verdict
+    # A word that is longer than a line is not broken.
+    assert all(text_columns(line) <= 80 for line in lines if path not in line and " " in line.strip())
+    assert len(lines) < 8 or lines.count(lines[0]) == 2
 
 
 @pytest.mark.parametrize("name", [n for n in recipes("bad-") if n not in SLOW])
@@ -131,7 +151,9 @@ def test_luks_key_slots():
     (problem,) = [p for p in report(path)["problems"] if p["id"] == "luks-key-slot"]
     assert (problem["found"], problem["expected"]) == (5, 0xdead)
     path, layout = image("size 1M\nluks1\nset luks/key_slots/3/key_material_offset 3600\n")
-    (problem,) = [p for p in report(path)["problems"] if p["where"] == "luks/key-slots/3"]
+    (problem,) = [p for p in report(path)["problems"] if p["where"].startswith("luks/key-slots/3")]
+    assert problem["where"] == "luks/key-slots/3/key_material_offset"
+    assert problem["found"] == 3600
     assert problem["offset"] == layout.fields["luks/key_slots/3/key_material_offset"].offset
 
 
@@ -170,7 +192,8 @@ def test_owners():
     assert problem["offset"] == layout.where(problem["where"])
     assert problem["references"] == problem["found"] == 2
     assert problem["owners"] == [
-        {"where": "l2/0"}, {"where": "l2/0/1", "guest": {"start": 65536, "length": 65536}}]
+        {"where": "l2/0", "guest": {"start": 0, "length": 1 << 20}},
+        {"where": "l2/0/1", "guest": {"start": 65536, "length": 65536}}]
 
 
 # What each part of the metadata is called when something else is laid over it.
@@ -239,7 +262,7 @@ def test_names_of_owners():
     assert set(owners["l2/0/20"]) == {"where", "guest"}
     page = run("check", path).stdout.decode("utf-8")
     assert 'used by bitmaps/0/table/0 (bitmap "nightly")\n' in page
-    assert 'used by snapshots/0/l1 (snapshot "one \\u{1b}[2J")\n' in page
+    assert 'used by snapshots/0/l1 (snapshot "one \\u{1b}[2J"), guest 0x0..0xfffff\n' in page
     assert layout
 
 
@@ -302,14 +325,17 @@ def test_page_in_full():
 guest data: 64 KiB (65536 B) at risk
     at risk     0x0..0xffff
 
-corruption refcount-low (1): A cluster is referenced more often than its refcount says.
-    The cluster may be given away while it is in use: the next writes can destroy what it holds. \
-Repairable.
+corruption refcount-low (1): A cluster is referenced more often than its
+        refcount says.
+    The cluster may be given away while it is in use: the next writes can
+    destroy what it holds. Repairable.
     0x40004 refcounts/0/2, cluster at 0x20000: found 0 (0x0), expected 1
         used by l2/0/0, guest 0x0..0xffff
 
-corruption copied-set (1): The copied flag is set for a cluster whose refcount is not one.
-    The guest writes in place to a cluster that others share, or that counts as free. Repairable.
+corruption copied-set (1): The copied flag is set for a cluster whose refcount
+        is not one.
+    The guest writes in place to a cluster that others share, or that counts as
+    free. Repairable.
     0x40004 refcounts/0/2, cluster at 0x20000: found 0 (0x0)
         used by l2/0/0, guest 0x0..0xffff
 
@@ -318,6 +344,9 @@ allocated          1 (6.25 %)
 fragmented         0 (0.00 % of those)
 compressed         0 (0.00 % of those)
 end of the image   0x60000 (384 KiB)
+
+{path} is corrupt: 2 corruptions
+guest data: 64 KiB (65536 B) at risk
 
 next: cp -n --sparse=always {path} {path}.backup
       Keeps the image as it is: what follows cannot be undone.
@@ -367,7 +396,7 @@ def test_unknown_features_stop_the_check():
 
 def test_list():
     page = run("check", "--list").stdout.decode("utf-8")
-    assert {line.split()[0] for line in page.splitlines()} == listed_problems()
+    assert {line.split()[0] for line in page.splitlines() if line[0] != " "} == listed_problems()
     rows = json.loads(run("check", "--list", "-j").stdout)
     assert {row["id"] for row in rows} == listed_problems()
     for row in rows:
@@ -378,7 +407,6 @@ def test_list():
 
 @pytest.mark.parametrize("arguments, words", [
     ((), "no image given"),
-    (("a", "b"), "too many operands"),
     (("--list", "a"), "too many operands"),
     (("--threads=0", "a"), "--threads is a number from 1 to 64, not '0'"),
     (("--threads=65", "a"), "--threads: '65' is too large: 64 is the most"),
@@ -396,6 +424,211 @@ def test_usage(arguments, words):
 def test_progress():
     """-p is heard of after a second only; an image that takes less shows none."""
     assert run("check", "-p", SAMPLE).stderr == b""
+
+
+DIRTY = ("size 1M\ndirty\nlazy_refcounts\nwrite 0 128k\nset refcount_of/data/0 0\n"
+         "set refcount_of/data/1 0\n")
+ZEROED = "size 1M\nbitmap a bits=1\nbitmap b bits=2\npoke @bitmap_directory zeros:64\n"
+
+
+def verdict_of(text):
+    """(verdict in JSON, exit code, the page) of the image of a recipe."""
+    path, _ = image(text)
+    page = run("check", path)
+    return report(path)["verdict"], page.returncode, page.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("more, verdict, code", [
+    ("", "not-closed", 2),
+    ("set l2/0/0 $l2/0/0 & ~(1<<63)\n", "not-closed", 2),
+    ("corrupt\n", "corrupt", 2),                     # the next writer may not write
+    ("set l2/0/3 @l2/0 | 1<<63\n", "corrupt", 2),   # two users: no count can mend it
+    ("set l2/0/3 1<<50\n", "corrupt", 2),
+])
+def test_dirty(more, verdict, code):
+    """Only refcounts and copied flags may be behind; anything else is corrupt, dirty or not."""
+    found = verdict_of(DIRTY + more)
+    assert found[:2] == (verdict, code)
+    assert ("the next writer counts" in found[2]) == (verdict != "corrupt")
+    assert ("can destroy what it holds" in "".join(found[2].split("\n   "))) == \
+        (verdict == "corrupt")
+    assert ("guest data: not touched\n" in found[2]) == (verdict != "corrupt")
+
+
+def test_dirty_with_leaks_or_sound():
+    base = "size 1M\ndirty\nlazy_refcounts\nwrite 0 128k\n"
+    assert verdict_of(base + "leak 3\n")[:2] == ("not-closed", 3)
+    verdict, code, page = verdict_of(base)
+    assert (verdict, code) == ("sound", 0)
+    assert "is sound, but was not closed (dirty bit): the next writer counts" in page.split("\n")[0]
+
+
+def test_not_dirty():
+    """The same refcounts without the bit are corrupt."""
+    assert verdict_of(DIRTY.replace("dirty\n", ""))[0] == "corrupt"
+
+
+@pytest.mark.parametrize("more, words", [
+    ("", "nothing else is wrong: 1 corruption"),
+    ("leak 2\n", "nothing else is corrupt: 1 corruption, 2 leaks"),
+])
+def test_marked(more, words):
+    verdict, code, page = verdict_of("size 1M\ncorrupt\nwrite 0 64k\n" + more)
+    assert (verdict, code) == ("marked-corrupt", 2)
+    assert page.split("\n")[0].endswith(f" is marked as corrupt, but {words}")
+    assert "guest data: not touched\n" in page
+    assert verdict_of("size 1M\ncorrupt\nwrite 0 64k\nset refcount_of/l1 0\n")[0] == "corrupt"
+
+
+def test_one_cause():
+    """What follows from zeros in the bitmap directory is one cause, unless more is asked for."""
+    path, layout = image(ZEROED)
+    at, pages = layout.offsets["bitmap_directory"], {}
+    for option in ("--all", "-v", None):
+        pages[option] = run("check", *([option] if option else []), path).stdout.decode("utf-8")
+        assert f"\nCause: the bitmap directory at {at:#x} reads as zeros (64 bytes).\n" in \
+            pages[option]
+        assert pages[option].count("guest data: not touched; only bitmaps are damaged\n") == 2
+    assert "\ncorruption bitmap-type (2): " in pages["-v"] and "(2): " in pages["--all"]
+    assert "\ncorruption" not in pages[None] and "bitmap-type (2)" in pages[None]
+    assert "\nleak refcount-high (4): " in pages[None]
+    assert report(path)["causes"] == [{
+        "where": "bitmaps", "offset": at, "length": 64,
+        "text": "the bitmap directory reads as zeros",
+        "problems": [p for p in pages[None].split("shows it): ")[1].split("\n\n")[0].split()
+                     if p[0] == "b"]}]
+
+
+@pytest.mark.parametrize("place, more, what, where", [
+    ("@snapshot_table", "zeros:80", "the snapshot table", "snapshots"),
+    ("@refcount_table", "zeros:4096", "the refcount table", "refcount_table"),
+    ("@refcounts/0", "zeros:4096", "the first refcount block", "refcounts/0"),
+])
+def test_other_causes(place, more, what, where):
+    path, layout = image("size 1M\ncluster_bits 12\nwrite 0 8k\nsnapshot 1 name=a\n"
+                         f"snapshot 2 name=b\nwrite 0 4k\npoke {place} {more}\n")
+    cause, = report(path)["causes"]
+    assert (cause["where"], cause["text"]) == (where, f"{what} reads as zeros")
+    assert cause["offset"] == layout.offsets[place[1:]]
+    assert f"Cause: {what} at {cause['offset']:#x} reads" in run("check", path).stdout.decode()
+
+
+def test_several():
+    """A report for each image; the exit code of the worst one; a sum at the end."""
+    sound, leaks = image("size 1M\n")[0], image("size 1M\nleak 2\n")[0]
+    bad, raw = image(DIRTY)[0], recipe_image("bad-zeros")[0]
+    for files, code, last in (
+            ((sound, sound), 0, "2 images: 2 sound"),
+            ((sound, raw), 63, "2 images: 1 sound, 1 not qcow2"),
+            ((raw, leaks, sound), 3, "3 images: 1 sound, 1 intact, but wasting space, 1 not qcow2"),
+            ((bad, leaks, raw), 2,
+             "3 images: 1 intact, but wasting space, 1 not closed, 1 not qcow2"),
+            ((sound, "/nowhere", bad), 1, "3 images: 1 sound, 1 not closed, 1 not checked")):
+        done = run("check", *files)
+        page = done.stdout.decode("utf-8")
+        assert done.returncode == code and page.split("\n")[-2:] == [last, ""]
+        shown = [f for f in files if f not in (raw, "/nowhere")]
+        at = [page.index(f"{f} ") for f in shown]
+        assert at == sorted(at)
+        both = run("check", "-j", *files)
+        assert both.returncode == code and both.stderr == done.stderr
+        assert [d["filename"] for d in json.loads(both.stdout)] == shown
+        for document in json.loads(both.stdout):
+            VALIDATOR.validate(document)
+        quiet = run("check", "-q", *files)
+        assert (quiet.returncode, quiet.stdout, quiet.stderr) == (code, b"", done.stderr)
+
+
+CHAINS = {
+    # what the second file is: (what is said of it, exit code, its verdict in JSON, words of the sum)
+    "backing base qcow2": ("base is corrupt: 2 corruptions", 2, "corrupt", "1 sound, 1 corrupt"),
+    "backing base": ("base is corrupt: 2 corruptions", 2, "corrupt", "1 sound, 1 corrupt"),
+    "backing file:base qcow2": ("base is corrupt: 2 corruptions", 2, "corrupt",
+                                "1 sound, 1 corrupt"),
+    "backing raw.img raw": ("raw.img is raw: nothing to check", 0, "not-checked", "1 sound, 1 raw"),
+    "backing raw.img": ("raw.img is raw (probed, as top does not state its format): nothing to",
+                        0, "not-checked", "1 sound, 1 raw"),
+    "backing disk.vmdk vmdk": ("disk.vmdk is vmdk: not checked", 63, "not-checked",
+                               "1 sound, 1 not qcow2"),
+}
+
+
+@pytest.mark.parametrize("backing", CHAINS)
+def test_chain(backing, tmp_path):
+    """Each layer has its report; what is no qcow2 image is named."""
+    words, code, verdict, total = CHAINS[backing]
+    build(f"size 1M\n{backing}\nwrite 0 64k\n", str(tmp_path / "top"))
+    build("size 1M\nwrite 0 64k\nset refcount_of/data/0 0\n", str(tmp_path / "base"))
+    (tmp_path / "raw.img").write_bytes(bytes(1 << 20))
+    (tmp_path / "disk.vmdk").write_bytes(b"KDMV" + bytes(1 << 16))
+    done = run("check", "--chain", "top", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (code, b"")
+    page = done.stdout.decode("utf-8")
+    assert page.startswith("top is sound\n") and f"\n\n{words}" in page
+    assert page.endswith(f"\n\n2 images: {total}\n")
+    document = json.loads(run("check", "--chain", "-j", "top", cwd=tmp_path).stdout)
+    VALIDATOR.validate(document)
+    assert [d["verdict"] for d in document] == ["sound", verdict]
+    assert run("check", "top", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("backing, words", [
+    ("top qcow2", "the chain of backing files is a loop"),
+    ("nowhere qcow2", "nowhere: named as the backing file of top: cannot open"),
+    ("nbd://host/disk raw", "not a local file"),
+    ("raw.img qcow2", "raw.img: named as the backing file of top: not a qcow2 image"),
+])
+def test_broken_chain(backing, words, tmp_path):
+    """What could be checked is shown, and why the chain ends."""
+    build(f"size 1M\nbacking {backing}\n", str(tmp_path / "top"))
+    (tmp_path / "raw.img").write_bytes(bytes(1 << 20))
+    done = run("check", "--chain", "top", cwd=tmp_path)
+    assert done.returncode == 1 and words in done.stderr.decode("utf-8")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout.startswith(b"top is sound\n")
+    assert done.stdout.endswith(b"\n\n1 image: 1 sound; 1 chain of backing files was not followed "
+                                b"to its end\n")
+    document = json.loads(run("check", "--chain", "-j", "top", cwd=tmp_path).stdout)
+    assert [d["filename"] for d in document] == ["top"]
+
+
+def test_none_of_several():
+    """If no image could be checked, standard output is empty."""
+    raw = recipe_image("bad-zeros")[0]
+    for options in ((), ("-j",)):
+        for files, code in (((raw, raw), 63), ((raw, "/nowhere"), 1), ((raw,), 63), (("/",), 1)):
+            done = run("check", *options, *files)
+            assert (done.returncode, done.stdout) == (code, b"") and done.stderr
+
+
+def test_quiet():
+    for text, code in (("size 1M\n", 0), ("size 1M\nleak 2\n", 3), (DIRTY, 2)):
+        for options in (("-q",), ("--quiet",), ("-qv",)):
+            done = run("check", *options, image(text)[0])
+            assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+        # A document is asked for.
+        assert run("check", "-qj", image(text)[0]).stdout == run("check", "-j", image(text)[0]).stdout
+
+
+def test_verbose():
+    """More problems of a kind, and the section of the specification."""
+    path, _ = image(many(299))
+    page = run("check", "-v", path).stdout.decode("utf-8")
+    assert "    … 200 more (--all shows them)\n" in page
+    assert "Section: Host cluster management." in " ".join(page.split())
+
+
+@pytest.mark.parametrize("columns", [48, 80, 81, 120, 300])
+def test_width(columns):
+    """The width of the terminal is used, and no line passes it but commands, which are copied."""
+    screen = show([RELEASE, "check", "--all", os.path.basename(image(many(9))[0])], columns=columns,
+                  cwd=os.path.dirname(image(many(9))[0]))
+    assert all(line.startswith("next: ") for line in screen.broken) and screen.code == 2
+    assert max(map(text_columns, screen.lines)) > min(columns, 100) - 12
+    listed = show([RELEASE, "check", "--list"], columns=max(columns, 80))
+    assert listed.broken == []
+    text = listed.lines[0].index("The cluster size")
+    assert all(line[:text].strip() == "" or line[text - 1] == " " for line in listed.lines)
 
 
 def test_every_problem_row_is_found():
