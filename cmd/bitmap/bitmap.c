@@ -38,6 +38,7 @@ enum {
 	OPTION_UNDO_FILE,
 	OPTION_UNDO_DIR,
 	OPTION_NO_UNDO,
+	OPTION_CHAIN,
 	OPTION_OUTPUT,
 	OPTION_JSON
 };
@@ -60,6 +61,7 @@ static const struct option_row options[] = {
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
 	CHANGE_DRY_RUN_ROWS,
 	CHANGE_UNDO_ROWS,
+	{"chain", 0, NULL, "list: backing files as well", NULL},
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -72,7 +74,7 @@ static const struct option_row options[] = {
 	(BIT(DIRTY) | BIT(CLEAN) | BIT(ALL) | BIT(UNION) | BIT(INTERSECT) | BIT(SUBTRACT))
 
 static const struct bitmap_action actions[] = {
-	{"list", "", 0, 0, OUTPUTS, false, bitmap_list},
+	{"list", "", 0, 0, OUTPUTS | BIT(CHAIN), false, bitmap_list},
 	{"extents", "NAME...", 1, ANY, OUTPUTS | EXTENT_CHOICE | BIT(FORCE), false, bitmap_extents},
 	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE), false,
 	 bitmap_export},
@@ -190,6 +192,9 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		return true;
 	case OPTION_ASSUME_DIRTY:
 		run->assume_dirty = true;
+		return true;
+	case OPTION_CHAIN:
+		run->chain = true;
 		return true;
 	case OPTION_OUTPUT:
 		return take_output(run, value);

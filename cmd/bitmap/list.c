@@ -1,35 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 bitmap list: shows each bitmap, what it holds, and whether it can be used. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bitmap/actions.h"
+#include "bitmap/list.h"
 #include "common/bitmap_state.h"
-#include "out/human.h"
+#include "common/chain.h"
+#include "common/report.h"
 
 #include <qcow2/source.h>
-#include <qcow2/text.h>
 
-#define NAME_SHOWN 1024
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
-/* One list under way, and the bitmap that is looked at. */
-struct list {
-	struct bitmap_run *run;
-	struct qcow2_bitmap_health *health;
-	bool damaged;      /* one of them is */
-	bool image_in_use; /* by another program */
-	uint64_t count;
-	const struct qcow2_bitmap *bitmap;
-	struct qcow2_bitmap_totals totals;
-	bool counted;
-	uint64_t left;                /* bytes of tables and data that may still be read */
-	struct qcow2_error uncounted; /* why it was not */
-	const char *state;
-	const struct qcow2_problem_kind *why; /* it cannot be used; NULL: it can */
-};
+/* Notes what is wrong with a bitmap that can be used. */
+static int hear(void *opaque, const struct qcow2_problem *problem)
+{
+	struct list *list = opaque;
+
+	if (problem->kind->number == QCOW2_PROBLEM_BITMAP_DATA_TAIL)
+		list->remark = problem->kind;
+	return 0;
+}
 
 /*
  * Counts the bits of a bitmap. Bitmaps may share tables and data; all together may read as much as
@@ -41,121 +34,28 @@ static void count(struct list *list)
 
 	list->totals = (struct qcow2_bitmap_totals){0};
 	list->uncounted.text[0] = '\0';
-	list->counted = !list->bitmap->cut &&
-			qcow2_bitmap_count(list->run->image, &list->bitmap->entry, *left,
-					   &list->totals, &list->uncounted) == 0;
+	list->counted =
+		!list->bitmap->cut && qcow2_bitmap_count(list->image, &list->bitmap->entry, *left,
+							 &list->totals, &list->uncounted) == 0;
 	if (list->counted || list->totals.serialized_entries > 0)
 		*left -= list->totals.disk_bytes < *left ? list->totals.disk_bytes : *left;
 }
 
 static int examine(struct list *list, struct qcow2_error *err)
 {
-	const struct bitmap_judge judge = {.image = list->run->image, .health = list->health};
+	const struct bitmap_judge judge = {
+		.image = list->image, .health = list->health, .also = hear, .opaque = list};
 	struct bitmap_state state;
 
+	list->remark = NULL;
 	if (bitmap_state_find(&judge, list->bitmap, &state, err))
 		return -1;
 	list->state = state.word;
 	list->why = state.why;
 	list->damaged |= state.damaged;
+	list->stale = strcmp(state.word, "inconsistent") == 0 || strcmp(state.word, "in use") == 0;
 	count(list);
 	return 0;
-}
-
-/* ---- as JSON ---- */
-
-static void number(struct json *json, const char *key, bool known, uint64_t value)
-{
-	json_key(json, key);
-	if (known)
-		json_number(json, value);
-	else
-		json_null(json);
-}
-
-static void write_row(const struct list *list)
-{
-	struct json *json = &list->run->json;
-	const struct qcow2_bitmap_totals *totals = &list->totals;
-	unsigned bits = list->bitmap->entry.granularity_bits;
-
-	if (list->run->format == BITMAP_NDJSON)
-		json_begin_line_object(json);
-	else
-		json_begin_object(json);
-	json_text_member(json, "name", list->bitmap->name);
-	number(json, "granularity", bits <= 63, UINT64_C(1) << (bits & 63));
-	json_key(json, "state");
-	json_text(json, list->state);
-	json_key(json, "problem");
-	if (list->why)
-		json_text(json, list->why->id);
-	else
-		json_null(json);
-	if (!list->counted) {
-		json_key(json, "not-counted");
-		json_text(json, list->uncounted.text);
-	}
-	number(json, "dirty-bytes", list->counted, totals->dirty_bytes);
-	number(json, "disk-bytes", list->counted, totals->disk_bytes);
-	number(json, "serialized-entries", list->counted, totals->serialized_entries);
-	number(json, "all-zeroes-entries", list->counted, totals->all_zeroes_entries);
-	number(json, "all-ones-entries", list->counted, totals->all_ones_entries);
-	json_end_object(json);
-}
-
-/* ---- for people ---- */
-
-static void show_row(const struct list *list)
-{
-	struct spool *out = &list->run->out;
-	uint64_t size = qcow2_image_header(list->run->image)->size;
-	unsigned bits = list->bitmap->entry.granularity_bits;
-	char name[6 * NAME_SHOWN + 1], granularity[HUMAN_MAX] = "?", dirty[HUMAN_MAX] = "?";
-	char disk[HUMAN_MAX] = "?";
-
-	qcow2_text_escape(human_cut(list->bitmap->name, NAME_SHOWN), name, sizeof(name));
-	if (bits <= 63)
-		human_size(UINT64_C(1) << bits, granularity);
-	if (list->counted) {
-		human_size(list->totals.dirty_bytes, dirty);
-		human_size(list->totals.disk_bytes, disk);
-	}
-	spool_print(out, "%-12s  %11s  %10s %5.1f %%  %9s  %s\n", list->state, granularity, dirty,
-		    size && list->counted ? 100.0 * (double)list->totals.dirty_bytes / (double)size
-					  : 0.0,
-		    disk, name);
-	if (list->counted && list->totals.bits > 0)
-		spool_print(out,
-			    "              table: %" PRIu64 " stored, %" PRIu64
-			    " all clean, %" PRIu64 " all dirty\n",
-			    list->totals.serialized_entries, list->totals.all_zeroes_entries,
-			    list->totals.all_ones_entries);
-	if (list->why)
-		spool_print(out, "              ! %s: %s\n", list->why->id, list->why->text);
-	else if (strcmp(list->state, "in use") == 0)
-		spool_text(out,
-			   list->image_in_use
-				   ? "              ! another program has the image open, and "
-				     "stores it when it is done\n"
-				   : "              ! it was not saved properly: 'qcow2 bitmap "
-				     "repair' has the ways out\n");
-	else if (!list->counted)
-		spool_print(out, "              ! not counted: %s\n", list->uncounted.text);
-}
-
-static void show(struct list *list)
-{
-	if (list->run->format != BITMAP_LINES) {
-		write_row(list);
-		if (list->run->format == BITMAP_NDJSON)
-			spool_text(&list->run->out, "\n");
-		return;
-	}
-	if (list->count == 0)
-		spool_print(&list->run->out, "%-12s  %11s  %10s %7s  %9s  %s\n", "state",
-			    "granularity", "dirty", "", "on disk", "name");
-	show_row(list);
 }
 
 /* ---- all of them ---- */
@@ -168,7 +68,10 @@ static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qco
 	while ((more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
 		if (examine(list, err))
 			return -1;
-		show(list);
+		if (list->run->format == BITMAP_LINES)
+			list_text_row(list);
+		else
+			list_json_row(list);
 		list->count++;
 		progress_share(&list->run->progress, list->count, claimed);
 	}
@@ -183,40 +86,92 @@ static int list_directory(struct list *list, struct qcow2_error *err)
 	struct qcow2_bitmaps *bitmaps;
 	int failed;
 
-	if (qcow2_bitmaps_open(list->run->image, &bitmaps, err))
+	if (qcow2_bitmaps_open(list->image, &bitmaps, err))
 		return err->code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
-	failed = qcow2_bitmap_health_open(list->run->image, &list->health, err) ||
+	failed = qcow2_bitmap_health_open(list->image, &list->health, err) ||
 		 list_all(list, bitmaps, err);
 	qcow2_bitmap_health_close(list->health);
 	qcow2_bitmaps_close(bitmaps);
 	return failed ? -1 : 0;
 }
 
+/* Lists the bitmaps of one file. image: NULL if it is no qcow2 image, and has none. */
+static int list_image(struct list *list, struct qcow2_error *err)
+{
+	bool text = list->run->format == BITMAP_LINES;
+
+	list->count = list->note_count = 0;
+	list->notes_left_out = false;
+	list->image_in_use = list->image && qcow2_source_in_use(list->source);
+	if (text)
+		list_text_begin(list);
+	else
+		list_json_begin(list);
+	if (list->image) {
+		list->left = qcow2_source_allocated_bytes(list->source) + SLACK_BYTES;
+		if (list_directory(list, err))
+			return -1;
+	}
+	if (text)
+		list_text_end(list);
+	else
+		list_json_end(list);
+	return 0;
+}
+
+/* Lists each file of the chain. Returns the exit code. */
+static int list_chain(struct list *list)
+{
+	struct json *json = &list->run->json;
+	bool array = list->run->format == BITMAP_JSON;
+	struct chain chain;
+	struct qcow2_error err;
+	int more, code = EXIT_FINE;
+
+	if (array)
+		json_begin_array(json);
+	chain_begin(&chain, list->run->file);
+	while ((more = chain_next(&chain, &err)) > 0) {
+		list->file = chain.link.file;
+		list->image = chain.link.image;
+		list->source = chain.link.source;
+		if (list_image(list, &err)) {
+			more = -1;
+			break;
+		}
+	}
+	if (more < 0)
+		code = report_error(list->run->command, chain.link.file, &err);
+	chain_end(&chain);
+	if (array)
+		json_end_array(json);
+	return code;
+}
+
 int bitmap_list(struct bitmap_run *run)
 {
-	struct list list = {.run = run,
-			    .image_in_use = qcow2_source_in_use(run->source),
-			    .left = qcow2_source_allocated_bytes(run->source) + SLACK_BYTES};
-	struct qcow2_error err;
-	bool json = run->format == BITMAP_JSON;
+	struct list *list = calloc(1, sizeof(*list));
+	struct qcow2_error err = {.code = QCOW2_ERROR_MEMORY,
+				  .offset_bytes = QCOW2_NO_OFFSET,
+				  .text = "out of memory"};
+	int code;
 
-	if (json) {
-		json_begin_object(&run->json);
-		json_text_member(&run->json, "filename", bitmap_bytes(run->file));
-		number(&run->json, "virtual-size", true, qcow2_image_header(run->image)->size);
-		json_key(&run->json, "image-in-use");
-		json_bool(&run->json, list.image_in_use);
-		json_key(&run->json, "bitmaps");
-		json_begin_array(&run->json);
-	}
-	if (list_directory(&list, &err))
+	if (!list)
 		return bitmap_fail(run, &err);
-	if (json) {
-		json_end_array(&run->json);
-		json_end_object(&run->json);
+	*list = (struct list){.run = run,
+			      .file = run->file,
+			      .image = run->image,
+			      .source = run->source,
+			      .all = false,
+			      .chain = run->chain};
+	if (list->chain)
+		code = list_chain(list);
+	else
+		code = list_image(list, &err) ? bitmap_fail(run, &err) : EXIT_FINE;
+	if (run->format == BITMAP_JSON)
 		spool_text(&run->out, "\n");
-	} else if (run->format == BITMAP_LINES && list.count == 0) {
-		spool_text(&run->out, "no bitmaps\n");
-	}
-	return list.damaged ? EXIT_MALFORMED : EXIT_FINE;
+	if (code == EXIT_FINE && list->damaged)
+		code = EXIT_MALFORMED;
+	free(list);
+	return code;
 }

@@ -39,7 +39,7 @@ struct bitmap_run {
 	enum bitmap_format format;
 	enum bitmap_show show;
 	enum qcow2_dirty_extents_operation operation;
-	bool force, sparse, raw, disabled, drop_bad, assume_dirty;
+	bool force, sparse, raw, disabled, drop_bad, assume_dirty, chain;
 	uint64_t granularity;
 	const char *to;   /* where export writes */
 	const char *from; /* the image of other bitmaps */

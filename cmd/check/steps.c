@@ -329,6 +329,7 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 {
 	const struct qcow2_remedy *remedy = NULL;
 	bool runs = false, bitmaps = false;
+	struct check_step *again;
 
 	steps->count = 0;
 	while ((remedy = qcow2_remedy_next(remedy))) {
@@ -350,9 +351,12 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 		       "Shows the changes of this image that can be taken back.");
 	for (size_t i = 0; i < steps->count; i++)
 		runs |= steps->list[i].mends_image;
-	if (runs)
-		add(steps, line_of("qcow2 check ", report->file, "", false, ""),
+	if (!runs)
+		return;
+	again = add(steps, line_of("qcow2 check ", report->file, "", false, ""),
 		    "Shows what is left.");
+	if (again)
+		again->says_itself = true;
 }
 
 void check_steps_release(struct check_steps *steps)

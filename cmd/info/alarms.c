@@ -3,11 +3,18 @@
 #include "info/page.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "out/wrap.h"
+
+#include <qcow2/remedy.h>
 
 #define ALARMS_SHOWN   8
 #define REMEDIES_SHOWN 3
-#define FILE_SHOWN     200
+#define HANGING        8
+#define COMMAND_SHOWN  1024 /* a longer line helps nobody */
+#define TOGETHER_MAX   16   /* problems that one command mends */
 
 /* How alarming a problem is: the most alarming ones are shown first. */
 static unsigned rank_of(const struct page *page, const struct qcow2_problem *problem)
@@ -25,6 +32,30 @@ static bool is_repeated(const struct problem_log *log, size_t i)
 	return false;
 }
 
+/* Prints a line, on a terminal wrapped by words. */
+static void show_line(const struct page *page, const char *text)
+{
+	if (page->columns > 0)
+		wrap_text(page->out, text, 0, HANGING, page->columns);
+	else
+		spool_print(page->out, "%s\n", text);
+}
+
+static void show_problem(const struct page *page, const struct qcow2_problem *problem)
+{
+	struct spool line;
+
+	spool_init(&line, -1); /* kept only */
+	spool_text(&line, "! ");
+	problem_print(&line, problem, page->colour);
+	spool_write(&line, "", 1);
+	if (line.errnum == 0)
+		show_line(page, line.kept);
+	else
+		page->out->errnum = line.errnum;
+	spool_release(&line);
+}
+
 /* Prints the first problem of each kind that has a rank, and counts it. */
 static void show_rank(const struct page *page, unsigned rank, uint64_t *shown)
 {
@@ -33,41 +64,8 @@ static void show_rank(const struct page *page, unsigned rank, uint64_t *shown)
 	for (size_t i = 0; i < log->count && *shown < ALARMS_SHOWN; i++) {
 		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i))
 			continue;
-		spool_text(page->out, "! ");
-		problem_print(page->out, log->kept[i], page->colour);
-		spool_text(page->out, "\n");
+		show_problem(page, log->kept[i]);
 		++*shown;
-	}
-}
-
-/* The name of the file as a shell takes it, or IMAGE if that would need quotes. */
-static const char *file_in_command(const struct page *page)
-{
-	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				   "_./+,@%=-";
-	const char *file = page->info->file;
-	size_t size = strlen(file);
-
-	return size > FILE_SHOWN || strspn(file, safe) != size || file[0] == '-' ? "IMAGE" : file;
-}
-
-/* Prints the lines of a remedy, with the file in place of IMAGE. */
-static void show_remedy(const struct page *page, const char *remedy)
-{
-	while (*remedy) {
-		size_t line = strcspn(remedy, "\n");
-		const char *image = strstr(remedy, "IMAGE");
-
-		spool_text(page->out, "  next: ");
-		if (image && image < remedy + line) {
-			spool_write(page->out, remedy, (size_t)(image - remedy));
-			spool_text(page->out, file_in_command(page));
-			line -= (size_t)(image - remedy) + strlen("IMAGE");
-			remedy = image + strlen("IMAGE");
-		}
-		spool_write(page->out, remedy, line);
-		spool_text(page->out, "\n");
-		remedy += line + (remedy[line] == '\n');
 	}
 }
 
@@ -82,15 +80,62 @@ static bool wants_remedy(const struct page *page, const struct qcow2_problem *pr
 	       problem->kind->number == QCOW2_PROBLEM_BITMAPS_INCONSISTENT;
 }
 
+/* The remedy of a problem. Bitmaps are repaired together, which asks before it gives one up. */
+static const struct qcow2_remedy *remedy_of(const struct qcow2_problem *problem)
+{
+	const struct qcow2_remedy *remedy = problem->kind->remedy;
+
+	if (strcmp(remedy->id, "bitmap-drop") == 0 ||
+	    strcmp(remedy->id, "bitmap-assume-dirty") == 0 ||
+	    strcmp(remedy->id, "bitmap-repair") == 0)
+		remedy = qcow2_remedy_find("bitmap-repair-or-ask");
+	return remedy;
+}
+
+/* Gathers the problems that have a remedy and are worth a line. */
+static size_t gather(const struct page *page, const struct qcow2_remedy *remedy,
+		     const struct qcow2_problem **problems)
+{
+	const struct problem_log *log = &page->info->problems;
+	size_t count = 0;
+
+	for (size_t i = 0; i < log->count && count < TOGETHER_MAX; i++)
+		if (remedy_of(log->kept[i]) == remedy && wants_remedy(page, log->kept[i]))
+			problems[count++] = log->kept[i];
+	return count;
+}
+
+/* Prints the command of a remedy, or what to do where there is none, and what it costs. */
+static void show_remedy(const struct page *page, const struct qcow2_remedy *remedy)
+{
+	const struct qcow2_problem *problems[TOGETHER_MAX];
+	size_t count = gather(page, remedy, problems);
+	char command[COMMAND_SHOWN], text[COMMAND_SHOWN];
+	size_t size = qcow2_remedy_command(remedy, page->info->file, problems, count, command,
+					   sizeof(command));
+
+	if (size > 0 && size < sizeof(command)) {
+		/* not wrapped, so that it can be copied */
+		spool_print(page->out, "  next: %s\n", command);
+	} else {
+		snprintf(text, sizeof(text), "  next: %s", remedy->does);
+		show_line(page, text);
+	}
+	if (remedy->effect == QCOW2_REMEDY_COSTS && remedy->cost[0]) {
+		snprintf(text, sizeof(text), "  cost: %s", remedy->cost);
+		show_line(page, text);
+	}
+}
+
 /* Prints what mends the problems, each remedy once. */
 static void show_remedies(const struct page *page)
 {
 	const struct problem_log *log = &page->info->problems;
-	const char *shown[REMEDIES_SHOWN];
+	const struct qcow2_remedy *shown[REMEDIES_SHOWN];
 	size_t count = 0;
 
 	for (size_t i = 0; i < log->count && count < REMEDIES_SHOWN; i++) {
-		const char *remedy = qemu_remedy(log->kept[i]);
+		const struct qcow2_remedy *remedy = remedy_of(log->kept[i]);
 		size_t k = 0;
 
 		if (!wants_remedy(page, log->kept[i]))

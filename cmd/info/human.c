@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "info/page.h"
 #include "info/pages.h"
 #include "out/human.h"
+#include "out/wrap.h"
 
 #include <qcow2/limits.h>
 #include <qcow2/text.h>
@@ -186,7 +188,10 @@ static void show_other(const struct page *page)
 
 void info_show_human(struct spool *out, struct info *info, bool colour)
 {
-	struct page page = {out, info, colour};
+	struct page page = {.out = out,
+			    .info = info,
+			    .colour = colour,
+			    .columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0};
 	const struct qcow2_geometry *geometry;
 	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};
 	char human[HUMAN_MAX];

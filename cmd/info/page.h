@@ -10,6 +10,7 @@ struct page {
 	struct spool *out;
 	struct info *info;
 	bool colour;
+	unsigned columns; /* of the terminal; 0: there is none, and lines are as long as they are */
 };
 
 /* What is wrong: what makes QEMU refuse the image first, then its verdict and what mends it. */

@@ -6,7 +6,6 @@
 #include "info/qemu.h"
 
 #include <stddef.h>
-#include <string.h>
 
 /* The kinds for which QEMU refuses to open an image, whatever value was found. */
 static const unsigned short refused[] = {
@@ -88,7 +87,7 @@ static bool luks_is_refused(const struct qcow2_image *image, const struct qcow2_
 		return true;
 	offset += sizeof(struct qcow2_luks1);
 	return problem->kind->number == QCOW2_PROBLEM_LUKS_KEY_SLOT &&
-	       !(problem->has_found &&
+	       !(problem->expectation == QCOW2_EXPECT_AT_MOST &&
 		 (problem->offset_bytes - offset) % sizeof(struct qcow2_luks1_key_slot) ==
 			 offsetof(struct qcow2_luks1_key_slot, key_material_offset));
 }
@@ -134,33 +133,6 @@ enum qemu_verdict qemu_verdict(const struct qcow2_image *image, const struct qco
 	    number == QCOW2_PROBLEM_FEATURE_RAW_WITHOUT_DATA_FILE)
 		return QEMU_ONLY_READS;
 	return QEMU_OPENS;
-}
-
-/* What mends problems, by how their ids start; the first that fits counts. */
-static const struct {
-	const char *start;
-	const char *remedy;
-} remedies[] = {
-	{"bitmap", "qcow2 bitmap repair IMAGE"},
-	{"feature-bitmaps", "qcow2 edit IMAGE feature autoclear bitmaps off"},
-	{"feature-corrupt", "qcow2 check IMAGE; if nothing else is wrong:\n"
-			    "qcow2 edit IMAGE feature incompatible corrupt off"},
-	{"feature-raw-without", "qcow2 edit IMAGE feature autoclear 'raw external data' off"},
-	{"feature-incompatible", "open it with a program that knows the feature"},
-	{"feature-dirty", "the next program that writes to it counts the references anew"},
-	{"snapshot-extra", "qemu-img check -r all IMAGE"},
-	{"luks-version", "open it with cryptsetup"},
-	{"", "qcow2 check IMAGE"},
-};
-
-const char *qemu_remedy(const struct qcow2_problem *problem)
-{
-	size_t i = 0;
-
-	/* the last one fits all */
-	while (strncmp(problem->kind->id, remedies[i].start, strlen(remedies[i].start)) != 0)
-		i++;
-	return remedies[i].remedy;
 }
 
 struct qemu_need qemu_needed(const struct qcow2_header *header)

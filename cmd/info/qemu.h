@@ -17,12 +17,6 @@ enum qemu_verdict {
 enum qemu_verdict qemu_verdict(const struct qcow2_image *image,
 			       const struct qcow2_problem *problem);
 
-/*
- * What mends a problem for which QEMU refuses an image: a command line in which IMAGE stands for
- * the file, or words. Never NULL.
- */
-const char *qemu_remedy(const struct qcow2_problem *problem);
-
 /* The oldest QEMU that does something with an image. */
 struct qemu_need {
 	const char *version; /* "5.2" */

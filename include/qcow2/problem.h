@@ -133,13 +133,28 @@ struct qcow2_problem {
 	 * the file has no such bytes.
 	 */
 	uint64_t offset_bytes;
-	bool has_found; /* there is a value at fault: */
-	uint64_t found; /* that value */
+	/*
+	 * The value at fault. If `where` names a field, it is the value of that field; if it names
+	 * an entry of a table, it is the whole entry, with its flags, as the file has it, whichever
+	 * part of it is at fault, and `expected` is what that entry could be. If `where` names
+	 * more, it is the byte at offset_bytes (QCOW2_PROBLEM_HEADER_PADDING and such), or a number
+	 * that the kind's text explains (QCOW2_PROBLEM_REFCOUNT_BEYOND_END: how many there are).
+	 * Of a name, see found_text.
+	 */
+	bool has_found; /* there is a number: */
+	uint64_t found; /* that number */
 	enum qcow2_expectation expectation;
-	uint64_t expected;             /* see expectation */
-	bool has_guest;                /* a range of the virtual disk is concerned: */
-	uint64_t guest_byte;           /* offset of that range in the virtual disk */
-	uint64_t guest_length_bytes;   /* its length */
+	uint64_t expected; /* see expectation */
+	/*
+	 * The range of a virtual disk that is concerned, whose damage the kind tells. Of problems
+	 * of a host cluster, it is that of the first owner that maps a part of a disk, and the
+	 * others have their own. A range never passes 2^64 - 1, and ends where its disk does,
+	 * unless it lies past the end altogether: a snapshot keeps the saved state of the machine
+	 * there.
+	 */
+	bool has_guest;                /* there is one: */
+	uint64_t guest_byte;           /* its offset in the virtual disk */
+	uint64_t guest_length_bytes;   /* its length, at least 1 */
 	bool has_cluster;              /* a host cluster is concerned: */
 	uint64_t cluster_offset_bytes; /* where it starts in the file */
 	/*

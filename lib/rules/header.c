@@ -429,7 +429,7 @@ static void rule_backing(const struct qcow2_image *image, const struct q2_report
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_BACKING_NAME_TEXT,
 					       .offset_bytes = h->backing_file_offset,
 					       .found_text = name},
-			  "backing_file");
+			  "backing_file/name");
 }
 
 void q2_rules_header(const struct qcow2_image *image, const struct q2_reporter *reporter)

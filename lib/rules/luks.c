@@ -68,6 +68,14 @@ static bool is_name(const uint8_t *field)
 	return length > 0 && length < NAME_BYTES && field[length] == 0;
 }
 
+/* The name in a field, up to its end if it has one. */
+static struct qcow2_bytes name_in(const uint8_t *field)
+{
+	const uint8_t *end = memchr(field, 0, NAME_BYTES);
+
+	return (struct qcow2_bytes){field, end ? (size_t)(end - field) : NAME_BYTES};
+}
+
 static void rule_names(const struct context *c)
 {
 	static const struct {
@@ -80,10 +88,9 @@ static void rule_names(const struct context *c)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!is_name(c->raw + names[i].at))
 			complain(c,
-				 (struct q2_finding){
-					 .id = QCOW2_PROBLEM_LUKS_CIPHER,
-					 .offset_bytes = names[i].at,
-					 .found_text = {c->raw + names[i].at, NAME_BYTES}},
+				 (struct q2_finding){.id = QCOW2_PROBLEM_LUKS_CIPHER,
+						     .offset_bytes = names[i].at,
+						     .found_text = name_in(c->raw + names[i].at)},
 				 names[i].field);
 }
 

@@ -13,7 +13,7 @@ import subprocess
 import jsonschema
 import pytest
 
-from tests.forge import recipes
+from tests.forge import build, recipes
 from tests.support.answers import text_is_safe
 from tests.support.bitmaps import GRANULE, TWO, changed, dirty, read, refused, shown, states, valid
 from tests.support.outside import on_terminal
@@ -40,6 +40,49 @@ def test_list():
     text = shown("list", path)
     assert text.splitlines()[0].split() == ["state", "granularity", "dirty", "on", "disk", "name"]
     assert "enabled            64 KiB     192 KiB   0.3 %    128 KiB  enabled\n" in text
+
+
+@pytest.mark.parametrize("recipe, code, rows", [
+    ("good-bitmap-in-use", 0, [["in", "use", "64", "KiB", "?", "128", "KiB", "stale"],
+                               ["disabled", "64", "KiB", "0", "B", "0.0", "%", "64", "KiB", "fine"]]),
+    ("good-bitmap-autoclear-cleared", 0, [["inconsistent", "64", "KiB", "?", "128", "KiB", "b0"]]),
+    ("bad-bitmap-type-255", 2, [["unusable", "64", "KiB", "bitmap-type", "b0"]]),
+    ("bad-bitmap-name-empty", 2, [["unusable", "64", "KiB", "bitmap-name-empty", '""']]),
+])
+def test_list_has_a_line_for_each(recipe, code, rows):
+    """Stale numbers look like good ones, so there are none; what it means is said once, below."""
+    lines = shown("list", recipe_image(recipe)[0], code=code).splitlines()
+    assert [line.split() for line in lines[1:1 + len(rows)]] == rows
+    assert lines[1 + len(rows)] == "" and len(lines) == 3 + len(rows)
+    assert lines[-1].startswith(("in use: ", "inconsistent: ", "bitmap-"))
+
+
+def test_list_remarks_on_bits_past_the_end():
+    path = recipe_image("bad-bitmap-data-tail")[0]
+    row = valid("list", path, code=2)["bitmaps"][0]
+    assert row["problem"] is None and row["remark"] == "bitmap-data-tail"
+    assert "\nb0: bitmap-data-tail: " in shown("list", path, code=2)
+
+
+def test_list_of_a_chain(tmp_path):
+    base, middle, top = (str(tmp_path / name) for name in ("base.raw", "middle", "top"))
+    with open(base, "wb") as file:
+        file.truncate(1 << 20)
+    build("# in the middle\nsize 1M\nbacking base.raw raw\nbitmap old bits=1\n", middle)
+    build("# on top\nsize 1M\nbacking middle qcow2\nbitmap new flags=auto\n", top)
+    chain = valid("list", "--chain", top)
+    assert [os.path.basename(x["filename"]) for x in chain] == ["top", "middle", "base.raw"]
+    assert [[b["name"] for b in x["bitmaps"]] for x in chain] == [["new"], ["old"], []]
+    lines = [json.loads(line) for line in
+             shown("list", "--chain", top, "--output=ndjson").splitlines()]
+    assert [(line["filename"], line["name"]) for line in lines] == [(top, "new"), (middle, "old")]
+    text = shown("list", "--chain", top)
+    assert [line for line in text.splitlines() if line.endswith(":")] == \
+        [f"{x}:" for x in (top, middle, base)]
+    assert len(valid("list", "--chain", middle)) == 2
+    os.remove(base)
+    done = run("bitmap", "list", "--chain", top)
+    assert (done.returncode, done.stdout) == (1, b"") and b"base.raw" in done.stderr
 
 
 def test_list_of_none():

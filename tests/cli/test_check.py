@@ -126,13 +126,14 @@ def test_fields_are_where_the_forge_put_them():
         path, layout = recipe_image(name)
         with open(path, "rb") as stream:
             for problem in report(path, program=RELEASE)["problems"]:
-                field = layout.fields.get(problem.get("where"))
-                if not field:
+                # The forge calls the data of an extension the extension.
+                where = problem["where"].replace("/data/", "/").replace("key-slots", "key_slots")
+                field = layout.fields.get(where)
+                if not field or problem["where"].endswith("/length"):
                     continue
                 assert problem["offset"] == field.offset, (name, problem)
                 places.add(problem["id"])
-                # Of names and ends of tables something else is said.
-                if field.text or problem["id"].endswith(("-beyond-end", "-duplicate", "-magic")):
+                if field.text:
                     continue
                 stream.seek(field.offset)
                 stored = int.from_bytes(stream.read(field.width), "big")

@@ -291,7 +291,8 @@ def test_hostile_names_in_chains(tmp_path):
     build('size 1M\nbacking "evil\\e[2Jname\\n" qcow2\n', str(tmp_path / "image"))
     done = ask("info --chain", "image", cwd=tmp_path)
     assert done.returncode == 1
-    assert b"evil\\u{1b}[2Jname\\n: cannot open: No such file or directory\n" in done.stderr
+    assert b"evil\\u{1b}[2Jname\\n: named as the backing file of image: cannot open: " \
+        b"No such file or directory\n" in done.stderr
     assert done.stderr.count(b"\n") == 1
     harmless(done.stderr + done.stdout)
 

@@ -31,10 +31,17 @@ def options(tokens):
     return plain, named
 
 
+def guest_range(args):
+    """(where, start, length, snapshot or None, L1 entries that lead to the table) of a comment."""
+    plain, named = options(args)
+    return (plain[0], number(plain[1]), number(plain[2]), named.get("snapshot"),
+            number(named.get("times", "1")))
+
+
 class Recipe:
     def __init__(self, text):
         self.text, self.name, self.sentence, self.qemu = text, None, "", None
-        self.shows, self.finds = [], []
+        self.shows, self.finds, self.guest = [], [], []
         for key in NUMBERS:
             setattr(self, key, None)
         for key in SWITCHES:
@@ -59,6 +66,8 @@ class Recipe:
                 self.shows += line[8:].split()
             elif line.startswith("# finds:"):
                 self.finds += line[8:].split()
+            elif line.startswith("# guest:"):
+                self.guest.append(guest_range(words(line[8:])))
             elif line.startswith("# qemu:"):
                 self.qemu = line[7:].strip()
             return
