@@ -170,7 +170,7 @@ static void prepare(struct one *one, const struct qcow2_image *image)
 	const struct check_run *run = one->run;
 
 	one->report.image = image;
-	one->report.colour = wants_colour();
+	one->report.colour = wants_colour(run->command);
 	one->report.terminal = isatty(STDOUT_FILENO);
 	one->report.columns = terminal_columns();
 	one->report.verbose = run->verbose;
