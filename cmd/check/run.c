@@ -208,6 +208,8 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 	if (failed || one->report.short_of_memory)
 		return fail(one->run, one->report.file, &err);
 	prepare(one, image);
+	if (check_causes(&one->report, one->report.causes, &one->report.cause_count, &err))
+		return fail(one->run, one->report.file, &err);
 	return show(one);
 }
 
