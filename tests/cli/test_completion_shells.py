@@ -17,7 +17,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
-from tests.support.programs import QCOW2
+from tests.support.programs import QCOW2, RELEASE
 
 HOSTILE = ["a $(touch evil)", "`touch evil`", "it's; touch evil", 'q"$(touch evil)"', "x:y=z",
            "back\\slash", "!!", "~", "*", "-dash", "\u00e9", "#n", "{a,b}"]
@@ -55,11 +55,17 @@ def fixture_folder(tmp_path_factory):
     return folder
 
 
+def script_of(shell):
+    """A completion that asks the fast program."""
+    return subprocess.run([RELEASE, "completion", shell], capture_output=True, check=True,
+                          timeout=20).stdout
+
+
 class Terminal:
     """A shell at a terminal, in a folder where `script` is its completion."""
 
     def __init__(self, shell, folder):
-        (folder / "script").write_text(text_of(run("completion", shell)))
+        (folder / "script").write_bytes(script_of(shell))
         mine, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         env = {"PATH": "/usr/bin:/bin", "TERM": "dumb", "PS1": "> ", "LC_ALL": "C.UTF-8",
@@ -114,7 +120,7 @@ def ask_fish(folder, line):
     fish = program("fish")
     script = folder / "script.fish"
     if not script.exists():
-        script.write_text(text_of(run("completion", "fish")))
+        script.write_bytes(script_of("fish"))
     done = subprocess.run([fish, "--no-config", "-c", "source script.fish; complete -C $argv[1]",
                            line], cwd=folder, capture_output=True, check=True, timeout=30,
                           env={"PATH": "/usr/bin:/bin", "HOME": str(folder / "images"),

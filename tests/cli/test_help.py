@@ -11,7 +11,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
-from tests.support.programs import QCOW2, SAMPLE
+from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
 COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 ACTIONS = {
@@ -28,7 +28,8 @@ ESCAPE = b"\x1b["
 
 
 def help_on(words, **more):
-    done = run("help", *words, env={**os.environ, **more})
+    done = subprocess.run([RELEASE, "help", *words], env={**os.environ, **more}, check=False,
+                          capture_output=True, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode()
 
