@@ -146,6 +146,14 @@ NAMES = "; there are nightly, weekly"
      "lazy-refcounts?"),
     (["edit", "IMAGE", "feature", "compatible", "nothing", "on"],
      "'nothing' is no compatible feature, nor a bit from 0 to 63; there are lazy-refcounts"),
+    (["edit", "IMAGE", "feature", "compatible", "0", "onn"],
+     "a feature is on or off, not 'onn': did you mean on?"),
+    (["edit", "IMAGE", "set", "header/crypt_method=LUSK"],
+     "header/crypt_method: 'LUSK' is no number: write it as 4096, 64k, 1.5G or 0x1000: did you "
+     "mean LUKS?"),
+    (["edit", "IMAGE", "set", "header/crypt_method=nothing"],
+     "header/crypt_method: 'nothing' is no number: write it as 4096, 64k, 1.5G or 0x1000; its "
+     "values are called none, AES, LUKS"),
     (["edit", "IMAGE", "extension", "ad", "5"],
      "extension ad: add, replace or remove: did you mean add?"),
 ])
