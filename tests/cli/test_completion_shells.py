@@ -207,7 +207,7 @@ def test_open_quotes(terminal):
     ("qcow2 bitmap list --output=nd", ["--output=ndjson"]),
     ("qcow2 bitmap add --undo-dir=im", ["--undo-dir=images/"]),
     ("qcow2 bitmap add --undo-file=disk.", ["--undo-file=disk.qcow2"]),
-    ("qcow2 dump disk.qcow2 snapshots/", ["snapshots/before"]),
+    ("qcow2 dump disk.qcow2 snapshots/", ["snapshots/=1", "snapshots/before"]),
     ("qcow2 edit disk.qcow2 set header/crypt_method=L", ["header/crypt_method=LUKS"]),
     ("qcow2 undo --l", ["--list"]),
     ("qcow2 bitmap extents fifo m", []),
@@ -243,6 +243,16 @@ def test_questions(folder):
     many = "".join(f"bitmap b{i} bits=0\n" for i in range(3000))
     build(f"size 1M\n{many}", str(folder / "many"))
     assert len(ask("bitmap", "extents", "many", "")) == 2001
+    # Every path that is offered is one that dump knows.
+    build("size 1M\nbitmap 7 bits=0\nbitmap a/b bits=0\nbitmap c bits=1\n"
+          "snapshot 12 name=5\nsnapshot 13 name=x.y\n", str(folder / "names"))
+    paths = ask("dump", "names", "s")[1:] + ask("dump", "names", "b")[1:]
+    assert paths == ["snapshots", "snapshots/=5", "snapshots/=12", "snapshots/1", "snapshots/=13",
+                     "backing_file", "bitmaps", "bitmaps/=7", "bitmaps/1", "bitmaps/c"]
+    for path in paths:
+        assert path == "backing_file" or text_of(run("dump", "names", path, cwd=folder))
+    assert ask("edit", "names", "set", "bitmaps/") == ["words", "bitmaps/", "bitmaps/0/",
+                                                       "bitmaps/1/", "bitmaps/c/"]
     # The image is only read: nobody notices.
     before = os.stat(folder / "disk.qcow2")
     ask("edit", "disk.qcow2", "set", "bit")
