@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check/cause.h"
 #include "check/damage.h"
 #include "check/next.h"
 #include "check/pages.h"
@@ -85,15 +84,12 @@ static void write_cause(struct json *json, const struct check_report *report,
 /* Left out if there are none. */
 static void write_causes(struct json *json, const struct check_report *report)
 {
-	struct check_cause causes[CHECK_CAUSES_MAX];
-	size_t count = check_causes(report, causes);
-
-	if (count == 0)
+	if (report->cause_count == 0)
 		return;
 	json_key(json, "causes");
 	json_begin_array(json);
-	for (size_t i = 0; i < count; i++)
-		write_cause(json, report, &causes[i]);
+	for (size_t i = 0; i < report->cause_count; i++)
+		write_cause(json, report, &report->causes[i]);
 	json_end_array(json);
 }
 

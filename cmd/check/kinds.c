@@ -19,8 +19,6 @@
 struct part {
 	struct spool *out;
 	const struct check_report *report;
-	const struct check_cause *causes;
-	size_t cause_count;
 	bool lost;         /* see check_report_lost() */
 	bool lags;         /* see check_lags() */
 	struct spool line; /* one that is put together before it is wrapped */
@@ -141,8 +139,8 @@ static bool left_out(const struct part *part, const struct qcow2_problem_kind *k
 {
 	if (part->report->verbose || part->report->tell_all)
 		return false;
-	for (size_t i = 0; i < part->cause_count; i++)
-		if (check_cause_explains(&part->causes[i], kind))
+	for (size_t i = 0; i < part->report->cause_count; i++)
+		if (check_cause_explains(&part->report->causes[i], kind))
 			return true;
 	return false;
 }
@@ -159,14 +157,11 @@ static void show_severity(struct part *part, enum qcow2_severity severity)
 	}
 }
 
-void check_show_kinds(struct spool *out, const struct check_report *report,
-		      const struct check_cause *causes, size_t count)
+void check_show_kinds(struct spool *out, const struct check_report *report)
 {
 	struct part part = {
 		.out = out,
 		.report = report,
-		.causes = causes,
-		.cause_count = count,
 		.lost = check_report_lost(report),
 		.lags = check_lags(report),
 	};

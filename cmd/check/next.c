@@ -56,13 +56,13 @@ static void say_mends(struct sentence *sentence, const struct check_step *step)
 	say(sentence, " (%" PRIu64 " problem%s). ", step->problems, step->problems == 1 ? "" : "s");
 }
 
-static void show_step(struct spool *out, const struct check_step *step, bool last)
+static void show_step(struct spool *out, const struct check_step *step)
 {
 	struct sentence sentence = {.used = 0};
 
 	if (step->command)
 		spool_print(out, "next: %s\n", step->command);
-	if (last && step->mend_count == 0)
+	if (step->says_itself)
 		return;
 	if (step->command)
 		say_mends(&sentence, step);
@@ -96,7 +96,7 @@ void check_next_human(struct spool *out, const struct check_report *report)
 	if (shown > 0)
 		spool_text(out, "\n");
 	for (size_t i = 0; i < shown; i++)
-		show_step(out, &steps.list[i], i + 1 == steps.count);
+		show_step(out, &steps.list[i]);
 	if (steps.count > shown)
 		spool_print(out, "… %zu more (--all shows them)\n", steps.count - shown);
 	check_steps_release(&steps);

@@ -252,14 +252,17 @@ static void insert_copy(struct check_steps *steps, size_t at, const struct check
 
 /* ---- what would do harm ---- */
 
-static void drop_final(struct check_steps *steps, struct check_step *lost)
+/* Takes out what frees leaks, and what is said of lost tables: one warning says it all. */
+static void take_out(struct check_steps *steps, struct check_step *lost)
 {
+	const struct qcow2_remedy *remedy = qcow2_remedy_find("lost-mapping");
 	size_t kept = 0;
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct check_step *step = &steps->list[i];
 
-		if (!step->command || !strstr(step->command, "qemu-img check -r")) {
+		if (!(step->command && strstr(step->command, "qemu-img check -r")) &&
+		    !(remedy && step->does == remedy->does)) {
 			steps->list[kept++] = *step;
 			continue;
 		}
@@ -277,22 +280,24 @@ static void drop_final(struct check_steps *steps, struct check_step *lost)
  */
 static void warn_of_leaks(struct check_steps *steps, const struct check_report *report)
 {
-	const struct qcow2_check_result *result = report->result;
 	struct check_step lost = {.by_hand = true};
 
-	drop_final(steps, &lost);
-	lost.does = "Do not run 'qemu-img check -r leaks' or '-r all', and do not open the image "
-		    "for writing: leaked clusters may be the guest's data.";
+	take_out(steps, &lost);
+	lost.does = "Do not run 'qemu-img check -r', and let no guest write to the image: leaked "
+		    "clusters may be the guest's data.";
 	snprintf(lost.detail, sizeof(lost.detail),
-		 "qemu-img check -r all would free %" PRIu64 " of them.", result->leaked_clusters);
+		 "qemu-img check -r all would free %" PRIu64 " of them.",
+		 report->result->leaked_clusters);
 	insert(steps, 0, NULL, lost.does);
 	steps->list[0] = lost;
 	insert(steps, 1, line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
-	       "Keeps the image with all that leaks, to look for the data in.");
+	       "Keeps the image with all that leaks.");
 	insert(steps, 2, line_of("qcow2 check --deep --all ", report->file, "", false, ""),
-	       "Names the leaked clusters that read as tables of this image, as far as it can "
-	       "tell. "
-	       "An entry that leads to one of them brings its part of the disk back.");
+	       "Names the leaked clusters that read as L2 tables of this image. 'qcow2 edit "
+	       "--force "
+	       "IMAGE set l1/N=VALUE' leads to such a table again, if it is known which part of "
+	       "the "
+	       "disk it maps. Else restore the image from a backup.");
 }
 
 static void warn_of_cut(struct check_steps *steps, const struct check_report *report)
@@ -324,6 +329,7 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 {
 	const struct qcow2_remedy *remedy = NULL;
 	bool runs = false, bitmaps = false;
+	struct check_step *again;
 
 	steps->count = 0;
 	while ((remedy = qcow2_remedy_next(remedy))) {
@@ -345,9 +351,12 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 		       "Shows the changes of this image that can be taken back.");
 	for (size_t i = 0; i < steps->count; i++)
 		runs |= steps->list[i].mends_image;
-	if (runs)
-		add(steps, line_of("qcow2 check ", report->file, "", false, ""),
+	if (!runs)
+		return;
+	again = add(steps, line_of("qcow2 check ", report->file, "", false, ""),
 		    "Shows what is left.");
+	if (again)
+		again->says_itself = true;
 }
 
 void check_steps_release(struct check_steps *steps)

@@ -24,6 +24,7 @@ struct check_step {
 	size_t mend_count;
 	uint64_t problems;
 	bool mends_image; /* the command mends them, in the image itself */
+	bool says_itself; /* everybody knows what the command does */
 	bool by_hand;     /* words in capitals are to be filled in, or there is no command */
 };
 

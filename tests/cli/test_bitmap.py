@@ -235,7 +235,7 @@ def test_refused(two, tmp_path, words, says):
 @pytest.mark.parametrize("words, says", [
     ((), "no action given"),
     (("list",), "no image given"),
-    (("lst", "IMAGE"), "unknown action 'lst'"),
+    (("lst", "IMAGE"), "unknown action 'lst': did you mean list?"),
     (("list", "IMAGE", "a"), "list takes IMAGE"),
     (("extents", "IMAGE"), "extents takes IMAGE NAME..."),
     (("rename", "IMAGE", "a"), "rename takes IMAGE NAME NEW"),
@@ -495,8 +495,9 @@ def test_writes_side_by_side_are_one_line(copy, tmp_path):
     assert [line for line in done.splitlines() if ": bitmap data" in line] == [
         "2/9 new, 1048576 bytes (1 MiB) at 0xa0000: bitmap data",
         "3/9 new, 1048576 bytes (1 MiB) at 0x1a0000: bitmap data"]
-    done = run("bitmap", "import", "--no-undo", path, "b", bits).stdout.decode().splitlines()
-    assert done[:2] == ["1/9 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
+    done = run("bitmap", "import", "--no-undo", "-v", path, "b", bits).stdout.decode().splitlines()
+    assert done[:3] == ["imported b: 4 TiB dirty, 512 KiB granularity, enabled",
+                        "1/9 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
                         "2-3/9 new, 2097152 bytes (2 MiB) at 0xa0000: bitmap data"]
 
 

@@ -63,6 +63,12 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "dump-l2": ["dump", "extended.qcow2", "l1", "l2", "refcounts"],
     "dump-nothing": ["dump", "extended.qcow2", "header/version", "bitmaps", "luks"],
     "bitmap-list": ["bitmap", "list", "bitmaps.qcow2"],
+    "info": ["info", "owners.qcow2"],
+    "info-broken": ["info", "directory.qcow2"],
+    "info-chain": ["info", "--chain", "overlay.qcow2"],
+    "dump-header": ["dump", "owners.qcow2"],
+    "dump-names": ["dump", "names.qcow2", "l2", "bitmaps"],
+    "explain": ["explain", "refcount-low"],
 }
 # What a file takes on the disk depends on the file system.
 HERE_ONLY = re.compile(r"^(on disk +).*$")

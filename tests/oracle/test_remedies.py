@@ -21,8 +21,7 @@ COMPARED_BYTES = 64 << 20
 # No recipe has an image that the command can be run on: why.
 NOT_SHOWN = {
     "compressed-data-file": "qemu-img needs the data file",
-    "feature-data-file-snapshots": "by hand",
-    "bitmap-name-text": "by hand",
+    "snapshots-beyond-end": "what leaks may be data of snapshots",
 }
 
 # Their images have problems of another remedy, too; test_bitmap_repair_agrees looks at them.
@@ -116,7 +115,9 @@ def test_lossless_commands_lose_nothing(outcomes):
         if not all(rows[kind]["remedy"] in ("lossless", "not-needed") for kind in kinds(o.before)):
             continue
         assert all(code in (0, 4) for _, code, _ in o.said), (o.recipe, o.said)
-        assert all(rows[kind]["remedy"] == "not-needed" for kind in kinds(o.after)), (o.recipe, o.said)
+        left = {kind for kind in kinds(o.after) if rows[kind]["remedy"] != "not-needed"}
+        # A table of a bitmap that was freed may read as an L2 table.
+        assert not left - {"l2-table-freed"}, (o.recipe, left, o.said)
         assert o.same is not False, o.recipe
         proven |= set(kinds(o.before)) - set(kinds(o.after))
     missing = {kind for kind, row in rows.items() if row["repairable"]} - proven
