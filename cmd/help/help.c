@@ -53,7 +53,7 @@ int print_main_help(const struct command_list *list)
 		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1). "
 		  "'qcow2 completion bash|zsh|fish' prints a completion script.\n"
 		  "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed; "
-		  "3: check found leaks only.",
+		  "3: check found leaks only; 63: check found no qcow2 image.",
 		  0, 0, width);
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);

@@ -58,6 +58,8 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "dump-l2": ["dump", "names.qcow2", "l2", "bitmaps"],
     "bitmap-list": ["bitmap", "list", "owners.qcow2"],
     "explain": ["explain", "refcount-low"],
+    "help": ["--help"],
+    "bitmap-help": ["bitmap", "--help"],
 }
 # What a file takes on the disk depends on the file system.
 HERE_ONLY = re.compile(r"^(on disk +).*$")
