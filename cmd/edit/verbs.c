@@ -114,7 +114,7 @@ static void tell_number(struct effects *effects, const char *path, const char *v
 static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect *effect,
 		   struct qcow2_error *err)
 {
-	const char *equals = strchr(word, '=');
+	const char *equals = strrchr(word, '='); /* a path may have =NAME, a value has none */
 	bool raw = false;
 	bool has_old;
 	uint64_t old = 0;

@@ -127,8 +127,6 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 		add_part(damage, part);
 		return;
 	default:
-		if (problem->kind->number == QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END && !of_snapshot)
-			return;
 		if (!of_snapshot && concerns_all(check, problem))
 			raise(&damage->everywhere, part.damage);
 		else

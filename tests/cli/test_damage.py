@@ -112,8 +112,8 @@ def test_many_ranges():
 def test_page_without_damage():
     path, _ = image("size 1M\nwrite 0 64k\nleak 2\n")
     page = run("check", "--ranges", path).stdout.decode()
-    assert page.count("guest data:") == page.count("guest data: not touched\n") == 2
-    assert "cut" not in page and "leaked clusters" not in page
+    assert "guest data: not touched\n" in page
+    assert "the file is cut" not in page and "leaked clusters:" not in page
     damage = report(path)["guest-damage"]
     assert damage == {"lost-bytes": 0, "unreadable-bytes": 0, "at-risk-bytes": 0, "exact": True,
                       "ranges": [], "snapshots": []}

@@ -90,11 +90,11 @@ def test_a_name_that_needs_quotes(tmp_path):
 
 
 def test_what_is_refused_comes_first():
-    """A fault that keeps QEMU from the image stands before others, and each kind takes one line."""
+    """A fault that keeps QEMU from the image stands before others, and each kind before repeats."""
     _, lines = screen("# many\nbitmap b\nset bitmaps/0/type 7\nsize 1M\ncorrupt\n" + "".join(
         f"snapshot {i} name=same\n" for i in (1, 1, 1)))
     assert [line.split()[2] for line in lines if line.startswith(("! corr", "! warn"))] == \
-        ["bitmap-type", "feature-corrupt", "snapshot-id-duplicate"]
+        ["bitmap-type", "feature-corrupt", "snapshot-id-duplicate", "snapshot-id-duplicate"]
 
 
 @pytest.mark.parametrize("text, words", [

@@ -82,6 +82,10 @@ def adds_a_layer(before, after):
     assert after.startswith(before + "\nbase is sound\n") and "\n2 images: 2 sound\n" in after
 
 
+def lists_two(before, after):
+    assert after == f"overlay:\n{before}\nbase:\n{before}"
+
+
 def is_silent(before, after):
     assert before and after == ""
 
@@ -194,6 +198,8 @@ OPTIONS = {
     ("info", "json"): ([SAMPLE], ["--json"], shows_json),
     ("info", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("info", "chain"): (["overlay"], ["--chain"], adds_the_chain),
+    # what it shows, test_info.py tests
+    ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
     ("check", "json"): ([SAMPLE], ["--json"], shows_json),
     ("check", "output"): ([SAMPLE], ["--output=json"], shows_json),
@@ -224,6 +230,7 @@ OPTIONS = {
     ("edit", "help"): (PLANNED, ["--help"], is_help),
     ("bitmap", "json"): (["list", "bitmaps"], ["--json"], shows_json),
     ("bitmap", "output"): (["list", "bitmaps"], ["--output=json"], shows_json),
+    ("bitmap", "chain"): (["list", "overlay"], ["--chain"], lists_two),
     ("bitmap", "dirty"): (EXTENTS, ["--dirty"], shows_only(" dirty")),
     ("bitmap", "clean"): (EXTENTS, ["--clean"], shows_only(" clean")),
     ("bitmap", "all"): (EXTENTS, ["--all"], is_unchanged),

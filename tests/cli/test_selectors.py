@@ -256,6 +256,15 @@ def test_snapshots_by_id():
     assert found("1..1") == [1]
 
 
+def test_edit_takes_the_same_names():
+    path = image("# two\nsize 1M\nsnapshot 1 name=one\nsnapshot 2 name=a=b\n")[0]
+    for selector, index in (("one", 0), ("0", 0), ("1", 1), ("=1", 0), ("2", 1), ("a=b", 1)):
+        place = document(path, f"snapshots/{index}/date_sec", "--offsets",
+                         program=RELEASE)["snapshots"][0]["date_sec.offset"]
+        done = run("edit", "-n", "-j", path, "set", f"snapshots/{selector}/date_sec=5")
+        assert done.returncode == 0 and f'"offset": {place},' in done.stdout.decode(), selector
+
+
 def test_a_star_for_names_leaves_out_what_has_none():
     path, _ = recipe_image("bad-bitmap-name-empty")
     assert "names nothing" in refused("bitmaps/=*", path=path)

@@ -265,5 +265,4 @@ def test_on_the_page(tmp_path):
     image.write()
     done = run("check", path)
     assert done.returncode == 3
-    assert b"leaked clusters: 17, 17 with content, 1 reads as an L2 table\n" in done.stdout
-    assert b"do not free them before they were looked at" in done.stdout
+    assert b"leaked clusters: 17, 17 with content, 1 reads as an L2 table" in done.stdout
