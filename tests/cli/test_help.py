@@ -133,6 +133,11 @@ NAMES = "; there are nightly, weekly"
     (["edit", "IMAGE", "sett", "a=1"], "unknown verb 'sett': did you mean set?"),
     (["edit", "IMAGE", "set", "header/szie=1"],
      "the header has no field 'szie': did you mean header/size?"),
+    (["edit", "IMAGE", "set", "haeder/size=1"],
+     "selector 'haeder/size' names nothing: no 'haeder' among header, features, bitmaps, "
+     "extensions, l1, l2, snapshots, refcount_table, refcounts: did you mean header?"),
+    (["edit", "IMAGE", "set", "snapshots/9/l1_size=1"],
+     "selector 'snapshots/9/l1_size' names nothing: no snapshot '9' among installed (ID 1)"),
     (["edit", "IMAGE", "feature", "compatibl", "0", "on"],
      "'compatibl' is no group: incompatible, compatible or autoclear: did you mean compatible?"),
     (["edit", "IMAGE", "feature", "compatible", "lazy-refcuonts", "on"],
