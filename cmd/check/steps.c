@@ -189,49 +189,65 @@ static void add_remedy(struct check_steps *steps, const struct check_report *rep
 
 /* ---- bitmaps ---- */
 
+enum { REPAIR, REPAIR_OR_ASK, ASSUME_DIRTY, DROP, DROP_ALL, STALE, BITMAP_ROWS };
+
+static const char *const bitmap_rows[BITMAP_ROWS] = {"bitmap-repair",       "bitmap-repair-or-ask",
+						     "bitmap-assume-dirty", "bitmap-drop",
+						     "extension-length",    "bitmap-stale"};
+
+/* The step of a repair with these options; its costs are those of the options. */
+static struct check_step *add_repair(struct check_steps *steps, const struct check_report *report,
+				     bool dirty, bool drop)
+{
+	char command[64];
+	struct check_step *step;
+
+	snprintf(command, sizeof(command), "qcow2 bitmap repair %s%s",
+		 dirty ? "--assume-dirty " : "", drop ? "--drop-bad " : "");
+	step = add(steps, line_of(steps, command, report->file, ""),
+		   dirty && drop ? "Makes bitmaps all dirty that nothing can mend, and drops those "
+				   "that cannot even be all dirty."
+		   : dirty       ? "Makes bitmaps all dirty that nothing can mend."
+		   : drop        ? "Drops bitmaps that nothing can mend."
+				 : "Mends each bitmap by itself.");
+	if (!step)
+		return NULL;
+	step->qemu = "refuses the image, or leaves it";
+	step->mends_image = true;
+	return step;
+}
+
 /* All bitmaps are mended at once: a repair that needs a decision changes nothing. */
 static void add_bitmaps(struct check_steps *steps, const struct check_report *report)
 {
-	static const struct {
-		const char *id;
-		bool dirty, drop;
-	} rows[] = {{"bitmap-repair", false, false},      {"bitmap-repair-or-ask", false, false},
-		    {"bitmap-assume-dirty", true, false}, {"bitmap-drop", false, true},
-		    {"extension-length", false, true},    {"bitmap-stale", false, false}};
-	bool any = false, dirty = false, drop = false, wanted[6];
-	struct check_step *step = NULL;
+	bool wanted[BITMAP_ROWS], dirty, drop;
+	struct check_step *step;
 
-	for (size_t i = 0; i < 6; i++) {
-		wanted[i] = is_wanted(report, qcow2_remedy_find(rows[i].id));
-		any |= wanted[i] && i < 5;
-		dirty |= wanted[i] && rows[i].dirty;
-		drop |= wanted[i] && rows[i].drop;
+	for (size_t i = 0; i < BITMAP_ROWS; i++)
+		wanted[i] = is_wanted(report, qcow2_remedy_find(bitmap_rows[i]));
+	drop = wanted[DROP] || wanted[DROP_ALL];
+	/* What can be made all dirty is not to be dropped with the others. */
+	dirty = wanted[ASSUME_DIRTY] || (drop && (wanted[REPAIR_OR_ASK] || wanted[STALE]));
+	if (wanted[REPAIR] || wanted[REPAIR_OR_ASK] || dirty || drop) {
+		step = add_repair(steps, report, dirty, drop);
+		for (size_t i = 0; step && i < BITMAP_ROWS; i++)
+			if (wanted[i] && (i != STALE || dirty))
+				add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]));
+		/* The cost of an option is more than that of a plain repair, which comes first. */
+		if (step && (dirty || drop) && wanted[REPAIR] && step->cost_count > 1)
+			memmove(step->costs, step->costs + 1,
+				--step->cost_count * sizeof(step->costs[0]));
 	}
-	if (any)
-		step = add(steps,
-			   line_of(steps,
-				   dirty && drop ? "qcow2 bitmap repair --assume-dirty --drop-bad "
-				   : dirty       ? "qcow2 bitmap repair --assume-dirty "
-				   : drop        ? "qcow2 bitmap repair --drop-bad "
-						 : "qcow2 bitmap repair ",
-				   report->file, ""),
-			   "Mends each bitmap by itself.");
-	for (size_t i = 0; step && i < 6; i++)
-		if (wanted[i] && (i < 5 || dirty || drop))
-			add_kinds(step, report, qcow2_remedy_find(rows[i].id));
-	if (step) {
-		step->qemu = "refuses the image, or leaves it";
-		step->mends_image = true;
-	}
-	if (wanted[5] && !dirty && !drop)
+	if (wanted[STALE] && !dirty)
 		add_remedy(steps, report, qcow2_remedy_find("bitmap-stale"));
 }
 
 static bool is_of_bitmaps(const struct qcow2_remedy *remedy)
 {
-	return is(remedy, "bitmap-repair") || is(remedy, "bitmap-repair-or-ask") ||
-	       is(remedy, "bitmap-assume-dirty") || is(remedy, "bitmap-drop") ||
-	       is(remedy, "extension-length") || is(remedy, "bitmap-stale");
+	for (size_t i = 0; i < BITMAP_ROWS; i++)
+		if (is(remedy, bitmap_rows[i]))
+			return true;
+	return false;
 }
 
 /* ---- before and after ---- */
