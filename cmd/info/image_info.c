@@ -69,8 +69,10 @@ static int examine_bitmaps(struct info *info, struct qcow2_error *err)
 	int failed;
 
 	if (!(qcow2_image_header(info->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
-	    !qcow2_image_geometry(info->image) || qcow2_bitmaps_open(info->image, &bitmaps, err))
+	    !qcow2_image_geometry(info->image))
 		return 0;
+	if (qcow2_bitmaps_open(info->image, &bitmaps, err))
+		return err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	failed = qcow2_bitmap_health_open(info->image, &judge.health, err) ||
 		 examine_each(bitmaps, &judge, err);
 	qcow2_bitmap_health_close(judge.health);
