@@ -52,7 +52,7 @@ int print_main_help(const struct command_list *list)
 	wrap_text(&out,
 		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1). "
 		  "'qcow2 completion bash|zsh|fish' prints a completion script.\n"
-		  "Exit codes: 0 done, 1 failed, 2 malformed metadata, 3 check: leaks only.",
+		  "Exit codes: 0 done, 1 failed, 2 malformed, 3 check: leaks, 63 check: no qcow2.",
 		  0, 0, width);
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);
