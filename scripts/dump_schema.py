@@ -21,6 +21,7 @@ COPIED = {"enum": [0, 1]}
 INDEX = {"index": {**NUMBER, "description": "Position in its list."}}
 OFFSET = {"offset": {**NUMBER, "description": "Where in the file the structure is."}}
 NAMES = {"type": "array", "items": TEXT, "uniqueItems": True}
+LARGE = {"$ref": "#/$defs/large"}
 NULLABLE = {"anyOf": [NUMBER, {"type": "null"}]}
 
 
@@ -188,8 +189,11 @@ def problem_part():
     members = {
         "id": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "severity": {"enum": ["corruption", "warning"]}, "where": TEXT, "offset": NULLABLE,
+        "offset-hex": LARGE,
         "found": {"anyOf": [NUMBER, TEXT, {"type": "null"}],
-                  "description": "Value of the field or entry that where names."}, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
+                  "description": "Value of the field or entry that where names."},
+        "found-hex": LARGE, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]},
+        "expected-hex": LARGE, "text": TEXT,
         "section": {**TEXT, "description": "Of the specification, or QEMU."},
         "repairable": {"type": "boolean"}}
     guest = {"type": "object", "description": "The range of a virtual disk that is concerned.",
@@ -198,7 +202,7 @@ def problem_part():
              "additionalProperties": False, "required": ["start", "length"]}
     return {"type": "object", "description": "A rule of the format that the image breaks.",
             "properties": {**members, "guest": guest}, "additionalProperties": False,
-            "required": list(members)}
+            "required": [name for name in members if not name.endswith("-hex")]}
 
 
 def basics():
@@ -208,6 +212,8 @@ def basics():
                    "loses bits."},
         "hex": {"type": "string", "pattern": "^([0-9a-f]{2})*$",
                 "description": "Bytes, two digits each."},
+        "large": {"type": "string", "pattern": "^0x[0-9a-f]+$", "description":
+                  "The same number, if it is above 2^53 and a reader may round it."},
         "omitted": {**NUMBER, "description": "How many entries of the list are left out, because "
                     "the list claims much more than the file stores."},
     }
