@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The subcommands. main.c has them in a table; the file that defines one includes this, so that the
- * compiler compares. A new command is a folder, a line here and a line in that table.
+ * The subcommands. main.c has them in a table; the file that defines one includes this, so that
+ * the compiler compares. A new command is a folder, a line here and a line in that table.
  */
 #ifndef CMD_COMMANDS_H
 #define CMD_COMMANDS_H
@@ -11,9 +11,12 @@
 extern const struct command bitmap_command;
 extern const struct command check_command;
 extern const struct command compat_command;
+extern const struct command complete_command;
+extern const struct command completion_command;
 extern const struct command dump_command;
 extern const struct command edit_command;
 extern const struct command explain_command;
+extern const struct command help_command;
 extern const struct command info_command;
 extern const struct command undo_command;
 

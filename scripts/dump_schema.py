@@ -15,13 +15,14 @@ FIELD = re.compile(r"^QCOW2_(F|FA|FB)\(\s*(\w+),\s*(\w+),\s*(?:\"\w+\",\s*)?\d+,
 
 NUMBER = {"$ref": "#/$defs/number"}
 HEX = {"$ref": "#/$defs/hex"}
+EXACT = {"$ref": "#/$defs/exact"}
 TEXT = {"type": "string"}
 OMITTED = {"$ref": "#/$defs/omitted"}
 COPIED = {"enum": [0, 1]}
 INDEX = {"index": {**NUMBER, "description": "Position in its list."}}
 OFFSET = {"offset": {**NUMBER, "description": "Where in the file the structure is."}}
+ENTRY = {"entry": {**NUMBER, "description": "As it is in the file."}, "entry-hex": EXACT}
 NAMES = {"type": "array", "items": TEXT, "uniqueItems": True}
-LARGE = {"$ref": "#/$defs/large"}
 NULLABLE = {"anyOf": [NUMBER, {"type": "null"}]}
 
 
@@ -53,12 +54,27 @@ def fields(folder, *structures, names=True):
     return members
 
 
+def is_text(member):
+    return "string" in member.get("type", ())
+
+
+def companions(members):
+    """The patterns for NAME-hex: of texts that are not UTF-8, and of large numbers."""
+    texts = "|".join(sorted(name for name, member in members.items() if is_text(member)))
+    numbers = "|".join(sorted(name for name, member in members.items()
+                              if member.get("$ref") == NUMBER["$ref"] or member == NULLABLE))
+    return {f"^({names})-hex$": what for names, what in ((texts, HEX), (numbers, EXACT)) if names}
+
+
 def shown(description, members, required=()):
-    """A structure: with --offsets and --hex, each member may have NAME.offset and NAME.hex."""
+    """
+    A structure: with --offsets and --hex, each member may have NAME.offset and NAME.hex. NAME-hex
+    is for texts that are not UTF-8, and for large numbers.
+    """
     result = {"type": "object", "description": description, "properties": members,
               "additionalProperties": False,
               "patternProperties": {r"^[a-z0-9_-]+\.offset$": NUMBER, r"^[a-z0-9_-]+\.hex$": HEX,
-                                    "^[a-z0-9_-]+-hex$": HEX}}
+                                    **companions(members)}}
     if required:
         result["required"] = list(required)
     return result
@@ -134,8 +150,8 @@ def bitmap_parts(folder):
             "bits-set": NULLABLE, "dirty-bytes": NULLABLE,
             "not-counted": {**TEXT, "description": "Why the bits could not be counted."}}),
         "bitmap_table_entry": shown("An entry of a bitmap table.", {
-            **INDEX, "type": {"enum": ["serialized", "all-zeroes", "all-ones", "invalid"]},
-            "offset": NUMBER, "reserved": NUMBER}, ["index"]),
+            **INDEX, **ENTRY,
+            "type": {"enum": ["serialized", "all-zeroes", "all-ones", "invalid"]}, "offset": NUMBER, "reserved": NUMBER}, ["index"]),
         "bitmap_data": shown("A piece of a bitmap, least significant bit first.", {
             **INDEX, **OFFSET, "first-bit": NUMBER, "bits-set": NUMBER, "bytes": HEX},
             ["index", "offset"]),
@@ -159,14 +175,14 @@ def mapping_parts(folder):
             **fields(folder, "snapshot", "snapshot_extra"), "unknown-extra-data": HEX,
             **bounded("l1", "l1_entry"), **bounded("l2", "l2_table")}, ["index", "offset"]),
         "l1_entry": shown("An entry of an L1 table.", {
-            **INDEX, "entry": NUMBER, "offset": NUMBER, "copied": COPIED}, ["index"]),
+            **INDEX, **ENTRY, "offset": NUMBER, "copied": COPIED}, ["index"]),
         "l2_table": shown("An L2 table; index is that of its L1 entry.", {
             **INDEX, **OFFSET,
             "same-as": {**TEXT, "description": "Path of the place where the same table was shown "
                         "before: l2/INDEX or snapshots/INDEX/l2/INDEX."},
             **bounded("entries", "l2_entry")}, ["index", "offset"]),
         "l2_entry": shown("An entry of an L2 table.", {
-            **INDEX, "entry": NUMBER, "guest": {**NUMBER, "description": "Guest offset."},
+            **INDEX, **ENTRY, "guest": {**NUMBER, "description": "Guest offset."},
             "type": {"enum": ["unallocated", "data", "zero", "zero-allocated", "compressed"]},
             "offset": {**NUMBER, "description": "Host offset."},
             "sectors": {**NUMBER, "description": "Of compressed data."}, "copied": COPIED,
@@ -175,7 +191,7 @@ def mapping_parts(folder):
             "zeroes": {**NUMBER, "description": "Extended entries: the subclusters that read as "
                        "zeros, one bit each."}}, ["index"]),
         "refcount_table_entry": shown("An entry of the refcount table.", {
-            **INDEX, "entry": NUMBER, "offset": NUMBER}, ["index"]),
+            **INDEX, **ENTRY, "offset": NUMBER}, ["index"]),
         "refcount_block": shown(
             "A refcount block; index is that of its entry in the refcount table.",
             {**INDEX, **OFFSET, **bounded("entries", "refcount")}, ["index", "offset"]),
@@ -189,11 +205,11 @@ def problem_part():
     members = {
         "id": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "severity": {"enum": ["corruption", "warning"]}, "where": TEXT, "offset": NULLABLE,
-        "offset-hex": LARGE,
+        "offset-hex": EXACT,
         "found": {"anyOf": [NUMBER, TEXT, {"type": "null"}],
                   "description": "Value of the field or entry that where names."},
-        "found-hex": LARGE, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]},
-        "expected-hex": LARGE, "text": TEXT,
+        "found-hex": EXACT, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]},
+        "expected-hex": EXACT, "text": TEXT,
         "section": {**TEXT, "description": "Of the specification, or QEMU."},
         "repairable": {"type": "boolean"}}
     guest = {"type": "object", "description": "The range of a virtual disk that is concerned.",
@@ -212,8 +228,9 @@ def basics():
                    "loses bits."},
         "hex": {"type": "string", "pattern": "^([0-9a-f]{2})*$",
                 "description": "Bytes, two digits each."},
-        "large": {"type": "string", "pattern": "^0x[0-9a-f]+$", "description":
-                  "The same number, if it is above 2^53 and a reader may round it."},
+        "exact": {"type": "string", "pattern": "^0x[0-9a-f]+$", "description":
+                  "A number, for readers that lose bits of large ones. Entries of tables have it "
+                  "beside them, and so has every number above 2^53."},
         "omitted": {**NUMBER, "description": "How many entries of the list are left out, because "
                     "the list claims much more than the file stores."},
     }
@@ -241,7 +258,8 @@ def schema(folder):
         "$comment": "SPDX-License-Identifier: MIT. Generated by scripts/generate; do not edit.",
         "title": f"The document of qcow2 dump -j, version {VERSION}", "type": "object",
         "description": "Selectors leave out what they do not name. --offsets adds NAME.offset, "
-        "--hex adds NAME.hex, and text that is not UTF-8 has its bytes in NAME-hex.",
+        "--hex adds NAME.hex. Text that is not UTF-8 has its bytes in NAME-hex, two digits each; "
+        "entries and numbers above 2^53 are in NAME-hex as well, with 0x in front.",
         "properties": document(), "patternProperties": {"^filename-hex$": HEX},
         "additionalProperties": False, "required": ["filename", "problems"],
         "$defs": {**basics(), **header_parts(folder), **extension_parts(folder),

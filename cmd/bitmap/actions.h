@@ -5,6 +5,25 @@
 
 #include "bitmap/run.h"
 
+/* The actions, in the order of the table. */
+enum {
+	ACTION_LIST,
+	ACTION_EXTENTS,
+	ACTION_EXPORT,
+	ACTION_COMPARE,
+	ACTION_ADD,
+	ACTION_REMOVE,
+	ACTION_CLEAR,
+	ACTION_ENABLE,
+	ACTION_DISABLE,
+	ACTION_RENAME,
+	ACTION_MERGE,
+	ACTION_IMPORT,
+	ACTION_SCRIPT,
+	ACTION_REPAIR,
+	ACTION_COUNT
+};
+
 /* Actions; each returns the exit code. */
 int bitmap_list(struct bitmap_run *run);
 int bitmap_extents(struct bitmap_run *run);

@@ -10,12 +10,12 @@
 #include "bitmap/actions.h"
 #include "commands.h"
 #include "common/open_image.h"
+#include "common/option_rows.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "out/suggest.h"
 
 #include <qcow2/source.h>
-
-#define ANY UINT32_MAX
 
 enum {
 	OPTION_DIRTY,
@@ -53,7 +53,7 @@ static const struct option_row options[] = {
 	{"force", 'f', NULL, "use bitmaps that are in use; edit all the same", NULL},
 	{"to", 'o', "FILE", "export: where to (default - for standard output)", NULL},
 	{"sparse", 0, NULL, "export: leave holes in FILE where bits are zero", NULL},
-	{"raw", 0, NULL, "export, import: the bits alone, with nothing in front of them", NULL},
+	{"raw", 0, NULL, "export, import: the bits alone, without a header", NULL},
 	{"from", 'b', "IMAGE", "merge, compare: the sources, the second is in IMAGE", NULL},
 	{"granularity", 'g', "SIZE", "add, import: bytes that a bit stands for", NULL},
 	{"disabled", 0, NULL, "add, import: a new one records nothing", NULL},
@@ -73,24 +73,70 @@ static const struct option_row options[] = {
 #define EXTENT_CHOICE                                                                              \
 	(BIT(DIRTY) | BIT(CLEAN) | BIT(ALL) | BIT(UNION) | BIT(INTERSECT) | BIT(SUBTRACT))
 
-static const struct bitmap_action actions[] = {
-	{"list", "", 0, 0, OUTPUTS | BIT(CHAIN), false, bitmap_list},
-	{"extents", "NAME...", 1, ANY, OUTPUTS | EXTENT_CHOICE | BIT(FORCE), false, bitmap_extents},
-	{"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE), false,
-	 bitmap_export},
-	{"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE), false, bitmap_compare},
-	{"add", "NAME...", 1, ANY, CHANGES | BIT(GRANULARITY) | BIT(DISABLED), true, bitmap_change},
-	{"remove", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
-	{"clear", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
-	{"enable", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
-	{"disable", "NAME...", 1, ANY, CHANGES, true, bitmap_change},
-	{"rename", "NAME NEW", 2, 2, CHANGES, true, bitmap_change},
-	{"merge", "SOURCE... NAME", 2, ANY, CHANGES | BIT(FROM), true, bitmap_change},
-	{"import", "NAME FILE", 2, 2, CHANGES | BIT(GRANULARITY) | BIT(DISABLED) | BIT(RAW), true,
-	 bitmap_change},
-	{"script", "FILE", 1, 1, CHANGES, true, bitmap_change},
-	{"repair", "[NAME...]", 0, ANY, CHANGES | BIT(DROP_BAD) | BIT(ASSUME_DIRTY), true,
-	 bitmap_repair},
+static const struct action_row actions[] = {
+	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS | BIT(CHAIN),
+			 "show the state, dirty bytes and space of each bitmap",
+			 .group = "Actions that read"},
+	[ACTION_EXTENTS] = {"extents", "NAME...", 1, OPERANDS_ANY,
+			    OUTPUTS | EXTENT_CHOICE | BIT(FORCE),
+			    "show which ranges of the virtual disk are dirty",
+			    "Of several bitmaps it shows what is dirty in any of them, in all, or "
+			    "in the first alone.",
+			    .changes_image = false},
+	[ACTION_EXPORT] = {"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE),
+			   "write the bits of a bitmap, and what they are of",
+			   "'qcow2 bitmap import' takes what it writes. Standard output must not "
+			   "be a terminal.",
+			   .prints_data = true},
+	[ACTION_COMPARE] = {"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE),
+			    "show where two bitmaps differ",
+			    "Exit codes: 0 they are equal, 1 failed, 3 they differ.",
+			    .changes_image = false},
+	[ACTION_ADD] = {"add", "NEW...", 1, OPERANDS_ANY,
+			CHANGES | BIT(GRANULARITY) | BIT(DISABLED), "add bitmaps, all clean",
+			.group = "Actions that change, each of which can be undone",
+			.changes_image = true},
+	[ACTION_REMOVE] = {"remove", "NAME...", 1, OPERANDS_ANY, CHANGES,
+			   "remove bitmaps, whatever their state", .changes_image = true},
+	[ACTION_CLEAR] = {"clear", "NAME...", 1, OPERANDS_ANY, CHANGES, "make bitmaps all clean",
+			  .changes_image = true},
+	[ACTION_ENABLE] = {"enable", "NAME...", 1, OPERANDS_ANY, CHANGES,
+			   "let programs record writes in bitmaps", .changes_image = true},
+	[ACTION_DISABLE] = {"disable", "NAME...", 1, OPERANDS_ANY, CHANGES,
+			    "let bitmaps stay as they are when the disk is written",
+			    .changes_image = true},
+	[ACTION_RENAME] = {"rename", "NAME NEW", 2, 2, CHANGES, "give a bitmap another name",
+			   .changes_image = true},
+	[ACTION_MERGE] = {"merge", "SOURCE... NAME", 2, OPERANDS_ANY, CHANGES | BIT(FROM),
+			  "make dirty in NAME what is dirty in any SOURCE",
+			  "With --from, the sources are in another image.", .changes_image = true},
+	[ACTION_IMPORT] = {"import", "NAME FILE", 2, 2,
+			   CHANGES | BIT(GRANULARITY) | BIT(DISABLED) | BIT(RAW),
+			   "take the bits that export wrote",
+			   "FILE may be - for standard input. A bitmap that does not exist is "
+			   "added; one that exists loses its bits.",
+			   .changes_image = true},
+	[ACTION_SCRIPT] = {"script", "FILE", 1, 1, CHANGES,
+			   "take such actions from FILE, one a line, as one change",
+			   "Lines have no IMAGE: \"add -g 4k 'new one'\". # begins a comment.",
+			   .changes_image = true},
+	[ACTION_REPAIR] = {"repair", "[NAME...]", 0, OPERANDS_ANY,
+			   CHANGES | BIT(DROP_BAD) | BIT(ASSUME_DIRTY),
+			   "make QEMU open the image again",
+			   "What is not certain becomes dirty.\n"
+			   "Exit codes: 0 done, 1 failed or refused, 4 done, but there are "
+			   "bitmaps that no backup can rely on.",
+			   .changes_image = true},
+};
+
+static int (*const functions[ACTION_COUNT])(struct bitmap_run *run) = {
+	[ACTION_LIST] = bitmap_list,      [ACTION_EXTENTS] = bitmap_extents,
+	[ACTION_EXPORT] = bitmap_export,  [ACTION_COMPARE] = bitmap_compare,
+	[ACTION_ADD] = bitmap_change,     [ACTION_REMOVE] = bitmap_change,
+	[ACTION_CLEAR] = bitmap_change,   [ACTION_ENABLE] = bitmap_change,
+	[ACTION_DISABLE] = bitmap_change, [ACTION_RENAME] = bitmap_change,
+	[ACTION_MERGE] = bitmap_change,   [ACTION_IMPORT] = bitmap_change,
+	[ACTION_SCRIPT] = bitmap_change,  [ACTION_REPAIR] = bitmap_repair,
 };
 
 /* Runs an action that only reads. */
@@ -108,7 +154,7 @@ static int run_reader(struct bitmap_run *run)
 	if (qcow2_image_open(run->source, &run->image, &err)) {
 		code = bitmap_fail(run, &err);
 	} else {
-		code = run->action->run(run);
+		code = functions[run->action - actions](run);
 		progress_end(&run->progress);
 		qcow2_image_close(run->image);
 	}
@@ -122,6 +168,8 @@ static int run_reader(struct bitmap_run *run)
 
 static bool take_output(struct bitmap_run *run, const char *value)
 {
+	char text[SUGGEST_TEXT_MAX];
+
 	if (strcmp(value, "ndjson") == 0)
 		run->format = BITMAP_NDJSON;
 	else if (strcmp(value, "json") == 0)
@@ -129,8 +177,10 @@ static bool take_output(struct bitmap_run *run, const char *value)
 	else if (strcmp(value, "human") == 0)
 		run->format = BITMAP_LINES;
 	else
-		return usage_error(run->command, "--output is human, json or ndjson, not '%s'",
-				   value) == EXIT_FINE;
+		return usage_error(run->command, "--output is human, json or ndjson, not '%s'%s",
+				   value,
+				   suggest_of_words(value, "human json ndjson", text,
+						    sizeof(text))) == EXIT_FINE;
 	return true;
 }
 
@@ -208,14 +258,6 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	}
 }
 
-static const struct bitmap_action *find_action(const char *name)
-{
-	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
-		if (strcmp(actions[i].name, name) == 0)
-			return &actions[i];
-	return NULL;
-}
-
 /*
  * Takes the operands, and checks that the action has all options in `given`. Returns EXIT_FINE, or
  * EXIT_COULD_NOT when the error has been said.
@@ -223,13 +265,15 @@ static const struct bitmap_action *find_action(const char *name)
 static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t given)
 {
 	const struct command *command = run->command;
+	char text[SUGGEST_TEXT_MAX];
 	uint32_t surplus;
 
 	if (optind == argc)
 		return usage_error(command, "no action given");
-	run->action = find_action(argv[optind]);
+	run->action = command_action(command, argv[optind]);
 	if (!run->action)
-		return usage_error(command, "unknown action '%s'", argv[optind]);
+		return usage_error(command, "unknown action '%s'%s", argv[optind],
+				   actions_suggest(command, argv[optind], text));
 	if (++optind == argc)
 		return usage_error(command, "no image given");
 	run->file = argv[optind++];
@@ -242,7 +286,7 @@ static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->action->changes && run->format == BITMAP_NDJSON)
+	if (run->action->changes_image && run->format == BITMAP_NDJSON)
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }
@@ -264,7 +308,7 @@ static int run_bitmap(const struct command *command, int argc, char **argv)
 	code = take_operands(&run, argc, argv, given);
 	if (code != EXIT_FINE)
 		return code;
-	if (!run.action->changes)
+	if (!run.action->changes_image)
 		return run_reader(&run);
 	run.change.command = command;
 	run.change.report.file = run.file;
@@ -273,28 +317,20 @@ static int run_bitmap(const struct command *command, int argc, char **argv)
 	run.change.opaque = &run;
 	snprintf(run.change.description, sizeof(run.change.description), "bitmap %s %s",
 		 run.action->name, run.name_count > 0 ? run.names[0] : "");
-	return run.action->run(&run);
+	return functions[run.action - actions](&run);
 }
 
 const struct command bitmap_command = {
 	.name = "bitmap",
 	.operands = "ACTION IMAGE [NAME...]",
 	.summary = "List, read, compare, change and repair dirty bitmaps.",
-	.notes = "Actions that read:\n"
-		 "  list IMAGE                     state, dirty bytes and space of each bitmap\n"
-		 "  extents IMAGE NAME...          which ranges of the disk are dirty\n"
-		 "  export IMAGE NAME              the bits, and what they are of\n"
-		 "  compare IMAGE NAME NAME        where two differ\n"
-		 "Actions that change, each of which can be undone:\n"
-		 "  add, remove, clear, enable, disable IMAGE NAME...\n"
-		 "  rename IMAGE NAME NEW\n"
-		 "  merge IMAGE SOURCE... NAME     make dirty in NAME what is in any SOURCE\n"
-		 "  import IMAGE NAME FILE         take bits that export wrote\n"
-		 "  script IMAGE FILE              such actions, one a line, as one change\n"
-		 "  repair IMAGE [NAME...]         make QEMU open the image again\n"
-		 "Exit codes: 0 done, 1 failed or refused, 2 list: a bitmap is\n"
-		 "damaged, 3 compare: they differ, 4 repair: done, but there are\n"
-		 "bitmaps that no backup can rely on.\n",
+	.notes = "Exit codes: 0 done, 1 failed or refused, 2 list: a bitmap is damaged, 3 "
+		 "compare: they differ, 4 repair: done, but there are bitmaps that no backup can "
+		 "rely on.\n",
+	.actions = actions,
+	.action_count = ACTION_COUNT,
+	.action_place = ACTION_FIRST,
+	.action_word = "action",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_bitmap,

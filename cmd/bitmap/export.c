@@ -191,14 +191,14 @@ static int export_to(struct export *e, const struct qcow2_bitmap_dir_entry *entr
 
 	if (qcow2_dirty_extents_open(run->image, entry,
 				     run->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0, &extents, &err))
-		return bitmap_fail_name(run, run->names[0], &err);
+		return bitmap_fail_name(run, run->image, run->names[0], &err);
 	e->entry = entry;
 	failed = export_bits(e, extents, entry->granularity_bits, &err);
 	qcow2_dirty_extents_close(extents);
 	if (!failed && e->errnum == 0)
 		write_end(e);
 	if (failed)
-		return bitmap_fail_name(run, run->names[0], &err);
+		return bitmap_fail_name(run, run->image, run->names[0], &err);
 	return e->errnum ? fail_file(run, e->errnum) : EXIT_FINE;
 }
 
@@ -229,7 +229,7 @@ static int export_bitmap(struct export *e)
 	int code;
 
 	if (bitmap_find_usable(run->image, run->names[0], run->force, &entry, &err))
-		return bitmap_fail_name(run, run->names[0], &err);
+		return bitmap_fail_name(run, run->image, run->names[0], &err);
 	bits = entry.granularity_bits > QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX
 		       ? 0
 		       : qcow2_bitmap_file_bits(qcow2_image_header(run->image)->size,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/existing.h"
 #include "common/report.h"
 
 #include <qcow2/limits.h>
@@ -21,12 +22,26 @@ int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err)
 	return report_error(run->command, run->file, err);
 }
 
-int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struct qcow2_error *err)
+int bitmap_fail_name(const struct bitmap_run *run, const struct qcow2_image *image,
+		     const char *name, const struct qcow2_error *err)
 {
 	struct qcow2_error named = *err;
 
 	qcow2_bitmap_error(&named, bitmap_bytes(name));
+	existing_bitmaps(image, &named);
 	return bitmap_fail(run, &named);
+}
+
+int bitmap_fail_change(const struct change *change, struct qcow2_error *err)
+{
+	struct qcow2_image *image = NULL;
+	struct qcow2_error ignored;
+
+	if (err->code == QCOW2_ERROR_NOT_FOUND &&
+	    qcow2_image_open(change->source, &image, &ignored) == 0)
+		existing_bitmaps(image, err);
+	qcow2_image_close(image);
+	return change_fail(change, err);
 }
 
 int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool force,
@@ -64,7 +79,7 @@ int bitmap_open_extents(const struct bitmap_run *run, const struct qcow2_image *
 	if (bitmap_find_usable(image, name, run->force, &entry, &err) ||
 	    qcow2_dirty_extents_open(image, &entry, run->force ? QCOW2_DIRTY_EXTENTS_LENIENT : 0,
 				     out, &err))
-		return bitmap_fail_name(run, name, &err);
+		return bitmap_fail_name(run, image, name, &err);
 	return EXIT_FINE;
 }
 

@@ -15,22 +15,10 @@
 enum bitmap_show { BITMAP_ALL, BITMAP_DIRTY, BITMAP_CLEAN };
 enum bitmap_format { BITMAP_LINES, BITMAP_JSON, BITMAP_NDJSON };
 
-struct bitmap_run;
-
-/* An action on an image's bitmaps. */
-struct bitmap_action {
-	const char *name;
-	const char *operands; /* behind the image */
-	unsigned least, most; /* how many of them */
-	uint32_t options;     /* that it takes: bits by their rows */
-	bool changes;         /* the image */
-	int (*run)(struct bitmap_run *run);
-};
-
 /* One call of the command. */
 struct bitmap_run {
 	const struct command *command;
-	const struct bitmap_action *action;
+	const struct action_row *action;
 	const char *file;
 	struct qcow2_source *source; /* of an action that only reads */
 	struct qcow2_image *image;
@@ -49,9 +37,19 @@ struct bitmap_run {
 	struct progress progress; /* of actions that only read */
 };
 
-/* Say an error of the image, or of one of its bitmaps. Return EXIT_COULD_NOT. */
+/*
+ * Say an error of the image, or of a bitmap of one; if there is none of that name, it says which
+ * there are. Return EXIT_COULD_NOT.
+ */
 int bitmap_fail(const struct bitmap_run *run, const struct qcow2_error *err);
-int bitmap_fail_name(const struct bitmap_run *run, const char *name, const struct qcow2_error *err);
+int bitmap_fail_name(const struct bitmap_run *run, const struct qcow2_image *image,
+		     const char *name, const struct qcow2_error *err);
+
+/*
+ * Says an error of a change, and which bitmaps there are if one was not found; the text of *err gets
+ * longer. Returns EXIT_COULD_NOT.
+ */
+int bitmap_fail_change(const struct change *change, struct qcow2_error *err);
 
 struct qcow2_bytes bitmap_bytes(const char *text);
 

@@ -2,6 +2,8 @@
 /* See cause.h. */
 #include "check/cause.h"
 
+#include "check/report.h"
+
 #include <string.h>
 
 #include <qcow2/bitmap_directory.h>
@@ -17,41 +19,42 @@ static bool is_zero(const uint8_t *bytes, size_t size)
 	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
-/* Whether a range of the file lies in the file and reads as zeros. */
-static bool reads_as_zeros(const struct check_report *report, uint64_t offset_bytes,
-			   uint64_t length_bytes)
+/* Whether the range of a cause lies in the file and reads as zeros. 1, 0, or -1 with *err filled. */
+static int reads_as_zeros(const struct check_report *report, const struct check_cause *cause,
+			  struct qcow2_error *err)
 {
 	struct qcow2_source *source = qcow2_image_source(report->image);
 	uint64_t size = qcow2_source_size_bytes(source);
+	uint64_t start = cause->offset_bytes, length = cause->length_bytes;
 	uint8_t buffer[4096];
-	struct qcow2_error err;
 
-	if (offset_bytes == 0 || length_bytes == 0 || length_bytes > size ||
-	    offset_bytes > size - length_bytes)
-		return false;
-	if (length_bytes > READ_MAX_BYTES)
-		length_bytes = READ_MAX_BYTES;
-	for (uint64_t done = 0; done < length_bytes; done += sizeof(buffer)) {
+	if (start == 0 || length == 0 || length > size || start > size - length)
+		return 0;
+	if (length > READ_MAX_BYTES)
+		length = READ_MAX_BYTES;
+	for (uint64_t done = 0; done < length; done += sizeof(buffer)) {
 		size_t piece = sizeof(buffer);
 
-		if (length_bytes - done < piece)
-			piece = (size_t)(length_bytes - done);
-		if (qcow2_source_read(source, offset_bytes + done, buffer, piece, &err) ||
-		    !is_zero(buffer, piece))
-			return false;
+		if (length - done < piece)
+			piece = (size_t)(length - done);
+		if (qcow2_source_read(source, start + done, buffer, piece, err))
+			return -1;
+		if (!is_zero(buffer, piece))
+			return 0;
 	}
-	return true;
+	return 1;
 }
 
-static bool find_bitmap_directory(const struct check_report *report, struct check_cause *cause)
+static int find_bitmap_directory(const struct check_report *report, struct check_cause *cause,
+				 struct qcow2_error *err)
 {
 	const struct qcow2_bitmaps_extension *header;
 	struct qcow2_bitmaps *bitmaps = NULL;
-	struct qcow2_error err;
 
-	if (check_report_found(report, QCOW2_PROBLEM_BITMAP_TYPE) == 0 ||
-	    qcow2_bitmaps_open(report->image, &bitmaps, &err))
-		return false;
+	if (check_report_found(report, QCOW2_PROBLEM_BITMAP_TYPE) == 0)
+		return 0;
+	if (qcow2_bitmaps_open(report->image, &bitmaps, err))
+		return err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	header = qcow2_bitmaps_header(bitmaps);
 	*cause = (struct check_cause){
 		.what = "the bitmap directory",
@@ -61,10 +64,11 @@ static bool find_bitmap_directory(const struct check_report *report, struct chec
 		.prefix = "bitmap-",
 	};
 	qcow2_bitmaps_close(bitmaps);
-	return reads_as_zeros(report, cause->offset_bytes, cause->length_bytes);
+	return reads_as_zeros(report, cause, err);
 }
 
-static bool find_snapshot_table(const struct check_report *report, struct check_cause *cause)
+static int find_snapshot_table(const struct check_report *report, struct check_cause *cause,
+			       struct qcow2_error *err)
 {
 	const struct qcow2_header *header = qcow2_image_header(report->image);
 
@@ -75,11 +79,11 @@ static bool find_snapshot_table(const struct check_report *report, struct check_
 		.length_bytes = header->nb_snapshots * sizeof(struct qcow2_snapshot_header),
 		.prefix = "snapshot-",
 	};
-	return header->nb_snapshots > 0 &&
-	       reads_as_zeros(report, cause->offset_bytes, cause->length_bytes);
+	return reads_as_zeros(report, cause, err);
 }
 
-static bool find_refcount_table(const struct check_report *report, struct check_cause *cause)
+static int find_refcount_table(const struct check_report *report, struct check_cause *cause,
+			       struct qcow2_error *err)
 {
 	const struct qcow2_header *header = qcow2_image_header(report->image);
 	uint64_t cluster = qcow2_image_geometry(report->image)->cluster_size_bytes;
@@ -90,23 +94,25 @@ static bool find_refcount_table(const struct check_report *report, struct check_
 		.offset_bytes = header->refcount_table_offset,
 		.length_bytes = header->refcount_table_clusters * cluster,
 	};
-	return check_report_found(report, QCOW2_PROBLEM_REFCOUNT_LOW) > 0 &&
-	       reads_as_zeros(report, cause->offset_bytes, cause->length_bytes);
+	if (check_report_found(report, QCOW2_PROBLEM_REFCOUNT_LOW) == 0)
+		return 0;
+	return reads_as_zeros(report, cause, err);
 }
 
 /* The first refcount block counts the header's cluster, so that it is never all zeros. */
-static bool find_refcount_block(const struct check_report *report, struct check_cause *cause)
+static int find_refcount_block(const struct check_report *report, struct check_cause *cause,
+			       struct qcow2_error *err)
 {
 	const struct qcow2_header *header = qcow2_image_header(report->image);
 	struct qcow2_source *source = qcow2_image_source(report->image);
 	uint64_t offset_bytes = 0;
-	struct qcow2_error err;
 	uint8_t entry[8];
 
 	if (check_report_found(report, QCOW2_PROBLEM_REFCOUNT_LOW) == 0 ||
-	    header->refcount_table_clusters == 0 ||
-	    qcow2_source_read(source, header->refcount_table_offset, entry, sizeof(entry), &err))
-		return false;
+	    header->refcount_table_clusters == 0)
+		return 0;
+	if (qcow2_source_read(source, header->refcount_table_offset, entry, sizeof(entry), err))
+		return err->code == QCOW2_ERROR_BROKEN ? 0 : -1;
 	for (size_t i = 0; i < sizeof(entry); i++)
 		offset_bytes = offset_bytes << 8 | entry[i];
 	*cause = (struct check_cause){
@@ -115,25 +121,32 @@ static bool find_refcount_block(const struct check_report *report, struct check_
 		.offset_bytes = offset_bytes,
 		.length_bytes = qcow2_image_geometry(report->image)->cluster_size_bytes,
 	};
-	return reads_as_zeros(report, cause->offset_bytes, cause->length_bytes);
+	return reads_as_zeros(report, cause, err);
 }
 
-size_t check_causes(const struct check_report *report, struct check_cause causes[CHECK_CAUSES_MAX])
+int check_causes(const struct check_report *report, struct check_cause causes[CHECK_CAUSES_MAX],
+		 size_t *count, struct qcow2_error *err)
 {
-	static bool (*const finders[])(const struct check_report *, struct check_cause *) = {
+	static int (*const finders[])(const struct check_report *, struct check_cause *,
+				      struct qcow2_error *) = {
 		find_bitmap_directory, find_snapshot_table, find_refcount_table,
 		find_refcount_block};
 	struct check_cause cause;
-	size_t count = 0;
+	int found;
 
 	_Static_assert(sizeof(finders) / sizeof(finders[0]) == CHECK_CAUSES_MAX,
 		       "each can find one cause");
+	*count = 0;
 	if (!report->result->clusters_checked || report->result->corruptions == 0)
 		return 0;
-	for (size_t i = 0; i < CHECK_CAUSES_MAX; i++)
-		if (finders[i](report, &cause))
-			causes[count++] = cause;
-	return count;
+	for (size_t i = 0; i < CHECK_CAUSES_MAX; i++) {
+		found = finders[i](report, &cause, err);
+		if (found < 0)
+			return -1;
+		if (found > 0)
+			causes[(*count)++] = cause;
+	}
+	return 0;
 }
 
 bool check_cause_explains(const struct check_cause *cause, const struct qcow2_problem_kind *kind)

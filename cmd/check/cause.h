@@ -6,7 +6,12 @@
 #ifndef CMD_CHECK_CAUSE_H
 #define CMD_CHECK_CAUSE_H
 
-#include "check/report.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <qcow2/problem.h>
+
+struct check_report;
 
 struct check_cause {
 	const char *what;  /* "the bitmap directory" */
@@ -20,10 +25,11 @@ struct check_cause {
 #define CHECK_CAUSES_MAX 4
 
 /*
- * Finds causes of what was found; reads the structures in question, and takes what cannot be read
- * for no cause. Returns how many.
+ * Finds causes of what was found, and reads the structures in question. *count: set to how many.
+ * Returns 0, or -1 with *err filled if something cannot be read, or memory is short.
  */
-size_t check_causes(const struct check_report *report, struct check_cause causes[CHECK_CAUSES_MAX]);
+int check_causes(const struct check_report *report, struct check_cause causes[CHECK_CAUSES_MAX],
+		 size_t *count, struct qcow2_error *err);
 
 /* Whether all problems of a kind follow from a cause. */
 bool check_cause_explains(const struct check_cause *cause, const struct qcow2_problem_kind *kind);

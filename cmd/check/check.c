@@ -20,9 +20,7 @@ enum {
 	OPTION_PROGRESS,
 	OPTION_THREADS,
 	OPTION_RANGES,
-	OPTION_CHAIN,
-	OPTION_QUIET,
-	OPTION_VERBOSE
+	OPTION_CHAIN
 };
 
 static const struct option_row options[] = {
@@ -35,8 +33,6 @@ static const struct option_row options[] = {
 	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
 	{"ranges", 0, NULL, "show all damaged ranges of the disk, not the first", NULL},
 	{"chain", 0, NULL, "check the backing files, too, local files only", NULL},
-	{"quiet", 'q', NULL, "print no report: the exit code says it", NULL},
-	{"verbose", 'v', NULL, "more problems of each kind, and their rules", NULL},
 };
 
 static int show_list(struct check_run *run)
@@ -93,12 +89,6 @@ static bool take_option(struct check_run *run, int option, const char *value)
 	case OPTION_CHAIN:
 		run->chain = true;
 		return true;
-	case OPTION_QUIET:
-		run->quiet = true;
-		return true;
-	case OPTION_VERBOSE:
-		run->verbose = true;
-		return true;
 	case OPTION_THREADS:
 		return parse_threads(run, value);
 	default:
@@ -121,6 +111,8 @@ static int run_check(const struct command *command, int argc, char **argv)
 	}
 	if (option == OPTIONS_STOP)
 		return code;
+	run.quiet = wants_silence(command);
+	run.verbose = wants_all(command);
 	if (list && optind < argc)
 		return usage_error(command, "too many operands");
 	if (list)
@@ -134,11 +126,11 @@ const struct command check_command = {
 	.name = "check",
 	.operands = "IMAGE...",
 	.summary = "Prove an image sound, or say exactly what is wrong.",
-	.notes =
-		"Reads only. Every refcount is compared with the references that there are, and\n"
-		"every host cluster with what it is used for.\n"
-		"Exit codes: 0 sound, 1 could not, 2 corruption, 3 leaks only, 63 no qcow2 image;\n"
-		"of several images that of the worst, in the order 1, 2, 3, 63, 0.\n",
+	.notes = "Reads only. Every refcount is compared with the references that there are, and "
+		 "every host cluster with what it is used for. With --verbose it shows more "
+		 "problems of each kind, and their rules.\n"
+		 "Exit codes: 0 sound, 1 failed, 2 corruption, 3 leaks only, 63 no qcow2 image; "
+		 "of several images that of the worst, in the order 1, 2, 3, 63, 0.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_check,

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "check/cause.h"
 #include "check/damage.h"
 #include "check/kinds.h"
 #include "check/next.h"
@@ -90,8 +89,6 @@ static void show_end(struct spool *out, const struct check_report *report)
 void check_show_human(struct spool *out, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
-	struct check_cause causes[CHECK_CAUSES_MAX];
-	size_t count = check_causes(report, causes);
 
 	bool faulty = result->corruptions + result->leaks + result->warnings > 0;
 
@@ -101,9 +98,9 @@ void check_show_human(struct spool *out, const struct check_report *report)
 		show_spared(out, report);
 	if (!result->clusters_checked)
 		spool_text(out, "The header does not allow to check the clusters.\n");
-	for (size_t i = 0; i < count; i++)
-		check_show_cause(out, report, &causes[i]);
-	check_show_kinds(out, report, causes, count);
+	for (size_t i = 0; i < report->cause_count; i++)
+		check_show_cause(out, report, &report->causes[i]);
+	check_show_kinds(out, report);
 	show_totals(out, report);
 	if (faulty)
 		show_end(out, report);

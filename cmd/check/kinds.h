@@ -3,7 +3,6 @@
 #ifndef CMD_CHECK_KINDS_H
 #define CMD_CHECK_KINDS_H
 
-#include "check/cause.h"
 #include "check/report.h"
 #include "out/spool.h"
 
@@ -12,10 +11,9 @@ void check_show_cause(struct spool *out, const struct check_report *report,
 		      const struct check_cause *cause);
 
 /*
- * Shows all problems, the worst kinds first. Kinds that follow from one of `count` causes are left
- * out unless all or more is asked for.
+ * Shows all problems, the worst kinds first. Kinds that follow from a cause are left out unless all
+ * or more is asked for.
  */
-void check_show_kinds(struct spool *out, const struct check_report *report,
-		      const struct check_cause *causes, size_t count);
+void check_show_kinds(struct spool *out, const struct check_report *report);
 
 #endif

@@ -2,6 +2,7 @@
 /* What to do next, for people and for programs. */
 #include "check/next.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,13 +57,13 @@ static void say_mends(struct sentence *sentence, const struct check_step *step)
 	say(sentence, " (%" PRIu64 " problem%s). ", step->problems, step->problems == 1 ? "" : "s");
 }
 
-static void show_step(struct spool *out, const struct check_step *step, bool last)
+static void show_step(struct spool *out, const struct check_step *step)
 {
 	struct sentence sentence = {.used = 0};
 
 	if (step->command)
 		spool_print(out, "next: %s\n", step->command);
-	if (last && step->mend_count == 0)
+	if (step->says_itself)
 		return;
 	if (step->command)
 		say_mends(&sentence, step);
@@ -92,11 +93,13 @@ void check_next_human(struct spool *out, const struct check_report *report)
 	size_t shown;
 
 	check_steps_make(&steps, report);
+	if (steps.short_of_memory)
+		out->errnum = ENOMEM;
 	shown = steps.count <= STEPS_SHOWN || report->tell_all ? steps.count : STEPS_SHOWN - 1;
 	if (shown > 0)
 		spool_text(out, "\n");
 	for (size_t i = 0; i < shown; i++)
-		show_step(out, &steps.list[i], i + 1 == steps.count);
+		show_step(out, &steps.list[i]);
 	if (steps.count > shown)
 		spool_print(out, "… %zu more (--all shows them)\n", steps.count - shown);
 	check_steps_release(&steps);
@@ -143,6 +146,8 @@ void check_next_json(struct json *json, const struct check_report *report)
 	struct check_steps steps;
 
 	check_steps_make(&steps, report);
+	if (steps.short_of_memory)
+		json->out->errnum = ENOMEM;
 	json_key(json, "next");
 	json_begin_array(json);
 	for (size_t i = 0; i < steps.count; i++)

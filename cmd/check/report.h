@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "check/cause.h"
 #include "check/damage.h"
 
 #include <qcow2/check.h>
@@ -23,6 +24,8 @@ struct check_report {
 	bool verbose;     /* show what is left out as a rule */
 	unsigned columns; /* that lines of the page may take */
 	struct check_damage damage;
+	struct check_cause causes[CHECK_CAUSES_MAX];
+	size_t cause_count;
 	/*
 	 * Checks once more, and tells `hear` of all problems of a kind (NULL: of all kinds), since
 	 * too many to keep were found. NULL unless all problems are to be shown. The caller that

@@ -170,7 +170,7 @@ static void prepare(struct one *one, const struct qcow2_image *image)
 	const struct check_run *run = one->run;
 
 	one->report.image = image;
-	one->report.colour = wants_colour();
+	one->report.colour = wants_colour(run->command);
 	one->report.terminal = isatty(STDOUT_FILENO);
 	one->report.columns = terminal_columns();
 	one->report.verbose = run->verbose;
@@ -208,6 +208,8 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 	if (failed || one->report.short_of_memory)
 		return fail(one->run, one->report.file, &err);
 	prepare(one, image);
+	if (check_causes(&one->report, one->report.causes, &one->report.cause_count, &err))
+		return fail(one->run, one->report.file, &err);
 	return show(one);
 }
 

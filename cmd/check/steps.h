@@ -24,17 +24,18 @@ struct check_step {
 	size_t mend_count;
 	uint64_t problems;
 	bool mends_image; /* the command mends them, in the image itself */
+	bool says_itself; /* everybody knows what the command does */
 	bool by_hand;     /* words in capitals are to be filled in, or there is no command */
 };
 
 struct check_steps {
 	struct check_step list[STEPS_MOST];
 	size_t count;
+	bool short_of_memory; /* commands are missing: do not show the steps */
 };
 
 /*
  * Fills in the steps for what was found; none if nothing has to be done. The caller releases them.
- * Without memory, commands are missing.
  */
 void check_steps_make(struct check_steps *steps, const struct check_report *report);
 

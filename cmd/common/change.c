@@ -146,11 +146,14 @@ static int show_plan(struct change *change)
 {
 	struct qcow2_error err;
 
+	change->report.effects = &change->effects;
+	change->report.all = wants_all(change->command);
 	change->report.applied = !change->report.dry_run;
 	if (qcow2_plan_count(change->report.plan) == 0)
 		change->report.applied = false;
 	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
-			    : plan_show_human(&change->out, &change->report, wants_colour(), &err))
+			    : plan_show_human(&change->out, &change->report,
+					      wants_colour(change->command), &err))
 		return change_fail(change, &err);
 	return EXIT_FINE;
 }
@@ -279,5 +282,6 @@ int change_run(struct change *change)
 	spool_release(&change->out);
 	qcow2_plan_verdict_free(change->verdict);
 	problem_log_release(&change->problems);
+	effects_release(&change->effects);
 	return code;
 }

@@ -4,6 +4,7 @@
 #define CMD_COMMON_CHANGE_H
 
 #include "common/command.h"
+#include "common/effects.h"
 #include "common/plan_report.h"
 #include "common/undo_place.h"
 
@@ -25,6 +26,7 @@ struct change {
 	struct qcow2_source *source;
 	struct qcow2_plan_verdict *verdict;
 	struct problem_log problems;
+	struct effects effects; /* plan() adds them */
 	struct spool out;
 	struct json json;
 	struct undo_place place;
@@ -36,7 +38,7 @@ struct change {
  * them: by the name of the row. False if the option is none of them.
  */
 #define CHANGE_DRY_RUN_ROWS                                                                        \
-	{"dry-run", 'n', NULL, "show every byte that would change, and change nothing", NULL},     \
+	{"dry-run", 'n', NULL, "show every byte that would change; change nothing", NULL},         \
 	{                                                                                          \
 		"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL \
 	}

@@ -59,6 +59,16 @@ const char *descriptors_find_image(char *const *words)
 	return NULL;
 }
 
+void descriptors_silence(int fd)
+{
+	int null = descriptors_open("/dev/null", O_WRONLY, 0);
+
+	if (null < 0)
+		return;
+	(void)dup2(null, fd);
+	(void)close(null);
+}
+
 int descriptors_open(const char *path, int flags, mode_t mode)
 {
 	int low, fd, errnum;

@@ -24,6 +24,9 @@ bool descriptors_lead_to(int fd, const char *path);
  */
 const char *descriptors_find_image(char *const *words);
 
+/* Leads a descriptor to /dev/null, so that what is written to it is gone. */
+void descriptors_silence(int fd);
+
 /*
  * As open(), with three differences: it resumes after interruptions, its descriptor is above
  * standard error, and programs that are started do not inherit it. `mode` is that of a new file.

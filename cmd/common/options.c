@@ -3,45 +3,58 @@
 #include "common/options.h"
 
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/descriptors.h"
 #include "common/help.h"
+#include "common/option_rows.h"
 #include "common/report.h"
+#include "out/suggest.h"
 
-#define OPTIONS_MAX 32
+/* What getopt_long() returns for a long option: the index of its row, the command's rows first. */
+#define FIRST_LONG 256
 
 /* Makes the tables that getopt_long() wants from the rows. */
 static void make_tables(const struct command *command, struct option *longs, char *shorts)
 {
-	size_t at = 0;
+	const struct option_row *row;
+	size_t at = 0, i = 0;
 
 	shorts[at++] = ':';
-	shorts[at++] = HELP_LETTER;
-	for (size_t i = 0; i < command->option_count; i++) {
-		const struct option_row *row = &command->options[i];
-
+	for (; (row = options_row(command, i)) != NULL; i++) {
 		longs[i] =
 			(struct option){row->name, row->argument ? required_argument : no_argument,
-					NULL, (int)(256 + i)};
+					NULL, (int)(FIRST_LONG + i)};
 		if (row->letter) {
 			shorts[at++] = row->letter;
 			if (row->argument)
 				shorts[at++] = ':';
 		}
 	}
-	longs[command->option_count] = (struct option){"help", no_argument, NULL, HELP_LETTER};
-	longs[command->option_count + 1] = (struct option){NULL, 0, NULL, 0};
+	longs[i] = (struct option){NULL, 0, NULL, 0};
 	shorts[at] = '\0';
 }
 
 /* Returns how many long options begin with the part of `word` before '='. */
 static size_t count_meant(const struct command *command, const char *word)
 {
-	size_t length = strcspn(word, "="), count = strncmp("help", word, length) == 0;
+	size_t length = strcspn(word, "="), count = 0;
+	const struct option_row *row;
 
-	for (size_t i = 0; i < command->option_count; i++)
-		count += strncmp(command->options[i].name, word, length) == 0;
+	for (size_t i = 0; (row = options_row(command, i)) != NULL; i++)
+		count += strncmp(row->name, word, length) == 0;
 	return count;
+}
+
+/* Says that there is no such option, and which one may be meant. `word` may have a value. */
+static int unknown_option(const struct command *command, const char *word)
+{
+	char text[SUGGEST_TEXT_MAX];
+
+	return usage_error(command, "unknown option '%s'%s", word,
+			   options_suggest(command, word + 2, text));
 }
 
 /*
@@ -50,7 +63,7 @@ static size_t count_meant(const struct command *command, const char *word)
  */
 static int wrong_option(const struct command *command, int found, const char *word)
 {
-	bool is_long = optopt == 0 || optopt >= 256 || optopt == HELP_LETTER;
+	bool is_long = optopt == 0 || optopt >= FIRST_LONG;
 
 	if (found == ':')
 		return usage_error(command, "option '%s' needs an argument", word);
@@ -58,40 +71,124 @@ static int wrong_option(const struct command *command, int found, const char *wo
 		return usage_error(command, "unknown option '-%c'", optopt);
 	if (optopt != 0)
 		return usage_error(command, "option '%s' takes no argument", word);
-	return usage_error(command, "%s option '%s'",
-			   count_meant(command, word + 2) > 1 ? "ambiguous" : "unknown", word);
+	if (count_meant(command, word + 2) > 1)
+		return usage_error(command, "ambiguous option '%s'", word);
+	return unknown_option(command, word);
+}
+
+static bool take_colour(const struct command *command, const char *value)
+{
+	static const char *const names[] = {
+		[COLOUR_AUTO] = "auto", [COLOUR_ALWAYS] = "always", [COLOUR_NEVER] = "never"};
+	char text[SUGGEST_TEXT_MAX];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], value) != 0)
+			continue;
+		if (command->common)
+			command->common->colour = (enum colour_choice)i;
+		return true;
+	}
+	usage_error(command, "--color is auto, always or never, not '%s'%s", value,
+		    suggest_of_words(value, "auto always never", text, sizeof(text)));
+	return false;
+}
+
+/* Takes a common option. False if the command is done; then *exit_code is set. */
+static bool take_common(const struct command *command, const struct option_row *row,
+			const char *value, int *exit_code)
+{
+	struct common *common = command->common;
+
+	*exit_code = EXIT_COULD_NOT;
+	if (strcmp(row->name, "color") == 0)
+		return take_colour(command, value);
+	if (common && row->letter == 'q')
+		common->quiet = true;
+	if (common && row->letter == 'v')
+		common->verbose = true;
+	return true;
+}
+
+/* Notes whether the output is for programs. All commands call these options alike. */
+static void note_output(const struct command *command, const struct option_row *row,
+			const char *value)
+{
+	if (!command->common)
+		return;
+	if (strcmp(row->name, "json") == 0 || strcmp(row->name, "man") == 0)
+		command->common->has_data = true;
+	else if (strcmp(row->name, "output") == 0)
+		command->common->has_data = strcmp(value, "human") != 0;
+}
+
+/* The row of what getopt_long() found, or NULL if it found none. */
+static const struct option_row *row_of(const struct command *command, int found, size_t *index)
+{
+	const struct option_row *row;
+
+	for (*index = 0; (row = options_row(command, *index)) != NULL; ++*index)
+		if (found >= FIRST_LONG ? (size_t)found == FIRST_LONG + *index
+					: row->letter && row->letter == found)
+			return row;
+	return NULL;
+}
+
+/*
+ * What is done when all options are known. With --quiet nothing reaches standard output, however
+ * it is written, unless it is data.
+ */
+static void end_options(const struct command *command, int argc, char **argv)
+{
+	const struct action_row *action = command_action_of(command, argc, argv);
+	const struct common *common = command->common;
+
+	if (common && common->quiet && !common->has_data && !(action && action->prints_data))
+		descriptors_silence(STDOUT_FILENO);
 }
 
 int options_next(const struct command *command, int argc, char **argv, const char **value,
 		 int *exit_code)
 {
-	struct option longs[OPTIONS_MAX + 2];
-	char shorts[2 * OPTIONS_MAX + 3];
+	struct option longs[OPTIONS_MOST + OPTIONS_COMMON + 1];
+	char shorts[2 * (OPTIONS_MOST + OPTIONS_COMMON) + 2];
+	const struct option_row *row;
+	size_t index;
 	int found;
 
 	make_tables(command, longs, shorts);
 	opterr = 0;
-	found = getopt_long(argc, argv, shorts, longs, NULL);
-	*value = optarg;
-	if (found == -1)
-		return OPTIONS_END;
-	if (found >= 256)
-		return found - 256;
-	for (size_t i = 0; i < command->option_count; i++)
-		if (command->options[i].letter && command->options[i].letter == found)
-			return (int)i;
-	if (found == HELP_LETTER)
-		*exit_code = print_help(command);
-	else
-		*exit_code = wrong_option(command, found, argv[optind - 1]);
-	return OPTIONS_STOP;
+	for (;;) {
+		found = getopt_long(argc, argv, shorts, longs, NULL);
+		*value = optarg;
+		if (found == -1) {
+			end_options(command, argc, argv);
+			return OPTIONS_END;
+		}
+		row = row_of(command, found, &index);
+		if (row && index < command->option_count) {
+			note_output(command, row, *value);
+			return (int)index;
+		}
+		if (row && row->letter == HELP_LETTER)
+			*exit_code =
+				print_action_help(command, command_action_of(command, argc, argv));
+		else if (!row)
+			*exit_code = wrong_option(command, found, argv[optind - 1]);
+		else if (take_common(command, row, *value, exit_code))
+			continue;
+		return OPTIONS_STOP;
+	}
 }
 
 bool options_output(const struct command *command, const char *value, bool *json)
 {
+	char text[SUGGEST_TEXT_MAX];
+
 	*json = strcmp(value, "json") == 0;
 	if (*json || strcmp(value, "human") == 0)
 		return true;
-	usage_error(command, "--output is human or json, not '%s'", value);
+	usage_error(command, "--output is human or json, not '%s'%s", value,
+		    suggest_of_words(value, "human json", text, sizeof(text)));
 	return false;
 }

@@ -3,6 +3,7 @@
 #ifndef CMD_COMMON_PLAN_REPORT_H
 #define CMD_COMMON_PLAN_REPORT_H
 
+#include "common/effects.h"
 #include "out/json.h"
 #include "out/problem_log.h"
 #include "out/spool.h"
@@ -26,6 +27,8 @@ struct plan_report {
 	const char *selector; /* what of the planned image is shown; NULL: nothing */
 	uint64_t old_size_bytes;
 	struct plan_more more;
+	const struct effects *effects; /* what it means for the user */
+	bool all;                      /* every write is shown, not its effects alone */
 };
 
 #endif

@@ -148,14 +148,20 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
 		    struct qcow2_error *err)
 {
+	size_t count = qcow2_plan_count(report->plan);
+	bool told = report->more.human || report->effects->count > 0;
+	bool all = report->dry_run || report->all || !told;
+
 	if (report->more.human)
 		report->more.human(out, report->more.what);
-	if (show_writes(out, report, colour, err))
+	if (!report->dry_run && count > 0)
+		effects_show(report->effects, out);
+	if (all && show_writes(out, report, colour, err))
 		return -1;
-	if (qcow2_plan_size_bytes(report->plan) != report->old_size_bytes)
+	if (all && qcow2_plan_size_bytes(report->plan) != report->old_size_bytes)
 		spool_print(out, "file size from %" PRIu64 " to %" PRIu64 " bytes\n",
 			    report->old_size_bytes, qcow2_plan_size_bytes(report->plan));
-	if (qcow2_plan_count(report->plan) == 0)
+	if (count == 0)
 		spool_text(out, "Nothing to change.\n");
 	if (report->dry_run)
 		show_verdict(out, report, colour);

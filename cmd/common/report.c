@@ -67,10 +67,22 @@ int finish_output(const struct command *command, struct spool *spool, int code)
 	return code;
 }
 
-bool wants_colour(void)
+bool wants_silence(const struct command *command)
+{
+	return command->common && command->common->quiet;
+}
+
+bool wants_all(const struct command *command)
+{
+	return command->common && command->common->verbose;
+}
+
+bool wants_colour(const struct command *command)
 {
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
 
+	if (command->common && command->common->colour != COLOUR_AUTO)
+		return command->common->colour == COLOUR_ALWAYS;
 	return isatty(STDOUT_FILENO) && !(no_color && no_color[0]) && term &&
 	       strcmp(term, "dumb") != 0;
 }

@@ -28,7 +28,14 @@ int report_text(const struct command *command, const char *file, const char *tex
  */
 int finish_output(const struct command *command, struct spool *spool, int code);
 
-/* Whether standard output is a terminal that shows colours, and the user has not set NO_COLOR. */
-bool wants_colour(void);
+/*
+ * Whether pages are coloured: as --color says, else if standard output is a terminal that shows
+ * colours and the user has not set NO_COLOR.
+ */
+bool wants_colour(const struct command *command);
+
+/* Whether the user asked for silence, or for all there is to say. */
+bool wants_silence(const struct command *command);
+bool wants_all(const struct command *command);
 
 #endif

@@ -276,22 +276,41 @@ static int run(const struct command *command, int argc, char **argv)
 
 static const struct option_row options[] = {
 	{"json", 'j', NULL, "JSON; -j may stand anywhere on the line", NULL},
-	{"layout", 0, "LAYOUT", "qemu (5.2 and later, default) or v7 (the patch of 2020)",
-	 "qemu v7"},
-	{"undo-file", 0, "PATH", "keep what undoes a change in PATH (default: nothing)", NULL},
+	{"layout", 0, "LAYOUT", "qemu (5.2 and later, default) or v7 (of 2020)", "qemu v7"},
+	{"undo-file", 0, "PATH", "where to keep what undoes a change", NULL},
 	{"undo-dir", 0, "DIR", "keep it in folder DIR, under a name of its own", NULL},
+};
+
+/* For help and completion: qcow2.py's own usage text has other words. */
+static const struct action_row commands[ACTIONS] = {
+	{"dump-header", "", 0, 0, OPTIONS_EVERY, "show the header and all header extensions",
+	 .group = "Commands", .changes_image = false},
+	{"dump-header-exts", "", 0, 0, OPTIONS_EVERY, "show the header extensions",
+	 .changes_image = false},
+	{"set-header", "FIELD VALUE", 2, 2, OPTIONS_EVERY, "set a field of the header",
+	 .changes_image = true},
+	{"add-header-ext", "MAGIC DATA", 2, 2, OPTIONS_EVERY, "add a header extension",
+	 .changes_image = true},
+	{"add-header-ext-stdio", "MAGIC", 1, 1, OPTIONS_EVERY,
+	 "add one, with data from standard input", .changes_image = true},
+	{"del-header-ext", "MAGIC", 1, 1, OPTIONS_EVERY, "remove a header extension",
+	 .changes_image = true},
+	{"set-feature-bit", "GROUP BIT", 2, 2, OPTIONS_EVERY, "set a feature bit",
+	 .changes_image = true},
 };
 
 const struct command compat_command = {
 	.name = "compat",
 	.operands = "FILE COMMAND [ARG...] [-j]",
 	.summary = "Show or change an image as QEMU's qcow2.py does, byte for byte.",
-	.notes = "COMMAND is dump-header, dump-header-exts, set-header NAME VALUE,\n"
-		 "add-header-ext MAGIC DATA, add-header-ext-stdio MAGIC, del-header-ext MAGIC or\n"
-		 "set-feature-bit GROUP BIT. Nothing is checked, and images may end up\n"
-		 "broken. Use 'qcow2 edit' unless the bytes have to be those of qcow2.py.\n"
-		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 failed,\n"
-		 "2 done, but structures are cut or missing.\n",
+	.notes = "Nothing is checked, and images may end up broken: 'qcow2 edit' is for all else.\n"
+		 "Exit codes: 0 done (also after an unknown command, as qcow2.py), 1 failed, 2 "
+		 "done, but structures are cut or missing.\n",
+	.actions = commands,
+	.action_count = ACTIONS,
+	.action_place = ACTION_AFTER_IMAGE,
+	.action_word = "command",
+	.is_plain = true,
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The completion script for bash. */
+/* Completion scripts for shells. */
 #ifndef CMD_COMPLETION_COMPLETION_H
 #define CMD_COMPLETION_COMPLETION_H
 
-#include "common/command.h"
-
-/* Prints it on standard output, for `count` commands. Returns the exit code. */
-int print_completion(const struct command *const *all, size_t count);
+/*
+ * Prints the script for "bash", "zsh" or "fish" on standard output. program: what the script asks
+ * for candidates, a name or a path. Returns the exit code.
+ */
+int print_completion(const char *shell, const char *program);
 
 #endif

@@ -153,7 +153,7 @@ static int run(const struct command *command, int argc, char **argv)
 		return usage_error(command, "no image given");
 	dump.file = argv[optind++];
 	dump.show.file_name = dump.file;
-	dump.show.colour = wants_colour();
+	dump.show.colour = wants_colour(command);
 	dump.show.columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0;
 	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
 				&dump.selection, &err))
@@ -172,11 +172,11 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command dump_command = {
 	.name = "dump",
 	.operands = "IMAGE [SELECTOR...]",
-	.summary = "Show the structures of an image: all but bulk tables, or those selected.",
+	.summary = "Show the structures of an image: all but large tables, or some.",
 	.notes = "Selectors are paths: header, header/size, features, extensions/bitmaps, "
-		 "bitmaps/b0,\n"
-		 "bitmaps/*/table/0..3, bitmaps/b0/data, snapshots/0/l1, l1/0..15, l2/5/17,\n"
-		 "refcount_table, refcounts/0, luks, all. Names may hold *; ** means all below.\n"
+		 "bitmaps/b0, bitmaps/*/table/0..3, bitmaps/b0/data, snapshots/0/l1, l1/0..15, "
+		 "l2/5/17, refcount_table, refcounts/0, luks, all. Names may hold *; ** means all "
+		 "below.\n"
 		 "Output larger than 4 MiB streams.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed.\n",
 	.options = options,

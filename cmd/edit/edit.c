@@ -14,25 +14,9 @@
 #include "common/report.h"
 #include "edit/script.h"
 
-enum {
-	OPTION_DRY_RUN,
-	OPTION_DUMP,
-	OPTION_FORCE,
-	OPTION_YES,
-	OPTION_SCRIPT,
-	OPTION_UNDO_FILE,
-	OPTION_UNDO_DIR,
-	OPTION_NO_UNDO,
-	OPTION_DATA,
-	OPTION_FILE,
-	OPTION_OUTPUT,
-	OPTION_JSON
-};
-
 static const struct option_row options[] = {
 	CHANGE_DRY_RUN_ROWS,
-	{"force", 'f', NULL,
-	 "even if it adds problems or a guard objects, or the image is read-only", NULL},
+	{"force", 'f', NULL, "even if it adds problems or the image is read-only", NULL},
 	{"yes", 'y', NULL, "do not ask before entries of tables are set", NULL},
 	{"script", 0, "FILE", "take changes from FILE (- for stdin), one a line", NULL},
 	CHANGE_UNDO_ROWS,
@@ -57,6 +41,8 @@ static bool is_confirmed(const struct change *change)
 	const struct run *run = change->opaque;
 
 	if (!run->effect.raw)
+		return true;
+	if (wants_silence(change->command) && (run->yes || !isatty(STDIN_FILENO)))
 		return true;
 	fprintf(stderr, "qcow2 edit: this sets entries of tables as they are. They say\n%s.\n",
 		run->effect.raw);
@@ -136,6 +122,7 @@ static int run_edit(const struct command *command, int argc, char **argv)
 	int code, option;
 
 	run.change.opaque = &run;
+	run.effect.lines = &run.change.effects;
 	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
 		if (!take_option(&run, option, value))
 			return EXIT_COULD_NOT;
@@ -156,19 +143,14 @@ const struct command edit_command = {
 	.name = "edit",
 	.operands = "IMAGE VERB ARG...",
 	.summary = "Change fields, feature bits and extensions; can be undone.",
-	.notes = "Verbs:\n"
-		 "  set PATH=VALUE...                  header/size=2G, snapshots/0/l1_size=1,\n"
-		 "                                     l2/5/17=0, refcounts/0/9=1\n"
-		 "  feature GROUP NAME|BIT on|off      incompatible, compatible or autoclear\n"
-		 "  extension add|replace|remove MAGIC with --data, --file or standard input\n"
-		 "  backing set NAME FORMAT            or: backing clear\n"
-		 "  data-file set NAME\n"
-		 "  feature-names rebuild\n"
-		 "What adds problems to the image, or gives up what protects it, is\n"
-		 "refused. The undo file is\n"
-		 ".qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside it, or in --undo-dir,\n"
-		 "or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
+	.notes = "What adds problems to the image, or gives up what protects it, is refused. The "
+		 "undo file is .qcow2-undo/IMAGE.YYYYmmddTHHMMSSZ.undo beside the image, or in "
+		 "--undo-dir, or in QCOW2_UNDO_DIR; 'qcow2 undo' puts back what it holds.\n"
 		 "Exit codes: 0 done, 1 failed or refused.\n",
+	.actions = edit_verbs,
+	.action_count = EDIT_VERBS,
+	.action_place = ACTION_AFTER_IMAGE,
+	.action_word = "verb",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_edit,

@@ -25,7 +25,7 @@ enum { OPTION_JSON, OPTION_OUTPUT, OPTION_MAN };
 static const struct option_row options[] = {
 	{"json", 'j', NULL, "the same as --output=json", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
-	{"man", 0, NULL, "print the source of qcow2-format(5), in scdoc's language", NULL},
+	{"man", 0, NULL, "print the source of qcow2-format(5) for scdoc", NULL},
 };
 
 /* A name without the punctuation that people spell differently. */
@@ -311,11 +311,10 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command explain_command = {
 	.name = "explain",
 	.operands = "[NAME | MESSAGE]",
-	.summary =
-		"Explain a structure, field, value, problem, or a message of QEMU; or list them.",
-	.notes = "NAME is a structure (header), a field (l1_size, header/size), a value (dirty,\n"
-		 "0x23852875) or the id of a problem (bitmap-in-use). MESSAGE is what QEMU said,\n"
-		 "as it is in a log, or a few words of it.\n",
+	.summary = "Explain a structure, field, value, problem or message of QEMU.",
+	.notes = "NAME is a structure (header), a field (l1_size, header/size), a value (dirty, "
+		 "0x23852875) or the id of a problem (bitmap-in-use). MESSAGE is what QEMU said, "
+		 "as it is in a log, or a few words of it. Without one, it lists them all.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

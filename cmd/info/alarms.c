@@ -16,6 +16,8 @@
 #define COMMAND_SHOWN  1024 /* a longer line helps nobody */
 #define TOGETHER_MAX   16   /* problems that one command mends */
 
+#define RANKS (4 * (QEMU_REFUSES + 1))
+
 /* How alarming a problem is: the most alarming ones are shown first. */
 static unsigned rank_of(const struct page *page, const struct qcow2_problem *problem)
 {
@@ -56,13 +58,16 @@ static void show_problem(const struct page *page, const struct qcow2_problem *pr
 	spool_release(&line);
 }
 
-/* Prints the first problem of each kind that has a rank, and counts it. */
-static void show_rank(const struct page *page, unsigned rank, uint64_t *shown)
+/*
+ * Prints the problems of a rank: the first one of each kind, or those that follow it; and counts
+ * them.
+ */
+static void show_rank(const struct page *page, unsigned rank, bool repeated, uint64_t *shown)
 {
 	const struct problem_log *log = &page->info->problems;
 
 	for (size_t i = 0; i < log->count && *shown < ALARMS_SHOWN; i++) {
-		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i))
+		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i) != repeated)
 			continue;
 		show_problem(page, log->kept[i]);
 		++*shown;
@@ -80,14 +85,18 @@ static bool wants_remedy(const struct page *page, const struct qcow2_problem *pr
 	       problem->kind->number == QCOW2_PROBLEM_BITMAPS_INCONSISTENT;
 }
 
+static bool starts_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
 /* The remedy of a problem. Bitmaps are repaired together, which asks before it gives one up. */
 static const struct qcow2_remedy *remedy_of(const struct qcow2_problem *problem)
 {
 	const struct qcow2_remedy *remedy = problem->kind->remedy;
 
-	if (strcmp(remedy->id, "bitmap-drop") == 0 ||
-	    strcmp(remedy->id, "bitmap-assume-dirty") == 0 ||
-	    strcmp(remedy->id, "bitmap-repair") == 0)
+	if (starts_with(remedy->id, "bitmap-") &&
+	    starts_with(remedy->command, "qcow2 bitmap repair"))
 		remedy = qcow2_remedy_find("bitmap-repair-or-ask");
 	return remedy;
 }
@@ -164,8 +173,11 @@ void page_alarms(const struct page *page)
 {
 	uint64_t total = problem_log_total(&page->info->problems), shown = 0;
 
-	for (unsigned rank = 4 * (QEMU_REFUSES + 1); rank-- > 0;)
-		show_rank(page, rank, &shown);
+	for (unsigned rank = RANKS; rank-- > 0;)
+		show_rank(page, rank, false, &shown);
+	/* Where there is room, those of kinds that were shown. */
+	for (unsigned rank = RANKS; rank-- > 0;)
+		show_rank(page, rank, true, &shown);
 	if (total > shown)
 		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
 			    total);

@@ -132,7 +132,7 @@ static int run_over(struct run *run, char **files, int count)
 {
 	int code;
 
-	run->colour = wants_colour();
+	run->colour = wants_colour(run->command);
 	run->list = count > 1 || run->chain;
 	spool_init(&run->out, STDOUT_FILENO);
 	json_init(&run->json, &run->out, 4, false);

@@ -285,6 +285,45 @@ void json_hex(struct json *json, struct qcow2_bytes bytes)
 	spool_write(json->out, "\"", 1);
 }
 
+/* Eight digits of a number, all at once: bulk tables have one such number in each row. */
+static void put_eight_digits(char *to, uint32_t number)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t x = number, letters;
+
+	/* a digit into each byte, the first one into the highest */
+	x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+	x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+	x = (x | x << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	letters = ((x + ones * 6) >> 4) & ones;
+	x += ones * '0' + letters * ('a' - '9' - 1);
+	for (unsigned i = 0; i < 8; i++)
+		to[i] = (char)(x >> (56 - 8 * i));
+}
+
+void json_hex_member(struct json *json, const char *key, uint64_t number)
+{
+	size_t size = strlen(key), zeros = number > 0 ? (size_t)__builtin_clzll(number) / 4 : 15;
+	char *to =
+		spool_reserve(json->out, separator_size(json) + size + sizeof("\"\": \"0x\"") + 16);
+	char digits[16];
+
+	if (!to)
+		return;
+	put_eight_digits(digits, (uint32_t)(number >> 32));
+	put_eight_digits(digits + 8, (uint32_t)number);
+	to = put_separator(json, to);
+	*to++ = '"';
+	memcpy(to, key, size);
+	to += size;
+	memcpy(to, "\": \"0x", 6);
+	to += 6;
+	memcpy(to, digits + zeros, sizeof(digits) - zeros);
+	to += sizeof(digits) - zeros;
+	*to++ = '"';
+	spool_advance(json->out, to);
+}
+
 void json_text_member(struct json *json, const char *key, struct qcow2_bytes bytes)
 {
 	char hex_key[80];

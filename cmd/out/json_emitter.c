@@ -9,6 +9,32 @@
 
 #include <qcow2/text.h>
 
+/* Readers that keep numbers as floating point, such as jq 1.6, lose digits above this one. */
+#define EXACT_MOST (UINT64_C(1) << 53)
+
+/* The key of a member that belongs to another one: "flags" and "-names" give "flags-names". */
+static void companion(struct json *json, const char *name, const char *suffix)
+{
+	char key[80];
+
+	snprintf(key, sizeof(key), "%s%s", name, suffix);
+	json_key(json, key);
+}
+
+/* A number; with its digits as a text beside it if it is large, or a whole entry of a table. */
+static void write_number(struct json *json, const char *name, uint64_t number)
+{
+	char key[80];
+
+	json_number(json, number);
+	if (name[0] == 'e' && strcmp(name, "entry") == 0) {
+		json_hex_member(json, "entry-hex", number);
+	} else if (number > EXACT_MOST) {
+		snprintf(key, sizeof(key), "%s-hex", name);
+		json_hex_member(json, key, number);
+	}
+}
+
 static void begin_value(struct json_emitter *e, const struct qcow2_node *node)
 {
 	if (node->key)
@@ -35,7 +61,7 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 	}
 	if (node->offset_key && node->offset_bytes != QCOW2_NO_OFFSET) {
 		json_key(&e->json, node->offset_key);
-		json_number(&e->json, node->offset_bytes);
+		write_number(&e->json, node->offset_key, node->offset_bytes);
 	}
 	return e->json.out->errnum;
 }
@@ -99,15 +125,6 @@ static int end_list(void *opaque, const struct qcow2_node *node)
 	return e->json.out->errnum;
 }
 
-/* The key of a member that belongs to another one: "flags" and "-names" give "flags-names". */
-static void companion(struct json *json, const char *name, const char *suffix)
-{
-	char key[80];
-
-	snprintf(key, sizeof(key), "%s%s", name, suffix);
-	json_key(json, key);
-}
-
 static void write_bit_names(struct json *json, const struct qcow2_value *value)
 {
 	json_begin_array(json);
@@ -147,7 +164,7 @@ static void write_value(struct json_emitter *e, const struct qcow2_value *value)
 	json_key(&e->json, value->name);
 	switch (value->kind) {
 	case QCOW2_VALUE_NUMBER:
-		json_number(&e->json, value->number);
+		write_number(&e->json, value->name, value->number);
 		write_names(e, value);
 		break;
 	case QCOW2_VALUE_BOOL:

@@ -2,9 +2,6 @@
 /* See problem_json.h. */
 #include "out/problem_json.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "out/problem_log.h"
 
 /* The largest number up to which a floating point number has all integers. */
@@ -13,15 +10,10 @@
 /* A number; one that readers may round has its digits beside it, as a text under hex_key. */
 static void write_number(struct json *json, const char *key, const char *hex_key, uint64_t number)
 {
-	char digits[24];
-
 	json_key(json, key);
 	json_number(json, number);
-	if (number <= EXACT_MOST)
-		return;
-	snprintf(digits, sizeof(digits), "0x%" PRIx64, number);
-	json_key(json, hex_key);
-	json_text(json, digits);
+	if (number > EXACT_MOST)
+		json_hex_member(json, hex_key, number);
 }
 
 static void write_expected(struct json *json, const struct qcow2_problem *problem)

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "out/human.h"
@@ -17,10 +18,19 @@ static void set_next(struct progress *progress)
 	progress->next.tv_sec++;
 }
 
+/* Whether standard output is thrown away, as by --quiet: then nobody waits for it. */
+static bool is_silent(void)
+{
+	struct stat out, null;
+
+	return fstat(STDOUT_FILENO, &out) == 0 && stat("/dev/null", &null) == 0 &&
+	       S_ISCHR(out.st_mode) && out.st_rdev == null.st_rdev;
+}
+
 void progress_init(struct progress *progress)
 {
 	*progress = (struct progress){0};
-	progress->wanted = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+	progress->wanted = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) && !is_silent();
 	if (progress->wanted)
 		set_next(progress);
 }

@@ -30,18 +30,22 @@ static unsigned characters(const char *text)
 	return count;
 }
 
-static void write_fixed(struct text_table *t, const char *cells, size_t count)
+/* first: the cell of column 0; the others are in cells. */
+static void write_fixed(struct text_table *t, const char *first, const char *cells, size_t count)
 {
-	unsigned filled = 0, column = 0;
+	unsigned filled = characters(first), column = FIRST_WIDTH;
 
-	for (size_t i = 0; i < count; i++, cells = next_cell(cells)) {
-		if (i > 0)
-			spool_fill(t->out, ' ', filled < column ? column - filled : 1);
-		spool_text(t->out, cells);
+	spool_text(t->out, first);
+	for (size_t i = 1; i < count; i++) {
+		size_t size = strlen(cells);
+
+		spool_fill(t->out, ' ', filled < column ? column - filled : 1);
+		spool_write(t->out, cells, size);
 		filled = characters(cells);
-		column = i == 0 ? FIRST_WIDTH : t->widths[i] + 1;
+		column = t->widths[i] + 1;
+		cells += size + 1;
 	}
-	spool_text(t->out, "\n");
+	spool_write(t->out, "\n", 1);
 }
 
 /* ---- on a terminal ---- */
@@ -124,7 +128,7 @@ static void write_names(struct text_table *t)
 	if (t->columns > 0)
 		write_fitted(t, names, t->name_count);
 	else
-		write_fixed(t, names, t->name_count);
+		write_fixed(t, names, next_cell(names), t->name_count);
 }
 
 /* Prints the heading and the rows that were kept for it. */
@@ -185,29 +189,35 @@ void text_table_begin_row(struct text_table *t, const char *title, uint64_t numb
 		snprintf(t->names[0], sizeof(t->names[0]), "%s", title);
 }
 
+/* Prints or keeps the row on a terminal. Its numbers take the first `size` bytes of cells. */
+static void write_waiting(struct text_table *t, char *cells, size_t size)
+{
+	memcpy(cells + size, t->row, t->row_size);
+	if (keep(t, cells, size + t->row_size))
+		return;
+	if (!t->settled)
+		settle(t);
+	write_fitted(t, cells, t->count);
+}
+
 /* The row with its numbers in front: 5, or 5..17. */
 static void write_row(struct text_table *t)
 {
 	char cells[2 * TEXT_NUMBER_MAX + TEXT_ROW_MAX];
-	size_t size;
 
 	text_number(cells, "", 10, t->first);
 	if (t->first != t->last)
 		text_number(cells + strlen(cells), "..", 10, t->last);
-	size = strlen(cells) + 1;
-	if (!t->heading)
+	if (!t->heading) {
+		t->heading = true;
 		t->name_count = t->count;
-	memcpy(cells + size, t->row, t->row_size);
-	if (t->columns == 0) {
-		if (!t->heading)
+		if (t->columns == 0)
 			write_names(t);
-		write_fixed(t, cells, t->count);
-	} else if (!keep(t, cells, size + t->row_size)) {
-		if (!t->settled)
-			settle(t);
-		write_fitted(t, cells, t->count);
 	}
-	t->heading = true;
+	if (t->columns == 0)
+		write_fixed(t, cells, t->row, t->count);
+	else
+		write_waiting(t, cells, strlen(cells) + 1);
 }
 
 void text_table_flush(struct text_table *t)

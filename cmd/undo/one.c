@@ -67,7 +67,7 @@ static int show_pieces(struct one *one)
 		} else {
 			/* An undo replaces the new bytes with the old ones. */
 			hex_diff_show(&run->out, piece->offset_bytes, piece->new_bytes,
-				      piece->old_bytes, wants_colour());
+				      piece->old_bytes, wants_colour(run->command));
 		}
 	}
 	return EXIT_FINE;
@@ -202,6 +202,11 @@ static int say_done(struct one *one)
 	if (!one->run->as_json) {
 		show_text(&one->run->out,
 			  result->is_undone ? "undone before: " : "undone: ", bytes_of(one->image));
+		if (!result->is_undone && wants_all(one->run->command))
+			spool_print(&one->run->out,
+				    "put back %" PRIu64 " byte%s in %" PRIu64 " place%s\n",
+				    one->info.bytes, one->info.bytes == 1 ? "" : "s",
+				    one->info.pieces, one->info.pieces == 1 ? "" : "s");
 		if (!result->is_undone && !result->is_exact)
 			show_inexact(one);
 		return EXIT_FINE;

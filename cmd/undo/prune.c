@@ -174,7 +174,8 @@ static bool is_agreed(const struct undo_prune *prune, const struct undo_list *li
 {
 	if (prune->yes)
 		return true;
-	if (prune->as_json || !isatty(STDIN_FILENO)) {
+	/* With --quiet nobody sees what it is about. */
+	if (prune->as_json || wants_silence(prune->command) || !isatty(STDIN_FILENO)) {
 		fprintf(stderr, "qcow2 undo: nothing was removed: --yes removes %s\n",
 			list->count == 1 ? "it" : "them");
 		return false;

@@ -32,12 +32,27 @@ enum {
 static const struct option_row options[] = {
 	{"list", 'l', NULL, "show undo files, or what one puts back", NULL},
 	{"exact", 0, NULL, "the saved bytes, whether they are still true or not", NULL},
-	{"force", 'f', NULL, "if read-only, or not locked; --prune: see the manual", NULL},
+	{"force", 'f', NULL, "if read-only, or not locked; see the manual", NULL},
 	{"prune", 0, NULL, "remove undo files that are undone or can never be", NULL},
 	{"older-than", 0, "AGE", "--prune: only those as old as 30d, 2w or 12h", NULL},
 	{"yes", 'y', NULL, "--prune: do not ask", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
+};
+
+#define BIT(option) (UINT32_C(1) << OPTION_##option)
+#define OUTPUTS     (BIT(OUTPUT) | BIT(JSON))
+
+static const struct action_row modes[] = {
+	{"list", "[UNDO-FILE|DIR|IMAGE...]", 0, OPERANDS_ANY, OUTPUTS,
+	 "show which undo files there are, and what can be undone now",
+	 "Without a name, it looks in the current folder and in QCOW2_UNDO_DIR. A single UNDO-FILE "
+	 "is shown with every byte that would come back.",
+	 .group = "Modes"},
+	{"prune", "[UNDO-FILE|DIR|IMAGE...]", 0, OPERANDS_ANY,
+	 OUTPUTS | BIT(FORCE) | BIT(OLDER_THAN) | BIT(YES),
+	 "remove undo files that are undone or can never be",
+	 "Without a name, it looks in the current folder and in QCOW2_UNDO_DIR.", .group = NULL},
 };
 
 /* ---- many undo files ---- */
@@ -222,15 +237,14 @@ static int run_undo(const struct command *command, int argc, char **argv)
 const struct command undo_command = {
 	.name = "undo",
 	.operands = "UNDO-FILE [IMAGE]",
-	.summary = "Put back what a change replaced, or show which undo files there are.",
-	.notes =
-		"Give IMAGE if it has moved since. An image that was written to since is\n"
-		"refused: of several changes, undo the last one first. May be interrupted and\n"
-		"repeated.\n"
-		"  undo --list [UNDO|DIR|IMAGE...]    which there are, and what can be undone now\n"
-		"  undo --prune [UNDO|DIR|IMAGE...]   remove those that nobody can need\n"
-		"Without a name, both look in the current folder and in QCOW2_UNDO_DIR.\n"
-		"Exit codes: 0 done, 1 failed or refused.\n",
+	.summary = "Put back what a change replaced; show which undo files there are.",
+	.notes = "Give IMAGE if it has moved since. An image that was written to since is refused: "
+		 "of several changes, undo the last one first. May be interrupted and repeated.\n"
+		 "Exit codes: 0 done, 1 failed or refused.\n",
+	.actions = modes,
+	.action_count = sizeof(modes) / sizeof(modes[0]),
+	.action_place = ACTION_IS_OPTION,
+	.action_word = "mode",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_undo,

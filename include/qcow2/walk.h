@@ -151,7 +151,8 @@ enum qcow2_walk_flags {
  * wrong one is an error before anything is told.
  *
  * Returns 0, or -1 with *err filled:
- *   QCOW2_ERROR_NOT_FOUND  a selector names nothing; the text lists what there is
+ *   QCOW2_ERROR_NOT_FOUND  a selector names nothing; the text says why. To ask for all of a
+ *                          list that has no elements is no error
  *   QCOW2_ERROR_STOPPED    the visitor asked to stop
  *   QCOW2_ERROR_ARGUMENT   the size of the visitor is not set, or an unknown flag is
  *   QCOW2_ERROR_IO         the source cannot be read

@@ -91,7 +91,7 @@ static bool concerns_all(const struct q2_check *check, const struct qcow2_proble
 /*
  * A problem that names no part of a disk concerns all of it: that of the snapshot whose entry is
  * judged, the active one if its L1 table is at fault, and every disk if all hang on it, as on keys.
- * A snapshot table that cannot be found has no disk that anybody could name. What blocks of
+ * Snapshots that cannot be found have no disks that anybody could name. What blocks of
  * refcounts that cannot be found do to clusters, each cluster says itself.
  */
 void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
@@ -114,6 +114,10 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 	case QCOW2_PROBLEM_REFBLOCK_UNALIGNED:
 	case QCOW2_PROBLEM_REFBLOCK_BEYOND_END:
 		return;
+	case QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END:
+		if (of_snapshot)
+			add_part(damage, part);
+		return;
 	case QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS:
 		raise(&damage->snapshots, part.damage);
 		return;
@@ -123,8 +127,6 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 		add_part(damage, part);
 		return;
 	default:
-		if (problem->kind->number == QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END && !of_snapshot)
-			return;
 		if (!of_snapshot && concerns_all(check, problem))
 			raise(&damage->everywhere, part.damage);
 		else

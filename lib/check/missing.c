@@ -120,7 +120,19 @@ static uint64_t plausible_end(const struct q2_check *check)
 	return end;
 }
 
-/* Whether the file ends inside a cluster of data or an L2 table, which are always whole. */
+/* Whether refcounts are in a cluster: the table of their blocks, or a block. */
+static bool holds_refcounts(const struct q2_check *check, uint64_t cluster)
+{
+	const unsigned bits = check->geometry->cluster_bits;
+	uint64_t table = check->header->refcount_table_offset >> bits;
+
+	for (size_t i = 0; i < check->block_count; i++)
+		if (check->blocks[i].offset_bytes >> bits == cluster)
+			return true;
+	return cluster >= table && cluster - table < check->header->refcount_table_clusters;
+}
+
+/* Whether the file ends inside a cluster of data, refcounts or an L2 table: these are whole. */
 static bool ends_inside(const struct q2_check *check)
 {
 	struct q2_cluster_state last;
@@ -135,8 +147,9 @@ static bool ends_inside(const struct q2_check *check)
 	case QCOW2_USE_L2_COPIED:
 	case QCOW2_USE_L2_SHARED:
 		return true;
-	case QCOW2_USE_NONE:
 	case QCOW2_USE_METADATA:
+		return holds_refcounts(check, check->file_clusters - 1);
+	case QCOW2_USE_NONE:
 	case QCOW2_USE_COMPRESSED:
 		break;
 	}

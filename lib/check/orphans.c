@@ -113,18 +113,21 @@ static int is_l1_table(struct q2_orphans *orphans, bool *is_l1)
 	struct q2_l2_like *like = &orphans->like;
 	uint64_t targets[L1_TRIALS];
 	unsigned count = like->sampled < L1_TRIALS ? like->sampled : L1_TRIALS, tables = 0;
+	bool needs_flags = like->needs_flags;
+	int result = 0;
 
 	for (unsigned i = 0; i < count; i++)
 		targets[i] = like->sample[i * like->sampled / count];
-	for (unsigned i = 0; i < count; i++) {
-		enum q2_content content;
+	like->needs_flags = false; /* which tables of snapshots do not have */
+	for (unsigned i = 0; i < count && result == 0; i++) {
+		enum q2_content content = Q2_CONTENT_DATA;
 
-		if (q2_l2_like_read(like, targets[i], &content))
-			return -1;
+		result = q2_l2_like_read(like, targets[i], &content);
 		tables += content == Q2_CONTENT_L2_TABLE;
 	}
+	like->needs_flags = needs_flags;
 	*is_l1 = tables * 2 > count;
-	return 0;
+	return result;
 }
 
 /* Keeps a table that was found. */
@@ -306,9 +309,7 @@ int q2_orphans_find(struct q2_orphans *orphans)
 	orphans->bitmaps.memory = &check->memory;
 	orphans->mapped.memory = &check->memory;
 	orphans->like.check = check;
-	/* Snapshots have tables without copied flags. */
 	orphans->like.needs_flags =
-		check->header->nb_snapshots == 0 ||
 		q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension);
 	orphans->like.buffer = q2_memory_get(&check->memory, Q2_PIECE_BYTES, 1);
 	if (!orphans->like.buffer)

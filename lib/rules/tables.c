@@ -14,16 +14,28 @@ struct context {
 	const struct q2_entry_place *place;
 	const struct q2_reporter *reporter;
 	uint64_t entry;
-	uint64_t first_cluster, clusters; /* of the guest, that the entry maps */
+	enum { MAPS_NOTHING, MAPS_CLUSTER, MAPS_TABLE } maps; /* of a virtual disk */
 };
+
+/* What the entry maps of the disk that its place names. */
+static struct q2_guest_range guest_of(const struct context *c)
+{
+	uint64_t disk_bytes = c->place->disk->size_bytes;
+
+	if (c->maps == MAPS_TABLE)
+		return q2_guest_l1(c->geometry, disk_bytes, c->place->index, 1);
+	if (c->maps == MAPS_NOTHING || c->place->guest_byte == UINT64_MAX)
+		return (struct q2_guest_range){0, 0};
+	return q2_guest_clusters(c->geometry, disk_bytes,
+				 c->place->guest_byte >> c->geometry->cluster_bits, 1);
+}
 
 /* A finding is about the entry as a whole, whatever part of it is at fault. */
 static void complain(const struct context *c, struct q2_finding finding)
 {
 	finding.disk = c->place->disk;
-	if (finding.disk && c->clusters > 0)
-		finding.guest = q2_guest_clusters(c->geometry, finding.disk->size_bytes,
-						  c->first_cluster, c->clusters);
+	if (finding.disk)
+		finding.guest = guest_of(c);
 	finding.shared_by = c->place->shared_by;
 	finding.offset_bytes = c->place->offset_bytes;
 	finding.has_found = true;
@@ -60,12 +72,7 @@ static void rule_place(const struct context *c, uint64_t offset, enum qcow2_prob
 void q2_rules_l1_entry(const struct qcow2_geometry *geometry, const struct q2_entry_place *place,
 		       uint64_t entry, const struct q2_reporter *reporter)
 {
-	struct context c = {geometry,
-			    place,
-			    reporter,
-			    entry,
-			    place->index * geometry->l2_entries,
-			    geometry->l2_entries};
+	struct context c = {geometry, place, reporter, entry, MAPS_TABLE};
 	uint64_t offset = qcow2_l1_entry_decode(entry).offset;
 
 	complain_if(&c, (entry & qcow2_l1_entry_reserved) != 0, QCOW2_PROBLEM_L1_ENTRY_RESERVED);
@@ -77,7 +84,7 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 				   const struct q2_entry_place *place, uint64_t entry,
 				   const struct q2_reporter *reporter)
 {
-	struct context c = {geometry, place, reporter, entry, 0, 0};
+	struct context c = {geometry, place, reporter, entry, MAPS_NOTHING};
 
 	complain_if(&c, (entry & qcow2_refcount_table_entry_reserved) != 0,
 		    QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED);
@@ -89,7 +96,7 @@ void q2_rules_bitmap_table_entry(const struct qcow2_geometry *geometry,
 				 const struct q2_entry_place *place, uint64_t entry,
 				 const struct q2_reporter *reporter)
 {
-	struct context c = {geometry, place, reporter, entry, 0, 0};
+	struct context c = {geometry, place, reporter, entry, MAPS_NOTHING};
 
 	complain_if(&c, (entry & qcow2_bitmap_table_entry_reserved) != 0,
 		    QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED);
@@ -185,12 +192,7 @@ void q2_rules_l2_entry(const struct qcow2_image *image, const struct q2_entry_pl
 		       uint64_t entry, uint64_t subclusters, const struct q2_reporter *reporter)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
-	struct context c = {geometry,
-			    place,
-			    reporter,
-			    entry,
-			    place->guest_byte >> geometry->cluster_bits,
-			    place->guest_byte == UINT64_MAX ? 0 : 1};
+	struct context c = {geometry, place, reporter, entry, MAPS_CLUSTER};
 	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(entry);
 
 	if (fields.compressed) {

@@ -41,6 +41,13 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 				       .style = QCOW2_STYLE_HEX,
 				       .number = entry & qcow2_bitmap_table_entry_reserved,
 				       .offset_bytes = QCOW2_NO_OFFSET};
+	struct qcow2_value whole = {.name = "entry",
+				    .kind = QCOW2_VALUE_NUMBER,
+				    .audience = QCOW2_FOR_PROGRAMS,
+				    .style = QCOW2_STYLE_HEX,
+				    .number = entry,
+				    .raw = *raw,
+				    .offset_bytes = place->offset_bytes};
 	struct qcow2_value size = {.name = "size",
 				   .kind = QCOW2_VALUE_NUMBER,
 				   .audience = QCOW2_FOR_PEOPLE,
@@ -52,6 +59,7 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 	if (!q2_walk_enter_index(w, place->index))
 		return;
 	q2_walk_begin(w, &row);
+	q2_walk_value(w, &whole);
 	q2_walk_text(w, "type", kind_of(entry));
 	q2_walk_value(w, &size);
 	q2_walk_value(w, &(struct qcow2_value){.name = "offset",

@@ -57,6 +57,14 @@ def test_list_has_a_line_for_each(recipe, code, rows):
     assert lines[-1].startswith(("in use: ", "inconsistent: ", "bitmap-"))
 
 
+def test_list_says_more():
+    """Numbers of stale bitmaps, and the entries of tables."""
+    lines = shown("list", "-v", recipe_image("good-bitmap-in-use")[0]).splitlines()
+    assert lines[1].split() == ["in", "use", "64", "KiB", "64", "KiB", "1.6", "%", "128", "KiB", "stale"]
+    assert lines[2].split() == "table: 1 stored, 0 all clean, 0 all dirty".split()
+    assert lines[4].split() == "table: 0 stored, 1 all clean, 0 all dirty".split()
+
+
 def test_list_remarks_on_bits_past_the_end():
     path = recipe_image("bad-bitmap-data-tail")[0]
     row = valid("list", path, code=2)["bitmaps"][0]
@@ -235,7 +243,7 @@ def test_refused(two, tmp_path, words, says):
 @pytest.mark.parametrize("words, says", [
     ((), "no action given"),
     (("list",), "no image given"),
-    (("lst", "IMAGE"), "unknown action 'lst'"),
+    (("lst", "IMAGE"), "unknown action 'lst': did you mean list?"),
     (("list", "IMAGE", "a"), "list takes IMAGE"),
     (("extents", "IMAGE"), "extents takes IMAGE NAME..."),
     (("rename", "IMAGE", "a"), "rename takes IMAGE NAME NEW"),
@@ -495,8 +503,9 @@ def test_writes_side_by_side_are_one_line(copy, tmp_path):
     assert [line for line in done.splitlines() if ": bitmap data" in line] == [
         "2/9 new, 1048576 bytes (1 MiB) at 0xa0000: bitmap data",
         "3/9 new, 1048576 bytes (1 MiB) at 0x1a0000: bitmap data"]
-    done = run("bitmap", "import", "--no-undo", path, "b", bits).stdout.decode().splitlines()
-    assert done[:2] == ["1/9 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
+    done = run("bitmap", "import", "--no-undo", "-v", path, "b", bits).stdout.decode().splitlines()
+    assert done[:3] == ["imported b: 4 TiB dirty, 512 KiB granularity, enabled",
+                        "1/9 withdraw, 1 byte at 0x5f: take the bitmaps bit back while they change",
                         "2-3/9 new, 2097152 bytes (2 MiB) at 0xa0000: bitmap data"]
 
 

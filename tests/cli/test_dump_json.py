@@ -217,3 +217,39 @@ def test_holds_what_qcow2_py_prints(name):
     assert len(header) >= 15
     assert holds(dump["header"], header)
     assert holds(dump["extensions"], extensions)
+
+
+def numbers_with_texts(found, path=""):
+    """(path, number, its text or None) of every number in a document but those of problems."""
+    if isinstance(found, list):
+        for index, value in enumerate(found):
+            yield from numbers_with_texts(value, f"{path}/{index}")
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            if isinstance(value, int) and not isinstance(value, bool):
+                yield f"{path}/{key}", value, found.get(key + "-hex")
+            elif key != "problems":
+                yield from numbers_with_texts(value, f"{path}/{key}")
+
+
+@pytest.mark.parametrize("name,selectors", [
+    ("bad-hostile-random-header", ["header"]), ("bad-size-max", ["header"]),
+    ("bad-l1-entry-reserved-high", ["l1"]), ("good-extended-l2", ["l2/0/0..40", "l1"]),
+    ("good-compressed", ["l2/0/0..40"]), ("good-refcount-64bit", ["refcounts", "refcount_table"]),
+    ("good-bitmaps", ["all"]), ("good-snapshots", ["all"])])
+def test_large_numbers_and_entries_have_texts(name, selectors):
+    """jq 1.6 and others turn numbers into floating point, and lose bits above 2^53."""
+    path, _ = recipe_image(name)
+    rows = list(numbers_with_texts(shown(path, *selectors)))
+    for place, number, text in rows:
+        wanted = number > 2**53 or place.endswith("/entry")
+        assert text == (hex(number) if wanted else None), place
+    assert any(text for _, _, text in rows)
+
+
+def test_entries_of_bitmap_tables():
+    path, _ = recipe_image("good-bitmaps")
+    found = shown(path, "bitmaps/enabled/table")
+    rows = found["extensions"][0]["data"]["bitmap_directory"][0]["bitmap_table"]
+    assert all(int(row["entry-hex"], 16) == row["entry"] for row in rows)
+    assert rows[0]["entry"] == rows[0]["offset"] > 0

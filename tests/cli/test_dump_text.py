@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.forge import build, build_named
-from tests.support.programs import QCOW2, SAMPLE, TOP
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, recipe_image
+from tests.support.terminal import show
 
 GOLDEN = os.path.join(TOP, "tests", "golden", "dump")
 
@@ -139,3 +140,27 @@ def test_refcounts_have_places(tmp_path):
     layout = build_named("good-refcount-1bit", str(image))
     rows = page(image, "refcounts/0/9", "--offsets", "--hex").splitlines()
     assert f"0x{layout.offsets['refcounts/0'] + 1:010x}" in rows[-1] and "bytes" not in rows[-2]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name,selectors", [
+    ("good-extended-l2", ["l1", "l2/0/0..70", "refcounts/0/0..70"]), ("good-luks1", ["luks"]),
+    ("good-bitmaps", ["bitmaps/*/table", "bitmaps/enabled/data/0"]), ("good-snapshots", ["all"]),
+    ("bad-hostile-random-header", []), ("good-feature-names-full", ["extensions", "features"]),
+    ("unsupported-luks2", []), ("good-bitmap-names", [])])
+def test_lines_fit_a_terminal(name, selectors, columns):
+    """No line passes the width but those that end with a word that is too long for any."""
+    path, _ = recipe_image(name)
+    for more in ([], ["--offsets", "--hex"]):
+        screen = show([RELEASE, "dump", path, *selectors, *more], columns)
+        assert screen.lines and screen.code in (0, 2)
+        for line in screen.broken:
+            assert line.startswith("qcow2 dump: ") or len(line.split()[-1]) > columns - 42, line
+        assert not any(line.endswith(" ") for line in screen.lines)
+
+
+def test_without_a_terminal_no_line_is_broken():
+    path, _ = recipe_image("good-extended-l2")
+    done = subprocess.run([RELEASE, "dump", path, "l2/0/0"], stdout=subprocess.PIPE, check=True,
+                          env={**os.environ, "COLUMNS": "40"})
+    assert done.stdout.count(b"\n") == 3

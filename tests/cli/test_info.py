@@ -90,11 +90,11 @@ def test_a_name_that_needs_quotes(tmp_path):
 
 
 def test_what_is_refused_comes_first():
-    """A fault that keeps QEMU from the image stands before others, and each kind takes one line."""
+    """A fault that keeps QEMU from the image stands before others, and each kind before repeats."""
     _, lines = screen("# many\nbitmap b\nset bitmaps/0/type 7\nsize 1M\ncorrupt\n" + "".join(
         f"snapshot {i} name=same\n" for i in (1, 1, 1)))
     assert [line.split()[2] for line in lines if line.startswith(("! corr", "! warn"))] == \
-        ["bitmap-type", "feature-corrupt", "snapshot-id-duplicate"]
+        ["bitmap-type", "feature-corrupt", "snapshot-id-duplicate", "snapshot-id-duplicate"]
 
 
 @pytest.mark.parametrize("text, words", [
@@ -123,8 +123,12 @@ def test_a_backing_file_without_a_format():
     assert value(lines, "backing format").startswith("! not stated: programs probe the file.")
     assert "qcow2 edit IMAGE backing set NAME FORMAT" in lines[at + 3]
     assert all(len(line) <= 80 for line in lines[at:at + 4])
-    _, lines = screen("# format\nbacking base.raw raw\n")
-    assert not [line for line in lines if "probe" in line]
+    for stated in ("base.raw raw", r'"json:{\"driver\":\"raw\",\"file.filename\":\"x\"}"',
+                   r'"json:{\"driver\":\"nbd\"}"'):
+        _, lines = screen(f"# format\nbacking {stated}\n")
+        assert not [line for line in lines if "probe" in line]
+    _, lines = screen('# none\nbacking "json:{\\"file.filename\\":\\"x\\"}"\n')
+    assert [line for line in lines if "probe" in line]
 
 
 def test_long_lists_are_cut():

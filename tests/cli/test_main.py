@@ -82,6 +82,15 @@ def adds_a_layer(before, after):
     assert after.startswith(before + "\nbase is sound\n") and "\n2 images: 2 sound\n" in after
 
 
+def shows_tables(before, after):
+    assert "table: " not in before and after.count("table: ") == 2
+    assert [line for line in after.splitlines() if "table: " not in line] == before.splitlines()
+
+
+def lists_two(before, after):
+    assert after == f"overlay:\n{before}\nbase:\n{before}"
+
+
 def is_silent(before, after):
     assert before and after == ""
 
@@ -194,6 +203,8 @@ OPTIONS = {
     ("info", "json"): ([SAMPLE], ["--json"], shows_json),
     ("info", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("info", "chain"): (["overlay"], ["--chain"], adds_the_chain),
+    # what it shows, test_info.py tests
+    ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
     ("check", "json"): ([SAMPLE], ["--json"], shows_json),
     ("check", "output"): ([SAMPLE], ["--output=json"], shows_json),
@@ -224,6 +235,8 @@ OPTIONS = {
     ("edit", "help"): (PLANNED, ["--help"], is_help),
     ("bitmap", "json"): (["list", "bitmaps"], ["--json"], shows_json),
     ("bitmap", "output"): (["list", "bitmaps"], ["--output=json"], shows_json),
+    ("bitmap", "verbose"): (["list", "bitmaps"], ["--verbose"], shows_tables),
+    ("bitmap", "chain"): (["list", "overlay"], ["--chain"], lists_two),
     ("bitmap", "dirty"): (EXTENTS, ["--dirty"], shows_only(" dirty")),
     ("bitmap", "clean"): (EXTENTS, ["--clean"], shows_only(" clean")),
     ("bitmap", "all"): (EXTENTS, ["--all"], is_unchanged),
@@ -265,6 +278,13 @@ OPTIONS = {
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
 }
+# What these do, test_help.py tests.
+for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "edit": PLANNED,
+                        "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
+                        "explain": ["l1_size"]}.items():
+    OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
+    OPTIONS.setdefault((_command, "quiet"), (_line, ["--quiet"], is_nothing))
+    OPTIONS.setdefault((_command, "verbose"), (_line, ["--verbose"], is_unchanged))
 
 
 @pytest.fixture(name="folder")
@@ -324,6 +344,7 @@ def test_option(command, option, folder):
         if option != "help":
             wrong = usage(run(*words, *operands, f"--{option}=bogus", cwd=folder), command)
             assert wrong in ("--output is human or json, not 'bogus'",
+                             "--color is auto, always or never, not 'bogus'",
                              f"option '--{option}=bogus' takes no argument")
 
 
@@ -334,7 +355,7 @@ def test_help(command):
     assert text.startswith(f"Usage: qcow2 {command} [OPTIONS] ")
     summary = text.splitlines()[1]
     assert f"  {command:<10} {summary}\n" in text_of(run("--help"))
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_main_help():
@@ -344,18 +365,18 @@ def test_main_help():
 
 @pytest.mark.parametrize("line, wrong", [
     ([], "no command given"),
-    (["dmp"], "unknown command 'dmp'"),
-    (["dump "], "unknown command 'dump '"),
-    (["DUMP"], "unknown command 'DUMP'"),
+    (["dmp"], "unknown command 'dmp': did you mean dump?"),
+    (["dump "], "unknown command 'dump ': did you mean dump?"),
+    (["DUMP"], "unknown command 'DUMP': did you mean dump?"),
     ([""], "unknown command ''"),
     (["-x"], "unknown option '-x'"),
     (["--"], "unknown option '--'"),
-    (["--vers"], "unknown option '--vers'"),
-    (["--version=1"], "unknown option '--version=1'"),
+    (["--vers"], "unknown option '--vers': did you mean --version?"),
+    (["--version=1"], "unknown option '--version=1': did you mean --version?"),
     ([SAMPLE], f"unknown command '{SAMPLE}'"),
     (["a\x1b[31m\n"], "unknown command 'a\\u{1b}[31m\\n'"),
     ([b"\xff"], "unknown command '\\xff'"),
-    (["help", "dmp"], "unknown command 'dmp'"),
+    (["help", "dmp"], "unknown command 'dmp': did you mean dump?"),
     (["help", "dump", "info"], "too many arguments for 'help'"),
     (["--version", "x"], "too many arguments for '--version'"),
     (["--help", "dump"], "too many arguments for '--help'"),
@@ -387,7 +408,7 @@ def test_wrong_lines(line, wrong):
     (["dump", "--help=1", SAMPLE], "option '--help=1' takes no argument"),
     (["dump", "--output"], "option '--output' needs an argument"),
     (["dump", "--output=", SAMPLE], "--output is human or json, not ''"),
-    (["dump", "--output=JSON", SAMPLE], "--output is human or json, not 'JSON'"),
+    (["dump", "--output=JSON", SAMPLE], "--output is human or json, not 'JSON': did you mean json?"),
     (["dump", "--output=xml", "missing"], "--output is human or json, not 'xml'"),
     (["dump", "-o", "json", SAMPLE], "unknown option '-o'"),
     (["info", "--offsets", SAMPLE], "unknown option '--offsets'"),

@@ -44,6 +44,14 @@ RECIPES = {
     "names": "size 1M\nwrite 0 64k\nbitmap \"日本語の長い名前のビットマップ 日本語の長い名前のビットマップ\" "
              "bits=0\nset l2/0/3 @bitmaps/0/data/0 | 1<<63\nbitmap \"\\e[2J\" bits=1\n",
 }
+# Images that are shown, not checked.
+READ = {
+    "extended": "size 1G\nextended_l2\ncluster_bits 14\nwrite 16k 64k\nwrite 900M 4k\n"
+                "snapshot 1 name=\"before the upgrade\"\nset l2/0/2 @l1 | 1<<60\n",
+    "bitmaps": "size 4M\nwrite 0 64k\nbitmap nightly flags=auto bits=0-5\nbitmap weekly\n"
+               "bitmap stale flags=in_use bits=1\nbitmap broken type=7\n"
+               "bitmap \"a long name that needs more columns than there are\"\n",
+}
 # What is on the command line, behind the program's name, for each screen.
 SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if name != "overlay"} | {
     "check-several": ["check", "sound.qcow2", "leaks.qcow2", "raw.img", "marked.qcow2"],
@@ -51,6 +59,18 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "check-list": ["check", "--list"],
     "check-help": ["check", "--help"],
     "check-chain": ["check", "--chain", "overlay.qcow2"],
+    "dump": ["dump", "extended.qcow2", "--offsets", "--hex"],
+    "dump-l2": ["dump", "extended.qcow2", "l1", "l2", "refcounts"],
+    "dump-nothing": ["dump", "extended.qcow2", "header/version", "bitmaps", "luks"],
+    "bitmap-list": ["bitmap", "list", "bitmaps.qcow2"],
+    "info": ["info", "owners.qcow2"],
+    "info-broken": ["info", "directory.qcow2"],
+    "info-chain": ["info", "--chain", "overlay.qcow2"],
+    "dump-header": ["dump", "owners.qcow2"],
+    "dump-names": ["dump", "names.qcow2", "l2", "bitmaps"],
+    "explain": ["explain", "refcount-low"],
+    "help": ["--help"],
+    "bitmap-help": ["bitmap", "--help"],
 }
 # What a file takes on the disk depends on the file system.
 HERE_ONLY = re.compile(r"^(on disk +).*$")
@@ -65,7 +85,7 @@ def fixture_place(tmp_path_factory):
 
 def make(place):
     """The images of all screens, in a folder of their own."""
-    for name, text in RECIPES.items():
+    for name, text in (RECIPES | READ).items():
         build(text, os.path.join(place, f"{name}.qcow2"))
     with open(os.path.join(place, "raw.img"), "wb") as stream:
         stream.write(bytes(4096))
@@ -89,7 +109,7 @@ def golden(name, size):
 def test_screen(name, size, place):
     screen = show([RELEASE, *SCREENS[name]], *size, cwd=place)
     # Messages are one line each, for logs and scripts; commands, so that they can be copied.
-    assert all(line.startswith(("qcow2 check: ", "next: ")) for line in screen.broken)
+    assert all(line.startswith(("qcow2 ", "next: ")) for line in screen.broken)
     with open(golden(name, size), encoding="utf-8") as stream:
         wanted = stream.read()
     found = shown(screen, SCREENS[name])

@@ -193,12 +193,12 @@ def test_what_is_not_there_has_a_reason(selector, why):
 
 @pytest.mark.parametrize("selector,why", [
     ("bitmaps/plain/table/16384", "the bitmap's table has 32 entries (0 to 31)"),
-    ("bitmaps/99", "no bitmap '99' among plain, 0, a/b, a*b, axb, 1..2, all, back\\\\slash, =sign"),
-    ("snapshots/third", "no snapshot 'third' among first (ID 7), second (ID 8)"),
-    ("snapshots/9", "no snapshot '9' among first (ID 7), second (ID 8)"),
+    ("bitmaps/99", "no '99' among plain, 0, a/b, a*b, axb, 1..2, all, back\\\\slash, =sign"),
+    ("snapshots/third", "no 'third' among first (ID 7), second (ID 8)"),
+    ("snapshots/9", "no '9' among first (ID 7), second (ID 8)"),
     ("snapshots/7/l1/9999", "the L1 table has 2048 entries (0 to 2047)"),
     ("snapshots/first/l2/2000", "L1 entry 2000 is unallocated"),
-    ("extensions/crypto", "no header extension 'crypto' among bitmaps"),
+    ("extensions/crypto", "no 'crypto' among bitmaps"),
 ])
 def test_a_name_or_number_that_is_not_there(selector, why):
     assert refused(selector).endswith(f"names nothing: {why}")
@@ -254,6 +254,15 @@ def test_snapshots_by_id():
     assert found("=*") == [0, 1, 2, 3, 4] and found("7") == [4]
     assert found("o*") == [0]
     assert found("1..1") == [1]
+
+
+def test_edit_takes_the_same_names():
+    path = image("# two\nsize 1M\nsnapshot 1 name=one\nsnapshot 2 name=a=b\n")[0]
+    for selector, index in (("one", 0), ("0", 0), ("1", 1), ("=1", 0), ("2", 1), ("a=b", 1)):
+        place = document(path, f"snapshots/{index}/date_sec", "--offsets",
+                         program=RELEASE)["snapshots"][0]["date_sec.offset"]
+        done = run("edit", "-n", "-j", path, "set", f"snapshots/{selector}/date_sec=5")
+        assert done.returncode == 0 and f'"offset": {place},' in done.stdout.decode(), selector
 
 
 def test_a_star_for_names_leaves_out_what_has_none():

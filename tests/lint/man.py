@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The pages build and format without a warning, fit a terminal, and say of each command exactly the
-# options that its --help says, both ways. The completion knows the same options.
+# options that its --help says, both ways, and all its actions. The completion knows the same.
 """The check `man`."""
 import glob
 import os
@@ -70,6 +70,30 @@ def check_pages(out):
                                   env={"MANWIDTH": str(COLUMNS), "LC_ALL": "C.UTF-8"})
         long = [line for line in text.splitlines() if len(line) > COLUMNS]
         out.case(f"width of {name}", "\n".join(long) if text else "nothing is shown")
+        check_copying(out, name, source.decode(), text)
+        if name == "qcow2.1":
+            check_raw_groff(out, name, roff)
+
+
+def examples_of(source):
+    """The lines of a page's literal blocks."""
+    return [line.replace("\\\\", "\\") for block in re.findall(r"^```\n(.*?)^```$", source, re.M | re.S)
+            for line in block.splitlines() if line.strip()]
+
+
+def check_copying(out, name, source, text):
+    """What a page shows can be copied: no hyphenation, no hyphens or quotes of printers."""
+    wrong = [line for line in text.splitlines() if re.search("[\u2010-\u2012\u2018-\u201f]", line)]
+    shown = [line.strip() for line in text.splitlines()]
+    wrong += [line for line in examples_of(source) if line.strip() not in shown]
+    out.case(f"copying from {name}", "\n".join(wrong))
+
+
+def check_raw_groff(out, name, roff):
+    """Without the settings of a distribution, a - is the one of the keyboard."""
+    status, text = report.run(["sh", "-c", 'groff -k -t -man -Tutf8 -rLL=80n -P-c -P-b -P-u "$1"',
+                               "sh", roff])
+    out.case(f"groff {name}", text if status or "\u2010" in text or "--" not in text else "")
 
 
 def compare(out, command, helped, paged):
@@ -78,7 +102,17 @@ def compare(out, command, helped, paged):
     out.case(f"{command}: {len(helped)} options", "\n".join(sorted(wrong)) if helped else "none")
 
 
-def check_options(out, completion):
+def check_actions(out, command):
+    """The page has a paragraph for each action, which begins with its name in bold."""
+    _, text = report.run([QCOW2, "__complete", "fish", "help", command, ""])
+    actions = [line.partition("\t")[0] for line in text.splitlines()[1:]]
+    page = report.read(f"man/qcow2-{command}.1.scd").replace("\\", "")
+    bold = " ".join(line for line in page.splitlines() if line.startswith("*"))
+    lost = [a for a in actions if not re.search(rf"\*(--)?{re.escape(a)}\b", bold)]
+    out.case(f"{command}: {len(actions)} actions", ", ".join(lost))
+
+
+def check_options(out):
     status, text = report.run([QCOW2, "--help"])
     out.case("qcow2 --help", f"{status}: {text}" if status or not text else "")
     commands = commands_in_help(text)
@@ -98,17 +132,22 @@ def check_options(out, completion):
         options = options_in_help(text)
         compare(out, f"qcow2 {command}", options,
                 options_in_page(report.read(f"man/qcow2-{command}.1.scd")))
-        lost = [o for o in sorted(options) if o.startswith("--") and o not in completion]
-        out.case(f"completion of {command}", ", ".join(lost))
+        status, text = report.run([QCOW2, "__complete", "bash", command, "--"])
+        offered = {line.rstrip("=") for line in text.splitlines()[1:]}
+        long = {o for o in options if o.startswith("--")}
+        out.case(f"completion of {command}", ", ".join(sorted(long ^ offered)))
+        check_actions(out, command)
 
 
 def check(out):
-    script = report.path("build/release/completion/qcow2")
-    status, text = report.run(["bash", "-n", script])
-    out.case("the completion is bash", text or "failed" if status or text else "")
-    completion = report.read(script) if os.path.exists(script) else ""
+    for shell, name in (("bash", "qcow2"), ("zsh", "_qcow2"), ("fish", "qcow2.fish")):
+        script = report.path("build/release/completion", name)
+        status, text = report.run([shell, "-n", script])
+        out.case(f"the completion is {shell}", text or "failed" if status or text else "")
+        built = os.path.exists(script) and report.path("build") in report.read(script)
+        out.case(f"the completion for {shell} names no folder", script if built else "")
     check_pages(out)
     if os.path.exists(report.path("man/qcow2.1.scd")):
-        check_options(out, completion)
+        check_options(out)
     else:
         out.bad("page of qcow2", "man/qcow2.1.scd is not there")

@@ -90,7 +90,7 @@ def test_never_milder(name):
     """What QEMU calls corrupt we call corrupt; what it calls a leak is at least one."""
     path, _ = recipe_image(name)
     word, _ = qemu(path)
-    if run("check", "-j", path).returncode == 1:
+    if run("check", "-j", path).returncode in (1, 63):
         # A header that ends too early is no image for us; QEMU reads zeros behind it.
         assert word == "refuses the image" or "header-truncated" in name
         return

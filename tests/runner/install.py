@@ -32,7 +32,8 @@ def check_files(out, top):
                     f"lib/**/libqcow2.so.{VERSION}", "lib/**/libqcow2.a",
                     "lib/**/pkgconfig/libqcow2.pc", "share/man/man1/qcow2.1",
                     "share/man/man5/qcow2-format.5", "share/man/man3/libqcow2.3",
-                    "share/bash-completion/completions/qcow2"]:
+                    "share/bash-completion/completions/qcow2", "share/zsh/site-functions/_qcow2",
+                    "share/fish/vendor_completions.d/qcow2.fish"]:
         out.case(f"installs {pattern}", "" if staged(top, pattern) else "not there")
     for page in glob.glob(report.path("man/*.scd")):
         base = os.path.basename(page)[:-4]

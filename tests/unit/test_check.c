@@ -204,6 +204,95 @@ static void raw_tables(void **state)
 	assert_int_equal(count_unmapped(), 1);
 }
 
+struct ranges {
+	struct qcow2_damage_range items[8];
+	size_t count;
+	int refuse;
+};
+
+static int hear_range(void *opaque, const struct qcow2_damage_range *range)
+{
+	struct ranges *ranges = opaque;
+
+	assert_in_range(ranges->count, 0, 7);
+	ranges->items[ranges->count++] = *range;
+	return ranges->refuse;
+}
+
+static void assert_range(const struct qcow2_damage_range *range, uint64_t start, uint64_t length,
+			 enum qcow2_damage damage)
+{
+	assert_int_equal(range->guest_byte, start);
+	assert_int_equal(range->guest_length_bytes, length);
+	assert_int_equal(range->damage, damage);
+	assert_int_equal(range->of, QCOW2_PART_OF_IMAGE);
+}
+
+/* The data cluster counts as free, the next entry leads past the end, and problems go unheard. */
+static void damaged(void **state)
+{
+	struct ranges ranges = {.count = 0};
+	struct qcow2_check_options options = {.size = sizeof(options),
+					      .damage = true,
+					      .damage_range = hear_range,
+					      .opaque = &ranges};
+	struct qcow2_check_result *result;
+	const struct qcow2_damage_total *total;
+
+	(void)state;
+	make_image();
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_true(result->has_damage && result->damage_exact);
+	assert_int_equal(ranges.count, 0);
+	assert_int_equal(qcow2_check_result_damage(result, 0)->ranges, 0);
+	qcow2_check_result_free(result);
+	put_be(bytes + 1024 + 10, 2, 0);
+	put_be(bytes + 2048 + 8, 8, UINT64_C(1) << 63 | 7 * 512);
+	put_be(bytes + 2048 + 16, 8, 2);
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_int_equal(ranges.count, 3);
+	assert_range(&ranges.items[0], 0, 512, QCOW2_DAMAGE_AT_RISK);
+	assert_range(&ranges.items[1], 512, 512, QCOW2_DAMAGE_LOST);
+	assert_range(&ranges.items[2], 1024, 512, QCOW2_DAMAGE_UNREADABLE);
+	assert_int_equal(result->damage_ranges, 3);
+	assert_int_equal(result->at_risk_bytes, 512);
+	assert_int_equal(result->lost_bytes, 512);
+	assert_int_equal(result->unreadable_bytes, 512);
+	total = qcow2_check_result_damage(result, 0);
+	assert_int_equal(total->ranges, 3);
+	assert_int_equal(total->lost_bytes, 512);
+	assert_null(qcow2_check_result_damage(result, 1));
+	qcow2_check_result_free(result);
+	ranges = (struct ranges){.refuse = 1};
+	assert_int_equal(qcow2_check(image, &options, &result, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_STOPPED);
+	assert_int_equal(ranges.count, 1);
+	options.damage = false;
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_false(result->has_damage);
+	assert_null(qcow2_check_result_damage(result, 0));
+	qcow2_check_result_free(result);
+}
+
+/* The L1 table reads as zeros; the program only wants to know whether leaks may be data. */
+static void mapping_lost(void **state)
+{
+	struct qcow2_check_options options = {.size = sizeof(options), .lost_mappings = true};
+	struct qcow2_check_result *result;
+
+	(void)state;
+	make_image();
+	memset(bytes + 2560, 1, 512);
+	put_be(bytes + 1536, 8, 0);
+	assert_int_equal(qcow2_check(image, &options, &result, &err), 0);
+	assert_true(result->leaks_may_be_data && result->leaks_all_read);
+	assert_int_equal(result->leaked_clusters, 2);
+	assert_int_equal(result->leaks_with_content, 2);
+	assert_int_equal(result->orphan_tables, 1);
+	assert_int_equal(result->leaks, 2);
+	qcow2_check_result_free(result);
+}
+
 static void limited(void **state)
 {
 	struct qcow2_check_options options = {.size = sizeof(options), .threads = 1};
@@ -249,6 +338,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(sized, setup, teardown),
 		cmocka_unit_test_setup_teardown(raw_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(mapping_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(limited, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
 	};

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+# What the problems of an image do to the guest's data: the ranges that `qcow2 check` tells, against
+# what was broken, for the active disk and snapshots; and how much of a cut file is missing.
+"""Damage, from outside."""
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.support.programs import QCOW2, RELEASE, image, recipe_image, run
+
+K, M, G = 1 << 10, 1 << 20, 1 << 30
+SUMS = ("lost", "unreadable", "at-risk")
+
+
+def report(path, *options, program=QCOW2):
+    done = run("check", "-j", path, *options, program=program)
+    assert done.returncode in (0, 2, 3), done
+    return json.loads(done.stdout)
+
+
+def ranges_of(damage, snapshot=None):
+    return [(r["start"], r["start"] + r["length"], r["damage"]) for r in damage["ranges"]
+            if r.get("snapshot") == snapshot]
+
+
+def assert_damage(text, active, snapshots=()):
+    """The ranges (start, end, damage) of the active disk, and (name, ranges) of snapshots."""
+    path, _ = image(text)
+    damage = report(path)["guest-damage"]
+    assert damage["exact"] and "ranges-omitted" not in damage
+    assert ranges_of(damage) == active
+    for what in SUMS:
+        assert damage[what + "-bytes"] == sum(b - a for a, b, d in active if d == what)
+    assert [s["name"] for s in damage["snapshots"]] == [name for name, _ in snapshots]
+    for total, (name, ranges) in zip(damage["snapshots"], snapshots):
+        assert ranges_of(damage, name) == ranges
+        for what in SUMS:
+            assert total[what + "-bytes"] == sum(b - a for a, b, d in ranges if d == what)
+
+
+@pytest.mark.parametrize("text, active", [
+    ("size 1M\nwrite 0 64k\n", []),
+    # an L2 table stands for all that it maps; the disk may end before
+    ("size 700M\nwrite 0 64k\nwrite 512M 64k\nset refcount_of/l2/1 0\n",
+     [(512 * M, 700 * M, "at-risk")]),
+    # neighbours make one range
+    ("size 1M\nwrite 0 640k\nset refcount_of/data/2 0\nset refcount_of/data/3 0\n"
+     "set refcount_of/data/5 0\n",
+     [(128 * K, 256 * K, "at-risk"), (320 * K, 384 * K, "at-risk")]),
+    # each byte counts for the worst
+    ("size 1M\nwrite 0 640k\nset refcount_of/l2/0 0\nset l2/0/3 1<<63|1<<50\nset l2/0/4 2\n",
+     [(0, 192 * K, "at-risk"), (192 * K, 256 * K, "lost"), (256 * K, 320 * K, "unreadable"),
+      (320 * K, M, "at-risk")]),
+    # an L1 entry, and all of its table
+    ("size 2G\nwrite 0 64k\nwrite 600M 64k\nset l1/1 1<<63|1<<50\n",
+     [(512 * M, G, "lost")]),
+    ("size 2G\nwrite 0 64k\nset refcount_of/l1 0\n", [(0, 2 * G, "at-risk")]),
+    # the last cluster reaches past the end of the disk
+    ("size 100k\nwrite 0 100k\nset l2/0/1 1<<63|1<<50\n", [(64 * K, 100 * K, "lost")]),
+    # refcounts of an image that was not closed may lag behind
+    ("size 1M\ndirty\nlazy_refcounts\nwrite 0 64k\nset refcount_of/data/0 0\n", []),
+    ("size 1M\nset header/incompatible_features 1<<40\nwrite 0 64k\n", [(0, M, "unreadable")]),
+    # compressed clusters share the clusters of the file that they touch
+    ("size 1M\ncompressed 0\ncompressed 64k\nwrite 128k 64k\nset refcount_of/data/0 0\n",
+     [(0, 128 * K, "at-risk")]),
+    ("extended_l2\nsize 1M\nwrite 0 64k\nset l2/0/0/bitmap 1<<32|1\n", [(0, 64 * K, "unreadable")]),
+])
+def test_active(text, active):
+    assert_damage(text, active)
+
+
+@pytest.mark.parametrize("text, active, snapshots", [
+    # a table and a cluster that both disks have
+    ("size 1M\nwrite 0 256k\nsnapshot 1 name=s\nset refcount_of/data/1 1\n",
+     [(64 * K, 128 * K, "at-risk")], [("s", [(64 * K, 128 * K, "at-risk")])]),
+    # what only the snapshot has; what only the active disk has
+    ("size 1M\nwrite 0 256k\nsnapshot 1 name=s\nwrite 64k 64k\nset refcounts/0/4 0\n",
+     [], [("s", [(64 * K, 128 * K, "at-risk")])]),
+    ("size 2G\nwrite 0 64k\nsnapshot 1\nwrite 600M 64k\nset l1/1 1<<63|1<<50\n",
+     [(512 * M, G, "lost")], []),
+    # the snapshot's disk is smaller than the active one
+    ("size 1M\nwrite 0 64k\nsnapshot 1 name=s size=100k\nset refcount_of/l2/0 1\n",
+     [(0, M, "at-risk")], [("s", [(0, 100 * K, "at-risk")])]),
+    # keys are everybody's
+    ("size 1M\nwrite 0 64k\nsnapshot 1 name=s\nset header/crypt_method 3\n",
+     [(0, M, "unreadable")], [("s", [(0, M, "unreadable")])]),
+])
+def test_snapshots(text, active, snapshots):
+    assert_damage(text, active, snapshots)
+
+
+def test_many_ranges():
+    """The first ranges are shown, --ranges shows all; the sums are those of all in any case."""
+    text = "size 40M\nwrite 0 40M\nrepeat 150 set refcount_of/data/{*2} 0\n"
+    path, _ = image(text)
+    wanted = [(i * 128 * K, i * 128 * K + 64 * K, "at-risk") for i in range(150)]
+    for threads in ("1", "3"):
+        damage = report(path, "--threads", threads)["guest-damage"]
+        assert ranges_of(damage) == wanted[:100] and damage["ranges-omitted"] == 50
+        assert damage["at-risk-bytes"] == 150 * 64 * K
+    damage = report(path, "--ranges")["guest-damage"]
+    assert ranges_of(damage) == wanted and "ranges-omitted" not in damage
+    page = run("check", path).stdout.decode()
+    assert "\nguest data: 9.38 MiB (9830400 B) at risk\n    at risk     0x0..0xffff\n" in page
+    assert page.count("    at risk  ") == 5 and "    … 145 more (--ranges shows them)\n" in page
+    page = run("check", "--ranges", path).stdout.decode()
+    assert page.count("    at risk  ") == 150 and "--ranges" not in page
+
+
+def test_page_without_damage():
+    path, _ = image("size 1M\nwrite 0 64k\nleak 2\n")
+    page = run("check", "--ranges", path).stdout.decode()
+    assert "guest data: not touched\n" in page
+    assert "the file is cut" not in page and "leaked clusters:" not in page
+    damage = report(path)["guest-damage"]
+    assert damage == {"lost-bytes": 0, "unreadable-bytes": 0, "at-risk-bytes": 0, "exact": True,
+                      "ranges": [], "snapshots": []}
+
+
+def cut(source, folder, size):
+    path = str(folder / "cut.qcow2")
+    shutil.copyfile(source, path)
+    os.truncate(path, size)
+    return path
+
+
+@pytest.mark.parametrize("text", [
+    "size 4M\nwrite 0 4M\n",
+    "cluster_bits 9\nsize 1M\nwrite 0 1M\n",
+    "version 2\nsize 4M\nwrite 0 2M\nwrite 3M 64k\n",
+    "refcount_order 6\nsize 4M\nwrite 0 4M\n",
+])
+def test_cut(text, tmp_path):
+    """Wherever a file is cut, the size that would make it whole is that of before."""
+    path, layout = image(text)
+    whole = os.path.getsize(path)
+    least = layout.offsets["data/2"]
+    for size in sorted({least, (least + whole) // 2, whole - 512, whole - (1 << 16)}):
+        if size >= whole or size < least:
+            continue
+        shown = report(cut(path, tmp_path, size))
+        assert (shown["file-whole-size"], shown["file-missing-bytes"]) == (whole, whole - size)
+
+
+def test_cut_on_the_page(tmp_path):
+    path, _ = image("size 4M\nwrite 0 4M\n")
+    whole = os.path.getsize(path)
+    page = run("check", cut(path, tmp_path, whole - (1 << 20))).stdout.decode()
+    assert f"\nthe file is cut: 1 MiB ({1 << 20} B) missing, whole at " in page
+    assert f"({whole} B)\n" in page
+
+
+@pytest.mark.parametrize("change", [
+    "set l2/0/1 1<<63|1<<50",      # one bit
+    "set l2/0/1 1<<63|1<<40",
+    "set l1/0 1<<63|1<<45",
+    "set refcount_table/0 1<<50",
+    "set header/l1_table_offset 1<<50",
+    "set header/refcount_table_offset 1<<50",
+])
+def test_flipped_bits_cut_nothing(change):
+    path, _ = image(f"size 4M\nwrite 0 4M\n{change}\n")
+    assert "file-whole-size" not in report(path)
+
+
+@pytest.mark.parametrize("name", ["bad-hostile-counts", "bad-hostile-loop-tables",
+                                  "bad-hostile-sparse-reftable"])
+def test_hostile(name):
+    """Whatever an image claims, the report is made in time."""
+    path, _ = recipe_image(name)
+    damage = report(path, "--ranges", program=RELEASE)["guest-damage"]
+    assert sum(damage[what + "-bytes"] for what in SUMS) > 0

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+# The end of a page of `check`: what to do next. tests/oracle/test_remedies.py does what it says.
+"""The lines that begin with next:."""
+import json
+import os
+import re
+import shutil
+
+import pytest
+
+from tests.forge import build
+from tests.support.answers import text_is_safe
+from tests.support.programs import image, recipe_image, run
+
+
+def steps(path, *options, **more):
+    """The steps of the document; the page for people has the same commands in the same order."""
+    done = run("check", "-j", *options, path, **more)
+    assert done.returncode in (0, 2, 3), done.stderr
+    found = json.loads(done.stdout)["next"]
+    page = run("check", "--all", *options, path, **more).stdout
+    text_is_safe(page)
+    lines = re.findall(r"^next: (.*)$", page.decode(), re.M)
+    assert len(lines) == len(found)
+    for line, step in zip(lines, found):
+        assert line == step["command"] or step["command"] is None and step["does"].startswith(line[:20])
+    return found
+
+
+def commands(text, *options):
+    path = image(text)[0]
+    return [step["command"] and step["command"].replace(path, "I") for step in steps(path, *options)]
+
+
+COPY = "cp -n --sparse=always I I.backup"
+AGAIN = "qcow2 check I"
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ("size 1M\n", []),
+    # Nothing has to be done about what is unusual alone.
+    ("size 1M\nset header/compatible_features 1<<63\n", []),
+    ("size 1M\ncorrupt\n", ["qcow2 edit I feature incompatible corrupt off", AGAIN]),
+    # A dirty image is counted anew by the next writer in any case.
+    ("size 1M\ndirty\n", ["qemu-img check -r all I", AGAIN]),
+    ("size 1M\nwrite 0 64k\nset refcount_of/data/0 0\ndirty\n", ["qemu-img check -r all I", AGAIN]),
+    # One command for what it mends, the corrupt bit as well.
+    ("size 1M\nwrite 0 64k\nset refcount_of/data/0 0\ncorrupt\n",
+     [COPY, "qemu-img check -r all I", AGAIN]),
+    # What keeps QEMU from the image comes before what QEMU is to do.
+    ("size 1M\nwrite 0 64k\nbitmap b\nset bitmaps/0/flags 8\nset refcount_of/data/0 0\n",
+     ["qcow2 bitmap repair I", COPY, "qemu-img check -r all I", AGAIN]),
+    # A repair that needs a decision changes nothing: both options at once.
+    ("size 1M\nbitmap b\nbitmap c\nset bitmaps/0/type 7\nset bitmaps/1/granularity_bits 200\n",
+     ["qcow2 bitmap repair --assume-dirty --drop-bad I", AGAIN]),
+    # Stale bitmaps do not keep the others from being repaired.
+    ("size 1M\nbitmap b\nbitmap c\nset bitmaps/0/flags 8\nset bitmaps/1/flags 1\n",
+     ["qcow2 bitmap repair I", "qcow2 bitmap repair --assume-dirty I", AGAIN]),
+])
+def test_commands(text, wanted):
+    assert commands(text) == wanted
+
+
+def test_entries_are_set_at_once():
+    """One command for several entries, as many as make a line that can be read."""
+    path, _ = recipe_image("bad-l1-entry-reserved-low")
+    command = steps(path)[0]["command"]
+    assert command == f"qcow2 edit {path} set l1/0=0x8000000000030000"
+    path, _ = image("size 1M\nwrite 0 1M\n" + "".join(
+        f"set l2/0/{i} $l2/0/{i} | 2\n" for i in range(12)))
+    step = steps(path, "--all")[0]
+    assert step["command"].count("=0x") == 8 and "8 of 12" in step["detail"]
+
+
+def test_leaks_that_may_be_data():
+    """No line frees them; the lines say why not."""
+    path, _ = image("cluster_bits 12\nsize 4M\nwrite 0 64k\nset l1/0 0\n")
+    found = steps(path)
+    assert not any("check -r" in (step["command"] or "") for step in found)
+    assert "Do not run 'qemu-img check -r'" in found[0]["does"] and "refcount-high" in found[0]["mends"]
+    assert re.fullmatch(r"qemu-img check -r all would free \d+ of them\.", found[0]["detail"])
+    assert found[1]["command"] == f"cp -n --sparse=always {path} {path}.backup"
+    assert found[2]["command"] == f"qcow2 check --deep --all {path}"
+
+
+def test_a_file_that_is_cut(tmp_path):
+    path = str(tmp_path / "cut")
+    build("size 1M\nwrite 0 1M\n", path)
+    size = os.path.getsize(path)
+    os.truncate(path, size - (256 << 10))
+    first = steps(path)[0]
+    assert first["command"] is None and "its end is missing" in first["does"]
+    assert f"{size} bytes" in first["detail"] and str(256 << 10) in first["detail"]
+
+
+def test_changes_that_can_be_taken_back(tmp_path):
+    path = str(tmp_path / "disk.qcow2")
+    build("size 1M\nwrite 0 64k\n", path)
+    assert run("edit", "--force", "--yes", path, "set", "l2/0/0=0x200").returncode == 0
+    assert steps(path)[0]["command"] == f"qcow2 undo --list {path}"
+    shutil.copy(path, tmp_path / "other.qcow2")
+    others = steps(str(tmp_path / "other.qcow2"))
+    assert not any("qcow2 undo --list" in (step["command"] or "") for step in others)
+
+
+@pytest.mark.parametrize("name", ["-n", "a b", "it's", "$(touch x)", "\x1b[2J", "a\nb", "x:y", "b\u00e4r",
+                                  b"\xff".decode("utf-8", "surrogateescape"), "`id`", "!!", "*", "~"])
+def test_names_can_be_copied(name, tmp_path):
+    """What is shown is one word for a shell, whatever the name."""
+    build("size 1M\ncorrupt\n", str(tmp_path / name))
+    found = json.loads(run("check", "-j", "--", name, cwd=tmp_path).stdout)["next"]
+    assert all(c >= " " for c in found[0]["command"])
+    page = run("check", "--", name, cwd=tmp_path).stdout
+    text_is_safe(page)
+    assert f"next: {found[0]['command']}\n".encode() in page
+    shown = run("-c", f"printf %s {found[0]['command'].split(' edit ')[1].split(' feature')[0]}",
+                program="/bin/sh", cwd=tmp_path)
+    assert shown.stdout in (os.fsencode(name), b"./" + os.fsencode(name))
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == [os.fsencode(name)]
+
+
+def test_a_page_is_short():
+    """Of many steps the first ones are shown, unless all are asked for."""
+    path, _ = recipe_image("unsupported-incompatible-all")
+    page = run("check", path).stdout.decode()
+    assert page.count("\nnext: ") <= 5
+    for kind in ("bad-refcount-leak", "bad-refcount-too-small", "bad-corrupt", "good-dirty"):
+        page = run("check", recipe_image(kind)[0]).stdout.decode()
+        assert len(page[page.index("\nnext: "):].splitlines()) <= 8
