@@ -134,6 +134,32 @@ void existing_path(const char *path, struct qcow2_error *err)
 	name_list_end(&list);
 }
 
+void existing_value(const char *path, const char *value, struct qcow2_error *err)
+{
+	const struct qcow2_structure *structure = structure_of(path);
+	const struct qcow2_field *field = NULL;
+	char text[SUGGEST_TEXT_MAX];
+	struct suggestion suggestion;
+	struct name_list list;
+
+	if (structure && err->code == QCOW2_ERROR_ARGUMENT && strstr(err->text, "' is no number"))
+		field = qcow2_structure_field(structure, strrchr(path, '/') + 1);
+	if (!field || !field->names || field->names->bits)
+		return;
+	suggest_begin(&suggestion, value);
+	for (size_t i = 0; i < field->names->count; i++)
+		suggest_offer(&suggestion, field->names->list[i].name);
+	append(err, suggest_text(&suggestion, "", text, sizeof(text)));
+	if (suggestion.best[0] || !begin_list(&list, err, "; its values are called "))
+		return;
+	for (size_t i = 0; i < field->names->count; i++) {
+		const char *name = field->names->list[i].name;
+
+		name_list_add(&list, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)});
+	}
+	name_list_end(&list);
+}
+
 /* The name of a feature as options take it: with - for blanks. */
 static const char *feature_word(const char *name, char *word, size_t size)
 {

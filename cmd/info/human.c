@@ -144,16 +144,14 @@ static void show_encryption(const struct page *page)
 /* The format that a json: name states. False if it states none. */
 static bool show_format_of_name(const struct page *page, struct qcow2_bytes name)
 {
-	struct json_name *read = malloc(sizeof(*read));
-	const char *why = read ? json_name_read(name, read) : "";
-	bool stated = !why && read->format[0];
+	struct json_name read;
+	const char *why = json_name_read(name, &read);
+	bool stated = !why && read.format[0];
 
 	if (stated)
-		line_bytes(
-			page, "backing format",
-			(struct qcow2_bytes){(const uint8_t *)read->format, strlen(read->format)},
-			" (in its name)");
-	free(read);
+		line_bytes(page, "backing format",
+			   (struct qcow2_bytes){(const uint8_t *)read.format, strlen(read.format)},
+			   " (in its name)");
 	/* What is not understood here may state one. */
 	return stated || (name.size >= 5 && memcmp(name.data, "json:", 5) == 0 && why);
 }
