@@ -13,6 +13,8 @@
 
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
+/* A directory may lie in a hole of any size: no more of it is listed than the file stores. */
+#define DIRECTORY_SLACK_BYTES (UINT64_C(1) << 20)
 
 /* Notes what is wrong with a bitmap that can be used. */
 static int hear(void *opaque, const struct qcow2_problem *problem)
@@ -63,9 +65,11 @@ static int examine(struct list *list, struct qcow2_error *err)
 static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
 {
 	uint64_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
-	int more;
+	uint64_t most_bytes = qcow2_source_allocated_bytes(list->source) + DIRECTORY_SLACK_BYTES;
+	int more = 1;
 
-	while ((more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
+	while (qcow2_bitmaps_used_bytes(bitmaps) <= most_bytes &&
+	       (more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
 		if (examine(list, err))
 			return -1;
 		if (list->run->format == BITMAP_LINES)
@@ -75,10 +79,11 @@ static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qco
 		list->count++;
 		progress_share(&list->run->progress, list->count, claimed);
 	}
+	list->omitted = more > 0 ? claimed - list->count : 0;
 	list->damaged |= list->count != claimed ||
 			 qcow2_bitmaps_used_bytes(bitmaps) !=
 				 qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
-	return more;
+	return more < 0 ? -1 : 0;
 }
 
 static int list_directory(struct list *list, struct qcow2_error *err)
@@ -100,7 +105,7 @@ static int list_image(struct list *list, struct qcow2_error *err)
 {
 	bool text = list->run->format == BITMAP_LINES;
 
-	list->count = list->note_count = 0;
+	list->count = list->omitted = list->note_count = 0;
 	list->notes_left_out = false;
 	list->image_in_use = list->image && qcow2_source_in_use(list->source);
 	if (text)
