@@ -13,8 +13,6 @@
 
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
-/* A directory may lie in a hole of any size: no more of it is listed than the file stores. */
-#define DIRECTORY_SLACK_BYTES (UINT64_C(1) << 20)
 
 /* Notes what is wrong with a bitmap that can be used. */
 static int hear(void *opaque, const struct qcow2_problem *problem)
@@ -65,10 +63,9 @@ static int examine(struct list *list, struct qcow2_error *err)
 static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
 {
 	uint64_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
-	uint64_t most_bytes = qcow2_source_allocated_bytes(list->source) + DIRECTORY_SLACK_BYTES;
 	int more = 1;
 
-	while (qcow2_bitmaps_used_bytes(bitmaps) <= most_bytes &&
+	while (!bitmap_past_stored(bitmaps, list->source) &&
 	       (more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
 		if (examine(list, err))
 			return -1;
