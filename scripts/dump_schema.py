@@ -205,8 +205,11 @@ def problem_part():
     members = {
         "id": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "severity": {"enum": ["corruption", "warning"]}, "where": TEXT, "offset": NULLABLE,
+        "offset-hex": EXACT,
         "found": {"anyOf": [NUMBER, TEXT, {"type": "null"}],
-                  "description": "Value of the field or entry that where names."}, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]}, "text": TEXT,
+                  "description": "Value of the field or entry that where names."},
+        "found-hex": EXACT, "expected": {"anyOf": [NUMBER, TEXT, {"type": "null"}]},
+        "expected-hex": EXACT, "text": TEXT,
         "section": {**TEXT, "description": "Of the specification, or QEMU."},
         "repairable": {"type": "boolean"}}
     guest = {"type": "object", "description": "The range of a virtual disk that is concerned.",
@@ -215,7 +218,7 @@ def problem_part():
              "additionalProperties": False, "required": ["start", "length"]}
     return {"type": "object", "description": "A rule of the format that the image breaks.",
             "properties": {**members, "guest": guest}, "additionalProperties": False,
-            "required": list(members)}
+            "required": [name for name in members if not name.endswith("-hex")]}
 
 
 def basics():

@@ -81,7 +81,8 @@ static const struct action_row actions[] = {
 			    OUTPUTS | EXTENT_CHOICE | BIT(FORCE),
 			    "show which ranges of the virtual disk are dirty",
 			    "Of several bitmaps it shows what is dirty in any of them, in all, or "
-			    "in the first alone."},
+			    "in the first alone.",
+			    .changes_image = false},
 	[ACTION_EXPORT] = {"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE),
 			   "write the bits of a bitmap, and what they are of",
 			   "'qcow2 bitmap import' takes what it writes. Standard output must not "
@@ -89,7 +90,8 @@ static const struct action_row actions[] = {
 			   .prints_data = true},
 	[ACTION_COMPARE] = {"compare", "NAME NAME", 2, 2, OUTPUTS | BIT(FROM) | BIT(FORCE),
 			    "show where two bitmaps differ",
-			    "Exit codes: 0 they are equal, 1 failed, 3 they differ."},
+			    "Exit codes: 0 they are equal, 1 failed, 3 they differ.",
+			    .changes_image = false},
 	[ACTION_ADD] = {"add", "NEW...", 1, OPERANDS_ANY,
 			CHANGES | BIT(GRANULARITY) | BIT(DISABLED), "add bitmaps, all clean",
 			.group = "Actions that change, each of which can be undone",

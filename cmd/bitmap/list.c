@@ -162,7 +162,7 @@ int bitmap_list(struct bitmap_run *run)
 			      .file = run->file,
 			      .image = run->image,
 			      .source = run->source,
-			      .all = false,
+			      .all = wants_all(run->command),
 			      .chain = run->chain};
 	if (list->chain)
 		code = list_chain(list);

@@ -47,15 +47,29 @@ static void write_totals(struct json *json, const struct check_report *report)
 	json_bool(json, result->clusters_checked);
 }
 
-static int write_problem(void *page, const struct qcow2_problem *problem)
-{
-	struct json *json = page;
+/* The document that is written. */
+struct page {
+	struct json *json;
+	const struct check_report *report;
+};
 
-	json_begin_object(json);
-	problem_json_members(json, problem);
-	text(json, "consequence", problem->kind->consequence);
-	problem_json_place(json, problem);
-	json_end_object(json);
+static int write_problem(void *opaque, const struct qcow2_problem *problem)
+{
+	const struct page *page = opaque;
+	const char *special = check_consequence(page->report, problem->kind);
+	struct qcow2_problem_kind kind = *problem->kind;
+	struct qcow2_problem here = *problem;
+
+	if (special) {
+		kind.consequence = special;
+		kind.repairable &= !check_report_lost(page->report);
+		here.kind = &kind;
+	}
+	json_begin_object(page->json);
+	problem_json_members(page->json, &here);
+	text(page->json, "consequence", here.kind->consequence);
+	problem_json_place(page->json, &here);
+	json_end_object(page->json);
 	return 0;
 }
 
@@ -126,16 +140,18 @@ static bool lacks_some(const struct check_report *report)
 
 void check_show_json(struct json *json, const struct check_report *report)
 {
+	struct page page = {json, report};
+
 	json_begin_object(json);
 	write_totals(json, report);
 	write_causes(json, report);
 	json_key(json, "problems");
 	json_begin_array(json);
 	if (report->tell_all && lacks_some(report))
-		report->tell_all(report->opaque, NULL, write_problem, json);
+		report->tell_all(report->opaque, NULL, write_problem, &page);
 	else
 		for (size_t i = 0; i < report->count; i++)
-			write_problem(json, report->problems[i]);
+			write_problem(&page, report->problems[i]);
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);

@@ -19,8 +19,6 @@
 struct part {
 	struct spool *out;
 	const struct check_report *report;
-	bool lost;         /* see check_report_lost() */
-	bool lags;         /* see check_lags() */
 	struct spool line; /* one that is put together before it is wrapped */
 };
 
@@ -91,17 +89,11 @@ static int show_problem(void *opaque, const struct qcow2_problem *problem)
 /* What the kind does to the guest of this image, and whether it can be repaired. */
 static void show_consequence(struct part *part, const struct qcow2_problem_kind *kind)
 {
-	bool counts = kind->number == QCOW2_PROBLEM_REFCOUNT_HIGH;
+	const char *special = check_consequence(part->report, kind);
 	struct spool *line = &part->line;
 
-	if (counts && part->lost)
-		spool_text(line,
-			   "What leaks may be the guest's data, whose mapping tables are lost: do "
-			   "not free it before it was looked at.");
-	else if (part->lags && (counts || check_may_lag(kind->number)))
-		spool_text(line,
-			   "The image was not closed, so that this may be behind; the next writer "
-			   "counts anew, and mends it.");
+	if (special)
+		spool_text(line, special);
 	else
 		spool_print(line, "%s %s", kind->consequence, check_remedy_text(kind));
 	if (part->report->verbose)
@@ -162,8 +154,6 @@ void check_show_kinds(struct spool *out, const struct check_report *report)
 	struct part part = {
 		.out = out,
 		.report = report,
-		.lost = check_report_lost(report),
-		.lags = check_lags(report),
 	};
 
 	spool_init(&part.line, -1);

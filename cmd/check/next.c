@@ -2,6 +2,7 @@
 /* What to do next, for people and for programs. */
 #include "check/next.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,6 +93,8 @@ void check_next_human(struct spool *out, const struct check_report *report)
 	size_t shown;
 
 	check_steps_make(&steps, report);
+	if (steps.short_of_memory)
+		out->errnum = ENOMEM;
 	shown = steps.count <= STEPS_SHOWN || report->tell_all ? steps.count : STEPS_SHOWN - 1;
 	if (shown > 0)
 		spool_text(out, "\n");
@@ -143,6 +146,8 @@ void check_next_json(struct json *json, const struct check_report *report)
 	struct check_steps steps;
 
 	check_steps_make(&steps, report);
+	if (steps.short_of_memory)
+		json->out->errnum = ENOMEM;
 	json_key(json, "next");
 	json_begin_array(json);
 	for (size_t i = 0; i < steps.count; i++)

@@ -20,23 +20,38 @@
 
 /* ---- lines ---- */
 
-/* A command with the image in place of %s; NULL if memory is short. */
-static char *line_of(const char *before, const char *file, const char *between, bool twice,
+/* A command, and behind it the image and what follows its name. NULL if memory is short. */
+static char *line_of(struct check_steps *steps, const char *before, const char *file,
 		     const char *after)
 {
-	size_t size =
-		2 * (4 * strlen(file) + 64) + strlen(before) + strlen(between) + strlen(after) + 1;
+	size_t size = 4 * strlen(file) + 64 + strlen(before) + strlen(after) + 1;
 	char *line = malloc(size);
 	size_t used;
 
-	if (!line)
+	if (!line) {
+		steps->short_of_memory = true;
 		return NULL;
+	}
 	used = (size_t)snprintf(line, size, "%s", before);
 	used += qcow2_text_shell_file(file, line + used, size - used);
-	used += (size_t)snprintf(line + used, size - used, "%s", between);
-	if (twice)
-		used += qcow2_text_shell_file(file, line + used, size - used);
 	snprintf(line + used, size - used, "%s", after);
+	return line;
+}
+
+/* The command that copies the image. NULL if memory is short. */
+static char *copy_of(struct check_steps *steps, const char *file)
+{
+	char *copy = line_of(steps, "", file, ".backup");
+	char *both = line_of(steps, "cp -n --sparse=always ", file, " ");
+	size_t size = copy && both ? strlen(both) + strlen(copy) + 1 : 0;
+	char *line = size > 0 ? malloc(size) : NULL;
+
+	if (line)
+		snprintf(line, size, "%s%s", both, copy);
+	else
+		steps->short_of_memory = true;
+	free(copy);
+	free(both);
 	return line;
 }
 
@@ -107,8 +122,8 @@ static bool is(const struct qcow2_remedy *remedy, const char *id)
 
 /* ---- the command of a remedy ---- */
 
-static char *command_of(const struct check_report *report, const struct qcow2_remedy *remedy,
-			size_t *named)
+static char *command_of(struct check_steps *steps, const struct check_report *report,
+			const struct qcow2_remedy *remedy, size_t *named)
 {
 	const struct qcow2_problem *problems[ARGUMENTS_MOST];
 	size_t count = 0, length;
@@ -120,6 +135,8 @@ static char *command_of(const struct check_report *report, const struct qcow2_re
 	*named = count;
 	length = qcow2_remedy_command(remedy, report->file, problems, count, NULL, 0);
 	line = length > 0 ? malloc(length + 1) : NULL;
+	if (length > 0 && !line)
+		steps->short_of_memory = true;
 	if (line)
 		qcow2_remedy_command(remedy, report->file, problems, count, line, length + 1);
 	return line;
@@ -129,7 +146,7 @@ static char *command_of(const struct check_report *report, const struct qcow2_re
 static struct check_step *find(struct check_steps *steps, const struct check_report *report,
 			       const struct qcow2_remedy *remedy, const char *command)
 {
-	char *all = line_of("qemu-img check -r all ", report->file, "", false, "");
+	char *all = line_of(steps, "qemu-img check -r all ", report->file, "");
 	bool counted = all && (is(remedy, "free-leaks") || is(remedy, "corrupt-off"));
 	struct check_step *found = NULL;
 
@@ -147,7 +164,7 @@ static void add_remedy(struct check_steps *steps, const struct check_report *rep
 		       const struct qcow2_remedy *remedy)
 {
 	size_t named;
-	char *command = command_of(report, remedy, &named);
+	char *command = command_of(steps, report, remedy, &named);
 	struct check_step *step = command ? find(steps, report, remedy, command) : NULL;
 
 	if (step)
@@ -172,48 +189,65 @@ static void add_remedy(struct check_steps *steps, const struct check_report *rep
 
 /* ---- bitmaps ---- */
 
+enum { REPAIR, REPAIR_OR_ASK, ASSUME_DIRTY, DROP, DROP_ALL, STALE, BITMAP_ROWS };
+
+static const char *const bitmap_rows[BITMAP_ROWS] = {"bitmap-repair",       "bitmap-repair-or-ask",
+						     "bitmap-assume-dirty", "bitmap-drop",
+						     "extension-length",    "bitmap-stale"};
+
+/* The step of a repair with these options; its costs are those of the options. */
+static struct check_step *add_repair(struct check_steps *steps, const struct check_report *report,
+				     bool dirty, bool drop)
+{
+	char command[64];
+	struct check_step *step;
+
+	snprintf(command, sizeof(command), "qcow2 bitmap repair %s%s",
+		 dirty ? "--assume-dirty " : "", drop ? "--drop-bad " : "");
+	step = add(steps, line_of(steps, command, report->file, ""),
+		   dirty && drop ? "Makes bitmaps all dirty that nothing can mend, and drops those "
+				   "that cannot even be all dirty."
+		   : dirty       ? "Makes bitmaps all dirty that nothing can mend."
+		   : drop        ? "Drops bitmaps that nothing can mend."
+				 : "Mends each bitmap by itself.");
+	if (!step)
+		return NULL;
+	step->qemu = "refuses the image, or leaves it";
+	step->mends_image = true;
+	return step;
+}
+
 /* All bitmaps are mended at once: a repair that needs a decision changes nothing. */
 static void add_bitmaps(struct check_steps *steps, const struct check_report *report)
 {
-	static const struct {
-		const char *id;
-		bool dirty, drop;
-	} rows[] = {{"bitmap-repair", false, false},      {"bitmap-repair-or-ask", false, false},
-		    {"bitmap-assume-dirty", true, false}, {"bitmap-drop", false, true},
-		    {"extension-length", false, true},    {"bitmap-stale", false, false}};
-	bool any = false, dirty = false, drop = false, wanted[6];
-	struct check_step *step = NULL;
+	bool wanted[BITMAP_ROWS], dirty, drop;
+	struct check_step *step;
 
-	for (size_t i = 0; i < 6; i++) {
-		wanted[i] = is_wanted(report, qcow2_remedy_find(rows[i].id));
-		any |= wanted[i] && i < 5;
-		dirty |= wanted[i] && rows[i].dirty;
-		drop |= wanted[i] && rows[i].drop;
+	for (size_t i = 0; i < BITMAP_ROWS; i++)
+		wanted[i] = is_wanted(report, qcow2_remedy_find(bitmap_rows[i]));
+	drop = wanted[DROP] || wanted[DROP_ALL];
+	/* What can be made all dirty is not to be dropped with the others. */
+	dirty = wanted[ASSUME_DIRTY] || (drop && (wanted[REPAIR_OR_ASK] || wanted[STALE]));
+	if (wanted[REPAIR] || wanted[REPAIR_OR_ASK] || dirty || drop) {
+		step = add_repair(steps, report, dirty, drop);
+		for (size_t i = 0; step && i < BITMAP_ROWS; i++)
+			if (wanted[i] && (i != STALE || dirty))
+				add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]));
+		/* The cost of an option is more than that of a plain repair, which comes first. */
+		if (step && (dirty || drop) && wanted[REPAIR] && step->cost_count > 1)
+			memmove(step->costs, step->costs + 1,
+				--step->cost_count * sizeof(step->costs[0]));
 	}
-	if (any)
-		step = add(steps,
-			   line_of(dirty && drop ? "qcow2 bitmap repair --assume-dirty --drop-bad "
-				   : dirty       ? "qcow2 bitmap repair --assume-dirty "
-				   : drop        ? "qcow2 bitmap repair --drop-bad "
-						 : "qcow2 bitmap repair ",
-				   report->file, "", false, ""),
-			   "Mends each bitmap by itself.");
-	for (size_t i = 0; step && i < 6; i++)
-		if (wanted[i] && (i < 5 || dirty || drop))
-			add_kinds(step, report, qcow2_remedy_find(rows[i].id));
-	if (step) {
-		step->qemu = "refuses the image, or leaves it";
-		step->mends_image = true;
-	}
-	if (wanted[5] && !dirty && !drop)
+	if (wanted[STALE] && !dirty)
 		add_remedy(steps, report, qcow2_remedy_find("bitmap-stale"));
 }
 
 static bool is_of_bitmaps(const struct qcow2_remedy *remedy)
 {
-	return is(remedy, "bitmap-repair") || is(remedy, "bitmap-repair-or-ask") ||
-	       is(remedy, "bitmap-assume-dirty") || is(remedy, "bitmap-drop") ||
-	       is(remedy, "extension-length") || is(remedy, "bitmap-stale");
+	for (size_t i = 0; i < BITMAP_ROWS; i++)
+		if (is(remedy, bitmap_rows[i]))
+			return true;
+	return false;
 }
 
 /* ---- before and after ---- */
@@ -242,9 +276,7 @@ static void insert_copy(struct check_steps *steps, size_t at, const struct check
 {
 	bool device = strncmp(report->file, "/dev/", 5) == 0;
 
-	insert(steps, at,
-	       device ? NULL
-		      : line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
+	insert(steps, at, device ? NULL : copy_of(steps, report->file),
 	       device ? "Copy the device first: what follows cannot be undone."
 		      : "Keeps the image as it is: what follows cannot be undone.");
 	steps->list[at].by_hand = device;
@@ -290,9 +322,8 @@ static void warn_of_leaks(struct check_steps *steps, const struct check_report *
 		 report->result->leaked_clusters);
 	insert(steps, 0, NULL, lost.does);
 	steps->list[0] = lost;
-	insert(steps, 1, line_of("cp -n --sparse=always ", report->file, " ", true, ".backup"),
-	       "Keeps the image with all that leaks.");
-	insert(steps, 2, line_of("qcow2 check --deep --all ", report->file, "", false, ""),
+	insert(steps, 1, copy_of(steps, report->file), "Keeps the image with all that leaks.");
+	insert(steps, 2, line_of(steps, "qcow2 check --deep --all ", report->file, ""),
 	       "Names the leaked clusters that read as L2 tables of this image. 'qcow2 edit "
 	       "--force "
 	       "IMAGE set l1/N=VALUE' leads to such a table again, if it is known which part of "
@@ -332,6 +363,7 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 	struct check_step *again;
 
 	steps->count = 0;
+	steps->short_of_memory = false;
 	while ((remedy = qcow2_remedy_next(remedy))) {
 		if (is_of_bitmaps(remedy)) {
 			if (!bitmaps)
@@ -346,15 +378,15 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 	else
 		add_copy(steps, report);
 	warn_of_cut(steps, report);
-	if (report->result->corruptions > 0 && check_has_undo_files(report->file))
-		insert(steps, 0, line_of("qcow2 undo --list ", report->file, "", false, ""),
+	if (report->result->corruptions > 0 &&
+	    check_has_undo_files(report->file, &steps->short_of_memory))
+		insert(steps, 0, line_of(steps, "qcow2 undo --list ", report->file, ""),
 		       "Shows the changes of this image that can be taken back.");
 	for (size_t i = 0; i < steps->count; i++)
 		runs |= steps->list[i].mends_image;
 	if (!runs)
 		return;
-	again = add(steps, line_of("qcow2 check ", report->file, "", false, ""),
-		    "Shows what is left.");
+	again = add(steps, line_of(steps, "qcow2 check ", report->file, ""), "Shows what is left.");
 	if (again)
 		again->says_itself = true;
 }

@@ -31,11 +31,11 @@ struct check_step {
 struct check_steps {
 	struct check_step list[STEPS_MOST];
 	size_t count;
+	bool short_of_memory; /* commands are missing: do not show the steps */
 };
 
 /*
  * Fills in the steps for what was found; none if nothing has to be done. The caller releases them.
- * Without memory, commands are missing.
  */
 void check_steps_make(struct check_steps *steps, const struct check_report *report);
 

@@ -3,6 +3,7 @@
 #include "check/undo_files.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static bool is_of_image(const char *file, const char *name)
 	       file[prefix] == '.' && strcmp(file + length - suffix, UNDO_SUFFIX) == 0;
 }
 
-bool check_has_undo_files(const char *image)
+bool check_has_undo_files(const char *image, bool *short_of_memory)
 {
 	char folder[UNDO_PATH_MAX], path[UNDO_PATH_MAX + sizeof(UNDO_FOLDER) + 1];
 	const char *slash = strrchr(image, '/'), *name = slash ? slash + 1 : image;
@@ -31,6 +32,8 @@ bool check_has_undo_files(const char *image)
 		return false;
 	snprintf(path, sizeof(path), "%s/" UNDO_FOLDER, folder);
 	dir = opendir(path);
+	if (!dir && errno == ENOMEM)
+		*short_of_memory = true;
 	for (int i = 0; dir && !found && i < NAMES_MOST && (entry = readdir(dir)); i++)
 		found = is_of_image(entry->d_name, name);
 	if (dir)

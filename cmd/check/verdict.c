@@ -15,7 +15,7 @@
 #define HANGING 4
 
 /* Kinds of corruptions that a writer with lazy refcounts leaves behind if it is killed. */
-bool check_may_lag(unsigned number)
+static bool may_lag(unsigned number)
 {
 	switch (number) {
 	case QCOW2_PROBLEM_REFCOUNT_LOW:
@@ -35,7 +35,7 @@ bool check_lags(const struct check_report *report)
 	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) == 0)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
-		if (kind->severity == QCOW2_CORRUPTION && !check_may_lag(kind->number) &&
+		if (kind->severity == QCOW2_CORRUPTION && !may_lag(kind->number) &&
 		    check_report_found(report, kind->number) > 0)
 			return false;
 	return report->result->corruptions + report->result->leaks > 0;
@@ -69,6 +69,20 @@ const char *check_verdict_name(enum check_verdict verdict)
 	return names[verdict];
 }
 
+const char *check_consequence(const struct check_report *report,
+			      const struct qcow2_problem_kind *kind)
+{
+	bool counts = kind->number == QCOW2_PROBLEM_REFCOUNT_HIGH;
+
+	if (counts && check_report_lost(report))
+		return "What leaks may be the guest's data, whose mapping tables are lost: do not "
+		       "free it before it was looked at.";
+	if ((counts || may_lag(kind->number)) && check_lags(report))
+		return "The image was not closed, so that this may be behind; the next writer "
+		       "counts anew, and mends it.";
+	return NULL;
+}
+
 /* Whether problems of a kind leave the guest's data alone, whatever their place. */
 static bool spares_guest(const struct qcow2_problem_kind *kind)
 {
@@ -91,7 +105,7 @@ bool check_spares_guest(const struct check_report *report)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (check_report_found(report, kind->number) > 0 && !spares_guest(kind) &&
-		    !(lags && check_may_lag(kind->number)))
+		    !(lags && may_lag(kind->number)))
 			return false;
 	return true;
 }

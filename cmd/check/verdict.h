@@ -21,11 +21,16 @@ enum check_verdict check_verdict(const struct check_report *report);
 /* "sound", "leaks", "not-closed", "marked-corrupt", "lost-mappings", "corrupt". */
 const char *check_verdict_name(enum check_verdict verdict);
 
-/* Whether problems of a kind are what a writer leaves behind that counts late and is killed. */
-bool check_may_lag(unsigned number);
-
 /* Whether the dirty bit explains all that is wrong with refcounts and copied flags. */
 bool check_lags(const struct check_report *report);
+
+/*
+ * What problems of a kind do in this image, if that is something else than the kind says by itself:
+ * leaks that may be the guest's data are not to be freed, and what only lags behind is no danger.
+ * Else NULL.
+ */
+const char *check_consequence(const struct check_report *report,
+			      const struct qcow2_problem_kind *kind);
 
 /*
  * Whether nothing that was found can have touched the guest's data: false as well if that is not

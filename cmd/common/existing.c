@@ -82,6 +82,9 @@ static bool suggest_field(const struct qcow2_structure *structure, const char *p
 	char before[96], text[SUGGEST_TEXT_MAX + 96];
 	struct suggestion suggestion;
 
+	/* If there is such a field, something above it does not exist. */
+	if (qcow2_structure_field(structure, slash + 1))
+		return true;
 	suggest_begin(&suggestion, slash + 1);
 	for (size_t i = 0; i < structure->field_count; i++)
 		suggest_offer(&suggestion, structure->fields[i].name);
@@ -90,19 +93,67 @@ static bool suggest_field(const struct qcow2_structure *structure, const char *p
 	return suggestion.best[0] != '\0';
 }
 
+/* Suggests the first part of a path. */
+static void suggest_part(const char *path, struct qcow2_error *err)
+{
+	static const char parts[] =
+		"header bitmaps snapshots extensions l1 l2 refcount_table refcounts luks";
+	char text[SUGGEST_TEXT_MAX], part[SUGGEST_WORD_MOST + 1];
+	size_t length = strcspn(path, "/");
+
+	if (length >= sizeof(part))
+		return;
+	memcpy(part, path, length);
+	part[length] = '\0';
+	/* If it exists, something below it does not. */
+	suggest_of_words(part, parts, text, sizeof(text));
+	if (!strstr(parts, part))
+		append(err, text);
+}
+
 void existing_path(const char *path, struct qcow2_error *err)
 {
 	const struct qcow2_structure *structure = structure_of(path);
 	struct name_list list;
 
-	if (err->code != QCOW2_ERROR_NOT_FOUND || !structure)
+	if (err->code != QCOW2_ERROR_NOT_FOUND)
 		return;
+	if (!structure) {
+		suggest_part(path, err);
+		return;
+	}
 	if (suggest_field(structure, path, err) || structure != &qcow2_header_structure)
 		return;
 	if (!begin_list(&list, err, "; it has "))
 		return;
 	for (size_t i = 0; i < structure->field_count; i++) {
 		const char *name = structure->fields[i].name;
+
+		name_list_add(&list, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)});
+	}
+	name_list_end(&list);
+}
+
+void existing_value(const char *path, const char *value, struct qcow2_error *err)
+{
+	const struct qcow2_structure *structure = structure_of(path);
+	const struct qcow2_field *field = NULL;
+	char text[SUGGEST_TEXT_MAX];
+	struct suggestion suggestion;
+	struct name_list list;
+
+	if (structure && err->code == QCOW2_ERROR_ARGUMENT && strstr(err->text, "' is no number"))
+		field = qcow2_structure_field(structure, strrchr(path, '/') + 1);
+	if (!field || !field->names || field->names->bits)
+		return;
+	suggest_begin(&suggestion, value);
+	for (size_t i = 0; i < field->names->count; i++)
+		suggest_offer(&suggestion, field->names->list[i].name);
+	append(err, suggest_text(&suggestion, "", text, sizeof(text)));
+	if (suggestion.best[0] || !begin_list(&list, err, "; its values are called "))
+		return;
+	for (size_t i = 0; i < field->names->count; i++) {
+		const char *name = field->names->list[i].name;
 
 		name_list_add(&list, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)});
 	}

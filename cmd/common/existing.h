@@ -14,6 +14,9 @@ void existing_bitmaps(const struct qcow2_image *image, struct qcow2_error *err);
 /* What a path of 'qcow2 edit set' may mean: a field that is spelled nearly so, or all of them. */
 void existing_path(const char *path, struct qcow2_error *err);
 
+/* The names that the values of a number have, if it has any and the error is about an argument. */
+void existing_value(const char *path, const char *value, struct qcow2_error *err);
+
 /* The same for the name of a feature or of its group, also if the error is about an argument. */
 void existing_feature(const char *group, const char *name, struct qcow2_error *err);
 

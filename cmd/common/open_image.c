@@ -13,6 +13,8 @@ void warn_in_use(const struct command *command, const char *file, const struct q
 {
 	enum qcow2_in_use in_use = source ? qcow2_source_in_use(source) : QCOW2_IN_USE_NO;
 
+	if (wants_silence(command))
+		return;
 	if (in_use == QCOW2_IN_USE_YES)
 		report_text(command, file,
 			    "in use: another program has it open for writing, and results may be "

@@ -94,6 +94,7 @@ static void write_verdict(struct json *json, const struct plan_report *report)
 	for (size_t i = 0; i < report->problems->count; i++) {
 		json_begin_object(json);
 		problem_json_members(json, report->problems->kept[i]);
+		text(json, "consequence", report->problems->kept[i]->kind->consequence);
 		problem_json_place(json, report->problems->kept[i]);
 		json_end_object(json);
 	}

@@ -91,31 +91,35 @@ void words_bitmaps(struct offer *offer, const struct qcow2_image *image)
 
 /* ---- paths ---- */
 
-/* Whether a name can stand in a path: it is no pattern, no index, and not two steps. */
+/* Whether a name can stand in a path as it is: it is no pattern or range, and not two steps. */
 static bool is_step(struct qcow2_bytes name)
 {
 	for (size_t i = 0; i < name.size; i++)
-		if (memchr("/*.=", name.data[i], 4))
+		if (memchr("/*.=\\", name.data[i], 5))
 			return false;
-	return name.size > 0 && (name.data[0] < '0' || name.data[0] > '9');
+	return name.size > 0;
 }
 
-/* Offers an entry of a list by its index, and by its name if that can stand in a path. */
+/*
+ * Offers an entry of a list by its name, or by its index if the name cannot stand in a path. `set`:
+ * the path ends at a =, so that none may stand before a name that could be taken for an index.
+ */
 static void offer_entry(struct offer *offer, const char *list, uint64_t index,
-			struct qcow2_bytes name, const char *behind)
+			struct qcow2_bytes name, bool set)
 {
+	bool number = name.size > 0 && name.data[0] >= '0' && name.data[0] <= '9';
 	char word[64];
 
-	snprintf(word, sizeof(word), "%s/%" PRIu64 "%s", list, index, behind);
-	if (!is_step(name)) {
-		offer_word(offer, word, NULL);
+	snprintf(word, sizeof(word), "%s/%s", list, number ? "=" : "");
+	if (is_step(name) && !(number && set)) {
+		offer_name(offer, word, name, set ? "/" : "", NULL);
 		return;
 	}
-	snprintf(word, sizeof(word), "%s/", list);
-	offer_name(offer, word, name, behind, NULL);
+	snprintf(word, sizeof(word), "%s/%" PRIu64 "%s", list, index, set ? "/" : "");
+	offer_word(offer, word, NULL);
 }
 
-static void offer_bitmaps(struct offer *offer, const struct qcow2_image *image, const char *behind)
+static void offer_bitmaps(struct offer *offer, const struct qcow2_image *image, bool set)
 {
 	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmaps *bitmaps;
@@ -124,12 +128,11 @@ static void offer_bitmaps(struct offer *offer, const struct qcow2_image *image, 
 	if (qcow2_bitmaps_open(image, &bitmaps, &err))
 		return;
 	for (size_t i = 0; i < ENTRIES_MOST && qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0; i++)
-		offer_entry(offer, "bitmaps", bitmap->index, bitmap->name, behind);
+		offer_entry(offer, "bitmaps", bitmap->index, bitmap->name, set);
 	qcow2_bitmaps_close(bitmaps);
 }
 
-static void offer_snapshots(struct offer *offer, const struct qcow2_image *image,
-			    const char *behind)
+static void offer_snapshots(struct offer *offer, const struct qcow2_image *image, bool set)
 {
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
@@ -138,8 +141,11 @@ static void offer_snapshots(struct offer *offer, const struct qcow2_image *image
 	if (qcow2_snapshots_open(image, &snapshots, &err))
 		return;
 	for (size_t i = 0; i < ENTRIES_MOST && qcow2_snapshots_next(snapshots, &snapshot, &err) > 0;
-	     i++)
-		offer_entry(offer, "snapshots", snapshot->index, snapshot->name, behind);
+	     i++) {
+		offer_entry(offer, "snapshots", snapshot->index, snapshot->name, set);
+		if (!set && is_step(snapshot->id))
+			offer_name(offer, "snapshots/=", snapshot->id, "", "ID");
+	}
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -214,7 +220,7 @@ static void offer_parts(struct offer *offer, size_t length)
 void words_paths(struct offer *offer, const struct qcow2_image *image, bool set)
 {
 	const char *slash = strrchr(offer->typed, '/'), *equals = strchr(offer->typed, '=');
-	const char *behind = set ? "=" : "", *step = set ? "/" : "";
+	const char *behind = set ? "=" : "";
 	size_t length = slash ? (size_t)(slash + 1 - offer->typed) : 0;
 	const struct qcow2_structure *structure = structure_at(offer->typed, length);
 
@@ -235,6 +241,6 @@ void words_paths(struct offer *offer, const struct qcow2_image *image, bool set)
 	/* The names of an image come once something is typed: without it, the list is short. */
 	if (!image || (!set && !offer->typed[0]))
 		return;
-	offer_bitmaps(offer, image, step);
-	offer_snapshots(offer, image, step);
+	offer_bitmaps(offer, image, set);
+	offer_snapshots(offer, image, set);
 }

@@ -128,10 +128,12 @@ static int set_one(struct qcow2_plan *plan, const char *word, struct edit_effect
 		return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
 	has_old = load_old(plan, path, &old);
 	failed = qcow2_edit_set(plan, path, equals + 1, &raw, err);
-	if (failed)
+	if (failed) {
 		existing_path(path, err);
-	else
+		existing_value(path, equals + 1, err);
+	} else {
 		tell_number(effect->lines, path, equals + 1, has_old ? &old : NULL);
+	}
 	if (raw && !failed)
 		effect->raw = meaning_of(path);
 	free(path);
@@ -154,11 +156,12 @@ static int verb_feature(struct qcow2_plan *plan, const struct edit_line *line,
 {
 	const char *state = line->words[3];
 	bool on = strcmp(state, "on") == 0;
-	char safe[TEXT_MAX];
+	char safe[TEXT_MAX], text[SUGGEST_TEXT_MAX];
 	int failed;
 
 	if (!on && strcmp(state, "off") != 0)
-		return fail(err, QCOW2_ERROR_ARGUMENT, "a feature is on or off, not '%s'", state);
+		return fail(err, QCOW2_ERROR_ARGUMENT, "a feature is on or off, not '%.80s'%s",
+			    state, suggest_of_words(state, "on off", text, sizeof(text)));
 	failed = qcow2_edit_feature(plan, line->words[1], line->words[2], on, err);
 	if (failed)
 		existing_feature(line->words[1], line->words[2], err);

@@ -32,7 +32,7 @@ static void print_commands(struct spool *out, const struct command_list *list)
 	for (size_t i = 0; i < list->listed; i++) {
 		for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++)
 			if (strcmp(groups[g].first, all[i]->name) == 0)
-				spool_print(out, "\n%s:\n", groups[g].heading);
+				spool_print(out, "%s:\n", groups[g].heading);
 		spool_print(out, "  %-10s %s\n", all[i]->name, all[i]->summary);
 	}
 }
@@ -45,15 +45,14 @@ int print_main_help(const struct command_list *list)
 
 	spool_init(&out, STDOUT_FILENO);
 	spool_text(&out, "Usage: qcow2 COMMAND [OPTIONS] IMAGE ...\n"
-			 "Look into QCOW2 disk images, and change them, without QEMU.\n");
+			 "Look into QCOW2 disk images, and change them, without QEMU.\n\n");
 	print_commands(&out, list);
 	help_options(&out, &main_command, OPTIONS_EVERY, width);
 	spool_text(&out, "\n");
 	wrap_text(&out,
 		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1). "
 		  "'qcow2 completion bash|zsh|fish' prints a completion script.\n"
-		  "Exit codes: 0 done, 1 failed, 2 done but the metadata is malformed; "
-		  "3: check found leaks only.",
+		  "Exit codes: 0 done, 1 failed, 2 malformed, 3 check: leaks, 63 check: no qcow2.",
 		  0, 0, width);
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);

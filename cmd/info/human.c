@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/json_name.h"
 #include "info/page.h"
 #include "info/pages.h"
 #include "out/human.h"
@@ -140,6 +141,37 @@ static void show_encryption(const struct page *page)
 		line(page, "encryption", name ? name : "unknown");
 }
 
+/* The format that a json: name states. False if it states none. */
+static bool show_format_of_name(const struct page *page, struct qcow2_bytes name)
+{
+	struct json_name read;
+	const char *why = json_name_read(name, &read);
+	bool stated = !why && read.format[0];
+
+	if (stated)
+		line_bytes(page, "backing format",
+			   (struct qcow2_bytes){(const uint8_t *)read.format, strlen(read.format)},
+			   " (in its name)");
+	/* What is not understood here may state one. */
+	return stated || (name.size >= 5 && memcmp(name.data, "json:", 5) == 0 && why);
+}
+
+static void show_backing_format(const struct page *page, struct qcow2_bytes name,
+				struct qcow2_bytes format)
+{
+	if (format.size > 0) {
+		line_bytes(page, "backing format", format, "");
+		return;
+	}
+	if (show_format_of_name(page, name))
+		return;
+	line(page, "backing format",
+	     "! not stated: programs probe the file. If it is raw, a guest\n"
+	     "                     that writes a qcow2 header to it can name any file of the\n"
+	     "                     host, which is then opened.\n"
+	     "                     next: qcow2 edit IMAGE backing set NAME FORMAT");
+}
+
 static void show_files(const struct page *page)
 {
 	const struct qcow2_image *image = page->info->image;
@@ -150,15 +182,8 @@ static void show_files(const struct page *page)
 
 	if (backing.size > 0)
 		line_bytes(page, "backing file", backing, page->info->chain ? "" : " (not opened)");
-	if (backing.size > 0 && format.size > 0)
-		line_bytes(page, "backing format", format, "");
-	else if (backing.size > 0)
-		line(page, "backing format",
-		     "! not stated: programs probe the file. If it is raw, a guest\n"
-		     "                     that writes a qcow2 header to it can name any file of "
-		     "the\n"
-		     "                     host, which is then opened.\n"
-		     "                     next: qcow2 edit IMAGE backing set NAME FORMAT");
+	if (backing.size > 0)
+		show_backing_format(page, backing, format);
 	if (data_file)
 		line_bytes(page, "data file", info_extension_text(image, QCOW2_EXTENSION_DATA_FILE),
 			   " (not opened)");

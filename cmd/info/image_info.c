@@ -6,9 +6,15 @@
 
 #include <qcow2/walk.h>
 
+/* Whether an error says more than that a structure is broken or not there. */
+static bool is_failure(const struct qcow2_error *err)
+{
+	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
+}
+
 void info_note(struct info *info, const struct qcow2_error *err)
 {
-	if (info->failed || (err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY))
+	if (info->failed || !is_failure(err))
 		return;
 	info->failed = true;
 	info->failure = *err;
@@ -69,13 +75,15 @@ static int examine_bitmaps(struct info *info, struct qcow2_error *err)
 	int failed;
 
 	if (!(qcow2_image_header(info->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
-	    !qcow2_image_geometry(info->image) || qcow2_bitmaps_open(info->image, &bitmaps, err))
+	    !qcow2_image_geometry(info->image))
 		return 0;
+	if (qcow2_bitmaps_open(info->image, &bitmaps, err))
+		return is_failure(err) ? -1 : 0;
 	failed = qcow2_bitmap_health_open(info->image, &judge.health, err) ||
 		 examine_each(bitmaps, &judge, err);
 	qcow2_bitmap_health_close(judge.health);
 	qcow2_bitmaps_close(bitmaps);
-	return failed ? -1 : 0;
+	return failed && is_failure(err) ? -1 : 0;
 }
 
 int info_examine(struct info *info, struct qcow2_error *err)

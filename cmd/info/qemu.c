@@ -105,6 +105,7 @@ static bool is_refused_for_its_value(const struct qcow2_image *image,
 	case QCOW2_PROBLEM_REFTABLE_MISSING:
 		return qcow2_image_header(image)->refcount_table_clusters == 0;
 	case QCOW2_PROBLEM_L1_BEYOND_END:
+	case QCOW2_PROBLEM_REFTABLE_BEYOND_END:
 	case QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END:
 	case QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END:
 		return problem->found >= IMPOSSIBLE_OFFSET;

@@ -13,6 +13,9 @@
 
 #define JSON_DEPTH_MAX 32
 
+/* The largest number up to which a floating point number, as some readers have, is exact. */
+#define JSON_EXACT_MOST (UINT64_C(1) << 53)
+
 struct json {
 	struct spool *out;
 	unsigned indent; /* columns per level */
@@ -48,7 +51,7 @@ void json_bytes_as_quoted_text(struct json *json, struct qcow2_bytes bytes);
 void json_hex(struct json *json, struct qcow2_bytes bytes);
 /* A member with a number as a string: "0x1f". */
 void json_hex_member(struct json *json, const char *key, uint64_t number);
-/* A member that should be text; where it is not UTF-8, KEY_hex beside it has its bytes. */
+/* A member that should be text; where it is not UTF-8, KEY-hex beside it has its bytes. */
 void json_text_member(struct json *json, const char *key, struct qcow2_bytes bytes);
 
 #endif

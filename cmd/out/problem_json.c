@@ -4,24 +4,53 @@
 
 #include "out/problem_log.h"
 
+/* A number; one that readers may round has its digits beside it, as a text under hex_key. */
+static void write_number(struct json *json, const char *key, const char *hex_key, uint64_t number)
+{
+	json_key(json, key);
+	json_number(json, number);
+	if (number > JSON_EXACT_MOST)
+		json_hex_member(json, hex_key, number);
+}
+
 static void write_expected(struct json *json, const struct qcow2_problem *problem)
 {
 	char text[64];
 
+	if (problem->expectation == QCOW2_EXPECT_VALUE) {
+		write_number(json, "expected", "expected-hex", problem->expected);
+		return;
+	}
+	json_key(json, "expected");
 	if (problem->expectation == QCOW2_EXPECT_NOTHING)
 		json_null(json);
-	else if (problem->expectation == QCOW2_EXPECT_VALUE)
-		json_number(json, problem->expected);
 	else
 		json_text(json, problem_expected(problem, text, sizeof(text)));
 }
 
-static void write_number_or_null(struct json *json, bool there, uint64_t number)
+static void write_found(struct json *json, const struct qcow2_problem *problem)
 {
-	if (there)
-		json_number(json, number);
+	bool is_text = problem->found_text[0] != '\0';
+
+	if (problem->has_found && !is_text) {
+		write_number(json, "found", "found-hex", problem->found);
+		return;
+	}
+	json_key(json, "found");
+	if (is_text)
+		json_text(json, problem->found_text);
 	else
 		json_null(json);
+}
+
+static void write_offset(struct json *json, const struct qcow2_problem *problem)
+{
+	if (problem->offset_bytes != QCOW2_NO_OFFSET) {
+		write_number(json, "offset", "offset-hex", problem->offset_bytes);
+		return;
+	}
+	json_key(json, "offset");
+	json_null(json);
 }
 
 void problem_json_members(struct json *json, const struct qcow2_problem *problem)
@@ -32,14 +61,8 @@ void problem_json_members(struct json *json, const struct qcow2_problem *problem
 	json_text(json, qcow2_severity_name(problem->kind->severity));
 	json_key(json, "where");
 	json_text(json, problem->where);
-	json_key(json, "offset");
-	write_number_or_null(json, problem->offset_bytes != QCOW2_NO_OFFSET, problem->offset_bytes);
-	json_key(json, "found");
-	if (problem->found_text[0] != '\0')
-		json_text(json, problem->found_text);
-	else
-		write_number_or_null(json, problem->has_found, problem->found);
-	json_key(json, "expected");
+	write_offset(json, problem);
+	write_found(json, problem);
 	write_expected(json, problem);
 	json_key(json, "text");
 	json_text(json, problem->kind->text);

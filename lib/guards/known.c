@@ -190,6 +190,22 @@ static uint64_t bits_of(enum qcow2_problem_id id)
 	}
 }
 
+/* Whether a whole table entry is told, and expected, of which the offset alone is too large. */
+static bool is_entry_beyond_end(enum qcow2_problem_id id)
+{
+	switch (id) {
+	case QCOW2_PROBLEM_L2_TABLE_BEYOND_END:
+	case QCOW2_PROBLEM_DATA_BEYOND_END:
+	case QCOW2_PROBLEM_ZERO_BEYOND_END:
+	case QCOW2_PROBLEM_COMPRESSED_BEYOND_END:
+	case QCOW2_PROBLEM_REFBLOCK_BEYOND_END:
+	case QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool is_value_worse(enum qcow2_problem_id id, const struct saying *now,
 			   const struct saying *then)
 {
@@ -202,6 +218,8 @@ static bool is_value_worse(enum qcow2_problem_id id, const struct saying *now,
 		return false;
 	switch (now->expectation) {
 	case QCOW2_EXPECT_AT_MOST:
+		if (is_entry_beyond_end(id))
+			return gap_of(now) > gap_of(then);
 		return now->found > then->found || now->expected < then->expected;
 	case QCOW2_EXPECT_AT_LEAST:
 		return now->found < then->found || now->expected > then->expected;

@@ -57,7 +57,6 @@ struct q2_walk_state {
 		size_t selector; /* its index, or SIZE_MAX */
 		char names[160]; /* at the place where it failed */
 		struct q2_choices choices;
-		const char *noun; /* what these are, with a blank behind; or "" */
 		char reason[160]; /* or "" */
 		bool empty;       /* the list at that place has no elements */
 	} lost;

@@ -72,12 +72,6 @@ void q2_walk_offer_step(struct q2_walk_state *w, const struct q2_step *step)
 	}
 }
 
-void q2_walk_lost_noun(struct q2_walk_state *w, const char *noun)
-{
-	if (at_edge(w))
-		w->lost.noun = noun;
-}
-
 /* ---- reasons in words ---- */
 
 /* Takes the reason, and ends the walk: the first one is enough. */
@@ -200,13 +194,13 @@ static int fail_lost(struct q2_walk_state *w)
 			       "selector '%.60s' names nothing: there is nothing below '%.40s'",
 			       selector->text, above);
 	return q2_fail(w->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
-		       "selector '%.50s' names nothing: no %s'%.40s' among %s", selector->text,
-		       lost->noun, missing(w)->pattern, lost->names);
+		       "selector '%.50s' names nothing: no '%.40s' among %s", selector->text,
+		       missing(w)->pattern, lost->names);
 }
 
 int q2_walk_lost(struct q2_walk_state *w, size_t s, void (*walk)(struct q2_walk_state *))
 {
-	w->lost = (struct q2_walk_lost_state){.selector = s, .noun = ""};
+	w->lost = (struct q2_walk_lost_state){.selector = s};
 	w->selection->only = s;
 	walk(w);
 	w->selection->only = SIZE_MAX;

@@ -17,9 +17,6 @@ void q2_walk_offer(struct q2_walk_state *w, const char *name);
 /* Offers a step, by its key, name or index. */
 void q2_walk_offer_step(struct q2_walk_state *w, const struct q2_step *step);
 
-/* What the elements of the list that is begun are called: "bitmap". */
-void q2_walk_lost_noun(struct q2_walk_state *w, const char *noun);
-
 /* Says that the member `key` of the current place is not there, and why. */
 void q2_walk_lost_key(struct q2_walk_state *w, const char *key, const char *why);
 

@@ -116,7 +116,6 @@ void q2_walk_bitmap_directory(struct q2_walk_state *w)
 	if (!q2_walk_enter_key(w, "bitmap_directory"))
 		return;
 	q2_walk_begin_list(w, &list);
-	q2_walk_lost_noun(w, "bitmap ");
 	if (qcow2_bitmaps_open(w->image, &bitmaps, &reason) == 0) {
 		omitted = walk_entries(w, bitmaps);
 	} else if (reason.code == QCOW2_ERROR_MEMORY) {

@@ -194,7 +194,6 @@ void q2_walk_extensions(struct q2_walk_state *w)
 	q2_walk_begin_list(w, &list);
 	if (!bitmaps)
 		q2_walk_lost_bitmaps(w);
-	q2_walk_lost_noun(w, "header extension ");
 	q2_extensions_begin(w->image, &it);
 	while (!q2_walk_over(w) && q2_extensions_next(&it, &extension))
 		walk_extension(w, &extension);

@@ -193,7 +193,6 @@ void q2_walk_snapshots(struct q2_walk_state *w)
 	if ((w->header->nb_snapshots == 0 && w->empty == 0) || !q2_walk_enter_key(w, list.key))
 		return;
 	q2_walk_begin_list(w, &list);
-	q2_walk_lost_noun(w, "snapshot ");
 	if (qcow2_snapshots_open(w->image, &snapshots, &reason) == 0) {
 		if (find_ids(w))
 			q2_walk_fail(w);

@@ -57,6 +57,14 @@ def test_list_has_a_line_for_each(recipe, code, rows):
     assert lines[-1].startswith(("in use: ", "inconsistent: ", "bitmap-"))
 
 
+def test_list_says_more():
+    """Numbers of stale bitmaps, and the entries of tables."""
+    lines = shown("list", "-v", recipe_image("good-bitmap-in-use")[0]).splitlines()
+    assert lines[1].split() == ["in", "use", "64", "KiB", "64", "KiB", "1.6", "%", "128", "KiB", "stale"]
+    assert lines[2].split() == "table: 1 stored, 0 all clean, 0 all dirty".split()
+    assert lines[4].split() == "table: 0 stored, 1 all clean, 0 all dirty".split()
+
+
 def test_list_remarks_on_bits_past_the_end():
     path = recipe_image("bad-bitmap-data-tail")[0]
     row = valid("list", path, code=2)["bitmaps"][0]

@@ -456,6 +456,21 @@ def test_dirty(more, verdict, code):
     assert ("guest data: not touched\n" in found[2]) == (verdict != "corrupt")
 
 
+@pytest.mark.parametrize("more, repairable", [("", True), ("poke @l1 zeros:8\n", False)])
+def test_leaks_that_may_be_data(more, repairable):
+    """Programs are not told that what may be the guest's data can be freed."""
+    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 128k\nleak 1\n" + more)
+    shown = report(path)
+    assert shown["verdict"] == ("leaks" if repairable else "lost-mappings")
+    for problem in shown["problems"]:
+        if problem["id"] == "refcount-high":
+            assert problem["repairable"] == repairable
+            assert ("do not free it before" in problem["consequence"]) != repairable
+    said = " ".join(run("check", path).stdout.decode("utf-8").split())
+    assert ("None for the guest" in said, "; do not free what leaks" in said) == \
+        (False, not repairable)
+
+
 def test_dirty_with_leaks_or_sound():
     base = "size 1M\ndirty\nlazy_refcounts\nwrite 0 128k\n"
     assert verdict_of(base + "leak 3\n")[:2] == ("not-closed", 3)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
-from tests.support.programs import QCOW2
+from tests.support.programs import QCOW2, RELEASE
 
 HOSTILE = ["a $(touch evil)", "`touch evil`", "it's; touch evil", 'q"$(touch evil)"', "x:y=z",
            "back\\slash", "!!", "~", "*", "-dash", "\u00e9", "#n", "{a,b}"]
@@ -55,11 +55,17 @@ def fixture_folder(tmp_path_factory):
     return folder
 
 
+def script_of(shell):
+    """A completion that asks the fast program."""
+    return subprocess.run([RELEASE, "completion", shell], capture_output=True, check=True,
+                          timeout=20).stdout
+
+
 class Terminal:
     """A shell at a terminal, in a folder where `script` is its completion."""
 
     def __init__(self, shell, folder):
-        (folder / "script").write_text(text_of(run("completion", shell)))
+        (folder / "script").write_bytes(script_of(shell))
         mine, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         env = {"PATH": "/usr/bin:/bin", "TERM": "dumb", "PS1": "> ", "LC_ALL": "C.UTF-8",
@@ -114,7 +120,7 @@ def ask_fish(folder, line):
     fish = program("fish")
     script = folder / "script.fish"
     if not script.exists():
-        script.write_text(text_of(run("completion", "fish")))
+        script.write_bytes(script_of("fish"))
     done = subprocess.run([fish, "--no-config", "-c", "source script.fish; complete -C $argv[1]",
                            line], cwd=folder, capture_output=True, check=True, timeout=30,
                           env={"PATH": "/usr/bin:/bin", "HOME": str(folder / "images"),
@@ -201,7 +207,7 @@ def test_open_quotes(terminal):
     ("qcow2 bitmap list --output=nd", ["--output=ndjson"]),
     ("qcow2 bitmap add --undo-dir=im", ["--undo-dir=images/"]),
     ("qcow2 bitmap add --undo-file=disk.", ["--undo-file=disk.qcow2"]),
-    ("qcow2 dump disk.qcow2 snapshots/", ["snapshots/before"]),
+    ("qcow2 dump disk.qcow2 snapshots/", ["snapshots/=1", "snapshots/before"]),
     ("qcow2 edit disk.qcow2 set header/crypt_method=L", ["header/crypt_method=LUKS"]),
     ("qcow2 undo --l", ["--list"]),
     ("qcow2 bitmap extents fifo m", []),
@@ -237,6 +243,16 @@ def test_questions(folder):
     many = "".join(f"bitmap b{i} bits=0\n" for i in range(3000))
     build(f"size 1M\n{many}", str(folder / "many"))
     assert len(ask("bitmap", "extents", "many", "")) == 2001
+    # Every path that is offered is one that dump knows.
+    build("size 1M\nbitmap 7 bits=0\nbitmap a/b bits=0\nbitmap c bits=1\n"
+          "snapshot 12 name=5\nsnapshot 13 name=x.y\n", str(folder / "names"))
+    paths = ask("dump", "names", "s")[1:] + ask("dump", "names", "b")[1:]
+    assert paths == ["snapshots", "snapshots/=5", "snapshots/=12", "snapshots/1", "snapshots/=13",
+                     "backing_file", "bitmaps", "bitmaps/=7", "bitmaps/1", "bitmaps/c"]
+    for path in paths:
+        assert path == "backing_file" or text_of(run("dump", "names", path, cwd=folder))
+    assert ask("edit", "names", "set", "bitmaps/") == ["words", "bitmaps/", "bitmaps/0/",
+                                                       "bitmaps/1/", "bitmaps/c/"]
     # The image is only read: nobody notices.
     before = os.stat(folder / "disk.qcow2")
     ask("edit", "disk.qcow2", "set", "bit")

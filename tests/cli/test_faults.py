@@ -33,6 +33,12 @@ def assert_said(done, *words):
     assert done.stderr.count(b"\n") == 1 or b"compat" in done.stderr, done.stderr
 
 
+def is_bounded(done, undisturbed):
+    """Without memory for ranges of damaged data, the check joins them, and says so."""
+    return done.returncode == undisturbed.returncode != 0 and done.stderr == b"" and (
+        b"data: at most " in done.stdout or b'"exact": false' in done.stdout)
+
+
 def same(done, undisturbed):
     return (done.returncode, done.stdout, done.stderr) == (
         undisturbed.returncode, undisturbed.stdout, undisturbed.stderr)
@@ -48,7 +54,7 @@ def test_memory_and_reads(shim, name, run):
         # libc allocates to look for a time zone, and writes the date without if it cannot
         # a thread that cannot be made is done without
         harmless = b" UTC" in undisturbed.stdout or "--threads=2" in run
-        if not (harmless and same(done, undisturbed)):
+        if not (harmless and same(done, undisturbed) or is_bounded(done, undisturbed)):
             assert_said(done, b"out of memory", b"Cannot allocate memory")
     for _, done in each_fault(shim, arguments, "FAIL_READ"):
         assert_said(done, b"Input/output error (at offset 0x", b"Input/output error")

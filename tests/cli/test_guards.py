@@ -615,3 +615,13 @@ def test_compat(copy, words):
     path = copy(SNAPSHOTS, "dirty", "set refcount_of/l1 0", "feature_names")
     assert run("compat", path, *words).returncode == 0
     assert read(path) != read(image(SNAPSHOTS)[0])
+
+
+def test_flags_of_an_entry_that_leads_past_the_end():
+    """The entry is told with its flags, but only its place is at fault: that may not get worse."""
+    path, layout = image("size 1M\nwrite 0 64k\nset l2/0/0 eof + 64k | 1<<63\n")
+    entry = layout.value("l2/0/0") & ~(1 << 63)
+    for value, code in ((entry, 0), (entry + 65536, 1), (entry | 1 << 63, 0)):
+        done = subprocess.run([QCOW2, "edit", "-n", path, "set", f"l2/0/0={value:#x}"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == code, done

@@ -11,7 +11,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
-from tests.support.programs import QCOW2, SAMPLE
+from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
 COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
 ACTIONS = {
@@ -28,7 +28,8 @@ ESCAPE = b"\x1b["
 
 
 def help_on(words, **more):
-    done = run("help", *words, env={**os.environ, **more})
+    done = subprocess.run([RELEASE, "help", *words], env={**os.environ, **more}, check=False,
+                          capture_output=True, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode()
 
@@ -133,6 +134,11 @@ NAMES = "; there are nightly, weekly"
     (["edit", "IMAGE", "sett", "a=1"], "unknown verb 'sett': did you mean set?"),
     (["edit", "IMAGE", "set", "header/szie=1"],
      "the header has no field 'szie': did you mean header/size?"),
+    (["edit", "IMAGE", "set", "haeder/size=1"],
+     "selector 'haeder/size' names nothing: no 'haeder' among header, features, bitmaps, "
+     "extensions, l1, l2, snapshots, refcount_table, refcounts: did you mean header?"),
+    (["edit", "IMAGE", "set", "snapshots/9/l1_size=1"],
+     "selector 'snapshots/9/l1_size' names nothing: no snapshot '9' among installed (ID 1)"),
     (["edit", "IMAGE", "feature", "compatibl", "0", "on"],
      "'compatibl' is no group: incompatible, compatible or autoclear: did you mean compatible?"),
     (["edit", "IMAGE", "feature", "compatible", "lazy-refcuonts", "on"],
@@ -140,6 +146,14 @@ NAMES = "; there are nightly, weekly"
      "lazy-refcounts?"),
     (["edit", "IMAGE", "feature", "compatible", "nothing", "on"],
      "'nothing' is no compatible feature, nor a bit from 0 to 63; there are lazy-refcounts"),
+    (["edit", "IMAGE", "feature", "compatible", "0", "onn"],
+     "a feature is on or off, not 'onn': did you mean on?"),
+    (["edit", "IMAGE", "set", "header/crypt_method=LUSK"],
+     "header/crypt_method: 'LUSK' is no number: write it as 4096, 64k, 1.5G or 0x1000: did you "
+     "mean LUKS?"),
+    (["edit", "IMAGE", "set", "header/crypt_method=nothing"],
+     "header/crypt_method: 'nothing' is no number: write it as 4096, 64k, 1.5G or 0x1000; its "
+     "values are called none, AES, LUKS"),
     (["edit", "IMAGE", "extension", "ad", "5"],
      "extension ad: add, replace or remove: did you mean add?"),
 ])

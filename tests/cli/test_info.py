@@ -123,8 +123,12 @@ def test_a_backing_file_without_a_format():
     assert value(lines, "backing format").startswith("! not stated: programs probe the file.")
     assert "qcow2 edit IMAGE backing set NAME FORMAT" in lines[at + 3]
     assert all(len(line) <= 80 for line in lines[at:at + 4])
-    _, lines = screen("# format\nbacking base.raw raw\n")
-    assert not [line for line in lines if "probe" in line]
+    for stated in ("base.raw raw", r'"json:{\"driver\":\"raw\",\"file.filename\":\"x\"}"',
+                   r'"json:{\"driver\":\"nbd\"}"'):
+        _, lines = screen(f"# format\nbacking {stated}\n")
+        assert not [line for line in lines if "probe" in line]
+    _, lines = screen('# none\nbacking "json:{\\"file.filename\\":\\"x\\"}"\n')
+    assert [line for line in lines if "probe" in line]
 
 
 def test_long_lists_are_cut():

@@ -82,6 +82,11 @@ def adds_a_layer(before, after):
     assert after.startswith(before + "\nbase is sound\n") and "\n2 images: 2 sound\n" in after
 
 
+def shows_tables(before, after):
+    assert "table: " not in before and after.count("table: ") == 2
+    assert [line for line in after.splitlines() if "table: " not in line] == before.splitlines()
+
+
 def lists_two(before, after):
     assert after == f"overlay:\n{before}\nbase:\n{before}"
 
@@ -230,6 +235,7 @@ OPTIONS = {
     ("edit", "help"): (PLANNED, ["--help"], is_help),
     ("bitmap", "json"): (["list", "bitmaps"], ["--json"], shows_json),
     ("bitmap", "output"): (["list", "bitmaps"], ["--output=json"], shows_json),
+    ("bitmap", "verbose"): (["list", "bitmaps"], ["--verbose"], shows_tables),
     ("bitmap", "chain"): (["list", "overlay"], ["--chain"], lists_two),
     ("bitmap", "dirty"): (EXTENTS, ["--dirty"], shows_only(" dirty")),
     ("bitmap", "clean"): (EXTENTS, ["--clean"], shows_only(" clean")),

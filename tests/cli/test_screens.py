@@ -69,6 +69,8 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "dump-header": ["dump", "owners.qcow2"],
     "dump-names": ["dump", "names.qcow2", "l2", "bitmaps"],
     "explain": ["explain", "refcount-low"],
+    "help": ["--help"],
+    "bitmap-help": ["bitmap", "--help"],
 }
 # What a file takes on the disk depends on the file system.
 HERE_ONLY = re.compile(r"^(on disk +).*$")

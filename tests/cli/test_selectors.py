@@ -193,12 +193,12 @@ def test_what_is_not_there_has_a_reason(selector, why):
 
 @pytest.mark.parametrize("selector,why", [
     ("bitmaps/plain/table/16384", "the bitmap's table has 32 entries (0 to 31)"),
-    ("bitmaps/99", "no bitmap '99' among plain, 0, a/b, a*b, axb, 1..2, all, back\\\\slash, =sign"),
-    ("snapshots/third", "no snapshot 'third' among first (ID 7), second (ID 8)"),
-    ("snapshots/9", "no snapshot '9' among first (ID 7), second (ID 8)"),
+    ("bitmaps/99", "no '99' among plain, 0, a/b, a*b, axb, 1..2, all, back\\\\slash, =sign"),
+    ("snapshots/third", "no 'third' among first (ID 7), second (ID 8)"),
+    ("snapshots/9", "no '9' among first (ID 7), second (ID 8)"),
     ("snapshots/7/l1/9999", "the L1 table has 2048 entries (0 to 2047)"),
     ("snapshots/first/l2/2000", "L1 entry 2000 is unallocated"),
-    ("extensions/crypto", "no header extension 'crypto' among bitmaps"),
+    ("extensions/crypto", "no 'crypto' among bitmaps"),
 ])
 def test_a_name_or_number_that_is_not_there(selector, why):
     assert refused(selector).endswith(f"names nothing: {why}")

@@ -29,11 +29,35 @@ static void mix(struct heard *heard, const void *bytes, size_t size)
 		heard->sum = heard->sum * 31 + b[i];
 }
 
+/* A range has bytes and an end; count ranges are meant. */
+static void judge_guest(bool has_guest, uint64_t byte, uint64_t length_bytes, uint64_t count)
+{
+	if (has_guest && (length_bytes == 0 || byte > UINT64_MAX - length_bytes || count == 0))
+		abort();
+	if (!has_guest && (length_bytes != 0 || byte != 0 || count != 0))
+		abort();
+}
+
+static void judge(const struct qcow2_problem *problem)
+{
+	judge_guest(problem->has_guest, problem->guest_byte, problem->guest_length_bytes,
+		    problem->guest_count);
+	if (problem->guest_of == QCOW2_PART_OF_BITMAP || (problem->guest_of && !problem->has_guest))
+		abort();
+	if (problem->has_found && problem->found_text[0] != '\0')
+		abort();
+	for (unsigned i = 0; i < problem->owner_count; i++)
+		judge_guest(problem->owners[i]->has_guest, problem->owners[i]->guest_byte,
+			    problem->owners[i]->guest_length_bytes,
+			    problem->owners[i]->guest_count);
+}
+
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {
 	struct heard *heard = opaque;
 
 	heard->told++;
+	judge(problem);
 	if (problem->owner_count > QCOW2_PROBLEM_OWNERS_MAX ||
 	    problem->owner_count > problem->owners_total)
 		abort();

@@ -49,6 +49,9 @@ def check_files(out, top):
         where = staged(top, f"share/doc/qcow2-utils/{name}")
         same = where and filecmp.cmp(where, report.path(name), shallow=False)
         out.case(f"installs {name} as a document", "" if same else f"{where} is something else")
+    for name in glob.glob(report.path("docs/*.schema.json")):
+        where = f"share/qcow2-utils/schemas/{os.path.basename(name)}"
+        out.case(f"installs {where}", "" if staged(top, where) else "not there")
     link = staged(top, "lib/**/libqcow2.so.0")
     out.case("versioned soname", "" if link and os.readlink(link) == f"libqcow2.so.{VERSION}"
              else f"{link} does not lead to libqcow2.so.{VERSION}")
