@@ -11,7 +11,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "map", "bitmap", "edit", "undo", "explain",
+            "compat"]
 
 
 def usage(done, command=""):
@@ -219,6 +220,15 @@ OPTIONS = {
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
+    ("map", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("map", "start-offset"): ([SAMPLE], ["--start-offset=1"], is_other),
+    ("map", "max-length"): ([SAMPLE], ["--max-length=1"], is_other),
+    ("map", "snapshot"): ([SAMPLE], ["--snapshot=1"], is_other),
+    # the files of a chain, and what these print, test_map.py tests
+    ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
+    ("map", "binary"): ([], ["--binary", SAMPLE], is_other),
+    ("map", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -279,7 +289,8 @@ OPTIONS = {
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
 }
 # What these do, test_help.py tests.
-for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "edit": PLANNED,
+for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "map": [SAMPLE],
+                        "edit": PLANNED,
                         "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
