@@ -165,6 +165,27 @@ def test_flipped_bits_cut_nothing(change):
     assert "file-whole-size" not in report(path)
 
 
+def test_header_is_no_l1_table():
+    """Numbers of the header, read as L1 entries, lead anywhere."""
+    path, _ = image("size 4G\nwrite 0 1M\nset header/l1_table_offset 0\n")
+    assert "file-whole-size" not in report(path)
+
+
+def test_bitmap_directory_is_cut_off():
+    """It is what QEMU writes last. Bitmaps are not to be dropped before the file is whole."""
+    path, layout = image("size 4M\nbitmap one\n"
+                         "set extensions/bitmaps/bitmap_directory_offset eof\n")
+    end = os.path.getsize(path)
+    assert "file-whole-size" not in report(path), "no refcount says that it was there"
+    with open(path, "r+b") as file:
+        file.seek(layout.offsets["refcounts/0"] + (end >> 16) * 2 + 1)
+        file.write(b"\1")
+    shown = report(path)
+    length = layout.value("extensions/bitmaps/bitmap_directory_size")
+    assert (shown["file-whole-size"], shown["file-missing-bytes"]) == (end + length, length)
+    assert shown["next"][0]["does"].startswith("Get the whole file again")
+
+
 @pytest.mark.parametrize("name", ["bad-hostile-counts", "bad-hostile-loop-tables",
                                   "bad-hostile-sparse-reftable"])
 def test_hostile(name):
