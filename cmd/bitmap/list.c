@@ -63,9 +63,10 @@ static int examine(struct list *list, struct qcow2_error *err)
 static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qcow2_error *err)
 {
 	uint64_t claimed = qcow2_bitmaps_header(bitmaps)->nb_bitmaps;
-	int more;
+	int more = 1;
 
-	while ((more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
+	while (!bitmap_past_stored(bitmaps, list->source) &&
+	       (more = qcow2_bitmaps_next(bitmaps, &list->bitmap, err)) > 0) {
 		if (examine(list, err))
 			return -1;
 		if (list->run->format == BITMAP_LINES)
@@ -75,10 +76,11 @@ static int list_all(struct list *list, struct qcow2_bitmaps *bitmaps, struct qco
 		list->count++;
 		progress_share(&list->run->progress, list->count, claimed);
 	}
+	list->omitted = more > 0 ? claimed - list->count : 0;
 	list->damaged |= list->count != claimed ||
 			 qcow2_bitmaps_used_bytes(bitmaps) !=
 				 qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
-	return more;
+	return more < 0 ? -1 : 0;
 }
 
 static int list_directory(struct list *list, struct qcow2_error *err)
@@ -100,7 +102,7 @@ static int list_image(struct list *list, struct qcow2_error *err)
 {
 	bool text = list->run->format == BITMAP_LINES;
 
-	list->count = list->note_count = 0;
+	list->count = list->omitted = list->note_count = 0;
 	list->notes_left_out = false;
 	list->image_in_use = list->image && qcow2_source_in_use(list->source);
 	if (text)

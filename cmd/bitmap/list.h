@@ -20,6 +20,7 @@ struct list {
 	bool damaged;      /* one of the bitmaps is */
 	bool image_in_use; /* by another program */
 	uint64_t count;
+	uint64_t omitted; /* bitmaps that the directory claims beyond what the file stores */
 	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmap_totals totals;
 	bool counted;

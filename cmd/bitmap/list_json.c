@@ -76,5 +76,7 @@ void list_json_end(const struct list *list)
 	if (list->run->format == BITMAP_NDJSON)
 		return;
 	json_end_array(json);
+	if (list->omitted > 0)
+		number(json, "bitmaps-omitted", true, list->omitted);
 	json_end_object(json);
 }

@@ -179,6 +179,9 @@ void list_text_end(struct list *list)
 		spool_text(out, "no bitmaps: it is no qcow2 image\n");
 	else if (list->count == 0)
 		spool_text(out, "no bitmaps\n");
+	if (list->omitted > 0)
+		spool_print(out, "… and %" PRIu64 " more that the directory claims\n",
+			    list->omitted);
 	for (size_t i = 0; i < list->note_count; i++) {
 		spool_text(out, i == 0 ? "\n" : "");
 		if (width > 0)

@@ -2,6 +2,9 @@
 /* See bitmap_state.h. */
 #include "common/bitmap_state.h"
 
+/* A file system may report fewer allocated bytes than the file stores. */
+#define DIRECTORY_SLACK_BYTES (UINT64_C(1) << 20)
+
 /* One bitmap under way. */
 struct look {
 	const struct bitmap_judge *judge;
@@ -44,4 +47,10 @@ int bitmap_state_find(const struct bitmap_judge *judge, const struct qcow2_bitma
 	else
 		out->word = flags & QCOW2_BITMAP_AUTO ? "enabled" : "disabled";
 	return 0;
+}
+
+bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, struct qcow2_source *source)
+{
+	return qcow2_bitmaps_used_bytes(bitmaps) >
+	       qcow2_source_allocated_bytes(source) + DIRECTORY_SLACK_BYTES;
 }

@@ -34,4 +34,11 @@ struct bitmap_judge {
 int bitmap_state_find(const struct bitmap_judge *judge, const struct qcow2_bitmap *bitmap,
 		      struct bitmap_state *out, struct qcow2_error *err);
 
+/*
+ * Whether the list of bitmaps has gone further than what the file stores, and a bit more. A
+ * directory may lie in a hole of any size, where it claims billions of bitmaps: whoever goes
+ * through all of them ends there.
+ */
+bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, struct qcow2_source *source);
+
 #endif

@@ -59,12 +59,13 @@ static int examine_each(struct qcow2_bitmaps *bitmaps, const struct bitmap_judge
 {
 	const struct qcow2_bitmap *bitmap;
 	struct bitmap_state state;
-	int more;
+	int more = 0;
 
-	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
+	while (!bitmap_past_stored(bitmaps, qcow2_image_source(judge->image)) &&
+	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0)
 		if (bitmap_state_find(judge, bitmap, &state, err))
 			return -1;
-	return more;
+	return more < 0 ? -1 : 0;
 }
 
 /* Looks at the tables of bitmaps. If the bitmaps bit is clear, they may be anything. */

@@ -8,6 +8,7 @@
 #include "common/bitmap_state.h"
 #include "out/human.h"
 
+#include <qcow2/limits.h>
 #include <qcow2/text.h>
 
 #define ROWS_SHOWN 64
@@ -22,8 +23,8 @@ static bool has_room(const struct page *page, uint64_t rows)
 static void show_rest(const struct page *page, uint64_t rows, uint64_t claimed)
 {
 	if (claimed > rows)
-		spool_print(page->out, "… and %" PRIu64 " more, which --all shows\n",
-			    claimed - rows);
+		spool_print(page->out, "… and %" PRIu64 " more%s\n", claimed - rows,
+			    page->info->all ? " that the image claims" : ", which --all shows");
 }
 
 /* A name is the last column: whatever its width, it pushes no other out of line. */
@@ -52,7 +53,9 @@ void page_snapshots(const struct page *page)
 	spool_print(page->out, "\nsnapshots (%" PRIu32 "):\n%-6s %-24s %-14s %-10s %s\n",
 		    qcow2_image_header(page->info->image)->nb_snapshots, "id", "date", "VM clock",
 		    "VM state", "name");
-	while (has_room(page, rows) && (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
+	/* QEMU refuses more; a table in a hole may claim billions. */
+	while (has_room(page, rows) && rows < QCOW2_LIMIT_QEMU_SNAPSHOTS &&
+	       (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		char id[64];
 
 		rows++;
@@ -79,7 +82,9 @@ static int show_bitmap_rows(const struct page *page, struct qcow2_bitmaps *bitma
 	uint64_t rows = 0;
 	int more = 0;
 
-	while (has_room(page, rows) && (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
+	while (has_room(page, rows) &&
+	       !bitmap_past_stored(bitmaps, qcow2_image_source(page->info->image)) &&
+	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, err)) > 0) {
 		unsigned bits = bitmap->entry.granularity_bits;
 
 		if (bitmap_state_find(judge, bitmap, &state, err))

@@ -13,6 +13,9 @@
 
 #define JSON_DEPTH_MAX 32
 
+/* The largest number up to which a floating point number, as some readers have, is exact. */
+#define JSON_EXACT_MOST (UINT64_C(1) << 53)
+
 struct json {
 	struct spool *out;
 	unsigned indent; /* columns per level */

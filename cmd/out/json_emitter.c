@@ -9,9 +9,6 @@
 
 #include <qcow2/text.h>
 
-/* Readers that keep numbers as floating point, such as jq 1.6, lose digits above this one. */
-#define EXACT_MOST (UINT64_C(1) << 53)
-
 /* The key of a member that belongs to another one: "flags" and "-names" give "flags-names". */
 static void companion(struct json *json, const char *name, const char *suffix)
 {
@@ -29,7 +26,7 @@ static void write_number(struct json *json, const char *name, uint64_t number)
 	json_number(json, number);
 	if (name[0] == 'e' && strcmp(name, "entry") == 0) {
 		json_hex_member(json, "entry-hex", number);
-	} else if (number > EXACT_MOST) {
+	} else if (number > JSON_EXACT_MOST) {
 		snprintf(key, sizeof(key), "%s-hex", name);
 		json_hex_member(json, key, number);
 	}

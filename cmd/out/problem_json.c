@@ -4,15 +4,12 @@
 
 #include "out/problem_log.h"
 
-/* The largest number up to which a floating point number has all integers. */
-#define EXACT_MOST (UINT64_C(1) << 53)
-
 /* A number; one that readers may round has its digits beside it, as a text under hex_key. */
 static void write_number(struct json *json, const char *key, const char *hex_key, uint64_t number)
 {
 	json_key(json, key);
 	json_number(json, number);
-	if (number > EXACT_MOST)
+	if (number > JSON_EXACT_MOST)
 		json_hex_member(json, hex_key, number);
 }
 

@@ -79,7 +79,10 @@ static void take_piece(struct pass *pass, size_t size)
 	}
 }
 
-/* A cluster that the end of the file cuts is no table that could have been whole. */
+/*
+ * Entries in holes are 0, and not read. A cluster that the end of the file cuts is no table that
+ * could have been whole.
+ */
 static int read_cluster(struct pass *pass, uint64_t cluster)
 {
 	struct q2_l2_like *like = pass->like;
@@ -95,6 +98,9 @@ static int read_cluster(struct pass *pass, uint64_t cluster)
 	while (at < end && !pass->faulty) {
 		size_t size = at == start ? FIRST_BYTES : Q2_PIECE_BYTES;
 
+		at += (qcow2_source_hole_end(source, at) - at) & ~UINT64_C(15);
+		if (at >= end)
+			break;
 		if (end - at < size)
 			size = (size_t)(end - at);
 		if (qcow2_source_read(source, at, like->buffer, size, check->err))
@@ -106,26 +112,39 @@ static int read_cluster(struct pass *pass, uint64_t cluster)
 	return 0;
 }
 
-int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lacks)
+/*
+ * Points the reader at a block of refcounts, if it is not there yet: most tables lead to clusters of
+ * one block. Going from one to another costs a read.
+ */
+static void begin_block(struct q2_l2_like *like, const struct q2_refcount_block *block)
+{
+	if (block == like->block)
+		return;
+	like->block = block;
+	like->block_words = 0;
+	if (!block || block->hole)
+		return;
+	like->block_words = qcow2_table_begin(like->refcounts, block->offset_bytes,
+					      like->check->geometry->cluster_size_bytes / 8);
+	like->read_bytes += FIRST_BYTES;
+}
+
+int q2_l2_like_lacks(struct q2_l2_like *like, uint64_t cluster, bool *lacks)
 {
 	const struct q2_check *check = like->check;
 	const struct qcow2_geometry *geometry = check->geometry;
-	const struct q2_refcount_block *block =
-		q2_check_block(check, cluster / geometry->refcount_block_entries);
 	uint64_t count = q2_clusters_get(&check->workers[0].clusters, cluster).count, refcount = 0;
 	uint64_t index = cluster % geometry->refcount_block_entries;
 
-	if (block && !block->hole &&
-	    qcow2_table_begin(like->refcounts, block->offset_bytes,
-			      geometry->cluster_size_bytes / 8) >
-		    index * geometry->refcount_bits / 64 &&
+	begin_block(like, q2_check_block(check, cluster / geometry->refcount_block_entries));
+	if (index * geometry->refcount_bits / 64 < like->block_words &&
 	    qcow2_table_refcount(like->refcounts, index, &refcount, check->err))
 		return -1;
 	*lacks = refcount > count || (like->of_free_clusters && count == 0);
 	return 0;
 }
 
-static int judge_sample(const struct q2_l2_like *like, bool *is_table)
+static int judge_sample(struct q2_l2_like *like, bool *is_table)
 {
 	unsigned lacking = 0;
 

@@ -21,13 +21,15 @@ enum q2_content {
 struct q2_l2_like {
 	struct q2_check *check;
 	struct qcow2_table *refcounts; /* to look up the refcounts of clusters that entries name */
-	uint8_t *buffer;               /* of Q2_PIECE_BYTES */
-	bool of_free_clusters;         /* the table may lead to clusters that count as free */
-	bool needs_flags;              /* see q2_l2_like_read() */
-	uint64_t read_bytes;           /* in all */
-	uint64_t flagged;              /* entries with the copied flag, or compressed ones */
-	uint64_t targets;              /* entries that lead to clusters of the file */
-	uint64_t stride;               /* every so many of them is in the sample */
+	const struct q2_refcount_block *block; /* that refcounts was pointed at last */
+	uint64_t block_words;                  /* of it, that the file has */
+	uint8_t *buffer;                       /* of Q2_PIECE_BYTES */
+	bool of_free_clusters; /* the table may lead to clusters that count as free */
+	bool needs_flags;      /* see q2_l2_like_read() */
+	uint64_t read_bytes;   /* in all */
+	uint64_t flagged;      /* entries with the copied flag, or compressed ones */
+	uint64_t targets;      /* entries that lead to clusters of the file */
+	uint64_t stride;       /* every so many of them is in the sample */
 	unsigned sampled;
 	uint64_t sample[Q2_L2_LIKE_SAMPLE]; /* clusters */
 };
@@ -45,7 +47,7 @@ int q2_l2_like_read(struct q2_l2_like *like, uint64_t cluster, enum q2_content *
  * Whether a reference to a cluster is missing, as its refcount is larger than the references that
  * there are. With of_free_clusters, it is enough that nothing refers to it. As q2_l2_like_read().
  */
-int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lacks);
+int q2_l2_like_lacks(struct q2_l2_like *like, uint64_t cluster, bool *lacks);
 
 /*
  * Calls visit for every cluster that the L2 table in a cluster leads to. As q2_l2_like_read().

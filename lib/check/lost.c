@@ -151,7 +151,7 @@ static int look_at_l1(struct q2_check *check, bool report, bool *any_empty)
 /*
  * Whether an L2 table has a larger refcount than L1 entries that lead to it: one of them is gone.
  */
-static int has_lost_user(struct q2_check *check, const struct q2_orphans *orphans, bool *lost)
+static int has_lost_user(struct q2_check *check, struct q2_orphans *orphans, bool *lost)
 {
 	const struct q2_metadata *metadata = &check->metadata;
 
@@ -200,7 +200,7 @@ static void report_orphans(struct q2_check *check, const struct q2_orphans *orph
 }
 
 /* Whether leaks may be data, from what was found in them and in the tables. */
-static int judge(struct q2_check *check, const struct q2_orphans *orphans)
+static int judge(struct q2_check *check, struct q2_orphans *orphans)
 {
 	struct qcow2_check_result *result = check->result;
 	bool l1_empty = false, l2_lost = false;

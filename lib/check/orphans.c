@@ -12,6 +12,10 @@
 #include "image/extensions.h"
 #include <qcow2/bitmap_directory.h>
 
+/* What is read in all, with the tables that are found. */
+#define ALL_BYTES_MOST (UINT64_C(1) << 30)
+/* How often a deep check may read what the file stores, as tables may lead to one another. */
+#define DEEP_FACTOR 16
 /* What is read of clusters that turn out to be no tables, unless the check is deep. */
 #define PROBES_MOST ((uint64_t)16384)
 #define BYTES_MOST  (UINT64_C(256) << 20)
@@ -130,6 +134,19 @@ static int is_l1_table(struct q2_orphans *orphans, bool *is_l1)
 	return result;
 }
 
+/* Whether enough was read. A deep check is bounded by what the file stores alone. */
+static bool read_enough(const struct q2_orphans *orphans)
+{
+	const struct q2_check *check = orphans->check;
+	uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(check->image));
+
+	if (check->options->deep)
+		return orphans->like.read_bytes > ALL_BYTES_MOST &&
+		       orphans->like.read_bytes / DEEP_FACTOR > stored;
+	return orphans->probes >= PROBES_MOST || orphans->probed_bytes >= BYTES_MOST ||
+	       orphans->like.read_bytes >= ALL_BYTES_MOST;
+}
+
 /* Keeps a table that was found. */
 static int keep(struct q2_orphans *orphans, const struct group *group, uint64_t cluster,
 		bool leaked)
@@ -148,8 +165,7 @@ static int keep(struct q2_orphans *orphans, const struct group *group, uint64_t 
 			    sizeof(*orphans->items)))
 		return q2_memory_fail(&check->memory, check->err);
 	orphans->items[orphans->count++] = orphan;
-	if (orphans->count == TABLES_MOST)
-		orphans->stopped = true;
+	orphans->stopped |= orphans->count == TABLES_MOST || read_enough(orphans);
 	return q2_l2_like_targets(&orphans->like, cluster, mark_target, orphans);
 }
 
@@ -177,9 +193,7 @@ static int probe(struct q2_orphans *orphans, const struct group *group, uint64_t
 		return keep(orphans, group, cluster, leaked);
 	orphans->probes++;
 	orphans->probed_bytes += orphans->like.read_bytes - before;
-	if (!orphans->check->options->deep &&
-	    (orphans->probes >= PROBES_MOST || orphans->probed_bytes >= BYTES_MOST))
-		orphans->stopped = true;
+	orphans->stopped |= read_enough(orphans);
 	return 0;
 }
 

@@ -65,6 +65,19 @@ def test_list_says_more():
     assert lines[4].split() == "table: 0 stored, 1 all clean, 0 all dirty".split()
 
 
+def test_list_of_a_directory_in_a_hole():
+    """A directory of a terabyte costs no more than what the file stores."""
+    path = image("# a hole\nsize 1M\nbitmap b0\nset extensions/bitmaps/nb_bitmaps 0xffffffff\n"
+                 "set extensions/bitmaps/bitmap_directory_size 0x10000000000\n"
+                 "set extensions/bitmaps/bitmap_directory_offset 0x100000000\n"
+                 "sparse 0x80000000000\n")[0]
+    done = subprocess.run([RELEASE, "bitmap", "list", "-j", path], stdout=subprocess.PIPE,
+                          timeout=20, check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert len(found["bitmaps"]) + found["bitmaps-omitted"] == 0xffffffff
+
+
 def test_list_remarks_on_bits_past_the_end():
     path = recipe_image("bad-bitmap-data-tail")[0]
     row = valid("list", path, code=2)["bitmaps"][0]

@@ -54,6 +54,8 @@ def all_commands(path):
     stored = os.stat(path).st_blocks * 512
     check(path, stored, "dump", path)
     check(path, stored, "info", path)
+    check(path, stored, "info", "--all", path)
+    check(path, stored, "info", "-j", path)
     check(path, stored, "dump", "-j", path, "all")
 
 
