@@ -90,18 +90,23 @@ static void put_octal(struct word *word, const uint8_t *bytes, size_t count)
 	}
 }
 
-static void put_printf(struct word *word, struct qcow2_bytes text)
+/*
+ * A command substitution takes newlines off the end, and the word would be another file. So a text
+ * that ends with one is written as $'a\012': a shell that does not know that finds no such file.
+ */
+static void put_escaped(struct word *word, struct qcow2_bytes text)
 {
+	bool substituted = text.data[text.size - 1] != '\n';
 	size_t length;
 
-	put_text(word, "\"$(printf '");
+	put_text(word, substituted ? "\"$(printf '" : "$'");
 	for (size_t at = 0; at < text.size; at += length) {
 		const uint8_t *here = text.data + at;
 		uint32_t codepoint;
 		bool valid;
 
 		length = q2_utf8_next(here, text.size - at, &codepoint, &valid);
-		if (codepoint == '%')
+		if (codepoint == '%' && substituted)
 			put_text(word, "%%");
 		else if (!valid || !q2_codepoint_printable(codepoint) || codepoint == '\\' ||
 			 codepoint == '\'' || codepoint == '!' || (at == 0 && codepoint == '-'))
@@ -109,7 +114,7 @@ static void put_printf(struct word *word, struct qcow2_bytes text)
 		else
 			put(word, (const char *)here, length);
 	}
-	put_text(word, "')\"");
+	put_text(word, substituted ? "')\"" : "'");
 }
 
 static void put_word(struct word *word, struct qcow2_bytes text)
@@ -119,7 +124,7 @@ static void put_word(struct word *word, struct qcow2_bytes text)
 	else if (all_printable(text))
 		put_quoted(word, text);
 	else
-		put_printf(word, text);
+		put_escaped(word, text);
 }
 
 size_t qcow2_text_shell(struct qcow2_bytes text, char *buffer, size_t size)
