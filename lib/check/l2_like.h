@@ -5,8 +5,6 @@
 
 #include "check/run.h"
 
-#include <qcow2/table.h>
-
 /* What a cluster holds. */
 enum q2_content {
 	Q2_CONTENT_ZEROS,
@@ -20,14 +18,13 @@ enum q2_content {
 /* The reader, and what it has found out of the cluster that it read last. */
 struct q2_l2_like {
 	struct q2_check *check;
-	struct qcow2_table *refcounts; /* to look up the refcounts of clusters that entries name */
-	uint8_t *buffer;               /* of Q2_PIECE_BYTES */
-	bool of_free_clusters;         /* the table may lead to clusters that count as free */
-	bool needs_flags;              /* see q2_l2_like_read() */
-	uint64_t read_bytes;           /* in all */
-	uint64_t flagged;              /* entries with the copied flag, or compressed ones */
-	uint64_t targets;              /* entries that lead to clusters of the file */
-	uint64_t stride;               /* every so many of them is in the sample */
+	uint8_t *buffer;       /* of Q2_PIECE_BYTES */
+	bool of_free_clusters; /* the table may lead to clusters that count as free */
+	bool needs_flags;      /* see q2_l2_like_read() */
+	uint64_t read_bytes;   /* in all */
+	uint64_t flagged;      /* entries with the copied flag, or compressed ones */
+	uint64_t targets;      /* entries that lead to clusters of the file */
+	uint64_t stride;       /* every so many of them is in the sample */
 	unsigned sampled;
 	uint64_t sample[Q2_L2_LIKE_SAMPLE]; /* clusters */
 };

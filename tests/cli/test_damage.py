@@ -4,7 +4,9 @@
 """Damage, from outside."""
 import json
 import os
+import resource
 import shutil
+import struct
 
 import pytest
 
@@ -172,3 +174,56 @@ def test_hostile(name):
     path, _ = recipe_image(name)
     damage = report(path, "--ranges", program=RELEASE)["guest-damage"]
     assert sum(damage[what + "-bytes"] for what in SUMS) > 0
+
+
+SPARSE_BITS = 21
+
+
+def sparse_image(path, clusters, refcounts, size=1 << 30, snapshots=(0, 0)):
+    """An image of large clusters: header, refcount table and block, L1 table, and what is given."""
+    cluster = 1 << SPARSE_BITS
+    with open(path, "wb") as out:
+        out.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, SPARSE_BITS, size, 0, 1,
+                              3 * cluster, cluster, 1, *snapshots, 0, 0, 0, 4, 104))
+        out.seek(cluster)
+        out.write(struct.pack(">Q", 2 * cluster))
+        out.seek(2 * cluster)
+        out.write(struct.pack(f">{len(refcounts)}H", *refcounts))
+        for number, content in clusters.items():
+            out.seek(number * cluster)
+            out.write(content)
+        out.truncate(len(refcounts) * cluster)
+    return str(path)
+
+
+def cpu_seconds(*arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run(*arguments, program=RELEASE)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def test_many_small_disks_share_a_table(tmp_path):
+    """Pieces of a table that lie past the end of each disk are not gone through."""
+    count, unaligned = 6000, struct.pack(">2Q", 1 << 20 | 512, 0)
+    table = b"".join(struct.pack(">QIHHIIQIIQQ", 3 << SPARSE_BITS, 1, 1, 5, 0, 0, 0, 0, 16, 0, 512) +
+                     b"1%05d\0\0" % i for i in range(count))
+    path = sparse_image(tmp_path / "image", {
+        3: struct.pack(">Q", 4 << SPARSE_BITS), 4: unaligned * (1 << 17), 5: table},
+        [1, 1, 1, count + 1, count + 1, 1], size=512, snapshots=(count, 5 << SPARSE_BITS))
+    done, seconds = cpu_seconds("check", "-j", path)
+    damage = json.loads(done.stdout)["guest-damage"]
+    assert len(damage["snapshots"]) == count and damage["exact"] and damage["unreadable-bytes"] == 512
+    assert seconds < 5
+
+
+def test_sparse_orphans(tmp_path):
+    """Of a leaked table, the holes are not read."""
+    count = 4000
+    path = sparse_image(tmp_path / "image", {4: b"x"} | {
+        5 + i: struct.pack(">Q", 1 << 63 | 4 << SPARSE_BITS) for i in range(count)},
+        [1] * (count + 5))
+    done, seconds = cpu_seconds("check", "-j", path)
+    lost = json.loads(done.stdout)["lost-mappings"]
+    assert lost["leaked-clusters"] == count + 1 and lost["leaks-may-be-data"]
+    assert seconds < 5
