@@ -300,8 +300,7 @@ static int spread_snapshots(struct spreading *all)
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	while ((more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0 &&
-	       snapshot->size_bytes <= left) {
+	while ((more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0) {
 		struct disk disk = {
 			.total = {.of = QCOW2_PART_OF_SNAPSHOT, .of_index = snapshot->index},
 			.number = snapshot->index + 1,
@@ -309,6 +308,10 @@ static int spread_snapshots(struct spreading *all)
 			.l1_offset_bytes = snapshot->header.l1_table_offset,
 			.l1_entries = snapshot->header.l1_size};
 
+		if (snapshot->size_bytes > left) {
+			check->damage.inexact = true;
+			break;
+		}
 		left -= snapshot->size_bytes;
 		qcow2_text_escape(snapshot->name, disk.total.of_name, sizeof(disk.total.of_name));
 		more = spread_disk(all, &disk);

@@ -179,11 +179,11 @@ def test_hostile(name):
 SPARSE_BITS = 21
 
 
-def sparse_image(path, clusters, refcounts, size=1 << 30, snapshots=(0, 0)):
+def sparse_image(path, clusters, refcounts, size=1 << 30, snapshots=(0, 0), bits=SPARSE_BITS):
     """An image of large clusters: header, refcount table and block, L1 table, and what is given."""
-    cluster = 1 << SPARSE_BITS
+    cluster = 1 << bits
     with open(path, "wb") as out:
-        out.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, SPARSE_BITS, size, 0, 1,
+        out.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, bits, size, 0, 1,
                               3 * cluster, cluster, 1, *snapshots, 0, 0, 0, 4, 104))
         out.seek(cluster)
         out.write(struct.pack(">Q", 2 * cluster))
@@ -227,3 +227,38 @@ def test_sparse_orphans(tmp_path):
     lost = json.loads(done.stdout)["lost-mappings"]
     assert lost["leaked-clusters"] == count + 1 and lost["leaks-may-be-data"]
     assert seconds < 5
+
+
+def test_leaks_that_were_not_read(tmp_path):
+    """Of very many leaks, only some are read: nobody says that nothing is lost by freeing them."""
+    count, bits, first = 16400, 16, 6
+    at = [struct.pack(">Q", 1 << 63 | i << bits) for i in range(first + count)]
+    path = sparse_image(tmp_path / "image", {
+        3: at[4], 4: at[5], 5: b"mapped", first + count: b"".join(at[first:first + 8000])
+    } | {first + i: b"data" for i in range(count)}, [1] * (first + count + 1),
+        size=1 << 28, bits=bits)
+    page = run("check", path).stdout.decode()
+    assert f"\nleaked clusters: {count + 1}, not all read (--deep reads them)\n" in page
+    assert "not touched" not in page and "Nothing is lost" not in page
+    assert page.index("next: qcow2 check --deep") < page.index("next: qemu-img check -r leaks")
+    assert report(path)["lost-mappings"]["leaks-may-be-data"] is False
+    page = run("check", "--deep", path).stdout.decode()
+    assert " may have lost guest data" in page and "not all read" not in page
+
+
+def test_compressed_data_is_not_vouched_for():
+    path, _ = image("size 1M\ncompressed 0\nset header/compatible_features 1<<20\n")
+    line = "\nguest data: not touched"
+    assert line + "; compressed data: not read (--deep)\n" in run("check", path).stdout.decode()
+    assert line + "\n" in run("check", "--deep", path).stdout.decode()
+
+
+def test_dirty_images_map_nothing_twice():
+    """No writer that was killed leaves that: what leaks then may be the data of one of the two."""
+    text = "size 1M\ndirty\nlazy_refcounts\nwrite 0 128k\nset l2/0/1 @data/0|1<<63\n"
+    path, _ = image(text)
+    shown = report(path)
+    assert shown["verdict"] == "corrupt" and shown["lost-mappings"]["leaks-may-be-data"]
+    assert ranges_of(shown["guest-damage"]) == [(0, 128 * K, "at-risk")]
+    page = run("check", path).stdout.decode()
+    assert "not touched" not in page and "Nothing is lost" not in page
