@@ -134,6 +134,8 @@ static void words_are_as_plain_as_can_be(void **state)
 	assert_word("b\xc3\xa4 x", "'b\xc3\xa4 x'");
 	assert_word("a\033[2J%!", "\"$(printf 'a\\033[2J%%\\041')\"");
 	assert_word("\xff", "\"$(printf '\\377')\"");
+	assert_word("a\\b", "\"$(printf 'a\\134b')\"");
+	assert_word("a%\n", "$'a%\\012'");
 	qcow2_text_shell_file("-r", word, sizeof(word));
 	assert_string_equal(word, "./-r");
 	qcow2_text_shell_file("json:{}", word, sizeof(word));
