@@ -426,6 +426,19 @@ static void warn_of_cut(struct check_steps *steps, const struct check_report *re
 		 result->file_whole_bytes, result->file_missing_bytes);
 }
 
+/* Nobody knows whether what leaks is data before all of it was read. */
+static void warn_of_unread(struct check_steps *steps, const struct check_report *report)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		struct check_step *step = &steps->list[i];
+
+		if (step->command && strstr(step->command, "qemu-img check -r"))
+			add_cost(step, "Leaked clusters that were not read, which may be data.");
+	}
+	insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
+	       "Reads all leaked clusters: they may be the guest's data. Do this first.");
+}
+
 /* A dirty image alone needs no copy: QEMU would do the same without being asked. */
 static void add_copy(struct check_steps *steps, const struct check_report *report)
 {
@@ -459,6 +472,8 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 		warn_of_leaks(steps, report);
 	else
 		add_copy(steps, report);
+	if (check_report_unread(report))
+		warn_of_unread(steps, report);
 	warn_of_cut(steps, report);
 	if (report->result->corruptions > 0 &&
 	    check_has_undo_files(report->file, &steps->short_of_memory))

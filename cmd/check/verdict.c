@@ -32,7 +32,9 @@ bool check_lags(const struct check_report *report)
 {
 	const struct qcow2_problem_kind *kind = NULL;
 
-	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) == 0)
+	/* The check knows which refcounts may lag behind: they damage nothing. */
+	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) == 0 ||
+	    report->result->damage_ranges > 0)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (kind->severity == QCOW2_CORRUPTION && !may_lag(kind->number) &&
@@ -101,7 +103,8 @@ bool check_spares_guest(const struct check_report *report)
 	const struct qcow2_problem_kind *kind = NULL;
 	bool lags = check_lags(report);
 
-	if (!report->result->clusters_checked || check_report_lost(report))
+	if (!report->result->clusters_checked || check_report_lost(report) ||
+	    check_report_unread(report))
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (check_report_found(report, kind->number) > 0 && !spares_guest(kind) &&
