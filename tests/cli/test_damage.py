@@ -283,3 +283,26 @@ def test_dirty_images_map_nothing_twice():
     assert ranges_of(shown["guest-damage"]) == [(0, 128 * K, "at-risk")]
     page = run("check", path).stdout.decode()
     assert "not touched" not in page and "Nothing is lost" not in page
+
+
+def test_leaks_with_data_in_an_intact_image():
+    """A sector of an L2 table that was lost looks as a writer that was killed."""
+    lost = "".join(f"set l2/0/{i} 0\n" for i in range(64))
+    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 512k\n" + lost)
+    page = " ".join(run("check", path).stdout.decode().split())
+    assert report(path)["verdict"] == "leaks"
+    assert page.count("guest data: not touched; 64 leaked clusters hold data that no table maps") == 2
+    assert "in 64 of them" in page and "copy the image first" in page
+
+
+def test_empty_tables_and_leaks_of_zeros():
+    """Where the end of a file reads as zeros, there is nothing to save; but it was not so before."""
+    path, layout = image("size 1M\ncluster_bits 12\nwrite 0 256k\n"
+                         + "".join(f"set l2/0/{i} 0\n" for i in range(64)))
+    with open(path, "r+b") as file:
+        for i in range(64):
+            file.seek(layout.offsets[f"data/{i}"])
+            file.write(bytes(1 << 12))
+    page = run("check", path).stdout.decode()
+    assert report(path)["verdict"] == "leaks" and "not touched" not in page
+    assert page.count("guest data: 1 L2 table is empty, while refcounts are too high") == 2
