@@ -334,6 +334,12 @@ def test_messages_name_problems():
      "corruption events will be suppressed", ["l2-table-unaligned"]),
     ("Unsupported qcow2 feature(s): Unknown incompatible feature: 80", ["feature-incompatible-unknown"]),
     ("image is not in qcow2 format", []),
+    ("qemu-img: Cannot copy inconsistent bitmap 'b0'", ["bitmap-in-use", "bitmaps-inconsistent"]),
+    ("qemu-img: warning: Skipping inconsistent bitmap 'b0'", ["bitmap-in-use"]),
+    ("Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it", ["bitmap-in-use"]),
+    ("Lost persistent bitmaps during inactivation of node '#block1': No space left on device",
+     ["bitmap-in-use"]),
+    ("qcow2_free_clusters failed: Invalid argument", ["refcount-low"]),
     ("ERROR refcount block 3 is outside image", ["refblock-beyond-end"]),
     ("\x1b[31mERROR\x1b[0m cluster 5\trefcount=0 reference=1", ["refcount-low"]),
 ])
@@ -368,6 +374,7 @@ def test_both_names_of_a_field():
     ("headr", "header"), ("l1_siz", "header/l1_size"), ("bitmap-in-us", "bitmap-in-use"),
     ("header/sise", "header/size"), ("bitmap_dir", "bitmap_dir_entry"), ("dirti", "dirty"),
     ("snapshot_ofset", "header/snapshot_offset"), ("compressed_", "l2_entry/compressed"),
+    ("maigc", "header/magic"), ("L1_Size", "header/l1_size"), ("deflate", "zlib"),
 ])
 def test_a_slip(name, near):
     done = run("explain", name)
