@@ -105,7 +105,7 @@ static int list_image(struct list *list, struct qcow2_error *err)
 
 	list->count = list->omitted = list->note_count = 0;
 	list->notes_left_out = false;
-	list->image_in_use = list->image && qcow2_source_in_use(list->source);
+	list->image_in_use = list->image && qcow2_source_in_use(list->source) == QCOW2_IN_USE_YES;
 	if (text)
 		list_text_begin(list);
 	else

@@ -216,6 +216,7 @@ void info_show_human(struct spool *out, struct info *info, bool colour)
 	struct page page = {.out = out,
 			    .info = info,
 			    .colour = colour,
+			    .in_use = qcow2_source_in_use(info->source) == QCOW2_IN_USE_YES,
 			    .columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0};
 	const struct qcow2_geometry *geometry;
 	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};
