@@ -104,7 +104,7 @@ bool check_spares_guest(const struct check_report *report)
 	bool lags = check_lags(report);
 
 	if (!report->result->clusters_checked || check_report_lost(report) ||
-	    check_report_unread(report))
+	    check_report_unread(report) || report->result->empty_tables > 0)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (check_report_found(report, kind->number) > 0 && !spares_guest(kind) &&
