@@ -65,8 +65,8 @@ static void show_spared(struct spool *out, const struct check_report *report)
 	const struct qcow2_check_result *result = report->result;
 
 	if (check_report_unread(report))
-		spool_print(out, "leaked clusters: %" PRIu64 ", not all read (--deep reads them)\n",
-			    result->leaked_clusters);
+		spool_print(out, "leaked clusters: %" PRIu64 ", not all read%s\n",
+			    result->leaked_clusters, report->deep ? "" : " (--deep reads them)");
 	if (check_spares_guest(report))
 		spool_print(out, "guest data: not touched%s%s\n",
 			    only_bitmaps(report) ? "; only bitmaps are damaged" : "",
