@@ -66,8 +66,8 @@ static void show_spared(struct spool *out, const struct check_report *report)
 	struct spool line;
 
 	if (check_report_unread(report))
-		spool_print(out, "leaked clusters: %" PRIu64 ", not all read (--deep reads them)\n",
-			    result->leaked_clusters);
+		spool_print(out, "leaked clusters: %" PRIu64 ", not all read%s\n",
+			    result->leaked_clusters, report->deep ? "" : " (--deep reads them)");
 	if (!check_spares_guest(report))
 		return;
 	spool_init(&line, -1);

@@ -440,8 +440,9 @@ static void warn_of_unread(struct check_steps *steps, const struct check_report 
 		if (step->command && strstr(step->command, "qemu-img check -r"))
 			add_cost(step, "Leaked clusters that were not read, which may be data.");
 	}
-	insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
-	       "Reads all leaked clusters: they may be the guest's data. Do this first.");
+	if (!report->deep)
+		insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
+		       "Reads all leaked clusters: they may be the guest's data. Do this first.");
 }
 
 /* A dirty image alone needs no copy: QEMU would do the same without being asked. */

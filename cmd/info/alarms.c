@@ -68,7 +68,8 @@ static void show_rank(const struct page *page, unsigned rank, bool repeated, uin
 	const struct problem_log *log = &page->info->problems;
 
 	for (size_t i = 0; i < log->count && *shown < ALARMS_SHOWN; i++) {
-		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i) != repeated)
+		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i) != repeated ||
+		    (page->in_use && log->kept[i]->kind->number == QCOW2_PROBLEM_BITMAP_IN_USE))
 			continue;
 		show_problem(page, log->kept[i]);
 		++*shown;
@@ -184,6 +185,18 @@ static void show_remedies(const struct page *page)
 		show_check(page);
 }
 
+/* Bitmaps in use are nothing to mend as long as their user is there. Returns how many there are. */
+static uint64_t show_bitmaps_in_use(const struct page *page)
+{
+	uint64_t count = page->info->problems.seen[QCOW2_PROBLEM_BITMAP_IN_USE];
+
+	if (!page->in_use || count == 0)
+		return 0;
+	show_line(page, "! bitmaps are in use: another program has the image open, and stores them "
+			"when it is done");
+	return count;
+}
+
 static void show_verdict(const struct page *page)
 {
 	const char *on = page->colour ? "\033[31m" : "", *off = page->colour ? "\033[0m" : "";
@@ -192,7 +205,8 @@ static void show_verdict(const struct page *page)
 		spool_print(page->out, "! %sQEMU refuses to open this image%s\n", on, off);
 	if (page->info->verdict == QEMU_ONLY_READS)
 		spool_print(page->out, "! %sQEMU opens this image for reading only%s\n", on, off);
-	show_remedies(page);
+	if (!page->in_use)
+		show_remedies(page);
 }
 
 void page_alarms(const struct page *page)
@@ -204,6 +218,7 @@ void page_alarms(const struct page *page)
 	/* Where there is room, those of kinds that were shown. */
 	for (unsigned rank = RANKS; rank-- > 0;)
 		show_rank(page, rank, true, &shown);
+	shown += show_bitmaps_in_use(page);
 	if (total > shown)
 		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
 			    total);
