@@ -88,7 +88,7 @@ const char *check_consequence(const struct check_report *report,
 /* Whether problems of a kind leave the guest's data alone, whatever their place. */
 static bool spares_guest(const struct qcow2_problem_kind *kind)
 {
-	if (kind->damage != QCOW2_DAMAGE_NONE)
+	if (kind->damage != QCOW2_DAMAGE_NONE || kind->number == QCOW2_PROBLEM_BACKING_NAME_TEXT)
 		return false;
 	if (kind->severity != QCOW2_CORRUPTION || strncmp(kind->id, "bitmap", 6) == 0)
 		return true;

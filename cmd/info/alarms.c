@@ -9,6 +9,7 @@
 #include "out/wrap.h"
 
 #include <qcow2/remedy.h>
+#include <qcow2/text.h>
 
 #define ALARMS_SHOWN   8
 #define REMEDIES_SHOWN 3
@@ -115,6 +116,24 @@ static size_t gather(const struct page *page, const struct qcow2_remedy *remedy,
 	return count;
 }
 
+/*
+ * Whether a command counts references anew: it frees what nothing refers to, and whether that is
+ * the guest's data only a check can tell.
+ */
+static bool frees(const struct qcow2_remedy *remedy)
+{
+	return strstr(remedy->command, "qemu-img check -r") ||
+	       strstr(remedy->then, "qemu-img check -r");
+}
+
+static void show_check(const struct page *page)
+{
+	char name[COMMAND_SHOWN];
+
+	if (qcow2_text_shell_file(page->info->file, name, sizeof(name)) < sizeof(name))
+		spool_print(page->out, "  next: qcow2 check %s\n", name);
+}
+
 /* Prints the command of a remedy, or what to do where there is none, and what it costs. */
 static void show_remedy(const struct page *page, const struct qcow2_remedy *remedy)
 {
@@ -143,6 +162,7 @@ static void show_remedies(const struct page *page)
 	const struct problem_log *log = &page->info->problems;
 	const struct qcow2_remedy *shown[REMEDIES_SHOWN];
 	size_t count = 0;
+	bool check = false;
 
 	for (size_t i = 0; i < log->count && count < REMEDIES_SHOWN; i++) {
 		const struct qcow2_remedy *remedy = remedy_of(log->kept[i]);
@@ -150,6 +170,10 @@ static void show_remedies(const struct page *page)
 
 		if (!wants_remedy(page, log->kept[i]))
 			continue;
+		if (frees(remedy)) {
+			check = true;
+			continue;
+		}
 		while (k < count && shown[k] != remedy)
 			k++;
 		if (k == count) {
@@ -157,6 +181,8 @@ static void show_remedies(const struct page *page)
 			show_remedy(page, remedy);
 		}
 	}
+	if (check)
+		show_check(page);
 }
 
 /* Bitmaps in use are nothing to mend as long as their user is there. Returns how many there are. */

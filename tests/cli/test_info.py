@@ -67,7 +67,7 @@ def test_alarms_come_first(text, code, words):
      ["qcow2 edit FILE feature incompatible corrupt off"]),
     ("set header/autoclear_features 2\n", "opens this image for reading only",
      ["qcow2 edit FILE feature autoclear raw-external-data off"]),
-    ("dirty\n", None, ["qemu-img check -r all FILE"]),
+    ("dirty\n", None, ["qcow2 check FILE"]),
     ("bitmap b flags=in_use\n", None, ["qcow2 bitmap repair FILE"]),
     ("size 1M\nset header/l1_size 0\n", "refuses to open this image", ["Restore the image"]),
     ("size 1M\n", None, []),
@@ -82,6 +82,13 @@ def test_what_to_do(text, verdict, commands):
     assert len(found) == len(commands) and all(a.startswith(b) for a, b in zip(found, commands))
     assert done.returncode == (2 if verdict else 0)
     assert run("info", "-j", path).returncode == done.returncode
+
+
+def test_nothing_is_freed_without_a_check():
+    """Only a check can tell whether what counting anew frees is what a snapshot has lost."""
+    path = image("size 1M\nwrite 0 64k\nsnapshot one\nset snapshots/0/extra_data_size 0\n")[0]
+    page = info(path).stdout.decode()
+    assert "check -r" not in page and page.count(f"  next: qcow2 check {path}\n") == 1
 
 
 def test_a_name_that_needs_quotes(tmp_path):
