@@ -434,12 +434,10 @@ static void warn_of_cut(struct check_steps *steps, const struct check_report *re
 /* Nobody knows whether what leaks is data before all of it was read. */
 static void warn_of_unread(struct check_steps *steps, const struct check_report *report)
 {
-	for (size_t i = 0; i < steps->count; i++) {
-		struct check_step *step = &steps->list[i];
-
-		if (step->command && strstr(step->command, "qemu-img check -r"))
-			add_cost(step, "Leaked clusters that were not read, which may be data.");
-	}
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->list[i].command && strstr(steps->list[i].command, "qemu-img check -r"))
+			add_cost(&steps->list[i],
+				 "Leaked clusters that were not read, which may be data.");
 	if (!report->deep)
 		insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
 		       "Reads all leaked clusters: they may be the guest's data. Do this first.");
