@@ -34,8 +34,8 @@ static const enum qcow2_problem_id broken_tables[] = {
 };
 
 /*
- * Whether a table is broken, or leads to a cluster that another entry leads to. In an image that
- * was not closed, refcounts say nothing about that.
+ * Whether a table is broken, or leads to a cluster that another entry leads to, as far as refcounts
+ * can tell.
  */
 static bool tables_are_broken(const struct q2_check *check)
 {
@@ -44,9 +44,7 @@ static bool tables_are_broken(const struct q2_check *check)
 			return true;
 	if (check->metadata.table_count == 0)
 		return false;
-	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 ||
-	       (check->workers[0].misled &&
-		!(check->header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY));
+	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;
 }
 
 static uint64_t count_empty_l2(const struct q2_check *check)
@@ -205,9 +203,10 @@ static int judge(struct q2_check *check, struct q2_orphans *orphans)
 	struct qcow2_check_result *result = check->result;
 	bool l1_empty = false, l2_lost = false;
 
-	result->empty_tables = orphans->with_content > 0 ? count_empty_l2(check) : 0;
-	result->leaks_may_be_data = result->orphan_tables > 0 || result->empty_tables > 0 ||
-				    (orphans->with_content > 0 && tables_are_broken(check));
+	result->empty_tables = count_empty_l2(check);
+	result->leaks_may_be_data = result->orphan_tables > 0 ||
+				    (orphans->with_content > 0 &&
+				     (result->empty_tables > 0 || tables_are_broken(check)));
 	if (look_at_l1(check, false, &l1_empty))
 		return -1;
 	if (l1_empty && has_lost_user(check, orphans, &l2_lost))

@@ -9,10 +9,10 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
-from tests.support.programs import SAMPLE, TOP
+from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "check", "map", "bitmap", "edit", "undo", "explain",
-            "compat"]
+COMMANDS = ["info", "dump", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
+            "completion"]
 
 
 def usage(done, command=""):
@@ -115,6 +115,10 @@ def is_version(_, after):
     assert after == f"qcow2 {version}\n"
 
 
+def asks_another(before, after):
+    assert "(/opt/q __complete bash" in after and after.replace("/opt/q", QCOW2) == before
+
+
 def is_completion(_, after):
     assert "complete -F _qcow2 qcow2\n" in after
 
@@ -161,6 +165,15 @@ def shows_only(what):
 
 def is_other(before, after):
     assert before != after and re.fullmatch(r"(\d+ \d+ (dirty|clean)\n)+", after)
+
+
+def shows_other_extents(before, after):
+    """The numbers of the first extent, or of all but the first row, are other ones."""
+    assert before.splitlines()[1:4] != after.splitlines()[1:4] and "\nunallocated  " in after
+
+
+def is_a_record(_, after):
+    assert after == "\0" * 8 + "\1" + "\0" * 7 + "\0P" + "\0" * 10 + "\5" + "\0" * 3
 
 
 def is_one_extent(_, after):
@@ -222,12 +235,12 @@ OPTIONS = {
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
     ("map", "json"): ([SAMPLE], ["--json"], shows_json),
     ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
-    ("map", "start-offset"): ([SAMPLE], ["--start-offset=1"], is_other),
-    ("map", "max-length"): ([SAMPLE], ["--max-length=1"], is_other),
-    ("map", "snapshot"): ([SAMPLE], ["--snapshot=1"], is_other),
+    ("map", "start-offset"): ([SAMPLE], ["--start-offset=1M"], shows_other_extents),
+    ("map", "max-length"): ([SAMPLE], ["--max-length=1M"], shows_other_extents),
+    ("map", "snapshot"): ([SAMPLE], ["--snapshot=1"], shows_other_extents),
     # the files of a chain, and what these print, test_map.py tests
     ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
-    ("map", "binary"): ([], ["--binary", SAMPLE], is_other),
+    ("map", "binary"): (["-l1", SAMPLE], ["--binary"], is_a_record),
     ("map", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
@@ -287,6 +300,8 @@ OPTIONS = {
     ("compat", "undo-dir"): ([SAMPLE, "dump-header"], ["--undo-dir=."], is_unchanged),
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
+    ("completion", "program"): (["bash"], ["--program=/opt/q"], asks_another),
+    ("completion", "help"): (["bash"], ["--help"], is_help),
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "map": [SAMPLE],
@@ -321,7 +336,7 @@ def test_every_option_has_a_row(command):
 
 def test_every_command_has_rows():
     text = text_of(run("--help"))
-    listed = re.findall(r"^  ([a-z][\w-]*)  ", text, re.M)
+    listed = re.findall(r"^  ([a-z][\w-]*) +\S", text, re.M)
     assert listed == COMMANDS
 
 
@@ -517,5 +532,5 @@ def test_exit_codes_of_pages():
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "bitmap": {"0", "1", "2", "3", "4"},
-                 "check": {"0", "1", "2", "3", "63"}}
+                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command
