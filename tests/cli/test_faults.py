@@ -61,6 +61,9 @@ def test_memory_and_reads(shim, name, run):
         if not (harmless and same(done, undisturbed) or is_bounded(done, undisturbed)):
             assert_said(done, b"out of memory", b"Cannot allocate memory")
     for _, done in each_fault(shim, arguments, "FAIL_READ"):
+        # map shows what it found before a fault, then tries again, and these reads fail only once
+        if run[0] == "map" and same(done, undisturbed):
+            continue
         assert_said(done, b"Input/output error (at offset 0x", b"Input/output error")
     for how in ("short", "interrupted"):
         for _, done in each_fault(shim, arguments, "FAIL_READ", how):
