@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define MAP_EIGHT_DIGITS UINT64_C(100000000)
+
 /* The most bytes that map_digits() touches behind `to`. */
 #define MAP_DIGITS_ROOM 32
 
@@ -45,7 +47,7 @@ static inline char *map_put_first(char *to, uint64_t number)
 /* Writes a number. `to` has MAP_DIGITS_ROOM bytes of room. Returns the end of the number. */
 static inline char *map_digits(char *to, uint64_t number)
 {
-	const uint64_t eight = 100000000;
+	const uint64_t eight = MAP_EIGHT_DIGITS;
 
 	if (number < eight)
 		return map_put_first(to, number);

@@ -151,7 +151,7 @@ static void add_totals(struct page *page)
 static int show_page(struct page *page, struct qcow2_error *err)
 {
 	struct map_run *run = page->run;
-	struct map_extent extent;
+	const struct map_extent *extent;
 	enum state state;
 	int more;
 
@@ -159,10 +159,10 @@ static int show_page(struct page *page, struct qcow2_error *err)
 		if (run->shown == 1)
 			spool_print(&run->out, "%-15s %-13s %-15s %-15s %s\n", "Offset", "Length",
 				    "State", "Mapped to", "File");
-		state = state_of(&extent);
+		state = state_of(extent);
 		page->totals[state].extents++;
-		page->totals[state].bytes += extent.length_bytes;
-		add_row(page, &extent, state);
+		page->totals[state].bytes += extent->length_bytes;
+		add_row(page, extent, state);
 	}
 	if (more < 0)
 		return EXIT_COULD_NOT;

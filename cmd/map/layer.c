@@ -100,7 +100,7 @@ void map_layer_seek(struct map_layer *layer, uint64_t start_bytes, uint64_t end_
 {
 	layer->end_bytes = end_bytes < layer->size_bytes ? end_bytes : layer->size_bytes;
 	layer->now = (struct map_extent){.start_bytes = start_bytes};
-	layer->rest.length_bytes = 0;
+	layer->rest_bytes = 0;
 	if (layer->mapping && start_bytes < layer->end_bytes)
 		qcow2_mapping_seek(layer->mapping, (struct qcow2_guest){start_bytes},
 				   layer->end_bytes - start_bytes);
@@ -119,53 +119,63 @@ static const uint16_t flags_of[] = {
 
 static void take(struct map_layer *layer, const struct qcow2_mapping_extent *extent)
 {
+	struct map_extent *now = &layer->now;
 	/* Also where nothing is stored, but a subcluster of the same cluster is. */
-	const bool placed = extent->host.byte != QCOW2_NO_OFFSET &&
-			    extent->kind != QCOW2_L2_COMPRESSED && !layer->encrypted;
+	const bool placed = extent->kind != QCOW2_L2_COMPRESSED && !layer->encrypted;
 
-	layer->rest = (struct map_extent){
-		.start_bytes = extent->start.byte,
-		.length_bytes = extent->length_bytes,
-		.offset_bytes = placed ? extent->host.byte : QCOW2_NO_OFFSET,
-		.flags = flags_of[extent->kind],
-		.problem = (uint16_t)extent->problem,
-	};
+	now->start_bytes = extent->start.byte;
+	now->length_bytes = extent->length_bytes;
+	now->offset_bytes = placed ? extent->host.byte : QCOW2_NO_OFFSET;
+	now->flags = flags_of[extent->kind];
+	now->problem = (uint16_t)extent->problem;
 }
 
-/* Marks an extent of data that lies in a hole. Returns how much of it lies there, or does not. */
-static uint64_t look_for_hole(struct map_layer *layer, struct map_extent *extent)
+/* Goes on behind `now` in the same extent of the image. */
+static void take_rest(struct map_layer *layer)
 {
+	struct map_extent *now = &layer->now;
+
+	now->start_bytes += now->length_bytes;
+	now->offset_bytes += now->length_bytes;
+	now->length_bytes = layer->rest_bytes;
+	now->flags &= (uint16_t)~MAP_ZERO;
+}
+
+/* Cuts `now` where a hole begins or ends, and marks it if it lies in one. */
+static void look_for_hole(struct map_layer *layer)
+{
+	struct map_extent *now = &layer->now;
 	uint64_t length;
 
-	if (!layer->has_holes || extent->offset_bytes == QCOW2_NO_OFFSET ||
-	    (extent->flags & (MAP_DATA | MAP_ZERO)) != MAP_DATA)
-		return extent->length_bytes;
-	map_holes_find(&layer->holes, extent->offset_bytes);
+	layer->rest_bytes = 0;
+	if (now->offset_bytes == QCOW2_NO_OFFSET || !(now->flags & MAP_DATA))
+		return;
+	map_holes_find(&layer->holes, now->offset_bytes);
 	if (layer->holes.hole)
-		extent->flags |= MAP_ZERO;
-	length = layer->holes.end_bytes - extent->offset_bytes;
-	return length < extent->length_bytes ? length : extent->length_bytes;
+		now->flags |= MAP_ZERO;
+	length = layer->holes.end_bytes - now->offset_bytes;
+	if (length < now->length_bytes) {
+		layer->rest_bytes = now->length_bytes - length;
+		now->length_bytes = length;
+	}
 }
 
 static int next_of_image(struct map_layer *layer, struct qcow2_error *err)
 {
 	const struct qcow2_mapping_extent *extent;
-	struct map_extent *now = &layer->now, *rest = &layer->rest;
+	int more;
 
-	if (rest->length_bytes == 0) {
-		int more = qcow2_mapping_next(layer->mapping, &extent, err);
-
+	if (layer->rest_bytes > 0) {
+		take_rest(layer);
+	} else {
+		more = qcow2_mapping_next(layer->mapping, &extent, err);
 		if (more < 0)
 			return -1;
 		assert(more > 0); /* nobody asks for what is behind the range */
 		take(layer, extent);
 	}
-	*now = *rest;
-	now->length_bytes = look_for_hole(layer, now);
-	rest->start_bytes += now->length_bytes;
-	rest->length_bytes -= now->length_bytes;
-	if (rest->offset_bytes != QCOW2_NO_OFFSET)
-		rest->offset_bytes += now->length_bytes;
+	if (layer->has_holes)
+		look_for_hole(layer);
 	return 0;
 }
 

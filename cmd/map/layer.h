@@ -26,8 +26,8 @@ struct map_layer {
 	bool has_backing;              /* the image names a backing file */
 	bool has_holes;                /* data may lie in holes */
 	struct map_holes holes;
-	struct map_extent now;  /* what map_layer_find() found */
-	struct map_extent rest; /* of an extent of the image, what has not been found yet */
+	struct map_extent now; /* what map_layer_find() found */
+	uint64_t rest_bytes;   /* of the extent of the image that `now` is of, what is behind it */
 };
 
 /*

@@ -5,12 +5,14 @@
 /* Progress is reported once in 65,536 extents. */
 #define PROGRESS_MASK 0xffff
 
-int map_next(struct map_run *run, struct map_extent *extent, struct qcow2_error *err)
+int map_next(struct map_run *run, const struct map_extent **out, struct qcow2_error *err)
 {
-	int more = run->out.errnum == 0 ? map_stack_next(&run->stack, extent, err) : 0;
+	const struct map_extent *extent;
+	int more = run->out.errnum == 0 ? map_stack_next(&run->stack, out, err) : 0;
 
 	if (more <= 0)
 		return more;
+	extent = *out;
 	if ((++run->shown & PROGRESS_MASK) == 0)
 		progress_share(&run->progress, extent->start_bytes, run->stack.end_bytes);
 	if (extent->flags & MAP_INVALID) {

@@ -41,9 +41,10 @@ int map_show_lines(struct map_run *run, struct qcow2_error *err);
 int map_show_records(struct map_run *run, struct qcow2_error *err);
 
 /*
- * Finds the next extent, and counts what is invalid. Returns 1; 0 at the end, or when nothing can be
+ * Finds the next extent, and counts what is invalid. Returns 1 with *out set, which lives until the
+ * next call; 0 at the end, or when nothing can be
  * printed any more; or -1 with *err filled.
  */
-int map_next(struct map_run *run, struct map_extent *extent, struct qcow2_error *err);
+int map_next(struct map_run *run, const struct map_extent **out, struct qcow2_error *err);
 
 #endif

@@ -14,46 +14,45 @@ static const char *file_of(const struct map_run *run, const struct map_extent *e
  */
 int map_show_json(struct map_run *run, struct qcow2_error *err)
 {
-	const char *before = "[";
-	struct map_extent extent;
+	const struct map_extent none = {.start_bytes = run->start_bytes,
+					.offset_bytes = QCOW2_NO_OFFSET};
+	const struct map_extent *extent;
 	int more;
 
+	map_text_before(&run->text, "[{ \"start\": ");
 	while ((more = map_next(run, &extent, err)) > 0) {
-		spool_text(&run->out, before);
-		map_text_object(&run->text, &run->out, &extent, file_of(run, &extent));
-		before = ",\n";
+		map_text_object(&run->text, &run->out, extent, file_of(run, extent));
+		if (run->shown == 1)
+			map_text_before(&run->text, "},\n{ \"start\": ");
 	}
 	/* After an error the array stays open, so that nobody takes it for a whole one. */
 	if (more < 0)
 		return EXIT_COULD_NOT;
-	if (before[0] == '[') {
-		extent = (struct map_extent){.start_bytes = run->start_bytes,
-					     .offset_bytes = QCOW2_NO_OFFSET};
-		spool_text(&run->out, before);
-		map_text_object(&run->text, &run->out, &extent, NULL);
-	}
-	spool_text(&run->out, "]\n");
+	if (run->shown == 0)
+		map_text_object(&run->text, &run->out, &none, NULL);
+	spool_text(&run->out, "}]\n");
 	return EXIT_FINE;
 }
 
 int map_show_lines(struct map_run *run, struct qcow2_error *err)
 {
-	struct map_extent extent;
+	const struct map_extent *extent;
 	int more;
 
+	map_text_before(&run->text, "{ \"start\": ");
 	while ((more = map_next(run, &extent, err)) > 0) {
-		map_text_object(&run->text, &run->out, &extent, file_of(run, &extent));
-		spool_write(&run->out, "\n", 1);
+		map_text_object(&run->text, &run->out, extent, file_of(run, extent));
+		spool_write(&run->out, "}\n", 2);
 	}
 	return more < 0 ? EXIT_COULD_NOT : EXIT_FINE;
 }
 
 int map_show_records(struct map_run *run, struct qcow2_error *err)
 {
-	struct map_extent extent;
+	const struct map_extent *extent;
 	int more;
 
 	while ((more = map_next(run, &extent, err)) > 0)
-		map_record(&run->out, &extent);
+		map_record(&run->out, extent);
 	return more < 0 ? EXIT_COULD_NOT : EXIT_FINE;
 }

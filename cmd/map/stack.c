@@ -111,75 +111,88 @@ void map_stack_seek(struct map_stack *stack, uint64_t start_bytes, uint64_t leng
 	stack->at_bytes = start_bytes < size ? start_bytes : size;
 	stack->end_bytes =
 		length_bytes < size - stack->at_bytes ? stack->at_bytes + length_bytes : size;
-	stack->pending.length_bytes = 0;
+	stack->extents[stack->pending].length_bytes = 0;
 	for (size_t i = 0; i < stack->count; i++)
 		map_layer_seek(&stack->layers[i], stack->at_bytes, stack->end_bytes);
 }
 
 /*
- * Finds what is at stack->at_bytes: goes down until a file says something. A file that ends above
- * what it should fill up is made longer with zeros, which nobody stores.
+ * What reads where a layer says nothing: 0 if another one has to be asked, else what it is. A file
+ * that ends above what it should fill up is made longer with zeros, which nobody stores.
+ */
+static bool is_last(const struct map_stack *stack, uint32_t depth, unsigned *flags)
+{
+	const struct map_layer *layer = &stack->layers[depth];
+
+	*flags = MAP_ZERO;
+	if (depth + 1 == stack->count && layer->has_backing)
+		*flags = 0;
+	return depth + 1 == stack->count || stack->at_bytes >= layer[1].size_bytes;
+}
+
+/*
+ * Finds what is at stack->at_bytes: goes down until a file says something. Members are copied one by
+ * one: copies of what was just written in other pieces would wait for the caches.
  */
 static int find(struct map_stack *stack, struct map_extent *out, struct qcow2_error *err)
 {
 	const uint64_t at = stack->at_bytes;
-	uint64_t end = stack->end_bytes, into;
-	struct map_layer *layer;
+	uint64_t end = stack->end_bytes, found;
+	struct map_layer *layer = stack->layers;
+	uint32_t depth = 0;
+	unsigned flags;
 
-	for (uint32_t depth = 0;; depth++) {
-		layer = &stack->layers[depth];
+	for (;; layer++, depth++) {
 		if (map_layer_find(layer, at, err))
 			return -1;
-		*out = layer->now;
-		out->depth = depth;
-		into = at - out->start_bytes;
-		if (out->start_bytes + out->length_bytes < end)
-			end = out->start_bytes + out->length_bytes;
-		if (out->flags != 0)
+		found = layer->now.start_bytes + layer->now.length_bytes;
+		end = found < end ? found : end;
+		flags = layer->now.flags;
+		if (flags != 0 || is_last(stack, depth, &flags))
 			break;
-		if (depth + 1 == stack->count) {
-			out->flags = layer->has_backing ? 0 : MAP_ZERO;
-			break;
-		}
-		if (at >= layer[1].size_bytes) {
-			out->flags = MAP_ZERO;
-			break;
-		}
-		if (layer[1].size_bytes < end)
-			end = layer[1].size_bytes;
+		end = layer[1].size_bytes < end ? layer[1].size_bytes : end;
 	}
 	out->start_bytes = at;
 	out->length_bytes = end - at;
+	out->offset_bytes = layer->now.offset_bytes;
 	if (out->offset_bytes != QCOW2_NO_OFFSET)
-		out->offset_bytes += into;
+		out->offset_bytes += at - layer->now.start_bytes;
+	out->depth = depth;
+	out->flags = (uint16_t)flags;
+	out->problem = layer->now.problem;
 	return 0;
 }
 
-int map_stack_next(struct map_stack *stack, struct map_extent *out, struct qcow2_error *err)
+/* Gives out the pending extent, if there is one. Returns whether there was. */
+static int tell_last(struct map_stack *stack, const struct map_extent **out)
 {
-	struct map_extent *pending = &stack->pending, next;
+	*out = &stack->extents[stack->pending];
+	stack->pending ^= 1;
+	stack->extents[stack->pending].length_bytes = 0;
+	return (*out)->length_bytes > 0;
+}
 
+int map_stack_next(struct map_stack *stack, const struct map_extent **out, struct qcow2_error *err)
+{
 	while (stack->at_bytes < stack->end_bytes) {
+		struct map_extent *pending = &stack->extents[stack->pending];
+		struct map_extent *next = &stack->extents[stack->pending ^ 1];
+
 		/* What was found before the fault is told first; the next call meets it again. */
-		if (find(stack, &next, err)) {
-			if (pending->length_bytes == 0)
-				return -1;
-			break;
+		if (find(stack, next, err))
+			return tell_last(stack, out) ? 1 : -1;
+		stack->at_bytes += next->length_bytes;
+		if (pending->length_bytes > 0 && map_extents_join(pending, next)) {
+			pending->length_bytes += next->length_bytes;
+			continue;
 		}
-		stack->at_bytes += next.length_bytes;
-		if (pending->length_bytes == 0) {
-			*pending = next;
-		} else if (map_extents_join(pending, &next)) {
-			pending->length_bytes += next.length_bytes;
-		} else {
-			*out = *pending;
-			*pending = next;
+		stack->pending ^= 1;
+		if (pending->length_bytes > 0) {
+			*out = pending;
 			return 1;
 		}
 	}
-	*out = *pending;
-	pending->length_bytes = 0;
-	return out->length_bytes > 0;
+	return tell_last(stack, out);
 }
 
 void map_stack_close(struct map_stack *stack)

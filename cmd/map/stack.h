@@ -12,7 +12,9 @@ struct map_stack {
 	struct map_layer *layers; /* [0] is the image; all are closed with the stack */
 	size_t count;
 	uint64_t at_bytes, end_bytes; /* [at, end) has not been looked at */
-	struct map_extent pending;    /* may still grow; length_bytes 0: there is none */
+	/* One of the two may still grow (length_bytes 0: there is none); the other was given out. */
+	struct map_extent extents[2];
+	unsigned pending; /* which one may still grow */
 };
 
 /* Opens only the image, or the snapshot whose index is not NULL. 0, or -1 with *err filled. */
@@ -29,8 +31,11 @@ int map_stack_open_chain(struct map_stack *stack, const char *file, const char *
 /* Shows a range from now on; it is cut where the disk ends. */
 void map_stack_seek(struct map_stack *stack, uint64_t start_bytes, uint64_t length_bytes);
 
-/* Finds the next extent. Returns 1; 0 at the end of the range; or -1 with *err filled. */
-int map_stack_next(struct map_stack *stack, struct map_extent *out, struct qcow2_error *err);
+/*
+ * Finds the next extent. Returns 1 with *out set, which lives until the next call; 0 at the end of
+ * the range; or -1 with *err filled.
+ */
+int map_stack_next(struct map_stack *stack, const struct map_extent **out, struct qcow2_error *err);
 
 void map_stack_close(struct map_stack *stack);
 

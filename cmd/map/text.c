@@ -21,29 +21,25 @@ static void make_middle(struct map_middle *middle, const struct map_extent *exte
 {
 	const unsigned flags = extent->flags;
 
-	*middle = (struct map_middle){.length_bytes = extent->length_bytes,
-				      .depth = extent->depth,
-				      .flags = extent->flags,
-				      .placed = extent->offset_bytes != QCOW2_NO_OFFSET,
-				      .made = true};
+	middle->depth = extent->depth;
+	middle->made = true;
 	middle->size = (uint8_t)snprintf(
 		middle->text, sizeof(middle->text),
-		", \"length\": %" PRIu64 ", \"depth\": %" PRIu32
+		", \"depth\": %" PRIu32
 		", \"present\": %s, \"zero\": %s, \"data\": %s, \"compressed\": %s%s",
-		extent->length_bytes, extent->depth, truth(flags & MAP_PRESENT),
-		truth(flags & MAP_ZERO), truth(flags & MAP_DATA), truth(flags & MAP_COMPRESSED),
-		middle->placed ? ", \"offset\": " : "");
+		extent->depth, truth(flags & MAP_PRESENT), truth(flags & MAP_ZERO),
+		truth(flags & MAP_DATA), truth(flags & MAP_COMPRESSED),
+		extent->offset_bytes != QCOW2_NO_OFFSET ? ", \"offset\": " : "");
 }
 
+/* Neither length nor offset matters, only whether there is an offset. */
 static const struct map_middle *find_middle(struct map_text *text, const struct map_extent *extent)
 {
-	const uint64_t mixed = (extent->length_bytes + extent->flags + extent->depth * 64) *
-			       UINT64_C(0x9e3779b97f4a7c15);
-	struct map_middle *middle = &text->middles[mixed >> 56];
+	const unsigned placed = extent->offset_bytes != QCOW2_NO_OFFSET;
+	const unsigned index = extent->flags | placed << 5 | extent->depth << 6;
+	struct map_middle *middle = &text->middles[index % MAP_MIDDLES];
 
-	if (!middle->made || middle->length_bytes != extent->length_bytes ||
-	    middle->flags != extent->flags || middle->depth != extent->depth ||
-	    middle->placed != (extent->offset_bytes != QCOW2_NO_OFFSET))
+	if (!middle->made || middle->depth != extent->depth)
 		make_middle(middle, extent);
 	return middle;
 }
@@ -65,29 +61,61 @@ static void add_words(struct spool *out, const struct map_extent *extent, const 
 	}
 }
 
+void map_text_before(struct map_text *text, const char *before)
+{
+	text->before_size = (uint8_t)strlen(before);
+	memcpy(text->before, before, text->before_size);
+}
+
+/* Writes the start of an object. Most of its digits are those of the one before. */
+static inline char *put_start(struct map_text *text, char *to, uint64_t start_bytes)
+{
+	const uint64_t high = start_bytes / MAP_EIGHT_DIGITS;
+
+	if (high == 0 || high >= MAP_EIGHT_DIGITS)
+		return map_digits(to, start_bytes);
+	if (high != text->high) {
+		text->high = high;
+		text->high_size = (uint8_t)(map_put_first(text->high_text, high) - text->high_text);
+	}
+	memcpy(to, text->high_text, 8);
+	to += text->high_size;
+	map_put_word(to, map_eight_digits(start_bytes % MAP_EIGHT_DIGITS));
+	return to + 8;
+}
+
+static void make_length(struct map_text *text, uint64_t length_bytes)
+{
+	static const char key[] = ", \"length\": ";
+	const size_t size = sizeof(key) - 1;
+
+	memcpy(text->length_text, key, size);
+	text->length_size =
+		(uint8_t)(map_digits(text->length_text + size, length_bytes) - text->length_text);
+	text->length_bytes = length_bytes;
+}
+
 void map_text_object(struct map_text *text, struct spool *out, const struct map_extent *extent,
 		     const char *file)
 {
-	static const char begin[16] = "{ \"start\": ";
 	const struct map_middle *middle = find_middle(text, extent);
 	char *at = spool_reserve(out, OBJECT_MOST);
 
 	if (!at)
 		return;
-	memcpy(at, begin, sizeof(begin));
-	at = map_digits(at + strlen(begin), extent->start_bytes);
+	memcpy(at, text->before, sizeof(text->before));
+	at = put_start(text, at + text->before_size, extent->start_bytes);
+	if (extent->length_bytes != text->length_bytes || text->length_size == 0)
+		make_length(text, extent->length_bytes);
+	memcpy(at, text->length_text, 32);
+	at += text->length_size;
 	memcpy(at, middle->text, MAP_MIDDLE_SIZE);
 	at += middle->size;
-	if (middle->placed)
+	if (extent->offset_bytes != QCOW2_NO_OFFSET)
 		at = map_digits(at, extent->offset_bytes);
-	if (file || extent->flags & MAP_INVALID) {
-		spool_advance(out, at);
-		add_words(out, extent, file);
-		spool_write(out, "}", 1);
-		return;
-	}
-	*at++ = '}';
 	spool_advance(out, at);
+	if (file || extent->flags & MAP_INVALID)
+		add_words(out, extent, file);
 }
 
 /* Stores the lowest bytes of a number, the lowest first. */

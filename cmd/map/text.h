@@ -10,23 +10,38 @@
 #include "out/spool.h"
 
 #define MAP_MIDDLES     256 /* a power of two */
-#define MAP_MIDDLE_SIZE 128
+#define MAP_MIDDLE_SIZE 96
 
-/* From behind the start to before the offset, or to the end if there is none. */
+/* From behind the length to before the offset, or to the end if there is none. */
 struct map_middle {
-	uint64_t length_bytes;
 	uint32_t depth;
-	uint16_t flags;
-	bool made, placed;
+	bool made;
 	uint8_t size;
 	char text[MAP_MIDDLE_SIZE];
 };
 
 struct map_text {
-	struct map_middle middles[MAP_MIDDLES]; /* of some lengths; all zeros: none is made */
+	/* What stands before the next object's start: what ends the one before it as well. */
+	char before[16];
+	uint8_t before_size;
+	/* The digits of a start but the last eight, which most neighbours share. */
+	uint64_t high;
+	char high_text[16];
+	uint8_t high_size;
+	/* The length that was written last, with its key. */
+	uint64_t length_bytes;
+	char length_text[64];
+	uint8_t length_size;
+	struct map_middle middles[MAP_MIDDLES]; /* by flags; all zeros: none is made */
 };
 
-/* Adds an object without what separates it from others. file: of the offset, or NULL. */
+/* Sets `before`, at most 16 bytes. */
+void map_text_before(struct map_text *text, const char *before);
+
+/*
+ * Adds an object, with text->before in place of what begins it, and without the brace that ends it.
+ * file: of the offset, or NULL.
+ */
 void map_text_object(struct map_text *text, struct spool *out, const struct map_extent *extent,
 		     const char *file);
 
