@@ -59,13 +59,19 @@ static int find_holes(struct map_layer *layer, bool follow, struct qcow2_error *
 	return 0;
 }
 
+static int open_mapping(struct map_layer *layer, struct qcow2_error *err)
+{
+	if (layer->of_snapshot)
+		return qcow2_mapping_open_snapshot(layer->image, layer->snapshot, &layer->mapping,
+						   err);
+	return qcow2_mapping_open(layer->image, &layer->mapping, err);
+}
+
 static int open_image(struct map_layer *layer, const uint64_t *snapshot, struct qcow2_error *err)
 {
-	int failed = snapshot ? qcow2_mapping_open_snapshot(layer->image, *snapshot,
-							    &layer->mapping, err)
-			      : qcow2_mapping_open(layer->image, &layer->mapping, err);
-
-	if (failed)
+	layer->of_snapshot = snapshot != NULL;
+	layer->snapshot = snapshot ? *snapshot : 0;
+	if (open_mapping(layer, err))
 		return -1;
 	layer->size_bytes = qcow2_mapping_size_bytes(layer->mapping) / SECTOR_BYTES * SECTOR_BYTES;
 	layer->encrypted = qcow2_image_header(layer->image)->crypt_method != 0;
@@ -94,6 +100,18 @@ int map_layer_open(struct map_layer *layer, const uint64_t *snapshot, bool follo
 	if (find_offset_file(layer, err))
 		return -1;
 	return layer->image ? find_holes(layer, follow, err) : 0;
+}
+
+int map_layer_copy(const struct map_layer *layer, struct map_layer *copy, struct qcow2_error *err)
+{
+	*copy = *layer;
+	copy->mapping = NULL;
+	return layer->image ? open_mapping(copy, err) : 0;
+}
+
+void map_layer_close_copy(struct map_layer *copy)
+{
+	qcow2_mapping_close(copy->mapping);
 }
 
 void map_layer_seek(struct map_layer *layer, uint64_t start_bytes, uint64_t end_bytes)

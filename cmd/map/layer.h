@@ -26,6 +26,8 @@ struct map_layer {
 	bool has_backing;              /* the image names a backing file */
 	bool has_holes;                /* data may lie in holes */
 	struct map_holes holes;
+	bool of_snapshot; /* of that index */
+	uint64_t snapshot;
 	struct map_extent now; /* what map_layer_find() found */
 	uint64_t rest_bytes;   /* of the extent of the image that `now` is of, what is behind it */
 };
@@ -41,6 +43,13 @@ struct map_layer {
  */
 int map_layer_open(struct map_layer *layer, const uint64_t *snapshot, bool follow,
 		   struct qcow2_error *err);
+
+/*
+ * Makes a layer that reads the same files with a stream of its own, for another thread. The original
+ * stays open until map_layer_close_copy(). Returns 0, or -1 with *err filled.
+ */
+int map_layer_copy(const struct map_layer *layer, struct map_layer *copy, struct qcow2_error *err);
+void map_layer_close_copy(struct map_layer *copy);
 
 /* Begins a range, which is cut where the disk ends. */
 void map_layer_seek(struct map_layer *layer, uint64_t start_bytes, uint64_t end_bytes);

@@ -147,12 +147,6 @@ static int judge(const struct map_run *run)
 
 static int run_stack(struct map_run *run)
 {
-	static int (*const shows[])(struct map_run * run, struct qcow2_error * err) = {
-		[MAP_HUMAN] = map_show_human,
-		[MAP_JSON] = map_show_json,
-		[MAP_NDJSON] = map_show_lines,
-		[MAP_BINARY] = map_show_records,
-	};
 	struct qcow2_error err;
 	int code;
 
@@ -161,7 +155,7 @@ static int run_stack(struct map_run *run)
 	progress_init(&run->progress);
 	spool_init(&run->out, STDOUT_FILENO);
 	map_stack_seek(&run->stack, run->start_bytes, run->length_bytes);
-	code = shows[run->format](run, &err);
+	code = run->format == MAP_HUMAN ? map_show_human(run, &err) : map_show_data(run, &err);
 	progress_end(&run->progress);
 	/* After a failure nothing is printed, unless the output streams already. */
 	if (code == EXIT_FINE)

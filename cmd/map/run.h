@@ -9,8 +9,6 @@
 #include "out/progress.h"
 #include "out/spool.h"
 
-enum map_format { MAP_HUMAN, MAP_JSON, MAP_NDJSON, MAP_BINARY };
-
 /* What the extents of one state come to. */
 struct map_total {
 	uint64_t extents, bytes;
@@ -36,14 +34,11 @@ struct map_run {
 
 /* Show the range. Each returns EXIT_FINE, or EXIT_COULD_NOT with *err filled. */
 int map_show_human(struct map_run *run, struct qcow2_error *err);
-int map_show_json(struct map_run *run, struct qcow2_error *err);
-int map_show_lines(struct map_run *run, struct qcow2_error *err);
-int map_show_records(struct map_run *run, struct qcow2_error *err);
+int map_show_data(struct map_run *run, struct qcow2_error *err);
 
 /*
  * Finds the next extent, and counts what is invalid. Returns 1 with *out set, which lives until the
- * next call; 0 at the end, or when nothing can be
- * printed any more; or -1 with *err filled.
+ * next call; 0 at the end, or when nothing can be printed any more; or -1 with *err filled.
  */
 int map_next(struct map_run *run, const struct map_extent **out, struct qcow2_error *err);
 

@@ -61,10 +61,24 @@ static void add_words(struct spool *out, const struct map_extent *extent, const 
 	}
 }
 
-void map_text_before(struct map_text *text, const char *before)
+static void set_before(struct map_text *text, const char *before)
 {
 	text->before_size = (uint8_t)strlen(before);
 	memcpy(text->before, before, text->before_size);
+}
+
+void map_text_begin(struct map_text *text, enum map_format format)
+{
+	text->format = format;
+	text->is_first = true;
+	set_before(text, format == MAP_JSON ? "[{ \"start\": " : "{ \"start\": ");
+}
+
+void map_text_go_on(struct map_text *text)
+{
+	if (text->is_first && text->format == MAP_JSON)
+		set_before(text, "},\n{ \"start\": ");
+	text->is_first = false;
 }
 
 /* Writes the start of an object. Most of its digits are those of the one before. */
@@ -140,4 +154,16 @@ void map_record(struct spool *out, const struct map_extent *extent)
 	at = put_le(at, extent->flags, 2);
 	at = put_le(at, extent->problem, 2);
 	spool_advance(out, (const char *)at);
+}
+
+void map_text_add(struct map_text *text, struct spool *out, const struct map_extent *extent,
+		  const char *file)
+{
+	if (text->format == MAP_BINARY) {
+		map_record(out, extent);
+		return;
+	}
+	map_text_object(text, out, extent, file);
+	if (text->format == MAP_NDJSON)
+		spool_write(out, "}\n", 2);
 }

@@ -9,6 +9,8 @@
 #include "map/extent.h"
 #include "out/spool.h"
 
+enum map_format { MAP_HUMAN, MAP_JSON, MAP_NDJSON, MAP_BINARY };
+
 #define MAP_MIDDLES     256 /* a power of two */
 #define MAP_MIDDLE_SIZE 96
 
@@ -21,6 +23,8 @@ struct map_middle {
 };
 
 struct map_text {
+	enum map_format format;
+	bool is_first; /* nothing was added */
 	/* What stands before the next object's start: what ends the one before it as well. */
 	char before[16];
 	uint8_t before_size;
@@ -35,8 +39,9 @@ struct map_text {
 	struct map_middle middles[MAP_MIDDLES]; /* by flags; all zeros: none is made */
 };
 
-/* Sets `before`, at most 16 bytes. */
-void map_text_before(struct map_text *text, const char *before);
+/* Begins the text of a format, all zeros before; and says that the first object was added. */
+void map_text_begin(struct map_text *text, enum map_format format);
+void map_text_go_on(struct map_text *text);
 
 /*
  * Adds an object, with text->before in place of what begins it, and without the brace that ends it.
@@ -44,6 +49,10 @@ void map_text_before(struct map_text *text, const char *before);
  */
 void map_text_object(struct map_text *text, struct spool *out, const struct map_extent *extent,
 		     const char *file);
+
+/* Adds an extent in any format but that for people, with what separates it from others. */
+void map_text_add(struct map_text *text, struct spool *out, const struct map_extent *extent,
+		  const char *file);
 
 /* Adds a record of MAP_RECORD_BYTES, as docs/map.md describes it. */
 #define MAP_RECORD_BYTES 32

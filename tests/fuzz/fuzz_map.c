@@ -105,7 +105,7 @@ static void judge_range(struct map_stack *stack, uint64_t start, uint64_t length
 	int more;
 
 	demand(text != NULL);
-	map_text_before(text, "{ \"start\": ");
+	map_text_begin(text, MAP_NDJSON);
 	map_stack_seek(stack, start, length);
 	at = stack->at_bytes;
 	while ((more = map_stack_next(stack, &e, &err)) > 0 && count++ < EXTENTS_MOST) {
