@@ -285,14 +285,34 @@ def test_dirty_images_map_nothing_twice():
     assert "not touched" not in page and "Nothing is lost" not in page
 
 
+SMALL = "cluster_bits 12\nsize 2M\n"
+
+
+def zeros(*entries):
+    return "".join(f"set l2/0/{i} 0\n" for i in entries)
+
+
 def test_leaks_with_data_in_an_intact_image():
-    """A sector of an L2 table that was lost looks as a writer that was killed."""
-    lost = "".join(f"set l2/0/{i} 0\n" for i in range(64))
-    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 512k\n" + lost)
+    """They are freed at a cost, and a copy is made before."""
+    path, _ = image(SMALL + "write 0 512k\n" + zeros(*range(10, 74)))
     page = " ".join(run("check", path).stdout.decode().split())
-    assert report(path)["verdict"] == "leaks"
+    shown = report(path)
+    assert shown["verdict"] == "leaks"
     assert page.count("guest data: not touched; 64 leaked clusters hold data that no table maps") == 2
-    assert "in 64 of them" in page and "copy the image first" in page
+    assert "in 64 of them" in page and "Nothing is lost" not in page
+    assert "What the leaked clusters hold is lost." in page
+    copy, free = shown["next"][:2]
+    assert copy["command"] == f"cp -n --sparse=always {path} {path}.backup"
+    assert free["command"] == f"qemu-img check -r leaks {path}"
+    assert free["cost"] == "What the leaked clusters hold."
+
+
+def test_what_counts_anew_frees_leaks_with_data():
+    path, _ = image(SMALL + "write 0 512k\nset refcount_of/data/9 0\n" + zeros(*range(10, 74)))
+    copy, free = report(path)["next"][:2]
+    assert copy["command"].startswith("cp ") and "check -r all" in free["command"]
+    assert free["cost"] == "What the leaked clusters hold."
+    assert "Nothing is lost" not in run("check", path).stdout.decode()
 
 
 def test_empty_tables_and_leaks_of_zeros():
