@@ -80,6 +80,8 @@ static void show_spared(struct spool *out, const struct check_report *report)
 			    result->leaks_with_content == 1 ? " holds" : "s hold");
 	if (result->compressed_clusters > 0 && !report->deep)
 		spool_text(&line, "; compressed data: not read (--deep)");
+	if (result->has_data_file)
+		spool_text(&line, "; the data file: not read");
 	wrap_spool(out, &line, 0, HANGING, report->columns);
 	spool_release(&line);
 }
@@ -106,12 +108,11 @@ static void show_end(struct spool *out, const struct check_report *report)
 void check_show_human(struct spool *out, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
-
 	bool faulty = result->corruptions + result->leaks + result->warnings > 0;
 
 	check_verdict_print(out, report);
 	check_damage_human(out, report);
-	if (faulty)
+	if (faulty || result->has_data_file)
 		show_spared(out, report);
 	if (!result->clusters_checked)
 		spool_text(out, "The header does not allow to check the clusters.\n");
