@@ -20,6 +20,7 @@ static const struct command *const all[] = {
 	&info_command,
 	&dump_command,
 	&check_command,
+	&map_command,
 	&bitmap_command,
 	&edit_command,
 	&undo_command,

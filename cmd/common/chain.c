@@ -131,13 +131,18 @@ static int open_link(struct chain *chain, struct qcow2_error *err)
 	return 0;
 }
 
+static void forget_link(struct chain_link *link)
+{
+	link->image = NULL;
+	link->source = NULL;
+	link->probed = NULL;
+}
+
 static void close_link(struct chain_link *link)
 {
 	qcow2_image_close(link->image);
 	qcow2_source_close(link->source);
-	link->image = NULL;
-	link->source = NULL;
-	link->probed = NULL;
+	forget_link(link);
 }
 
 /* The path that a json: name means; NULL with *err filled. */
@@ -212,7 +217,9 @@ static int descend(struct chain *chain, struct qcow2_error *err)
 	path = follow(chain, name, err);
 	if (!path)
 		return -1;
-	close_link(&chain->link);
+	if (!chain->keep)
+		close_link(&chain->link);
+	forget_link(&chain->link);
 	free(chain->named_by);
 	/* The first path is the caller's. */
 	chain->named_by = chain->file;
@@ -224,20 +231,24 @@ static int descend(struct chain *chain, struct qcow2_error *err)
 
 int chain_next(struct chain *chain, struct qcow2_error *err)
 {
-	int more = 1;
+	int more = chain->link.source ? descend(chain, err) : 1;
 
-	if (chain->link.source)
-		more = descend(chain, err);
-	if (more > 0 && extend(chain, err))
-		more = blame(&chain->link, err);
-	else if (more > 0 && open_link(chain, err))
-		more = -1;
-	return more;
+	if (more <= 0)
+		return more;
+	if (extend(chain, err))
+		return blame(&chain->link, err);
+	if (open_link(chain, err)) {
+		/* The caller never sees it, even if it keeps the others. */
+		close_link(&chain->link);
+		return -1;
+	}
+	return 1;
 }
 
 void chain_end(struct chain *chain)
 {
-	close_link(&chain->link);
+	if (!chain->keep)
+		close_link(&chain->link);
 	free(chain->file);
 	free(chain->named_by);
 	chain->file = NULL;

@@ -47,12 +47,18 @@ struct chain {
 	char *file, *named_by;    /* what link.file and link.named_by lead to */
 	char stated[16];          /* the format that was stated for it, or "" */
 	bool last;                /* the name of the file says that it has no backing file */
+	bool keep;                /* set by the caller: see chain_begin() */
 	dev_t devices[CHAIN_MAX]; /* of the files that were there */
 	ino_t inodes[CHAIN_MAX];
 	size_t length;
 };
 
-/* Prepares a chain that starts with an image. file: the caller's; it stays as long as the chain. */
+/*
+ * Prepares a chain that starts with an image. file: the caller's; it stays as long as the chain.
+ *
+ * A caller that sets chain->keep after this closes link.image and link.source of each file itself,
+ * the image first, and not before the chain has come to the next one or has failed.
+ */
 void chain_begin(struct chain *chain, const char *file);
 
 /*

@@ -116,7 +116,8 @@ static void note_output(const struct command *command, const struct option_row *
 {
 	if (!command->common)
 		return;
-	if (strcmp(row->name, "json") == 0 || strcmp(row->name, "man") == 0)
+	if (strcmp(row->name, "json") == 0 || strcmp(row->name, "man") == 0 ||
+	    strcmp(row->name, "binary") == 0)
 		command->common->has_data = true;
 	else if (strcmp(row->name, "output") == 0)
 		command->common->has_data = strcmp(value, "human") != 0;

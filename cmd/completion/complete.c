@@ -68,6 +68,11 @@ static void give_numbers(struct question *question, const struct qcow2_image *im
 	words_paths(&question->offer, image, true);
 }
 
+static void give_snapshots(struct question *question, const struct qcow2_image *image)
+{
+	words_snapshots(&question->offer, image);
+}
+
 /* ---- operands, by the words that the tables have for them ---- */
 
 static void offer_bitmaps(struct question *question)
@@ -93,6 +98,11 @@ static void offer_selectors(struct question *question)
 static void offer_numbers(struct question *question)
 {
 	with_image(question, line_image(&question->line), give_numbers);
+}
+
+static void offer_snapshots(struct question *question)
+{
+	with_image(question, line_image(&question->line), give_snapshots);
 }
 
 static void offer_any_file(struct question *question)
@@ -171,7 +181,8 @@ static const struct {
 	{"SELECTOR", NULL, NULL, offer_selectors},    {"PATH=VALUE", NULL, NULL, offer_numbers},
 	{"GROUP", NULL, NULL, offer_groups},          {"MAGIC", NULL, NULL, offer_extensions},
 	{"FIELD", NULL, NULL, offer_fields},          {"FORMAT", NULL, NULL, offer_formats},
-	{"COMMAND", "help", NULL, offer_commands},    {"ACTION", "help", NULL, offer_topics},
+	{"SNAPSHOT", NULL, NULL, offer_snapshots},    {"COMMAND", "help", NULL, offer_commands},
+	{"ACTION", "help", NULL, offer_topics},
 };
 
 static void offer_kind(struct question *question, const char *word)

@@ -89,6 +89,22 @@ void words_bitmaps(struct offer *offer, const struct qcow2_image *image)
 	qcow2_bitmaps_close(bitmaps);
 }
 
+void words_snapshots(struct offer *offer, const struct qcow2_image *image)
+{
+	const struct qcow2_snapshot *snapshot;
+	struct qcow2_snapshots *snapshots;
+	struct qcow2_error err;
+
+	if (!image || qcow2_snapshots_open(image, &snapshots, &err))
+		return;
+	for (size_t i = 0; i < ENTRIES_MOST && qcow2_snapshots_next(snapshots, &snapshot, &err) > 0;
+	     i++) {
+		offer_name(offer, "", snapshot->id, "", "ID");
+		offer_name(offer, "", snapshot->name, "", "name");
+	}
+	qcow2_snapshots_close(snapshots);
+}
+
 /* ---- paths ---- */
 
 /* Whether a name can stand in a path as it is: it is no pattern or range, and not two steps. */

@@ -28,4 +28,7 @@ void words_paths(struct offer *offer, const struct qcow2_image *image, bool set)
 /* Names of the bitmaps of an image, with their state. image may be NULL. */
 void words_bitmaps(struct offer *offer, const struct qcow2_image *image);
 
+/* IDs and names of the snapshots of an image. image may be NULL. */
+void words_snapshots(struct offer *offer, const struct qcow2_image *image);
+
 #endif

@@ -18,12 +18,12 @@ void spool_init(struct spool *spool, int fd)
 	*spool = (struct spool){.fd = fd};
 }
 
-static void write_all(struct spool *spool)
+static void write_bytes(struct spool *spool, const char *data, size_t size)
 {
 	size_t done = 0;
 
-	while (done < spool->size && spool->errnum == 0) {
-		ssize_t n = write(spool->fd, spool->kept + done, spool->size - done);
+	while (done < size && spool->errnum == 0) {
+		ssize_t n = write(spool->fd, data + done, size - done);
 
 		if (n >= 0)
 			done += (size_t)n;
@@ -31,6 +31,11 @@ static void write_all(struct spool *spool)
 			spool->errnum = errno;
 	}
 	spool->written += done;
+}
+
+static void write_all(struct spool *spool)
+{
+	write_bytes(spool, spool->kept, spool->size);
 	spool->size = 0;
 }
 
@@ -71,6 +76,12 @@ char *spool_make_room(struct spool *spool, size_t size)
 
 void spool_write_pieces(struct spool *spool, const char *data, size_t size)
 {
+	/* Once it streams, there is nothing to be gained by a copy. */
+	if (spool->streaming) {
+		write_all(spool);
+		write_bytes(spool, data, size);
+		return;
+	}
 	while (size > 0 && spool->errnum == 0) {
 		size_t piece = size < SPOOL_PIECE ? size : SPOOL_PIECE;
 

@@ -194,6 +194,17 @@ QCOW2_API uint64_t qcow2_source_allocated_bytes(const struct qcow2_source *sourc
 QCOW2_API uint64_t qcow2_source_hole_end(const struct qcow2_source *source, uint64_t offset_bytes);
 
 /*
+ * Tells where the data ends that covers an offset, so that together with qcow2_source_hole_end() the
+ * holes of a file can be found without reading it.
+ *
+ * offset_bytes: any; inside a hole, or past the end of the source, the answer is the offset itself.
+ *
+ * Returns where the next hole starts, in bytes; the size of the source if none follows, or if the
+ * system cannot tell, as for memory, devices and a caller's backend. Never fails. Thread safe.
+ */
+QCOW2_API uint64_t qcow2_source_data_end(const struct qcow2_source *source, uint64_t offset_bytes);
+
+/*
  * Limits how many bytes may be read through a source from now on. A program that opens images of
  * strangers sets a budget, so that no image costs it more.
  *

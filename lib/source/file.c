@@ -69,6 +69,19 @@ static uint64_t file_hole_end(const struct qcow2_source *source, uint64_t offset
 	return offset_bytes;
 }
 
+static uint64_t file_data_end(const struct qcow2_source *source, uint64_t offset_bytes)
+{
+#ifdef SEEK_HOLE
+	off_t hole = lseek(source->fd, (off_t)offset_bytes, SEEK_HOLE);
+
+	if (hole > (off_t)offset_bytes && (uint64_t)hole < source->size_bytes)
+		return (uint64_t)hole;
+#else
+	(void)offset_bytes;
+#endif
+	return source->size_bytes;
+}
+
 static void file_close(struct qcow2_source *source)
 {
 	/* An edit has synced what it wrote, so that there is nothing to lose. */
@@ -123,12 +136,14 @@ static int file_sync(struct qcow2_source *source)
 static const struct q2_source_backend file_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
+	.data_end = file_data_end,
 	.close = file_close,
 };
 
 static const struct q2_source_backend file_edit_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
+	.data_end = file_data_end,
 	.close = file_close,
 	.write = file_write,
 	.resize = file_resize,

@@ -54,6 +54,16 @@ uint64_t qcow2_source_hole_end(const struct qcow2_source *source, uint64_t offse
 	return source->backend->hole_end(source, offset_bytes);
 }
 
+uint64_t qcow2_source_data_end(const struct qcow2_source *source, uint64_t offset_bytes)
+{
+	if (offset_bytes >= source->size_bytes ||
+	    qcow2_source_hole_end(source, offset_bytes) > offset_bytes)
+		return offset_bytes;
+	if (!source->backend->data_end)
+		return source->size_bytes;
+	return source->backend->data_end(source, offset_bytes);
+}
+
 void qcow2_source_set_budget(struct qcow2_source *source, uint64_t budget_bytes)
 {
 	atomic_store_explicit(&source->budget_bytes, budget_bytes, memory_order_relaxed);

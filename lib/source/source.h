@@ -21,6 +21,8 @@ struct q2_source_backend {
 		    size_t size);
 	/* As qcow2_source_hole_end(), for an offset below the size. NULL: there are no holes. */
 	uint64_t (*hole_end)(const struct qcow2_source *source, uint64_t offset_bytes);
+	/* As qcow2_source_data_end(), for an offset with data. NULL: it cannot be known. */
+	uint64_t (*data_end)(const struct qcow2_source *source, uint64_t offset_bytes);
 	/* Gives back what the backend holds; may be NULL. */
 	void (*close)(struct qcow2_source *source);
 	/*

@@ -16,7 +16,8 @@ RECIPES = ("good-bitmaps", "good-snapshots", "good-luks1", "good-extensions-unkn
 RUNS = (("dump",), ("dump", "-j"), ("info",), ("info", "--output=json"), ("info", "--chain"),
         ("compat", "dump-header"), ("compat", "-j", "dump-header"),
         ("check", "--threads=1", "--deep"), ("check", "-j", "--threads=2"),
-        ("check", "--all", "--threads=1"), ("check", "--ranges", "--threads=1"))
+        ("check", "--all", "--threads=1"), ("check", "--ranges", "--threads=1"), ("map", "--chain"),
+        ("map", "-j"))
 BULK = ("l1", "refcount_table/0..9", "refcounts/0/0..9")
 
 
@@ -50,6 +51,8 @@ def same(done, undisturbed):
 def test_memory_and_reads(shim, name, run):
     arguments = arguments_of(run, recipe_image(name)[0])
     undisturbed, _ = fault(shim, arguments)
+    if run[0] == "map" and name == "bad-hostile-random-header":
+        return  # there is no disk to be mapped
     assert undisturbed.returncode in (0, 2, 3)
     for _, done in each_fault(shim, arguments, "FAIL_ALLOC"):
         # libc allocates to look for a time zone, and writes the date without if it cannot
@@ -58,6 +61,9 @@ def test_memory_and_reads(shim, name, run):
         if not (harmless and same(done, undisturbed) or is_bounded(done, undisturbed)):
             assert_said(done, b"out of memory", b"Cannot allocate memory")
     for _, done in each_fault(shim, arguments, "FAIL_READ"):
+        # map shows what it found before a fault, then tries again, and these reads fail only once
+        if run[0] == "map" and same(done, undisturbed):
+            continue
         assert_said(done, b"Input/output error (at offset 0x", b"Input/output error")
     for how in ("short", "interrupted"):
         for _, done in each_fault(shim, arguments, "FAIL_READ", how):

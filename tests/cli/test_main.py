@@ -11,7 +11,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat",
+COMMANDS = ["info", "dump", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
             "completion"]
 
 
@@ -167,6 +167,15 @@ def is_other(before, after):
     assert before != after and re.fullmatch(r"(\d+ \d+ (dirty|clean)\n)+", after)
 
 
+def shows_other_extents(before, after):
+    """The same page, with other rows."""
+    assert before.splitlines()[0] == after.splitlines()[0] and before != after
+
+
+def is_a_record(_, after):
+    assert after == "\0" * 8 + "\1" + "\0" * 7 + "\0P" + "\0" * 10 + "\5" + "\0" * 3
+
+
 def is_one_extent(_, after):
     assert after == "0 1048576 clean\n"
 
@@ -224,6 +233,15 @@ OPTIONS = {
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
+    ("map", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("map", "start-offset"): ([SAMPLE], ["--start-offset=1M"], shows_other_extents),
+    ("map", "max-length"): ([SAMPLE], ["--max-length=1M"], shows_other_extents),
+    ("map", "snapshot"): ([SAMPLE], ["--snapshot=1"], shows_other_extents),
+    # the files of a chain, and what these print, test_map.py tests
+    ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
+    ("map", "binary"): (["-l1", SAMPLE], ["--binary"], is_a_record),
+    ("map", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -286,7 +304,8 @@ OPTIONS = {
     ("completion", "help"): (["bash"], ["--help"], is_help),
 }
 # What these do, test_help.py tests.
-for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "edit": PLANNED,
+for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "map": [SAMPLE],
+                        "edit": PLANNED,
                         "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))

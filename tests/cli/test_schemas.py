@@ -40,6 +40,7 @@ def outputs(folder):
              ("check", "check", path), ("check-list", "check", "--list"), ("info", "info", path),
              ("info", "info", "--chain", recipe_image("good-snapshots")[0]),
              ("info", "info", recipe_image("good-luks1")[0]), ("explain", "explain", "size"),
+             ("map", "map", path), ("map", "map", "--chain", recipe_image("bad-data-beyond-end")[0]),
              ("explain", "explain", "dirty"), ("explain", "explain", "header"),
              ("bitmap", "bitmap", "list", path), ("bitmap", "bitmap", "extents", path, "a"),
              ("bitmap", "bitmap", "compare", path, "a", "a"),

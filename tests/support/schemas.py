@@ -291,6 +291,8 @@ def schema_of(words, kind):
         if action in READS:
             return "bitmap", READS[action][kind == "ndjson"]
         return ("edit", None) if action and kind == "json" else None
+    if command == "map":
+        return command, "extent" if kind == "ndjson" else None
     if command == "check" and "--list" in words:
         command = "check-list"
     known = os.path.exists(os.path.join(FOLDER, f"{command}.schema.json"))
@@ -338,7 +340,7 @@ def hold(words, code, output):
     """Holds the output of one run to its schema, if it is JSON."""
     kind = asked(words)
     # A stream of bitmap that fails halfway ends there; qcow2.py prints its usage.
-    if not kind or code < 0 or (code == 1 and words[0] == "bitmap") or \
+    if not kind or code < 0 or (code == 1 and words[0] in ("bitmap", "map")) or \
             (words[0] == "compat" and output[:1] not in b"{["):
         return
     found = schema_of(words, kind)

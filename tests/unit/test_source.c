@@ -119,6 +119,8 @@ static void memory_is_read(void **state)
 	assert_reads_ten_digits(source);
 	assert_int_equal(qcow2_source_allocated_bytes(source), 10);
 	assert_int_equal(qcow2_source_hole_end(source, 4), 4);
+	assert_int_equal(qcow2_source_data_end(source, 4), 10);
+	assert_int_equal(qcow2_source_data_end(source, 10), 10);
 	qcow2_source_close(source);
 
 	assert_int_equal(qcow2_source_from_memory(NULL, 0, &source, &err), 0);
@@ -308,6 +310,13 @@ static void holes(void **state)
 	assert_int_equal(qcow2_source_hole_end(source, 5 * mib), 8 * mib);
 	assert_true(qcow2_source_hole_end(source, 8 * mib) == 8 * mib);
 	assert_true(qcow2_source_hole_end(source, UINT64_MAX) == UINT64_MAX);
+	/* and from the middle of the data to the next hole, which may begin after a whole block */
+	assert_in_range(qcow2_source_data_end(source, 0), sizeof(data), mib);
+	assert_true(qcow2_source_data_end(source, 100) == qcow2_source_data_end(source, 0));
+	assert_int_equal(qcow2_source_data_end(source, mib), mib);
+	assert_in_range(qcow2_source_data_end(source, 4 * mib), 4 * mib + sizeof(data), 5 * mib);
+	assert_int_equal(qcow2_source_data_end(source, 8 * mib), 8 * mib);
+	assert_true(qcow2_source_data_end(source, UINT64_MAX) == UINT64_MAX);
 	assert_true(qcow2_source_allocated_bytes(source) < mib);
 	/* data that came later is not part of a source that is smaller */
 	write_at(place->path, 9 << 20, data, sizeof(data));

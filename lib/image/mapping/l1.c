@@ -60,6 +60,7 @@ int q2_mapping_find(struct qcow2_mapping *m, struct qcow2_mapping_extent *run,
 	struct q2_mapping_glance glance;
 	uint64_t table, empty;
 
+	m->ahead.entries = 0;
 	*run = (struct qcow2_mapping_extent){.size = sizeof(*run),
 					     .start.byte = m->at,
 					     .kind = QCOW2_L2_UNALLOCATED,

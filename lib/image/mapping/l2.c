@@ -39,6 +39,26 @@ static bool is_even(uint64_t entry, uint64_t subclusters)
 		(bits.zeroes == 0 || bits.zeroes == UINT32_MAX));
 }
 
+/* The same for standard entries: how many of `last` rise by step. Eight are compared at a time. */
+static uint64_t count_rising(const uint8_t *bytes, uint64_t step, uint64_t last)
+{
+	uint64_t entry = q2_load_be64(bytes), count = 1, differ = 0;
+
+	while (last - count >= 8) {
+		for (unsigned i = 0; i < 8; i++)
+			differ |= q2_load_be64(bytes + (count + i) * sizeof(uint64_t)) ^
+				  (entry + (i + 1) * step);
+		if (differ)
+			break;
+		count += 8;
+		entry += 8 * step;
+	}
+	for (; count < last; count++)
+		if (q2_load_be64(bytes + count * sizeof(uint64_t)) != (entry += step))
+			break;
+	return count;
+}
+
 /*
  * How many entries continue the run of the first one, itself included: each has to be the one
  * before it plus step. With a step, `most` entries keep inside the file and within the bits of an
@@ -50,12 +70,8 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	const uint64_t subclusters = load_subclusters(p, 0);
 	const uint64_t last = p->entries < most ? p->entries : most;
 
-	if (p->entry_bytes == sizeof(uint64_t)) {
-		for (; count < last; count++)
-			if (q2_load_be64(p->bytes + count * sizeof(uint64_t)) != (entry += step))
-				break;
-		return count;
-	}
+	if (p->entry_bytes == sizeof(uint64_t))
+		return count_rising(p->bytes, step, last);
 	for (; count < last; count++)
 		if (load_entry(p, count) != (entry += step) ||
 		    load_subclusters(p, count) != subclusters)
@@ -200,6 +216,72 @@ static void begin_table(struct qcow2_mapping *m, uint64_t table)
 	q2_window_begin(&m->l2_window, table, table + m->image->geometry.cluster_size_bytes);
 }
 
+/* Notes what stands behind the run of `count` entries at the start of a piece. */
+static void look_ahead(struct qcow2_mapping *m, const struct piece *p, uint64_t count,
+		       uint64_t entry_at)
+{
+	if (p->entry_bytes != sizeof(uint64_t) || m->image->geometry.data_file)
+		return;
+	m->ahead = (struct q2_mapping_ahead){
+		.bytes = p->bytes + count * sizeof(uint64_t),
+		.entries = p->entries - count,
+		.entry_at = entry_at + count * sizeof(uint64_t),
+	};
+}
+
+/*
+ * How many of the entries ahead are plain data in consecutive clusters: an offset with the copied
+ * flag or without it, and no more. 0: the first one is something else.
+ */
+static uint64_t count_plain(const struct qcow2_mapping *m, const struct q2_mapping_ahead *ahead)
+{
+	const struct qcow2_geometry *geometry = &m->image->geometry;
+	const uint64_t step = geometry->cluster_size_bytes;
+	const uint64_t entry = q2_load_be64(ahead->bytes);
+	uint64_t most;
+	const uint64_t offset = entry & ~QCOW2_ENTRY_MASK(l2_entry, copied);
+
+	if (offset == 0 || offset & (step - 1) || offset >= geometry->file_size_bytes ||
+	    offset & ~QCOW2_ENTRY_MASK(l2_entry, offset))
+		return 0;
+	/* The next one is hardly ever its neighbour where this way is the faster one. */
+	if (ahead->entries == 1 || q2_load_be64(ahead->bytes + sizeof(uint64_t)) != entry + step)
+		return 1;
+	most = ((geometry->file_size_bytes - 1 - offset) >> geometry->cluster_bits) + 1;
+	if (most > ahead->entries)
+		most = ahead->entries;
+	return count_rising(ahead->bytes, step, most);
+}
+
+bool q2_mapping_find_ahead(struct qcow2_mapping *m, struct qcow2_mapping_extent *run)
+{
+	struct q2_mapping_ahead *ahead = &m->ahead;
+	const uint64_t count = ahead->entries > 0 ? count_plain(m, ahead) : 0;
+	const uint64_t bytes = count * sizeof(uint64_t);
+	uint64_t length = count << m->image->geometry.cluster_bits;
+
+	if (count == 0 || bytes > m->limit_bytes)
+		return false;
+	if (length > m->end - m->at)
+		length = m->end - m->at;
+	run->size = sizeof(*run);
+	run->start.byte = m->at;
+	run->length_bytes = length;
+	run->kind = QCOW2_L2_DATA;
+	run->problem = QCOW2_PROBLEM_NONE;
+	run->entry = q2_load_be64(ahead->bytes);
+	run->host.byte = run->entry & QCOW2_ENTRY_MASK(l2_entry, offset);
+	run->host_bytes = length;
+	run->subclusters = 0;
+	run->entry_at.byte = ahead->entry_at;
+	ahead->bytes += bytes;
+	ahead->entries -= count;
+	ahead->entry_at += bytes;
+	m->limit_bytes -= bytes;
+	m->same.table = 0;
+	return true;
+}
+
 int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_mapping_extent *run,
 		       struct qcow2_error *err)
 {
@@ -226,11 +308,13 @@ int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_map
 		count = glance.hole_bytes / entry_bytes;
 		q2_mapping_run_to(m, cluster + count, run);
 	} else {
-		count = find_run(&(struct piece){m, glance.bytes.data,
-						 glance.bytes.size / entry_bytes, entry_bytes},
-				 run);
+		const struct piece piece = {m, glance.bytes.data, glance.bytes.size / entry_bytes,
+					    entry_bytes};
+
+		count = find_run(&piece, run);
 		if (charge(m, table, count, err))
 			return -1;
+		look_ahead(m, &piece, count, run->entry_at.byte);
 	}
 	follow(m, table, run, first, count);
 	return 0;

@@ -33,6 +33,16 @@ struct q2_mapping_l1 {
 	enum qcow2_problem_id lost;
 };
 
+/*
+ * The L2 entries that stand in memory behind the run that was found last, of standard entries that
+ * lead into the image file. Empty where that is not so; whatever moves the window empties it.
+ */
+struct q2_mapping_ahead {
+	const uint8_t *bytes;
+	uint64_t entries;
+	uint64_t entry_at; /* the host offset of the first one */
+};
+
 struct qcow2_mapping {
 	const struct qcow2_image *image;
 	struct q2_mapping_l1 l1;
@@ -40,10 +50,16 @@ struct qcow2_mapping {
 	uint64_t l2_window_table; /* the table that l2_window shows, or QCOW2_NO_OFFSET */
 	unsigned l2_bits;         /* the binary logarithm of the entries of an L2 table */
 	uint64_t size_bytes;
-	uint64_t at, end;                    /* [at, end) of the disk has not been looked at */
-	uint64_t limit_bytes;                /* of L2 entries that may still be decoded */
-	struct qcow2_mapping_extent pending; /* may still grow; length_bytes 0: there is none */
-	struct qcow2_mapping_extent told;    /* what qcow2_mapping_next() has given out */
+	uint64_t at, end;     /* [at, end) of the disk has not been looked at */
+	uint64_t limit_bytes; /* of L2 entries that may still be decoded */
+	/*
+	 * One of the two may still grow (length_bytes 0: there is none). The other one is what
+	 * qcow2_mapping_next() has given out, or the run that is being found. They take turns, as
+	 * copying them would take half of the time.
+	 */
+	struct qcow2_mapping_extent extents[2];
+	unsigned pending; /* which one may still grow */
+	struct q2_mapping_ahead ahead;
 	/* Whether the table that is gone through has been of one kind from its first entry on. */
 	struct q2_mapping_uniform same;
 	struct q2_mapping_uniform uniform[Q2_MAPPING_UNIFORM];
@@ -59,6 +75,12 @@ int q2_mapping_find(struct qcow2_mapping *m, struct qcow2_mapping_extent *run,
 /* The same within the L2 table at host offset `table`, which is aligned and inside the file. */
 int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_mapping_extent *run,
 		       struct qcow2_error *err);
+
+/*
+ * The short way for the entries ahead: fills *run if the next one is plain data, aligned and inside
+ * the file. Returns whether it is; if not, q2_mapping_find() has the answer.
+ */
+bool q2_mapping_find_ahead(struct qcow2_mapping *m, struct qcow2_mapping_extent *run);
 
 /* An L2 entry and what it is about. */
 struct q2_mapping_entry {

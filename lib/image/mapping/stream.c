@@ -145,8 +145,9 @@ void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
 
 	mapping->at = start.byte < size ? start.byte : size;
 	mapping->end = length_bytes < size - mapping->at ? mapping->at + length_bytes : size;
-	mapping->pending.length_bytes = 0;
+	mapping->extents[mapping->pending].length_bytes = 0;
 	mapping->same.table = 0;
+	mapping->ahead.entries = 0;
 	renew_limit(mapping);
 }
 
@@ -162,36 +163,38 @@ static bool joins(const struct qcow2_mapping_extent *extent, const struct qcow2_
 	return extent->host.byte + extent->host_bytes == run->host.byte;
 }
 
-/* Gives out the pending extent, and lets next be pending. Returns whether there was one. */
-static int tell(struct qcow2_mapping *m, const struct qcow2_mapping_extent *next)
+/* Gives out the pending extent, if there is one. Returns whether there was. */
+static int tell_last(struct qcow2_mapping *m, const struct qcow2_mapping_extent **out)
 {
-	m->told = m->pending;
-	m->pending = *next;
-	return m->told.length_bytes > 0;
+	*out = &m->extents[m->pending];
+	m->pending ^= 1;
+	m->extents[m->pending].length_bytes = 0;
+	return (*out)->length_bytes > 0;
 }
 
 int qcow2_mapping_next(struct qcow2_mapping *mapping, const struct qcow2_mapping_extent **out,
 		       struct qcow2_error *err)
 {
-	static const struct qcow2_mapping_extent nothing;
-	struct qcow2_mapping_extent *pending = &mapping->pending;
-
-	*out = &mapping->told;
 	while (mapping->at < mapping->end) {
-		struct qcow2_mapping_extent run;
+		struct qcow2_mapping_extent *pending = &mapping->extents[mapping->pending];
+		struct qcow2_mapping_extent *run = &mapping->extents[mapping->pending ^ 1];
 
 		/* What was found before the fault is told first; the next call meets it again. */
-		if (q2_mapping_find(mapping, &run, err))
-			return tell(mapping, &nothing) ? 1 : -1;
-		mapping->at += run.length_bytes;
-		if (pending->length_bytes > 0 && joins(pending, &run)) {
-			pending->length_bytes += run.length_bytes;
-			pending->host_bytes += run.host_bytes;
-		} else if (tell(mapping, &run)) {
+		if (!q2_mapping_find_ahead(mapping, run) && q2_mapping_find(mapping, run, err))
+			return tell_last(mapping, out) ? 1 : -1;
+		mapping->at += run->length_bytes;
+		if (pending->length_bytes > 0 && joins(pending, run)) {
+			pending->length_bytes += run->length_bytes;
+			pending->host_bytes += run->host_bytes;
+			continue;
+		}
+		mapping->pending ^= 1;
+		if (pending->length_bytes > 0) {
+			*out = pending;
 			return 1;
 		}
 	}
-	return tell(mapping, &nothing);
+	return tell_last(mapping, out);
 }
 
 void qcow2_mapping_close(struct qcow2_mapping *mapping)

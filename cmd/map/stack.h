@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The extents of a disk over all files that it is made of: what the image leaves open, the backing
+ * file says. Extents are joined as far as they say the same.
+ */
+#ifndef CMD_MAP_STACK_H
+#define CMD_MAP_STACK_H
+
+#include "map/layer.h"
+
+struct map_stack {
+	struct map_layer *layers; /* [0] is the image; all are closed with the stack */
+	size_t count;
+	uint64_t at_bytes, end_bytes; /* [at, end) has not been looked at */
+	/* One of the two may still grow (length_bytes 0: there is none); the other was given out. */
+	struct map_extent extents[2];
+	unsigned pending; /* which one may still grow */
+};
+
+/* Opens only the image, or the snapshot whose index is not NULL. 0, or -1 with *err filled. */
+int map_stack_open(struct map_stack *stack, const char *file, const char *snapshot,
+		   struct qcow2_error *err);
+
+/*
+ * Opens the backing files as well. Returns 0, or -1 with *err filled and *blamed the path of the file
+ * that it is about, which the caller frees; NULL: memory is short.
+ */
+int map_stack_open_chain(struct map_stack *stack, const char *file, const char *snapshot,
+			 char **blamed, struct qcow2_error *err);
+
+/* Shows a range from now on; it is cut where the disk ends. */
+void map_stack_seek(struct map_stack *stack, uint64_t start_bytes, uint64_t length_bytes);
+
+/*
+ * Finds the next extent. Returns 1 with *out set, which lives until the next call; 0 at the end of
+ * the range; or -1 with *err filled.
+ */
+int map_stack_next(struct map_stack *stack, const struct map_extent **out, struct qcow2_error *err);
+
+void map_stack_close(struct map_stack *stack);
+
+#endif
