@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* One call of qcow2 locate, and what its pages share. */
+#ifndef CMD_LOCATE_RUN_H
+#define CMD_LOCATE_RUN_H
+
+#include "common/command.h"
+#include "locate/names.h"
+#include "locate/range.h"
+#include "out/json.h"
+#include "out/spool.h"
+
+#include <qcow2/locate.h>
+
+/* A field is looked up for so many owners of a call. */
+#define LOCATE_FIELDS_MOST 64
+
+struct locate_run {
+	const struct command *command;
+	const char *file;
+	const struct qcow2_image *image;
+	struct range range;
+	const char *guest, *host; /* as they were given */
+	const char *snapshot;     /* ID or name, or NULL */
+	uint64_t snapshot_index;
+	bool all_snapshots;
+	bool as_json;
+	unsigned fields_left;
+	struct all_names names;
+	struct spool out;
+	struct json json;
+};
+
+/* Answer --guest and --host. 0, or -1 with *err filled. */
+int locate_guest(struct locate_run *run, struct qcow2_error *err);
+int locate_host(struct locate_run *run, struct qcow2_error *err);
+
+/* Members of a JSON object: the snapshot that something is a part of. */
+void locate_json_snapshot(struct locate_run *run, uint64_t index);
+
+/* A number as people read offsets: "0x20000 (131072)". */
+void locate_print_offset(struct spool *out, uint64_t offset);
+
+/* "1 (refcounts/0/5 at 0x3000a)", or what is wrong. */
+void locate_print_refcount(struct spool *out, const struct qcow2_refcount_path *refcount);
+
+/* Members of a JSON object: "refcount" and "refcount-path". refcount is NULL if there is none. */
+void locate_json_refcount(struct json *json, const struct qcow2_refcount_path *refcount);
+
+/* Members that tell where an entry of a table is, and its raw value. Opens the object. */
+void locate_json_entry(struct json *json, const char *where, uint64_t offset, uint64_t entry);
+
+/* The pages of one path and of one piece. first: of the document. */
+void locate_path_text(struct locate_run *run, const struct qcow2_path *path,
+		      const uint64_t *snapshot);
+void locate_path_json(struct locate_run *run, const struct qcow2_path *path,
+		      const uint64_t *snapshot);
+int locate_piece_text(struct locate_run *run, const struct qcow2_piece *piece,
+		      struct qcow2_error *err);
+int locate_piece_json(struct locate_run *run, const struct qcow2_piece *piece,
+		      struct qcow2_error *err);
+
+/* The path of the list of L1 or L2 entries of a disk: "l2", "snapshots/3/l2". Returns text. */
+const char *locate_list(const char *what, const uint64_t *snapshot, char *text, size_t size);
+
+/* Whether an owner is to be shown: --snapshot leaves out all but those of one snapshot. */
+bool locate_wants(const struct locate_run *run, const struct qcow2_claim *owner);
+
+#endif
