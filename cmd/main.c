@@ -26,13 +26,13 @@ static const struct command *const all[] = {
 	&undo_command,
 	&explain_command,
 	&compat_command,
+	&completion_command,
 	/* These are not in its list. */
 	&help_command,
-	&completion_command,
 	&complete_command,
 };
 #define ALL      (sizeof(all) / sizeof(all[0]))
-#define UNLISTED 3
+#define UNLISTED 2
 
 static const struct command_list list = {all, ALL, ALL - UNLISTED};
 

@@ -59,12 +59,20 @@ static bool only_bitmaps(const struct check_report *report)
 	return report->result->corruptions > 0;
 }
 
-/* What it means for the guest, if that is nothing. */
+/* What it means for the guest, if that is nothing, as far as was looked. */
 static void show_spared(struct spool *out, const struct check_report *report)
 {
+	const struct qcow2_check_result *result = report->result;
+
+	if (check_report_unread(report))
+		spool_print(out, "leaked clusters: %" PRIu64 ", not all read (--deep reads them)\n",
+			    result->leaked_clusters);
 	if (check_spares_guest(report))
-		spool_print(out, "guest data: not touched%s\n",
-			    only_bitmaps(report) ? "; only bitmaps are damaged" : "");
+		spool_print(out, "guest data: not touched%s%s\n",
+			    only_bitmaps(report) ? "; only bitmaps are damaged" : "",
+			    result->compressed_clusters > 0 && !report->deep
+				    ? "; compressed data: not read (--deep)"
+				    : "");
 }
 
 static void add_escaped(struct spool *line, const char *name)

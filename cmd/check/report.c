@@ -47,6 +47,14 @@ bool check_report_lost(const struct check_report *report)
 	return report->result->leaks_may_be_data;
 }
 
+bool check_report_unread(const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+
+	return result->leaks > 0 && result->clusters_checked && !result->leaks_all_read &&
+	       !result->leaks_may_be_data;
+}
+
 void check_report_release(struct check_report *report)
 {
 	for (size_t i = 0; i < report->count; i++)

@@ -22,6 +22,7 @@ struct check_report {
 	bool colour;
 	bool terminal;    /* the page goes to a terminal, which is `columns` wide */
 	bool verbose;     /* show what is left out as a rule */
+	bool deep;        /* compressed data was inflated */
 	unsigned columns; /* that lines of the page may take */
 	struct check_damage damage;
 	struct check_cause causes[CHECK_CAUSES_MAX];
@@ -52,6 +53,9 @@ uint64_t check_report_found(const struct check_report *report, unsigned number);
 
 /* Whether mapping tables are lost, so that clusters that leak may be the guest's data. */
 bool check_report_lost(const struct check_report *report);
+
+/* Whether not all clusters that leak were read, so that they may be the guest's data after all. */
+bool check_report_unread(const struct check_report *report);
 
 /* Frees the problems and the result. */
 void check_report_release(struct check_report *report);

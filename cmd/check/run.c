@@ -174,6 +174,7 @@ static void prepare(struct one *one, const struct qcow2_image *image)
 	one->report.terminal = isatty(STDOUT_FILENO);
 	one->report.columns = terminal_columns();
 	one->report.verbose = run->verbose;
+	one->report.deep = run->deep;
 	one->report.opaque = one;
 	if (run->all)
 		one->report.tell_all = tell_all;

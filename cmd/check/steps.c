@@ -17,6 +17,8 @@
 
 /* The most problems of one command: a line that can be read. */
 #define ARGUMENTS_MOST 8
+/* A table with more problems of a kind was overwritten: its entries are not set one by one. */
+#define ENTRIES_MOST 32
 
 /* ---- lines ---- */
 
@@ -87,7 +89,7 @@ static void add_cost(struct check_step *step, const char *cost)
 }
 
 static void add_kinds(struct check_step *step, const struct check_report *report,
-		      const struct qcow2_remedy *remedy)
+		      const struct qcow2_remedy *remedy, bool at_its_cost)
 {
 	const struct qcow2_problem_kind *kind = NULL;
 
@@ -100,7 +102,8 @@ static void add_kinds(struct check_step *step, const struct check_report *report
 		if (step->mend_count < MENDS_MOST)
 			step->mends[step->mend_count++] = kind;
 	}
-	add_cost(step, remedy->cost);
+	if (at_its_cost)
+		add_cost(step, remedy->cost);
 }
 
 /* Whether anything was found that has this remedy. */
@@ -122,6 +125,45 @@ static bool is(const struct qcow2_remedy *remedy, const char *id)
 
 /* ---- the command of a remedy ---- */
 
+/* Whether a remedy sets fields or entries, one by one. */
+static bool sets(const struct qcow2_remedy *remedy)
+{
+	return strncmp(remedy->argument, "WHERE", 5) == 0;
+}
+
+/* Whether two problems are of one entry, or with any_entry of one table. */
+static bool same_place(const char *where, const char *other, bool any_entry)
+{
+	const char *last = strrchr(where, '/');
+	size_t length = any_entry && last ? (size_t)(last - where) + 1 : strlen(where) + 1;
+
+	return strncmp(where, other, length) == 0;
+}
+
+/*
+ * Whether setting an entry is of no use: it has a problem that no value mends, or another one that
+ * the same command mends later. A table with many such entries was overwritten as a whole.
+ */
+static bool in_vain(const struct check_report *report, size_t at)
+{
+	const struct qcow2_problem *problem = report->problems[at], *other;
+	bool whole = qcow2_check_result_count(report->result, problem->kind->number) > ENTRIES_MOST;
+
+	if (!sets(problem->kind->remedy))
+		return false;
+	if (whole && strncmp(problem->where, "refcount_table/", 15) == 0)
+		return true;
+	for (size_t i = 0; i < report->count; i++) {
+		other = report->problems[i];
+		if (other->kind->remedy == problem->kind->remedy
+			    ? i > at && strcmp(problem->where, other->where) == 0
+			    : !sets(other->kind->remedy) &&
+				      same_place(problem->where, other->where, whole))
+			return true;
+	}
+	return false;
+}
+
 static char *command_of(struct check_steps *steps, const struct check_report *report,
 			const struct qcow2_remedy *remedy, size_t *named)
 {
@@ -130,9 +172,11 @@ static char *command_of(struct check_steps *steps, const struct check_report *re
 	char *line;
 
 	for (size_t i = 0; i < report->count && count < ARGUMENTS_MOST; i++)
-		if (report->problems[i]->kind->remedy == remedy)
+		if (report->problems[i]->kind->remedy == remedy && !in_vain(report, i))
 			problems[count++] = report->problems[i];
 	*named = count;
+	if (count == 0 && sets(remedy))
+		return NULL;
 	length = qcow2_remedy_command(remedy, report->file, problems, count, NULL, 0);
 	line = length > 0 ? malloc(length + 1) : NULL;
 	if (length > 0 && !line)
@@ -160,23 +204,61 @@ static struct check_step *find(struct check_steps *steps, const struct check_rep
 	return found;
 }
 
+static void describe(struct check_step *step, const struct qcow2_remedy *remedy)
+{
+	step->by_hand = remedy->effect == QCOW2_REMEDY_BY_HAND || !step->command;
+	step->mends_image = !step->by_hand && !is(remedy, "copy-out");
+	step->qemu = remedy->qemu;
+}
+
+/*
+ * What is done where setting entries is in vain: an image is restored, but refcounts are counted
+ * anew, whatever is left of their table.
+ */
+static struct check_step *instead(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_check_result *result = report->result;
+	bool counts =
+		qcow2_check_result_count(result, QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED) >
+			ENTRIES_MOST ||
+		qcow2_check_result_count(result, QCOW2_PROBLEM_REFBLOCK_UNALIGNED) > ENTRIES_MOST;
+	const struct qcow2_remedy *remedy = qcow2_remedy_find(counts ? "count-anew" : "restore");
+	size_t named;
+	char *command = command_of(steps, report, remedy, &named);
+	struct check_step *step = command ? find(steps, report, remedy, command) : NULL;
+
+	for (size_t i = 0; !command && !step && i < steps->count; i++)
+		if (steps->list[i].does == remedy->does)
+			step = &steps->list[i];
+	if (step) {
+		free(command);
+		return step;
+	}
+	step = add(steps, command, remedy->does);
+	if (step) {
+		describe(step, remedy);
+		add_cost(step, remedy->cost);
+	}
+	return step;
+}
+
 static void add_remedy(struct check_steps *steps, const struct check_report *report,
 		       const struct qcow2_remedy *remedy)
 {
 	size_t named;
 	char *command = command_of(steps, report, remedy, &named);
 	struct check_step *step = command ? find(steps, report, remedy, command) : NULL;
+	bool vain = !command && sets(remedy) && named == 0;
 
 	if (step)
 		free(command);
 	else
-		step = add(steps, command, remedy->does);
+		step = vain ? instead(steps, report) : add(steps, command, remedy->does);
 	if (!step)
 		return;
-	step->by_hand = remedy->effect == QCOW2_REMEDY_BY_HAND || !step->command;
-	step->mends_image = !step->by_hand && !is(remedy, "copy-out");
-	step->qemu = remedy->qemu;
-	add_kinds(step, report, remedy);
+	if (!vain)
+		describe(step, remedy);
+	add_kinds(step, report, remedy, !vain);
 	if (command && remedy->argument[0] && step->problems > named)
 		snprintf(step->detail, sizeof(step->detail),
 			 "These are %zu of %" PRIu64 ": check again for the others.", named,
@@ -232,7 +314,7 @@ static void add_bitmaps(struct check_steps *steps, const struct check_report *re
 		step = add_repair(steps, report, dirty, drop);
 		for (size_t i = 0; step && i < BITMAP_ROWS; i++)
 			if (wanted[i] && (i != STALE || dirty))
-				add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]));
+				add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]), true);
 		/* The cost of an option is more than that of a plain repair, which comes first. */
 		if (step && (dirty || drop) && wanted[REPAIR] && step->cost_count > 1)
 			memmove(step->costs, step->costs + 1,
@@ -344,6 +426,19 @@ static void warn_of_cut(struct check_steps *steps, const struct check_report *re
 		 result->file_whole_bytes, result->file_missing_bytes);
 }
 
+/* Nobody knows whether what leaks is data before all of it was read. */
+static void warn_of_unread(struct check_steps *steps, const struct check_report *report)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		struct check_step *step = &steps->list[i];
+
+		if (step->command && strstr(step->command, "qemu-img check -r"))
+			add_cost(step, "Leaked clusters that were not read, which may be data.");
+	}
+	insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
+	       "Reads all leaked clusters: they may be the guest's data. Do this first.");
+}
+
 /* A dirty image alone needs no copy: QEMU would do the same without being asked. */
 static void add_copy(struct check_steps *steps, const struct check_report *report)
 {
@@ -377,6 +472,8 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 		warn_of_leaks(steps, report);
 	else
 		add_copy(steps, report);
+	if (check_report_unread(report))
+		warn_of_unread(steps, report);
 	warn_of_cut(steps, report);
 	if (report->result->corruptions > 0 &&
 	    check_has_undo_files(report->file, &steps->short_of_memory))

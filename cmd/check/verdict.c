@@ -32,7 +32,9 @@ bool check_lags(const struct check_report *report)
 {
 	const struct qcow2_problem_kind *kind = NULL;
 
-	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) == 0)
+	/* The check knows which refcounts may lag behind: they damage nothing. */
+	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) == 0 ||
+	    report->result->damage_ranges > 0)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (kind->severity == QCOW2_CORRUPTION && !may_lag(kind->number) &&
@@ -101,7 +103,8 @@ bool check_spares_guest(const struct check_report *report)
 	const struct qcow2_problem_kind *kind = NULL;
 	bool lags = check_lags(report);
 
-	if (!report->result->clusters_checked || check_report_lost(report))
+	if (!report->result->clusters_checked || check_report_lost(report) ||
+	    check_report_unread(report))
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (check_report_found(report, kind->number) > 0 && !spares_guest(kind) &&
@@ -143,25 +146,21 @@ static struct words words_of(const struct check_report *report, enum check_verdi
 		[VERDICT_SOUND] = {"\033[32m", "is sound", "", ""},
 		[VERDICT_LEAKS] = {"\033[35m", "is intact, but wastes space", "", ""},
 		[VERDICT_NOT_CLOSED] = {"\033[33m", "was not closed",
-					" (dirty bit): the next writer counts its refcounts anew; "
-					"until then",
-					""},
+					" (dirty bit), the next writer counts anew", ""},
 		[VERDICT_MARKED] = {"\033[33m", "is marked as corrupt",
 				    ", but nothing else is wrong", ""},
-		[VERDICT_LOST] = {"\033[31m", "may have lost guest data", "",
-				  "; do not free what leaks before it was looked at"},
+		[VERDICT_LOST] = {"\033[31m", "may have lost guest data", "", "; free no leaks"},
 		[VERDICT_CORRUPT] = {"\033[31m", "is corrupt", "", ""},
 	};
 	struct words words = all[verdict];
 	bool dirty = check_report_found(report, QCOW2_PROBLEM_FEATURE_DIRTY) > 0;
 
 	if (verdict == VERDICT_SOUND && dirty)
-		words.before = ", but was not closed (dirty bit): the next writer counts its "
-			       "refcounts anew";
+		words.before = ", but was not closed (dirty bit), the next writer counts anew";
 	if (verdict == VERDICT_CORRUPT && dirty)
 		words.after = "; it was not closed, either (dirty bit)";
 	if (verdict == VERDICT_CORRUPT && check_report_lost(report))
-		words.after = "; do not free what leaks: it may be guest data";
+		words.after = "; free no leaks";
 	if (verdict == VERDICT_MARKED && report->result->leaks + report->result->warnings > 0)
 		words.before = ", but nothing else is corrupt";
 	return words;

@@ -49,7 +49,7 @@ int bitmap_state_find(const struct bitmap_judge *judge, const struct qcow2_bitma
 	return 0;
 }
 
-bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, struct qcow2_source *source)
+bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, const struct qcow2_source *source)
 {
 	return qcow2_bitmaps_used_bytes(bitmaps) >
 	       qcow2_source_allocated_bytes(source) + DIRECTORY_SLACK_BYTES;

@@ -39,6 +39,6 @@ int bitmap_state_find(const struct bitmap_judge *judge, const struct qcow2_bitma
  * directory may lie in a hole of any size, where it claims billions of bitmaps: whoever goes
  * through all of them ends there.
  */
-bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, struct qcow2_source *source);
+bool bitmap_past_stored(const struct qcow2_bitmaps *bitmaps, const struct qcow2_source *source);
 
 #endif

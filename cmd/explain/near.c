@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "explain/explain.h"
+#include "out/suggest.h"
 
-#define NAME_MAX_BYTES 64
-#define SLIPS_MAX      2 /* letters to add, drop or change that still make a slip */
-#define NEAR_MAX       8
+#define SLIPS_MAX 2 /* letters to add, drop, change or swap that still make a slip */
+#define NEAR_MAX  8
+/* A word as long as this is looked for in what values mean, too: "deflate" is zlib. */
+#define MEANING_WORD 5
 
 struct near {
 	const char *wanted;
@@ -17,45 +19,22 @@ struct near {
 	size_t count;
 };
 
-/* How many letters to add, drop or change make b of a; names that are too long are far away. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[NAME_MAX_BYTES + 1], width = strlen(b);
-
-	if (strlen(a) > NAME_MAX_BYTES || width > NAME_MAX_BYTES)
-		return SIZE_MAX;
-	for (size_t i = 0; i <= width; i++)
-		row[i] = i;
-	for (size_t i = 0; a[i]; i++) {
-		size_t above_left = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < width; j++) {
-			size_t change = above_left + (a[i] != b[j]);
-			size_t other = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
-
-			above_left = row[j + 1];
-			row[j + 1] = change < other ? change : other;
-		}
-	}
-	return row[width];
-}
-
 /* Short names are near to anything, so that a slip must leave most of a name as it is. */
 static bool is_near(const char *wanted, const char *name)
 {
 	size_t length = strlen(wanted);
 	size_t slips = length / 3 < SLIPS_MAX ? length / 3 : SLIPS_MAX;
 
-	return length > 1 && (strstr(name, wanted) || distance(wanted, name) <= slips);
+	return length > 1 && (strstr(name, wanted) ||
+			      suggest_distance(wanted, name, (unsigned)slips) <= slips);
 }
 
-static void consider(struct near *near, const char *above, const char *name)
+static void add(struct near *near, const char *above, const char *name)
 {
 	size_t room = near->size - near->used;
 	int length;
 
-	if (near->count == NEAR_MAX || !is_near(near->wanted, name))
+	if (near->count == NEAR_MAX)
 		return;
 	length = snprintf(near->list + near->used, room, "%s%s%s%s", near->count ? ", " : "",
 			  above ? above : "", above ? "/" : "", name);
@@ -66,6 +45,20 @@ static void consider(struct near *near, const char *above, const char *name)
 	}
 	near->used += (size_t)length;
 	near->count++;
+}
+
+static void consider(struct near *near, const char *above, const char *name)
+{
+	if (is_near(near->wanted, name))
+		add(near, above, name);
+}
+
+static void consider_value(struct near *near, const struct qcow2_name *value)
+{
+	bool meant = strlen(near->wanted) >= MEANING_WORD && strstr(value->meaning, near->wanted);
+
+	if (meant || is_near(near->wanted, value->name))
+		add(near, NULL, value->name);
 }
 
 size_t explain_near(const char *wanted, char *list, size_t size)
@@ -87,7 +80,7 @@ size_t explain_near(const char *wanted, char *list, size_t size)
 	tables = qcow2_names_tables(&count);
 	for (size_t t = 0; t < count; t++)
 		for (size_t i = 0; i < tables[t]->count; i++)
-			consider(&near, NULL, tables[t]->list[i].name);
+			consider_value(&near, &tables[t]->list[i]);
 	while ((problem = qcow2_problem_kind_next(problem)))
 		consider(&near, NULL, problem->id);
 	return near.count;

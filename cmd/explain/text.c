@@ -2,12 +2,40 @@
 /* qcow2 explain for people: in full, and as a list. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "explain/explain.h"
 #include "out/wrap.h"
 
 /* Columns of a label. */
 #define LABELLED 17
+/* Where the meaning of a value, of a field of a structure, and of a problem in the list begins. */
+#define VALUE_COLUMN   39
+#define FIELD_COLUMN   28
+#define PROBLEM_COLUMN 35
+
+/* The width that facts have to fit, which a program reads as a line each. */
+static unsigned columns(void)
+{
+	return isatty(STDOUT_FILENO) ? terminal_columns() : COLUMNS_MOST;
+}
+
+/* A line "  label          text", wrapped behind the label. */
+static void labelled_within(struct spool *out, const char *label, const char *text, unsigned width)
+{
+	spool_print(out, "  %-15s", label);
+	wrap_rest(out, text, LABELLED, LABELLED, width);
+}
+
+static void labelled(struct spool *out, const char *label, const char *text)
+{
+	labelled_within(out, label, text, terminal_columns());
+}
+
+static void fact(struct spool *out, const char *label, const char *text)
+{
+	labelled_within(out, label, text, columns());
+}
 
 const char *explain_place(const struct qcow2_field *field, char *buffer, size_t size)
 {
@@ -30,14 +58,17 @@ const char *explain_place(const struct qcow2_field *field, char *buffer, size_t 
 static void show_value(struct spool *out, const struct qcow2_names *names,
 		       const struct qcow2_name *value)
 {
-	char number[32];
+	char number[32], left[128];
+	int used;
 
 	if (names->bits)
 		snprintf(number, sizeof(number), "bit %" PRIu64, value->value);
 	else
 		snprintf(number, sizeof(number), value->value < 256 ? "%" PRIu64 : "0x%08" PRIx64,
 			 value->value);
-	spool_print(out, "  %-11s %-24s %s\n", number, value->name, value->meaning);
+	used = snprintf(left, sizeof(left), "  %-11s %-24s ", number, value->name);
+	spool_text(out, left);
+	wrap_rest(out, value->meaning, (unsigned)used, VALUE_COLUMN, columns());
 }
 
 /* An empty line between entries. */
@@ -68,10 +99,10 @@ static void text_field(void *opaque, const struct qcow2_structure *structure,
 		    explain_place(field, place, sizeof(place)));
 	if (field->alias)
 		spool_print(out, "  also called    %s\n", field->alias);
-	spool_print(out, "  meaning        %s\n  legal values   %s\n", field->meaning,
-		    field->legal);
+	fact(out, "meaning", field->meaning);
+	fact(out, "legal values", field->legal);
 	if (field->qemu)
-		spool_print(out, "  QEMU's limits  %s\n", field->qemu);
+		fact(out, "QEMU's limits", field->qemu);
 	spool_print(out, "  specification  \"%s\"\n", structure->section);
 	for (size_t i = 0; field->names && i < field->names->count; i++)
 		show_value(out, field->names, &field->names->list[i]);
@@ -83,15 +114,16 @@ static void text_structure(void *opaque, const struct qcow2_structure *structure
 	char place[80];
 
 	separate(out);
-	spool_print(out, "%s: %s, %u bytes\n%s\nSpecification: \"%s\"\n\n", structure->name,
-		    structure->title, structure->size_bytes, structure->meaning,
-		    structure->section);
+	spool_print(out, "%s: %s, %u bytes\n", structure->name, structure->title,
+		    structure->size_bytes);
+	wrap_text(out, structure->meaning, 0, 0, columns());
+	spool_print(out, "Specification: \"%s\"\n\n", structure->section);
 	for (size_t i = 0; i < structure->field_count; i++) {
 		const struct qcow2_field *field = &structure->fields[i];
 
 		spool_print(out, "  %-25s %s\n", field->name,
 			    explain_place(field, place, sizeof(place)));
-		spool_print(out, "  %-25s %s\n", "", field->meaning);
+		wrap_text(out, field->meaning, FIELD_COLUMN, FIELD_COLUMN, columns());
 	}
 }
 
@@ -103,13 +135,6 @@ static void text_value(void *opaque, const struct qcow2_names *names,
 	separate(out);
 	spool_print(out, "%s of %s:\n", names->bits ? "Bit" : "Value", names->id);
 	show_value(out, names, value);
-}
-
-/* A line "  label          text", wrapped behind the label. */
-static void labelled(struct spool *out, const char *label, const char *text)
-{
-	spool_print(out, "  %-15s", label);
-	wrap_rest(out, text, LABELLED, LABELLED, terminal_columns());
 }
 
 static void show_remedy(struct spool *out, const struct qcow2_remedy *remedy)
@@ -204,8 +229,12 @@ static void list_names(void *opaque, const struct qcow2_names *names)
 
 static void list_problem(void *opaque, const struct qcow2_problem_kind *problem)
 {
-	spool_print(opaque, "%-34s %s: %s\n", problem->id, qcow2_severity_name(problem->severity),
-		    problem->text);
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s: %s", qcow2_severity_name(problem->severity),
+		 problem->text);
+	spool_print(opaque, "%-34s ", problem->id);
+	wrap_rest(opaque, text, PROBLEM_COLUMN, PROBLEM_COLUMN, columns());
 }
 
 static void list_message(void *opaque, const struct explain_message *message)

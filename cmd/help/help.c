@@ -50,8 +50,7 @@ int print_main_help(const struct command_list *list)
 	help_options(&out, &main_command, OPTIONS_EVERY, width);
 	spool_text(&out, "\n");
 	wrap_text(&out,
-		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1). "
-		  "'qcow2 completion bash|zsh|fish' prints a completion script.\n"
+		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1).\n"
 		  "Exit codes: 0 done, 1 failed, 2 malformed, 3 check: leaks, 63 check: no qcow2.",
 		  0, 0, width);
 	code = finish_output(NULL, &out, EXIT_FINE);
@@ -80,6 +79,11 @@ static int run_help(const struct command *command, int argc, char **argv)
 	const char *value;
 	int code;
 
+	/* Modes look like options: "help undo --list" is about one. */
+	topic = argc == 3 ? commands_find(list, argv[1]) : NULL;
+	if (topic && topic->action_place == ACTION_IS_OPTION &&
+	    command_action(topic, argv[2] + strspn(argv[2], "-")))
+		return help_on_action(topic, argv[2]);
 	if (options_next(command, argc, argv, &value, &code) == OPTIONS_STOP)
 		return code;
 	argc -= optind;

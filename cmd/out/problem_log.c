@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Numbers from here on are offsets and entries rather than counts: these are shown in hex, too. */
 #define HEX_FROM 0x1000
@@ -116,10 +117,28 @@ void problem_print_guest(struct spool *out, const struct problem_guest *guest, b
 		spool_print(out, ", the first of %" PRIu64 " ranges", guest->count);
 }
 
+/* Whether a number is the entry of a table, whose flags make a decimal number unreadable. */
+static bool is_entry(const struct qcow2_problem *problem)
+{
+	const char *last = strrchr(problem->where, '/');
+	static const char *const others[] = {"refcounts/", "snapshots/", "bitmaps/", "extensions/"};
+
+	if (!last || strspn(last + 1, "0123456789") != strlen(last + 1))
+		return false;
+	if (strncmp(problem->where, others[0], strlen(others[0])) == 0)
+		return false;
+	for (size_t i = 1; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strncmp(problem->where, others[i], strlen(others[i])) == 0)
+			return strchr(problem->where, '/') != last;
+	return true;
+}
+
 void problem_print_found(struct spool *out, const struct qcow2_problem *problem)
 {
 	if (problem->found_text[0] != '\0')
 		spool_print(out, " found \"%s\"", problem->found_text);
+	else if (problem->has_found && is_entry(problem))
+		spool_print(out, " found 0x%" PRIx64, problem->found);
 	else if (problem->has_found)
 		spool_print(out, " found %" PRIu64 " (0x%" PRIx64 ")", problem->found,
 			    problem->found);
@@ -129,6 +148,11 @@ void problem_print_expected(struct spool *out, const struct qcow2_problem *probl
 {
 	char expected[64];
 
+	if (is_entry(problem)) {
+		spool_print(out, "expected %s0x%" PRIx64, expectation_words(problem->expectation),
+			    problem->expected);
+		return;
+	}
 	spool_print(out, "expected %s", problem_expected(problem, expected, sizeof(expected)));
 	if (problem->expected >= HEX_FROM)
 		spool_print(out, " (0x%" PRIx64 ")", problem->expected);

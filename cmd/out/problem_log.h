@@ -55,7 +55,7 @@ bool problem_owner_guest(const struct qcow2_owner *owner, struct problem_guest *
 /* ", guest 0x0..0xffff (snapshot \"one\")", the snapshot only if it shall be named. */
 void problem_print_guest(struct spool *out, const struct problem_guest *guest, bool name_snapshot);
 
-/* " found 5 (0x5)", " found \"a name\"", or nothing. */
+/* " found 5 (0x5)", of a table's entry " found 0x5", " found \"a name\"", or nothing. */
 void problem_print_found(struct spool *out, const struct qcow2_problem *problem);
 
 /* "expected at most 131072 (0x20000)"; something is expected. */

@@ -70,12 +70,12 @@ QCOW2_API bool qcow2_text_is_printable(uint32_t codepoint);
 QCOW2_API size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size);
 
 /*
- * Writes a text as one word of a command line for a shell (sh, bash, zsh). Plain words stay as they
- * are, others stand between single quotes. Bytes that are not printable UTF-8 are written in octal,
- * as "$(printf 'a\033b')". The result is printable whatever the text is.
+ * Writes a text as one word of a command line for a shell (sh, bash, zsh, fish). Plain words stay as
+ * they are, others stand between single quotes. Backslashes, and bytes that are not printable UTF-8,
+ * are written in octal, as "$(printf 'a\033b')". The result is printable whatever the text is.
  *
- * text: any bytes. A NUL cannot be a part of a word, and is left out; nor can newlines at the end
- *   be, if there is any byte that is not printable.
+ * text: any bytes. A NUL cannot be a part of a word, and is left out. With a newline at its end the
+ *   word is $'a\012', which bash and zsh know, but not every sh.
  * buffer, size: as for qcow2_text_escape(), but a word that does not fit is cut anywhere: do not
  *   show it.
  *

@@ -49,14 +49,18 @@ static bool all_plain(struct qcow2_bytes text)
 	return text.size > 0;
 }
 
-static bool all_printable(struct qcow2_bytes text)
+/*
+ * Whether a text can stand between single quotes. A backslash can in most shells, but fish takes it
+ * for an escape.
+ */
+static bool all_quotable(struct qcow2_bytes text)
 {
 	for (size_t at = 0; at < text.size;) {
 		uint32_t codepoint;
 		bool valid;
 
 		at += q2_utf8_next(text.data + at, text.size - at, &codepoint, &valid);
-		if (!valid || !q2_codepoint_printable(codepoint))
+		if (!valid || !q2_codepoint_printable(codepoint) || codepoint == '\\')
 			return false;
 	}
 	return true;
@@ -90,18 +94,23 @@ static void put_octal(struct word *word, const uint8_t *bytes, size_t count)
 	}
 }
 
-static void put_printf(struct word *word, struct qcow2_bytes text)
+/*
+ * The output of a command loses the newlines at its end, so that the word would name another file.
+ * There $'' is better: a shell that does not know it finds no such file.
+ */
+static void put_octals(struct word *word, struct qcow2_bytes text)
 {
+	bool newline = text.data[text.size - 1] == '\n';
 	size_t length;
 
-	put_text(word, "\"$(printf '");
+	put_text(word, newline ? "$'" : "\"$(printf '");
 	for (size_t at = 0; at < text.size; at += length) {
 		const uint8_t *here = text.data + at;
 		uint32_t codepoint;
 		bool valid;
 
 		length = q2_utf8_next(here, text.size - at, &codepoint, &valid);
-		if (codepoint == '%')
+		if (codepoint == '%' && !newline)
 			put_text(word, "%%");
 		else if (!valid || !q2_codepoint_printable(codepoint) || codepoint == '\\' ||
 			 codepoint == '\'' || codepoint == '!' || (at == 0 && codepoint == '-'))
@@ -109,17 +118,17 @@ static void put_printf(struct word *word, struct qcow2_bytes text)
 		else
 			put(word, (const char *)here, length);
 	}
-	put_text(word, "')\"");
+	put_text(word, newline ? "'" : "')\"");
 }
 
 static void put_word(struct word *word, struct qcow2_bytes text)
 {
 	if (all_plain(text))
 		put(word, (const char *)text.data, text.size);
-	else if (all_printable(text))
+	else if (all_quotable(text))
 		put_quoted(word, text);
 	else
-		put_printf(word, text);
+		put_octals(word, text);
 }
 
 size_t qcow2_text_shell(struct qcow2_bytes text, char *buffer, size_t size)

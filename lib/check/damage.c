@@ -134,22 +134,11 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 	}
 }
 
-/*
- * In an image that was not closed, refcounts and copied flags may lag behind: whoever writes next
- * has to count anew first ("Header", dirty bit), so that nothing is overwritten.
- */
-static bool lags(const struct q2_check *check, enum qcow2_problem_id id)
-{
-	return (check->header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY) &&
-	       (id == QCOW2_PROBLEM_REFCOUNT_LOW || id == QCOW2_PROBLEM_COPIED_SET);
-}
-
 void q2_damage_hear_cluster(const struct q2_check *check, struct q2_worker *worker,
 			    enum qcow2_problem_id id, uint64_t cluster)
 {
 	/* Clusters from bad_from on are judged again, and have been heard of. */
-	if (!check->damage.wanted || check->bad_from > 0 || damage_of(id) == QCOW2_DAMAGE_NONE ||
-	    lags(check, id))
+	if (!check->damage.wanted || check->bad_from > 0 || damage_of(id) == QCOW2_DAMAGE_NONE)
 		return;
 	raise(&worker->worst_damage, damage_of(id));
 	q2_bits_add(&worker->damaged, cluster);

@@ -11,13 +11,26 @@ static uint64_t largest_refcount(const struct q2_check *check)
 
 /* Counting goes on after memory was short: only the first error is kept. */
 static void add_bad(const struct q2_judge *judge, enum q2_bad kind,
-		    const struct q2_bad_cluster *item)
+		    const struct q2_bad_cluster *item, bool lags)
 {
 	struct q2_worker *worker = judge->worker;
 
-	q2_damage_hear_cluster(judge->check, worker, q2_bad_id(kind), item->cluster);
+	if (!lags || (kind != Q2_BAD_REFCOUNT_LOW && kind != Q2_BAD_COPIED_SET))
+		q2_damage_hear_cluster(judge->check, worker, q2_bad_id(kind), item->cluster);
 	if (!q2_bad_list_add(&worker->bad[kind], item) && !worker->failed)
 		q2_worker_fail_memory(worker);
+}
+
+/*
+ * In an image that was not closed, refcounts and copied flags may lag behind: whoever writes next
+ * has to count anew first ("Header", dirty bit), so that nothing is overwritten. But without
+ * snapshots, no writer leaves two entries that lead to one cluster, unless it is of compressed data.
+ */
+static bool may_lag(const struct q2_check *check, const struct q2_cluster_state *state)
+{
+	return (check->header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY) &&
+	       (state->count < 2 || state->use == QCOW2_USE_COMPRESSED ||
+		check->header->nb_snapshots > 0);
 }
 
 /* Judges a cluster whose refcount may be wrong. */
@@ -29,24 +42,25 @@ static void judge_one(const struct q2_judge *judge, uint64_t cluster, uint64_t r
 	struct q2_bad_cluster item = {
 		.cluster = cluster, .refcount = refcount, .count = state.count};
 	uint64_t most = largest_refcount(check);
+	bool lags = may_lag(check, &state);
 
 	if (options->wants_cluster && !options->wants_cluster(options->opaque, cluster))
 		return;
 	judge->worker->unreferenced += refcount > 0 && state.count == 0;
-	judge->worker->misled |= refcount > 0 && refcount < state.count;
+	judge->worker->misled |= !lags && refcount > 0 && refcount < state.count;
 	/* One that is too narrow to be right is an overflow, however low it is. */
 	if (refcount < state.count && refcount < most)
-		add_bad(judge, Q2_BAD_REFCOUNT_LOW, &item);
+		add_bad(judge, Q2_BAD_REFCOUNT_LOW, &item, lags);
 	if (state.count > most)
-		add_bad(judge, Q2_BAD_OVERFLOW, &item);
+		add_bad(judge, Q2_BAD_OVERFLOW, &item, lags);
 	if (refcount > state.count)
-		add_bad(judge, Q2_BAD_REFCOUNT_HIGH, &item);
+		add_bad(judge, Q2_BAD_REFCOUNT_HIGH, &item, lags);
 	if (refcount != 1 && (state.flags & Q2_SEEN_COPIED))
-		add_bad(judge, Q2_BAD_COPIED_SET, &item);
+		add_bad(judge, Q2_BAD_COPIED_SET, &item, lags);
 	if (refcount == 1 && (state.flags & Q2_SEEN_SHARED))
-		add_bad(judge, Q2_BAD_COPIED_CLEAR, &item);
+		add_bad(judge, Q2_BAD_COPIED_CLEAR, &item, lags);
 	if (state.flags & Q2_SEEN_CONFLICT)
-		add_bad(judge, Q2_BAD_OWNERS, &item);
+		add_bad(judge, Q2_BAD_OWNERS, &item, lags);
 }
 
 /*

@@ -80,9 +80,18 @@ static void take_piece(struct pass *pass, size_t size)
 }
 
 /*
- * Entries in holes are 0, and not read. A cluster that the end of the file cuts is no table that
- * could have been whole.
+ * Where to go on reading: holes are zeros, so that clusters of which little is stored are quickly
+ * read. Entries stay whole.
  */
+static uint64_t past_hole(struct qcow2_source *source, uint64_t at, uint64_t end)
+{
+	uint64_t hole = qcow2_source_hole_end(source, at);
+
+	hole -= (hole - at) % FIRST_BYTES;
+	return hole < end ? hole : end;
+}
+
+/* A cluster that the end of the file cuts is no table that could have been whole. */
 static int read_cluster(struct pass *pass, uint64_t cluster)
 {
 	struct q2_l2_like *like = pass->like;
@@ -98,53 +107,55 @@ static int read_cluster(struct pass *pass, uint64_t cluster)
 	while (at < end && !pass->faulty) {
 		size_t size = at == start ? FIRST_BYTES : Q2_PIECE_BYTES;
 
-		at += (qcow2_source_hole_end(source, at) - at) & ~UINT64_C(15);
-		if (at >= end)
-			break;
 		if (end - at < size)
 			size = (size_t)(end - at);
 		if (qcow2_source_read(source, at, like->buffer, size, check->err))
 			return -1;
 		like->read_bytes += size;
 		take_piece(pass, size);
-		at += size;
+		at = past_hole(source, at + size, end);
 	}
 	return 0;
 }
 
-/*
- * Points the reader at a block of refcounts, if it is not there yet: most tables lead to clusters of
- * one block. Going from one to another costs a read.
- */
-static void begin_block(struct q2_l2_like *like, const struct q2_refcount_block *block)
+/* The refcount of a cluster. One is read at a time: they are of places all over the file. */
+static int read_refcount(const struct q2_check *check, uint64_t cluster, uint64_t *refcount)
 {
-	if (block == like->block)
-		return;
-	like->block = block;
-	like->block_words = 0;
+	const struct qcow2_geometry *geometry = check->geometry;
+	const struct q2_refcount_block *block =
+		q2_check_block(check, cluster / geometry->refcount_block_entries);
+	const uint64_t index = cluster % geometry->refcount_block_entries;
+	const uint64_t at = index * geometry->refcount_bits / 64 * 8;
+	uint64_t stored;
+	uint8_t word[8] = {0};
+
+	*refcount = 0;
 	if (!block || block->hole)
-		return;
-	like->block_words = qcow2_table_begin(like->refcounts, block->offset_bytes,
-					      like->check->geometry->cluster_size_bytes / 8);
-	like->read_bytes += FIRST_BYTES;
+		return 0;
+	stored = q2_metadata_l2_stored(geometry, block->offset_bytes);
+	if (at >= stored)
+		return 0;
+	if (qcow2_source_read(qcow2_image_source(check->image), block->offset_bytes + at, word,
+			      stored - at < sizeof(word) ? (size_t)(stored - at) : sizeof(word),
+			      check->err))
+		return -1;
+	*refcount = qcow2_refcount_get(word, index % (64 / geometry->refcount_bits),
+				       geometry->refcount_bits);
+	return 0;
 }
 
-int q2_l2_like_lacks(struct q2_l2_like *like, uint64_t cluster, bool *lacks)
+int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lacks)
 {
-	const struct q2_check *check = like->check;
-	const struct qcow2_geometry *geometry = check->geometry;
-	uint64_t count = q2_clusters_get(&check->workers[0].clusters, cluster).count, refcount = 0;
-	uint64_t index = cluster % geometry->refcount_block_entries;
+	uint64_t count = q2_clusters_get(&like->check->workers[0].clusters, cluster).count;
+	uint64_t refcount;
 
-	begin_block(like, q2_check_block(check, cluster / geometry->refcount_block_entries));
-	if (index * geometry->refcount_bits / 64 < like->block_words &&
-	    qcow2_table_refcount(like->refcounts, index, &refcount, check->err))
+	if (read_refcount(like->check, cluster, &refcount))
 		return -1;
 	*lacks = refcount > count || (like->of_free_clusters && count == 0);
 	return 0;
 }
 
-static int judge_sample(struct q2_l2_like *like, bool *is_table)
+static int judge_sample(const struct q2_l2_like *like, bool *is_table)
 {
 	unsigned lacking = 0;
 

@@ -5,8 +5,6 @@
 
 #include "check/run.h"
 
-#include <qcow2/table.h>
-
 /* What a cluster holds. */
 enum q2_content {
 	Q2_CONTENT_ZEROS,
@@ -20,10 +18,7 @@ enum q2_content {
 /* The reader, and what it has found out of the cluster that it read last. */
 struct q2_l2_like {
 	struct q2_check *check;
-	struct qcow2_table *refcounts; /* to look up the refcounts of clusters that entries name */
-	const struct q2_refcount_block *block; /* that refcounts was pointed at last */
-	uint64_t block_words;                  /* of it, that the file has */
-	uint8_t *buffer;                       /* of Q2_PIECE_BYTES */
+	uint8_t *buffer;       /* of Q2_PIECE_BYTES */
 	bool of_free_clusters; /* the table may lead to clusters that count as free */
 	bool needs_flags;      /* see q2_l2_like_read() */
 	uint64_t read_bytes;   /* in all */
@@ -47,7 +42,7 @@ int q2_l2_like_read(struct q2_l2_like *like, uint64_t cluster, enum q2_content *
  * Whether a reference to a cluster is missing, as its refcount is larger than the references that
  * there are. With of_free_clusters, it is enough that nothing refers to it. As q2_l2_like_read().
  */
-int q2_l2_like_lacks(struct q2_l2_like *like, uint64_t cluster, bool *lacks);
+int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lacks);
 
 /*
  * Calls visit for every cluster that the L2 table in a cluster leads to. As q2_l2_like_read().

@@ -34,8 +34,8 @@ static const enum qcow2_problem_id broken_tables[] = {
 };
 
 /*
- * Whether a table is broken, or leads to a cluster that another entry leads to. In an image that
- * was not closed, refcounts say nothing about that.
+ * Whether a table is broken, or leads to a cluster that another entry leads to, as far as refcounts
+ * can tell.
  */
 static bool tables_are_broken(const struct q2_check *check)
 {
@@ -44,9 +44,7 @@ static bool tables_are_broken(const struct q2_check *check)
 			return true;
 	if (check->metadata.table_count == 0)
 		return false;
-	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 ||
-	       (check->workers[0].misled &&
-		!(check->header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY));
+	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;
 }
 
 static uint64_t count_empty_l2(const struct q2_check *check)

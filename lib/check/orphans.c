@@ -328,8 +328,7 @@ int q2_orphans_find(struct q2_orphans *orphans)
 	orphans->like.buffer = q2_memory_get(&check->memory, Q2_PIECE_BYTES, 1);
 	if (!orphans->like.buffer)
 		return q2_memory_fail(&check->memory, check->err);
-	if (qcow2_table_open(check->image, &orphans->like.refcounts, check->err) == 0 &&
-	    mark_bitmaps(orphans) == 0)
+	if (mark_bitmaps(orphans) == 0)
 		result = visit_clusters(orphans);
 	return result;
 }
@@ -338,7 +337,6 @@ void q2_orphans_release(struct q2_orphans *orphans)
 {
 	struct q2_memory *memory = &orphans->check->memory;
 
-	qcow2_table_close(orphans->like.refcounts);
 	q2_memory_put(memory, orphans->like.buffer, Q2_PIECE_BYTES, 1);
 	q2_memory_put(memory, orphans->items, orphans->capacity, sizeof(*orphans->items));
 	q2_bits_release(&orphans->bitmaps);

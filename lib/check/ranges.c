@@ -103,15 +103,16 @@ void q2_ranges_release(struct q2_ranges *ranges)
 	ranges->capacity = 0;
 }
 
-/* The first range of a table, or of those behind it, in settled ranges. */
-static size_t find_table(const struct q2_ranges *ranges, uint32_t table)
+/* The first range of that damage or more in a table, or of those behind it, in settled ranges. */
+static size_t find(const struct q2_ranges *ranges, uint32_t table, unsigned damage)
 {
 	size_t low = 0, high = ranges->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
+		const struct q2_table_range *range = &ranges->items[middle];
 
-		if (ranges->items[middle].table < table)
+		if (range->table < table || (range->table == table && range->damage < damage))
 			low = middle + 1;
 		else
 			high = middle;
@@ -160,17 +161,14 @@ static enum qcow2_damage worst_at(const struct q2_ranges *ranges, struct lane *l
 void q2_ranges_pieces(const struct q2_ranges *ranges, const struct q2_table_pieces *pieces)
 {
 	struct lane lanes[QCOW2_DAMAGE_LOST + 1] = {0};
-	size_t at = find_table(ranges, pieces->table);
 	uint64_t from = 0, until;
+	bool more = true;
 
 	for (unsigned damage = QCOW2_DAMAGE_AT_RISK; damage <= QCOW2_DAMAGE_LOST; damage++) {
-		lanes[damage].at = at;
-		while (at < ranges->count && ranges->items[at].table == pieces->table &&
-		       ranges->items[at].damage == damage)
-			at++;
-		lanes[damage].end = at;
+		lanes[damage].at = find(ranges, pieces->table, damage);
+		lanes[damage].end = find(ranges, pieces->table, damage + 1);
 	}
-	for (; from < pieces->entries; from = until) {
+	for (; more && from < pieces->entries; from = until) {
 		enum qcow2_damage damage;
 
 		until = pieces->entries;
@@ -178,7 +176,7 @@ void q2_ranges_pieces(const struct q2_ranges *ranges, const struct q2_table_piec
 		if (damage < pieces->least)
 			damage = pieces->least;
 		if (damage != QCOW2_DAMAGE_NONE)
-			pieces->put(pieces->opaque, from, until, damage);
+			more = pieces->put(pieces->opaque, from, until, damage);
 	}
 }
 

@@ -38,14 +38,14 @@ void q2_ranges_release(struct q2_ranges *ranges);
 
 /*
  * Goes through the ranges of one table in settled ranges, worst first: calls put for pieces that
- * rise and do not overlap, each with the worst damage to it. least is the damage to all other
- * entries; entries is their number.
+ * rise and do not overlap, each with the worst damage to it, until it returns false. least is the
+ * damage to all other entries; entries is their number.
  */
 struct q2_table_pieces {
 	uint32_t table;
 	uint64_t entries;
 	enum qcow2_damage least;
-	void (*put)(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage);
+	bool (*put)(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage);
 	void *opaque;
 };
 

@@ -11,8 +11,8 @@
 #include <qcow2/text.h>
 
 /*
- * What the work on all disks may come to, in L1 entries and ranges: snapshots may share tables, so
- * that it does not depend on the size of the file alone.
+ * What the work on all disks may come to, in L1 entries and pieces of L2 tables: snapshots may share
+ * tables, so that it does not depend on the size of the file alone.
  */
 #define STEPS_MOST (UINT64_C(1) << 25)
 
@@ -60,8 +60,6 @@ static void tell(struct disk *disk)
 	}
 	if (options->damage_range && !check->stopped)
 		check->stopped = options->damage_range(options->opaque, range) != 0;
-	if (disk->all->steps_left > 0)
-		disk->all->steps_left--;
 	range->damage = QCOW2_DAMAGE_NONE;
 }
 
@@ -119,12 +117,17 @@ static uint64_t guest_byte(const struct disk *disk, uint64_t entry)
 	return byte;
 }
 
-static void put_entries(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage)
+/* Each piece is a step: many disks may map a table that has many of them. */
+static bool put_entries(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage)
 {
 	struct disk *disk = opaque;
 
+	if (disk->all->steps_left == 0)
+		return false;
+	disk->all->steps_left--;
 	put_until(disk, guest_byte(disk, first), QCOW2_DAMAGE_NONE);
 	put_until(disk, guest_byte(disk, end), damage);
+	return disk->at_bytes < disk->size_bytes;
 }
 
 /* Learns what the faults of an L1 entry do. */
@@ -297,8 +300,7 @@ static int spread_snapshots(struct spreading *all)
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
 		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	while ((more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0 &&
-	       snapshot->size_bytes <= left) {
+	while ((more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0) {
 		struct disk disk = {
 			.total = {.of = QCOW2_PART_OF_SNAPSHOT, .of_index = snapshot->index},
 			.number = snapshot->index + 1,
@@ -306,6 +308,10 @@ static int spread_snapshots(struct spreading *all)
 			.l1_offset_bytes = snapshot->header.l1_table_offset,
 			.l1_entries = snapshot->header.l1_size};
 
+		if (snapshot->size_bytes > left) {
+			check->damage.inexact = true;
+			break;
+		}
 		left -= snapshot->size_bytes;
 		qcow2_text_escape(snapshot->name, disk.total.of_name, sizeof(disk.total.of_name));
 		more = spread_disk(all, &disk);

@@ -21,8 +21,8 @@ struct q2_worker {
 	uint64_t beyond_end;                        /* refcounts of clusters past the end */
 	uint64_t beyond_highest;                    /* of those clusters, plus one */
 	struct q2_bad_list bad[Q2_BAD_KINDS];
-	uint64_t unreferenced;  /* clusters with a refcount that nothing refers to */
-	bool misled;            /* a cluster has two references, and a refcount for fewer */
+	uint64_t unreferenced; /* clusters with a refcount that nothing refers to */
+	bool misled; /* a cluster has more references than its refcount, which is no lag */
 	struct q2_bits damaged; /* clusters with problems that do damage */
 	enum qcow2_damage worst_damage;
 	struct q2_digest digest;

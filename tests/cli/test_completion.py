@@ -18,7 +18,8 @@ import pytest
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat",
+            "completion"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")
@@ -71,7 +72,7 @@ def options_of(*command):
 
 
 def test_commands(offer):
-    listed = re.findall(r"^  ([a-z]\w*)  ", text_of(run("--help")), re.M)
+    listed = re.findall(r"^  ([a-z]\w*) +\S", text_of(run("--help")), re.M)
     assert listed == COMMANDS
     assert sorted(offer("")) == sorted([*listed, "help", *options_of()])
     assert offer("d") == ["dump"] and offer("zz") == []

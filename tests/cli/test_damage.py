@@ -4,7 +4,9 @@
 """Damage, from outside."""
 import json
 import os
+import resource
 import shutil
+import struct
 
 import pytest
 
@@ -172,3 +174,91 @@ def test_hostile(name):
     path, _ = recipe_image(name)
     damage = report(path, "--ranges", program=RELEASE)["guest-damage"]
     assert sum(damage[what + "-bytes"] for what in SUMS) > 0
+
+
+SPARSE_BITS = 21
+
+
+def sparse_image(path, clusters, refcounts, size=1 << 30, snapshots=(0, 0), bits=SPARSE_BITS):
+    """An image of large clusters: header, refcount table and block, L1 table, and what is given."""
+    cluster = 1 << bits
+    with open(path, "wb") as out:
+        out.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, bits, size, 0, 1,
+                              3 * cluster, cluster, 1, *snapshots, 0, 0, 0, 4, 104))
+        out.seek(cluster)
+        out.write(struct.pack(">Q", 2 * cluster))
+        out.seek(2 * cluster)
+        out.write(struct.pack(f">{len(refcounts)}H", *refcounts))
+        for number, content in clusters.items():
+            out.seek(number * cluster)
+            out.write(content)
+        out.truncate(len(refcounts) * cluster)
+    return str(path)
+
+
+def cpu_seconds(*arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run(*arguments, program=RELEASE)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def test_many_small_disks_share_a_table(tmp_path):
+    """Pieces of a table that lie past the end of each disk are not gone through."""
+    count, unaligned = 6000, struct.pack(">2Q", 1 << 20 | 512, 0)
+    table = b"".join(struct.pack(">QIHHIIQIIQQ", 3 << SPARSE_BITS, 1, 1, 5, 0, 0, 0, 0, 16, 0, 512) +
+                     b"1%05d\0\0" % i for i in range(count))
+    path = sparse_image(tmp_path / "image", {
+        3: struct.pack(">Q", 4 << SPARSE_BITS), 4: unaligned * (1 << 17), 5: table},
+        [1, 1, 1, count + 1, count + 1, 1], size=512, snapshots=(count, 5 << SPARSE_BITS))
+    done, seconds = cpu_seconds("check", "-j", path)
+    damage = json.loads(done.stdout)["guest-damage"]
+    assert len(damage["snapshots"]) == count and damage["exact"] and damage["unreadable-bytes"] == 512
+    assert seconds < 5
+
+
+def test_sparse_orphans(tmp_path):
+    """Of a leaked table, the holes are not read."""
+    count = 4000
+    path = sparse_image(tmp_path / "image", {4: b"x"} | {
+        5 + i: struct.pack(">Q", 1 << 63 | 4 << SPARSE_BITS) for i in range(count)},
+        [1] * (count + 5))
+    done, seconds = cpu_seconds("check", "-j", path)
+    lost = json.loads(done.stdout)["lost-mappings"]
+    assert lost["leaked-clusters"] == count + 1 and lost["leaks-may-be-data"]
+    assert seconds < 5
+
+
+def test_leaks_that_were_not_read(tmp_path):
+    """Of very many leaks, only some are read: nobody says that nothing is lost by freeing them."""
+    count, bits, first = 16400, 16, 6
+    at = [struct.pack(">Q", 1 << 63 | i << bits) for i in range(first + count)]
+    path = sparse_image(tmp_path / "image", {
+        3: at[4], 4: at[5], 5: b"mapped", first + count: b"".join(at[first:first + 8000])
+    } | {first + i: b"data" for i in range(count)}, [1] * (first + count + 1),
+        size=1 << 28, bits=bits)
+    page = run("check", path).stdout.decode()
+    assert f"\nleaked clusters: {count + 1}, not all read (--deep reads them)\n" in page
+    assert "not touched" not in page and "Nothing is lost" not in page
+    assert page.index("next: qcow2 check --deep") < page.index("next: qemu-img check -r leaks")
+    assert report(path)["lost-mappings"]["leaks-may-be-data"] is False
+    page = run("check", "--deep", path).stdout.decode()
+    assert " may have lost guest data" in page and "not all read" not in page
+
+
+def test_compressed_data_is_not_vouched_for():
+    path, _ = image("size 1M\ncompressed 0\nset header/compatible_features 1<<20\n")
+    line = "\nguest data: not touched"
+    assert line + "; compressed data: not read (--deep)\n" in run("check", path).stdout.decode()
+    assert line + "\n" in run("check", "--deep", path).stdout.decode()
+
+
+def test_dirty_images_map_nothing_twice():
+    """No writer that was killed leaves that: what leaks then may be the data of one of the two."""
+    text = "size 1M\ndirty\nlazy_refcounts\nwrite 0 128k\nset l2/0/1 @data/0|1<<63\n"
+    path, _ = image(text)
+    shown = report(path)
+    assert shown["verdict"] == "corrupt" and shown["lost-mappings"]["leaks-may-be-data"]
+    assert ranges_of(shown["guest-damage"]) == [(0, 128 * K, "at-risk")]
+    page = run("check", path).stdout.decode()
+    assert "not touched" not in page and "Nothing is lost" not in page

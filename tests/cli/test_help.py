@@ -13,7 +13,8 @@ from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat",
+            "completion"]
 ACTIONS = {
     "bitmap": ["list", "extents", "export", "compare", "add", "remove", "clear", "enable",
                "disable", "rename", "merge", "import", "script", "repair"],
@@ -23,7 +24,7 @@ ACTIONS = {
                "add-header-ext-stdio", "del-header-ext", "set-feature-bit"],
 }
 PAIRS = [(c, a) for c, actions in ACTIONS.items() for a in actions]
-LINES = [[], ["help"], *([c] for c in (*COMMANDS, "completion")), *(list(p) for p in PAIRS)]
+LINES = [[], ["help"], *([c] for c in COMMANDS), *(list(p) for p in PAIRS)]
 ESCAPE = b"\x1b["
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
-from tests.support.programs import SAMPLE, TOP
+from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat"]
+COMMANDS = ["info", "dump", "check", "bitmap", "edit", "undo", "explain", "compat",
+            "completion"]
 
 
 def usage(done, command=""):
@@ -112,6 +113,10 @@ def is_version(_, after):
     with open(os.path.join(TOP, "include/qcow2/version.h"), encoding="utf-8") as stream:
         version = ".".join(re.findall(r"#define QCOW2_VERSION_\w+ +(\d+)", stream.read()))
     assert after == f"qcow2 {version}\n"
+
+
+def asks_another(before, after):
+    assert "(/opt/q __complete bash" in after and after.replace("/opt/q", QCOW2) == before
 
 
 def is_completion(_, after):
@@ -277,6 +282,8 @@ OPTIONS = {
     ("compat", "undo-dir"): ([SAMPLE, "dump-header"], ["--undo-dir=."], is_unchanged),
     ("compat", "layout"): ([SAMPLE, "dump-header"], ["--layout=v7"], is_layout_v7),
     ("compat", "help"): ([SAMPLE, "dump-header"], ["--help"], is_help),
+    ("completion", "program"): (["bash"], ["--program=/opt/q"], asks_another),
+    ("completion", "help"): (["bash"], ["--help"], is_help),
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "edit": PLANNED,
@@ -310,7 +317,7 @@ def test_every_option_has_a_row(command):
 
 def test_every_command_has_rows():
     text = text_of(run("--help"))
-    listed = re.findall(r"^  ([a-z][\w-]*)  ", text, re.M)
+    listed = re.findall(r"^  ([a-z][\w-]*) +\S", text, re.M)
     assert listed == COMMANDS
 
 
@@ -506,5 +513,5 @@ def test_exit_codes_of_pages():
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "bitmap": {"0", "1", "2", "3", "4"},
-                 "check": {"0", "1", "2", "3", "63"}}
+                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

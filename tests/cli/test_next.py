@@ -127,3 +127,41 @@ def test_a_page_is_short():
     for kind in ("bad-refcount-leak", "bad-refcount-too-small", "bad-corrupt", "good-dirty"):
         page = run("check", recipe_image(kind)[0]).stdout.decode()
         assert len(page[page.index("\nnext: "):].splitlines()) <= 8
+
+
+@pytest.mark.parametrize("entry, value", [
+    # Reserved bits alone are cleared; of two problems of an entry, one value mends both.
+    ("0x8400000000050000", "0x8000000000050000"),
+    ("0x8400000010000001", "0x1"),
+    # No value mends an entry that leads nowhere, whatever else it has.
+    ("0x8400000010000000", None),
+    ("0x8400000000050200", None),
+])
+def test_entries_that_no_value_mends(entry, value):
+    path, _ = image(f"size 1M\nwrite 0 256k\nset l2/0/1 {entry}\n")
+    found = steps(path)
+    sets = [step["command"] for step in found if " edit " in (step["command"] or "")]
+    assert sets == ([f"qcow2 edit {path} set l2/0/1={value}"] if value else [])
+    assert "l2-entry-reserved" in {kind for step in found for kind in step["mends"]}
+
+
+def test_tables_that_were_overwritten():
+    """Entries are not set by the dozen: of a refcount table all is counted anew."""
+    junk = "".join(f"set refcount_table/{i} {0x42d825d3cd506734 + 8 * i:#x}\n" for i in range(1, 60))
+    path, _ = image("size 1M\nwrite 0 256k\n" + junk)
+    assert [step["command"] for step in steps(path)][1:] == \
+        [f"qemu-img check -r all {path}", f"qcow2 check {path}"]
+    junk = "".join(f"set l2/0/{i} {0x42d825d3cd506734 + 8 * i:#x}\n" for i in range(60))
+    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 256k\n" + junk)
+    assert not [step for step in steps(path) if " edit " in (step["command"] or "")]
+
+
+def test_values_of_entries():
+    """Entries are shown as hex alone; counts and fields in decimal, too."""
+    path, _ = image("size 1M\nwrite 0 256k\nset l2/0/1 0x8400000000050000\n"
+                    "set l1/0 0x8000000000030200\nset header/size 1000\nset refcount_of/header 2\n")
+    page = " ".join(run("check", path).stdout.decode().split())
+    assert "l1/0: found 0x8000000000030200," in page, page
+    assert "refcounts/0/0, cluster at 0x0: found 2 (0x2), expected 1" in page
+    assert "header/size: found 1000 (0x3e8), expected a multiple of 512" in page
+    assert not re.search(r"found [0-9]+ \(0x[0-9a-f]{9,}\)", page)

@@ -42,7 +42,7 @@ def commands_in_help(text):
     for line in text.splitlines():
         if re.match(r"(?i)\s*commands?\b.*:\s*$", line):
             inside = True
-        elif inside and re.match(r"\s+([a-z][\w-]*)\s{2,}", line):
+        elif inside and re.match(r"  ([a-z][\w-]*) +\S", line):
             found.append(line.split()[0])
         elif inside and line and not line[0].isspace():
             inside = False

@@ -77,7 +77,7 @@ struct model {
 	uint64_t end;
 };
 
-static void put(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage)
+static bool put(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage damage)
 {
 	struct model *model = opaque;
 
@@ -85,6 +85,7 @@ static void put(void *opaque, uint64_t first, uint64_t end, enum qcow2_damage da
 	model->end = end;
 	for (uint64_t i = first; i < end; i++)
 		model->got[i] = damage;
+	return true;
 }
 
 static void add_one(struct q2_ranges *ranges, struct model *model)

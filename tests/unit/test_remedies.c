@@ -134,6 +134,10 @@ static void words_are_as_plain_as_can_be(void **state)
 	assert_word("b\xc3\xa4 x", "'b\xc3\xa4 x'");
 	assert_word("a\033[2J%!", "\"$(printf 'a\\033[2J%%\\041')\"");
 	assert_word("\xff", "\"$(printf '\\377')\"");
+	assert_word("a\\b", "\"$(printf 'a\\134b')\"");
+	/* A substitution would lose the end, and the word would be another name. */
+	assert_word("a%\n", "$'a%\\012'");
+	assert_word("it's\na\n\n", "$'it\\047s\\012a\\012\\012'");
 	qcow2_text_shell_file("-r", word, sizeof(word));
 	assert_string_equal(word, "./-r");
 	qcow2_text_shell_file("json:{}", word, sizeof(word));
