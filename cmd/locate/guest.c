@@ -15,9 +15,10 @@ static int fail_past_end(const struct locate_run *run, uint64_t size, struct qco
 	return -1;
 }
 
-static void show_rest(struct locate_run *run, const struct qcow2_path *path,
-		      const uint64_t *snapshot)
+static void show_further(struct locate_run *run, const struct qcow2_path *path,
+			 const uint64_t *snapshot)
 {
+	run->parts_left--;
 	if (!run->as_json) {
 		locate_path_text(run, path, snapshot);
 		return;
@@ -34,9 +35,13 @@ static void show_rest(struct locate_run *run, const struct qcow2_path *path,
 static int show_parts(struct locate_run *run, struct qcow2_paths *paths, const uint64_t *snapshot,
 		      bool *found, struct qcow2_error *err)
 {
+	const uint64_t size = qcow2_paths_size_bytes(paths), start = run->range.start;
+	uint64_t end = start + (run->range.length - 1), rest = UINT64_MAX;
 	const struct qcow2_path *path;
 	int more;
 
+	if (start < size && end >= size)
+		end = size - 1;
 	qcow2_paths_seek(paths, (struct qcow2_guest){run->range.start}, run->range.length);
 	more = qcow2_paths_next(paths, &path, err);
 	*found = more > 0;
@@ -50,10 +55,16 @@ static int show_parts(struct locate_run *run, struct qcow2_paths *paths, const u
 		json_key(&run->json, "more");
 		json_begin_array(&run->json);
 	}
-	while ((more = qcow2_paths_next(paths, &path, err)) > 0 && run->out.errnum == 0)
-		show_rest(run, path, snapshot);
+	while ((more = qcow2_paths_next(paths, &path, err)) > 0 && run->out.errnum == 0) {
+		rest = path->extent->start.byte;
+		if (run->parts_left == 0)
+			break;
+		show_further(run, path, snapshot);
+	}
 	if (run->as_json && run->range.has_length)
 		json_end_array(&run->json);
+	if (more > 0 && run->parts_left == 0)
+		locate_rest(run, "guest", rest, end + 1);
 	return more < 0 ? -1 : 0;
 }
 

@@ -8,12 +8,18 @@ static int show(struct locate_run *run, const struct qcow2_piece *piece, struct 
 			    : locate_piece_text(run, piece, err);
 }
 
-static int show_rest(struct locate_run *run, struct qcow2_pieces *pieces, struct qcow2_error *err)
+/* Shows the pieces behind the first one. Returns 1 with *rest set if there are too many. */
+static int show_further(struct locate_run *run, struct qcow2_pieces *pieces, uint64_t *rest,
+			struct qcow2_error *err)
 {
 	const struct qcow2_piece *piece;
 	int more;
 
 	while ((more = qcow2_pieces_next(pieces, &piece, err)) > 0 && run->out.errnum == 0) {
+		*rest = piece->start.byte;
+		if (run->parts_left == 0 || run->owners_left == 0)
+			return 1;
+		run->parts_left--;
 		if (run->as_json)
 			json_begin_object(&run->json);
 		if (show(run, piece, err))
@@ -28,6 +34,8 @@ static int show_all(struct locate_run *run, struct qcow2_pieces *pieces, struct 
 {
 	const bool list = run->as_json && run->range.has_length;
 	const struct qcow2_piece *piece;
+	uint64_t rest = 0;
+	int more;
 
 	qcow2_pieces_seek(pieces, (struct qcow2_host){run->range.start}, run->range.length);
 	if (qcow2_pieces_next(pieces, &piece, err) < 0 || show(run, piece, err))
@@ -36,10 +44,13 @@ static int show_all(struct locate_run *run, struct qcow2_pieces *pieces, struct 
 		json_key(&run->json, "more");
 		json_begin_array(&run->json);
 	}
-	if (show_rest(run, pieces, err))
+	more = show_further(run, pieces, &rest, err);
+	if (more < 0)
 		return -1;
 	if (list)
 		json_end_array(&run->json);
+	if (more > 0)
+		locate_rest(run, "host", rest, run->range.start + run->range.length);
 	return 0;
 }
 

@@ -21,9 +21,9 @@ enum {
 };
 
 static const struct option_row options[] = {
-	{"guest", 0, "OFFSET[+LENGTH]", "where bytes of the virtual disk are in the file", NULL},
-	{"host", 0, "OFFSET[+LENGTH]", "what bytes of the file are for, and whose", NULL},
-	{"snapshot", 0, "ID|NAME", "look at the disk of a snapshot, not at the active one", NULL},
+	{"guest", 0, "RANGE", "where bytes of the virtual disk are in the file", NULL},
+	{"host", 0, "RANGE", "what bytes of the file are for, and whose", NULL},
+	{"snapshot", 0, "SNAPSHOT", "look at the disk of a snapshot, not at the active one", NULL},
 	{"all-snapshots", 0, NULL, "with --guest: show the range in every snapshot, too", NULL},
 	{"json", 'j', NULL, "the same as --output=json", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
@@ -37,6 +37,8 @@ static int answer(struct locate_run *run, struct qcow2_error *err)
 		return -1;
 	json_init(&run->json, &run->out, 2, false);
 	run->fields_left = LOCATE_FIELDS_MOST;
+	run->parts_left = LOCATE_PARTS_MOST;
+	run->owners_left = LOCATE_OWNERS_MOST;
 	result = run->guest ? locate_guest(run, err) : locate_host(run, err);
 	if (run->as_json)
 		spool_text(&run->out, "\n");

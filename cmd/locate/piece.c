@@ -19,7 +19,8 @@ static int take_field(void *opaque, const char *where, const struct qcow2_value 
 	field->found = true;
 	snprintf(field->where, sizeof(field->where), "%s", where);
 	field->offset = value->offset_bytes;
-	field->length = value->raw.size;
+	/* A refcount below a byte has no bytes of its own. */
+	field->length = value->raw.size > 0 ? value->raw.size : 1;
 	field->is_number = value->kind == QCOW2_VALUE_NUMBER;
 	field->number = value->number;
 	return 0;

@@ -69,6 +69,7 @@ static int json_owner(struct locate_run *run, const struct qcow2_piece *piece,
 
 	if (locate_field(run, piece, owner, &field, err))
 		return -1;
+	run->owners_left -= run->owners_left > 0;
 	json_begin_object(json);
 	json_key(json, "where");
 	json_text(json, qcow2_claim_where(owner, where, sizeof(where)));

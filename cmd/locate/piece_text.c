@@ -43,6 +43,7 @@ static int print_owner(struct locate_run *run, const struct qcow2_piece *piece,
 
 	if (locate_field(run, piece, owner, &field, err))
 		return -1;
+	run->owners_left -= run->owners_left > 0;
 	spool_print(out, "  %-20s %s at 0x%" PRIx64 " + %" PRIu64,
 		    qcow2_claim_where(owner, where, sizeof(where)), locate_part(owner),
 		    owner->offset_bytes, owner->length_bytes);

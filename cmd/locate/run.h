@@ -13,6 +13,9 @@
 
 /* A field is looked up for so many owners of a call. */
 #define LOCATE_FIELDS_MOST 64
+/* A call shows so many parts of ranges, and stops after so many owners. */
+#define LOCATE_PARTS_MOST  65536
+#define LOCATE_OWNERS_MOST 1048576
 
 struct locate_run {
 	const struct command *command;
@@ -25,6 +28,8 @@ struct locate_run {
 	bool all_snapshots;
 	bool as_json;
 	unsigned fields_left;
+	uint64_t parts_left;  /* beside the first one of each disk */
+	uint64_t owners_left; /* none: no more parts */
 	struct all_names names;
 	struct spool out;
 	struct json json;
@@ -49,7 +54,13 @@ void locate_json_refcount(struct json *json, const struct qcow2_refcount_path *r
 /* Members that tell where an entry of a table is, and its raw value. Opens the object. */
 void locate_json_entry(struct json *json, const char *where, uint64_t offset, uint64_t entry);
 
-/* The pages of one path and of one piece. first: of the document. */
+/*
+ * Says that the range from `at` on is not shown, though it goes on to `end`. key is that of its
+ * offset: "guest" or "host". Members of a JSON object, or lines.
+ */
+void locate_rest(struct locate_run *run, const char *key, uint64_t at, uint64_t end);
+
+/* The pages of one path and of one piece. */
 void locate_path_text(struct locate_run *run, const struct qcow2_path *path,
 		      const uint64_t *snapshot);
 void locate_path_json(struct locate_run *run, const struct qcow2_path *path,

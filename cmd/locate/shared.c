@@ -95,3 +95,22 @@ void locate_print_refcount(struct spool *out, const struct qcow2_refcount_path *
 	else
 		spool_text(out, " (the refcount table ends before)");
 }
+
+void locate_rest(struct locate_run *run, const char *key, uint64_t at, uint64_t end)
+{
+	struct json *json = &run->json;
+
+	if (!run->as_json) {
+		spool_print(&run->out,
+			    "and more: --%s=0x%" PRIx64 "+%" PRIu64 " has the rest of the range\n",
+			    key, at, end - at);
+		return;
+	}
+	json_key(json, "rest");
+	json_begin_object(json);
+	json_key(json, key);
+	json_number(json, at);
+	json_key(json, "length");
+	json_number(json, end - at);
+	json_end_object(json);
+}

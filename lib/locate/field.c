@@ -61,15 +61,22 @@ static int end(void *opaque, const struct qcow2_node *node)
 	return 0;
 }
 
+/* The bytes that hold a value. A refcount that shares its byte with others has none of its own. */
+static size_t size_of(const struct search *search, const struct qcow2_value *value)
+{
+	if (value->raw.size > 0 || value->offset_bytes == QCOW2_NO_OFFSET)
+		return value->raw.size;
+	return search->row && strcmp(value->name, "refcount") == 0;
+}
+
 static int field(void *opaque, const struct qcow2_value *value)
 {
 	struct search *search = opaque;
 	char where[2 * QCOW2_FIELD_WHERE_MAX];
 	const char *bitmap = short_path(search->path);
 
-	if (value->raw.size == 0 || value->offset_bytes == QCOW2_NO_OFFSET ||
-	    search->byte < value->offset_bytes ||
-	    search->byte - value->offset_bytes >= value->raw.size)
+	if (search->byte < value->offset_bytes ||
+	    search->byte - value->offset_bytes >= size_of(search, value))
 		return 0;
 	/* The whole entry of a table is the row itself. */
 	if (search->row &&
@@ -97,6 +104,8 @@ static int walk(const struct qcow2_image *image, const char *selector, struct se
 					      .begin_list = begin,
 					      .end_list = end,
 					      .field = field};
+	/* Without rows, no table is wanted, and no bits are to be counted. */
+	const unsigned flags = search->row ? 0 : QCOW2_WALK_NO_TABLES;
 	struct qcow2_selection *selection;
 	struct qcow2_error reason;
 	int result;
@@ -105,7 +114,7 @@ static int walk(const struct qcow2_image *image, const char *selector, struct se
 		return -1;
 	search->path[0] = '\0';
 	search->depth = 0;
-	result = qcow2_walk(image, selection, QCOW2_WALK_NO_TABLES, &visitor, search, &reason);
+	result = qcow2_walk(image, selection, flags, &visitor, search, &reason);
 	qcow2_selection_free(selection);
 	if (result == 0 || search->done || reason.code == QCOW2_ERROR_NOT_FOUND)
 		return 0;
