@@ -42,6 +42,10 @@ static int answer(struct locate_run *run, struct qcow2_error *err)
 	result = run->guest ? locate_guest(run, err) : locate_host(run, err);
 	if (run->as_json)
 		spool_text(&run->out, "\n");
+	if (result == 0 && run->names.failed) {
+		*err = run->names.error;
+		return -1;
+	}
 	return result;
 }
 
@@ -124,7 +128,7 @@ static int run_locate(const struct command *command, int argc, char **argv)
 const struct command locate_command = {
 	.name = "locate",
 	.operands = "IMAGE",
-	.summary = "Say where a byte of the guest is, or what a byte of the file is for.",
+	.summary = "Say where a guest byte is, or what a byte of the file is for.",
 	.notes = "Offsets are numbers as 65536, 64k or 0x10000, or sectors as 128s. A range is\n"
 		 "OFFSET+LENGTH, as 1M+64k.\n"
 		 "Exit codes: 0 done, 1 failed.\n",

@@ -19,6 +19,8 @@ struct names {
 struct all_names {
 	struct names snapshots, ids, bitmaps;
 	bool has_snapshots, has_bitmaps; /* were read */
+	bool failed;                     /* memory or a read has failed: error says how */
+	struct qcow2_error error;
 };
 
 /* The name of the bitmap or the snapshot with an index, or the ID of that. Empty if it is not known. */

@@ -32,13 +32,21 @@ int locate_field(struct locate_run *run, const struct qcow2_piece *piece,
 {
 	const uint64_t start = piece->start.byte;
 	const struct qcow2_host byte = {start > owner->offset_bytes ? start : owner->offset_bytes};
+	int found;
 
 	*field = (struct located_field){.found = false};
 	if (piece->unclaimed || owner->part == QCOW2_CLAIM_DATA ||
 	    owner->part == QCOW2_CLAIM_BITMAP_DATA || run->fields_left == 0)
 		return 0;
 	run->fields_left--;
-	return qcow2_field_find(run->image, owner, byte, take_field, field, err) < 0 ? -1 : 0;
+	found = qcow2_field_find(run->image, owner, byte, take_field, field, err);
+	if (found > 0 && !field->found) {
+		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+					    .offset_bytes = QCOW2_NO_OFFSET,
+					    .text = "out of memory"};
+		return -1;
+	}
+	return found < 0 ? -1 : 0;
 }
 
 bool locate_guest_byte(const struct qcow2_piece *piece, const struct qcow2_claim *owner,

@@ -20,23 +20,31 @@ static int keep(struct q2_owners *owners, bool wide, const struct q2_kept *kept)
 	return 0;
 }
 
+/* Counts a reference to a cluster. Returns whether there is room for it. */
+static bool count(const struct q2_owners *owners, const struct q2_kept *kept,
+		  struct q2_counted *counted)
+{
+	if (kept->unclaimed) {
+		counted->neighbours += kept->claim.weight;
+		return counted->kept_neighbours < Q2_NEIGHBOURS_MOST;
+	}
+	counted->total += kept->claim.weight;
+	return counted->kept < owners->of_one_most;
+}
+
 /* A claim of few clusters, which touches those from `from` to `to` of the window. */
 static int hear_narrow(struct q2_owners *owners, uint64_t from, uint64_t to,
 		       const struct q2_kept *kept)
 {
 	bool room = false;
 
-	for (uint64_t i = from; i <= to; i++) {
-		struct q2_counted *counted = &owners->counted[i];
-
-		room |= counted->kept < owners->of_one_most;
-		if (!kept->unclaimed)
-			counted->total += kept->claim.weight;
-	}
+	for (uint64_t i = from; i <= to; i++)
+		room |= count(owners, kept, &owners->counted[i]);
 	if (!room)
 		return 0;
 	for (uint64_t i = from; i <= to; i++)
-		owners->counted[i].kept++;
+		(*(kept->unclaimed ? &owners->counted[i].kept_neighbours
+				   : &owners->counted[i].kept))++;
 	return keep(owners, false, kept);
 }
 

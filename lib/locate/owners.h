@@ -15,6 +15,7 @@
 /* The most claims that are kept for them all; for each cluster at least 64 of them. */
 #define Q2_OWNERS_KEPT        (UINT64_C(1) << 20)
 #define Q2_OWNERS_OF_ONE_MOST 131072
+#define Q2_NEIGHBOURS_MOST    64
 /* A claim of more clusters than this is wide: a table. So many wide ones are kept. */
 #define Q2_WIDE_CLUSTERS 4
 #define Q2_WIDE_KEPT     4096
@@ -33,10 +34,13 @@ struct q2_sharer {
 	uint32_t list, index;
 };
 
-/* What is known of a cluster of the window. */
+/*
+ * What is known of a cluster of the window: references, and kept claims of few clusters. Neighbours
+ * are those that claim no byte of the range.
+ */
 struct q2_counted {
-	uint64_t total; /* references that claim bytes of the range */
-	uint32_t kept;  /* claims of few clusters that are kept for it */
+	uint64_t total, neighbours;
+	uint32_t kept, kept_neighbours;
 };
 
 struct q2_owners {

@@ -163,7 +163,8 @@ static int extend(struct qcow2_pieces *pieces, uint64_t *last, struct qcow2_erro
 		const uint64_t at = *last + 1;
 		struct qcow2_refcount_path refcount;
 
-		if (q2_owner_list_fill(&pieces->owners, at >> bits, &pieces->lists[1], err) ||
+		if (q2_owner_list_fill(&pieces->owners, at, part_last(pieces, at),
+				       &pieces->lists[1], err) ||
 		    q2_refcount_reader_find(&pieces->refcounts, (struct qcow2_host){at}, &refcount,
 					    err))
 			return -1;
@@ -193,7 +194,8 @@ static int find(struct qcow2_pieces *pieces, uint64_t *last, struct qcow2_error 
 
 	if (!far && (!pieces->gathered || !is_known(pieces, cluster)) && gather(pieces, err))
 		return -1;
-	if (q2_owner_list_fill(&pieces->owners, cluster, &pieces->lists[0], err) ||
+	if (q2_owner_list_fill(&pieces->owners, pieces->at, part_last(pieces, pieces->at),
+			       &pieces->lists[0], err) ||
 	    q2_refcount_reader_find(&pieces->refcounts, (struct qcow2_host){pieces->at},
 				    &pieces->refcount, err))
 		return -1;

@@ -22,16 +22,37 @@ struct search {
 	bool full; /* no more can be kept or read; what is left out is counted by weights */
 };
 
+/*
+ * Whether L1 tables of snapshots overlap without being the same. Then the walk counts common entries
+ * once, so that weights do not say which tables are shared. The walk has sorted the tables by place.
+ */
+static bool tables_overlap(const struct q2_metadata *metadata)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < metadata->l1_count; i++) {
+		const struct q2_l1_table *l1 = &metadata->l1s[i];
+
+		if (l1->offset_bytes < end &&
+		    (l1->offset_bytes != l1[-1].offset_bytes || l1->entries != l1[-1].entries))
+			return true;
+		if (l1->offset_bytes + l1->entries * 8 > end)
+			end = l1->offset_bytes + l1->entries * 8;
+	}
+	return false;
+}
+
 /* Gathers the tables that several L1 entries lead to. */
 static int find_wanted(struct search *search)
 {
 	const struct q2_owners *owners = search->owners;
+	const bool all = tables_overlap(&owners->metadata);
 
 	for (size_t i = 0; i < owners->kept_count; i++) {
 		const struct q2_kept *kept = &owners->kept[i];
 		uint64_t earlier;
 
-		if (kept->claim.weight > 1 && kept->l2_table != 0 &&
+		if ((all || kept->claim.weight > 1) && kept->l2_table != 0 &&
 		    q2_name_set_insert(&search->wanted, kept->l2_table, 0, &earlier) ==
 			    QCOW2_ERROR_MEMORY)
 			return q2_fail_memory(owners->metadata.err);

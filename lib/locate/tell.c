@@ -26,12 +26,9 @@ static int add(struct q2_owner_list *list, const struct q2_kept *kept, struct qc
 	return 0;
 }
 
-static bool touches(const struct q2_owners *owners, const struct q2_kept *kept, uint64_t cluster)
+static bool touches(const struct q2_kept *kept, uint64_t first, uint64_t last)
 {
-	const unsigned bits = owners->metadata.geometry->cluster_bits;
-
-	return kept->claim.offset_bytes >> bits <= cluster &&
-	       q2_claim_last(&kept->claim) >> bits >= cluster;
+	return kept->claim.offset_bytes <= last && q2_claim_last(&kept->claim) >= first;
 }
 
 /* The first kept claim of few clusters that may reach a cluster: they are sorted by their starts. */
@@ -52,46 +49,66 @@ static size_t first_near(const struct q2_owners *owners, uint64_t cluster)
 	return low;
 }
 
-/* Adds those that claim bytes of the range, or those that do not. */
-static int pick(const struct q2_owners *owners, uint64_t cluster, struct q2_owner_list *list,
-		struct qcow2_error *err)
+/* Adds a claim that touches the cluster of [first, last], if it touches these bytes. */
+static int pick(struct q2_owner_list *list, const struct q2_kept *kept, uint64_t first,
+		uint64_t last, struct qcow2_error *err)
 {
-	const unsigned bits = owners->metadata.geometry->cluster_bits;
+	if (!touches(kept, first, last))
+		return 0;
+	list->total += kept->claim.weight;
+	return add(list, kept, err);
+}
+
+/* Adds all that is kept and touches [first, last], bytes of one cluster. */
+static int pick_all(const struct q2_owners *owners, struct q2_owner_list *list, uint64_t first,
+		    uint64_t last, struct qcow2_error *err)
+{
+	const uint64_t cluster = first >> owners->metadata.geometry->cluster_bits;
 
 	for (size_t i = 0; i < owners->wide_count; i++)
-		if (owners->wide[i].unclaimed == list->unclaimed &&
-		    touches(owners, &owners->wide[i], cluster)) {
-			list->total += owners->wide[i].claim.weight;
-			if (add(list, &owners->wide[i], err))
-				return -1;
-		}
+		if (pick(list, &owners->wide[i], first, last, err))
+			return -1;
 	for (size_t i = first_near(owners, cluster);
-	     i < owners->kept_count && owners->kept[i].claim.offset_bytes >> bits <= cluster; i++)
-		if (owners->kept[i].unclaimed == list->unclaimed &&
-		    touches(owners, &owners->kept[i], cluster) && add(list, &owners->kept[i], err))
+	     i < owners->kept_count && owners->kept[i].claim.offset_bytes <= last; i++)
+		if (pick(list, &owners->kept[i], first, last, err))
 			return -1;
 	return 0;
 }
 
-int q2_owner_list_fill(struct q2_owners *owners, uint64_t cluster, struct q2_owner_list *list,
-		       struct qcow2_error *err)
+/* References that are not kept are not known to touch these bytes, but they may. */
+static void count_omitted(const struct q2_owners *owners, uint64_t first,
+			  struct q2_owner_list *list)
 {
-	const uint64_t index = cluster - owners->first;
+	const unsigned bits = owners->metadata.geometry->cluster_bits;
+	const struct q2_counted *counted = &owners->counted[(first >> bits) - owners->first];
+	const bool full = list->unclaimed ? counted->kept_neighbours >= Q2_NEIGHBOURS_MOST
+					  : counted->kept >= owners->of_one_most;
+	const uint64_t total = list->unclaimed ? counted->neighbours : counted->total;
+
+	if (full && total > list->total)
+		list->total = total;
+	list->total += list->unclaimed ? 0 : owners->wide_omitted;
+}
+
+int q2_owner_list_fill(struct q2_owners *owners, uint64_t first, uint64_t last,
+		       struct q2_owner_list *list, struct qcow2_error *err)
+{
+	const uint64_t cluster_bytes = owners->metadata.geometry->cluster_size_bytes;
+	const uint64_t start = first & ~(cluster_bytes - 1);
 
 	list->count = 0;
 	list->total = 0;
 	list->unclaimed = false;
-	if (index >= owners->count)
+	if (start / cluster_bytes - owners->first >= owners->count)
 		return 0;
-	if (pick(owners, cluster, list, err))
+	if (pick_all(owners, list, first, last, err))
 		return -1;
-	list->total += owners->counted[index].total + owners->wide_omitted;
 	if (list->count == 0) {
-		list->unclaimed = true;
-		if (pick(owners, cluster, list, err))
+		if (pick_all(owners, list, start, start + (cluster_bytes - 1), err))
 			return -1;
 		list->unclaimed = list->count > 0;
 	}
+	count_omitted(owners, first, list);
 	return 0;
 }
 
@@ -187,7 +204,7 @@ static int tell_all(struct q2_owners *owners, const struct q2_owner_list *list,
 		const struct q2_kept *kept = list->items[i];
 		size_t first = 0, count = 0;
 
-		if (kept->claim.weight > 1 && kept->l2_table != 0)
+		if (kept->l2_table != 0)
 			count = q2_owners_sharers(owners, kept->l2_table, &first);
 		if (told->count >= owners->of_one_most)
 			return 0;

@@ -5,17 +5,20 @@
 
 #include "locate/owners.h"
 
-/* The claims that touch a cluster: wide ones, then others by their places. */
+/* The claims of some bytes of a cluster: wide ones, then others by their places. */
 struct q2_owner_list {
 	const struct q2_kept **items;
 	size_t count, capacity;
 	uint64_t total; /* references, those that are not kept included */
-	bool unclaimed; /* all of them touch only bytes that nobody has asked for */
+	bool unclaimed; /* all of them claim other bytes of the cluster */
 };
 
-/* Fills the list for a cluster. Returns 0, or -1 with *err filled. */
-int q2_owner_list_fill(struct q2_owners *owners, uint64_t cluster, struct q2_owner_list *list,
-		       struct qcow2_error *err);
+/*
+ * Fills the list for the bytes [first, last] of one cluster: with the claims of any of them, or else
+ * of other bytes of the cluster. Returns 0, or -1 with *err filled.
+ */
+int q2_owner_list_fill(struct q2_owners *owners, uint64_t first, uint64_t last,
+		       struct q2_owner_list *list, struct qcow2_error *err);
 void q2_owner_list_release(struct q2_owner_list *list);
 
 /* Whether the same claims touch two clusters. */

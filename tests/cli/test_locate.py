@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# qcow2 locate against what the forge knows of its images: where each field is, which entries lead to a
-# guest offset, who owns a cluster. Hostile images cost little.
+# qcow2 locate against what the forge knows of its images: where each field is, which entries lead
+# to a guest offset, who owns a cluster. Hostile images cost little.
 """Locating bytes of the guest and of the file."""
 import json
 import os
@@ -11,6 +11,7 @@ import struct
 import pytest
 
 from tests.forge import recipes
+from tests.support.faults import each_fault
 from tests.support.measure import SECONDS, peak
 from tests.support.outside import complaint, harmless
 from tests.support.outside import run as ask
@@ -51,7 +52,8 @@ def test_the_path():
         ("l1/0", l1_at, l2_at - 8), ("l2/0/1", l2_at, data)]
     assert found["path"][0]["l2-table"] == l2_at - 8 and found["path"][1]["cluster"] == data
     table, count = found["refcount-path"]
-    assert table["where"] == "refcount_table/0" and table["offset"] == layout.where("refcount_table/0")
+    assert table["where"] == "refcount_table/0"
+    assert table["offset"] == layout.where("refcount_table/0")
     assert count == {"where": f"refcounts/0/{data >> 16}", "entry": 3, "entry-hex": "0x3",
                      "offset": layout.where(f"refcounts/0/{data >> 16}")}
     assert "snapshot" not in found and "more" not in found
@@ -64,7 +66,8 @@ def test_spellings(written):
 
 def test_sectors_and_sizes():
     path, _ = recipe_image("good-snapshots")
-    for words in ("64k+64k", "128s+128s", "0x10000+0x10000", "65536+0x80s", "64KiB+131072B", "0x80S+64K"):
+    for words in ("64k+64k", "128s+128s", "0x10000+0x10000", "65536+0x80s", "64KiB+131072B",
+                  "0x80S+64K"):
         found = guest(path, words)
         assert found["guest"] == 64 * KIB and found["length"] in (64 * KIB, 128 * KIB)
         assert host(path, words)["host"] == 64 * KIB
@@ -437,6 +440,20 @@ def test_ranges_that_are_too_long():
     reason, _ = complaint(done, "locate", path)
     assert re.fullmatch(r"the range has \d+ clusters of the file; at most 1048576 are located at "
                         r"once", reason)
+
+
+@pytest.mark.parametrize("words", [["--host=0"], ["--guest=0+1M", "--all-snapshots"]], ids=" ".join)
+def test_faults(shim, words):
+    """Each allocation and each read fails once: it is said, and nothing is printed."""
+    path, _ = recipe_image("good-snapshots")
+    if words == ["--host=0"]:
+        words = [f"--host={guest(path, 0)['host']}"]
+    arguments = ["locate", "-j", *words, path]
+    for _, done in each_fault(shim, arguments, "FAIL_ALLOC"):
+        assert (done.returncode, done.stdout) == (1, b"") and done.stderr.count(b"\n") == 1, done
+        assert b"out of memory" in done.stderr or b"Cannot allocate" in done.stderr
+    for _, done in each_fault(shim, arguments, "FAIL_READ"):
+        assert (done.returncode, done.stdout) == (1, b"") and b"Input/output" in done.stderr
 
 
 # ---- lines that make no sense ----
