@@ -54,13 +54,56 @@ static int show_all(struct locate_run *run, struct qcow2_pieces *pieces, struct 
 	return 0;
 }
 
+/*
+ * An image in which nothing can be followed still has a header. Shows its bytes; others are the
+ * error that *err has.
+ */
+static int show_header(struct locate_run *run, struct qcow2_error *err)
+{
+	const size_t size = qcow2_header_structure.size_bytes;
+	const struct qcow2_claim header = {.size = sizeof(header),
+					   .length_bytes =
+						   qcow2_image_first_cluster(run->image).size,
+					   .weight = 1,
+					   .use = QCOW2_USE_METADATA,
+					   .part = QCOW2_CLAIM_HEADER};
+	const struct qcow2_claim *const owners[] = {&header};
+	const struct qcow2_refcount_path refcount = {.size = sizeof(refcount),
+						     .table_entry_at.byte = QCOW2_NO_OFFSET,
+						     .refcount_at.byte = QCOW2_NO_OFFSET};
+	const struct qcow2_piece piece = {.size = sizeof(piece),
+					  .start.byte = run->range.start,
+					  .length_bytes = run->range.length,
+					  .state = QCOW2_PIECE_USED,
+					  .owner_count = 1,
+					  .owners = owners,
+					  .owners_total = 1,
+					  .refcount = &refcount};
+
+	if ((err->code != QCOW2_ERROR_BROKEN && err->code != QCOW2_ERROR_UNSUPPORTED) ||
+	    run->range.start >= size || run->range.length > size - run->range.start)
+		return -1;
+	if (run->as_json)
+		json_begin_object(&run->json);
+	if (show(run, &piece, err))
+		return -1;
+	if (run->as_json && run->range.has_length) {
+		json_key(&run->json, "more");
+		json_begin_array(&run->json);
+		json_end_array(&run->json);
+	}
+	if (run->as_json)
+		json_end_object(&run->json);
+	return 0;
+}
+
 int locate_host(struct locate_run *run, struct qcow2_error *err)
 {
 	struct qcow2_pieces *pieces;
 	int result;
 
 	if (qcow2_pieces_open(run->image, NULL, &pieces, err))
-		return -1;
+		return show_header(run, err);
 	if (run->as_json)
 		json_begin_object(&run->json);
 	result = show_all(run, pieces, err);

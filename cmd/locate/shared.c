@@ -92,8 +92,10 @@ void locate_print_refcount(struct spool *out, const struct qcow2_refcount_path *
 			    " at 0x%" PRIx64 ")",
 			    refcount->table_entry, refcount->table_index,
 			    refcount->table_entry_at.byte);
-	else
+	else if (refcount->known)
 		spool_text(out, " (the refcount table ends before)");
+	else
+		spool_text(out, " (there is no refcount table to read)");
 }
 
 void locate_rest(struct locate_run *run, const char *key, uint64_t at, uint64_t end)

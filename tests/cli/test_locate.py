@@ -370,8 +370,12 @@ def test_refcounts_that_cannot_be_read():
 
 def test_a_header_without_sense():
     path, _ = recipe_image("bad-cluster-bits-63")
-    for word in ("--guest=0", "--host=0"):
+    for word in ("--guest=0", "--host=112", "--host=0+113"):
         complaint(run("locate", word, path), "locate", path)
+    for name in ("bad-cluster-bits-63", "unsupported-incompatible-63"):
+        found = host(recipe_image(name)[0], "20+84")
+        assert found["owners"][0]["field"]["where"] == "header/cluster_bits"
+        assert found["refcount"] is None and found["more"] == []
 
 
 @pytest.mark.parametrize("name", sorted(n for n in recipes() if n.startswith(("bad-", "unsupported-")) and
