@@ -26,19 +26,20 @@ static int hear(void *opaque, const struct qcow2_problem *problem)
 
 /*
  * Counts the bits of a bitmap. Bitmaps may share tables and data; all together may read as much as
- * the file stores.
+ * the file stores. What is read is taken off, not what the clusters could hold: in a file with
+ * holes, most of a cluster is not stored.
  */
 static void count(struct list *list)
 {
-	uint64_t *left = &list->left;
+	uint64_t *left = &list->left, before = qcow2_source_read_bytes(list->source), cost;
 
 	list->totals = (struct qcow2_bitmap_totals){0};
 	list->uncounted.text[0] = '\0';
 	list->counted =
 		!list->bitmap->cut && qcow2_bitmap_count(list->image, &list->bitmap->entry, *left,
 							 &list->totals, &list->uncounted) == 0;
-	if (list->counted || list->totals.serialized_entries > 0)
-		*left -= list->totals.disk_bytes < *left ? list->totals.disk_bytes : *left;
+	cost = qcow2_source_read_bytes(list->source) - before;
+	*left -= cost < *left ? cost : *left;
 }
 
 static int examine(struct list *list, struct qcow2_error *err)
@@ -104,7 +105,7 @@ static int list_image(struct list *list, struct qcow2_error *err)
 
 	list->count = list->omitted = list->note_count = 0;
 	list->notes_left_out = false;
-	list->image_in_use = list->image && qcow2_source_in_use(list->source);
+	list->image_in_use = list->image && qcow2_source_in_use(list->source) == QCOW2_IN_USE_YES;
 	if (text)
 		list_text_begin(list);
 	else

@@ -13,7 +13,7 @@ struct list {
 	struct bitmap_run *run;
 	const char *file;
 	const struct qcow2_image *image;
-	const struct qcow2_source *source;
+	struct qcow2_source *source;
 	struct qcow2_bitmap_health *health;
 	bool all;          /* show what is counted of stale bitmaps, and the entries of tables */
 	bool chain;        /* it is one of several */

@@ -45,7 +45,7 @@ static int plan_repair(struct change *change)
 
 	if (!names)
 		return change_fail_text(change, "out of memory");
-	repair->repairs.image_in_use = qcow2_source_in_use(change->source);
+	repair->repairs.image_in_use = qcow2_source_in_use(change->source) == QCOW2_IN_USE_YES;
 	for (size_t i = 0; i < run->name_count; i++)
 		names[i] = bitmap_bytes(run->names[i]);
 	failed = qcow2_bitmap_repair(change->report.plan, &how, &err);

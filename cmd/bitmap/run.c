@@ -54,7 +54,7 @@ int bitmap_find_usable(const struct qcow2_image *image, const char *name, bool f
 	if (!(qcow2_image_header(image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
 		why = "the image's bitmaps bit is not set: they are stale";
 	else if (entry->flags & QCOW2_BITMAP_IN_USE)
-		why = qcow2_source_in_use(qcow2_image_source(image))
+		why = qcow2_source_in_use(qcow2_image_source(image)) == QCOW2_IN_USE_YES
 			      ? "it is in use: another program has the image open, and stores it "
 				"when it is done"
 			      : "it is in use: it was not saved properly, and what it says may be "

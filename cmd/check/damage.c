@@ -128,6 +128,14 @@ static void count_words(struct spool *line, uint64_t count, const char *one, con
 
 static void show_lost_mappings(struct page *page, const struct qcow2_check_result *result)
 {
+	if (!result->leaks_may_be_data && result->empty_tables > 0) {
+		spool_print(&page->line,
+			    "guest data: %" PRIu64 " L2 table%s empty, while refcounts are too "
+			    "high: what %s mapped may be lost",
+			    result->empty_tables, result->empty_tables == 1 ? " is" : "s are",
+			    result->empty_tables == 1 ? "it" : "they");
+		end_line(page, 0);
+	}
 	if (!result->leaks_may_be_data)
 		return;
 	spool_print(&page->line, "leaked clusters: %" PRIu64 ", %s%" PRIu64 " with content",

@@ -63,16 +63,27 @@ static bool only_bitmaps(const struct check_report *report)
 static void show_spared(struct spool *out, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
+	struct spool line;
 
 	if (check_report_unread(report))
-		spool_print(out, "leaked clusters: %" PRIu64 ", not all read (--deep reads them)\n",
-			    result->leaked_clusters);
-	if (check_spares_guest(report))
-		spool_print(out, "guest data: not touched%s%s\n",
-			    only_bitmaps(report) ? "; only bitmaps are damaged" : "",
-			    result->compressed_clusters > 0 && !report->deep
-				    ? "; compressed data: not read (--deep)"
-				    : "");
+		spool_print(out, "leaked clusters: %" PRIu64 ", not all read%s\n",
+			    result->leaked_clusters, report->deep ? "" : " (--deep reads them)");
+	if (!check_spares_guest(report))
+		return;
+	spool_init(&line, -1);
+	spool_text(&line, "guest data: not touched");
+	if (only_bitmaps(report))
+		spool_text(&line, "; only bitmaps are damaged");
+	else if (result->leaks_with_content > 0)
+		spool_print(&line, "; %" PRIu64 " leaked cluster%s data that no table maps",
+			    result->leaks_with_content,
+			    result->leaks_with_content == 1 ? " holds" : "s hold");
+	if (result->compressed_clusters > 0 && !report->deep)
+		spool_text(&line, "; compressed data: not read (--deep)");
+	if (result->has_data_file)
+		spool_text(&line, "; the data file: not read");
+	wrap_spool(out, &line, 0, HANGING, report->columns);
+	spool_release(&line);
 }
 
 static void add_escaped(struct spool *line, const char *name)
@@ -97,12 +108,11 @@ static void show_end(struct spool *out, const struct check_report *report)
 void check_show_human(struct spool *out, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
-
 	bool faulty = result->corruptions + result->leaks + result->warnings > 0;
 
 	check_verdict_print(out, report);
 	check_damage_human(out, report);
-	if (faulty)
+	if (faulty || result->has_data_file)
 		show_spared(out, report);
 	if (!result->clusters_checked)
 		spool_text(out, "The header does not allow to check the clusters.\n");

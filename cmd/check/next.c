@@ -15,6 +15,26 @@
 #define STEPS_SHOWN 5
 #define KINDS_SHOWN 3
 
+/*
+ * An image that another program writes to may look damaged, and nobody may mend it. Its bitmaps are
+ * in use, and will be stored.
+ */
+static void make_steps(struct check_steps *steps, const struct check_report *report)
+{
+	const struct qcow2_source *source = qcow2_image_source(report->image);
+
+	check_steps_make(steps, report);
+	if (steps->count == 0 || qcow2_source_in_use(source) != QCOW2_IN_USE_YES)
+		return;
+	check_steps_release(steps);
+	steps->count = 1;
+	steps->list[0] = (struct check_step){
+		.by_hand = true,
+		.does = "Wait for the program that has the image open for writing, and check "
+			"again. What was found may be a write under way; bitmaps in use are stored "
+			"when it is done."};
+}
+
 /* ---- for people ---- */
 
 const char *check_remedy_text(const struct qcow2_problem_kind *kind)
@@ -92,7 +112,7 @@ void check_next_human(struct spool *out, const struct check_report *report)
 	struct check_steps steps;
 	size_t shown;
 
-	check_steps_make(&steps, report);
+	make_steps(&steps, report);
 	if (steps.short_of_memory)
 		out->errnum = ENOMEM;
 	shown = steps.count <= STEPS_SHOWN || report->tell_all ? steps.count : STEPS_SHOWN - 1;
@@ -145,7 +165,7 @@ void check_next_json(struct json *json, const struct check_report *report)
 {
 	struct check_steps steps;
 
-	check_steps_make(&steps, report);
+	make_steps(&steps, report);
 	if (steps.short_of_memory)
 		json->out->errnum = ENOMEM;
 	json_key(json, "next");

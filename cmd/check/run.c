@@ -97,6 +97,13 @@ static int exit_code(const struct qcow2_check_result *result)
 	return result->leaks > 0 ? EXIT_LEAKS : EXIT_FINE;
 }
 
+static struct qcow2_error out_of_memory(void)
+{
+	return (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+				    .offset_bytes = QCOW2_NO_OFFSET,
+				    .text = "out of memory"};
+}
+
 /*
  * See struct check_report. Problems that were not kept are found by another check, so that memory
  * stays small.
@@ -133,10 +140,19 @@ static void tell_ranges(void *opaque,
 		.damage_range = hear,
 		.opaque = page,
 	};
+	struct qcow2_check_result *again = NULL;
 	struct qcow2_error err;
 
-	if (one->failed == 0 && qcow2_check(one->report.image, &how, NULL, &err))
+	if (one->failed != 0)
+		return;
+	if (qcow2_check(one->report.image, &how, &again, &err)) {
 		one->failed = fail(one->run, one->report.file, &err);
+	} else if (!again->damage_exact && one->report.result->damage_exact) {
+		/* The sums are of the first check, and exact: these ranges are others. */
+		err = out_of_memory();
+		one->failed = fail(one->run, one->report.file, &err);
+	}
+	qcow2_check_result_free(again);
 }
 
 /* Writes the page. Half of one is worse than none: it is taken back. Returns the exit code. */
@@ -203,9 +219,7 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 
 	progress_end(&one->progress);
 	if (one->report.short_of_memory)
-		err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
-					   .offset_bytes = QCOW2_NO_OFFSET,
-					   .text = "out of memory"};
+		err = out_of_memory();
 	if (failed || one->report.short_of_memory)
 		return fail(one->run, one->report.file, &err);
 	prepare(one, image);

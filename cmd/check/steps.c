@@ -175,9 +175,9 @@ static char *command_of(struct check_steps *steps, const struct check_report *re
 		if (report->problems[i]->kind->remedy == remedy && !in_vain(report, i))
 			problems[count++] = report->problems[i];
 	*named = count;
-	if (count == 0 && sets(remedy))
-		return NULL;
-	length = qcow2_remedy_command(remedy, report->file, problems, count, NULL, 0);
+	length = count == 0 && sets(remedy)
+			 ? 0
+			 : qcow2_remedy_command(remedy, report->file, problems, count, NULL, 0);
 	line = length > 0 ? malloc(length + 1) : NULL;
 	if (length > 0 && !line)
 		steps->short_of_memory = true;
@@ -263,6 +263,13 @@ static void add_remedy(struct check_steps *steps, const struct check_report *rep
 		snprintf(step->detail, sizeof(step->detail),
 			 "These are %zu of %" PRIu64 ": check again for the others.", named,
 			 step->problems);
+	if (is(remedy, "free-leaks") && report->result->leaks_with_content > 0 &&
+	    report->result->corruptions == 0)
+		snprintf(step->detail, sizeof(step->detail),
+			 "But data that no table maps is in %" PRIu64
+			 " of them, as a killed writer "
+			 "leaves it: if the guest misses any, copy the image first.",
+			 report->result->leaks_with_content);
 	if (qcow2_check_result_count(report->result, QCOW2_PROBLEM_FEATURE_DIRTY) > 0 &&
 	    is(remedy, "count-anew"))
 		step->does = "Counts all references anew, as QEMU does by itself when it next "
@@ -407,10 +414,8 @@ static void warn_of_leaks(struct check_steps *steps, const struct check_report *
 	insert(steps, 1, copy_of(steps, report->file), "Keeps the image with all that leaks.");
 	insert(steps, 2, line_of(steps, "qcow2 check --deep --all ", report->file, ""),
 	       "Names the leaked clusters that read as L2 tables of this image. 'qcow2 edit "
-	       "--force "
-	       "IMAGE set l1/N=VALUE' leads to such a table again, if it is known which part of "
-	       "the "
-	       "disk it maps. Else restore the image from a backup.");
+	       "--force IMAGE set l1/N=VALUE' leads to such a table again, if it is known which "
+	       "part of the disk it maps. Else restore the image from a backup.");
 }
 
 static void warn_of_cut(struct check_steps *steps, const struct check_report *report)
@@ -429,14 +434,13 @@ static void warn_of_cut(struct check_steps *steps, const struct check_report *re
 /* Nobody knows whether what leaks is data before all of it was read. */
 static void warn_of_unread(struct check_steps *steps, const struct check_report *report)
 {
-	for (size_t i = 0; i < steps->count; i++) {
-		struct check_step *step = &steps->list[i];
-
-		if (step->command && strstr(step->command, "qemu-img check -r"))
-			add_cost(step, "Leaked clusters that were not read, which may be data.");
-	}
-	insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
-	       "Reads all leaked clusters: they may be the guest's data. Do this first.");
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->list[i].command && strstr(steps->list[i].command, "qemu-img check -r"))
+			add_cost(&steps->list[i],
+				 "Leaked clusters that were not read, which may be data.");
+	if (!report->deep)
+		insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
+		       "Reads all leaked clusters: they may be the guest's data. Do this first.");
 }
 
 /* A dirty image alone needs no copy: QEMU would do the same without being asked. */

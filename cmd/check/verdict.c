@@ -88,7 +88,7 @@ const char *check_consequence(const struct check_report *report,
 /* Whether problems of a kind leave the guest's data alone, whatever their place. */
 static bool spares_guest(const struct qcow2_problem_kind *kind)
 {
-	if (kind->damage != QCOW2_DAMAGE_NONE)
+	if (kind->damage != QCOW2_DAMAGE_NONE || kind->number == QCOW2_PROBLEM_BACKING_NAME_TEXT)
 		return false;
 	if (kind->severity != QCOW2_CORRUPTION || strncmp(kind->id, "bitmap", 6) == 0)
 		return true;
@@ -104,7 +104,7 @@ bool check_spares_guest(const struct check_report *report)
 	bool lags = check_lags(report);
 
 	if (!report->result->clusters_checked || check_report_lost(report) ||
-	    check_report_unread(report))
+	    check_report_unread(report) || report->result->empty_tables > 0)
 		return false;
 	while ((kind = qcow2_problem_kind_next(kind)))
 		if (check_report_found(report, kind->number) > 0 && !spares_guest(kind) &&

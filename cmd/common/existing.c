@@ -79,11 +79,12 @@ static bool suggest_field(const struct qcow2_structure *structure, const char *p
 			  struct qcow2_error *err)
 {
 	const char *slash = strrchr(path, '/');
-	char before[96], text[SUGGEST_TEXT_MAX + 96];
+	char before[96], text[SUGGEST_TEXT_MAX + 96], quoted[96];
 	struct suggestion suggestion;
 
-	/* If there is such a field, something above it does not exist. */
-	if (qcow2_structure_field(structure, slash + 1))
+	/* If there is such a field, or another part is complained of, something above is missing. */
+	snprintf(quoted, sizeof(quoted), "'%.64s'", slash + 1);
+	if (qcow2_structure_field(structure, slash + 1) || !strstr(err->text, quoted))
 		return true;
 	suggest_begin(&suggestion, slash + 1);
 	for (size_t i = 0; i < structure->field_count; i++)

@@ -25,8 +25,8 @@ static bool is_near(const char *wanted, const char *name)
 	size_t length = strlen(wanted);
 	size_t slips = length / 3 < SLIPS_MAX ? length / 3 : SLIPS_MAX;
 
-	return length > 1 && (strstr(name, wanted) ||
-			      suggest_distance(wanted, name, (unsigned)slips) <= slips);
+	return length > 1 &&
+	       (strstr(name, wanted) || suggest_distance(wanted, name, (unsigned)slips) <= slips);
 }
 
 static void add(struct near *near, const char *above, const char *name)

@@ -9,6 +9,7 @@
 #include "out/wrap.h"
 
 #include <qcow2/remedy.h>
+#include <qcow2/text.h>
 
 #define ALARMS_SHOWN   8
 #define REMEDIES_SHOWN 3
@@ -67,7 +68,8 @@ static void show_rank(const struct page *page, unsigned rank, bool repeated, uin
 	const struct problem_log *log = &page->info->problems;
 
 	for (size_t i = 0; i < log->count && *shown < ALARMS_SHOWN; i++) {
-		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i) != repeated)
+		if (rank_of(page, log->kept[i]) != rank || is_repeated(log, i) != repeated ||
+		    (page->in_use && log->kept[i]->kind->number == QCOW2_PROBLEM_BITMAP_IN_USE))
 			continue;
 		show_problem(page, log->kept[i]);
 		++*shown;
@@ -114,6 +116,24 @@ static size_t gather(const struct page *page, const struct qcow2_remedy *remedy,
 	return count;
 }
 
+/*
+ * Whether a command counts references anew: it frees what nothing refers to, and whether that is
+ * the guest's data only a check can tell.
+ */
+static bool frees(const struct qcow2_remedy *remedy)
+{
+	return strstr(remedy->command, "qemu-img check -r") ||
+	       strstr(remedy->then, "qemu-img check -r");
+}
+
+static void show_check(const struct page *page)
+{
+	char name[COMMAND_SHOWN];
+
+	if (qcow2_text_shell_file(page->info->file, name, sizeof(name)) < sizeof(name))
+		spool_print(page->out, "  next: qcow2 check %s\n", name);
+}
+
 /* Prints the command of a remedy, or what to do where there is none, and what it costs. */
 static void show_remedy(const struct page *page, const struct qcow2_remedy *remedy)
 {
@@ -142,6 +162,7 @@ static void show_remedies(const struct page *page)
 	const struct problem_log *log = &page->info->problems;
 	const struct qcow2_remedy *shown[REMEDIES_SHOWN];
 	size_t count = 0;
+	bool check = false;
 
 	for (size_t i = 0; i < log->count && count < REMEDIES_SHOWN; i++) {
 		const struct qcow2_remedy *remedy = remedy_of(log->kept[i]);
@@ -149,6 +170,10 @@ static void show_remedies(const struct page *page)
 
 		if (!wants_remedy(page, log->kept[i]))
 			continue;
+		if (frees(remedy)) {
+			check = true;
+			continue;
+		}
 		while (k < count && shown[k] != remedy)
 			k++;
 		if (k == count) {
@@ -156,6 +181,20 @@ static void show_remedies(const struct page *page)
 			show_remedy(page, remedy);
 		}
 	}
+	if (check)
+		show_check(page);
+}
+
+/* Bitmaps in use are nothing to mend as long as their user is there. Returns how many there are. */
+static uint64_t show_bitmaps_in_use(const struct page *page)
+{
+	uint64_t count = page->info->problems.seen[QCOW2_PROBLEM_BITMAP_IN_USE];
+
+	if (!page->in_use || count == 0)
+		return 0;
+	show_line(page, "! bitmaps are in use: another program has the image open, and stores them "
+			"when it is done");
+	return count;
 }
 
 static void show_verdict(const struct page *page)
@@ -166,7 +205,8 @@ static void show_verdict(const struct page *page)
 		spool_print(page->out, "! %sQEMU refuses to open this image%s\n", on, off);
 	if (page->info->verdict == QEMU_ONLY_READS)
 		spool_print(page->out, "! %sQEMU opens this image for reading only%s\n", on, off);
-	show_remedies(page);
+	if (!page->in_use)
+		show_remedies(page);
 }
 
 void page_alarms(const struct page *page)
@@ -178,6 +218,7 @@ void page_alarms(const struct page *page)
 	/* Where there is room, those of kinds that were shown. */
 	for (unsigned rank = RANKS; rank-- > 0;)
 		show_rank(page, rank, true, &shown);
+	shown += show_bitmaps_in_use(page);
 	if (total > shown)
 		spool_print(page->out, "! … %" PRIu64 " problems in all; qcow2 dump shows them\n",
 			    total);

@@ -15,7 +15,8 @@
 #include <qcow2/limits.h>
 #include <qcow2/text.h>
 
-#define TEXT_SHOWN 1024
+#define TEXT_SHOWN    1024
+#define COMMAND_SHOWN 2048 /* a longer word helps nobody */
 
 static void line(const struct page *page, const char *name, const char *text)
 {
@@ -156,6 +157,21 @@ static bool show_format_of_name(const struct page *page, struct qcow2_bytes name
 	return stated || (name.size >= 5 && memcmp(name.data, "json:", 5) == 0 && why);
 }
 
+/*
+ * The command that states the format, not wrapped, so that it can be copied: only the format is to
+ * be filled in. A name that would be taken for an option stays out.
+ */
+static void show_format_command(const struct page *page, struct qcow2_bytes name)
+{
+	char file[COMMAND_SHOWN], backing[COMMAND_SHOWN];
+	bool fits = name.data[0] != '-' &&
+		    qcow2_text_shell(name, backing, sizeof(backing)) < sizeof(backing) &&
+		    qcow2_text_shell_file(page->info->file, file, sizeof(file)) < sizeof(file);
+
+	spool_print(page->out, "  next: qcow2 edit %s backing set %s FORMAT\n",
+		    fits ? file : "IMAGE", fits ? backing : "NAME");
+}
+
 static void show_backing_format(const struct page *page, struct qcow2_bytes name,
 				struct qcow2_bytes format)
 {
@@ -168,8 +184,8 @@ static void show_backing_format(const struct page *page, struct qcow2_bytes name
 	line(page, "backing format",
 	     "! not stated: programs probe the file. If it is raw, a guest\n"
 	     "                     that writes a qcow2 header to it can name any file of the\n"
-	     "                     host, which is then opened.\n"
-	     "                     next: qcow2 edit IMAGE backing set NAME FORMAT");
+	     "                     host, which is then opened.");
+	show_format_command(page, name);
 }
 
 static void show_files(const struct page *page)
@@ -216,6 +232,7 @@ void info_show_human(struct spool *out, struct info *info, bool colour)
 	struct page page = {.out = out,
 			    .info = info,
 			    .colour = colour,
+			    .in_use = qcow2_source_in_use(info->source) == QCOW2_IN_USE_YES,
 			    .columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0};
 	const struct qcow2_geometry *geometry;
 	struct qcow2_bytes file = {(const uint8_t *)info->file, strlen(info->file)};

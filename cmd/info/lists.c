@@ -33,7 +33,7 @@ static void name_cell(const struct page *page, struct qcow2_bytes name)
 	char text[NAME_SHOWN * 6 + 1]; /* a control character takes six */
 
 	qcow2_text_escape(human_cut(name, NAME_SHOWN), text, sizeof(text));
-	spool_print(page->out, "%s%s\n", name.size == 0 ? "''" : text,
+	spool_print(page->out, "%s%s\n", name.size == 0 ? "\"\"" : text,
 		    name.size > NAME_SHOWN ? "…" : "");
 }
 

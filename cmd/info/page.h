@@ -10,6 +10,7 @@ struct page {
 	struct spool *out;
 	struct info *info;
 	bool colour;
+	bool in_use;      /* another program has the image open for writing */
 	unsigned columns; /* of the terminal; 0: there is none, and lines are as long as they are */
 };
 

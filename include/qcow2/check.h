@@ -182,7 +182,7 @@ struct qcow2_check_result {
 	uint64_t leaks_with_content;
 	uint64_t
 		orphan_tables; /* leaked clusters that read as L2 tables; problem l2-table-orphaned */
-	uint64_t empty_tables; /* L2 tables in use without an entry, where leaks have content */
+	uint64_t empty_tables; /* L2 tables in use without an entry, where refcounts are too high */
 };
 
 /*

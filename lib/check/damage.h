@@ -78,6 +78,7 @@ void q2_damage_join_workers(struct q2_check *check);
 /* Something refers to bytes of the file, maybe past its end. */
 void q2_missing_note(struct q2_check *check, uint64_t offset_bytes, uint64_t length_bytes);
 /* An L1 entry that leads past the end; an entry of an L2 table. */
+void q2_missing_note_directory(struct q2_check *check); /* that of bitmaps, if it is not there */
 void q2_missing_note_l1_entry(struct q2_check *check, uint64_t entry);
 void q2_missing_note_l2_entry(struct q2_check *check, const struct q2_l2_ref *ref, uint64_t entry,
 			      uint64_t subclusters);

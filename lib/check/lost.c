@@ -203,9 +203,10 @@ static int judge(struct q2_check *check, struct q2_orphans *orphans)
 	struct qcow2_check_result *result = check->result;
 	bool l1_empty = false, l2_lost = false;
 
-	result->empty_tables = orphans->with_content > 0 ? count_empty_l2(check) : 0;
-	result->leaks_may_be_data = result->orphan_tables > 0 || result->empty_tables > 0 ||
-				    (orphans->with_content > 0 && tables_are_broken(check));
+	result->empty_tables = count_empty_l2(check);
+	result->leaks_may_be_data = result->orphan_tables > 0 ||
+				    (orphans->with_content > 0 &&
+				     (result->empty_tables > 0 || tables_are_broken(check)));
 	if (look_at_l1(check, false, &l1_empty))
 		return -1;
 	if (l1_empty && has_lost_user(check, orphans, &l2_lost))

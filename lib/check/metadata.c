@@ -209,6 +209,7 @@ int q2_check_metadata(struct q2_check *check)
 	q2_name_set_init(&l.snapshots.set, SEEN_MAX);
 	q2_name_set_init(&l.bitmaps.set, SEEN_MAX);
 	q2_name_set_init(&l.bitmaps.tables, SEEN_MAX);
+	q2_missing_note_directory(check);
 	result = walk(check, &listener);
 	q2_name_set_release(&l.snapshots.set);
 	q2_name_set_release(&l.bitmaps.set);

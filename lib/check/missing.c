@@ -7,9 +7,12 @@
 #include "check/damage.h"
 
 #include "check/run.h"
+#include "image/extensions.h"
 
 /* Of so many clusters up to a place, one has to be referred to. */
 #define DENSE 8
+/* As QEMU, which takes no larger directory of bitmaps. */
+#define DIRECTORY_MOST (UINT64_C(64) << 20)
 
 static unsigned top_bit(uint64_t number)
 {
@@ -61,6 +64,23 @@ void q2_missing_note_l1_entry(struct q2_check *check, uint64_t entry)
 	check->damage.missing.l2_tables += offset >= check->geometry->file_size_bytes;
 }
 
+void q2_missing_note_directory(struct q2_check *check)
+{
+	struct qcow2_bitmaps_extension bitmaps;
+	struct qcow2_extension extension;
+
+	if (!(check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
+	    !q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension) ||
+	    extension.data.size < sizeof(bitmaps))
+		return;
+	qcow2_bitmaps_extension_decode(&bitmaps, extension.data.data, extension.data.size);
+	if (bitmaps.bitmap_directory_offset >= check->geometry->file_size_bytes &&
+	    bitmaps.bitmap_directory_offset % check->geometry->cluster_size_bytes == 0 &&
+	    bitmaps.bitmap_directory_size <= DIRECTORY_MOST)
+		q2_missing_note(check, bitmaps.bitmap_directory_offset,
+				bitmaps.bitmap_directory_size);
+}
+
 /* Whether the guest reads nothing of a place that an entry names. */
 static bool reads_nothing(const struct q2_check *check, uint64_t entry, uint64_t subclusters)
 {
@@ -93,6 +113,14 @@ static bool is_counted(const struct q2_check *check, uint64_t cluster)
 	return block && !block->hole;
 }
 
+/* Whether L1 tables hold what are no entries: then what they hold besides leads anywhere. */
+static bool l1_is_broken(const struct q2_check *check)
+{
+	return check->by_kind[QCOW2_PROBLEM_L1_ENTRY_RESERVED] > 0 ||
+	       check->by_kind[QCOW2_PROBLEM_L1_ENTRY_OFFSET_ZERO] > 0 ||
+	       check->by_kind[QCOW2_PROBLEM_L2_TABLE_UNALIGNED] > 0;
+}
+
 /*
  * The end of the last plausible place. Distances are looked at in classes, the nearest first. A
  * single L2 table counts as a cluster; several of them stand for the clusters that they map, which
@@ -103,7 +131,7 @@ static uint64_t plausible_end(const struct q2_check *check)
 	const struct q2_missing *missing = &check->damage.missing;
 	uint64_t count = 0, end = 0;
 
-	if (missing->l2_tables > 1)
+	if (missing->l2_tables > 1 && !l1_is_broken(check))
 		count = missing->l2_tables * check->geometry->l2_entries;
 	for (unsigned class = 0; class < Q2_MISSING_CLASSES; class ++) {
 		uint64_t last;

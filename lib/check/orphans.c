@@ -184,6 +184,8 @@ static int probe(struct q2_orphans *orphans, const struct group *group, uint64_t
 		return 0;
 	}
 	orphans->like.of_free_clusters = !leaked;
+	/* Refcount tables of old read as L2 tables, too, of clusters that are free as well. */
+	orphans->like.needs_flags = orphans->has_bitmaps || !leaked;
 	if (q2_l2_like_read(&orphans->like, cluster, &content))
 		return -1;
 	orphans->with_content += leaked && content != Q2_CONTENT_ZEROS;
@@ -323,13 +325,16 @@ int q2_orphans_find(struct q2_orphans *orphans)
 	orphans->bitmaps.memory = &check->memory;
 	orphans->mapped.memory = &check->memory;
 	orphans->like.check = check;
-	orphans->like.needs_flags =
-		q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension);
+	orphans->has_bitmaps = q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension);
 	orphans->like.buffer = q2_memory_get(&check->memory, Q2_PIECE_BYTES, 1);
 	if (!orphans->like.buffer)
 		return q2_memory_fail(&check->memory, check->err);
 	if (mark_bitmaps(orphans) == 0)
 		result = visit_clusters(orphans);
+	/* A set that the limit has cut makes the check read more, and think more of what leaks. */
+	if (result == 0 && (orphans->bitmaps.failed || orphans->mapped.failed) &&
+	    !atomic_load(&check->memory.limited))
+		return q2_memory_fail(&check->memory, check->err);
 	return result;
 }
 

@@ -18,6 +18,7 @@ struct q2_orphan {
 struct q2_orphans {
 	struct q2_check *check;
 	struct q2_l2_like like;
+	bool has_bitmaps;       /* an extension for them, so that tables of some may be there */
 	struct q2_bits bitmaps; /* clusters of bitmaps that nobody may use */
 	struct q2_bits mapped;  /* clusters that tables which were found lead to */
 	struct q2_orphan *items;

@@ -65,6 +65,14 @@ def test_list_says_more():
     assert lines[4].split() == "table: 0 stored, 1 all clean, 0 all dirty".split()
 
 
+def test_list_counts_all_bitmaps_of_a_file_with_holes(tmp_path):
+    """A table or its data take a cluster, of which a file with holes stores some bytes."""
+    path = image("# many tables\nsize 1M\nrepeat 600 bitmap b{} flags=auto bits=0\n")[0]
+    subprocess.run(["cp", "--sparse=always", path, tmp_path / "sparse"], check=True)
+    rows = valid("list", tmp_path / "sparse")["bitmaps"]
+    assert [row.get("dirty-bytes") for row in rows] == [65536] * 600
+
+
 def test_list_of_a_directory_in_a_hole():
     """A directory of a terabyte costs no more than what the file stores."""
     path = image("# a hole\nsize 1M\nbitmap b0\nset extensions/bitmaps/nb_bitmaps 0xffffffff\n"

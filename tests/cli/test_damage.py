@@ -167,6 +167,27 @@ def test_flipped_bits_cut_nothing(change):
     assert "file-whole-size" not in report(path)
 
 
+def test_header_is_no_l1_table():
+    """Numbers of the header, read as L1 entries, lead anywhere."""
+    path, _ = image("size 4G\nwrite 0 1M\nset header/l1_table_offset 0\n")
+    assert "file-whole-size" not in report(path)
+
+
+def test_bitmap_directory_is_cut_off():
+    """It is what QEMU writes last. Bitmaps are not to be dropped before the file is whole."""
+    path, layout = image("size 4M\nbitmap one\n"
+                         "set extensions/bitmaps/bitmap_directory_offset eof\n")
+    end = os.path.getsize(path)
+    assert "file-whole-size" not in report(path), "no refcount says that it was there"
+    with open(path, "r+b") as file:
+        file.seek(layout.offsets["refcounts/0"] + (end >> 16) * 2 + 1)
+        file.write(b"\1")
+    shown = report(path)
+    length = layout.value("extensions/bitmaps/bitmap_directory_size")
+    assert (shown["file-whole-size"], shown["file-missing-bytes"]) == (end + length, length)
+    assert shown["next"][0]["does"].startswith("Get the whole file again")
+
+
 @pytest.mark.parametrize("name", ["bad-hostile-counts", "bad-hostile-loop-tables",
                                   "bad-hostile-sparse-reftable"])
 def test_hostile(name):
@@ -262,3 +283,26 @@ def test_dirty_images_map_nothing_twice():
     assert ranges_of(shown["guest-damage"]) == [(0, 128 * K, "at-risk")]
     page = run("check", path).stdout.decode()
     assert "not touched" not in page and "Nothing is lost" not in page
+
+
+def test_leaks_with_data_in_an_intact_image():
+    """A sector of an L2 table that was lost looks as a writer that was killed."""
+    lost = "".join(f"set l2/0/{i} 0\n" for i in range(64))
+    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 512k\n" + lost)
+    page = " ".join(run("check", path).stdout.decode().split())
+    assert report(path)["verdict"] == "leaks"
+    assert page.count("guest data: not touched; 64 leaked clusters hold data that no table maps") == 2
+    assert "in 64 of them" in page and "copy the image first" in page
+
+
+def test_empty_tables_and_leaks_of_zeros():
+    """Where the end of a file reads as zeros, there is nothing to save; but it was not so before."""
+    path, layout = image("size 1M\ncluster_bits 12\nwrite 0 256k\n"
+                         + "".join(f"set l2/0/{i} 0\n" for i in range(64)))
+    with open(path, "r+b") as file:
+        for i in range(64):
+            file.seek(layout.offsets[f"data/{i}"])
+            file.write(bytes(1 << 12))
+    page = run("check", path).stdout.decode()
+    assert report(path)["verdict"] == "leaks" and "not touched" not in page
+    assert page.count("guest data: 1 L2 table is empty, while refcounts are too high") == 2

@@ -26,8 +26,8 @@ bitmap export IMAGE enabled|bitmap export --to=OUT IMAGE enabled
 bitmap export --sparse --to=OUT IMAGE enabled|bitmap compare IMAGE enabled disabled
 bitmap compare --from=OTHER IMAGE enabled enabled|undo --list MADE|undo -l -j MADE
 compat IMAGE dump-header|compat -j IMAGE dump-header|compat IMAGE dump-header-exts|--help
---version|--completion|help edit|edit --help|compat IMAGE no-such-command|edit -n IMAGE set
-edit --dry-run IMAGE set header/size=1M|bitmap add --dry-run IMAGE new"""
+--version|--completion|completion fish|help edit|edit --help|edit -n IMAGE set
+compat IMAGE no-such-command|edit --dry-run IMAGE set header/size=1M|bitmap add --dry-run IMAGE new"""
 CHANGE = """edit --undo-file=UNDO IMAGE feature compatible lazy-refcounts on
 edit --no-undo -j IMAGE set header/compatible_features=1
 edit --no-undo --data=x IMAGE extension add 0x12345678

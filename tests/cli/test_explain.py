@@ -308,6 +308,15 @@ def test_messages_name_problems():
     assert len(everything("message")) > 100
 
 
+def test_good_news_is_no_bad_news():
+    """What qemu-img check says of a sound image holds the words of what it says of others."""
+    assert messages_of("No errors were found on the image.") == (["No errors were found on the image"], [])
+    assert messages_of("2 errors were found on the image.") == (["errors were found on the image"], [])
+    for line in ("64/16384 = 0.39% allocated, 0.00% fragmented, 0.00% compressed clusters",
+                 "Image end offset: 4587520"):
+        assert len(messages_of(line)[0]) == 1
+
+
 @pytest.mark.parametrize("line, kinds", [
     ("ERROR OFLAG_COPIED data cluster: l2_entry=8000000000050000 refcount=0",
      ["copied-set", "copied-clear"]),
@@ -334,6 +343,12 @@ def test_messages_name_problems():
      "corruption events will be suppressed", ["l2-table-unaligned"]),
     ("Unsupported qcow2 feature(s): Unknown incompatible feature: 80", ["feature-incompatible-unknown"]),
     ("image is not in qcow2 format", []),
+    ("qemu-img: Cannot copy inconsistent bitmap 'b0'", ["bitmap-in-use", "bitmaps-inconsistent"]),
+    ("qemu-img: warning: Skipping inconsistent bitmap 'b0'", ["bitmap-in-use"]),
+    ("Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it", ["bitmap-in-use"]),
+    ("Lost persistent bitmaps during inactivation of node '#block1': No space left on device",
+     ["bitmap-in-use"]),
+    ("qcow2_free_clusters failed: Invalid argument", ["refcount-low"]),
     ("ERROR refcount block 3 is outside image", ["refblock-beyond-end"]),
     ("\x1b[31mERROR\x1b[0m cluster 5\trefcount=0 reference=1", ["refcount-low"]),
 ])
@@ -368,6 +383,7 @@ def test_both_names_of_a_field():
     ("headr", "header"), ("l1_siz", "header/l1_size"), ("bitmap-in-us", "bitmap-in-use"),
     ("header/sise", "header/size"), ("bitmap_dir", "bitmap_dir_entry"), ("dirti", "dirty"),
     ("snapshot_ofset", "header/snapshot_offset"), ("compressed_", "l2_entry/compressed"),
+    ("maigc", "header/magic"), ("L1_Size", "header/l1_size"), ("deflate", "zlib"),
 ])
 def test_a_slip(name, near):
     done = run("explain", name)

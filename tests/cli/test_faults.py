@@ -11,11 +11,12 @@ from tests.support.programs import recipe_image
 RECIPES = ("good-bitmaps", "good-snapshots", "good-luks1", "good-extensions-unknown",
            "good-extended-l2-compressed", "good-data-file", "good-v2-snapshots",
            "good-bitmap-extra-data", "good-feature-names-full", "bad-bitmap-table-unaligned",
-           "bad-hostile-random-header", "bad-snapshots-truncated-name")
+           "bad-hostile-random-header", "bad-snapshots-truncated-name", "bad-l2-table-orphaned",
+           "bad-guest-ranges-512-byte-clusters")
 RUNS = (("dump",), ("dump", "-j"), ("info",), ("info", "--output=json"), ("info", "--chain"),
         ("compat", "dump-header"), ("compat", "-j", "dump-header"),
         ("check", "--threads=1", "--deep"), ("check", "-j", "--threads=2"),
-        ("check", "--all", "--threads=1"))
+        ("check", "--all", "--threads=1"), ("check", "--ranges", "--threads=1"))
 BULK = ("l1", "refcount_table/0..9", "refcounts/0/0..9")
 
 

@@ -61,7 +61,8 @@ def test_actions(command, action):
     """All ways to ask for the help of an action, which has only its own options."""
     text = help_on([command, action])
     if command == "undo":
-        lines = [[command, f"--{action}", "--help"], [command, "-h", f"--{action}"]]
+        lines = [[command, f"--{action}", "--help"], [command, "-h", f"--{action}"],
+                 ["help", command, f"--{action}"]]
         start = f"Usage: qcow2 undo --{action} [OPTIONS]"
     elif command == "bitmap":
         lines = [[command, action, "--help"], [command, "--help", action], [command, action, "-h"]]
@@ -139,7 +140,11 @@ NAMES = "; there are nightly, weekly"
      "selector 'haeder/size' names nothing: no 'haeder' among header, features, bitmaps, "
      "extensions, l1, l2, snapshots, refcount_table, refcounts: did you mean header?"),
     (["edit", "IMAGE", "set", "snapshots/9/l1_size=1"],
-     "selector 'snapshots/9/l1_size' names nothing: no snapshot '9' among installed (ID 1)"),
+     "selector 'snapshots/9/l1_size' names nothing: no '9' among installed (ID 1)"),
+    (["edit", "EMPTY", "set", "snapshots/0/name=1"],
+     "selector 'snapshots/0/name' names nothing: this image has no snapshots"),
+    (["edit", "IMAGE", "set", "snapshots/9/l1_siz=1"],
+     "selector 'snapshots/9/l1_siz' names nothing: no '9' among installed (ID 1)"),
     (["edit", "IMAGE", "feature", "compatibl", "0", "on"],
      "'compatibl' is no group: incompatible, compatible or autoclear: did you mean compatible?"),
     (["edit", "IMAGE", "feature", "compatible", "lazy-refcuonts", "on"],
@@ -211,7 +216,7 @@ def test_silence_of_readers(line):
     assert loud.stdout and (quiet.stdout, quiet.stderr) == (b"", b"")
     assert quiet.returncode == loud.returncode
     assert run(*line, "-q", "-j", SAMPLE, *names).stdout == run(*line, "-j", SAMPLE, *names).stdout
-    assert run(*line, "-v", SAMPLE, *names).stdout == loud.stdout
+    assert set(run(*line, "-v", SAMPLE, *names).stdout.splitlines()) >= set(loud.stdout.splitlines())
     done = run(*line, "-q", "no such file", *names)
     assert done.returncode == 1 and b"No such file" in done.stderr
 

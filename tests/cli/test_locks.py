@@ -3,6 +3,7 @@
 # cannot be written. QEMU's part is in tests/oracle/test_edit_oracle.py.
 """Opening an image for an edit."""
 import errno
+import json
 import os
 import shutil
 import signal
@@ -197,8 +198,8 @@ def test_no_locks_here(number, shim):
             os.remove("u")
 
 
-def test_force_does_not_pass_a_holder(shim):
-    """What is known to be in use is refused, whatever else fails."""
+def held():
+    """A program that has the image open for writing, as QEMU has."""
     holder = subprocess.Popen(["python3", "-c", "import fcntl, os, struct, sys, time\n"
                                "fd = os.open('image', os.O_RDWR)\n"
                                "for at in (101, 201):\n"
@@ -206,6 +207,12 @@ def test_force_does_not_pass_a_holder(shim):
                                "print('held', flush=True)\nsys.stdin.read()"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def test_force_does_not_pass_a_holder(shim):
+    """What is known to be in use is refused, whatever else fails."""
+    holder = held()
     for env in ({}, {"LOCK_ERRNO": str(errno.ENOLCK), "LOCK_CALLS": "set"},
                 {"LOCK_ERRNO": str(errno.EOPNOTSUPP), "LOCK_CALLS": "set"}):
         for words in FORCED:
@@ -223,6 +230,27 @@ UNWRITABLE = [
     ({"OPEN_ERRNO": str(errno.EACCES)}, b"Permission denied"),
     ({"OPEN_ERRNO": str(errno.ETXTBSY)}, b"Text file busy"),
 ]
+
+
+def test_reading_what_another_program_writes(shim):
+    """Its bitmaps are in use and not stale, and nothing is to be mended meanwhile."""
+    shutil.copyfile(recipe_image("good-bitmap-in-use")[0], "image")
+    stale = [["info", "image"], ["check", "image"], ["bitmap", "list", "image"],
+             ["bitmap", "extents", "image", "stale"]]
+    for number in (0, errno.EOPNOTSUPP):
+        for words in stale:
+            _, out, err = finished(shim, words, **({"LOCK_ERRNO": str(number)} if number else {}))
+            assert b"not saved properly" in out + err and b"another program" not in out + err
+    holder = held()
+    for words in stale:
+        _, out, err = finished(shim, words)
+        told = b" ".join((out + err).split())
+        assert b"next: qcow2" not in told and b"bitmap repair" not in told
+        assert words[0] == "check" or b"not saved properly" not in told
+        assert words[0] == "check" or b"another program has the image open, and stores" in told
+    found = json.loads(finished(shim, ["check", "-j", "image"])[1])
+    assert [step["command"] for step in found["next"]] == [None]
+    holder.communicate()
 
 
 @pytest.mark.parametrize("env, text", UNWRITABLE)

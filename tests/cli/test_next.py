@@ -165,3 +165,18 @@ def test_values_of_entries():
     assert "refcounts/0/0, cluster at 0x0: found 2 (0x2), expected 1" in page
     assert "header/size: found 1000 (0x3e8), expected a multiple of 512" in page
     assert not re.search(r"found [0-9]+ \(0x[0-9a-f]{9,}\)", page)
+
+
+@pytest.mark.parametrize("name", ["bad-reftable-no-clusters", "bad-reftable-beyond-end",
+                                  "bad-reftable-missing"])
+def test_old_refcount_tables(name):
+    """They lead to clusters that are free, as tables of the guest would; but no copied flag."""
+    assert "l2-table-freed" not in str(steps(recipe_image(name)[0], "--deep"))
+
+
+def test_tables_that_were_freed():
+    """Where nothing leaks, no leaks are to be kept."""
+    path, _ = recipe_image("good-warn-l2-table-freed")
+    freed, = steps(path, "--deep")
+    assert freed["mends"] == ["l2-table-freed"] and "free no leaks" not in freed["does"]
+    assert "leak" not in freed["qemu-img"]

@@ -57,6 +57,7 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "check-several": ["check", "sound.qcow2", "leaks.qcow2", "raw.img", "marked.qcow2"],
     "check-verbose": ["check", "-v", "directory.qcow2"],
     "check-list": ["check", "--list"],
+    "explain-field": ["explain", "compression_type"],
     "check-help": ["check", "--help"],
     "check-chain": ["check", "--chain", "overlay.qcow2"],
     "dump": ["dump", "extended.qcow2", "--offsets", "--hex"],

@@ -14,6 +14,7 @@
 #include "image/internal.h"
 
 #define PIECE_BYTES (256 * 1024)
+#define BLOCK_BYTES 4096 /* file systems store no less */
 
 /* The state of one count. */
 struct counting {
@@ -93,11 +94,16 @@ static void count_bytes(struct counting *c, uint64_t byte, uint64_t host, size_t
 	}
 }
 
-/* Reads and counts the run. Past the end of the file and in holes there are only zeros to count. */
+/*
+ * Reads and counts the run. Past the end of the file and in holes there are only zeros to count.
+ * Behind a hole the first read is short and the next ones grow, so that where holes are frequent,
+ * not much more is read than is stored.
+ */
 static int count_run(struct counting *c, struct qcow2_error *err)
 {
 	uint64_t file_size = c->image->geometry.file_size_bytes;
 	uint64_t done = 0;
+	size_t piece = BLOCK_BYTES;
 
 	while (done < c->run_bytes && c->run_host + done < file_size) {
 		uint64_t host = c->run_host + done;
@@ -107,10 +113,12 @@ static int count_run(struct counting *c, struct qcow2_error *err)
 
 		if (data > host) {
 			done += data - host < left ? data - host : left;
+			piece = BLOCK_BYTES;
 			continue;
 		}
 		left = left < file_size - host ? left : file_size - host;
-		size = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+		size = left < piece ? (size_t)left : piece;
+		piece = 2 * piece < PIECE_BYTES ? 2 * piece : PIECE_BYTES;
 		if (size > c->budget)
 			return q2_fail(err, QCOW2_ERROR_LIMIT, host,
 				       "more data than the file stores");
