@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 locate: where a byte of the guest is in the file, and what a byte of the file is for. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "common/options.h"
 #include "common/report.h"
 #include "locate/run.h"
+#include "out/wrap.h"
 
 enum {
 	OPTION_GUEST,
@@ -57,6 +59,8 @@ static int locate_file(struct locate_run *run)
 	int code;
 
 	spool_init(&run->out, STDOUT_FILENO);
+	spool_init(&run->line, -1);
+	run->columns = isatty(STDOUT_FILENO) ? terminal_columns() : UINT_MAX;
 	if (qcow2_source_open(run->file, &source, &err) || qcow2_image_open(source, &image, &err)) {
 		code = report_error(run->command, run->file, &err);
 	} else {
@@ -68,6 +72,7 @@ static int locate_file(struct locate_run *run)
 			code = finish_output(run->command, &run->out, EXIT_FINE);
 	}
 	names_release(&run->names);
+	spool_release(&run->line);
 	spool_release(&run->out);
 	qcow2_image_close(image);
 	qcow2_source_close(source);

@@ -123,7 +123,7 @@ static void text_kind(struct locate_run *run, const struct qcow2_path *path,
 		      const uint64_t *snapshot)
 {
 	const struct qcow2_mapping_extent *extent = path->extent;
-	struct spool *out = &run->out;
+	struct spool *out = &run->line;
 	char name[NAME_BYTES_MOST * 6 + 1];
 
 	spool_text(out, "guest ");
@@ -139,15 +139,16 @@ static void text_kind(struct locate_run *run, const struct qcow2_path *path,
 		    path->past_end ? ", past the end of the disk" : "");
 	if (extent->problem != QCOW2_PROBLEM_NONE)
 		spool_print(out, " (%s)", qcow2_problem_kind_get(extent->problem)->id);
-	spool_text(out, "\n");
+	locate_heading(run);
 }
 
-static void text_row(struct spool *out, const char *name, const char *text)
+static void text_row(struct locate_run *run, const char *name, const char *text)
 {
-	spool_print(out, "  %-20s %s\n", name, text);
+	spool_text(&run->line, text);
+	locate_row(run, name);
 }
 
-static void text_l1(struct spool *out, const struct qcow2_path *path, const uint64_t *snapshot)
+static void text_l1(struct locate_run *run, const struct qcow2_path *path, const uint64_t *snapshot)
 {
 	char list[48], where[80], text[160], table[64];
 
@@ -160,7 +161,7 @@ static void text_l1(struct spool *out, const struct qcow2_path *path, const uint
 	snprintf(text, sizeof(text), "0x%" PRIx64 " at 0x%" PRIx64 ": %s%s", path->l1_entry,
 		 path->l1_entry_at.byte, table,
 		 path->l1_entry & QCOW2_ENTRY_MASK(l1_entry, copied) ? ", copied" : "");
-	text_row(out, where, text);
+	text_row(run, where, text);
 }
 
 /* What the bits of an L2 entry say. */
@@ -185,7 +186,7 @@ static void describe_l2(const struct qcow2_path *path, const struct qcow2_geomet
 			 path->extent->subclusters);
 }
 
-static void text_l2(struct spool *out, const struct qcow2_path *path, const uint64_t *snapshot,
+static void text_l2(struct locate_run *run, const struct qcow2_path *path, const uint64_t *snapshot,
 		    const struct qcow2_geometry *geometry)
 {
 	char list[48], where[104], what[160], text[256];
@@ -195,42 +196,41 @@ static void text_l2(struct spool *out, const struct qcow2_path *path, const uint
 	describe_l2(path, geometry, what, sizeof(what));
 	snprintf(text, sizeof(text), "0x%" PRIx64 " at 0x%" PRIx64 ": %s", path->extent->entry,
 		 path->l2_table.byte + path->l2_index * geometry->l2_entry_bytes, what);
-	text_row(out, where, text);
+	text_row(run, where, text);
 }
 
-static void text_host(struct spool *out, const struct qcow2_path *path,
+static void text_host(struct locate_run *run, const struct qcow2_path *path,
 		      const struct qcow2_geometry *geometry)
 {
 	const struct qcow2_mapping_extent *extent = path->extent;
+	struct spool *out = &run->line;
 
 	if (extent->host.byte == QCOW2_NO_OFFSET) {
-		text_row(out, "host", "none");
+		text_row(run, "host", "none");
 		return;
 	}
-	spool_print(out, "  %-20s ", "host");
 	locate_print_offset(out, extent->host.byte);
 	if (extent->kind == QCOW2_L2_COMPRESSED)
 		spool_print(out, ", %" PRIu64 " compressed bytes", extent->host_bytes);
-	spool_text(out, geometry->data_file ? " of the data file\n" : "\n");
+	spool_text(out, geometry->data_file ? " of the data file" : "");
+	locate_row(run, "host");
 }
 
 void locate_path_text(struct locate_run *run, const struct qcow2_path *path,
 		      const uint64_t *snapshot)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(run->image);
-	struct spool *out = &run->out;
 
 	text_kind(run, path, snapshot);
 	if (path->l1_entry_at.byte == QCOW2_NO_OFFSET)
-		text_row(out, "l1", "the L1 table does not reach here");
+		text_row(run, "l1", "the L1 table does not reach here");
 	else
-		text_l1(out, path, snapshot);
+		text_l1(run, path, snapshot);
 	if (path->l2_table.byte != QCOW2_NO_OFFSET)
-		text_l2(out, path, snapshot, geometry);
-	text_host(out, path, geometry);
+		text_l2(run, path, snapshot, geometry);
+	text_host(run, path, geometry);
 	if (path->refcount) {
-		spool_print(out, "  %-20s ", "refcount");
-		locate_print_refcount(out, path->refcount);
-		spool_text(out, "\n");
+		locate_print_refcount(&run->line, path->refcount);
+		locate_row(run, "refcount");
 	}
 }

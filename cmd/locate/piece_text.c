@@ -37,16 +37,18 @@ static void print_guest(struct spool *out, const struct qcow2_piece *piece,
 static int print_owner(struct locate_run *run, const struct qcow2_piece *piece,
 		       const struct qcow2_claim *owner, struct qcow2_error *err)
 {
-	struct spool *out = &run->out;
+	struct spool *out = &run->line;
 	struct located_field field;
 	char where[QCOW2_CLAIM_WHERE_MAX];
 
 	if (locate_field(run, piece, owner, &field, err))
 		return -1;
 	run->owners_left -= run->owners_left > 0;
-	spool_print(out, "  %-20s %s at 0x%" PRIx64 " + %" PRIu64,
-		    qcow2_claim_where(owner, where, sizeof(where)), locate_part(owner),
-		    owner->offset_bytes, owner->length_bytes);
+	spool_text(out, locate_part(owner));
+	/* Data that is not compressed is a cluster. */
+	if (owner->part != QCOW2_CLAIM_DATA || owner->use == QCOW2_USE_COMPRESSED)
+		spool_print(out, " at 0x%" PRIx64 " + %" PRIu64, owner->offset_bytes,
+			    owner->length_bytes);
 	print_guest(out, piece, owner);
 	if (owner->part_of == QCOW2_PART_OF_SNAPSHOT)
 		print_name(out, ", snapshot ",
@@ -54,10 +56,11 @@ static int print_owner(struct locate_run *run, const struct qcow2_piece *piece,
 	else if (owner->part_of == QCOW2_PART_OF_BITMAP)
 		print_name(out, ", bitmap ",
 			   names_bitmap(&run->names, run->image, owner->part_of_index));
-	spool_text(out, "\n");
-	if (field.found)
-		spool_print(out, "    %s at 0x%" PRIx64 ": %s\n", field.where, field.offset,
-			    field.text);
+	locate_row(run, qcow2_claim_where(owner, where, sizeof(where)));
+	if (field.found) {
+		spool_print(out, "%s at 0x%" PRIx64, field.text, field.offset);
+		locate_row(run, field.where);
+	}
 	free(field.text);
 	return 0;
 }
@@ -89,7 +92,7 @@ static int print_owners(struct locate_run *run, const struct qcow2_piece *piece,
 int locate_piece_text(struct locate_run *run, const struct qcow2_piece *piece,
 		      struct qcow2_error *err)
 {
-	struct spool *out = &run->out;
+	struct spool *out = &run->line;
 
 	spool_text(out, "host ");
 	locate_print_offset(out, piece->start.byte);
@@ -98,11 +101,10 @@ int locate_piece_text(struct locate_run *run, const struct qcow2_piece *piece,
 	spool_print(out, ": %s", qcow2_piece_state_name(piece->state));
 	if (piece->unclaimed)
 		spool_text(out, ", but nothing claims it; its cluster holds");
-	spool_text(out, "\n");
+	locate_heading(run);
 	if (print_owners(run, piece, err))
 		return -1;
-	spool_print(out, "  %-20s ", "refcount");
 	locate_print_refcount(out, piece->refcount);
-	spool_text(out, "\n");
+	locate_row(run, "refcount");
 	return 0;
 }

@@ -32,6 +32,8 @@ struct locate_run {
 	uint64_t owners_left; /* none: no more parts */
 	struct all_names names;
 	struct spool out;
+	struct spool line; /* of a page, before it is fitted to the terminal */
+	unsigned columns;  /* of that; lines of files are as long as they are */
 	struct json json;
 };
 
@@ -41,6 +43,13 @@ int locate_host(struct locate_run *run, struct qcow2_error *err);
 
 /* Members of a JSON object: the snapshot that something is a part of. */
 void locate_json_snapshot(struct locate_run *run, uint64_t index);
+
+/*
+ * End the line that run->line has: a heading, or a row with a name in front. What does not fit the
+ * terminal goes on below.
+ */
+void locate_heading(struct locate_run *run);
+void locate_row(struct locate_run *run, const char *name);
 
 /* A number as people read offsets: "0x20000 (131072)". */
 void locate_print_offset(struct spool *out, uint64_t offset);

@@ -3,7 +3,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <string.h>
+
 #include "locate/run.h"
+#include "out/wrap.h"
+
+/* The columns of a row's name, and where a line goes on that is too long. */
+#define NAME_COLUMNS 24
+#define ROW_COLUMN   (2 + NAME_COLUMNS + 1)
+#define HANGING      4
 
 const char *locate_list(const char *what, const uint64_t *snapshot, char *text, size_t size)
 {
@@ -69,6 +77,33 @@ void locate_json_refcount(struct json *json, const struct qcow2_refcount_path *r
 	if (refcount)
 		json_refcount_path(json, refcount);
 	json_end_array(json);
+}
+
+/* Wraps run->line behind what stands in the line already, and empties it. */
+static void wrap_line(struct locate_run *run, unsigned column, unsigned hanging)
+{
+	struct spool *line = &run->line;
+
+	spool_write(line, "", 1);
+	if (line->errnum)
+		run->out.errnum = line->errnum;
+	else
+		wrap_rest(&run->out, line->kept, column, hanging, run->columns);
+	line->size = 0;
+}
+
+void locate_heading(struct locate_run *run)
+{
+	wrap_line(run, 0, HANGING);
+}
+
+void locate_row(struct locate_run *run, const char *name)
+{
+	const unsigned length = (unsigned)strlen(name);
+
+	spool_print(&run->out, "  %-*s ", NAME_COLUMNS, name);
+	wrap_line(run, ROW_COLUMN + (length > NAME_COLUMNS ? length - NAME_COLUMNS : 0),
+		  ROW_COLUMN);
 }
 
 void locate_print_offset(struct spool *out, uint64_t offset)
