@@ -144,6 +144,8 @@ static void show_lost_mappings(struct page *page, const struct qcow2_check_resul
 	count_words(&page->line, result->orphan_tables, "reads as an L2 table",
 		    "read as L2 tables");
 	count_words(&page->line, result->empty_tables, "L2 table is empty", "L2 tables are empty");
+	count_words(&page->line, qcow2_check_result_count(result, QCOW2_PROBLEM_L2_ENTRIES_EMPTY),
+		    "hole in an L2 table fits them", "holes in L2 tables fit them");
 	spool_text(&page->line, "; they may be the guest's data");
 	end_line(page, 0);
 }
@@ -299,6 +301,7 @@ static void write_lost_mappings(struct json *json, const struct check_report *re
 	write_places(json, "orphaned-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_ORPHANED);
 	write_places(json, "freed-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_FREED);
 	write_places(json, "empty-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_EMPTY);
+	write_places(json, "empty-l2-entries", report, QCOW2_PROBLEM_L2_ENTRIES_EMPTY);
 	write_places(json, "empty-l1-tables", report, QCOW2_PROBLEM_L1_TABLE_EMPTY);
 	json_end_object(json);
 }

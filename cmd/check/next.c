@@ -89,8 +89,10 @@ static void show_step(struct spool *out, const struct check_step *step)
 		say_mends(&sentence, step);
 	if (step->by_hand || step->cost_count > 0 || step->mend_count == 0)
 		say(&sentence, "%s ", step->does);
-	else
+	else if (!step->frees_content)
 		say(&sentence, "Nothing is lost. ");
+	if (step->frees_content)
+		say(&sentence, "What the leaked clusters hold is lost. ");
 	if (!step->command)
 		say_mends(&sentence, step);
 	if (step->detail[0])
@@ -144,6 +146,9 @@ static void write_step(struct json *json, const struct check_step *step)
 	for (size_t i = 0; i < step->cost_count && used < sizeof(cost); i++)
 		used += (size_t)snprintf(cost + used, sizeof(cost) - used, "%s%s", i ? " " : "",
 					 step->costs[i]);
+	if (step->frees_content && used < sizeof(cost))
+		used += (size_t)snprintf(cost + used, sizeof(cost) - used, "%s%s", used ? " " : "",
+					 "What the leaked clusters hold.");
 	json_begin_object(json);
 	member(json, "command", step->command);
 	json_key(json, "by-hand");
@@ -156,7 +161,7 @@ static void write_step(struct json *json, const struct check_step *step)
 	for (size_t i = 0; i < step->mend_count; i++)
 		json_text(json, step->mends[i]->id);
 	json_end_array(json);
-	member(json, "cost", step->cost_count > 0 ? cost : NULL);
+	member(json, "cost", used > 0 ? cost : NULL);
 	member(json, "qemu-img", step->qemu);
 	json_end_object(json);
 }

@@ -6,6 +6,7 @@
  */
 #include "check/steps.h"
 
+#include "check/steps_line.h"
 #include "check/undo_files.h"
 
 #include <inttypes.h>
@@ -13,49 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <qcow2/text.h>
-
 /* The most problems of one command: a line that can be read. */
 #define ARGUMENTS_MOST 8
 /* A table with more problems of a kind was overwritten: its entries are not set one by one. */
 #define ENTRIES_MOST 32
 
-/* ---- lines ---- */
-
-/* A command, and behind it the image and what follows its name. NULL if memory is short. */
-static char *line_of(struct check_steps *steps, const char *before, const char *file,
-		     const char *after)
-{
-	size_t size = 4 * strlen(file) + 64 + strlen(before) + strlen(after) + 1;
-	char *line = malloc(size);
-	size_t used;
-
-	if (!line) {
-		steps->short_of_memory = true;
-		return NULL;
-	}
-	used = (size_t)snprintf(line, size, "%s", before);
-	used += qcow2_text_shell_file(file, line + used, size - used);
-	snprintf(line + used, size - used, "%s", after);
-	return line;
-}
-
-/* The command that copies the image. NULL if memory is short. */
-static char *copy_of(struct check_steps *steps, const char *file)
-{
-	char *copy = line_of(steps, "", file, ".backup");
-	char *both = line_of(steps, "cp -n --sparse=always ", file, " ");
-	size_t size = copy && both ? strlen(both) + strlen(copy) + 1 : 0;
-	char *line = size > 0 ? malloc(size) : NULL;
-
-	if (line)
-		snprintf(line, size, "%s%s", both, copy);
-	else
-		steps->short_of_memory = true;
-	free(copy);
-	free(both);
-	return line;
-}
+/* ---- one step ---- */
 
 static bool ends_with(const char *line, const char *end)
 {
@@ -63,8 +27,6 @@ static bool ends_with(const char *line, const char *end)
 
 	return length >= tail && strcmp(line + length - tail, end) == 0;
 }
-
-/* ---- one step ---- */
 
 static struct check_step *add(struct check_steps *steps, char *command, const char *does)
 {
@@ -190,7 +152,7 @@ static char *command_of(struct check_steps *steps, const struct check_report *re
 static struct check_step *find(struct check_steps *steps, const struct check_report *report,
 			       const struct qcow2_remedy *remedy, const char *command)
 {
-	char *all = line_of(steps, "qemu-img check -r all ", report->file, "");
+	char *all = check_steps_line(steps, "qemu-img check -r all ", report->file, "");
 	bool counted = all && (is(remedy, "free-leaks") || is(remedy, "corrupt-off"));
 	struct check_step *found = NULL;
 
@@ -266,9 +228,9 @@ static void add_remedy(struct check_steps *steps, const struct check_report *rep
 	if (is(remedy, "free-leaks") && report->result->leaks_with_content > 0 &&
 	    report->result->corruptions == 0)
 		snprintf(step->detail, sizeof(step->detail),
-			 "But data that no table maps is in %" PRIu64
-			 " of them, as a killed writer "
-			 "leaves it: if the guest misses any, copy the image first.",
+			 "Data that no table maps is in %" PRIu64
+			 " of them, as a killed writer leaves it: keep the copy until nothing is "
+			 "missed.",
 			 report->result->leaks_with_content);
 	if (qcow2_check_result_count(report->result, QCOW2_PROBLEM_FEATURE_DIRTY) > 0 &&
 	    is(remedy, "count-anew"))
@@ -293,7 +255,7 @@ static struct check_step *add_repair(struct check_steps *steps, const struct che
 
 	snprintf(command, sizeof(command), "qcow2 bitmap repair %s%s",
 		 dirty ? "--assume-dirty " : "", drop ? "--drop-bad " : "");
-	step = add(steps, line_of(steps, command, report->file, ""),
+	step = add(steps, check_steps_line(steps, command, report->file, ""),
 		   dirty && drop ? "Makes bitmaps all dirty that nothing can mend, and drops those "
 				   "that cannot even be all dirty."
 		   : dirty       ? "Makes bitmaps all dirty that nothing can mend."
@@ -365,7 +327,7 @@ static void insert_copy(struct check_steps *steps, size_t at, const struct check
 {
 	bool device = strncmp(report->file, "/dev/", 5) == 0;
 
-	insert(steps, at, device ? NULL : copy_of(steps, report->file),
+	insert(steps, at, device ? NULL : check_steps_copy(steps, report->file),
 	       device ? "Copy the device first: what follows cannot be undone."
 		      : "Keeps the image as it is: what follows cannot be undone.");
 	steps->list[at].by_hand = device;
@@ -411,8 +373,9 @@ static void warn_of_leaks(struct check_steps *steps, const struct check_report *
 		 report->result->leaked_clusters);
 	insert(steps, 0, NULL, lost.does);
 	steps->list[0] = lost;
-	insert(steps, 1, copy_of(steps, report->file), "Keeps the image with all that leaks.");
-	insert(steps, 2, line_of(steps, "qcow2 check --deep --all ", report->file, ""),
+	insert(steps, 1, check_steps_copy(steps, report->file),
+	       "Keeps the image with all that leaks.");
+	insert(steps, 2, check_steps_line(steps, "qcow2 check --deep --all ", report->file, ""),
 	       "Names the leaked clusters that read as L2 tables of this image. 'qcow2 edit "
 	       "--force IMAGE set l1/N=VALUE' leads to such a table again, if it is known which "
 	       "part of the disk it maps. Else restore the image from a backup.");
@@ -439,19 +402,37 @@ static void warn_of_unread(struct check_steps *steps, const struct check_report 
 			add_cost(&steps->list[i],
 				 "Leaked clusters that were not read, which may be data.");
 	if (!report->deep)
-		insert(steps, 0, line_of(steps, "qcow2 check --deep ", report->file, ""),
+		insert(steps, 0, check_steps_line(steps, "qcow2 check --deep ", report->file, ""),
 		       "Reads all leaked clusters: they may be the guest's data. Do this first.");
 }
 
-/* A dirty image alone needs no copy: QEMU would do the same without being asked. */
+/* What frees leaks, whether it mends more or not, takes with them what they hold. */
+static void warn_of_content(struct check_steps *steps, const struct check_report *report)
+{
+	if (report->result->leaks_with_content == 0)
+		return;
+	for (size_t i = 0; i < steps->count; i++) {
+		struct check_step *step = &steps->list[i];
+
+		step->frees_content = step->command && strstr(step->command, "qemu-img check -r");
+	}
+}
+
+/*
+ * A dirty image alone needs no copy: QEMU would do the same without being asked. Leaks that hold
+ * nothing need none either.
+ */
 static void add_copy(struct check_steps *steps, const struct check_report *report)
 {
+	bool content = report->result->leaks_with_content > 0;
 	bool dirty = qcow2_check_result_count(report->result, QCOW2_PROBLEM_FEATURE_DIRTY) > 0;
 	size_t at = 0;
 
 	while (at < steps->count && !is_final(&steps->list[at]))
 		at++;
-	if (at < steps->count && report->result->corruptions > 0 && !(dirty && steps->count == 1))
+	if (at == steps->count)
+		return;
+	if (content || (report->result->corruptions > 0 && !(dirty && steps->count == 1)))
 		insert_copy(steps, at, report);
 }
 
@@ -472,22 +453,25 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 			add_remedy(steps, report, remedy);
 		}
 	}
-	if (report->result->leaks_may_be_data)
+	if (report->result->leaks_may_be_data) {
 		warn_of_leaks(steps, report);
-	else
+	} else {
+		warn_of_content(steps, report);
 		add_copy(steps, report);
+	}
 	if (check_report_unread(report))
 		warn_of_unread(steps, report);
 	warn_of_cut(steps, report);
 	if (report->result->corruptions > 0 &&
 	    check_has_undo_files(report->file, &steps->short_of_memory))
-		insert(steps, 0, line_of(steps, "qcow2 undo --list ", report->file, ""),
+		insert(steps, 0, check_steps_line(steps, "qcow2 undo --list ", report->file, ""),
 		       "Shows the changes of this image that can be taken back.");
 	for (size_t i = 0; i < steps->count; i++)
 		runs |= steps->list[i].mends_image;
 	if (!runs)
 		return;
-	again = add(steps, line_of(steps, "qcow2 check ", report->file, ""), "Shows what is left.");
+	again = add(steps, check_steps_line(steps, "qcow2 check ", report->file, ""),
+		    "Shows what is left.");
 	if (again)
 		again->says_itself = true;
 }

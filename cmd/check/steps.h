@@ -23,9 +23,10 @@ struct check_step {
 	const struct qcow2_problem_kind *mends[MENDS_MOST];
 	size_t mend_count;
 	uint64_t problems;
-	bool mends_image; /* the command mends them, in the image itself */
-	bool says_itself; /* everybody knows what the command does */
-	bool by_hand;     /* words in capitals are to be filled in, or there is no command */
+	bool mends_image;   /* the command mends them, in the image itself */
+	bool frees_content; /* it frees leaked clusters that hold something */
+	bool says_itself;   /* everybody knows what the command does */
+	bool by_hand;       /* words in capitals are to be filled in, or there is no command */
 };
 
 struct check_steps {

@@ -109,8 +109,9 @@ struct qcow2_check_options {
 	/*
 	 * If clusters leak, looks whether they may be guest data whose mapping is lost: sets
 	 * leaks_may_be_data and what follows it in struct qcow2_check_result, and finds problems of
-	 * the kinds l2-table-orphaned, l2-table-freed, l2-table-empty and l1-table-empty. Reads
-	 * leaked clusters, up to a bound; with deep all of them, and those that count as free, too.
+	 * the kinds l2-table-orphaned, l2-table-freed, l2-table-empty, l2-entries-empty and
+	 * l1-table-empty. Reads leaked clusters and L2 tables, up to a bound; with deep all of
+	 * them, and clusters that count as free, too.
 	 */
 	bool lost_mappings;
 };

@@ -2,12 +2,12 @@
 /*
  * Lost mappings. Where a table that maps guest data was zeroed or overwritten, the data is still in
  * clusters that nothing refers to any more: to the refcounts these are leaks, and whoever frees them
- * gives the data away. Leaks may be data if some of them read as L2 tables of the image, or if they
- * hold anything at all while a table is empty or broken.
+ * gives the data away. Leaks may be data if some of them read as L2 tables of the image, if they hold
+ * anything at all while a table is empty or broken, or if they fit a hole in a table.
  */
 #include <inttypes.h>
 
-#include "check/orphans.h"
+#include "check/holes.h"
 #include "check/stages.h"
 #include "image/extensions.h"
 
@@ -205,6 +205,7 @@ static int judge(struct q2_check *check, struct q2_orphans *orphans)
 
 	result->empty_tables = count_empty_l2(check);
 	result->leaks_may_be_data = result->orphan_tables > 0 ||
+				    check->by_kind[QCOW2_PROBLEM_L2_ENTRIES_EMPTY] > 0 ||
 				    (orphans->with_content > 0 &&
 				     (result->empty_tables > 0 || tables_are_broken(check)));
 	if (look_at_l1(check, false, &l1_empty))
@@ -225,6 +226,7 @@ int q2_check_lost(struct q2_check *check)
 	struct qcow2_check_result *result = check->result;
 	struct q2_orphans orphans = {.check = check};
 	bool leaks = check->by_kind[QCOW2_PROBLEM_REFCOUNT_HIGH] > 0;
+	bool all = true;
 	int failed = 0;
 
 	result->leaks_all_read = true;
@@ -235,6 +237,10 @@ int q2_check_lost(struct q2_check *check)
 		report_orphans(check, &orphans);
 		result->leaks_all_read = !orphans.stopped;
 		result->leaks_with_content = orphans.with_content;
+	}
+	if (!failed && leaks) {
+		failed = q2_holes_find(check, &orphans, &all);
+		result->leaks_all_read &= all && !orphans.content.failed;
 	}
 	if (!failed && leaks)
 		failed = judge(check, &orphans);

@@ -193,6 +193,8 @@ static int probe(struct q2_orphans *orphans, const struct group *group, uint64_t
 		return -1;
 	if (content == Q2_CONTENT_L2_TABLE && !is_l1)
 		return keep(orphans, group, cluster, leaked);
+	if (leaked && content != Q2_CONTENT_ZEROS)
+		q2_bits_add(&orphans->content, cluster);
 	orphans->probes++;
 	orphans->probed_bytes += orphans->like.read_bytes - before;
 	orphans->stopped |= read_enough(orphans);
@@ -324,6 +326,7 @@ int q2_orphans_find(struct q2_orphans *orphans)
 
 	orphans->bitmaps.memory = &check->memory;
 	orphans->mapped.memory = &check->memory;
+	orphans->content.memory = &check->memory;
 	orphans->like.check = check;
 	orphans->has_bitmaps = q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension);
 	orphans->like.buffer = q2_memory_get(&check->memory, Q2_PIECE_BYTES, 1);
@@ -332,7 +335,8 @@ int q2_orphans_find(struct q2_orphans *orphans)
 	if (mark_bitmaps(orphans) == 0)
 		result = visit_clusters(orphans);
 	/* A set that the limit has cut makes the check read more, and think more of what leaks. */
-	if (result == 0 && (orphans->bitmaps.failed || orphans->mapped.failed) &&
+	if (result == 0 &&
+	    (orphans->bitmaps.failed || orphans->mapped.failed || orphans->content.failed) &&
 	    !atomic_load(&check->memory.limited))
 		return q2_memory_fail(&check->memory, check->err);
 	return result;
@@ -346,4 +350,5 @@ void q2_orphans_release(struct q2_orphans *orphans)
 	q2_memory_put(memory, orphans->items, orphans->capacity, sizeof(*orphans->items));
 	q2_bits_release(&orphans->bitmaps);
 	q2_bits_release(&orphans->mapped);
+	q2_bits_release(&orphans->content);
 }

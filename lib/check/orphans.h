@@ -21,6 +21,7 @@ struct q2_orphans {
 	bool has_bitmaps;       /* an extension for them, so that tables of some may be there */
 	struct q2_bits bitmaps; /* clusters of bitmaps that nobody may use */
 	struct q2_bits mapped;  /* clusters that tables which were found lead to */
+	struct q2_bits content; /* leaked ones that hold anything else, which no such table maps */
 	struct q2_orphan *items;
 	size_t count, capacity;
 	uint64_t probes;       /* clusters that were read and are no tables */

@@ -285,14 +285,102 @@ def test_dirty_images_map_nothing_twice():
     assert "not touched" not in page and "Nothing is lost" not in page
 
 
+SMALL = "cluster_bits 12\nsize 2M\n"
+
+
+def zeros(*entries):
+    return "".join(f"set l2/0/{i} 0\n" for i in entries)
+
+
 def test_leaks_with_data_in_an_intact_image():
-    """A sector of an L2 table that was lost looks as a writer that was killed."""
-    lost = "".join(f"set l2/0/{i} 0\n" for i in range(64))
-    path, _ = image("size 1M\ncluster_bits 12\nwrite 0 512k\n" + lost)
+    """They are freed at a cost, and a copy is made before."""
+    path, _ = image(SMALL + "write 0 512k\n" + zeros(*range(10, 74)))
     page = " ".join(run("check", path).stdout.decode().split())
-    assert report(path)["verdict"] == "leaks"
+    shown = report(path)
+    assert shown["verdict"] == "leaks"
     assert page.count("guest data: not touched; 64 leaked clusters hold data that no table maps") == 2
-    assert "in 64 of them" in page and "copy the image first" in page
+    assert "in 64 of them" in page and "Nothing is lost" not in page
+    assert "What the leaked clusters hold is lost." in page
+    copy, free = shown["next"][:2]
+    assert copy["command"] == f"cp -n --sparse=always {path} {path}.backup"
+    assert free["command"] == f"qemu-img check -r leaks {path}"
+    assert free["cost"] == "What the leaked clusters hold."
+
+
+def test_what_counts_anew_frees_leaks_with_data():
+    path, _ = image(SMALL + "write 0 512k\nset refcount_of/data/9 0\n" + zeros(*range(10, 74)))
+    copy, free = report(path)["next"][:2]
+    assert copy["command"].startswith("cp ") and "check -r all" in free["command"]
+    assert free["cost"] == "What the leaked clusters hold."
+    assert "Nothing is lost" not in run("check", path).stdout.decode()
+
+
+@pytest.mark.parametrize("text, first, last", [
+    # both neighbours, the one behind, the one in front
+    (SMALL + "write 0 2M\n" + zeros(*range(64, 128)), 64, 127),
+    (SMALL + "write 0 2M\n" + zeros(*range(64)), 0, 63),
+    (SMALL + "write 0 2M\n" + zeros(*range(448, 512)), 448, 511),
+    # the disk ends inside of the last sector
+    ("cluster_bits 12\nsize 300k\nwrite 0 300k\n" + zeros(*range(64, 75)), 64, 74),
+    # the clusters of neighbours lie elsewhere
+    (SMALL + "write 512k 512k\nwrite 0 512k\n" + zeros(*range(64, 128)), 64, 127),
+    # half of the entries mapped nothing
+    (SMALL + "write 0 256k\nwrite 384k 256k\n" + zeros(*range(96, 128)), 64, 127),
+    # what is zero is more than a sector
+    (SMALL + "write 0 512k\nwrite 600k 64k\n" + zeros(*range(64, 128)), 64, 127),
+    # wide entries
+    ("extended_l2\ncluster_bits 14\nsize 2M\nwrite 0 2M\n" + zeros(*range(32, 64))
+     + "".join(f"set l2/0/{i}/bitmap 0\n" for i in range(32, 64)), 32, 63),
+])
+def test_a_hole_in_an_l2_table(text, first, last):
+    path, layout = image(text)
+    shown = report(path, "--all")
+    found, = [p for p in shown["problems"] if p["id"] == "l2-entries-empty"]
+    width, cluster = (16, 1 << 14) if "extended" in text else (8, 1 << 12)
+    at = layout.offsets["l2/0"] + first * width
+    assert shown["verdict"] == "lost-mappings"
+    assert found["where"] == f"l2/0/{first}..{last}" and found["offset"] == at
+    assert found["guest"] == {"start": first * cluster, "length": (last + 1 - first) * cluster}
+    assert shown["lost-mappings"]["empty-l2-entries"] == [at]
+    assert "1 hole in an L2 table fits them" in " ".join(run("check", path).stdout.decode().split())
+
+
+SCATTERED = "".join(f"write {i * 37 % 256 * 4}k 4k\n" for i in range(256))
+
+
+@pytest.mark.parametrize("text", [
+    SMALL + "write 0 2M\n" + zeros(*range(60, 124)),  # no sector
+    SMALL + "write 0 2M\n" + zeros(*range(64, 128, 2)),
+    SMALL + "write 0 512k\n" + zeros(*range(96, 128)),  # a writer was killed
+    SMALL + "write 512k 512k\nwrite 0 384k\n" + zeros(*range(64, 96)),
+    SMALL + SCATTERED + zeros(*range(64, 128)),  # the clusters lie here and there
+    SMALL + "write 0 256k\ncompressed 256k 256k\nwrite 512k 512k\n" + zeros(*range(64, 128)),
+    # sparse, and the leaks are others
+    SMALL + "write 0 256k\nwrite 512k 256k\nwrite 1M 256k\n" + zeros(*range(270, 310)),
+    "cluster_bits 12\nsize 4M\nwrite 0 256k\nwrite 512k 256k\nwrite 2M 300k\n"
+    + "".join(f"set l2/1/{i} 0\n" for i in range(10, 75)),
+])
+def test_holes_that_leaks_do_not_fit(text):
+    shown = report(image(text)[0], "--all")
+    assert shown["verdict"] == "leaks" and shown["lost-mappings"]["empty-l2-entries"] == []
+    assert shown["lost-mappings"]["leaks-with-content"] > 0
+
+
+def test_leaks_of_zeros_fit_no_hole():
+    path, layout = image(SMALL + "write 0 2M\n" + zeros(*range(64, 128)))
+    with open(path, "r+b") as file:
+        for i in range(64, 128):
+            file.seek(layout.offsets[f"data/{i}"])
+            file.write(bytes(1 << 12))
+    assert report(path)["verdict"] == "leaks"
+
+
+def test_a_hole_that_a_snapshot_shares():
+    """The table is told once."""
+    path, _ = image(SMALL + "write 0 2M\nsnapshot one\n" + zeros(*range(64, 128)))
+    shown = report(path, "--all")
+    found, = [p for p in shown["problems"] if p["id"] == "l2-entries-empty"]
+    assert found["guest"]["l1-entries"] == 2 and shown["verdict"] == "lost-mappings"
 
 
 def test_empty_tables_and_leaks_of_zeros():

@@ -440,6 +440,18 @@ def test_everything_on_one_cluster(heap):
     assert done.count("\n") == 67
 
 
+def test_ranges_of_many_parts():
+    """They stop, and say where they go on."""
+    path, layout = recipe_image("good-hostile-shared-l2-2m")
+    text = run("locate", "--guest=0+1E", path, program=RELEASE).stdout.decode()
+    rest, = re.findall(r"^and more: (--guest=(0x[0-9a-f]+)\+(\d+)) has the rest of the range$", text,
+                       re.M)
+    assert text.count("\nguest 0x") == 65536  # beside the first one
+    assert int(rest[1], 16) + int(rest[2]) == layout.value("header/size")
+    more = run("locate", rest[0].split("+")[0] + "+1", path, program=RELEASE).stdout.decode()
+    assert more.startswith(f"guest {rest[1]} (")
+
+
 def test_ranges_that_are_too_long():
     path, _ = recipe_image("good-sparse-terabytes")
     done = run("locate", "--host=0+4T", path)

@@ -266,3 +266,30 @@ def test_on_the_page(tmp_path):
     done = run("check", path)
     assert done.returncode == 3
     assert b"leaked clusters: 17, 17 with content, 1 reads as an L2 table" in done.stdout
+
+
+def zeroed(path, first, size):
+    """The image once bytes of its first L2 table read as zeros; where they are in the file."""
+    image = Image(path)
+    at = image.l2_tables()[0][1] + first
+    image.put(at, bytes(size))
+    image.write()
+    return at
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "512"])
+@pytest.mark.parametrize("first, size", [(0, 512), (512, 512), (1024, 1536)])
+def test_part_of_l2(layout, first, size, tmp_path):
+    """A disk has lost sectors of a table: what they mapped leaks behind or before what is left."""
+    path = create(str(tmp_path / "part"), "64M", *LAYOUTS[layout])
+    tool("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 30M", path)
+    at = zeroed(path, first, size)
+    shown = report(path)
+    assert shown["verdict"] == "lost-mappings"
+    assert shown["lost-mappings"]["empty-l2-entries"] == [at]
+    width = 16 if layout == "extended" else 8
+    cluster = Image(path).cluster
+    hole, = [p for p in shown["problems"] if p["id"] == "l2-entries-empty"]
+    last = min((first + size) // width, (64 << 20) // cluster) - 1
+    assert hole["where"] == f"l2/0/{first // width}..{last}"
+    assert hole["guest"]["start"] == first // width * cluster
