@@ -46,8 +46,8 @@ static uint64_t count_rising(const uint8_t *bytes, uint64_t step, uint64_t last)
 
 	while (last - count >= 8) {
 		for (unsigned i = 0; i < 8; i++)
-			differ |= q2_load_be64(bytes + (count + i) * sizeof(uint64_t)) ^
-				  (entry + (i + 1) * step);
+			differ |= q2_load_be64(bytes + (count + i) * sizeof(uint64_t)) - entry -
+				  (i + 1) * step;
 		if (differ)
 			break;
 		count += 8;
