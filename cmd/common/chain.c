@@ -238,8 +238,9 @@ int chain_next(struct chain *chain, struct qcow2_error *err)
 	if (extend(chain, err))
 		return blame(&chain->link, err);
 	if (open_link(chain, err)) {
-		/* The caller never sees it, even if it keeps the others. */
-		close_link(&chain->link);
+		/* A caller that closes files itself never sees this one. */
+		if (chain->keep)
+			close_link(&chain->link);
 		return -1;
 	}
 	return 1;

@@ -20,6 +20,7 @@
 #include <qcow2/guard.h>
 #include <qcow2/image.h>
 #include <qcow2/limits.h>
+#include <qcow2/locate.h>
 #include <qcow2/luks.h>
 #include <qcow2/mapping.h>
 #include <qcow2/number.h>

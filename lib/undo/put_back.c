@@ -226,13 +226,15 @@ static int find_withdrawing(struct q2_undoing *u, bool *found)
 
 /*
  * Clears the bitmaps bit before the undo changes bitmaps, as a change does: nobody may rely on them
- * meanwhile.
+ * meanwhile. A file that the change has cut to less than a header is no image, and has no such bit.
  */
 static int withdraw(struct q2_undoing *u)
 {
 	bool found;
 	uint8_t byte;
 
+	if (qcow2_source_size_bytes(u->image) < AUTOCLEAR_END)
+		return 0;
 	if (find_withdrawing(u, &found))
 		return -1;
 	if (!found)

@@ -22,7 +22,8 @@ EDITS = [["edit", "--undo-file=u", "image", "set", "header/compatible_features=1
          ["bitmap", "--undo-file=u", "repair", "--assume-dirty", "image", "enabled"],
          ["compat", "--undo-file=u", "image", "set-header", "compatible_features", "1"], UNDO]
 FORCED = [w for w in EDITS if w[0] != "compat"]
-READS = [["info", "image"], ["dump", "image"], ["check", "image"], ["bitmap", "list", "image"],
+READS = [["info", "image"], ["dump", "image"], ["check", "image"],
+         ["locate", "--host=0", "image"], ["bitmap", "list", "image"],
          ["edit", "--dry-run", "image", "set", "header/compatible_features=1"]]
 
 

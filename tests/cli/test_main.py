@@ -11,7 +11,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
+COMMANDS = ["info", "dump", "locate", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
             "completion"]
 
 
@@ -176,6 +176,10 @@ def is_a_record(_, after):
     assert after == "\0" * 8 + "\1" + "\0" * 7 + "\0P" + "\0" * 10 + "\5" + "\0" * 3
 
 
+def is_elsewhere(before, after):
+    assert before != after and re.match(r"(guest|host) 0x[0-9a-f]+ \(\d+\)( in snapshot .*)?: ", after)
+
+
 def is_one_extent(_, after):
     assert after == "0 1048576 clean\n"
 
@@ -202,7 +206,7 @@ PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"))
 # What the option makes of the file must not be there yet.
 MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
 OPTIONS = {
@@ -220,6 +224,13 @@ OPTIONS = {
     # what it shows, test_info.py tests
     ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
+    ("locate", "guest"): (["shared"], ["--guest=64k"], is_elsewhere),
+    ("locate", "host"): (["shared"], ["--host=4"], is_elsewhere),
+    ("locate", "snapshot"): (["--guest=0", "shared"], ["--snapshot=one"], is_elsewhere),
+    ("locate", "all-snapshots"): (["--guest=0", "shared"], ["--all-snapshots"], is_elsewhere),
+    ("locate", "json"): (["--host=0", SAMPLE], ["--json"], shows_json),
+    ("locate", "output"): (["--host=0", SAMPLE], ["--output=json"], shows_json),
+    ("locate", "help"): (["--host=0", SAMPLE], ["--help"], is_help),
     ("check", "json"): ([SAMPLE], ["--json"], shows_json),
     ("check", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("check", "all"): (["in-use"], ["--all"], shows_all),
@@ -304,8 +315,8 @@ OPTIONS = {
     ("completion", "help"): (["bash"], ["--help"], is_help),
 }
 # What these do, test_help.py tests.
-for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "check": [SAMPLE], "map": [SAMPLE],
-                        "edit": PLANNED,
+for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
+                        "check": [SAMPLE], "map": [SAMPLE], "edit": PLANNED,
                         "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
@@ -321,6 +332,7 @@ def fixture_folder(tmp_path):
     build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
     build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",
           str(tmp_path / "bitmaps"))
+    build("size 1M\nwrite 0 64k\nsnapshot one\nwrite 0 64k\n", str(tmp_path / "shared"))
     build("size 1M\n", str(tmp_path / "edited"))
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
@@ -531,6 +543,7 @@ def test_exit_codes_of_pages():
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
+                 "locate": {"0", "1"},
                  "bitmap": {"0", "1", "2", "3", "4"},
                  "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -18,6 +18,7 @@ BELOW = {
     "claims": ["base", "source", "format", "image", "rules"],
     "check": ["base", "source", "format", "codec", "image", "rules", "claims"],
     "walk": ["base", "source", "format", "image", "rules"],
+    "locate": ["base", "source", "format", "image", "claims", "walk"],
     "plan": ["base", "source", "format", "image", "claims", "check"],
     "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
     "undo": ["base", "source", "format", "image", "claims", "check", "plan"],

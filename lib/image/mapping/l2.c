@@ -45,13 +45,15 @@ static uint64_t count_rising(const uint8_t *bytes, uint64_t step, uint64_t last)
 	uint64_t entry = q2_load_be64(bytes), count = 1, differ = 0;
 
 	while (last - count >= 8) {
-		for (unsigned i = 0; i < 8; i++)
-			differ |= q2_l2_entry_at(bytes, count + i, sizeof(uint64_t)) ^
-				  (entry + (i + 1) * step);
-		if (differ)
+		const uint8_t *next = bytes + count * sizeof(uint64_t);
+
+		for (unsigned i = 0; i < 8; i++, next += sizeof(uint64_t))
+			differ |= q2_load_be64(next) ^ (entry += step);
+		if (differ) {
+			entry -= 8 * step;
 			break;
+		}
 		count += 8;
-		entry += 8 * step;
 	}
 	for (; count < last; count++)
 		if (q2_load_be64(bytes + count * sizeof(uint64_t)) != (entry += step))

@@ -82,6 +82,16 @@ int q2_mapping_find_l2(struct qcow2_mapping *m, uint64_t table, struct qcow2_map
  */
 bool q2_mapping_find_ahead(struct qcow2_mapping *m, struct qcow2_mapping_extent *run);
 
+/* qcow2_mapping_open_snapshot() for an entry of the snapshot table, which is not kept. */
+int q2_mapping_open_of(const struct qcow2_image *image, const struct qcow2_snapshot *snapshot,
+		       struct qcow2_mapping **out, struct qcow2_error *err);
+
+/*
+ * Lets ranges that are sought from now on go past the end of the disk, up to the end of what the L1
+ * table maps: a snapshot keeps the state of its machine there. Call it before anything is sought.
+ */
+void q2_mapping_go_past_end(struct qcow2_mapping *m);
+
 /* An L2 entry and what it is about. */
 struct q2_mapping_entry {
 	uint64_t entry, subclusters;

@@ -93,26 +93,28 @@ static int find_snapshot(struct qcow2_snapshots *snapshots, uint64_t index,
 	if (more == 0)
 		return q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "there is no snapshot with index %llu", (unsigned long long)index);
-	if ((*out)->cut)
-		return q2_fail(err, QCOW2_ERROR_BROKEN, (*out)->offset_bytes,
-			       "the snapshot's entry is cut off by the end of the file");
 	return 0;
 }
 
-/* Makes the stream of a snapshot; NULL with *err filled. */
-static struct qcow2_mapping *make_of_snapshot(const struct qcow2_image *image,
-					      const struct qcow2_snapshot *snapshot,
-					      struct qcow2_error *err)
+int q2_mapping_open_of(const struct qcow2_image *image, const struct qcow2_snapshot *snapshot,
+		       struct qcow2_mapping **out, struct qcow2_error *err)
 {
-	struct qcow2_mapping *m = make(image, snapshot->disk_size_bytes, err);
+	struct qcow2_mapping *m;
 
+	if (q2_image_check_known(image, err))
+		return -1;
+	if (snapshot->cut)
+		return q2_fail(err, QCOW2_ERROR_BROKEN, snapshot->offset_bytes,
+			       "the snapshot's entry is cut off by the end of the file");
+	m = make(image, snapshot->disk_size_bytes, err);
 	if (!m)
-		return NULL;
+		return -1;
 	m->l1 = (struct q2_mapping_l1){.offset_bytes = snapshot->header.l1_table_offset,
 				       .claimed = snapshot->header.l1_size,
 				       .lost = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END};
 	measure_l1(m, QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
-	return m;
+	*out = m;
+	return 0;
 }
 
 int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
@@ -120,22 +122,31 @@ int qcow2_mapping_open_snapshot(const struct qcow2_image *image, uint64_t index,
 {
 	struct qcow2_snapshots *snapshots;
 	const struct qcow2_snapshot *snapshot;
-	struct qcow2_mapping *m = NULL;
+	int result;
 
 	if (q2_image_check_known(image, err) || qcow2_snapshots_open(image, &snapshots, err))
 		return -1;
-	if (find_snapshot(snapshots, index, &snapshot, err) == 0)
-		m = make_of_snapshot(image, snapshot, err);
+	result = find_snapshot(snapshots, index, &snapshot, err);
+	if (result == 0)
+		result = q2_mapping_open_of(image, snapshot, out, err);
 	qcow2_snapshots_close(snapshots);
-	if (!m)
-		return -1;
-	*out = m;
-	return 0;
+	return result;
 }
 
 uint64_t qcow2_mapping_size_bytes(const struct qcow2_mapping *mapping)
 {
 	return mapping->size_bytes;
+}
+
+void q2_mapping_go_past_end(struct qcow2_mapping *m)
+{
+	/* At most 2^32 entries of 2^27 clusters each. */
+	const uint64_t clusters = m->l1.claimed << m->l2_bits;
+	const unsigned bits = m->image->geometry.cluster_bits;
+	const uint64_t mapped = clusters > UINT64_MAX >> bits ? UINT64_MAX : clusters << bits;
+
+	if (mapped > m->size_bytes)
+		m->size_bytes = mapped;
 }
 
 void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
