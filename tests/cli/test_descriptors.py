@@ -21,7 +21,7 @@ IMAGE = "good-bitmaps"
 # of an edit of the image, SCRIPT and VERBS scripts, BITS the bits of a bitmap, JUNK
 # no script, OUT a new file.
 READ = """info IMAGE|info -j IMAGE|dump IMAGE|dump -j IMAGE|check IMAGE|check -j IMAGE
-map IMAGE|map -j IMAGE|map --binary --chain IMAGE
+map IMAGE|map -j IMAGE|map --binary --chain IMAGE|locate --guest=0 IMAGE
 explain header|explain -j|bitmap list IMAGE|bitmap list -j IMAGE|bitmap extents IMAGE enabled
 bitmap export IMAGE enabled|bitmap export --to=OUT IMAGE enabled
 bitmap export --sparse --to=OUT IMAGE enabled|bitmap compare IMAGE enabled disabled
