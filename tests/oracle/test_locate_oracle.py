@@ -53,9 +53,12 @@ def test_as_qemu_maps(name):
     """Each part of ours lies in one of theirs, and each of theirs in ours."""
     path, _ = recipe_image(name)
     theirs = their_map(path) if load(name).qemu is None else None
-    if theirs is None:
-        pytest.skip("qemu-img needs a key or another file")
     ours = parts(locate(path, "--guest=0+15E"))
+    if theirs is None:
+        # It needs a key or another file, or refuses: at least nothing of the disk is left out.
+        at = [part["guest"] for part in ours]
+        assert at == [sum(part["length"] for part in ours[:i]) for i in range(len(ours))]
+        return
     starts = {part["guest"] for part in ours} | {entry["start"] for entry in theirs}
     for byte in starts:
         if byte >= theirs[-1]["start"] + theirs[-1]["length"]:
