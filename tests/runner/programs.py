@@ -198,6 +198,6 @@ def fuzz_target(out, target, seconds):
 
 
 def check_fuzz(out):
-    seconds = int(os.environ.get("FUZZ_SECONDS", "5"))
+    seconds = int(os.environ.get("FUZZ_SECONDS", "3"))
     for source in sorted(glob.glob(report.path("tests/fuzz/fuzz_*.c"))):
         fuzz_target(out, os.path.basename(source)[:-2], seconds)
