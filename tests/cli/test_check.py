@@ -100,7 +100,9 @@ def test_page(name):
     assert verdict.startswith(VERDICTS[report(path, program=RELEASE)["verdict"]]), verdict
     # A word that is longer than a line is not broken.
     assert all(text_columns(line) <= 80 for line in lines if path not in line and " " in line.strip())
-    assert len(lines) < 9 or lines.count(lines[0]) == 2
+    # A sound image with a data file has one line more, and no end that repeats.
+    most = 8 + ("guest data: not touched; the data file: not read" in lines)
+    assert len(lines) < most or lines.count(lines[0]) == 2
 
 
 @pytest.mark.parametrize("name", [n for n in recipes("bad-") if n not in SLOW])
