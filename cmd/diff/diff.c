@@ -32,34 +32,76 @@ static bool is_one_file(const struct diff_run *run)
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static int compare(struct diff_run *run)
+/* If nothing is printed, the first difference is enough. */
+static int stop_at_field(void *opaque, const struct qcow2_diff_field *field)
 {
-	struct qcow2_error err;
-	int code = EXIT_DIFFERENT, failed;
+	(void)opaque;
+	(void)field;
+	return 1;
+}
 
-	run->result.size = sizeof(run->result);
-	json_init(&run->json, &run->out, 2, false);
-	if (run->as_json)
-		diff_json_begin(run);
-	failed = qcow2_diff(run->images, run->as_json ? &diff_json : &diff_text, run, &run->result,
-			    &err);
-	if (failed && run->out.errnum)
-		return finish_output(run->command, &run->out, EXIT_COULD_NOT);
-	if (failed)
-		return report_error(run->command,
-				    run->files[run->result.failed == QCOW2_DIFF_B ? 1 : 0], &err);
-	diff_tell_gaps(run);
+static int stop_at_range(void *opaque, const struct qcow2_diff_range *range)
+{
+	(void)opaque;
+	(void)range;
+	return 1;
+}
+
+static int stop_at_element(void *opaque, const struct qcow2_diff_element *element)
+{
+	(void)opaque;
+	(void)element;
+	return 1;
+}
+
+static const struct qcow2_diff_visitor quiet = {
+	.size = sizeof(quiet),
+	.field = stop_at_field,
+	.range = stop_at_range,
+	.begin_element = stop_at_element,
+	.gap = diff_keep_gap,
+};
+
+/* Ends a comparison that was done: says what was left out, and writes the page. */
+static int finish(struct diff_run *run)
+{
+	bool silent = wants_silence(run->command) && !run->as_json;
+	int code = EXIT_DIFFERENT;
+
 	if (run->result.differences == 0)
 		code = run->result.may_differ && !is_one_file(run) ? EXIT_COULD_NOT : EXIT_FINE;
-	if (code == EXIT_COULD_NOT)
+	if (!silent || code == EXIT_COULD_NOT)
+		diff_tell_gaps(run);
+	if (silent || code == EXIT_COULD_NOT)
 		return code;
 	if (run->as_json)
 		diff_json_end(run);
 	else
 		diff_text_end(run);
-	if (wants_silence(run->command) && !run->as_json)
-		return code;
 	return finish_output(run->command, &run->out, code);
+}
+
+static int compare(struct diff_run *run)
+{
+	const struct qcow2_diff_visitor *visitor = run->as_json                  ? &diff_json
+						   : wants_silence(run->command) ? &quiet
+										 : &diff_text;
+	struct qcow2_error err;
+	int failed;
+
+	run->result.size = sizeof(run->result);
+	json_init(&run->json, &run->out, 2, false);
+	if (run->as_json)
+		diff_json_begin(run);
+	failed = qcow2_diff(run->images, visitor, run, &run->result, &err);
+	if (failed && run->out.errnum)
+		return finish_output(run->command, &run->out, EXIT_COULD_NOT);
+	if (failed && visitor == &quiet && err.code == QCOW2_ERROR_STOPPED)
+		return EXIT_DIFFERENT;
+	if (failed)
+		return report_error(run->command,
+				    run->files[run->result.failed == QCOW2_DIFF_B ? 1 : 0], &err);
+	return finish(run);
 }
 
 static int open_and_compare(struct diff_run *run)

@@ -51,8 +51,9 @@ static int show_field(void *opaque, const struct qcow2_diff_field *field)
 	struct json *json = &run->json;
 
 	if (run->in_element) {
-		json_key(json, field->name);
 		json_begin_object(json);
+		json_key(json, "name");
+		json_text(json, field->name);
 		write_value(json, field->values[field->values[0] ? 0 : 1]);
 		json_end_object(json);
 		return run->out.errnum;
@@ -145,7 +146,7 @@ static int begin_element(void *opaque, const struct qcow2_diff_element *element)
 	json_key(json, sides[removed ? 0 : 1]);
 	json_begin_object(json);
 	json_key(json, "fields");
-	json_begin_object(json);
+	json_begin_array(json);
 	run->in_element = true;
 	return run->out.errnum;
 }
@@ -156,7 +157,7 @@ static int end_element(void *opaque, const struct qcow2_diff_element *element)
 
 	(void)element;
 	run->in_element = false;
-	json_end_object(&run->json);
+	json_end_array(&run->json);
 	json_end_object(&run->json);
 	json_end_object(&run->json);
 	return run->out.errnum;
