@@ -46,6 +46,7 @@ def outputs(folder):
              ("bitmap", "bitmap", "compare", path, "a", "a"),
              ("compat", "compat", path, "dump-header-exts"),
              ("locate", "locate", "--guest=0+1M", "--all-snapshots", path),
+             ("diff", "diff", path, recipe_image("good-snapshots")[0]),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
              ("edit", "edit", "-n", "--dump=header", plain, "set", "header/compatible_features=1"),
              ("edit", "bitmap", "repair", "-n", plain),
