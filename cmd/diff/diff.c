@@ -98,6 +98,8 @@ static int compare(struct diff_run *run)
 		return finish_output(run->command, &run->out, EXIT_COULD_NOT);
 	if (failed && visitor == &quiet && err.code == QCOW2_ERROR_STOPPED)
 		return EXIT_DIFFERENT;
+	if (failed && err.code == QCOW2_ERROR_STOPPED) /* a page had no memory */
+		return report_text(run->command, run->files[0], "out of memory");
 	if (failed)
 		return report_error(run->command,
 				    run->files[run->result.failed == QCOW2_DIFF_B ? 1 : 0], &err);

@@ -262,6 +262,8 @@ void q2_diff_tell_fixed(struct q2_diff *d, const char *label)
 {
 	struct both both = {.list = Q2_DIFF_FIXED};
 
+	if (d->failed)
+		return;
 	for (enum qcow2_diff_side side = QCOW2_DIFF_A; side <= QCOW2_DIFF_B; side++)
 		both.elements[side] = find_fixed(d, side, label);
 	snprintf(both.path, sizeof(both.path), "%s", label);

@@ -299,9 +299,10 @@ void q2_diff_record(struct q2_diff *d, enum qcow2_diff_side side)
 					      .end_list = end,
 					      .field = take_field};
 	struct recorder r = {.d = d, .half = &d->halves[side]};
+	struct qcow2_error err; /* that of the recorder, if it has stopped the walk, is in d->err */
 
-	if (d->failed)
+	if (d->failed || qcow2_walk(r.half->image, NULL, 0, &visitor, &r, &err) == 0 || d->failed)
 		return;
-	if (qcow2_walk(r.half->image, NULL, 0, &visitor, &r, d->err) && !d->failed)
-		q2_diff_fail(d, side);
+	*d->err = err;
+	q2_diff_fail(d, side);
 }

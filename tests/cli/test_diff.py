@@ -12,6 +12,8 @@ import subprocess
 import pytest
 
 from tests.forge import build, recipes
+from tests.support import shims
+from tests.support.faults import each_fault
 from tests.support.outside import complaint, harmless, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, image, recipe_image, run
 
@@ -309,3 +311,22 @@ def test_names_are_safe(tmp_path):
     assert done.returncode == 3
     harmless(done.stdout)
     assert b"bitmaps/0" in done.stdout
+
+
+# ---- failures of the system ----
+
+@pytest.fixture(name="shim", scope="module")
+def fixture_shim(tmp_path_factory):
+    return shims.build("faults", tmp_path_factory.mktemp("shim"))
+
+
+@pytest.mark.parametrize("words", [["-j"], []])
+def test_each_failure(shim, words):
+    """Whatever call fails, there is one line, and nothing on standard output."""
+    arguments = ["diff", *words, image("size 64k\ncluster_bits 9\nbitmap b bits=0\n")[0],
+                 image("size 64k\ncluster_bits 9\nwrite 0 1k\nbitmap b bits=1\n")[0]]
+    for _, done in each_fault(shim, arguments, "FAIL_ALLOC"):
+        assert (done.returncode, done.stdout) == (1, b"") and done.stderr.count(b"\n") == 1, done
+        assert b"out of memory" in done.stderr or b"Cannot allocate" in done.stderr
+    for _, done in each_fault(shim, arguments, "FAIL_READ"):
+        assert (done.returncode, done.stdout) == (1, b"") and b"Input/output" in done.stderr
