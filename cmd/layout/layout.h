@@ -4,6 +4,7 @@
 #define CMD_LAYOUT_LAYOUT_H
 
 #include "common/command.h"
+#include "layout/space.h"
 #include "out/progress.h"
 #include "out/spool.h"
 
@@ -20,7 +21,10 @@ struct layout {
 	const struct command *command;
 	const char *file; /* its name as it was given: escape it before it is shown */
 	enum layout_format format;
-	unsigned width; /* of --width; 0: not given */
+	unsigned width;         /* of --width; 0: not given */
+	bool is_file;           /* a regular file: it can be cut, and have holes */
+	uint64_t corruptions;   /* that the check has found */
+	bool leaks_may_be_data; /* freeing them would lose it */
 	const struct qcow2_source *source;
 	const struct qcow2_image *image;
 	/*
@@ -29,6 +33,8 @@ struct layout {
 	 */
 	struct qcow2_usage *usage;
 	struct qcow2_fragmentation fragmentation;
+	bool has_fragmentation; /* it does not if L1 entries share tables beyond all limits */
+	struct layout_space space;
 	struct progress progress;
 	struct spool out; /* to standard output */
 };
@@ -36,8 +42,9 @@ struct layout {
 /*
  * Draws the file as blocks, from its first byte to its last, with a legend: `columns` wide and at
  * most `rows` lines high, the legend included. columns is at least LAYOUT_WIDTH_LEAST, rows at
- * least 3. Colours are used if `colour` says so; letters tell the kinds apart without them. Writes
- * whole lines to layout->out, nothing for a file without bytes. 0, or -1 with *err filled.
+ * least 3. Colours are used if `colour` says so; letters tell the kinds apart without them. Kinds have
+ * the names of qcow2_usage_kind_name(), as in the totals above it. Writes whole lines to layout->out.
+ * 0, or -1 with *err filled.
  */
 int layout_show_picture(struct layout *layout, unsigned columns, unsigned rows, bool colour,
 			struct qcow2_error *err);
@@ -51,10 +58,5 @@ int layout_show_svg(struct layout *layout, struct qcow2_error *err);
 /* The same for the page of people and the JSON document. */
 int layout_show_human(struct layout *layout, struct qcow2_error *err);
 int layout_show_json(struct layout *layout, struct qcow2_error *err);
-
-/* ---- what the pages share ---- */
-
-/* What a kind is called on the page: "refcount blocks". Its name in JSON is the library's. */
-const char *layout_kind_text(enum qcow2_usage_kind kind);
 
 #endif
