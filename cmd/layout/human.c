@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/report.h"
 #include "layout/layout.h"
 #include "out/human.h"
 #include "out/wrap.h"
@@ -184,13 +185,26 @@ static void show_end(struct page *page)
 	end_line(page, TEXT_START);
 }
 
+/*
+ * The lines that are left on the terminal for the picture. If that is too little, the page scrolls
+ * anyway, and the picture gets half of the terminal.
+ */
+static unsigned picture_rows(const struct spool *out)
+{
+	unsigned rows = terminal_rows(), used = 1;
+
+	for (const char *at = out->kept;
+	     (at = memchr(at, '\n', (size_t)(out->kept + out->size - at))); at++)
+		used++;
+	return used + rows / 4 > rows ? rows / 2 : rows - used;
+}
+
 int layout_show_human(struct layout *layout, struct qcow2_error *err)
 {
 	struct page page = {.layout = layout,
 			    .out = &layout->out,
 			    .columns = layout->width ? layout->width : terminal_columns()};
 
-	(void)err;
 	spool_init(&page.line, -1);
 	show_file(&page);
 	show_data_file(&page);
@@ -200,5 +214,7 @@ int layout_show_human(struct layout *layout, struct qcow2_error *err)
 	show_fragmentation(&page);
 	show_end(&page);
 	spool_release(&page.line);
-	return 0;
+	spool_text(page.out, "\n");
+	return layout_show_picture(layout, page.columns, picture_rows(page.out),
+				   wants_colour(layout->command), err);
 }

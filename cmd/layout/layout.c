@@ -21,16 +21,17 @@
 enum { OPTION_OUTPUT, OPTION_JSON, OPTION_WIDTH };
 
 static const struct option_row options[] = {
-	{"output", 0, "FORMAT", "human (default) or json", "human json"},
+	{"output", 0, "FORMAT", "human (default), json, or svg", "human json svg"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
-	{"width", 0, "COLUMNS", "how wide the page is (default: as the terminal)", NULL},
+	{"width", 0, "WIDTH", "of the page in columns, or of svg in pixels", NULL},
 };
 
 /* ---- the command line ---- */
 
 static bool take_output(struct layout *layout, const char *value)
 {
-	static const char *const names[] = {[LAYOUT_HUMAN] = "human", [LAYOUT_JSON] = "json"};
+	static const char *const names[] = {
+		[LAYOUT_HUMAN] = "human", [LAYOUT_JSON] = "json", [LAYOUT_SVG] = "svg"};
 	char text[SUGGEST_TEXT_MAX];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -39,8 +40,8 @@ static bool take_output(struct layout *layout, const char *value)
 		layout->format = (enum layout_format)i;
 		return true;
 	}
-	usage_error(layout->command, "--output is human or json, not '%s'%s", value,
-		    suggest_of_words(value, "human json", text, sizeof(text)));
+	usage_error(layout->command, "--output is human, json or svg, not '%s'%s", value,
+		    suggest_of_words(value, "human json svg", text, sizeof(text)));
 	return false;
 }
 
@@ -105,7 +106,7 @@ static int check(struct layout *layout, struct qcow2_error *err)
 static int open_usage(struct layout *layout, struct qcow2_error *err)
 {
 	struct qcow2_usage_options how = {.size = sizeof(how),
-					  .owners = layout->format == LAYOUT_JSON,
+					  .owners = layout->format != LAYOUT_HUMAN,
 					  .users = true,
 					  .progress = tell_progress,
 					  .opaque = &layout->progress};
@@ -132,6 +133,8 @@ static int look(struct layout *layout, struct qcow2_error *err)
 
 static int show(struct layout *layout, struct qcow2_error *err)
 {
+	if (layout->format == LAYOUT_SVG)
+		return layout_show_svg(layout, err);
 	return layout->format == LAYOUT_JSON ? layout_show_json(layout, err)
 					     : layout_show_human(layout, err);
 }
