@@ -22,7 +22,7 @@
 
 #include <qcow2/source.h>
 
-enum { ACTION_LIST, ACTION_SHOW, ACTION_COUNT };
+enum { ACTION_LIST, ACTION_SHOW, ACTION_SPACE, ACTION_COUNT };
 
 enum { OPTION_OUTPUT, OPTION_JSON };
 
@@ -39,11 +39,16 @@ static const struct action_row actions[] = {
 			 "show ID, date, VM state, VM clock, icount and name of each"},
 	[ACTION_SHOW] = {"show", "SNAPSHOT", 1, 1, OUTPUTS,
 			 "show all of one: its fields, its disk and its problems"},
+	[ACTION_SPACE] = {"space", "[SNAPSHOT...]", 0, OPERANDS_ANY, OUTPUTS,
+			  "show what each refers to, and what deleting it would free",
+			  "With SNAPSHOTs, what deleting these together would free.",
+			  .changes_image = false},
 };
 
 static int (*const functions[ACTION_COUNT])(struct snapshot_run *run) = {
 	[ACTION_LIST] = snapshot_list,
 	[ACTION_SHOW] = snapshot_show,
+	[ACTION_SPACE] = snapshot_space,
 };
 
 int snapshot_fail(const struct snapshot_run *run, const struct qcow2_error *err)
@@ -169,7 +174,7 @@ static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->format == SNAPSHOT_NDJSON && run->action == &actions[ACTION_SHOW])
+	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }
