@@ -33,6 +33,7 @@
 #include <qcow2/table.h>
 #include <qcow2/text.h>
 #include <qcow2/undo.h>
+#include <qcow2/usage.h>
 #include <qcow2/version.h>
 #include <qcow2/walk.h>
 
