@@ -12,33 +12,38 @@
 
 /* ---- for people ---- */
 
-static void show_row(struct snapshot_run *run, const struct qcow2_snapshot *s, unsigned id_columns)
+struct widths {
+	unsigned id, icount;
+};
+
+static void show_row(struct snapshot_run *run, const struct qcow2_snapshot *s,
+		     const struct widths *widths)
 {
 	char date[DATE_MAX], clock[DATE_MAX], icount[DATE_MAX], size[HUMAN_MAX];
 	struct spool *out = &run->out;
 
-	text_id(out, s->id, id_columns);
-	spool_print(out, "  %-19s  %8s  %12s  %6s  ", text_date(s, date),
+	text_id(out, s->id, widths->id);
+	spool_print(out, "  %-19s  %8s  %12s  %*s  ", text_date(s, date),
 		    human_size(s->vm_state_size_bytes, size), text_clock(s, clock),
-		    text_icount(s, icount));
-	text_name(run, s->name, id_columns + 55);
+		    (int)widths->icount, text_icount(s, icount));
+	text_name(run, s->name, widths->id + widths->icount + 49);
 }
 
 static void list_text(struct snapshot_run *run)
 {
 	const struct snapshot_table *table = &run->table;
-	unsigned id_columns = text_id_columns(table);
+	const struct widths widths = {text_id_columns(table), text_icount_columns(table)};
 
 	if (table->count > 0)
-		spool_print(&run->out, "%-*s  %-19s  %8s  %12s  %6s  %s\n", (int)id_columns, "id",
-			    "date", "VM size", "VM clock", "icount", "name");
+		spool_print(&run->out, "%-*s  %-19s  %8s  %12s  %*s  %s\n", (int)widths.id, "id",
+			    "date", "VM size", "VM clock", (int)widths.icount, "icount", "name");
 	else if (table->unreadable.code)
 		spool_print(&run->out, "%" PRIu64 " snapshots that cannot be read: %s\n",
 			    table->omitted, table->unreadable.text);
 	else if (table->omitted == 0)
 		spool_text(&run->out, "no snapshots\n");
 	for (uint64_t i = 0; i < table->count; i++)
-		show_row(run, &table->rows[i].snapshot, id_columns);
+		show_row(run, &table->rows[i].snapshot, &widths);
 	text_problems(run);
 }
 

@@ -192,6 +192,8 @@ void show_json(struct show *show)
 	for (size_t i = 0; i < log->count; i++) {
 		json_begin_object(json);
 		problem_json_members(json, log->kept[i]);
+		json_key(json, "consequence");
+		json_text(json, log->kept[i]->kind->consequence);
 		problem_json_place(json, log->kept[i]);
 		json_end_object(json);
 	}

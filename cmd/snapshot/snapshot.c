@@ -23,7 +23,7 @@
 #include <qcow2/number.h>
 #include <qcow2/source.h>
 
-enum { ACTION_LIST, ACTION_SHOW, ACTION_DIFF, ACTION_COUNT };
+enum { ACTION_LIST, ACTION_SHOW, ACTION_SPACE, ACTION_DIFF, ACTION_COUNT };
 
 enum {
 	OPTION_WITH,
@@ -39,7 +39,7 @@ static const struct option_row options[] = {
 	{"ignore-offsets", 0, NULL, "diff: compare what ranges are, not where they are", NULL},
 	{"start-offset", 's', "OFFSET", "diff: begin there (default 0)", NULL},
 	{"max-length", 'l', "LENGTH", "diff: compare so many bytes (default all)", NULL},
-	{"output", 0, "FORMAT", "human (default), json, or ndjson (not of show)",
+	{"output", 0, "FORMAT", "human (default), json, or ndjson (list, diff)",
 	 "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -53,6 +53,10 @@ static const struct action_row actions[] = {
 			 "show ID, date, VM state, VM clock, icount and name of each"},
 	[ACTION_SHOW] = {"show", "SNAPSHOT", 1, 1, OUTPUTS,
 			 "show all of one: its fields, its disk and its problems"},
+	[ACTION_SPACE] = {"space", "[SNAPSHOT...]", 0, OPERANDS_ANY, OUTPUTS,
+			  "show what each refers to, and what deleting it would free",
+			  "With SNAPSHOTs, what deleting these together would free.",
+			  .changes_image = false},
 	[ACTION_DIFF] = {"diff", "[SNAPSHOT|IMAGE] [SNAPSHOT]", 0, 2, OUTPUTS | DIFF_ONLY,
 			 "show where the mappings of two disks differ",
 			 "Compares two snapshots; a snapshot and the active disk; or the disks of "
@@ -64,6 +68,7 @@ static const struct action_row actions[] = {
 static int (*const functions[ACTION_COUNT])(struct snapshot_run *run) = {
 	[ACTION_LIST] = snapshot_list,
 	[ACTION_SHOW] = snapshot_show,
+	[ACTION_SPACE] = snapshot_space,
 	[ACTION_DIFF] = snapshot_diff,
 };
 
@@ -213,7 +218,7 @@ static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->format == SNAPSHOT_NDJSON && run->action == &actions[ACTION_SHOW])
+	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }

@@ -63,7 +63,8 @@ static int find_problems(struct snapshot_table *table, struct qcow2_error *err)
 	struct qcow2_selection *selection;
 	int failed;
 
-	if (qcow2_selection_new(selectors, 2, &selection, err))
+	/* Without entries, the second one would be an error. */
+	if (qcow2_selection_new(selectors, table->count > 0 ? 2 : 1, &selection, err))
 		return -1;
 	failed = qcow2_walk(table->image, selection, QCOW2_WALK_NO_TABLES, &visitor, table, err);
 	qcow2_selection_free(selection);
@@ -113,6 +114,7 @@ static bool add(struct snapshot_table *table, const struct qcow2_snapshot *snaps
 	if (!keep_texts(&row.snapshot))
 		return false;
 	rows[table->count++] = row;
+	table_add_written(table, &row.snapshot);
 	/* Its padding belongs to the next entry, and the last one has none. */
 	table->used_bytes =
 		snapshot->offset_bytes - qcow2_image_header(table->image)->snapshot_offset +

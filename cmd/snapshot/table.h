@@ -28,8 +28,9 @@ struct snapshot_table {
 	const struct qcow2_image *image;
 	struct table_row *rows;
 	uint64_t count, capacity;
-	uint64_t omitted;    /* that the header claims, and that are not there or too many */
-	uint64_t used_bytes; /* of the table in the file, up to the last row */
+	uint64_t omitted;       /* that the header claims, and that are not there or too many */
+	uint64_t used_bytes;    /* of the table in the file, up to the last row */
+	uint64_t written_bytes; /* all rows as QEMU writes them, each with padding */
 	/* The rows in the order of their names and IDs, those of one text in the order of the table. */
 	const struct table_row **by_name, **by_id;
 	struct table_problem problems[TABLE_PROBLEMS];
@@ -49,6 +50,12 @@ void snapshot_table_release(struct snapshot_table *table);
 
 /* Makes by_name and by_id. False if memory is short. */
 bool table_sort(struct snapshot_table *table);
+
+/* A name or ID as QEMU reads it: up to the first NUL. */
+struct qcow2_bytes table_read_text(struct qcow2_bytes text);
+
+/* Adds to written_bytes what QEMU writes for a row. */
+void table_add_written(struct snapshot_table *table, const struct qcow2_snapshot *snapshot);
 
 /* How many rows QEMU takes for one of this name: it reads names up to the first NUL. */
 uint64_t table_count_named(const struct snapshot_table *table, struct qcow2_bytes name);

@@ -5,8 +5,7 @@
 
 #include "snapshot/table.h"
 
-/* A text as QEMU reads it: up to the first NUL. */
-static struct qcow2_bytes as_read(struct qcow2_bytes text)
+struct qcow2_bytes table_read_text(struct qcow2_bytes text)
 {
 	const uint8_t *nul = text.size > 0 ? memchr(text.data, 0, text.size) : NULL;
 
@@ -20,8 +19,8 @@ static int compare_texts(struct qcow2_bytes a, struct qcow2_bytes b)
 	size_t common;
 	int order;
 
-	a = as_read(a);
-	b = as_read(b);
+	a = table_read_text(a);
+	b = table_read_text(b);
 	common = a.size < b.size ? a.size : b.size;
 	order = common > 0 ? memcmp(a.data, b.data, common) : 0;
 	return order ? order : (a.size > b.size) - (a.size < b.size);
@@ -110,6 +109,11 @@ bool table_deletes_by_name(const struct snapshot_table *table, const struct tabl
 
 /* ---- the space of the table itself ---- */
 
+static uint64_t pad(uint64_t bytes)
+{
+	return (bytes + 7) & ~UINT64_C(7);
+}
+
 static uint64_t whole_clusters(const struct snapshot_table *table, uint64_t bytes)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(table->image);
@@ -130,20 +134,30 @@ static uint64_t written_bytes(const struct qcow2_snapshot *snapshot)
 
 	if (extra < sizeof(struct qcow2_snapshot_extra))
 		extra = sizeof(struct qcow2_snapshot_extra);
-	return sizeof(struct qcow2_snapshot_header) + extra + as_read(snapshot->id).size +
-	       as_read(snapshot->name).size;
+	return sizeof(struct qcow2_snapshot_header) + extra + table_read_text(snapshot->id).size +
+	       table_read_text(snapshot->name).size;
+}
+
+void table_add_written(struct snapshot_table *table, const struct qcow2_snapshot *snapshot)
+{
+	table->written_bytes += pad(written_bytes(snapshot));
 }
 
 uint64_t table_bytes_without(const struct snapshot_table *table, const uint64_t *gone, size_t count)
 {
-	uint64_t bytes = 0;
-	size_t next = 0;
+	uint64_t bytes = table->written_bytes, last = table->count;
 
-	for (uint64_t i = 0; i < table->count; i++)
-		if (next < count && gone[next] == i)
-			next++;
-		else
-			bytes = ((bytes + 7) & ~UINT64_C(7)) +
-				written_bytes(&table->rows[i].snapshot);
+	for (size_t i = 0; i < count; i++)
+		bytes -= pad(written_bytes(&table->rows[gone[i]].snapshot));
+	/* The last entry that stays has no padding. */
+	while (count > 0 && last > 0 && gone[count - 1] == last - 1) {
+		count--;
+		last--;
+	}
+	if (last > 0) {
+		uint64_t size = written_bytes(&table->rows[last - 1].snapshot);
+
+		bytes -= pad(size) - size;
+	}
 	return whole_clusters(table, bytes);
 }

@@ -9,13 +9,15 @@
 #include <time.h>
 
 #include "out/human.h"
+#include "out/suggest.h"
 #include "out/wrap.h"
 
-#define NAME_SHOWN  1024
-#define ID_SHOWN    128
-#define ID_LEAST    2U
-#define ID_MOST     10U
-#define NAME_INDENT 4
+#define NAME_SHOWN   1024
+#define ID_SHOWN     128
+#define ID_LEAST     2U
+#define ID_MOST      10U
+#define NAME_INDENT  4
+#define ICOUNT_LEAST 6U
 
 /* ---- fields ---- */
 
@@ -72,6 +74,19 @@ static const char *escape(struct qcow2_bytes text, size_t most, char *buffer, si
 	return text.size > 0 ? buffer : "\"\"";
 }
 
+unsigned text_icount_columns(const struct snapshot_table *table)
+{
+	char text[DATE_MAX];
+	unsigned width = ICOUNT_LEAST;
+
+	for (uint64_t i = 0; i < table->count; i++) {
+		size_t size = strlen(text_icount(&table->rows[i].snapshot, text));
+
+		width = size > width ? (unsigned)size : width;
+	}
+	return width;
+}
+
 unsigned text_id_columns(const struct snapshot_table *table)
 {
 	char text[6 * ID_SHOWN + 1];
@@ -122,26 +137,41 @@ void text_note(struct snapshot_run *run, const char *text)
 		wrap_text(&run->out, text, 0, NAME_INDENT, run->columns);
 }
 
-static void note_problem(struct snapshot_run *run, const struct table_problem *problem)
+/* Whether a problem of the kind stands before place i. */
+static bool is_repeated(const struct snapshot_table *table, uint64_t i)
+{
+	for (uint64_t k = 0; k < i; k++)
+		if (table->problems[k].kind == table->problems[i].kind)
+			return true;
+	return false;
+}
+
+/* "snapshots 1, 2 and 3 more: ID: what is wrong", for the kind of the problem at place i. */
+static void note_kind(struct snapshot_run *run, uint64_t i, uint64_t kept)
 {
 	const struct snapshot_table *table = &run->table;
-	char id[160] = "", line[640];
+	const struct qcow2_problem_kind *kind = table->problems[i].kind;
+	char names[160], line[800];
+	struct name_list list;
 
-	if (problem->index < table->count)
-		qcow2_text_escape(human_cut(table->rows[problem->index].snapshot.id, 24), id,
-				  sizeof(id));
-	if (problem->index < table->count)
-		snprintf(line, sizeof(line), "snapshot %s: %s: %s", id[0] ? id : "\"\"",
-			 problem->kind->id, problem->kind->text);
-	else
-		snprintf(line, sizeof(line), "%s: %s", problem->kind->id, problem->kind->text);
+	name_list_begin(&list, names, sizeof(names));
+	for (uint64_t k = i; k < kept; k++)
+		if (table->problems[k].kind == kind && table->problems[k].index < table->count)
+			name_list_add(&list, table->rows[table->problems[k].index].snapshot.id);
+	snprintf(line, sizeof(line), "%s%s%s%s: %s",
+		 list.total == 0  ? ""
+		 : list.total > 1 ? "snapshots "
+				  : "snapshot ",
+		 list.total > 0 ? name_list_end(&list) : "", list.total > 0 ? ": " : "", kind->id,
+		 kind->text);
 	text_note(run, line);
 }
 
 void text_problems(struct snapshot_run *run)
 {
 	const struct snapshot_table *table = &run->table;
-	uint64_t shown = table->problem_count < 8 ? table->problem_count : 8;
+	uint64_t kept =
+		table->problem_count < TABLE_PROBLEMS ? table->problem_count : TABLE_PROBLEMS;
 	char line[320];
 
 	if (table->omitted > 0 && !table->unreadable.code) {
@@ -149,13 +179,14 @@ void text_problems(struct snapshot_run *run)
 			 table->omitted);
 		text_note(run, line);
 	}
-	if (shown > 0)
+	if (kept > 0)
 		spool_text(&run->out, "\n");
-	for (uint64_t i = 0; i < shown; i++)
-		note_problem(run, &table->problems[i]);
-	if (table->problem_count > shown) {
+	for (uint64_t i = 0; i < kept; i++)
+		if (!is_repeated(table, i))
+			note_kind(run, i, kept);
+	if (table->problem_count > kept) {
 		snprintf(line, sizeof(line), "… and %" PRIu64 " more problems of snapshots",
-			 table->problem_count - shown);
+			 table->problem_count - kept);
 		text_note(run, line);
 	}
 }

@@ -22,6 +22,9 @@ const char *text_icount(const struct qcow2_snapshot *snapshot, char buffer[DATE_
 /* The columns that the IDs of a table take, within bounds. */
 unsigned text_id_columns(const struct snapshot_table *table);
 
+/* The same of instruction counts. */
+unsigned text_icount_columns(const struct snapshot_table *table);
+
 /* Writes an ID in a column of that width. */
 void text_id(struct spool *out, struct qcow2_bytes id, unsigned width);
 
