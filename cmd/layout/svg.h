@@ -37,6 +37,10 @@ void svg_write_style(struct spool *out);
 /* Writes the blocks, their tooltips, and the offsets of rows. */
 void svg_write_cells(struct spool *out, const struct cells *cells, const struct svg_place *place);
 
+/* Writes the square in a block of `size` pixels that says that a conflict or a leak is in it. */
+void svg_write_mark(struct spool *out, enum qcow2_usage_kind kind, unsigned x, unsigned y,
+		    unsigned size);
+
 /* Writes the kinds that occur, with their bytes and shares. */
 void svg_write_legend(struct spool *out, const struct cells *cells, const struct svg_place *place);
 
