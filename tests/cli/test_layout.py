@@ -269,6 +269,19 @@ def test_long_name(here):
 
 # ---- sizes ----
 
+def test_measure():
+    path = recipe_image("good-snapshots")[0]
+    found = layout(path)["measure"]
+    assert 0 < found["smallest"] <= found["with-all"] <= found["largest"]
+    assert [kept["where"] for kept in found["kept"]] == [f"snapshots/{i}" for i in range(3)]
+    assert max(kept["size"] for kept in found["kept"]) <= found["with-all"]
+    text = page(path)
+    assert "smallest size" in text and "largest size" in text and "\ncommit " not in text
+    assert "commit-growth" not in found
+    path = recipe_image("good-backing")[0]
+    assert "\ncommit " in page(path) and layout(path)["measure"]["commit-growth"] > 0
+
+
 def test_fragmentation():
     found = layout(image("size 1M\nwrite 0 64k\nwrite 128k 64k\nwrite 64k 64k\n")[0])["fragmentation"]
     assert (found["data-bytes"], found["runs"]) == (192 * KIB, 3) and found["seeks"] == 2
