@@ -188,19 +188,16 @@ static bool begin_size(struct page *page, const char *name, uint64_t bytes)
 static void show_sizes(struct page *page)
 {
 	const struct qcow2_measure_image *size = &page->layout->measure;
-	const char *what = size->has_snapshots && size->has_bitmaps ? "snapshots and bitmaps"
-			   : size->has_snapshots                    ? "snapshots"
-								    : "bitmaps";
 	char human[HUMAN_MAX];
 
 	if (!page->layout->has_measure)
 		return;
 	if (begin_size(page, "smallest size", size->smallest_bytes)) {
-		spool_text(&page->line, "made anew by 'qemu-img convert'");
+		spool_text(&page->line, "by 'qemu-img convert'");
 		if ((size->has_snapshots || size->has_bitmaps) &&
 		    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
-			spool_print(&page->line, "; %s with all %s",
-				    human_size(size->with_all_bytes, human), what);
+			spool_print(&page->line, "; %s with all kept",
+				    human_size(size->with_all_bytes, human));
 		end_line(page, TEXT_START);
 	}
 	if (begin_size(page, "largest size", size->largest_bytes)) {
