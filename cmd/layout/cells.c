@@ -8,15 +8,11 @@
 /* The least number from `least` on that is easy to read. */
 static uint64_t easy_number(uint64_t least)
 {
-	unsigned shift = 0;
-	uint64_t quarter;
+	uint64_t unit = 1;
 
-	if (least <= 8)
-		return least;
-	while (least >> shift > 8)
-		shift++;
-	quarter = (least >> shift) + ((least & ((UINT64_C(1) << shift) - 1)) != 0);
-	return quarter << shift;
+	while ((least - 1) / unit + 1 > 8)
+		unit *= 2;
+	return ((least - 1) / unit + 1) * unit;
 }
 
 bool cells_init(struct cells *cells, uint64_t size_bytes, uint64_t cluster_bytes, size_t most)

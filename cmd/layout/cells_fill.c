@@ -2,18 +2,12 @@
 /* See cells_fill.h. */
 #include "layout/cells_fill.h"
 
-#include <stdio.h>
-#include <sys/stat.h>
-
 uint64_t cells_shown_bytes(const struct layout *layout)
 {
 	uint64_t size = qcow2_usage_file_size_bytes(layout->usage);
 	uint64_t end = qcow2_usage_end_bytes(layout->usage);
-	struct stat status;
 
-	if (end > 0 && end < size && stat(layout->file, &status) == 0 && S_ISBLK(status.st_mode))
-		return end;
-	return size;
+	return !layout->is_file && end > 0 && end < size ? end : size;
 }
 
 int cells_fill(struct cells *cells, struct layout *layout, size_t most, struct qcow2_error *err)

@@ -18,7 +18,7 @@ static_assert(SVG_CELLS_MAX * SVG_CELL_BYTES_MAX < 992U << 10,
 	      "blocks leave too little of 1 MiB for the rest");
 
 /* The width if none is asked for, and the least that things are laid out for. */
-#define WIDTH       960U
+#define WIDTH       900U
 #define WIDTH_LEAST 320U
 
 #define MARGIN              24U

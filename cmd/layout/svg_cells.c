@@ -95,21 +95,16 @@ static void write_tooltip(struct spool *out, const struct cells *cells, const st
 
 /* ---- blocks ---- */
 
-static bool is_whole(const struct cells *cells, size_t number)
-{
-	return cells_is_pure(cells, number) && cells->cell[number].mark == QCOW2_USAGE_KINDS;
-}
-
 /* The cells that are drawn together with the first one: no more than the row has. */
 static struct piece piece_at(const struct cells *cells, size_t first, unsigned columns)
 {
 	struct piece piece = {first, 1, cells_start(cells, first), cells_length(cells, first)};
 	size_t end = first - first % columns + columns;
 
-	if (!is_whole(cells, first))
+	if (!cells_is_pure(cells, first))
 		return piece;
 	for (size_t i = first + 1; i < end && i < cells->count; i++) {
-		if (!is_whole(cells, i) || cells->cell[i].shown != cells->cell[first].shown)
+		if (!cells_is_pure(cells, i) || cells->cell[i].shown != cells->cell[first].shown)
 			break;
 		piece.count++;
 		piece.length_bytes += cells_length(cells, i);
@@ -135,13 +130,11 @@ static void write_piece(struct spool *out, const struct cells *cells, const stru
 	unsigned y = place->top + (unsigned)(piece->first / place->columns) * place->pitch;
 	bool marked = cell->mark != QCOW2_USAGE_KINDS && cell->mark != cell->shown;
 
-	spool_print(out, "%s<rect class=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\">",
+	spool_print(out, "%s<rect class=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"%s>",
 		    marked ? "<g>" : "", qcow2_usage_kind_name(cell->shown), x, y,
-		    (unsigned)piece->count * place->pitch, place->pitch);
-	if (marked) {
-		spool_text(out, "</rect>");
+		    (unsigned)piece->count * place->pitch, place->pitch, marked ? "/" : "");
+	if (marked)
 		write_mark(out, cell, x, y, place->pitch);
-	}
 	write_tooltip(out, cells, piece);
 	spool_text(out, marked ? "</g>\n" : "</rect>\n");
 }

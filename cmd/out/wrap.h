@@ -43,6 +43,12 @@ void wrap_rest(struct spool *out, const char *text, unsigned column, unsigned ha
 	       unsigned width);
 
 /*
+ * Writes a text that has no blanks to wrap at, as a long name: in lines of at most `width` columns,
+ * each indented so far, broken between any two characters. The last line is ended.
+ */
+void wrap_anywhere(struct spool *out, const char *text, unsigned indent, unsigned width);
+
+/*
  * Wraps what was put together in another spool, which has no file behind it, and empties that. A
  * failure of `line` becomes one of `out`.
  */

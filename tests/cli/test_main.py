@@ -11,8 +11,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "bitmap", "edit", "undo", "explain",
-            "compat", "completion"]
+COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit", "undo",
+            "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -302,6 +302,9 @@ OPTIONS = {
     ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
+    ("snapshot", "json"): (["list", "shared"], ["--json"], shows_json),
+    ("snapshot", "output"): (["list", "shared"], ["--output=json"], shows_json),
+    ("snapshot", "help"): (["list", "shared"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
     ("undo", "exact"): (["undo"], ["--exact"], is_undone_before),
     # what these remove, test_undo_files.py tests
@@ -327,7 +330,7 @@ OPTIONS = {
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "edit": PLANNED,
-                        "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
+                        "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
     OPTIONS.setdefault((_command, "quiet"), (_line, ["--quiet"], is_nothing))
