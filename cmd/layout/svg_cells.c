@@ -123,8 +123,11 @@ void svg_write_mark(struct spool *out, enum qcow2_usage_kind kind, unsigned x, u
 {
 	unsigned inset = size / 4, rest = size - 2 * inset;
 
-	spool_print(out, "<rect class=\"mark %s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"/>",
-		    qcow2_usage_kind_name(kind), x + inset, y + inset, rest, rest);
+	spool_print(out,
+		    "<rect class=\"mark %s\" fill=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" "
+		    "height=\"%u\"/>",
+		    qcow2_usage_kind_name(kind), svg_colour(kind), x + inset, y + inset, rest,
+		    rest);
 }
 
 static void write_piece(struct spool *out, const struct cells *cells, const struct svg_place *place,
@@ -135,9 +138,11 @@ static void write_piece(struct spool *out, const struct cells *cells, const stru
 	unsigned y = place->top + (unsigned)(piece->first / place->columns) * place->pitch;
 	bool marked = cell->mark != QCOW2_USAGE_KINDS;
 
-	spool_print(out, "%s<rect class=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"%s>",
-		    marked ? "<g>" : "", qcow2_usage_kind_name(cell->shown), x, y,
-		    (unsigned)piece->count * place->pitch, place->pitch, marked ? "/" : "");
+	spool_print(
+		out,
+		"%s<rect class=\"%s\" fill=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"%s>",
+		marked ? "<g>" : "", qcow2_usage_kind_name(cell->shown), svg_colour(cell->shown), x,
+		y, (unsigned)piece->count * place->pitch, place->pitch, marked ? "/" : "");
 	if (marked)
 		svg_write_mark(out, cell->mark, x, y, place->pitch);
 	write_tooltip(out, cells, piece);
@@ -150,7 +155,8 @@ static void write_lines(struct spool *out, const struct svg_place *place)
 	unsigned width = place->columns * place->pitch, height = place->rows * place->pitch;
 
 	/* A line of one pixel is sharp on the middle of pixels, one of two between them. */
-	spool_print(out, "<path class=\"lines\" %s d=\"",
+	spool_print(out, "<path class=\"lines\" fill=\"none\" stroke=\"%s\" %s d=\"",
+		    svg_page_colour(),
 		    place->pitch < WIDE_LINES_PITCH ? "transform=\"translate(.5 .5)\""
 						    : "stroke-width=\"2\"");
 	for (unsigned i = 0; i <= place->columns; i++)

@@ -42,6 +42,16 @@ static const struct shade others[] = {
 	{"small", "#59636e", "#9aa3ad"},
 };
 
+const char *svg_colour(enum qcow2_usage_kind kind)
+{
+	return kinds[kind].light;
+}
+
+const char *svg_page_colour(void)
+{
+	return others[0].light;
+}
+
 static const char *name_of(const struct shade *shade, size_t kind)
 {
 	return shade->name ? shade->name : qcow2_usage_kind_name((enum qcow2_usage_kind)kind);

@@ -143,6 +143,10 @@ def test_schemes_differ():
     style = ElementTree.fromstring(text).find(SVG + "style").text
     light, dark = colours_of(style, LIGHT), colours_of(style, DARK)
     assert {"page", "text", "small"} <= {name for name in light if light[name] != dark[name]}
+    # viewers that do not know the style see what light pages have
+    for rect in ElementTree.fromstring(text).iter(SVG + "rect"):
+        name = rect.get("class").removeprefix("mark ")
+        assert rect.get("fill") == "#" + bytes(light[name]).hex()
     assert light["data"] == dark["data"] and light["leaked"] == dark["leaked"]
 
 
