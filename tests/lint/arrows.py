@@ -20,6 +20,7 @@ BELOW = {
     "walk": ["base", "source", "format", "image", "rules"],
     "locate": ["base", "source", "format", "image", "claims", "walk"],
     "diff": ["base", "source", "format", "image", "walk"],
+    "usage": ["base", "source", "format", "image", "rules", "claims", "check"],
     "plan": ["base", "source", "format", "image", "claims", "check"],
     "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
     "undo": ["base", "source", "format", "image", "claims", "check", "plan"],
