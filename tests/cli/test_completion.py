@@ -18,7 +18,7 @@ import pytest
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "snapshot", "bitmap", "edit", "undo",
+COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit", "undo",
             "explain", "compat", "completion"]
 DRIVER = """
 source "$SCRIPT" || exit 9

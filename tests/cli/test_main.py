@@ -11,7 +11,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "snapshot", "bitmap", "edit", "undo",
+COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit", "undo",
             "explain", "compat", "completion"]
 
 
@@ -200,6 +200,10 @@ def adds_the_name(before, after):
     assert before in after and after.endswith("name                      new\n")
 
 
+def is_narrower(before, after):
+    assert max(map(len, before.splitlines())) > 60 >= max(map(len, after.splitlines()))
+
+
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
@@ -253,6 +257,10 @@ OPTIONS = {
     ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
     ("map", "binary"): (["-l1", SAMPLE], ["--binary"], is_a_record),
     ("map", "help"): ([SAMPLE], ["--help"], is_help),
+    ("layout", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("layout", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("layout", "width"): ([SAMPLE], ["--width=60"], is_narrower),
+    ("layout", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -319,7 +327,7 @@ OPTIONS = {
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
-                        "check": [SAMPLE], "map": [SAMPLE], "edit": PLANNED,
+                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "edit": PLANNED,
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))

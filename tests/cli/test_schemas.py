@@ -50,6 +50,7 @@ def outputs(folder):
                  ("list", path), ("space", path, "one"),
                  ("show", recipe_image("good-snapshots")[0], "1"))),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
+             ("layout", "layout", path),
              ("edit", "edit", "-n", "--dump=header", plain, "set", "header/compatible_features=1"),
              ("edit", "bitmap", "repair", "-n", plain),
              ("edit", "edit", f"--undo-file={made}", plain, "set", "header/compatible_features=1"),
