@@ -20,6 +20,7 @@ static void release_chunk(struct q2_memory *memory, struct q2_label_chunk *chunk
 {
 	q2_memory_put(memory, chunk->labels, Q2_LABEL_CHUNK, chunk->width);
 	chunk->labels = NULL;
+	chunk->width = 0;
 }
 
 void q2_labels_release(struct q2_labels *labels)
@@ -196,6 +197,80 @@ void q2_labels_mark(struct q2_labels *labels, uint64_t first, uint64_t count, ui
 void q2_labels_fill(struct q2_labels *labels, uint64_t first, uint64_t count, uint32_t state)
 {
 	mark_all(labels, first, count, &(struct mark){.state = state, .fill = true});
+}
+
+/* Joins eight labels of a byte at once, unless a cluster has one in both. */
+static bool merge_word(uint8_t *to, const uint8_t *from)
+{
+	uint64_t a, b;
+
+	memcpy(&b, from, sizeof(b));
+	if (b == 0)
+		return true;
+	memcpy(&a, to, sizeof(a));
+	for (uint64_t both = a && b ? UINT64_C(0xff) : 0; both != 0; both <<= 8)
+		if ((a & both) && (b & both))
+			return false;
+	a |= b;
+	memcpy(to, &a, sizeof(a));
+	return true;
+}
+
+static void merge_labels(struct q2_labels *labels, struct q2_label_chunk *to,
+			 const struct q2_label_chunk *from)
+{
+	for (size_t i = 0; i < Q2_LABEL_CHUNK; i++) {
+		if (i % 8 == 0 && to->width == 1 && from->width == 1 &&
+		    merge_word((uint8_t *)to->labels + i, (const uint8_t *)from->labels + i)) {
+			i += 7;
+			continue;
+		}
+		if (label_at(from, i) != Q2_NOTHING)
+			mark_one(labels, to, i, &(struct mark){.state = label_at(from, i)});
+	}
+}
+
+static void merge_chunk(struct q2_labels *labels, struct q2_label_chunk *to,
+			struct q2_label_chunk *from)
+{
+	if (!from->labels) {
+		if (from->uniform != Q2_NOTHING)
+			mark_chunk(labels, to, 0, Q2_LABEL_CHUNK,
+				   &(struct mark){.state = from->uniform});
+	} else if (!to->labels && to->uniform == Q2_NOTHING) {
+		*to = *from;
+	} else {
+		if (need_width(labels, to, Q2_NOTHING))
+			merge_labels(labels, to, from);
+		release_chunk(labels->memory, from);
+	}
+	*from = (struct q2_label_chunk){0};
+}
+
+static void merge_leaf(struct q2_labels *labels, struct q2_label_slot *to,
+		       struct q2_label_slot *from)
+{
+	if (!from->leaf) {
+		if (from->uniform != Q2_NOTHING)
+			mark_leaf(labels, to, 0, Q2_LABEL_LEAF,
+				  &(struct mark){.state = from->uniform});
+	} else if (!to->leaf && to->uniform == Q2_NOTHING) {
+		*to = *from;
+	} else {
+		if (need_leaf(labels, to))
+			for (size_t i = 0; i < Q2_LABEL_LEAF_CHUNKS; i++)
+				merge_chunk(labels, &to->leaf->chunks[i], &from->leaf->chunks[i]);
+		return;
+	}
+	*from = (struct q2_label_slot){0};
+}
+
+void q2_labels_merge(struct q2_labels *labels, struct q2_labels *other)
+{
+	assert(labels->slot_count == other->slot_count);
+	labels->failed |= other->failed;
+	for (uint64_t i = 0; i < other->slot_count; i++)
+		merge_leaf(labels, &labels->slots[i], &other->slots[i]);
 }
 
 /* How many labels of a chunk from at on are alike. */
