@@ -80,7 +80,7 @@ __attribute__((always_inline)) static inline void prefetch(const struct table *t
 		return;
 	cluster = (load(table, index + AHEAD) & OFFSET) >> table->geometry->cluster_bits;
 	if (cluster < table->marker->labels.cluster_count)
-		q2_labels_prefetch(&table->marker->labels, cluster);
+		q2_labels_prefetch(&table->marker->labels, cluster, table->data);
 }
 
 /* Marks what an entry that takes the long way refers to. */
