@@ -133,7 +133,7 @@ struct qcow2_usage_user {
 struct qcow2_usage_options {
 	size_t size;                 /* sizeof(struct qcow2_usage_options) */
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CLAIMS_MEMORY_BYTES */
-	unsigned threads;            /* 0: 1; at most 64 are used */
+	unsigned threads;            /* 0: as many as may run at once; at most 64 are used */
 	bool owners;                 /* runs name their owners: a further walk for each 2^20 runs */
 	/*
 	 * Tells users apart. Without it there are no users, and an image whose snapshots share space

@@ -149,7 +149,7 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	uint64_t at, end;
 	bool is_weak;
 
-	if (window->missing == 0 || !q2_usage_clusters(usage, claim, &range, &is_weak))
+	if (window->missing == 0 || !q2_usage_clusters(usage->geometry, claim, &range, &is_weak))
 		return 0;
 	end = q2_usage_byte(usage, range.first + range.count);
 	at = without_owner(window, first_run(usage, range.first));
