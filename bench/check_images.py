@@ -124,6 +124,41 @@ def scattered(image, first):
     return hosts, used
 
 
+def snapshot_rows(l1s, tables, size):
+    """The entries of snapshots 1, 2, ... with their L1 tables at these clusters."""
+    rows = b""
+    for i, l1 in enumerate(l1s):
+        name = b"%d" % (i + 1)
+        row = struct.pack(">QIHHIIQII", l1 << CLUSTER_BITS, tables, len(name), len(name), 0, 0, 0, 0,
+                          16) + struct.pack(">QQ", 0, size) + name + name
+        rows += row + bytes(-len(row) % 8)
+    return rows
+
+
+def diverged(path, size, every):
+    """A shuffled disk with two snapshots that are the same, since which one cluster in `every` was written."""
+    image = Image(path, size)
+    tables = ceil(image.guests, image.per_table)
+    l1_clusters = ceil(tables * 8, CLUSTER)
+    l1 = image.take(3 * l1_clusters)
+    old, new = image.take(tables), image.take(tables)
+    hosts, used = shuffled(image, image.next)
+    data = image.take(used)
+    then = big_endian(image.tables(hosts, 0, old))
+    counts = {data: (used, 3), old: (tables, 2)}
+    for guest in range(0, image.guests, every):
+        counts[hosts[guest]] = (1, 2)
+        hosts[guest] = image.take(1) | COPIED >> CLUSTER_BITS  # as nobody else has it
+    now = image.tables(hosts, 0, new)
+    for i, table in enumerate([big_endian([entry | COPIED for entry in now]), then, then]):
+        image.put(l1 + i * l1_clusters, table)
+    rows = snapshot_rows([l1 + l1_clusters, l1 + 2 * l1_clusters], tables, size)
+    table = image.take(1)
+    image.put(table, rows)
+    image.finish(l1, tables, counts, (2, table))
+    return path
+
+
 def snapshots(path, size, count):
     """A full disk and snapshots that all share its L2 tables and data."""
     image = Image(path, size)
@@ -134,12 +169,7 @@ def snapshots(path, size, count):
     entries = image.tables(range(data, data + image.guests), 0, first)
     for i in range(count + 1):
         image.put(l1 + i, big_endian(entries))
-    rows = b""
-    for i in range(count):
-        name = b"%d" % (i + 1)
-        row = struct.pack(">QIHHIIQII", (l1 + 1 + i) << CLUSTER_BITS, tables, len(name),
-                          len(name), 0, 0, 0, 0, 16) + struct.pack(">QQ", 0, size) + name + name
-        rows += row + bytes(-len(row) % 8)
+    rows = snapshot_rows(range(l1 + 1, l1 + 1 + count), tables, size)
     table = image.take(ceil(len(rows), CLUSTER))
     image.put(table, rows)
     image.finish(l1, tables, {first: (tables, count + 1), data: (image.guests, count + 1)},
