@@ -96,6 +96,15 @@ unsigned terminal_columns(void)
 	return number > COLUMNS_MOST ? COLUMNS_MOST : (unsigned)number;
 }
 
+unsigned terminal_rows(void)
+{
+	struct winsize size = {0};
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_row == 0)
+		return ROWS_UNKNOWN;
+	return size.ws_row > ROWS_MOST ? ROWS_MOST : size.ws_row;
+}
+
 /* Whether a text fits as it is: no character takes more columns than bytes. */
 static bool fits(const char *text, unsigned column, unsigned width)
 {

@@ -20,6 +20,13 @@
  */
 unsigned terminal_columns(void);
 
+/* What terminal_rows() returns if nobody knows the height, and at most. */
+#define ROWS_UNKNOWN 24U
+#define ROWS_MOST    1000U
+
+/* The height of the terminal on standard output, or ROWS_UNKNOWN if that is none. */
+unsigned terminal_rows(void);
+
 /* The columns that a text takes on a terminal: 2 for characters of double width, 0 for accents. */
 unsigned text_columns(const char *text);
 

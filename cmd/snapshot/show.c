@@ -23,7 +23,7 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 }
 
 /* Adds up the bytes of the disk by what they are. */
-static int count_disk(struct show *show, struct qcow2_error *err)
+static int add_extents(struct show *show, struct qcow2_error *err)
 {
 	const struct qcow2_mapping_extent *extent;
 	struct qcow2_mapping *mapping;
@@ -37,6 +37,17 @@ static int count_disk(struct show *show, struct qcow2_error *err)
 			show->bytes[extent->kind] += extent->length_bytes;
 	qcow2_mapping_close(mapping);
 	return more;
+}
+
+/* A disk that makes no sense is no reason to tell nothing. */
+static int count_disk(struct show *show, struct qcow2_error *err)
+{
+	if (add_extents(show, err) == 0) {
+		show->counted = true;
+		return 0;
+	}
+	show->uncounted = *err;
+	return err->code == QCOW2_ERROR_MEMORY || err->code == QCOW2_ERROR_IO ? -1 : 0;
 }
 
 /* ---- problems ---- */
@@ -143,11 +154,9 @@ int snapshot_show(struct snapshot_run *run)
 	if (!show)
 		return report_text(run->command, run->file, "out of memory");
 	show->run = run;
-	if (find_row(show, &err) || find_problems(show, &err)) {
+	if (find_row(show, &err) || find_problems(show, &err) || count_disk(show, &err)) {
 		code = snapshot_fail(run, &err);
 	} else {
-		/* What of the disk cannot be told is no reason to tell nothing. */
-		show->counted = count_disk(show, &show->uncounted) == 0;
 		progress_end(&run->progress);
 		if (run->format == SNAPSHOT_HUMAN)
 			show_text(show);

@@ -120,7 +120,7 @@ static void show_problems(struct show *show)
 	uint64_t total = problem_log_total(log);
 
 	if (!show->checked)
-		text_note(show->run, "\nThe clusters could not be checked: qcow2 check says why.");
+		text_note(show->run, "The clusters could not be checked: qcow2 check says why.");
 	if (total == 0) {
 		spool_text(out, show->checked ? "\nno problems\n" : "");
 		return;

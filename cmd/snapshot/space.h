@@ -45,8 +45,8 @@ void space_text(struct space *space);
 void space_json(struct space *space);
 
 /*
- * The command that deletes a snapshot, and only that one, or NULL if there is none or memory is
- * short. The caller frees it.
+ * The command that deletes a snapshot, and only that one, or NULL if there is none; if memory is
+ * short, the output fails as well. The caller frees it.
  */
 char *space_command(const struct space *space, const struct table_row *row);
 

@@ -177,8 +177,9 @@ void space_text(struct space *space)
 		text_note(run, run->table.unreadable.text);
 	show_freed(space);
 	if (space->conflict_bytes > 0) {
+		spool_text(&run->out, "\n");
 		snprintf(line, sizeof(line),
-			 "\n%s have users that exclude each other: what deleting frees is not "
+			 "%s have users that exclude each other: what deleting frees is not "
 			 "certain. qcow2 check shows them.",
 			 human_size(space->conflict_bytes, size));
 		text_note(run, line);

@@ -134,7 +134,7 @@ void text_note(struct snapshot_run *run, const char *text)
 	if (run->columns == UINT_MAX)
 		spool_print(&run->out, "%s\n", text);
 	else
-		wrap_text(&run->out, text, 0, NAME_INDENT, run->columns);
+		wrap_text(&run->out, text, 0, 0, run->columns);
 }
 
 /* Whether a problem of the kind stands before place i. */

@@ -24,6 +24,7 @@
 #include <qcow2/luks.h>
 #include <qcow2/mapping.h>
 #include <qcow2/mapping_diff.h>
+#include <qcow2/measure.h>
 #include <qcow2/number.h>
 #include <qcow2/probe.h>
 #include <qcow2/problem.h>
