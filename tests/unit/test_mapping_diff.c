@@ -419,6 +419,18 @@ static void limits(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
 	assert_in_range(told, 100, count);
 	assert_int_equal(qcow2_mapping_diff_next(diff, &d, &err), -1);
+	/* A new range has a limit of its own. */
+	qcow2_mapping_diff_seek(diff, (struct qcow2_guest){0}, 1 << 20);
+	assert_true(expect(65536, 65536)->sides[0]->kind == QCOW2_L2_UNALLOCATED);
+	expect_end();
+	/* The disk that cannot be read to the end is named. */
+	memset(bytes + 0x20000, 0, 8 * count);
+	open_diff(NULL);
+	assert_int_equal(qcow2_mapping_diff_blamed(diff), 0);
+	while ((more = qcow2_mapping_diff_next(diff, &d, &err)) > 0)
+		;
+	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	assert_int_equal(qcow2_mapping_diff_blamed(diff), 1);
 	close_diff();
 }
 
