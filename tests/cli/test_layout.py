@@ -223,7 +223,7 @@ def test_users():
     assert space["command"].startswith("qcow2 bitmap list ")
     path = recipe_image("good-snapshots")[0]
     assert command(layout(path), "snapshots") == f"qcow2 snapshot space {path}"
-    assert "all 3 of them" in page(path)
+    assert "3 snapshots" in page(path)
 
 
 def test_zeros(here):
@@ -268,6 +268,19 @@ def test_long_name(here):
 
 
 # ---- sizes ----
+
+def test_measure():
+    path = recipe_image("good-snapshots")[0]
+    found = layout(path)["measure"]
+    assert 0 < found["smallest"] <= found["with-all"] <= found["largest"]
+    assert [kept["where"] for kept in found["kept"]] == [f"snapshots/{i}" for i in range(3)]
+    assert max(kept["size"] for kept in found["kept"]) <= found["with-all"]
+    text = page(path)
+    assert "smallest size" in text and "largest size" in text and "\ncommit " not in text
+    assert "commit-growth" not in found
+    path = recipe_image("good-backing")[0]
+    assert "\ncommit " in page(path) and layout(path)["measure"]["commit-growth"] > 0
+
 
 def test_fragmentation():
     found = layout(image("size 1M\nwrite 0 64k\nwrite 128k 64k\nwrite 64k 64k\n")[0])["fragmentation"]
