@@ -124,6 +124,28 @@ def scattered(image, first):
     return hosts, used
 
 
+def diverged(path, size, every):
+    """A shuffled disk and two snapshots that are alike; since then one cluster in `every` was written."""
+    image = Image(path, size)
+    tables = ceil(image.guests, image.per_table)
+    l1 = image.take(3)
+    old, new = image.take(tables), image.take(tables)
+    hosts, used = shuffled(image, image.next)
+    data = image.take(used)
+    then = big_endian(image.tables(hosts, 0, old))
+    counts = {data: (used, 3), old: (tables, 2)}
+    for guest in range(0, image.guests, every):
+        counts[hosts[guest]] = (1, 2)
+        hosts[guest] = image.take(1) | COPIED >> CLUSTER_BITS  # as nobody else has it
+    now = image.tables(hosts, 0, new)
+    for i, table in enumerate([big_endian([entry | COPIED for entry in now]), then, then]):
+        image.put(l1 + i, table)
+    table = image.take(1)
+    image.put(table, snapshot_rows(size, l1 + 1, tables, 2))
+    image.finish(l1, tables, counts, (2, table))
+    return path
+
+
 def snapshots(path, size, count):
     """A full disk and snapshots that all share its L2 tables and data."""
     image = Image(path, size)

@@ -172,6 +172,14 @@ def shows_other_extents(before, after):
     assert before.splitlines()[0] == after.splitlines()[0] and before != after
 
 
+def names_files(before, after):
+    assert re.sub(" of shared$", "", after.partition("\n\n")[0], flags=re.M) == before.partition("\n\n")[0]
+
+
+def finds_nothing(before, after):
+    assert "1 range, 64 KiB differs." in before and "No range differs." in after
+
+
 def is_a_record(_, after):
     assert after == "\0" * 8 + "\1" + "\0" * 7 + "\0P" + "\0" * 10 + "\5" + "\0" * 3
 
@@ -210,6 +218,9 @@ EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
+# Exit codes without the option: what it mends is stale, what it leaves out differs.
+OTHERWISE = {("bitmap", "assume-dirty"): 4, ("snapshot", "ignore-offsets"): 3,
+             ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
          ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"))
@@ -302,6 +313,10 @@ OPTIONS = {
     ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
+    ("snapshot", "with"): (["diff", "shared", "one", "one"], ["--with=shared"], names_files),
+    ("snapshot", "ignore-offsets"): (["diff", "shared", "one"], ["--ignore-offsets"], finds_nothing),
+    ("snapshot", "start-offset"): (["diff", "shared", "one"], ["--start-offset=64k"], finds_nothing),
+    ("snapshot", "max-length"): (["diff", "shared", "one"], ["--max-length=0"], finds_nothing),
     ("snapshot", "json"): (["list", "shared"], ["--json"], shows_json),
     ("snapshot", "output"): (["list", "shared"], ["--output=json"], shows_json),
     ("snapshot", "help"): (["list", "shared"], ["--help"], is_help),
@@ -371,8 +386,7 @@ def test_option(command, option, folder):
     words = command.split()
     operands, given, check = OPTIONS[command, option]
     alone = not words or (command, option) in ALONE
-    # What the option mends is stale without it.
-    code = 4 if (command, option) == ("bitmap", "assume-dirty") else 0
+    code = OTHERWISE.get((command, option), 0)
     before = "" if alone else text_of(run(*words, *operands, cwd=folder), code=code)
     after = text_of(run(*words, *given, *operands, cwd=folder))
     check(before, after)
@@ -557,6 +571,6 @@ def test_exit_codes_of_pages():
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "locate": {"0", "1"},
-                 "bitmap": {"0", "1", "2", "3", "4"},
+                 "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
                  "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command
