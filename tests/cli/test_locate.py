@@ -440,6 +440,33 @@ def test_everything_on_one_cluster(heap):
     assert done.count("\n") == 67
 
 
+@pytest.fixture(name="stairs", scope="module")
+def fixture_stairs(tmp_path_factory):
+    """8,192 L2 tables of 2 MiB, each 512 bytes behind the one before: 6 MiB that mean 16 GiB."""
+    path = str(tmp_path_factory.mktemp("hostile") / "stairs")
+    cluster, tables = 2 * MIB, 8192
+    l1, l2 = cluster, cluster * 4
+    with open(path, "wb") as stream:
+        stream.write(struct.pack(">IIQIIQIIQQIIQQQQII", 0x514649fb, 3, 0, 0, 21,
+                                 tables * cluster * (cluster // 8), 0, tables, l1, cluster * 2, 1, 0,
+                                 0, 0, 0, 0, 4, 104))
+        stream.seek(l1)
+        stream.write(struct.pack(f">{tables}Q", *(l2 + i * 512 for i in range(tables))))
+        stream.seek(cluster * 2)
+        stream.write(struct.pack(">Q", cluster * 3))
+        stream.seek(l2)
+        stream.write(struct.pack(">Q", COPIED | l2) * ((tables * 512 + cluster) // 8))
+    return path, l2
+
+
+def test_tables_on_each_other(stairs):
+    """What tables repeat of others is followed for so many bytes; then it is left out."""
+    path, l2 = stairs
+    for words, expected in ((["locate", f"--host={l2}"], 0), (["check"], 2)):
+        code, memory, _ = peak(*words, path)
+        assert code == expected and memory <= 256 * MIB, words
+
+
 def test_ranges_of_many_parts():
     """They stop, and say where they go on."""
     path, layout = recipe_image("good-hostile-shared-l2-2m")
