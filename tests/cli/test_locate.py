@@ -319,6 +319,53 @@ def test_luks():
     assert "field" not in host(path, "0x11000")["owners"][0]  # key material
 
 
+def leaves(value, path=()):
+    """Path, value and offset of each field of a dump with offsets."""
+    if isinstance(value, list):
+        for i, element in enumerate(value):
+            index = element.get("index", i) if isinstance(element, dict) else i
+            yield from leaves(element, path + (str(index),))
+        return
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key.endswith(".offset") and key != "offset.offset" and path[:1] != ("problems",):
+            yield path + (key[:-7],), value[key[:-7]], inner
+        else:
+            yield from leaves(inner, path + (key,))
+
+
+def selector(path):
+    """A path in a dump as locate names it: rows of tables stand for themselves."""
+    words = "/".join(path[:-1] if path[-1] in ("entry", "refcount") else path)
+    words = re.sub("^extensions/[0-9]+/data/bitmap_directory/", "bitmaps/", words)
+    words = re.sub("(^bitmaps/[0-9]+)/bitmap_table/", r"\1/table/", words)
+    return re.sub("((^|/)(l2|refcounts)/[0-9]+)/entries/", r"\1/", words)
+
+
+# One of each family of recipes.
+FIELDS = sorted({"-".join(n.split("-")[:3]): n for n in recipes() if n.startswith("good-") and
+                 "hostile" not in n}.values())
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_dumped_fields(name):
+    """A byte of a field leads to the field that the dump shows there, with the value of the dump."""
+    path, layout = recipe_image(name)
+    rng = random.Random(name)
+    shown = json.loads(run("dump", "-j", "--offsets", path, program=RELEASE).stdout)
+    found = {}
+    for leaf in leaves(shown):
+        found.setdefault(re.sub("[0-9]+", "#", selector(leaf[0])), []).append(leaf)
+    # Nothing claims bitmaps whose autoclear bit is clear.
+    kinds = [kind for kind in found if not kind.startswith("bitmaps/") or
+             layout.value("header/autoclear_features") & 1]
+    for kind in rng.sample(kinds, min(len(kinds), 5)):
+        where, value, offset = rng.choice(found[kind])
+        owners = host(path, offset, program=RELEASE)["owners"]
+        named = {owner["field"]["where"]: owner["field"] for owner in owners if "field" in owner}
+        if value != "" or selector(where) in named:  # an empty text may have no bytes
+            assert named[selector(where)]["value"] == value, (where, offset)
+
+
 # ---- broken images ----
 
 # Those that take the forge long, and aim at what is not asked here, are left out.
