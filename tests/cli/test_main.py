@@ -11,8 +11,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit", "undo",
-            "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit",
+            "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -241,6 +241,9 @@ OPTIONS = {
     # what it shows, test_info.py tests
     ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
+    ("diff", "json"): ([SAMPLE, SAMPLE], ["--json"], shows_json),
+    ("diff", "output"): ([SAMPLE, SAMPLE], ["--output=json"], shows_json),
+    ("diff", "help"): ([SAMPLE, SAMPLE], ["--help"], is_help),
     ("locate", "guest"): (["shared"], ["--guest=64k"], is_elsewhere),
     ("locate", "host"): (["shared"], ["--host=4"], is_elsewhere),
     ("locate", "snapshot"): (["--guest=0", "shared"], ["--snapshot=one"], is_elsewhere),
@@ -344,6 +347,7 @@ OPTIONS = {
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
+                        "diff": [SAMPLE, SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "edit": PLANNED,
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
@@ -570,7 +574,7 @@ def test_exit_codes_of_pages():
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
-                 "locate": {"0", "1"},
+                 "locate": {"0", "1"}, "diff": {"0", "1", "3"},
                  "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
                  "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -71,6 +71,7 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "dump-header": ["dump", "owners.qcow2"],
     "dump-names": ["dump", "names.qcow2", "l2", "bitmaps"],
     "explain": ["explain", "refcount-low"],
+    "diff": ["diff", "owners.qcow2", "directory.qcow2"],
     "locate-guest": ["locate", "--guest=16k+4k", "--all-snapshots", "extended.qcow2"],
     "locate-host": ["locate", "--host=0x3000", "owners.qcow2"],
     "locate-range": ["locate", "--host=0+32k", "owners.qcow2"],
