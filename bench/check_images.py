@@ -8,6 +8,7 @@ import array
 import os
 import random
 import struct
+import subprocess
 import sys
 
 CLUSTER_BITS = 16
@@ -97,6 +98,23 @@ def disk(path, size, hosts_from, extended=False):
     return path
 
 
+def other_entries(path, copy, count=1000):
+    """A copy of an image of disk() in which so many L2 entries have lost their copied flag."""
+    chance = random.Random(SEED)
+    subprocess.run(["cp", "--sparse=always", path, copy], check=True)
+    with open(copy, "r+b") as file:
+        file.seek(40)
+        l1_at = struct.unpack(">Q", file.read(8))[0]
+        file.seek(l1_at)
+        first = struct.unpack(">Q", file.read(8))[0] & ~COPIED
+        for entry in chance.sample(range(TIB // CLUSTER), count):
+            file.seek(first + 8 * entry)
+            old = struct.unpack(">Q", file.read(8))[0]
+            file.seek(first + 8 * entry)
+            file.write(struct.pack(">Q", old & ~COPIED))
+    return copy
+
+
 def in_order(image, first):
     return range(first, first + image.guests), image.guests
 
@@ -122,6 +140,28 @@ def scattered(image, first):
         hosts[at:at + length] = range(first + used, first + used + length)
         used += length
     return hosts, used
+
+
+def diverged(path, size, every):
+    """A shuffled disk and two snapshots that are alike; since then one cluster in `every` was written."""
+    image = Image(path, size)
+    tables = ceil(image.guests, image.per_table)
+    l1 = image.take(3)
+    old, new = image.take(tables), image.take(tables)
+    hosts, used = shuffled(image, image.next)
+    data = image.take(used)
+    then = big_endian(image.tables(hosts, 0, old))
+    counts = {data: (used, 3), old: (tables, 2)}
+    for guest in range(0, image.guests, every):
+        counts[hosts[guest]] = (1, 2)
+        hosts[guest] = image.take(1) | COPIED >> CLUSTER_BITS  # as nobody else has it
+    now = image.tables(hosts, 0, new)
+    for i, table in enumerate([big_endian([entry | COPIED for entry in now]), then, then]):
+        image.put(l1 + i, table)
+    table = image.take(1)
+    image.put(table, snapshot_rows(size, l1 + 1, tables, 2))
+    image.finish(l1, tables, counts, (2, table))
+    return path
 
 
 def snapshots(path, size, count):

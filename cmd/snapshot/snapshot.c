@@ -181,7 +181,8 @@ static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST])
+	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST] &&
+	    run->action != &actions[ACTION_DIFF])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }

@@ -313,6 +313,29 @@ static void shared_tables(void **state)
 	expect_end();
 }
 
+/* Equal entries go on behind the end of the shorter disk, which lies in the midst of a cluster. */
+static void end_among_equal_entries(void **state)
+{
+	const struct form *form = &forms[1];
+	const uint64_t end = 20 * BYTES + 7;
+
+	(void)state;
+	put_form(form, per_table(form), 1);
+	put_snapshot_of(end, 1);
+	put_be(bytes + L1_AT, 8, TABLES_AT);
+	put_be(bytes + SNAPSHOT_L1_AT, 8, OWN_AT);
+	for (unsigned i = 0; i < BYTES; i += 8) {
+		put_be(bytes + TABLES_AT + i, 8, (0x20000 - i * BYTES) | COPIED);
+		put_be(bytes + OWN_AT + i, 8, 0x20000 - i * BYTES);
+	}
+	put_be(bytes + OWN_AT + 30 * 8, 8, 0);
+	open_diff(NULL);
+	compare_range(form, 0, UINT64_MAX, false);
+	qcow2_mapping_diff_seek(diff, (struct qcow2_guest){0}, UINT64_MAX);
+	assert_true(expect(end, BYTES - 7)->sides[1]->host.byte == 0x20000 - 160 * BYTES + 7);
+	close_diff();
+}
+
 /* The largest disk: its last L1 entries may map bytes that 64 bits cannot number. */
 static void largest_disk(void **state)
 {
@@ -396,6 +419,18 @@ static void limits(void **state)
 	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
 	assert_in_range(told, 100, count);
 	assert_int_equal(qcow2_mapping_diff_next(diff, &d, &err), -1);
+	/* A new range has a limit of its own. */
+	qcow2_mapping_diff_seek(diff, (struct qcow2_guest){0}, 1 << 20);
+	assert_true(expect(65536, 65536)->sides[0]->kind == QCOW2_L2_UNALLOCATED);
+	expect_end();
+	/* The disk that cannot be read to the end is named. */
+	memset(bytes + 0x20000, 0, 8 * count);
+	open_diff(NULL);
+	assert_int_equal(qcow2_mapping_diff_blamed(diff), 0);
+	while ((more = qcow2_mapping_diff_next(diff, &d, &err)) > 0)
+		;
+	assert_int_equal(err.code, QCOW2_ERROR_LIMIT);
+	assert_int_equal(qcow2_mapping_diff_blamed(diff), 1);
 	close_diff();
 }
 
@@ -460,6 +495,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(random_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(end_among_equal_entries, setup, teardown),
 		cmocka_unit_test_setup_teardown(largest_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(zeros, setup, teardown),
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
