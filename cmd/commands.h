@@ -18,8 +18,10 @@ extern const struct command edit_command;
 extern const struct command explain_command;
 extern const struct command help_command;
 extern const struct command info_command;
+extern const struct command layout_command;
 extern const struct command locate_command;
 extern const struct command map_command;
+extern const struct command snapshot_command;
 extern const struct command undo_command;
 
 #endif

@@ -22,6 +22,8 @@ static const struct command *const all[] = {
 	&locate_command,
 	&check_command,
 	&map_command,
+	&layout_command,
+	&snapshot_command,
 	&bitmap_command,
 	&edit_command,
 	&undo_command,

@@ -224,12 +224,13 @@ uint64_t q2_counted_run(const struct q2_counted *counted, uint64_t cluster, uint
 	const uint64_t index = cluster / counted->block_entries,
 		       at = cluster % counted->block_entries;
 	const size_t found = lower(counted, index);
-	const struct q2_counted_block *block = &counted->blocks[found];
+	const struct q2_counted_block *block;
 	uint64_t left = counted->block_entries - at;
 
 	*is_counted = false;
 	if (found == counted->count)
 		return most;
+	block = &counted->blocks[found];
 	if (block->index != index)
 		left += (block->index - index - 1) * counted->block_entries;
 	if (left < most)

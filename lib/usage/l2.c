@@ -81,21 +81,31 @@ static int mark_data(struct qcow2_usage *usage, size_t number)
 	return mark_entries(&table);
 }
 
+/* The tables themselves: one that leads to the state of a machine is no part of it. */
+static int mark_tables(struct qcow2_usage *usage)
+{
+	for (size_t i = 0; i < usage->metadata.table_count; i++) {
+		const struct qcow2_claim claim = {
+			.offset_bytes = usage->metadata.tables[i].offset_bytes,
+			.length_bytes = usage->geometry->cluster_size_bytes};
+		const uint32_t set =
+			q2_sets_below(&usage->states.sets, usage->table_sets[i], Q2_USER_MACHINE);
+		const uint32_t state =
+			q2_joiner_state(&usage->joiner, Q2_WHAT_CLAIM + QCOW2_CLAIM_L2_TABLE, set);
+
+		if (q2_usage_mark(usage, &claim, state))
+			return -1;
+	}
+	return 0;
+}
+
 int q2_usage_mark_l2(struct qcow2_usage *usage)
 {
 	const uint64_t cluster = usage->geometry->cluster_size_bytes;
 
 	usage->total_bytes += usage->metadata.table_count * cluster;
-	for (size_t i = 0; i < usage->metadata.table_count; i++) {
-		const struct qcow2_claim claim = {.offset_bytes =
-							  usage->metadata.tables[i].offset_bytes,
-						  .length_bytes = cluster};
-		const uint32_t state = q2_joiner_state(
-			&usage->joiner, Q2_WHAT_CLAIM + QCOW2_CLAIM_L2_TABLE, usage->table_sets[i]);
-
-		if (q2_usage_mark(usage, &claim, state))
-			return -1;
-	}
+	if (mark_tables(usage))
+		return -1;
 	for (size_t i = 0; i < usage->metadata.table_count; i++) {
 		if (mark_data(usage, i))
 			return -1;

@@ -131,3 +131,22 @@ uint32_t q2_sets_union(struct q2_sets *sets, uint32_t a, uint32_t b)
 		return Q2_NO_NUMBER;
 	return number;
 }
+
+/* No span holds users of both sides: those of one kind lie far from those of the next. */
+uint32_t q2_sets_below(struct q2_sets *sets, uint32_t set, uint32_t user)
+{
+	const struct q2_user_span *spans = sets->spans + sets->sets[set].at;
+	uint32_t count = sets->sets[set].count;
+
+	while (count > 0 && spans[count - 1].first >= user)
+		count--;
+	if (count == sets->sets[set].count)
+		return set;
+	if (count == 0)
+		return Q2_EMPTY_SET;
+	if (!need_spans(sets, count))
+		return Q2_NO_NUMBER;
+	memcpy(sets->spans + sets->span_count, sets->spans + sets->sets[set].at,
+	       count * sizeof(*spans));
+	return intern(sets, count);
+}

@@ -44,6 +44,9 @@ void q2_sets_release(struct q2_sets *sets);
 uint32_t q2_sets_single(struct q2_sets *sets, uint32_t user);
 uint32_t q2_sets_union(struct q2_sets *sets, uint32_t a, uint32_t b);
 
+/* A set without the users from a number on. Q2_NO_NUMBER as above. */
+uint32_t q2_sets_below(struct q2_sets *sets, uint32_t set, uint32_t user);
+
 /* The spans of a set, which rise and do not touch. Valid until a set is added. */
 static inline const struct q2_user_span *q2_sets_spans(const struct q2_sets *sets, uint32_t set,
 						       uint32_t *count)

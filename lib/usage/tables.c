@@ -22,7 +22,7 @@ struct search {
 	uint64_t left_bytes;
 };
 
-/* The number of the L2 table at an offset that an L1 entry leads to. */
+/* The number of the L2 table at an offset, or of the first one behind it. */
 static size_t find_table(const struct search *search, uint64_t offset_bytes)
 {
 	const struct q2_metadata *metadata = &search->usage->metadata;
@@ -54,8 +54,10 @@ static int hear_entry(void *opaque, uint64_t at, uint64_t entry)
 	if (offset == 0 || offset >= usage->geometry->file_size_bytes)
 		return 0;
 	search->table = find_table(search, offset);
-	if (search->table == usage->metadata.table_count)
-		return 0; /* the file was changed since the table was read first */
+	/* Where L1 tables overlap, the walk has not followed all of their entries. */
+	if (search->table == usage->metadata.table_count ||
+	    usage->metadata.tables[search->table].offset_bytes != offset)
+		return 0;
 	set = &usage->table_sets[search->table];
 	*set = q2_sets_union(&usage->states.sets, *set,
 			     index < search->machine_index ? search->set : search->machine_set);

@@ -26,8 +26,6 @@ static void add_label(struct qcow2_usage *usage, size_t label, uint64_t *changes
 	}
 	if (users == 1 && spans[0].first == spans[0].last && spans[0].first >= Q2_USER_ACTIVE)
 		usage->users[Q2_NUMBER_OF_USER(spans[0].first)].exclusive_bytes += bytes;
-	if (state->what == QCOW2_CLAIM_L2_TABLE)
-		return; /* leads to the state of a machine, but is no part of it */
 	for (uint32_t i = users; i < count; i++)
 		for (uint32_t j = spans[i].first - Q2_USER_MACHINE;
 		     j <= spans[i].last - Q2_USER_MACHINE; j++)

@@ -11,8 +11,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
-            "completion"]
+COMMANDS = ["info", "dump", "locate", "check", "map", "layout", "snapshot", "bitmap", "edit", "undo",
+            "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -200,6 +200,10 @@ def adds_the_name(before, after):
     assert before in after and after.endswith("name                      new\n")
 
 
+def is_narrower(before, after):
+    assert max(map(len, before.splitlines())) > 60 >= max(map(len, after.splitlines()))
+
+
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
@@ -253,6 +257,10 @@ OPTIONS = {
     ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
     ("map", "binary"): (["-l1", SAMPLE], ["--binary"], is_a_record),
     ("map", "help"): ([SAMPLE], ["--help"], is_help),
+    ("layout", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("layout", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("layout", "width"): ([SAMPLE], ["--width=60"], is_narrower),
+    ("layout", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -292,6 +300,9 @@ OPTIONS = {
     ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
+    ("snapshot", "json"): (["list", "shared"], ["--json"], shows_json),
+    ("snapshot", "output"): (["list", "shared"], ["--output=json"], shows_json),
+    ("snapshot", "help"): (["list", "shared"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
     ("undo", "exact"): (["undo"], ["--exact"], is_undone_before),
     # what these remove, test_undo_files.py tests
@@ -316,8 +327,8 @@ OPTIONS = {
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
-                        "check": [SAMPLE], "map": [SAMPLE], "edit": PLANNED,
-                        "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
+                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "edit": PLANNED,
+                        "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
     OPTIONS.setdefault((_command, "quiet"), (_line, ["--quiet"], is_nothing))

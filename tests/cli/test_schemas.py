@@ -46,7 +46,11 @@ def outputs(folder):
              ("bitmap", "bitmap", "compare", path, "a", "a"),
              ("compat", "compat", path, "dump-header-exts"),
              ("locate", "locate", "--guest=0+1M", "--all-snapshots", path),
+             *(("snapshot", "snapshot", *words) for words in (
+                 ("list", path), ("space", path, "one"),
+                 ("show", recipe_image("good-snapshots")[0], "1"))),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
+             ("layout", "layout", path),
              ("edit", "edit", "-n", "--dump=header", plain, "set", "header/compatible_features=1"),
              ("edit", "bitmap", "repair", "-n", plain),
              ("edit", "edit", f"--undo-file={made}", plain, "set", "header/compatible_features=1"),

@@ -73,6 +73,9 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "locate-guest": ["locate", "--guest=16k+4k", "--all-snapshots", "extended.qcow2"],
     "locate-host": ["locate", "--host=0x3000", "owners.qcow2"],
     "locate-range": ["locate", "--host=0+32k", "owners.qcow2"],
+    "layout": ["layout", "owned.qcow2"],
+    "snapshot-space": ["snapshot", "space", "owners.qcow2"],
+    "snapshot-help": ["snapshot", "--help"],
     "help": ["--help"],
     "bitmap-help": ["bitmap", "--help"],
 }
