@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a base grows to that takes in the data of an overlay. The job of QEMU (block/mirror.c) copies
+ * What a base grows to that takes in the data of an overlay. The job of QEMU copies
  * pieces: clusters of the base, but at least 4 KiB and at most 64 KiB. A piece is copied whole, also
  * where zeros end within it.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The size of a new image: the arithmetic of qcow2_measure() in QEMU, and the smallest file. */
+/* The size of a new image: the arithmetic of QEMU, and the smallest file. */
 #include <inttypes.h>
 
 #include "base/checked.h"
