@@ -49,15 +49,19 @@ struct measure_user {
 	uint64_t kept_bytes;         /* of the file with the active disk and this one */
 };
 
-/* How many of each are looked at. */
-#define MEASURE_USERS_MOST 1000
-
 /*
- * Tells of each snapshot, or of each bitmap, in the order of its table, up to MEASURE_USERS_MOST.
- * Returns how many there are in all.
+ * Whom to tell of each snapshot, or of each bitmap, in the order of its table. At most `most` are
+ * told, at most 1,000, and fewer of images with very many, as each costs a look at all.
  */
-uint64_t measure_each(struct measure_run *run, bool snapshots,
-		      void (*tell)(void *opaque, const struct measure_user *user), void *opaque);
+struct measure_each {
+	bool snapshots;
+	uint64_t most;
+	void (*tell)(void *opaque, const struct measure_user *user);
+	void *opaque;
+};
+
+/* Returns how many more there are. */
+uint64_t measure_each(struct measure_run *run, const struct measure_each *each);
 
 /* Print what was found. */
 void measure_show_json(struct measure_run *run);

@@ -106,15 +106,16 @@ static void put_user(void *opaque, const struct measure_user *user)
 /* More users than are looked at are counted: the same key for both kinds of lists. */
 static void put_users(struct measure_run *run, struct json *json, bool snapshots)
 {
-	uint64_t count;
+	const struct measure_each each = {snapshots, UINT64_MAX, put_user, json};
+	uint64_t omitted;
 
 	json_key(json, snapshots ? "snapshots" : "bitmaps");
 	json_begin_array(json);
-	count = measure_each(run, snapshots, put_user, json);
+	omitted = measure_each(run, &each);
 	json_end_array(json);
-	if (count > MEASURE_USERS_MOST) {
+	if (omitted > 0) {
 		json_key(json, snapshots ? "snapshots-omitted" : "bitmaps-omitted");
-		json_number(json, count - MEASURE_USERS_MOST);
+		json_number(json, omitted);
 	}
 }
 
@@ -174,31 +175,28 @@ static void put_rows(struct spool *out, const struct rows *rows)
 /* The most snapshots, and the most bitmaps, that the page has lines for. */
 #define LINES_MOST 8
 
-struct lines {
-	struct spool *out;
-	unsigned shown;
-};
-
 static void put_line(void *opaque, const struct measure_user *user)
 {
-	struct lines *lines = opaque;
-	char name[64], text[HUMAN_MAX], words[96];
+	struct spool *out = opaque;
+	char name[64], id[32], text[HUMAN_MAX], words[128];
 
-	if (lines->shown++ >= LINES_MOST)
-		return;
 	qcow2_text_escape(human_cut(user->name, 48), name, sizeof(name));
-	snprintf(words, sizeof(words), "%s %.60s", user->is_snapshot ? "snapshot" : "bitmap", name);
-	spool_print(lines->out, "    %-26s %10s  %20" PRIu64 "\n", words,
+	qcow2_text_escape(human_cut(user->id, 20), id, sizeof(id));
+	if (user->is_snapshot)
+		snprintf(words, sizeof(words), "snapshot %s '%s'", id, name);
+	else
+		snprintf(words, sizeof(words), "bitmap '%s'", name);
+	spool_print(out, "    %-26s %10s  %20" PRIu64 "\n", words,
 		    human_size(user->kept_bytes, text), user->kept_bytes);
 }
 
 static void put_lines(struct measure_run *run, bool snapshots)
 {
-	struct lines lines = {&run->out, 0};
-	const uint64_t count = measure_each(run, snapshots, put_line, &lines);
+	const struct measure_each each = {snapshots, LINES_MOST, put_line, &run->out};
+	const uint64_t omitted = measure_each(run, &each);
 
-	if (count > LINES_MOST)
-		spool_print(&run->out, "    and %" PRIu64 " more %s\n", count - LINES_MOST,
+	if (omitted > 0)
+		spool_print(&run->out, "    and %" PRIu64 " more %s\n", omitted,
 			    snapshots ? "snapshots" : "bitmaps");
 }
 

@@ -10,16 +10,11 @@
 
 #include <qcow2/number.h>
 
+/* Texts of the line stand in errors as they are: usage_error() makes them safe. */
 static int refuse(struct qcow2_error *err, const char *key, const char *value, const char *wanted)
 {
-	char name[64], text[64];
-
-	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)key, strlen(key)}, name,
-			  sizeof(name));
-	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)value, strlen(value)}, text,
-			  sizeof(text));
 	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(err->text, sizeof(err->text), "%s is %s, not '%s'", name, wanted, text);
+	snprintf(err->text, sizeof(err->text), "%s is %s, not '%.80s'", key, wanted, value);
 	return -1;
 }
 
@@ -193,15 +188,13 @@ static const struct {
 static int refuse_key(struct qcow2_error *err, const char *key)
 {
 	struct suggestion near;
-	char name[64], text[SUGGEST_TEXT_MAX];
+	char text[SUGGEST_TEXT_MAX];
 
 	suggest_begin(&near, key);
 	for (size_t i = 0; i < ROWS; i++)
 		suggest_offer(&near, rows[i].key);
-	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)key, strlen(key)}, name,
-			  sizeof(name));
 	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(err->text, sizeof(err->text), "there is no option '%s'%s", name,
+	snprintf(err->text, sizeof(err->text), "there is no option '%.60s'%s", key,
 		 suggest_text(&near, "", text, sizeof(text)));
 	return -1;
 }
