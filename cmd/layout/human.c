@@ -156,8 +156,11 @@ static void show_space(struct page *page)
 
 	for (unsigned place = 0; place < LAYOUT_PLACES; place++)
 		show_gain(page, (enum layout_place)place, &shown);
-	if (shown > 0 && page->layout->corruptions > 0)
-		spool_text(page->out, "The image is corrupt: see 'qcow2 check' first.\n");
+	if (shown == 0 || layout_space_may_change(page->layout))
+		return;
+	spool_print(page->out, "%s Nothing should be changed now.\n",
+		    page->layout->corruptions > 0 ? "The image is corrupt (qcow2 check)."
+						  : "Another program writes to the image.");
 }
 
 /* ---- how scattered the data is, and how large the file can be ---- */
