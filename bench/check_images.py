@@ -8,6 +8,7 @@ import array
 import os
 import random
 import struct
+import subprocess
 import sys
 
 CLUSTER_BITS = 16
@@ -95,6 +96,23 @@ def disk(path, size, hosts_from, extended=False):
     image.put(l1, big_endian(image.tables(hosts, COPIED, first)))
     image.finish(l1, tables, {})
     return path
+
+
+def other_entries(path, copy, count=1000):
+    """A copy of an image of disk() in which so many L2 entries have lost their copied flag."""
+    chance = random.Random(SEED)
+    subprocess.run(["cp", "--sparse=always", path, copy], check=True)
+    with open(copy, "r+b") as file:
+        file.seek(40)
+        l1_at = struct.unpack(">Q", file.read(8))[0]
+        file.seek(l1_at)
+        first = struct.unpack(">Q", file.read(8))[0] & ~COPIED
+        for entry in chance.sample(range(TIB // CLUSTER), count):
+            file.seek(first + 8 * entry)
+            old = struct.unpack(">Q", file.read(8))[0]
+            file.seek(first + 8 * entry)
+            file.write(struct.pack(">Q", old & ~COPIED))
+    return copy
 
 
 def in_order(image, first):

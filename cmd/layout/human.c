@@ -187,7 +187,9 @@ static bool begin_size(struct page *page, const char *name, uint64_t bytes)
 
 static void show_sizes(struct page *page)
 {
+	const uint64_t volume = qcow2_usage_file_size_bytes(page->layout->usage);
 	const struct qcow2_measure_image *size = &page->layout->measure;
+	const bool is_device = !page->layout->is_file;
 	char human[HUMAN_MAX];
 
 	if (!page->layout->has_measure)
@@ -201,7 +203,9 @@ static void show_sizes(struct page *page)
 		end_line(page, TEXT_START);
 	}
 	if (begin_size(page, "largest size", size->largest_bytes)) {
-		spool_text(&page->line, "with every cluster written: give a volume as much");
+		spool_print(&page->line, "with every cluster written: %s",
+			    is_device && volume < size->largest_bytes ? "the device has less"
+								      : "give a volume as much");
 		end_line(page, TEXT_START);
 	}
 	if (qcow2_image_backing_name(page->layout->image).size > 0 &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * qcow2 snapshot: lists internal snapshots, shows one, and tells what each costs. This file has the
- * command line and the table of actions.
+ * qcow2 snapshot: lists, shows and compares internal snapshots, and tells what each costs. This file
+ * has the command line and the table of actions.
  */
 #include "snapshot/snapshot.h"
 
@@ -211,7 +211,7 @@ static int run_snapshot(const struct command *command, int argc, char **argv)
 const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
-	.summary = "List internal snapshots, show one, and say what each costs.",
+	.summary = "List, show and compare snapshots, and say what each costs.",
 	.notes = "A snapshot is named by its ID, or else by its name.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
 		 "3 diff: they differ.\n",
