@@ -47,9 +47,11 @@ static const struct option_row options[] = {
 
 static const struct action_row actions[] = {
 	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS,
-			 "show ID, date, VM state, VM clock, icount and name of each"},
+			 "show ID, date, VM state, VM clock, icount and name of each",
+			 .changes_image = false},
 	[ACTION_SHOW] = {"show", "SNAPSHOT", 1, 1, OUTPUTS,
-			 "show all of one: its fields, its disk and its problems"},
+			 "show all of one: its fields, its disk and its problems",
+			 .changes_image = false},
 	[ACTION_SPACE] = {"space", "[SNAPSHOT...]", 0, OPERANDS_ANY, OUTPUTS,
 			  "show what each refers to, and what deleting it would free",
 			  "With SNAPSHOTs, what deleting these together would free.",
@@ -59,7 +61,8 @@ static const struct action_row actions[] = {
 			 "Compares two snapshots; a snapshot and the active disk; or the disks of "
 			 "two images. Equal mappings of two images may hold different data.\n"
 			 "Exit codes: 0 they are the same, 1 failed, 2 parts cannot be compared, "
-			 "3 they differ."},
+			 "3 they differ.",
+			 .changes_image = false},
 };
 
 static int (*const functions[ACTION_COUNT])(struct snapshot_run *run) = {
