@@ -19,6 +19,7 @@ static const struct command *const all[] = {
 	/* In the order in which help shows them. */
 	&info_command,
 	&dump_command,
+	&diff_command,
 	&locate_command,
 	&check_command,
 	&map_command,

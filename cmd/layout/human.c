@@ -160,7 +160,7 @@ static void show_space(struct page *page)
 		spool_text(page->out, "The image is corrupt: see 'qcow2 check' first.\n");
 }
 
-/* ---- how scattered the data is ---- */
+/* ---- how scattered the data is, and how large the file can be ---- */
 
 static void show_fragmentation(struct page *page)
 {
@@ -174,6 +174,45 @@ static void show_fragmentation(struct page *page)
 	spool_print(&page->line, "%" PRIu64 " seek%s to read the disk", found->seeks,
 		    found->seeks == 1 ? "" : "s");
 	end_line(page, TEXT_START);
+}
+
+/* A size that no file can have, as broken images claim, is not shown. */
+static bool begin_size(struct page *page, const char *name, uint64_t bytes)
+{
+	if (bytes == QCOW2_MEASURE_TOO_LARGE)
+		return false;
+	begin_row(page, name, bytes);
+	return true;
+}
+
+static void show_sizes(struct page *page)
+{
+	const uint64_t volume = qcow2_usage_file_size_bytes(page->layout->usage);
+	const struct qcow2_measure_image *size = &page->layout->measure;
+	const bool is_device = !page->layout->is_file;
+	char human[HUMAN_MAX];
+
+	if (!page->layout->has_measure)
+		return;
+	if (begin_size(page, "smallest size", size->smallest_bytes)) {
+		spool_text(&page->line, "by 'qemu-img convert'");
+		if ((size->has_snapshots || size->has_bitmaps) &&
+		    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
+			spool_print(&page->line, "; %s with all kept",
+				    human_size(size->with_all_bytes, human));
+		end_line(page, TEXT_START);
+	}
+	if (begin_size(page, "largest size", size->largest_bytes)) {
+		spool_print(&page->line, "with every cluster written: %s",
+			    is_device && volume < size->largest_bytes ? "the device has less"
+								      : "give a volume as much");
+		end_line(page, TEXT_START);
+	}
+	if (qcow2_image_backing_name(page->layout->image).size > 0 &&
+	    begin_size(page, "commit", size->commit_growth_bytes)) {
+		spool_text(&page->line, "the most that the backing file grows by");
+		end_line(page, TEXT_START);
+	}
 }
 
 static void show_end(struct page *page)
@@ -213,6 +252,7 @@ int layout_show_human(struct layout *layout, struct qcow2_error *err)
 	spool_text(page.out, "\n");
 	show_fragmentation(&page);
 	show_end(&page);
+	show_sizes(&page);
 	spool_release(&page.line);
 	spool_text(page.out, "\n");
 	return layout_show_picture(layout, page.columns, picture_rows(page.out),

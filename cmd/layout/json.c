@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The layout for programs: one document, whose runs are written while they are found. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "layout/layout.h"
 #include "out/json.h"
+
+/* The most snapshots and bitmaps whose sizes are listed; qcow2 measure has more to say of them. */
+#define KEPT_MOST 1000
 
 static void add_number(struct json *json, const char *key, uint64_t number)
 {
@@ -104,6 +109,71 @@ static void add_fragmentation(struct json *json, const struct layout *layout)
 	json_end_object(json);
 }
 
+static void add_size(struct json *json, const char *key, uint64_t bytes)
+{
+	json_key(json, key);
+	if (bytes != QCOW2_MEASURE_TOO_LARGE)
+		json_number(json, bytes);
+	else
+		json_null(json);
+}
+
+/* The size of the file with each snapshot or bitmap kept, for the first ones. */
+static int add_kept(struct json *json, const struct layout *layout, struct qcow2_error *err)
+{
+	const uint64_t count = qcow2_usage_user_count(layout->usage);
+	const struct qcow2_usage_user *user;
+	uint64_t bytes;
+	char where[64];
+
+	json_key(json, "kept");
+	json_begin_array(json);
+	for (uint64_t i = 1; i < count && i <= KEPT_MOST; i++) {
+		user = qcow2_usage_user_at(layout->usage, i);
+		if (qcow2_measure_kept(layout->image, layout->usage, i, &bytes, err))
+			return -1;
+		snprintf(where, sizeof(where), "%s/%" PRIu64,
+			 user->part_of == QCOW2_PART_OF_SNAPSHOT ? "snapshots" : "bitmaps",
+			 user->index);
+		json_begin_line_object(json);
+		json_key(json, "where");
+		json_text(json, where);
+		add_size(json, "size", bytes);
+		json_end_object(json);
+	}
+	json_end_array(json);
+	if (count > KEPT_MOST + 1)
+		add_number(json, "kept-omitted", count - 1 - KEPT_MOST);
+	return 0;
+}
+
+/* The keys are those of qcow2 measure. */
+static int add_measure(struct json *json, const struct layout *layout, struct qcow2_error *err)
+{
+	const struct qcow2_measure_image *size = &layout->measure;
+
+	json_key(json, "measure");
+	if (!layout->has_measure) {
+		json_null(json);
+		return 0;
+	}
+	json_begin_object(json);
+	add_size(json, "smallest", size->smallest_bytes);
+	if (size->has_compressed)
+		add_size(json, "smallest-compressed", size->smallest_compressed_bytes);
+	add_size(json, "with-snapshots", size->with_snapshots_bytes);
+	add_size(json, "with-bitmaps", size->with_bitmaps_bytes);
+	add_size(json, "with-all", size->with_all_bytes);
+	add_size(json, "fully-allocated", size->fully_allocated_bytes);
+	add_size(json, "largest", size->largest_bytes);
+	if (qcow2_image_backing_name(layout->image).size > 0)
+		add_size(json, "commit-growth", size->commit_growth_bytes);
+	if (add_kept(json, layout, err))
+		return -1;
+	json_end_object(json);
+	return 0;
+}
+
 /* The name of the file that the guest's data is in, if that is another one. */
 static void add_data_file(struct json *json, const struct layout *layout)
 {
@@ -135,6 +205,8 @@ int layout_show_json(struct layout *layout, struct qcow2_error *err)
 	add_totals(&json, layout);
 	add_space(&json, layout);
 	add_fragmentation(&json, layout);
+	if (add_measure(&json, layout, err))
+		return -1;
 	if (add_runs(&json, layout, err))
 		return -1;
 	json_end_object(&json);

@@ -118,15 +118,35 @@ static int open_usage(struct layout *layout, struct qcow2_error *err)
 	return qcow2_usage_open(layout->image, &how, &layout->usage, err);
 }
 
+/*
+ * Keeps what could be found out of a broken image: without *has, a part of the page is left out.
+ * Returns failed if the image is not to blame, else 0.
+ */
+static int get_by(int failed, const struct qcow2_error *err, bool *has)
+{
+	*has = failed == 0;
+	return err->code == QCOW2_ERROR_LIMIT || err->code == QCOW2_ERROR_BROKEN ? 0 : failed;
+}
+
+static int measure(struct layout *layout, struct qcow2_error *err)
+{
+	int failed;
+
+	layout->fragmentation.size = sizeof(layout->fragmentation);
+	failed = qcow2_fragmentation_measure(layout->image, &layout->fragmentation, err);
+	if (get_by(failed, err, &layout->has_fragmentation))
+		return -1;
+	if (qcow2_usage_user_count(layout->usage) == 0)
+		return 0;
+	layout->measure.size = sizeof(layout->measure);
+	failed = qcow2_measure_file(layout->image, layout->usage, &layout->measure, err);
+	return get_by(failed, err, &layout->has_measure);
+}
+
 /* Finds out all that the pages show. */
 static int look(struct layout *layout, struct qcow2_error *err)
 {
-	if (open_usage(layout, err) || check(layout, err))
-		return -1;
-	layout->fragmentation.size = sizeof(layout->fragmentation);
-	layout->has_fragmentation =
-		qcow2_fragmentation_measure(layout->image, &layout->fragmentation, err) == 0;
-	if (!layout->has_fragmentation && err->code != QCOW2_ERROR_LIMIT)
+	if (open_usage(layout, err) || check(layout, err) || measure(layout, err))
 		return -1;
 	return layout_space_measure(layout, err);
 }
@@ -155,7 +175,7 @@ static int judge(const struct layout *layout)
 
 static int run_image(struct layout *layout)
 {
-	struct qcow2_error err;
+	struct qcow2_error err = {.code = QCOW2_ERROR_NONE};
 	int code, failed;
 
 	warn_in_use(layout->command, layout->file, layout->source);

@@ -9,6 +9,7 @@
 #include "out/spool.h"
 
 #include <qcow2/image.h>
+#include <qcow2/measure.h>
 #include <qcow2/usage.h>
 
 enum layout_format { LAYOUT_HUMAN, LAYOUT_JSON, LAYOUT_SVG };
@@ -34,6 +35,8 @@ struct layout {
 	struct qcow2_usage *usage;
 	struct qcow2_fragmentation fragmentation;
 	bool has_fragmentation; /* it does not if L1 entries share tables beyond all limits */
+	struct qcow2_measure_image measure;
+	bool has_measure; /* it does not if the image is too broken, or users are not known */
 	struct layout_space space;
 	struct progress progress;
 	struct spool out; /* to standard output */

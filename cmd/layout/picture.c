@@ -17,6 +17,8 @@
 #define OFFSET_COLUMNS 9U
 /* Rows have a multiple of so many blocks, which makes their offsets easy to read. */
 #define ROW_UNIT 8U
+/* However large the terminal is, so that memory stays small; at least a row of any width. */
+#define BLOCKS_MOST (1U << 16)
 /* With so many the heading is one line, whatever it says. */
 #define HEADING_COLUMNS 80U
 /* Between entries of the legend. */
@@ -137,6 +139,8 @@ static size_t lay_out(struct picture *picture, const struct layout *layout, unsi
 				: ROW_UNIT;
 
 	rows = rows > taken ? rows - taken : 1;
+	if (rows > BLOCKS_MOST / room)
+		rows = BLOCKS_MOST / room;
 	picture->row_cells = room / ROW_UNIT * ROW_UNIT;
 	picture->wide = 1;
 	/* Twice as wide, blocks are about square. */

@@ -150,7 +150,8 @@ static void gain_users(const struct layout *layout, enum layout_place place,
 	if (count == 0)
 		return;
 	set_command(layout, gain, snapshots ? "qcow2 snapshot space" : "qcow2 bitmap list");
-	set_detail(gain, "%s%" PRIu64 " of them", count == 1 ? "" : "all ", count);
+	set_detail(gain, "%" PRIu64 " %s%s", count, snapshots ? "snapshot" : "bitmap",
+		   count == 1 ? "" : "s");
 }
 
 static void gain_zero(const struct layout *layout, struct layout_gain *gain)

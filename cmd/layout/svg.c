@@ -178,8 +178,8 @@ static void write_head(struct spool *out, const struct layout *layout, const str
 	spool_text(out, "</title>\n");
 	write_description(out, cells);
 	svg_write_style(out);
-	spool_print(out, "<rect class=\"page\" width=\"%u\" height=\"%u\"/>\n", place->width,
-		    place->height);
+	spool_print(out, "<rect class=\"page\" fill=\"%s\" width=\"%u\" height=\"%u\"/>\n",
+		    svg_page_colour(), place->width, place->height);
 	write_name(out, layout, place);
 	write_sizes(out, layout, cells, place);
 }

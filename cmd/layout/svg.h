@@ -13,8 +13,8 @@
  * The most blocks, and the most bytes that one takes with its tooltip: together with what stands
  * around them, a document stays below 1 MiB.
  */
-#define SVG_CELLS_MAX      2048U
-#define SVG_CELL_BYTES_MAX 492U
+#define SVG_CELLS_MAX      1920U
+#define SVG_CELL_BYTES_MAX 528U
 
 /* Of the legend: the height of an entry, and where its bytes and its share end. */
 #define SVG_LEGEND_ROW   24U
@@ -34,8 +34,19 @@ struct svg_place {
 /* Writes the style: a class for each kind, and what changes on dark pages. */
 void svg_write_style(struct spool *out);
 
+/*
+ * The colours of light pages, of a kind and of the page, as "#0072b2". Elements have them as
+ * attributes, too, for viewers that do not know all of the style.
+ */
+const char *svg_colour(enum qcow2_usage_kind kind);
+const char *svg_page_colour(void);
+
 /* Writes the blocks, their tooltips, and the offsets of rows. */
 void svg_write_cells(struct spool *out, const struct cells *cells, const struct svg_place *place);
+
+/* Writes the square in a block of `size` pixels that says that a conflict or a leak is in it. */
+void svg_write_mark(struct spool *out, enum qcow2_usage_kind kind, unsigned x, unsigned y,
+		    unsigned size);
 
 /* Writes the kinds that occur, with their bytes and shares. */
 void svg_write_legend(struct spool *out, const struct cells *cells, const struct svg_place *place);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The blocks of the SVG document. Neighbours of a row become one rectangle if all of them show one
- * kind and have no other; lines above them part them again. A conflict or a leak among other things
- * is a smaller square in the block.
+ * kind and have no other; lines above them part them again. A conflict or a leak is a smaller square
+ * in the block, also where there is nothing else, so that it is known by its form.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -95,16 +95,22 @@ static void write_tooltip(struct spool *out, const struct cells *cells, const st
 
 /* ---- blocks ---- */
 
+/* Whether a cell can be drawn together with others that are like it. */
+static bool is_plain(const struct cells *cells, size_t number)
+{
+	return cells_is_pure(cells, number) && cells->cell[number].mark == QCOW2_USAGE_KINDS;
+}
+
 /* The cells that are drawn together with the first one: no more than the row has. */
 static struct piece piece_at(const struct cells *cells, size_t first, unsigned columns)
 {
 	struct piece piece = {first, 1, cells_start(cells, first), cells_length(cells, first)};
 	size_t end = first - first % columns + columns;
 
-	if (!cells_is_pure(cells, first))
+	if (!is_plain(cells, first))
 		return piece;
 	for (size_t i = first + 1; i < end && i < cells->count; i++) {
-		if (!cells_is_pure(cells, i) || cells->cell[i].shown != cells->cell[first].shown)
+		if (!is_plain(cells, i) || cells->cell[i].shown != cells->cell[first].shown)
 			break;
 		piece.count++;
 		piece.length_bytes += cells_length(cells, i);
@@ -112,14 +118,16 @@ static struct piece piece_at(const struct cells *cells, size_t first, unsigned c
 	return piece;
 }
 
-static void write_mark(struct spool *out, const struct cell *cell, unsigned x, unsigned y,
-		       unsigned pitch)
+void svg_write_mark(struct spool *out, enum qcow2_usage_kind kind, unsigned x, unsigned y,
+		    unsigned size)
 {
-	unsigned inset = pitch / 4;
+	unsigned inset = size / 4, rest = size - 2 * inset;
 
-	spool_print(out, "<rect class=\"mark %s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"/>",
-		    qcow2_usage_kind_name(cell->mark), x + inset, y + inset, pitch - 2 * inset,
-		    pitch - 2 * inset);
+	spool_print(out,
+		    "<rect class=\"mark %s\" fill=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" "
+		    "height=\"%u\"/>",
+		    qcow2_usage_kind_name(kind), svg_colour(kind), x + inset, y + inset, rest,
+		    rest);
 }
 
 static void write_piece(struct spool *out, const struct cells *cells, const struct svg_place *place,
@@ -128,13 +136,15 @@ static void write_piece(struct spool *out, const struct cells *cells, const stru
 	const struct cell *cell = &cells->cell[piece->first];
 	unsigned x = place->left + (unsigned)(piece->first % place->columns) * place->pitch;
 	unsigned y = place->top + (unsigned)(piece->first / place->columns) * place->pitch;
-	bool marked = cell->mark != QCOW2_USAGE_KINDS && cell->mark != cell->shown;
+	bool marked = cell->mark != QCOW2_USAGE_KINDS;
 
-	spool_print(out, "%s<rect class=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"%s>",
-		    marked ? "<g>" : "", qcow2_usage_kind_name(cell->shown), x, y,
-		    (unsigned)piece->count * place->pitch, place->pitch, marked ? "/" : "");
+	spool_print(
+		out,
+		"%s<rect class=\"%s\" fill=\"%s\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"%s>",
+		marked ? "<g>" : "", qcow2_usage_kind_name(cell->shown), svg_colour(cell->shown), x,
+		y, (unsigned)piece->count * place->pitch, place->pitch, marked ? "/" : "");
 	if (marked)
-		write_mark(out, cell, x, y, place->pitch);
+		svg_write_mark(out, cell->mark, x, y, place->pitch);
 	write_tooltip(out, cells, piece);
 	spool_text(out, marked ? "</g>\n" : "</rect>\n");
 }
@@ -145,7 +155,8 @@ static void write_lines(struct spool *out, const struct svg_place *place)
 	unsigned width = place->columns * place->pitch, height = place->rows * place->pitch;
 
 	/* A line of one pixel is sharp on the middle of pixels, one of two between them. */
-	spool_print(out, "<path class=\"lines\" %s d=\"",
+	spool_print(out, "<path class=\"lines\" fill=\"none\" stroke=\"%s\" %s d=\"",
+		    svg_page_colour(),
 		    place->pitch < WIDE_LINES_PITCH ? "transform=\"translate(.5 .5)\""
 						    : "stroke-width=\"2\"");
 	for (unsigned i = 0; i <= place->columns; i++)

@@ -27,8 +27,12 @@ static void write_entry(struct spool *out, const struct cells *cells, enum qcow2
 	svg_share(share, bytes, cells->size_bytes);
 	spool_print(out,
 		    "<g><title>%s: %" PRIu64 " bytes</title>"
-		    "<rect class=\"%s\" x=\"%u\" y=\"%u\" width=\"14\" height=\"14\" rx=\"3\"/>",
-		    qcow2_usage_kind_name(kind), bytes, qcow2_usage_kind_name(kind), x, y);
+		    "<rect class=\"%s\" fill=\"%s\" x=\"%u\" y=\"%u\" width=\"14\" height=\"14\" "
+		    "rx=\"3\"/>",
+		    qcow2_usage_kind_name(kind), bytes, qcow2_usage_kind_name(kind),
+		    svg_colour(kind), x, y);
+	if (kind == QCOW2_USAGE_CONFLICT || kind == QCOW2_USAGE_LEAKED)
+		svg_write_mark(out, kind, x, y, 14);
 	spool_print(out, "<text class=\"text\" x=\"%u\" y=\"%u\">%s</text>", x + 22, y + 12,
 		    qcow2_usage_kind_name(kind));
 	spool_print(out, "<text class=\"small end\" x=\"%u\" y=\"%u\">%s</text>",

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The style of the SVG document. Hues are those of Okabe and Ito, which people tell apart whatever
- * colours they see, in shades for kinds that belong together. Rules begin with the class of the
- * document, so that they touch nothing of a page that the picture is put into.
+ * The style of the SVG document. The kinds that fill files have hues of Okabe and Ito, the others are
+ * chosen so that any two differ for people who are colour-blind, too; a test measures that. Rules
+ * begin with the class of the document, so that they touch nothing of a page that the picture is put
+ * into.
  */
 #include "layout/svg.h"
 
@@ -15,21 +16,21 @@ struct shade {
 
 static const struct shade kinds[QCOW2_USAGE_KINDS] = {
 	[QCOW2_USAGE_HEADER] = {NULL, "#1f2328", "#f0f6fc"},
-	[QCOW2_USAGE_REFCOUNT_TABLE] = {NULL, "#a89600", NULL},
-	[QCOW2_USAGE_REFCOUNT_BLOCK] = {NULL, "#f0e442", NULL},
-	[QCOW2_USAGE_L1_TABLE] = {NULL, "#b06f00", NULL},
+	[QCOW2_USAGE_REFCOUNT_TABLE] = {NULL, "#b6a347", NULL},
+	[QCOW2_USAGE_REFCOUNT_BLOCK] = {NULL, "#f4e647", NULL},
+	[QCOW2_USAGE_L1_TABLE] = {NULL, "#a96400", NULL},
 	[QCOW2_USAGE_L2_TABLE] = {NULL, "#e69f00", NULL},
 	[QCOW2_USAGE_DATA] = {NULL, "#0072b2", NULL},
 	[QCOW2_USAGE_COMPRESSED] = {NULL, "#56b4e9", NULL},
 	[QCOW2_USAGE_SNAPSHOT_ONLY] = {NULL, "#cc79a7", NULL},
 	[QCOW2_USAGE_SHARED] = {NULL, "#009e73", NULL},
-	[QCOW2_USAGE_SNAPSHOT_TABLE] = {NULL, "#8f3f71", NULL},
-	[QCOW2_USAGE_BITMAP_DIRECTORY] = {NULL, "#4a3fb0", NULL},
-	[QCOW2_USAGE_BITMAP_TABLE] = {NULL, "#7667d8", NULL},
-	[QCOW2_USAGE_BITMAP_DATA] = {NULL, "#aea2f2", NULL},
-	[QCOW2_USAGE_CRYPTO] = {NULL, "#8c6239", NULL},
-	[QCOW2_USAGE_CONFLICT] = {NULL, "#c1002e", "#f0285a"},
-	[QCOW2_USAGE_LEAKED] = {NULL, "#f26000", NULL},
+	[QCOW2_USAGE_SNAPSHOT_TABLE] = {NULL, "#7e337b", NULL},
+	[QCOW2_USAGE_BITMAP_DIRECTORY] = {NULL, "#483bac", NULL},
+	[QCOW2_USAGE_BITMAP_TABLE] = {NULL, "#7963e5", NULL},
+	[QCOW2_USAGE_BITMAP_DATA] = {NULL, "#8798ff", NULL},
+	[QCOW2_USAGE_CRYPTO] = {NULL, "#573c0b", NULL},
+	[QCOW2_USAGE_CONFLICT] = {NULL, "#c0052f", NULL},
+	[QCOW2_USAGE_LEAKED] = {NULL, "#f24362", NULL},
 	[QCOW2_USAGE_FREE] = {NULL, "#c3cad3", "#4d5661"},
 	[QCOW2_USAGE_HOLE] = {NULL, "#eceff2", "#1f252d"},
 };
@@ -40,6 +41,16 @@ static const struct shade others[] = {
 	{"text", "#1f2328", "#e6edf3"},
 	{"small", "#59636e", "#9aa3ad"},
 };
+
+const char *svg_colour(enum qcow2_usage_kind kind)
+{
+	return kinds[kind].light;
+}
+
+const char *svg_page_colour(void)
+{
+	return others[0].light;
+}
 
 static const char *name_of(const struct shade *shade, size_t kind)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * qcow2 snapshot: lists internal snapshots, shows one, and tells what each costs. This file has the
- * command line and the table of actions.
+ * qcow2 snapshot: lists, shows and compares internal snapshots, and tells what each costs. This file
+ * has the command line and the table of actions.
  */
 #include "snapshot/snapshot.h"
 
@@ -17,19 +17,33 @@
 #include "out/suggest.h"
 #include "out/wrap.h"
 
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 
-enum { ACTION_LIST, ACTION_SHOW, ACTION_SPACE, ACTION_COUNT };
+enum { ACTION_LIST, ACTION_SHOW, ACTION_SPACE, ACTION_DIFF, ACTION_COUNT };
 
-enum { OPTION_OUTPUT, OPTION_JSON };
+enum {
+	OPTION_WITH,
+	OPTION_IGNORE_OFFSETS,
+	OPTION_START_OFFSET,
+	OPTION_MAX_LENGTH,
+	OPTION_OUTPUT,
+	OPTION_JSON
+};
 
 static const struct option_row options[] = {
-	{"output", 0, "FORMAT", "human (default), json, or ndjson (list)", "human json ndjson"},
+	{"with", 0, "IMAGE", "diff: the second disk is one of IMAGE", NULL},
+	{"ignore-offsets", 0, NULL, "diff: compare what ranges are, not where they are", NULL},
+	{"start-offset", 's', "OFFSET", "diff: begin there (default 0)", NULL},
+	{"max-length", 'l', "LENGTH", "diff: compare so many bytes (default all)", NULL},
+	{"output", 0, "FORMAT", "human (default), json, or ndjson (list, diff)",
+	 "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
 
 #define BIT(option) (UINT32_C(1) << OPTION_##option)
 #define OUTPUTS     (BIT(OUTPUT) | BIT(JSON))
+#define DIFF_ONLY   (BIT(WITH) | BIT(IGNORE_OFFSETS) | BIT(START_OFFSET) | BIT(MAX_LENGTH))
 
 static const struct action_row actions[] = {
 	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS,
@@ -40,12 +54,19 @@ static const struct action_row actions[] = {
 			  "show what each refers to, and what deleting it would free",
 			  "With SNAPSHOTs, what deleting these together would free.",
 			  .changes_image = false},
+	[ACTION_DIFF] = {"diff", "[SNAPSHOT|IMAGE] [SNAPSHOT]", 0, 2, OUTPUTS | DIFF_ONLY,
+			 "show where the mappings of two disks differ",
+			 "Compares two snapshots; a snapshot and the active disk; or the disks of "
+			 "two images. Equal mappings of two images may hold different data.\n"
+			 "Exit codes: 0 they are the same, 1 failed, 2 parts cannot be compared, "
+			 "3 they differ."},
 };
 
 static int (*const functions[ACTION_COUNT])(struct snapshot_run *run) = {
 	[ACTION_LIST] = snapshot_list,
 	[ACTION_SHOW] = snapshot_show,
 	[ACTION_SPACE] = snapshot_space,
+	[ACTION_DIFF] = snapshot_diff,
 };
 
 static int act(struct snapshot_run *run)
@@ -100,13 +121,36 @@ static bool take_output(struct snapshot_run *run, const char *value)
 	return true;
 }
 
+static bool take_number(struct snapshot_run *run, int option, const char *value, uint64_t *number)
+{
+	struct qcow2_error err;
+
+	if (qcow2_number_parse(value, UINT64_MAX, number, &err) == 0)
+		return true;
+	usage_error(run->command, "--%s: %s", options[option].name, err.text);
+	return false;
+}
+
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct snapshot_run *run, int option, const char *value)
 {
-	if (option == OPTION_OUTPUT)
+	switch (option) {
+	case OPTION_WITH:
+		run->with = value;
+		return true;
+	case OPTION_IGNORE_OFFSETS:
+		run->ignore_offsets = true;
+		return true;
+	case OPTION_START_OFFSET:
+		return take_number(run, option, value, &run->start_bytes);
+	case OPTION_MAX_LENGTH:
+		return take_number(run, option, value, &run->length_bytes);
+	case OPTION_OUTPUT:
 		return take_output(run, value);
-	run->format = SNAPSHOT_JSON;
-	return true;
+	default:
+		run->format = SNAPSHOT_JSON;
+		return true;
+	}
 }
 
 /*
@@ -137,14 +181,15 @@ static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST])
+	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST] &&
+	    run->action != &actions[ACTION_DIFF])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }
 
 static int run_snapshot(const struct command *command, int argc, char **argv)
 {
-	struct snapshot_run run = {.command = command};
+	struct snapshot_run run = {.command = command, .length_bytes = UINT64_MAX};
 	uint32_t given = 0;
 	const char *value;
 	int code, option;
@@ -163,9 +208,10 @@ static int run_snapshot(const struct command *command, int argc, char **argv)
 const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
-	.summary = "List internal snapshots, show one, and say what each costs.",
+	.summary = "List, show and compare snapshots, and say what each costs.",
 	.notes = "A snapshot is named by its ID, or else by its name.\n"
-		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged.\n",
+		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
+		 "3 diff: they differ.\n",
 	.actions = actions,
 	.action_count = ACTION_COUNT,
 	.action_place = ACTION_FIRST,

@@ -32,19 +32,24 @@ struct snapshot_run {
 	struct spool out;
 	struct json json; /* writes to out, with indent 2; 0 for SNAPSHOT_NDJSON */
 	struct progress progress;
+	/* Of diff. */
+	const char *with;                   /* another image, or NULL */
+	bool ignore_offsets;                /* compare kinds alone */
+	uint64_t start_bytes, length_bytes; /* of the range; length_bytes UINT64_MAX: all */
 };
 
 /* Actions; each returns the exit code. */
 int snapshot_list(struct snapshot_run *run);
 int snapshot_show(struct snapshot_run *run);
 int snapshot_space(struct snapshot_run *run);
+int snapshot_diff(struct snapshot_run *run);
 
 /* Says an error of the image. Returns EXIT_COULD_NOT. */
 int snapshot_fail(const struct snapshot_run *run, const struct qcow2_error *err);
 
 /*
  * Finds the snapshot that an operand names, by ID or else by name, and says on standard error if
- * others have that name, too. 0, or -1 with *err filled.
+ * others have that ID or name, too. 0, or -1 with *err filled.
  */
 int snapshot_find(const struct snapshot_run *run, const char *wanted, uint64_t *index,
 		  struct qcow2_error *err);

@@ -2,6 +2,8 @@
 # What a browser makes of `qcow2 layout --output=svg`: blocks and legend in the colours of their kinds
 # and as large as they should be, text that can be seen, on light pages and on dark ones.
 """Pictures in a browser."""
+import itertools
+import math
 import random
 import re
 import struct
@@ -12,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support import png
-from tests.support.blocks import ALL_KINDS, KINDS
+from tests.support.blocks import ALARMS, ALL_KINDS, KINDS
 from tests.support.browser import DARK, LIGHT, screenshot
 from tests.support.outside import run
 from tests.support.programs import image
@@ -47,10 +49,10 @@ class Shown:
         self.area = Counter()  # of the blocks of each kind, without the lines between them
         tiles = []
         for rect in self.root.iter(SVG + "rect"):
-            kind = rect.get("class")
+            kind = rect.get("class").removeprefix("mark ")
             if rect.get("rx"):
                 self.swatches[kind] = rect
-            elif kind in KINDS:
+            elif kind in KINDS and not rect.get("class").startswith("mark"):
                 tiles.append(rect)
                 pitch = number(rect, "height")
                 self.area[kind] += number(rect, "width") // pitch * (pitch - 1) ** 2
@@ -77,9 +79,10 @@ def test_colours(shown):
     blocks = shown.picture.colours(*shown.grid)
     for kind, rect in shown.swatches.items():
         colour = shown.colours[kind]
-        assert shown.within(rect)[colour] > 14 * 14 * 0.85, kind
-        # marks take some of what is behind them, and have the colour of their own kind
-        assert shown.area[kind] * 0.8 <= blocks[colour] <= shown.area[kind] * 1.05 + 200, kind
+        # the squares of alarms have edges; they take some of what is behind them
+        part = 0.55 if kind in ALARMS else 0.85
+        assert shown.within(rect)[colour] > 14 * 14 * part, kind
+        assert shown.area[kind] * part <= blocks[colour] <= shown.area[kind] * 1.05 + 200, kind
 
 
 def test_page_and_text(shown):
@@ -98,12 +101,52 @@ def test_page_and_text(shown):
         assert seen[ink] > 0, element.text
 
 
+# How the colours of light look to people without one of the three kinds of cones (Machado, Oliveira
+# and Fernandes, 2009): linear red, green and blue, after those that everybody else sees.
+VISIONS = (
+    ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216),
+     (-0.003882, -0.048116, 1.051998)),
+    ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
+     (-0.011820, 0.042940, 0.968881)),
+    ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602),
+     (0.004733, 0.691367, 0.303900)))
+
+
+def lab(colour, vision):
+    """CIE L*a*b* of a colour of sRGB, in which distances are as large as people see them."""
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+             for c in (value / 255 for value in colour)]
+    red, green, blue = (min(max(sum(a * b for a, b in zip(row, light)), 0), 1) for row in vision)
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (
+        (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.95047,
+        0.2126 * red + 0.7152 * green + 0.0722 * blue,
+        (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.08883))
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_colour_blind(scheme):
+    """Any two kinds differ to any eye: more than 2 is seen, more than 10 at a glance."""
+    text = run("layout", "--output=svg", image(ALL_KINDS)[0]).stdout
+    colours = colours_of(ElementTree.fromstring(text).find(SVG + "style").text, scheme)
+    for vision in VISIONS:
+        seen = {name: lab(colours[name], vision) for name in (*KINDS, "page")}
+        for one, other in itertools.combinations(seen, 2):
+            least = 5 if other == "page" and one == "hole" else 12
+            assert math.dist(seen[one], seen[other]) > least, (one, other)
+
+
 def test_schemes_differ():
     """A reader's preference changes the page, not the colours that say what is what."""
     text = run("layout", "--output=svg", image(ALL_KINDS)[0]).stdout
     style = ElementTree.fromstring(text).find(SVG + "style").text
     light, dark = colours_of(style, LIGHT), colours_of(style, DARK)
     assert {"page", "text", "small"} <= {name for name in light if light[name] != dark[name]}
+    # viewers that do not know the style see what light pages have
+    for rect in ElementTree.fromstring(text).iter(SVG + "rect"):
+        name = rect.get("class").removeprefix("mark ")
+        assert rect.get("fill") == "#" + bytes(light[name]).hex()
     assert light["data"] == dark["data"] and light["leaked"] == dark["leaked"]
 
 

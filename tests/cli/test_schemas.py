@@ -49,6 +49,9 @@ def outputs(folder):
              *(("snapshot", "snapshot", *words) for words in (
                  ("list", path), ("space", path, "one"),
                  ("show", recipe_image("good-snapshots")[0], "1"))),
+             ("snapshot-diff", "snapshot", "diff", recipe_image("good-snapshot-resized")[0], "smaller"),
+             ("snapshot-diff", "snapshot", "diff", recipe_image("bad-snapshot-l1-entry")[0], "1"),
+             ("diff", "diff", path, recipe_image("good-snapshots")[0]),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
              ("layout", "layout", path), ("measure", "measure", path),
              ("measure", "measure", recipe_image("good-snapshots")[0]),

@@ -142,6 +142,10 @@ def test_which_one():
     assert done.stderr == \
         b"qcow2 snapshot: 2 snapshots have that name: this is the first, ID 2\n"
     assert run("snapshot", "show", "-q", path, "x").stderr == b""
+    twins, _ = recipe_image("good-warn-snapshot-id-duplicate")
+    twin = ask(twins, "list")["snapshots"][0]["id"]
+    assert run("snapshot", "show", twins, twin).stderr == \
+        b"qcow2 snapshot: 2 snapshots have that ID: this is the first\n"
     done = run("snapshot", "show", path, "nosuch")
     assert complaint(done, "snapshot", path)[0] == \
         "no snapshot has the ID or name 'nosuch'; there are 2, x, x"

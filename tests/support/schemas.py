@@ -293,6 +293,8 @@ def schema_of(words, kind):
         if action in READS:
             return "bitmap", READS[action][kind == "ndjson"]
         return ("edit", None) if action and kind == "json" else None
+    if command == "snapshot" and "diff" in words:
+        return "snapshot-diff", "difference" if kind == "ndjson" else None
     if command == "snapshot":
         action = next((word for word in words if word in SHOWS), "list")
         return command, SHOWS[action][kind == "ndjson"]
