@@ -24,6 +24,7 @@ static const struct command *const all[] = {
 	&check_command,
 	&map_command,
 	&layout_command,
+	&measure_command,
 	&snapshot_command,
 	&bitmap_command,
 	&edit_command,

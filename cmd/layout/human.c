@@ -156,8 +156,11 @@ static void show_space(struct page *page)
 
 	for (unsigned place = 0; place < LAYOUT_PLACES; place++)
 		show_gain(page, (enum layout_place)place, &shown);
-	if (shown > 0 && page->layout->corruptions > 0)
-		spool_text(page->out, "The image is corrupt: see 'qcow2 check' first.\n");
+	if (shown == 0 || layout_space_may_change(page->layout))
+		return;
+	spool_print(page->out, "%s Nothing should be changed now.\n",
+		    page->layout->corruptions > 0 ? "The image is corrupt (qcow2 check)."
+						  : "Another program writes to the image.");
 }
 
 /* ---- how scattered the data is, and how large the file can be ---- */
@@ -187,7 +190,9 @@ static bool begin_size(struct page *page, const char *name, uint64_t bytes)
 
 static void show_sizes(struct page *page)
 {
+	const uint64_t volume = qcow2_usage_file_size_bytes(page->layout->usage);
 	const struct qcow2_measure_image *size = &page->layout->measure;
+	const bool is_device = !page->layout->is_file;
 	char human[HUMAN_MAX];
 
 	if (!page->layout->has_measure)
@@ -201,7 +206,9 @@ static void show_sizes(struct page *page)
 		end_line(page, TEXT_START);
 	}
 	if (begin_size(page, "largest size", size->largest_bytes)) {
-		spool_text(&page->line, "with every cluster written: give a volume as much");
+		spool_print(&page->line, "with every cluster written: %s",
+			    is_device && volume < size->largest_bytes ? "the device has less"
+								      : "give a volume as much");
 		end_line(page, TEXT_START);
 	}
 	if (qcow2_image_backing_name(page->layout->image).size > 0 &&

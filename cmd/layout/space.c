@@ -90,6 +90,11 @@ int layout_space_measure(struct layout *layout, struct qcow2_error *err)
 
 /* ---- commands ---- */
 
+bool layout_space_may_change(const struct layout *layout)
+{
+	return layout->corruptions == 0 && qcow2_source_in_use(layout->source) != QCOW2_IN_USE_YES;
+}
+
 __attribute__((format(printf, 3, 4))) static void
 set_command(const struct layout *layout, struct layout_gain *gain, const char *format, ...)
 {
@@ -117,24 +122,29 @@ __attribute__((format(printf, 2, 3))) static void set_detail(struct layout_gain 
 static void gain_free(const struct layout *layout, struct layout_gain *gain)
 {
 	const struct layout_space *space = &layout->space;
+	const bool punches = layout->is_file && layout_space_may_change(layout);
 
 	gain->bytes = space->free_bytes;
-	if (gain->bytes > 0 && layout->is_file)
+	if (gain->bytes > 0 && punches)
 		set_command(layout, gain, "fallocate -p -o 0x%" PRIx64 " -l 0x%" PRIx64,
 			    space->largest_start_bytes, space->largest_length_bytes);
 	if (space->free_runs > 1)
-		set_detail(gain, "%s%" PRIu64 " runs", layout->is_file ? "the largest of " : "in ",
+		set_detail(gain, "%s%" PRIu64 " runs", punches ? "the largest of " : "in ",
 			   space->free_runs);
 	else if (!layout->is_file)
 		set_detail(gain, "the image takes it before it grows");
 }
 
+/* A corrupt image may have lost its mappings, and what leaks may be the guest's data. */
 static void gain_leaked(const struct layout *layout, struct layout_gain *gain)
 {
 	gain->bytes = layout->space.leaked_bytes;
-	if (gain->bytes > 0)
-		set_command(layout, gain,
-			    layout->leaks_may_be_data ? "qcow2 check" : "qemu-img check -r leaks");
+	if (gain->bytes == 0)
+		return;
+	if (layout->leaks_may_be_data || layout->corruptions > 0)
+		set_command(layout, gain, "qcow2 check");
+	else if (layout_space_may_change(layout))
+		set_command(layout, gain, "qemu-img check -r leaks");
 	if (layout->leaks_may_be_data)
 		set_detail(gain, "they may be data of the guest");
 }
@@ -169,7 +179,7 @@ static void gain_behind(const struct layout *layout, struct layout_gain *gain)
 	gain->bytes = space->behind_bytes;
 	if (gain->bytes == 0)
 		return;
-	if (layout->is_file)
+	if (layout->is_file && layout_space_may_change(layout))
 		set_command(layout, gain, "truncate -s %" PRIu64,
 			    qcow2_usage_end_bytes(layout->usage));
 	if (!layout->is_file)
@@ -216,6 +226,4 @@ void layout_space_gain(const struct layout *layout, enum layout_place place,
 		gain_behind(layout, gain);
 		break;
 	}
-	if (layout->corruptions > 0 || qcow2_source_in_use(layout->source) == QCOW2_IN_USE_YES)
-		gain->command[0] = '\0';
 }

@@ -55,9 +55,12 @@ struct layout_gain {
 int layout_space_measure(struct layout *layout, struct qcow2_error *err);
 
 /*
- * Describes a place. Commands are left out where they could do harm: while another program has the
- * image open, and if it is corrupt.
+ * Whether commands that change the image can do no harm: it is not corrupt, and no other program has
+ * it open for writing.
  */
+bool layout_space_may_change(const struct layout *layout);
+
+/* Describes a place. Commands that change the image are left out where they could do harm. */
 void layout_space_gain(const struct layout *layout, enum layout_place place,
 		       struct layout_gain *gain);
 

@@ -3,7 +3,6 @@
  * Hears the claims of structures, and marks what they are and whose. Those of L2 tables and of guest
  * data come from l2.c.
  */
-#include "base/checked.h"
 #include "base/error.h"
 #include "usage/usage.h"
 
@@ -28,55 +27,6 @@ int q2_usage_progress(struct qcow2_usage *usage)
 			      done > usage->total_bytes ? done : usage->total_bytes) == 0)
 		return 0;
 	return q2_fail(usage->metadata.err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
-}
-
-bool q2_usage_clusters(const struct qcow2_usage *usage, const struct qcow2_claim *claim,
-		       struct q2_weak_claim *range, bool *is_weak)
-{
-	const struct qcow2_geometry *geometry = usage->geometry;
-	const uint64_t size = geometry->file_size_bytes;
-	uint64_t end;
-
-	if (claim->length_bytes == 0 || claim->offset_bytes >= size)
-		return false;
-	if (q2_add_u64(claim->offset_bytes, claim->length_bytes, &end))
-		end = UINT64_MAX;
-	/* As for the check and QEMU, such a claim refers to nothing. */
-	*is_weak = end > size && end - size >= geometry->cluster_size_bytes;
-	if (end > size)
-		end = size;
-	range->first = claim->offset_bytes >> geometry->cluster_bits;
-	range->count = ((end - 1) >> geometry->cluster_bits) - range->first + 1;
-	return true;
-}
-
-static int keep_weak(struct qcow2_usage *usage, const struct q2_weak_claim *weak)
-{
-	const struct q2_weak_claim *last =
-		usage->weak_count ? &usage->weak[usage->weak_count - 1] : NULL;
-
-	if (last && last->first == weak->first && last->count == weak->count &&
-	    last->state == weak->state)
-		return 0;
-	if (usage->weak_count == usage->weak_capacity &&
-	    !q2_memory_grow(&usage->memory, (void **)&usage->weak, &usage->weak_capacity,
-			    sizeof(*usage->weak)))
-		return fail_memory(usage);
-	usage->weak[usage->weak_count++] = *weak;
-	return 0;
-}
-
-int q2_usage_mark(struct qcow2_usage *usage, const struct qcow2_claim *claim, uint32_t state)
-{
-	struct q2_weak_claim range = {.state = state};
-	bool is_weak;
-
-	if (!q2_usage_clusters(usage, claim, &range, &is_weak))
-		return 0;
-	if (is_weak)
-		return keep_weak(usage, &range);
-	q2_labels_mark(&usage->labels, range.first, range.count, state);
-	return usage->labels.failed || usage->joiner.failed ? fail_memory(usage) : 0;
 }
 
 /* Whose the structure of a claim is. */
@@ -105,15 +55,19 @@ static int note_block(struct qcow2_usage *usage, const struct qcow2_claim *claim
 static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 {
 	struct qcow2_usage *usage = opaque;
-	uint32_t set, state;
+	struct q2_marker *marker = &usage->markers[0];
+	uint32_t set;
 
 	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(usage, claim))
 		return -1;
-	if (usage->labels.steps > STEPS_MOST)
+	if (marker->labels.steps > STEPS_MOST)
 		return 0;
 	set = q2_sets_single(&usage->states.sets, user_of(usage, claim));
-	state = q2_joiner_state(&usage->joiner, Q2_WHAT_CLAIM + claim->part, set);
-	return q2_usage_mark(usage, claim, state);
+	marker->order++;
+	if (q2_marker_claim(marker, claim,
+			    q2_joiner_state(&marker->joiner, Q2_WHAT_CLAIM + claim->part, set)))
+		return 0;
+	return fail_memory(usage);
 }
 
 static int add_user(struct qcow2_usage *usage, enum qcow2_part_of part_of, uint64_t index)

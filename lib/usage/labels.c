@@ -16,10 +16,20 @@ bool q2_labels_init(struct q2_labels *labels, uint64_t cluster_count, struct q2_
 	return labels->slots != NULL;
 }
 
+/* Whether a chunk has a bit for each cluster, of the state `uniform`. */
+static bool has_bits(const struct q2_label_chunk *chunk)
+{
+	return chunk->labels && chunk->width == 0;
+}
+
 static void release_chunk(struct q2_memory *memory, struct q2_label_chunk *chunk)
 {
-	q2_memory_put(memory, chunk->labels, Q2_LABEL_CHUNK, chunk->width);
+	if (has_bits(chunk))
+		q2_memory_put(memory, chunk->labels, Q2_LABEL_BITS_WORDS, sizeof(uint64_t));
+	else
+		q2_memory_put(memory, chunk->labels, Q2_LABEL_CHUNK, chunk->width);
 	chunk->labels = NULL;
+	chunk->width = 0;
 }
 
 void q2_labels_release(struct q2_labels *labels)
@@ -50,7 +60,12 @@ static struct q2_label_leaf *need_leaf(struct q2_labels *labels, struct q2_label
 
 static uint32_t label_at(const struct q2_label_chunk *chunk, size_t at)
 {
+	if (!chunk->labels)
+		return chunk->uniform;
 	switch (chunk->width) {
+	case 0:
+		return ((const uint64_t *)chunk->labels)[at / 64] >> at % 64 & 1 ? chunk->uniform
+										 : Q2_NOTHING;
 	case 1:
 		return ((const uint8_t *)chunk->labels)[at];
 	case 2:
@@ -60,6 +75,7 @@ static uint32_t label_at(const struct q2_label_chunk *chunk, size_t at)
 	}
 }
 
+/* Of a chunk with a width. */
 static void put_label(struct q2_label_chunk *chunk, size_t at, uint32_t label)
 {
 	switch (chunk->width) {
@@ -84,16 +100,16 @@ static bool need_width(struct q2_labels *labels, struct q2_label_chunk *chunk, u
 {
 	struct q2_label_chunk wider = {.width = width_of(label)};
 
-	if (chunk->labels && chunk->width >= wider.width)
+	if (chunk->width >= wider.width)
 		return true;
-	if (!chunk->labels && width_of(chunk->uniform) > wider.width)
+	if (chunk->width == 0 && width_of(chunk->uniform) > wider.width)
 		wider.width = width_of(chunk->uniform);
 	wider.labels = q2_memory_get(labels->memory, Q2_LABEL_CHUNK, wider.width);
 	labels->failed |= !wider.labels;
 	if (!wider.labels)
 		return false;
 	for (size_t i = 0; (chunk->labels || chunk->uniform) && i < Q2_LABEL_CHUNK; i++)
-		put_label(&wider, i, chunk->labels ? label_at(chunk, i) : chunk->uniform);
+		put_label(&wider, i, label_at(chunk, i));
 	release_chunk(labels->memory, chunk);
 	*chunk = wider;
 	return true;
@@ -131,6 +147,46 @@ static size_t unknown_run(const uint8_t *bytes, size_t at, size_t end)
 	return i - at;
 }
 
+/* The bits [at, end) of a word, which end with it at the latest. */
+static uint64_t mask_of(size_t at, size_t end)
+{
+	return UINT64_MAX >> (64 - (end - at)) << at % 64;
+}
+
+/* Where the word of a bit ends, or where the bits do. */
+static size_t word_end(size_t at, size_t end)
+{
+	const size_t next = at / 64 * 64 + 64;
+
+	return next < end ? next : end;
+}
+
+/*
+ * Marks clusters by bits, if all that the chunk knows is of the same state, and no cluster is marked
+ * again. False leaves it as it was.
+ */
+static bool mark_bits(struct q2_labels *labels, struct q2_label_chunk *chunk, size_t at, size_t end,
+		      uint32_t state)
+{
+	uint64_t *words;
+
+	if (!chunk->labels && chunk->uniform == Q2_NOTHING) {
+		chunk->labels =
+			q2_memory_get(labels->memory, Q2_LABEL_BITS_WORDS, sizeof(uint64_t));
+		labels->failed |= !chunk->labels;
+		chunk->uniform = chunk->labels ? state : Q2_NOTHING;
+	}
+	if (!has_bits(chunk) || chunk->uniform != state)
+		return false;
+	words = chunk->labels;
+	for (size_t i = at; i < end; i = word_end(i, end))
+		if (words[i / 64] & mask_of(i, word_end(i, end)))
+			return false;
+	for (size_t i = at; i < end; i = word_end(i, end))
+		words[i / 64] |= mask_of(i, word_end(i, end));
+	return true;
+}
+
 static void mark_chunk(struct q2_labels *labels, struct q2_label_chunk *chunk, size_t at,
 		       size_t end, const struct mark *mark)
 {
@@ -139,7 +195,9 @@ static void mark_chunk(struct q2_labels *labels, struct q2_label_chunk *chunk, s
 		chunk->uniform = apply(labels, chunk->uniform, mark);
 		return;
 	}
-	if (!need_width(labels, chunk, mark->state))
+	labels->steps += (end - at) / 64;
+	if (mark->state == Q2_NOTHING || mark_bits(labels, chunk, at, end, mark->state) ||
+	    !need_width(labels, chunk, mark->state))
 		return;
 	labels->steps += end - at;
 	while (at < end) {
@@ -198,16 +256,124 @@ void q2_labels_fill(struct q2_labels *labels, uint64_t first, uint64_t count, ui
 	mark_all(labels, first, count, &(struct mark){.state = state, .fill = true});
 }
 
+/* Joins eight labels of a byte at once, unless a cluster has one in both. */
+static bool merge_word(uint8_t *to, const uint8_t *from)
+{
+	uint64_t a, b;
+
+	memcpy(&b, from, sizeof(b));
+	if (b == 0)
+		return true;
+	memcpy(&a, to, sizeof(a));
+	for (uint64_t both = a && b ? UINT64_C(0xff) : 0; both != 0; both <<= 8)
+		if ((a & both) && (b & both))
+			return false;
+	a |= b;
+	memcpy(to, &a, sizeof(a));
+	return true;
+}
+
+/* Joins two chunks with bits of one state, unless a cluster has one in both. */
+static bool merge_bits(struct q2_label_chunk *to, const struct q2_label_chunk *from)
+{
+	uint64_t *a = to->labels, both = 0;
+	const uint64_t *b = from->labels;
+
+	if (!has_bits(to) || !has_bits(from) || to->uniform != from->uniform)
+		return false;
+	for (size_t i = 0; i < Q2_LABEL_BITS_WORDS; i++)
+		both |= a[i] & b[i];
+	for (size_t i = 0; both == 0 && i < Q2_LABEL_BITS_WORDS; i++)
+		a[i] |= b[i];
+	return both == 0;
+}
+
+static void merge_labels(struct q2_labels *labels, struct q2_label_chunk *to,
+			 const struct q2_label_chunk *from)
+{
+	for (size_t i = 0; i < Q2_LABEL_CHUNK; i++) {
+		if (i % 8 == 0 && to->width == 1 && from->width == 1 &&
+		    merge_word((uint8_t *)to->labels + i, (const uint8_t *)from->labels + i)) {
+			i += 7;
+			continue;
+		}
+		if (label_at(from, i) != Q2_NOTHING)
+			mark_one(labels, to, i, &(struct mark){.state = label_at(from, i)});
+	}
+}
+
+static void merge_chunk(struct q2_labels *labels, struct q2_label_chunk *to,
+			struct q2_label_chunk *from)
+{
+	if (!from->labels) {
+		if (from->uniform != Q2_NOTHING)
+			mark_chunk(labels, to, 0, Q2_LABEL_CHUNK,
+				   &(struct mark){.state = from->uniform});
+	} else if (!to->labels && to->uniform == Q2_NOTHING) {
+		*to = *from;
+	} else {
+		if (!merge_bits(to, from) && need_width(labels, to, Q2_NOTHING))
+			merge_labels(labels, to, from);
+		release_chunk(labels->memory, from);
+	}
+	*from = (struct q2_label_chunk){0};
+}
+
+static void merge_leaf(struct q2_labels *labels, struct q2_label_slot *to,
+		       struct q2_label_slot *from)
+{
+	if (!from->leaf) {
+		if (from->uniform != Q2_NOTHING)
+			mark_leaf(labels, to, 0, Q2_LABEL_LEAF,
+				  &(struct mark){.state = from->uniform});
+	} else if (!to->leaf && to->uniform == Q2_NOTHING) {
+		*to = *from;
+	} else {
+		if (need_leaf(labels, to))
+			for (size_t i = 0; i < Q2_LABEL_LEAF_CHUNKS; i++)
+				merge_chunk(labels, &to->leaf->chunks[i], &from->leaf->chunks[i]);
+		return;
+	}
+	*from = (struct q2_label_slot){0};
+}
+
+void q2_labels_merge(struct q2_labels *labels, struct q2_labels *other)
+{
+	assert(labels->slot_count == other->slot_count);
+	labels->failed |= other->failed;
+	for (uint64_t i = 0; i < other->slot_count; i++)
+		merge_leaf(labels, &labels->slots[i], &other->slots[i]);
+}
+
+/* How many bits from at on are as the first one. */
+static size_t run_of_bits(const uint64_t *words, size_t at)
+{
+	const uint64_t flip = words[at / 64] >> at % 64 & 1 ? UINT64_MAX : 0;
+	size_t i = at;
+
+	while (i < Q2_LABEL_CHUNK) {
+		const uint64_t others = (words[i / 64] ^ flip) >> i % 64;
+
+		if (others != 0)
+			return i + (size_t)__builtin_ctzll(others) - at;
+		i = i / 64 * 64 + 64;
+	}
+	return i - at;
+}
+
 /* How many labels of a chunk from at on are alike. */
-static uint64_t run_in_chunk(const struct q2_label_chunk *chunk, size_t at, uint32_t label)
+static size_t run_in_chunk(const struct q2_label_chunk *chunk, size_t at, uint32_t label)
 {
 	size_t i = at + 1;
 
+	if (!chunk->labels)
+		return Q2_LABEL_CHUNK - at;
+	if (chunk->width == 0)
+		return run_of_bits(chunk->labels, at);
 	if (chunk->width == 1) {
 		const uint8_t *bytes = chunk->labels;
 
-		while (i + 8 <= Q2_LABEL_CHUNK && bytes[i] == bytes[at] &&
-		       memcmp(bytes + i - 1, bytes + i, 8) == 0)
+		while (i + 8 <= Q2_LABEL_CHUNK && memcmp(bytes + i - 1, bytes + i, 8) == 0)
 			i += 8;
 	}
 	while (i < Q2_LABEL_CHUNK && label_at(chunk, i) == label)
@@ -219,18 +385,15 @@ uint64_t q2_labels_run(const struct q2_labels *labels, uint64_t cluster, uint32_
 {
 	const struct q2_label_slot *slot = &labels->slots[cluster / Q2_LABEL_LEAF];
 	const uint64_t in_leaf = cluster % Q2_LABEL_LEAF, left = labels->cluster_count - cluster;
+	const size_t at = (size_t)(in_leaf % Q2_LABEL_CHUNK);
 	const struct q2_label_chunk *chunk;
-	uint64_t run;
+	uint64_t run = Q2_LABEL_LEAF - in_leaf;
 
+	*label = slot->uniform;
 	if (slot->leaf) {
-		const size_t at = (size_t)(in_leaf % Q2_LABEL_CHUNK);
-
 		chunk = &slot->leaf->chunks[in_leaf / Q2_LABEL_CHUNK];
-		*label = chunk->labels ? label_at(chunk, at) : chunk->uniform;
-		run = chunk->labels ? run_in_chunk(chunk, at, *label) : Q2_LABEL_CHUNK - at;
-	} else {
-		*label = slot->uniform;
-		run = Q2_LABEL_LEAF - in_leaf;
+		*label = label_at(chunk, at);
+		run = run_in_chunk(chunk, at, *label);
 	}
 	return run < left ? run : left;
 }

@@ -7,7 +7,7 @@
 #include "usage/usage.h"
 
 /* The most runs of a window; the memory limit may allow fewer. */
-#define WINDOW_RUNS_MOST  (UINT64_C(1) << 20)
+#define WINDOW_RUNS_MOST  (UINT64_C(1) << 18)
 #define WINDOW_RUNS_LEAST UINT64_C(64)
 
 struct owned_run {
@@ -21,6 +21,7 @@ struct q2_owners_window {
 	struct owned_run *runs;
 	uint64_t capacity;
 	uint64_t count, at;
+	bool is_last;     /* no run of the file is behind those of the window */
 	uint64_t missing; /* runs that have no owner yet, but will have one */
 	/*
 	 * From each run the number of it or of a later one: those in between have their owners. One
@@ -77,12 +78,15 @@ static void fill(struct qcow2_usage *usage)
 	window->count = 0;
 	window->at = 0;
 	window->missing = 0;
+	window->is_last = false;
 	while (window->count < window->capacity) {
 		struct owned_run *owned = &window->runs[window->count];
 
 		*owned = (struct owned_run){0};
-		if (!q2_usage_next_run(usage, &owned->run))
+		if (!q2_usage_next_run(usage, &owned->run)) {
+			window->is_last = true;
 			break;
+		}
 		window->next[window->count] =
 			(uint32_t)(window->count + !is_claimed(owned->run.kind));
 		window->missing += is_claimed(owned->run.kind);
@@ -149,7 +153,7 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	uint64_t at, end;
 	bool is_weak;
 
-	if (window->missing == 0 || !q2_usage_clusters(usage, claim, &range, &is_weak))
+	if (window->missing == 0 || !q2_usage_clusters(usage->geometry, claim, &range, &is_weak))
 		return 0;
 	end = q2_usage_byte(usage, range.first + range.count);
 	at = without_owner(window, first_run(usage, range.first));
@@ -188,12 +192,15 @@ int q2_usage_next_owned(struct qcow2_usage *usage, const struct qcow2_usage_run 
 	if (!window && open_window(usage))
 		return -1;
 	window = usage->window;
-	if (window->at == window->count) {
+	if (window->at == window->count && !window->is_last) {
 		fill(usage);
 		if (find_owners(usage))
 			return -1;
-		if (window->count == 0)
-			return 0;
+	}
+	if (window->at == window->count) {
+		/* The scan has started again, and so does the next window. */
+		window->is_last = false;
+		return 0;
 	}
 	owned = &window->runs[window->at++];
 	owned->run.owner = owned->has_claim ? &owned->claim : NULL;

@@ -80,7 +80,7 @@ bool q2_scan_next(struct q2_scan *scan, struct q2_segment *segment)
 	if (scan->cluster >= usage->file_clusters)
 		return false;
 	segment->first = scan->cluster;
-	segment->count = q2_labels_run(&usage->labels, scan->cluster, &segment->label);
+	segment->count = q2_labels_run(&usage->markers[0].labels, scan->cluster, &segment->label);
 	if (segment->label == Q2_NOTHING)
 		judge_unclaimed(scan, segment);
 	else

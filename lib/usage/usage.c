@@ -8,45 +8,71 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "image/internal.h"
+#include "source/processors.h"
 
-static uint64_t buffer_bytes(const struct qcow2_usage *usage)
+/* Tables of larger clusters, which QEMU does not know, are not worth several buffers. */
+#define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
+
+/*
+ * Each thread has a buffer and labels of its own, at worst a byte for each cluster of the file.
+ * Threads share half of the memory limit, so that a machine with many processors does not fail where
+ * one with few succeeds.
+ */
+static unsigned choose_threads(const struct qcow2_usage *usage)
 {
-	return Q2_PIECE_BYTES + usage->geometry->cluster_size_bytes;
+	const uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(usage->image));
+	const uint64_t labels = usage->file_clusters < stored ? usage->file_clusters : stored;
+	const uint64_t each = Q2_PIECE_BYTES + usage->geometry->cluster_size_bytes + labels;
+	const uint64_t most = usage->memory.limit_bytes / 2 / each;
+	uint64_t wanted = usage->options.threads;
+
+	if (usage->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
+		return 1;
+	if (wanted == 0)
+		wanted = q2_processors();
+	if (wanted > most)
+		wanted = most;
+	if (wanted > Q2_CREW_MAX)
+		wanted = Q2_CREW_MAX;
+	return wanted ? (unsigned)wanted : 1;
 }
 
 static int prepare(struct qcow2_usage *usage, struct qcow2_error *err)
 {
 	struct q2_memory *memory = &usage->memory;
-	bool ready;
 
 	q2_metadata_init(&usage->metadata, usage->image, memory, err);
 	if (usage->file_clusters >> 48 != 0)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the file has more than 2^48 clusters");
 	q2_counted_init(&usage->counted, usage->geometry, memory);
-	usage->joiner.states = &usage->states;
-	usage->metadata.buffer = q2_memory_get(memory, buffer_bytes(usage), 1);
-	ready = usage->metadata.buffer && q2_states_init(&usage->states, memory) &&
-		q2_labels_init(&usage->labels, usage->file_clusters, &usage->joiner);
-	return ready ? 0 : q2_memory_fail(memory, err);
+	usage->threads = choose_threads(usage);
+	usage->markers = q2_memory_get(memory, usage->threads, sizeof(*usage->markers));
+	if (!usage->markers || !q2_states_init(&usage->states, memory))
+		return q2_memory_fail(memory, err);
+	for (unsigned i = 0; i < usage->threads; i++)
+		if (!q2_marker_init(&usage->markers[i], usage))
+			return q2_memory_fail(memory, err);
+	usage->metadata.buffer = usage->markers[0].buffer;
+	return 0;
 }
 
-/* Clusters that only claims touch which pass the end of the file. */
-static int mark_weak(struct qcow2_usage *usage)
+/* The other threads are through. */
+static void release_others(struct qcow2_usage *usage)
 {
-	for (size_t i = 0; i < usage->weak_count; i++)
-		q2_labels_fill(&usage->labels, usage->weak[i].first, usage->weak[i].count,
-			       usage->weak[i].state);
-	return usage->labels.failed || usage->joiner.failed
-		       ? q2_memory_fail(&usage->memory, usage->metadata.err)
-		       : 0;
+	for (unsigned i = 1; usage->markers && i < usage->threads; i++) {
+		q2_marker_release(&usage->markers[i]);
+		usage->markers[i].memory = NULL;
+	}
 }
 
 static int run(struct qcow2_usage *usage, struct qcow2_error *err)
 {
 	if (prepare(usage, err) || q2_usage_gather(usage) || q2_usage_find_sharers(usage) ||
-	    q2_usage_mark_l2(usage) || mark_weak(usage) ||
-	    q2_counted_read(&usage->counted, usage->image, usage->options.threads, err))
+	    q2_usage_mark_l2(usage) || q2_markers_join(usage))
+		return -1;
+	release_others(usage);
+	if (q2_counted_read(&usage->counted, usage->image, usage->threads, err))
 		return -1;
 	return q2_usage_sum_up(usage) || q2_usage_count_users(usage) ? -1 : 0;
 }
@@ -62,10 +88,6 @@ int qcow2_usage_open(const struct qcow2_image *image, const struct qcow2_usage_o
 		err = &ignored;
 	if (q2_sized_take(&mine, sizeof(mine), options, err) || q2_image_check_known(image, err))
 		return -1;
-	if (mine.threads > Q2_CREW_MAX)
-		mine.threads = Q2_CREW_MAX;
-	if (mine.threads == 0)
-		mine.threads = 1;
 	usage = q2_alloc(sizeof(*usage));
 	if (!usage)
 		return q2_fail_memory(err);
@@ -97,12 +119,13 @@ void qcow2_usage_close(struct qcow2_usage *usage)
 	q2_usage_release_window(usage);
 	q2_memory_put(memory, usage->table_sets, usage->metadata.table_count,
 		      sizeof(*usage->table_sets));
-	q2_memory_put(memory, usage->metadata.buffer, buffer_bytes(usage), 1);
+	release_others(usage);
+	if (usage->markers)
+		q2_marker_release(&usage->markers[0]);
+	q2_memory_put(memory, usage->markers, usage->threads, sizeof(*usage->markers));
 	q2_metadata_release(&usage->metadata);
-	q2_labels_release(&usage->labels);
 	q2_states_release(&usage->states);
 	q2_counted_release(&usage->counted);
-	q2_memory_put(memory, usage->weak, usage->weak_capacity, sizeof(*usage->weak));
 	q2_memory_put(memory, usage->users, usage->user_capacity, sizeof(*usage->users));
 	q2_memory_put(memory, usage->kinds, usage->label_count, sizeof(*usage->kinds));
 	q2_memory_put(memory, usage->clusters, usage->label_count, sizeof(*usage->clusters));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is known of the use of an image file, and the parts that find it out: gather.c hears the
- * claims, tables.c finds who leads to each L2 table, l2.c goes through these tables, scan.c joins
+ * claims, markers.c keeps what threads mark, tables.c finds who leads to each L2 table, l2.c goes through these tables, scan.c joins
  * labels, refcounts and holes to runs, users.c sums up, owners.c names owners of runs.
  */
 #ifndef Q2_USAGE_USAGE_H
@@ -29,7 +29,22 @@
 /* Clusters [first, first + count) of a claim that passes the end of the file. */
 struct q2_weak_claim {
 	uint64_t first, count;
+	uint64_t order; /* of the claims */
 	uint32_t state;
+};
+
+/* What one thread has marked. The first marker is the calling thread's, and gets all in the end. */
+struct q2_marker {
+	const struct qcow2_geometry *geometry;
+	struct q2_memory *memory;
+	struct q2_joiner joiner;
+	struct q2_labels labels;
+	struct q2_weak_claim *weak;
+	size_t weak_count, weak_capacity;
+	uint64_t order;  /* of the claim that is marked */
+	uint8_t *buffer; /* Q2_PIECE_BYTES and a cluster */
+	struct qcow2_error err;
+	bool failed; /* err is filled */
 };
 
 /* Where a scan through the file is; see q2_scan_next(). */
@@ -58,11 +73,10 @@ struct qcow2_usage {
 	struct q2_metadata metadata;
 	uint64_t file_clusters; /* the last may be cut */
 	struct q2_states states;
-	struct q2_joiner joiner;
-	struct q2_labels labels;
+	unsigned threads;
+	struct q2_marker
+		*markers; /* one for each thread; the metadata uses the buffer of the first */
 	struct q2_counted counted;
-	struct q2_weak_claim *weak;
-	size_t weak_count, weak_capacity;
 	uint32_t *table_sets; /* of metadata.tables: who leads to each */
 	struct qcow2_usage_user *users;
 	size_t user_count, user_capacity;
@@ -72,7 +86,8 @@ struct qcow2_usage {
 	size_t label_count;
 	struct qcow2_usage_total totals[QCOW2_USAGE_KINDS];
 	uint64_t end_bytes;
-	uint64_t done_bytes, total_bytes;
+	_Atomic uint64_t done_bytes;
+	uint64_t total_bytes;
 	struct q2_scan scan;
 	struct q2_segment ahead; /* the first one of the next run, if has_ahead */
 	bool has_ahead;
@@ -91,11 +106,24 @@ int q2_usage_find_sharers(struct qcow2_usage *usage);
 /* Marks L2 tables and what they lead to. */
 int q2_usage_mark_l2(struct qcow2_usage *usage);
 
-/* Marks the clusters that a claim touches; one that passes the end of the file is kept for later. */
-int q2_usage_mark(struct qcow2_usage *usage, const struct qcow2_claim *claim, uint32_t state);
+/* False if memory is short. Release it in any case, once it was zeroed. */
+bool q2_marker_init(struct q2_marker *marker, struct qcow2_usage *usage);
+void q2_marker_release(struct q2_marker *marker);
+
+/*
+ * Marks the clusters that a claim touches; one that passes the end of the file is kept for later.
+ * False with marker->failed set if memory is short.
+ */
+bool q2_marker_claim(struct q2_marker *marker, const struct qcow2_claim *claim, uint32_t state);
+
+/* Whether memory was short; marker->failed is set then. */
+bool q2_marker_is_short(struct q2_marker *marker);
+
+/* Gives the first marker what the others know, and what claims past the end of the file say. */
+int q2_markers_join(struct qcow2_usage *usage);
 
 /* Where a claim is in clusters of the file. False if it touches none. */
-bool q2_usage_clusters(const struct qcow2_usage *usage, const struct qcow2_claim *claim,
+bool q2_usage_clusters(const struct qcow2_geometry *geometry, const struct qcow2_claim *claim,
 		       struct q2_weak_claim *range, bool *is_weak);
 
 /* Tells the caller how far it is; -1 if it wants to stop. */

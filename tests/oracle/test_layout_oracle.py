@@ -6,13 +6,14 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
 
 from tests.forge import recipes
 from tests.oracle.test_mapping_oracle import CASES, call, cluster_bits, make
-from tests.support.programs import RELEASE, recipe_image, run
+from tests.support.programs import RELEASE, image, recipe_image, run
 
 UNCLAIMED = ("leaked", "free", "hole")
 # Which disks refer to a cluster of guest data: the active one (True), snapshots (False).
@@ -135,3 +136,24 @@ def test_leaks_are_given_back(tmp_path):
     assert os.stat(path).st_blocks <= before - (3 << 16) // 512
     after = layout(path)
     assert after["totals"]["leaked"] == 0 and after["end"] == size
+
+
+def test_no_changes_while_in_use(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = "disk.qcow2"
+    shutil.copyfile(image("size 1M\nwrite 0 64k\nleak 2\nsnapshot 1 name=a\n")[0], path)
+    os.truncate(path, os.path.getsize(path) + (1 << 20))
+    before = layout(path)["space"]
+    assert before["behind"]["command"] and before["leaked"]["command"]
+    with subprocess.Popen(["qemu-io", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdin.write(b"length\n")
+        other.stdin.flush()
+        other.stdout.readline()  # it is open now
+        done = run("layout", "-j", path, program=RELEASE)
+        text = run("layout", path, program=RELEASE).stdout.decode()
+        other.communicate(b"quit\n")
+    space = json.loads(done.stdout)["space"]
+    assert done.returncode == 0 and b"in use" in done.stderr
+    assert space["behind"]["command"] is None and space["leaked"]["command"] is None
+    assert space["snapshots"]["command"] == "qcow2 snapshot space disk.qcow2"
+    assert "Another program writes to the image. Nothing should be changed now." in text
