@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "image/internal.h"
-#include "source/processors.h"
 
 /* Tables of larger clusters, which QEMU does not know, are not worth several buffers. */
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
