@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * qcow2 snapshot: lists internal snapshots, shows one, and tells what each costs. This file has the
- * command line and the table of actions.
+ * qcow2 snapshot: lists, shows and compares internal snapshots, and tells what each costs. This file
+ * has the command line and the table of actions.
  */
 #include "snapshot/snapshot.h"
 
@@ -47,9 +47,11 @@ static const struct option_row options[] = {
 
 static const struct action_row actions[] = {
 	[ACTION_LIST] = {"list", "", 0, 0, OUTPUTS,
-			 "show ID, date, VM state, VM clock, icount and name of each"},
+			 "show ID, date, VM state, VM clock, icount and name of each",
+			 .changes_image = false},
 	[ACTION_SHOW] = {"show", "SNAPSHOT", 1, 1, OUTPUTS,
-			 "show all of one: its fields, its disk and its problems"},
+			 "show all of one: its fields, its disk and its problems",
+			 .changes_image = false},
 	[ACTION_SPACE] = {"space", "[SNAPSHOT...]", 0, OPERANDS_ANY, OUTPUTS,
 			  "show what each refers to, and what deleting it would free",
 			  "With SNAPSHOTs, what deleting these together would free.",
@@ -59,7 +61,8 @@ static const struct action_row actions[] = {
 			 "Compares two snapshots; a snapshot and the active disk; or the disks of "
 			 "two images. Equal mappings of two images may hold different data.\n"
 			 "Exit codes: 0 they are the same, 1 failed, 2 parts cannot be compared, "
-			 "3 they differ."},
+			 "3 they differ.",
+			 .changes_image = false},
 };
 
 static int (*const functions[ACTION_COUNT])(struct snapshot_run *run) = {
@@ -181,7 +184,8 @@ static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32
 	if (surplus)
 		return usage_error(command, "%s does not take --%s", run->action->name,
 				   options[__builtin_ctz(surplus)].name);
-	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST])
+	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST] &&
+	    run->action != &actions[ACTION_DIFF])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }
@@ -207,7 +211,7 @@ static int run_snapshot(const struct command *command, int argc, char **argv)
 const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
-	.summary = "List internal snapshots, show one, and say what each costs.",
+	.summary = "List, show and compare snapshots, and say what each costs.",
 	.notes = "A snapshot is named by its ID, or else by its name.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
 		 "3 diff: they differ.\n",

@@ -49,7 +49,7 @@ int snapshot_fail(const struct snapshot_run *run, const struct qcow2_error *err)
 
 /*
  * Finds the snapshot that an operand names, by ID or else by name, and says on standard error if
- * others have that name, too. 0, or -1 with *err filled.
+ * others have that ID or name, too. 0, or -1 with *err filled.
  */
 int snapshot_find(const struct snapshot_run *run, const char *wanted, uint64_t *index,
 		  struct qcow2_error *err);

@@ -57,8 +57,8 @@ struct qcow2_bytes table_read_text(struct qcow2_bytes text);
 /* Adds to written_bytes what QEMU writes for a row. */
 void table_add_written(struct snapshot_table *table, const struct qcow2_snapshot *snapshot);
 
-/* How many rows QEMU takes for one of this name: it reads names up to the first NUL. */
-uint64_t table_count_named(const struct snapshot_table *table, struct qcow2_bytes name);
+/* How many rows QEMU takes for one of this name, or with `ids` of this ID. */
+uint64_t table_count(const struct snapshot_table *table, bool ids, struct qcow2_bytes text);
 
 /*
  * Whether 'qemu-img snapshot -d NAME' deletes this snapshot and no other: it takes the first one of

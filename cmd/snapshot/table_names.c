@@ -62,6 +62,11 @@ bool table_sort(struct snapshot_table *table)
 	return true;
 }
 
+static struct qcow2_bytes text_at(const struct snapshot_table *table, bool ids, uint64_t place)
+{
+	return ids ? table->by_id[place]->snapshot.id : table->by_name[place]->snapshot.name;
+}
+
 /* The first place of a sorted list whose row has a text that is not below `text`. */
 static uint64_t first_of(const struct snapshot_table *table, bool ids, struct qcow2_bytes text)
 {
@@ -69,10 +74,8 @@ static uint64_t first_of(const struct snapshot_table *table, bool ids, struct qc
 
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
-		struct qcow2_bytes here = ids ? table->by_id[middle]->snapshot.id
-					      : table->by_name[middle]->snapshot.name;
 
-		if (compare_texts(here, text) < 0)
+		if (compare_texts(text_at(table, ids, middle), text) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -80,11 +83,11 @@ static uint64_t first_of(const struct snapshot_table *table, bool ids, struct qc
 	return low;
 }
 
-uint64_t table_count_named(const struct snapshot_table *table, struct qcow2_bytes name)
+uint64_t table_count(const struct snapshot_table *table, bool ids, struct qcow2_bytes text)
 {
-	uint64_t first = first_of(table, false, name), end = first;
+	uint64_t first = first_of(table, ids, text), end = first;
 
-	while (end < table->count && compare_texts(table->by_name[end]->snapshot.name, name) == 0)
+	while (end < table->count && compare_texts(text_at(table, ids, end), text) == 0)
 		end++;
 	return end - first;
 }

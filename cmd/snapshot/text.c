@@ -68,10 +68,20 @@ const char *text_icount(const struct qcow2_snapshot *snapshot, char buffer[DATE_
 
 /* ---- IDs and names ---- */
 
+/* Room for a text of `most` bytes, its quotes and what says that it was cut. */
+#define ESCAPED(most) (6 * (most) + 8)
+
+/* Escapes a text. One whose ends could not be seen stands between quotes. */
 static const char *escape(struct qcow2_bytes text, size_t most, char *buffer, size_t size)
 {
-	qcow2_text_escape(human_cut(text, most), buffer, size);
-	return text.size > 0 ? buffer : "\"\"";
+	bool quoted = text.size == 0 || text.data[0] == ' ' || text.data[text.size - 1] == ' ';
+	size_t used = quoted ? 1 : 0;
+
+	buffer[0] = '"';
+	used += qcow2_text_escape(human_cut(text, most), buffer + used, size - used);
+	snprintf(buffer + used, size - used, "%s%s", quoted ? "\"" : "",
+		 text.size > most ? "…" : "");
+	return buffer;
 }
 
 unsigned text_icount_columns(const struct snapshot_table *table)
@@ -89,7 +99,7 @@ unsigned text_icount_columns(const struct snapshot_table *table)
 
 unsigned text_id_columns(const struct snapshot_table *table)
 {
-	char text[6 * ID_SHOWN + 1];
+	char text[ESCAPED(ID_SHOWN)];
 	unsigned width = ID_LEAST;
 
 	for (uint64_t i = 0; i < table->count && width < ID_MOST; i++) {
@@ -104,7 +114,7 @@ unsigned text_id_columns(const struct snapshot_table *table)
 
 void text_id(struct spool *out, struct qcow2_bytes id, unsigned width)
 {
-	char text[6 * ID_SHOWN + 1];
+	char text[ESCAPED(ID_SHOWN)];
 	const char *shown = escape(id, ID_SHOWN, text, sizeof(text));
 	unsigned columns = text_columns(shown);
 
@@ -114,17 +124,18 @@ void text_id(struct spool *out, struct qcow2_bytes id, unsigned width)
 
 void text_name(struct snapshot_run *run, struct qcow2_bytes name, unsigned column)
 {
-	char text[6 * NAME_SHOWN + 1];
+	char text[ESCAPED(NAME_SHOWN)];
 	const char *shown = escape(name, NAME_SHOWN, text, sizeof(text));
-	const char *more = name.size > NAME_SHOWN ? "…" : "";
+	struct spool *out = &run->out;
 
-	if (run->columns != UINT_MAX &&
-	    column + text_columns(shown) + name.size / NAME_SHOWN > run->columns) {
-		spool_text(&run->out, "\n");
-		wrap_anywhere(&run->out, shown, NAME_INDENT, run->columns);
-	} else {
-		spool_print(&run->out, "%s%s\n", shown, more);
+	if (run->columns == UINT_MAX || column + text_columns(shown) <= run->columns) {
+		spool_print(out, "%s\n", shown);
+		return;
 	}
+	while (out->size > 0 && out->kept[out->size - 1] == ' ')
+		out->size--;
+	spool_text(out, "\n");
+	wrap_anywhere(out, shown, NAME_INDENT, run->columns);
 }
 
 /* ---- what is wrong ---- */
@@ -146,6 +157,13 @@ static bool is_repeated(const struct snapshot_table *table, uint64_t i)
 	return false;
 }
 
+static void add_id(struct name_list *list, struct qcow2_bytes id)
+{
+	static const uint8_t nothing[] = "\"\"";
+
+	name_list_add(list, id.size > 0 ? id : (struct qcow2_bytes){nothing, 2});
+}
+
 /* "snapshots 1, 2 and 3 more: ID: what is wrong", for the kind of the problem at place i. */
 static void note_kind(struct snapshot_run *run, uint64_t i, uint64_t kept)
 {
@@ -157,7 +175,7 @@ static void note_kind(struct snapshot_run *run, uint64_t i, uint64_t kept)
 	name_list_begin(&list, names, sizeof(names));
 	for (uint64_t k = i; k < kept; k++)
 		if (table->problems[k].kind == kind && table->problems[k].index < table->count)
-			name_list_add(&list, table->rows[table->problems[k].index].snapshot.id);
+			add_id(&list, table->rows[table->problems[k].index].snapshot.id);
 	snprintf(line, sizeof(line), "%s%s%s%s: %s",
 		 list.total == 0  ? ""
 		 : list.total > 1 ? "snapshots "

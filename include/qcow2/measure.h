@@ -9,8 +9,8 @@
  *     `qemu-img measure`, and the size of the smallest file that can hold the same.
  *   - This image, with all that it keeps: qcow2_measure_file() tells how small its file could be
  *     with and without its snapshots and bitmaps, and how large it can grow.
- *   - A base that takes in an overlay (`qemu-img commit`): qcow2_measure_commit_*() tell which size
- *     the base may grow to, and so which size a logical volume needs before.
+ *   - A base that takes in an overlay (`qemu-img commit`): qcow2_measure_commit() tells which size the
+ *     base may grow to, and so which size a logical volume needs before.
  *
  * All sizes are in bytes and whole clusters, as a block device has to provide them. No guest data is
  * read: data that consists of zeros counts as data, while `qemu-img convert` looks at it and leaves
@@ -203,47 +203,27 @@ QCOW2_API int qcow2_measure_kept(const struct qcow2_image *image, const struct q
 
 /* ---- a commit ---- */
 
-struct qcow2_measure_commit;
-
 /*
- * Prepares to measure what an overlay makes of a base that takes in its data, as `qemu-img commit`
- * does. Ranges of the overlay follow with qcow2_measure_commit_add().
+ * Gives the size that the file of a base grows to at most if it takes in the data of an overlay, as
+ * `qemu-img commit` does; so the size that a logical volume needs before.
  *
- * base: stays open until the object is closed. size_bytes: of the overlay's disk; the base grows to
- * it if it is smaller. *out: the caller closes it with qcow2_measure_commit_close().
+ * It is an upper bound. Free clusters of the base count as if none was used. If the base has
+ * snapshots, each cluster that is written counts as a new one. Zeros take no cluster, but where QEMU
+ * copies them: in a base of version 2 or with clusters above 64 KiB, at the ends of a range, and from
+ * an overlay with clusters of 512 bytes.
  *
- * Returns 0, or -1 with *err filled: the errors of qcow2_mapping_open() and qcow2_measure_bitmaps();
- * QCOW2_ERROR_LIMIT: the L1 or the refcount table of the base is larger than QEMU's limits.
+ * base, overlay: two images. That the one is the backing file of the other is not looked at.
+ * end_bytes: where the base ends now: the size of its file, or qcow2_usage_end_bytes() on a block
+ *   device.
+ * *out_bytes: set to the size, in whole clusters of the base, or to QCOW2_MEASURE_TOO_LARGE.
+ *
+ * Reads the tables of both, with the memory of two mappings. Returns 0, or -1 with *err filled: the
+ * errors of qcow2_mapping_open(), qcow2_mapping_next() and qcow2_measure_bitmaps();
+ * QCOW2_ERROR_LIMIT: the L1 or the refcount table of the base is larger than QEMU's limit.
  */
-QCOW2_API int qcow2_measure_commit_open(const struct qcow2_image *base, uint64_t size_bytes,
-					struct qcow2_measure_commit **out, struct qcow2_error *err);
-
-/*
- * Adds a range that the overlay writes. Ranges are added in rising order. zero: it reads as zeros;
- * then a base of version 3 needs no cluster for it.
- *
- * Returns 0, or -1 with *err filled as qcow2_mapping_next() does, or QCOW2_ERROR_ARGUMENT: the range
- * passes the end of the overlay's disk.
- */
-QCOW2_API int qcow2_measure_commit_add(struct qcow2_measure_commit *commit, uint64_t start_bytes,
-				       uint64_t length_bytes, bool zero, struct qcow2_error *err);
-
-/*
- * Gives the size that the file of the base grows to at most. It is an upper bound: free clusters of
- * the base count as if none was used, and if the base has snapshots, each cluster that is written
- * counts as a new one.
- *
- * end_bytes: where the base ends now; the size of its file, or qcow2_usage_end_bytes() on a block
- * device. May be called once, after the last range.
- *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_IO or QCOW2_ERROR_LIMIT (the refcount table cannot
- * be read). *out_bytes may be QCOW2_MEASURE_TOO_LARGE.
- */
-QCOW2_API int qcow2_measure_commit_end(struct qcow2_measure_commit *commit, uint64_t end_bytes,
-				       uint64_t *out_bytes, struct qcow2_error *err);
-
-/* Closes what qcow2_measure_commit_open() made; the base stays open. commit: NULL is fine. */
-QCOW2_API void qcow2_measure_commit_close(struct qcow2_measure_commit *commit);
+QCOW2_API int qcow2_measure_commit(const struct qcow2_image *base,
+				   const struct qcow2_image *overlay, uint64_t end_bytes,
+				   uint64_t *out_bytes, struct qcow2_error *err);
 
 QCOW2_END_DECLS
 

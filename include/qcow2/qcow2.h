@@ -10,6 +10,7 @@
 #include <qcow2/bitmap_file.h>
 #include <qcow2/check.h>
 #include <qcow2/claims.h>
+#include <qcow2/diff.h>
 #include <qcow2/edit.h>
 #include <qcow2/entry.h>
 #include <qcow2/error.h>

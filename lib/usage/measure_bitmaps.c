@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What copies of bitmaps take, as qcow2_get_persistent_dirty_bitmap_size() in QEMU counts it. */
+/* What copies of bitmaps take, as QEMU counts it. */
 #include "base/checked.h"
 #include "base/error.h"
 #include "usage/measure_target.h"

@@ -1,113 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a base grows to that takes in the data of an overlay. The job of QEMU copies pieces of 4 KiB
- * to 64 KiB, the clusters of the base within these bounds; a piece is copied whole.
+ * What a base grows to that takes in the data of an overlay. The job of QEMU copies
+ * pieces: clusters of the base, but at least 4 KiB and at most 64 KiB. A piece is copied whole, also
+ * where zeros end within it.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 
-#include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "usage/measure_target.h"
 
 #include <qcow2/entry.h>
+#include <qcow2/geometry.h>
 #include <qcow2/table.h>
 
 #define PIECE_BITS_MIN 12
+#define PIECE_BITS_MAX 16
 
-struct qcow2_measure_commit {
+struct commit {
 	const struct qcow2_image *base;
 	struct q2_disk disk; /* the base, as large as it will be */
-	uint64_t size_bytes; /* of the overlay's disk */
 	uint64_t bitmaps_bytes;
-	unsigned piece_bits;
-	bool keeps;         /* snapshots keep what is overwritten */
-	bool without_zeros; /* zeros take clusters in version 2 */
-	struct qcow2_mapping *mapping;
-	struct qcow2_table *l1;
-	uint64_t l1_entries;   /* that the file has */
-	uint64_t next_cluster; /* those before it are counted */
+	unsigned piece_bits;                     /* at least those of the clusters of the base */
+	bool keeps;                              /* snapshots keep what is overwritten */
+	bool copies_zeros;                       /* zeros take clusters */
+	struct qcow2_mapping *overlay, *mapping; /* of the base */
+	struct qcow2_table *table;               /* first the L1, then the refcount table */
+	uint64_t l1_entries;                     /* that the file has */
+	uint64_t next_cluster;                   /* those before it are counted */
 	uint64_t next_table;
 	uint64_t new_clusters; /* of data and L2 tables */
 };
 
 /* ---- opening ---- */
 
-static int judge(const struct qcow2_header *header, struct qcow2_error *err)
+/*
+ * QEMU writes zeros only in whole clusters of the base, which pieces are not if clusters are larger.
+ * A range of the overlay also ends with each slice of the cache of L2 tables. With clusters of 512
+ * bytes, that is 64 entries, and half a piece.
+ */
+static bool copies_zeros(const struct qcow2_geometry *base, const struct qcow2_geometry *overlay,
+			 unsigned version)
 {
-	if (header->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES)
-		return q2_fail(err, QCOW2_ERROR_LIMIT, header->l1_table_offset,
-			       "the L1 table has %" PRIu32
-			       " entries, and QEMU opens at most %" PRIu64,
-			       header->l1_size, (uint64_t)QCOW2_LIMIT_QEMU_L1_ENTRIES);
-	return 0;
+	return version < 3 || base->cluster_bits > PIECE_BITS_MAX ||
+	       (overlay->cluster_bits == 9 && base->cluster_bits == PIECE_BITS_MAX);
 }
 
-static int open_tables(struct qcow2_measure_commit *commit, struct qcow2_error *err)
+static void shape(struct commit *commit, const struct qcow2_image *overlay)
 {
 	const struct qcow2_header *header = qcow2_image_header(commit->base);
-
-	if (qcow2_mapping_open(commit->base, &commit->mapping, err) || judge(header, err) ||
-	    qcow2_table_open(commit->base, &commit->l1, err))
-		return -1;
-	commit->l1_entries =
-		qcow2_table_begin(commit->l1, header->l1_table_offset, header->l1_size);
-	return 0;
-}
-
-static void shape(struct qcow2_measure_commit *commit, const struct qcow2_geometry *geometry)
-{
-	const struct qcow2_header *header = qcow2_image_header(commit->base);
-	const uint64_t size = geometry->virtual_size_bytes;
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(commit->base);
+	const uint64_t size_bytes = qcow2_mapping_size_bytes(commit->overlay);
 
 	q2_measure_disk_of(commit->base, &commit->disk);
-	if (commit->size_bytes > size)
-		q2_measure_disk(&commit->disk, commit->size_bytes);
+	if (size_bytes > geometry->virtual_size_bytes)
+		q2_measure_disk(&commit->disk, size_bytes);
 	commit->piece_bits =
 		geometry->cluster_bits > PIECE_BITS_MIN ? geometry->cluster_bits : PIECE_BITS_MIN;
 	commit->keeps = header->nb_snapshots > 0;
-	commit->without_zeros = header->version < 3;
+	commit->copies_zeros =
+		copies_zeros(geometry, qcow2_image_geometry(overlay), header->version);
 }
 
-int qcow2_measure_commit_open(const struct qcow2_image *base, uint64_t size_bytes,
-			      struct qcow2_measure_commit **out, struct qcow2_error *err)
+static int open_all(struct commit *commit, const struct qcow2_image *overlay,
+		    struct qcow2_error *err)
 {
-	const struct qcow2_geometry *geometry = qcow2_image_geometry(base);
-	struct qcow2_measure_commit *commit = q2_alloc(sizeof(*commit));
-	uint64_t disk_bytes;
+	const struct qcow2_header *header = qcow2_image_header(commit->base);
 
-	if (!commit)
-		return q2_fail_memory(err);
-	commit->base = base;
-	commit->size_bytes = size_bytes;
-	if (open_tables(commit, err)) /* fails without geometry */
-		goto fail;
-	shape(commit, geometry);
-	disk_bytes = geometry->virtual_size_bytes;
-	if (q2_measure_bitmaps(base, disk_bytes > size_bytes ? disk_bytes : size_bytes,
-			       geometry->cluster_bits, &commit->bitmaps_bytes, err))
-		goto fail;
-	*out = commit;
+	if (header->l1_size > QCOW2_LIMIT_QEMU_L1_ENTRIES)
+		return q2_fail(err, QCOW2_ERROR_LIMIT, header->l1_table_offset,
+			       "the L1 table of the base has %" PRIu32
+			       " entries, more than QEMU's limit",
+			       header->l1_size);
+	/* The mappings fail without a geometry. */
+	if (qcow2_mapping_open(commit->base, &commit->mapping, err) ||
+	    qcow2_mapping_open(overlay, &commit->overlay, err) ||
+	    qcow2_table_open(commit->base, &commit->table, err))
+		return -1;
+	commit->l1_entries =
+		qcow2_table_begin(commit->table, header->l1_table_offset, header->l1_size);
+	shape(commit, overlay);
 	return 0;
-fail:
-	qcow2_measure_commit_close(commit);
-	return -1;
 }
 
 /* ---- ranges ---- */
 
 /*
- * Counts the L2 tables [next, last] that the base does not have, or shares with snapshots. The loop
+ * Counts the L2 tables [first, last] that the base does not have, or shares with snapshots. The loop
  * ends with the L1 table, whatever the range.
  */
-static int count_tables(struct qcow2_measure_commit *commit, uint64_t first, uint64_t last,
+static int count_tables(struct commit *commit, uint64_t first, uint64_t last,
 			struct qcow2_error *err)
 {
 	uint64_t i = first > commit->next_table ? first : commit->next_table, entry;
 
 	for (; i <= last && i < commit->l1_entries; i++) {
-		if (qcow2_table_entry(commit->l1, i, &entry, err))
+		if (qcow2_table_entry(commit->table, i, &entry, err))
 			return -1;
 		if (commit->keeps || qcow2_l1_entry_decode(entry).offset == 0)
 			commit->new_clusters++;
@@ -116,13 +104,13 @@ static int count_tables(struct qcow2_measure_commit *commit, uint64_t first, uin
 		commit->new_clusters += last - i + 1;
 		i = last + 1;
 	}
-	commit->next_table = i > commit->next_table ? i : commit->next_table;
+	commit->next_table = i;
 	return 0;
 }
 
 /* Counts how many of the clusters [first, last] have a place of their own in the base. */
-static int count_placed(struct qcow2_measure_commit *commit, uint64_t first, uint64_t last,
-			uint64_t *placed, struct qcow2_error *err)
+static int count_placed(struct commit *commit, uint64_t first, uint64_t last, uint64_t *placed,
+			struct qcow2_error *err)
 {
 	const unsigned bits = commit->disk.cluster_bits;
 	struct qcow2_measure_tally tally = {
@@ -139,8 +127,7 @@ static int count_placed(struct qcow2_measure_commit *commit, uint64_t first, uin
 	return more;
 }
 
-static int count_data(struct qcow2_measure_commit *commit, uint64_t first, uint64_t last,
-		      struct qcow2_error *err)
+static int count_data(struct commit *commit, uint64_t first, uint64_t last, struct qcow2_error *err)
 {
 	uint64_t placed = 0;
 
@@ -155,47 +142,81 @@ static int count_data(struct qcow2_measure_commit *commit, uint64_t first, uint6
 	return 0;
 }
 
-int qcow2_measure_commit_add(struct qcow2_measure_commit *commit, uint64_t start_bytes,
-			     uint64_t length_bytes, bool zero, struct qcow2_error *err)
+/* Counts the L2 tables of the pieces [first, end), and their data unless it is zero. */
+static int add_pieces(struct commit *commit, uint64_t first, uint64_t end, bool zero,
+		      struct qcow2_error *err)
 {
-	const unsigned bits = commit->disk.cluster_bits;
-	uint64_t first, last;
+	const unsigned more = commit->piece_bits - commit->disk.cluster_bits;
+	uint64_t first_cluster, last_cluster;
 
-	if (!q2_range_fits(start_bytes, length_bytes, commit->size_bytes))
-		return q2_fail(err, QCOW2_ERROR_ARGUMENT, start_bytes,
-			       "the range passes the end of the disk");
-	if (length_bytes == 0)
+	if (first >= end)
 		return 0;
-	/* Out to whole pieces. None of the clusters lies behind the disk. */
-	first = start_bytes >> commit->piece_bits << (commit->piece_bits - bits);
-	last = (start_bytes + length_bytes - 1) >> commit->piece_bits;
-	last = ((last + 1) << (commit->piece_bits - bits)) - 1;
-	if (last >= commit->disk.clusters)
-		last = commit->disk.clusters - 1;
-	if (count_tables(commit, first >> commit->disk.l2_bits, last >> commit->disk.l2_bits, err))
+	first_cluster = first << more;
+	last_cluster = (end << more) - 1;
+	/* No cluster is behind the disk. */
+	if (last_cluster >= commit->disk.clusters)
+		last_cluster = commit->disk.clusters - 1;
+	if (count_tables(commit, first_cluster >> commit->disk.l2_bits,
+			 last_cluster >> commit->disk.l2_bits, err))
 		return -1;
-	return zero && !commit->without_zeros ? 0 : count_data(commit, first, last, err);
+	return zero ? 0 : count_data(commit, first_cluster, last_cluster, err);
+}
+
+/* Pieces that are zero in part are copied. */
+static int add_zeros(struct commit *commit, uint64_t start, uint64_t end, struct qcow2_error *err)
+{
+	const unsigned bits = commit->piece_bits;
+	const uint64_t outer = start >> bits, outer_end = q2_div_ceil_u64(end, UINT64_C(1) << bits);
+	const uint64_t inner = q2_div_ceil_u64(start, UINT64_C(1) << bits), inner_end = end >> bits;
+
+	if (commit->copies_zeros || inner >= inner_end)
+		return add_pieces(commit, outer, outer_end, false, err);
+	if (add_pieces(commit, outer, inner, false, err) ||
+	    add_pieces(commit, inner, inner_end, true, err))
+		return -1;
+	return add_pieces(commit, inner_end, outer_end, false, err);
+}
+
+static int add_overlay(struct commit *commit, struct qcow2_error *err)
+{
+	const struct qcow2_mapping_extent *extent;
+	uint64_t start, end;
+	int more, failed = 0;
+
+	while (!failed && (more = qcow2_mapping_next(commit->overlay, &extent, err)) > 0) {
+		start = extent->start.byte;
+		end = start + extent->length_bytes;
+		if (extent->kind == QCOW2_L2_UNALLOCATED)
+			continue;
+		if (extent->kind == QCOW2_L2_ZERO || extent->kind == QCOW2_L2_ZERO_ALLOCATED)
+			failed = add_zeros(commit, start, end, err);
+		else
+			failed = add_pieces(commit, start >> commit->piece_bits,
+					    q2_div_ceil_u64(end, UINT64_C(1) << commit->piece_bits),
+					    false, err);
+	}
+	return failed ? failed : more;
 }
 
 /* ---- the sum ---- */
 
 /* Counts the refcount blocks that the first `blocks` entries of the table lead to. */
-static int count_blocks(const struct qcow2_measure_commit *commit, uint64_t blocks,
-			uint64_t *table_entries, uint64_t *found, struct qcow2_error *err)
+static int count_blocks(const struct commit *commit, uint64_t blocks, uint64_t *table_entries,
+			uint64_t *found, struct qcow2_error *err)
 {
 	const struct qcow2_header *header = qcow2_image_header(commit->base);
 	uint64_t most = (uint64_t)header->refcount_table_clusters
 			<< (commit->disk.cluster_bits - 3);
 	uint64_t entry;
 
-	*found = *table_entries = 0;
+	*found = 0;
+	*table_entries = most;
 	if (most > QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / 8)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, header->refcount_table_offset,
-			       "the refcount table is larger than QEMU's limit");
-	*table_entries = most;
-	most = qcow2_table_begin(commit->l1, header->refcount_table_offset, most);
+			       "the refcount table of the base is larger than QEMU's limit");
+	most = qcow2_table_begin(commit->table, header->refcount_table_offset, most);
 	for (uint64_t i = 0; i < most && i < blocks; i++) {
-		if (qcow2_table_entry(commit->l1, i, &entry, err))
+		if (qcow2_table_entry(commit->table, i, &entry, err))
 			return -1;
 		*found += qcow2_refcount_table_entry_decode(entry).offset != 0;
 	}
@@ -203,8 +224,7 @@ static int count_blocks(const struct qcow2_measure_commit *commit, uint64_t bloc
 }
 
 /* Adds what refcounts of so many clusters take beyond what the base has. */
-static int add_refcounts(const struct qcow2_measure_commit *commit, uint64_t *clusters,
-			 struct qcow2_error *err)
+static int add_refcounts(const struct commit *commit, uint64_t *clusters, struct qcow2_error *err)
 {
 	const uint64_t in_block =
 		(UINT64_C(8) << commit->disk.cluster_bits) / commit->disk.refcount_bits;
@@ -224,18 +244,18 @@ static int add_refcounts(const struct qcow2_measure_commit *commit, uint64_t *cl
 	return 0;
 }
 
-int qcow2_measure_commit_end(struct qcow2_measure_commit *commit, uint64_t end_bytes,
-			     uint64_t *out_bytes, struct qcow2_error *err)
+static int sum_up(struct commit *commit, uint64_t end_bytes, uint64_t *out_bytes,
+		  struct qcow2_error *err)
 {
 	const struct q2_disk *disk = &commit->disk;
-	const uint64_t cluster_bytes = UINT64_C(1) << disk->cluster_bits;
-	uint64_t clusters = q2_div_ceil_u64(end_bytes, cluster_bytes) + commit->new_clusters +
-			    (commit->bitmaps_bytes >> disk->cluster_bits);
+	uint64_t clusters = q2_div_ceil_u64(end_bytes, UINT64_C(1) << disk->cluster_bits) +
+			    commit->new_clusters + (commit->bitmaps_bytes >> disk->cluster_bits);
 
+	/* A longer disk needs a longer L1 table. */
 	if (disk->l2_tables > qcow2_image_header(commit->base)->l1_size)
 		clusters += disk->l1_clusters;
-	*out_bytes = QCOW2_MEASURE_TOO_LARGE;
-	if (q2_measure_file(disk, clusters) == QCOW2_MEASURE_TOO_LARGE)
+	*out_bytes = q2_measure_file(disk, clusters);
+	if (*out_bytes == QCOW2_MEASURE_TOO_LARGE)
 		return 0;
 	if (add_refcounts(commit, &clusters, err))
 		return -1;
@@ -243,11 +263,28 @@ int qcow2_measure_commit_end(struct qcow2_measure_commit *commit, uint64_t end_b
 	return 0;
 }
 
-void qcow2_measure_commit_close(struct qcow2_measure_commit *commit)
+int qcow2_measure_commit(const struct qcow2_image *base, const struct qcow2_image *overlay,
+			 uint64_t end_bytes, uint64_t *out_bytes, struct qcow2_error *err)
 {
-	if (!commit)
-		return;
-	qcow2_mapping_close(commit->mapping);
-	qcow2_table_close(commit->l1);
-	q2_free(commit);
+	struct commit commit = {.base = base};
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(base);
+	uint64_t base_bytes, overlay_bytes;
+	int failed = open_all(&commit, overlay, err);
+
+	if (!failed) {
+		/* At the end all bitmaps are stored anew, and only then the old ones are freed. */
+		base_bytes = geometry->virtual_size_bytes;
+		overlay_bytes = qcow2_mapping_size_bytes(commit.overlay);
+		failed = q2_measure_bitmaps(base,
+					    base_bytes > overlay_bytes ? base_bytes : overlay_bytes,
+					    geometry->cluster_bits, &commit.bitmaps_bytes, err);
+	}
+	if (!failed)
+		failed = add_overlay(&commit, err);
+	if (!failed)
+		failed = sum_up(&commit, end_bytes, out_bytes, err);
+	qcow2_mapping_close(commit.overlay);
+	qcow2_mapping_close(commit.mapping);
+	qcow2_table_close(commit.table);
+	return failed;
 }

@@ -158,6 +158,13 @@ static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *d
 
 /* ---- growing ---- */
 
+static int fail_as(struct qcow2_error *err, const struct qcow2_error *why)
+{
+	if (err)
+		*err = *why;
+	return -1;
+}
+
 /* What a full disk adds to what others than the active image refer to. */
 static int measure_largest(const struct qcow2_image *image, const struct qcow2_usage *usage,
 			   const struct q2_disk *disk, uint64_t *bytes, struct qcow2_error *err)
@@ -165,10 +172,15 @@ static int measure_largest(const struct qcow2_image *image, const struct qcow2_u
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	const unsigned bits = disk->cluster_bits;
 	const struct qcow2_usage_user *active = qcow2_usage_user_at(usage, 0);
+	struct qcow2_error why;
 	uint64_t clusters, bitmaps, has, l1;
 
-	if (q2_measure_bitmaps(image, geometry->virtual_size_bytes, bits, &bitmaps, err))
-		return -1;
+	/* A directory that cannot be found has no bitmaps that could grow. */
+	if (q2_measure_bitmaps(image, geometry->virtual_size_bytes, bits, &bitmaps, &why)) {
+		if (why.code != QCOW2_ERROR_BROKEN)
+			return fail_as(err, &why);
+		bitmaps = 0;
+	}
 	clusters = used_clusters(usage, bits) - (active->exclusive_bytes >> bits) +
 		   clusters_of(usage, QCOW2_USAGE_LEAKED, bits);
 	has = clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, bits) +

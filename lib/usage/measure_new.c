@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The size of a new image: the arithmetic of qcow2_measure() in QEMU, and the smallest file. */
+/* The size of a new image: the arithmetic of QEMU, and the smallest file. */
 #include <inttypes.h>
 
 #include "base/checked.h"
@@ -110,7 +110,7 @@ int qcow2_measure_new(const struct qcow2_measure_target *target, uint64_t size_b
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "a disk of %" PRIu64
 			       " bytes is too large for clusters of %u bytes: its L1 table would "
-			       "pass QEMU's limit",
+			       "pass QEMU's limit; try a larger cluster size",
 			       size_bytes, 1U << wanted.cluster_bits);
 	if (tally && !fits(tally, &disk))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,

@@ -49,8 +49,12 @@ def outputs(folder):
              *(("snapshot", "snapshot", *words) for words in (
                  ("list", path), ("space", path, "one"),
                  ("show", recipe_image("good-snapshots")[0], "1"))),
+             ("snapshot-diff", "snapshot", "diff", recipe_image("good-snapshot-resized")[0], "smaller"),
+             ("snapshot-diff", "snapshot", "diff", recipe_image("bad-snapshot-l1-entry")[0], "1"),
+             ("diff", "diff", path, recipe_image("good-snapshots")[0]),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
-             ("layout", "layout", path),
+             ("layout", "layout", path), ("measure", "measure", path),
+             ("measure", "measure", recipe_image("good-snapshots")[0]),
              ("edit", "edit", "-n", "--dump=header", plain, "set", "header/compatible_features=1"),
              ("edit", "bitmap", "repair", "-n", plain),
              ("edit", "edit", f"--undo-file={made}", plain, "set", "header/compatible_features=1"),

@@ -90,6 +90,17 @@ def test_without_any(text):
         "no snapshot has the ID or name 'x'; the image has no snapshots"
 
 
+def test_names():
+    """Ends of names can be seen, and a name that is cut says so."""
+    path, _ = image('size 1M\nsnapshot 1 name="  "\nsnapshot 2 name="x "\nsnapshot 3\n'
+                    'snapshot 4 name=a*2000\nsnapshot "" name=b\nsnapshot "" name=c\n')
+    lines = page(path, "list").splitlines()
+    assert lines[1].endswith('  "  "') and lines[2].endswith('  "x "') and lines[3].endswith('  ""')
+    assert lines[4].endswith("  " + 1024 * "a" + "…") and lines[5].startswith('""  ')
+    assert lines[-1] == 'snapshot "": snapshot-id-duplicate: Two snapshots have the same ID.'
+    assert ask(path, "list")["snapshots"][3]["name"] == 2000 * "a"
+
+
 def test_lines():
     path, _ = recipe_image("good-snapshots")
     done = run("snapshot", "list", "--output=ndjson", path)
@@ -142,6 +153,10 @@ def test_which_one():
     assert done.stderr == \
         b"qcow2 snapshot: 2 snapshots have that name: this is the first, ID 2\n"
     assert run("snapshot", "show", "-q", path, "x").stderr == b""
+    twins, _ = recipe_image("good-warn-snapshot-id-duplicate")
+    twin = ask(twins, "list")["snapshots"][0]["id"]
+    assert run("snapshot", "show", twins, twin).stderr == \
+        b"qcow2 snapshot: 2 snapshots have that ID: this is the first\n"
     done = run("snapshot", "show", path, "nosuch")
     assert complaint(done, "snapshot", path)[0] == \
         "no snapshot has the ID or name 'nosuch'; there are 2, x, x"
@@ -258,7 +273,8 @@ def test_no_table():
 
 
 @pytest.mark.parametrize("name", [name for name in recipes()
-                                  if "snapshot" in name and "hostile" not in name])
+                                  if "snapshot" in name and "hostile" not in name and
+                                  name != "bad-snapshots-count-max"])
 def test_every_recipe(name):
     path, _ = recipe_image(name)
     for action in ("list", "space"):

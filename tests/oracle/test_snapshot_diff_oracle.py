@@ -55,7 +55,7 @@ class Tables:
             extra = struct.unpack(">I", self.get(at + 36, 4))[0]
             size = struct.unpack(">Q", self.get(at + 48, 8))[0] if extra >= 16 else self.size
             name = self.get(at + 40 + extra, id_size)
-            self.disks.setdefault(name.decode(), (l1, l1_size, size))
+            self.disks.setdefault(os.fsdecode(name), (l1, l1_size, size))
             at += (40 + extra + id_size + name_size + 7) // 8 * 8
 
     def get(self, at, length):
@@ -161,8 +161,8 @@ def compare_tables(path, program=QCOW2):
         assert plain(told) == expected(tables, first, second)
 
 
-@pytest.mark.parametrize("name", [name for name in recipes("good-")
-                                  if "\nsnapshot " in "\n" + load(name).text])
+@pytest.mark.parametrize("name", [name for name in recipes("good-") if "hostile" not in name
+                                  and "\nsnapshot " in "\n" + load(name).text])
 def test_recipe(name):
     compare_tables(recipe_image(name)[0], RELEASE)
 

@@ -38,10 +38,9 @@ def test_every_recipe_is_there():
 
 
 @pytest.mark.parametrize("name", FORGED)
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_list_as_qemu(name, zone):
+def test_list_as_qemu(name):
     path, _ = recipe_image(name)
-    env = {**os.environ, "TZ": zone}
+    env = {**os.environ, "TZ": "Asia/Kolkata"}
     theirs = json.loads(tool("qemu-img", "info", "--output=json", path))["snapshots"]
     ours = ask(path, "list")["snapshots"]
     assert len(ours) == len(theirs)
@@ -238,6 +237,13 @@ def make(rng, path):
     tool("qemu-img", "check", "-q", "-r", "leaks", path)
 
 
+def make_sound(rng, path):
+    """One of 200 images of QEMU 7.2 has a compressed cluster in the cluster of other data."""
+    make(rng, path)
+    while run("check", path, program=RELEASE).returncode != 0:
+        make(rng, path)
+
+
 def remove_bitmaps(path, copy):
     for bitmap in answers(path)["bitmaps"]:
         shutil.copyfile(path, copy)
@@ -250,7 +256,7 @@ def remove_bitmaps(path, copy):
 def test_random(seed, tmp_path):
     path, copy = str(tmp_path / "a.qcow2"), str(tmp_path / "b.qcow2")
     rng = random.Random(f"snapshot {seed}")
-    make(rng, path)
+    make_sound(rng, path)
     delete_each(path, copy)
     delete_some(path, copy, rng)
     remove_bitmaps(path, copy)

@@ -55,6 +55,9 @@ static struct expected model_entry(const struct form *form, uint64_t guest, cons
 	bool placed = offset != 0 || (form->data_file && (words[0] & COPIED));
 	struct expected e = {QCOW2_L2_UNALLOCATED, 0, QCOW2_NO_OFFSET, 0};
 
+	/* As QEMU has it, zeros at the start of a data file have no place. */
+	if (!form->extended && (words[0] & 1) && offset == 0)
+		placed = false;
 	if (words[0] & PACKED)
 		return model_compressed(form, words[0]);
 	if (form->extended && (allocated & zeroes))

@@ -115,15 +115,18 @@ uint64_t q2_mapping_skip_equal(struct qcow2_mapping *const m[2], uint64_t end)
 	uint64_t most = a->entries < b->entries ? a->entries : b->entries;
 	uint64_t at = m[0]->at, count;
 
+	/* Whole clusters: where the shorter disk ends in the midst of one, that is decoded. */
+	if (most > (end - at) >> bits)
+		most = (end - at) >> bits;
 	for (unsigned i = 0; i < 2; i++)
 		if (most > m[i]->limit_bytes / ENTRY_BYTES)
 			most = m[i]->limit_bytes / ENTRY_BYTES;
-	if (at >= end || most == 0)
+	if (most == 0)
 		return at;
 	count = count_equal(a->bytes, b->bytes, most);
 	if (count == 0)
 		return at;
-	at = count > (end - at - 1) >> bits ? end : at + (count << bits);
+	at += count << bits;
 	for (unsigned i = 0; i < 2; i++)
 		pass(m[i], count, at);
 	return at;

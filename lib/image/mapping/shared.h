@@ -19,7 +19,8 @@ int q2_mapping_shared_tables(struct qcow2_mapping *const m[2], uint64_t end, uin
 
 /*
  * The same of the L2 entries that both streams have in memory and not looked at yet, which are
- * charged to the limit of both. Moves both streams behind them; returns the new m->at.
+ * charged to the limit of both. end is not before m->at. Moves both streams behind them; returns
+ * the new m->at.
  */
 uint64_t q2_mapping_skip_equal(struct qcow2_mapping *const m[2], uint64_t end);
 
