@@ -79,6 +79,7 @@ enum qcow2_diff_table {
 
 /* What one image has in a range of entries. */
 struct qcow2_diff_entry {
+	size_t size; /* set by the library */
 	/*
 	 * Whether the end of the file cuts the first entry off. The entries of a table that an
 	 * image does not have, or that is shorter than the other one, are 0 and not lost.
@@ -100,7 +101,8 @@ struct qcow2_diff_range {
 	uint64_t guest_byte;  /* of L2 entries: what the first one maps; else 0 */
 	/* The same but for where: both have a place, and kind and flags are equal. */
 	bool moved;
-	struct qcow2_diff_entry entries[2];
+	/* What the images have there, A and B. Never NULL. */
+	const struct qcow2_diff_entry *entries[2];
 };
 
 /* Something that was not compared, and why. */
