@@ -132,7 +132,7 @@ struct qcow2_diff_visitor {
 
 /* What a comparison found. The caller owns it and sets size. */
 struct qcow2_diff_result {
-	size_t size;
+	size_t size;          /* sizeof(struct qcow2_diff_result) */
 	uint64_t differences; /* fields, elements of one image alone (each once), and ranges */
 	uint64_t entries;     /* of tables, that differ */
 	uint64_t gaps;
@@ -148,7 +148,7 @@ struct qcow2_diff_result {
  *
  * images: both opened with qcow2_image_open(), which accepts broken images, too. May be the same.
  * visitor: whom to tell. opaque: handed to each function of the visitor.
- * result: filled in any case.
+ * result: filled in any case, if its size is set.
  *
  * Memory is bounded whatever the images claim: values outside of tables are kept up to 2,097,152
  * of each list and image, tables are compared as they are read. Tables are read up to 16 times what
