@@ -3,8 +3,8 @@
  * The arithmetic of measuring: how many clusters of metadata a disk needs. Nothing here overflows,
  * whatever numbers an image claims.
  */
-#ifndef Q2_USAGE_MEASURE_TARGET_H
-#define Q2_USAGE_MEASURE_TARGET_H
+#ifndef Q2_MEASURE_TARGET_H
+#define Q2_MEASURE_TARGET_H
 
 #include <qcow2/limits.h>
 #include <qcow2/measure.h>

@@ -8,7 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #include <qcow2/entry.h>
 #include <qcow2/geometry.h>

@@ -5,7 +5,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #define SECTOR_BYTES UINT64_C(512)
 

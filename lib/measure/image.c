@@ -7,7 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #include <qcow2/usage.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See measure_target.h. */
-#include "usage/measure_target.h"
+/* See target.h. */
+#include "measure/target.h"
 
 #include "base/checked.h"
 #include "base/error.h"
