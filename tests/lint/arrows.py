@@ -19,6 +19,8 @@ BELOW = {
     "check": ["base", "source", "format", "codec", "image", "rules", "claims"],
     "walk": ["base", "source", "format", "image", "rules"],
     "locate": ["base", "source", "format", "image", "claims", "walk"],
+    "usage": ["base", "source", "format", "image", "rules", "claims", "check"],
+    "diff": ["base", "source", "format", "image", "walk"],
     "plan": ["base", "source", "format", "image", "claims", "check"],
     "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
     "undo": ["base", "source", "format", "image", "claims", "check", "plan"],
