@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "image/internal.h"
-#include "source/processors.h"
 
 /* Tables of larger clusters, which QEMU does not know, are not worth several buffers. */
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
@@ -29,7 +28,7 @@ static unsigned choose_threads(const struct qcow2_usage *usage)
 	if (usage->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
 		return 1;
 	if (wanted == 0)
-		wanted = q2_processors();
+		wanted = qcow2_processors();
 	if (wanted > most)
 		wanted = most;
 	if (wanted > Q2_CREW_MAX)
