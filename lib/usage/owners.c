@@ -164,6 +164,15 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	return 0;
 }
 
+/* The same for guest data, which is most of the claims: none is needed once all owners are known. */
+static int hear_data(void *opaque, const struct qcow2_claim *claim)
+{
+	struct qcow2_usage *usage = opaque;
+
+	hear_claim(opaque, claim);
+	return usage->window->missing == 0;
+}
+
 static int hear_progress(void *opaque)
 {
 	return q2_usage_progress(opaque);
@@ -173,6 +182,8 @@ static int find_owners(struct qcow2_usage *usage)
 {
 	const struct q2_listener listener = {
 		.opaque = usage, .claim = hear_claim, .go_on = hear_progress};
+	const struct q2_listener data_listener = {
+		.opaque = usage, .claim = hear_data, .go_on = hear_progress};
 	const struct q2_owners_window *window = usage->window;
 	struct q2_metadata *metadata = &usage->metadata;
 
@@ -181,7 +192,9 @@ static int find_owners(struct qcow2_usage *usage)
 	if (q2_metadata_visit_structures(metadata, &listener) ||
 	    q2_metadata_claim_l2_tables(metadata, &listener))
 		return -1;
-	return window->missing == 0 ? 0 : q2_metadata_claim_l2_entries(metadata, &listener);
+	if (window->missing > 0 && q2_metadata_claim_l2_entries(metadata, &data_listener))
+		return window->missing == 0 ? 0 : -1;
+	return 0;
 }
 
 int q2_usage_next_owned(struct qcow2_usage *usage, const struct qcow2_usage_run **run)
