@@ -9,9 +9,8 @@
 #include <qcow2/claims.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "claims/metadata.h"
+#include "claims_near.h"
 
 #define AT(cluster) ((uint64_t)(cluster)*CLUSTER)
 #define COPIED      (UINT64_C(1) << 63)
@@ -426,64 +425,6 @@ static void count_l1(unsigned *counts, unsigned cluster)
 	}
 }
 
-/* ---- entries near some bytes, out of all ---- */
-
-/* Expects the claims of data of a walk that touch [first, last], in order. */
-struct near {
-	const struct heard *heard;
-	size_t at;
-	uint64_t first, last;
-};
-
-static bool skip_others(struct near *near)
-{
-	for (; near->at < near->heard->count; near->at++) {
-		const struct qcow2_claim *claim = &near->heard->claims[near->at];
-
-		if (claim->part == QCOW2_CLAIM_DATA && claim->offset_bytes <= near->last &&
-		    claim->offset_bytes + claim->length_bytes > near->first)
-			return true;
-	}
-	return false;
-}
-
-static int hear_near(void *opaque, const struct qcow2_claim *claim)
-{
-	struct near *near = opaque;
-	struct qcow2_claim told = *claim;
-
-	assert_true(skip_others(near));
-	told.size = sizeof(told);
-	assert_memory_equal(&told, &near->heard->claims[near->at++], sizeof(told));
-	return 0;
-}
-
-static int ignore(void *opaque, const struct qcow2_claim *claim)
-{
-	(void)opaque;
-	(void)claim;
-	return 0;
-}
-
-static void assert_near(const struct heard *heard, uint64_t first, uint64_t last)
-{
-	struct near near = {.heard = heard, .first = first, .last = last};
-	const struct q2_listener deaf = {.claim = ignore};
-	const struct q2_listener listener = {.opaque = &near, .claim = hear_near};
-	struct q2_memory memory = {.limit_bytes = 1 << 20};
-	struct q2_metadata metadata;
-
-	q2_metadata_init(&metadata, image, &memory, &err);
-	metadata.buffer = malloc(Q2_PIECE_BYTES + CLUSTER);
-	assert_non_null(metadata.buffer);
-	assert_int_equal(q2_metadata_visit_structures(&metadata, &deaf), 0);
-	assert_int_equal(q2_metadata_follow_l1(&metadata, &deaf), 0);
-	assert_int_equal(q2_metadata_claim_l2_entries_near(&metadata, &listener, first, last), 0);
-	assert_false(skip_others(&near));
-	free(metadata.buffer);
-	q2_metadata_release(&metadata);
-}
-
 static void random_entries(void **state)
 {
 	uint64_t seed = 1;
@@ -518,11 +459,13 @@ static void random_entries(void **state)
 					    heard.claims[i].length_bytes,
 					    (unsigned)heard.claims[i].weight);
 		assert_memory_equal(here, theirs, sizeof(here));
-		assert_near(&heard, seed >> 40 & 8191, (seed >> 40 & 8191) + (seed >> 20 & 1023));
+		assert_near(heard.claims, heard.count, seed >> 40 & 8191,
+			    (seed >> 40 & 8191) + (seed >> 20 & 1023));
 		/* the first and the last byte of a cluster, and all there are */
-		assert_near(&heard, AT(seed >> 30 & 15), AT(seed >> 30 & 15));
-		assert_near(&heard, AT(seed >> 30 & 15) + 511, AT(seed >> 30 & 15) + 511);
-		assert_near(&heard, 0, UINT64_MAX);
+		assert_near(heard.claims, heard.count, AT(seed >> 30 & 15), AT(seed >> 30 & 15));
+		assert_near(heard.claims, heard.count, AT(seed >> 30 & 15) + 511,
+			    AT(seed >> 30 & 15) + 511);
+		assert_near(heard.claims, heard.count, 0, UINT64_MAX);
 	}
 }
 
