@@ -8,6 +8,7 @@ import array
 import os
 import random
 import struct
+import subprocess
 import sys
 
 CLUSTER_BITS = 16
@@ -97,6 +98,23 @@ def disk(path, size, hosts_from, extended=False):
     return path
 
 
+def other_entries(path, copy, count=1000):
+    """A copy of an image of disk() in which so many L2 entries have lost their copied flag."""
+    chance = random.Random(SEED)
+    subprocess.run(["cp", "--sparse=always", path, copy], check=True)
+    with open(copy, "r+b") as file:
+        file.seek(40)
+        l1_at = struct.unpack(">Q", file.read(8))[0]
+        file.seek(l1_at)
+        first = struct.unpack(">Q", file.read(8))[0] & ~COPIED
+        for entry in chance.sample(range(TIB // CLUSTER), count):
+            file.seek(first + 8 * entry)
+            old = struct.unpack(">Q", file.read(8))[0]
+            file.seek(first + 8 * entry)
+            file.write(struct.pack(">Q", old & ~COPIED))
+    return copy
+
+
 def in_order(image, first):
     return range(first, first + image.guests), image.guests
 
@@ -124,6 +142,28 @@ def scattered(image, first):
     return hosts, used
 
 
+def diverged(path, size, every):
+    """A shuffled disk and two snapshots that are alike; since then one cluster in `every` was written."""
+    image = Image(path, size)
+    tables = ceil(image.guests, image.per_table)
+    l1 = image.take(3)
+    old, new = image.take(tables), image.take(tables)
+    hosts, used = shuffled(image, image.next)
+    data = image.take(used)
+    then = big_endian(image.tables(hosts, 0, old))
+    counts = {data: (used, 3), old: (tables, 2)}
+    for guest in range(0, image.guests, every):
+        counts[hosts[guest]] = (1, 2)
+        hosts[guest] = image.take(1) | COPIED >> CLUSTER_BITS  # as nobody else has it
+    now = image.tables(hosts, 0, new)
+    for i, table in enumerate([big_endian([entry | COPIED for entry in now]), then, then]):
+        image.put(l1 + i, table)
+    table = image.take(1)
+    image.put(table, snapshot_rows(size, l1 + 1, tables, 2))
+    image.finish(l1, tables, counts, (2, table))
+    return path
+
+
 def snapshots(path, size, count):
     """A full disk and snapshots that all share its L2 tables and data."""
     image = Image(path, size)
@@ -134,16 +174,91 @@ def snapshots(path, size, count):
     entries = image.tables(range(data, data + image.guests), 0, first)
     for i in range(count + 1):
         image.put(l1 + i, big_endian(entries))
-    rows = b""
-    for i in range(count):
-        name = b"%d" % (i + 1)
-        row = struct.pack(">QIHHIIQII", (l1 + 1 + i) << CLUSTER_BITS, tables, len(name),
-                          len(name), 0, 0, 0, 0, 16) + struct.pack(">QQ", 0, size) + name + name
-        rows += row + bytes(-len(row) % 8)
+    rows = snapshot_rows(size, l1 + 1, tables, count)
     table = image.take(ceil(len(rows), CLUSTER))
     image.put(table, rows)
     image.finish(l1, tables, {first: (tables, count + 1), data: (image.guests, count + 1)},
                  (count, table))
+    return path
+
+
+class History:
+    """A full disk whose L2 tables are written anew between snapshots."""
+
+    def __init__(self, image):
+        self.image, self.rng = image, random.Random(SEED)
+        self.counts = array.array("H", [0]) * (1 << 23)  # of host clusters
+        self.hosts, self.born, self.tables, self.table_born = [], [], [], []
+
+    def begin(self):
+        """All data and tables are of state 0."""
+        data = self.image.take(self.image.guests)
+        self.hosts = list(range(data, data + self.image.guests))
+        self.born = [0] * self.image.guests
+        count = ceil(self.image.guests, self.image.per_table)
+        self.tables = [self.image.take(1) for _ in range(count)]
+        self.table_born = [0] * count
+
+    def write(self, number, now, last):
+        """A table as it is from state `now` on; what only the last state has is copied."""
+        part = range(number * self.image.per_table, (number + 1) * self.image.per_table)
+        self.image.put(self.tables[number], big_endian(
+            [self.hosts[i] << CLUSTER_BITS | (COPIED if last and self.born[i] == now else 0)
+             for i in part]))
+
+    def rewrite(self, now, last):
+        """State `now` begins: 30 % of the tables have a tenth of their clusters elsewhere."""
+        count, per_table = len(self.tables), self.image.per_table
+        for number in self.rng.sample(range(count), count * 3 // 10):
+            self.counts[self.tables[number]] = now - self.table_born[number]
+            self.tables[number], self.table_born[number] = self.image.take(1), now
+            for i in range(self.rng.randrange(10), per_table, 10):
+                guest = number * per_table + i
+                self.counts[self.hosts[guest]] = now - self.born[guest]
+                self.hosts[guest], self.born[guest] = self.image.take(1), now
+            self.write(number, now, last)
+
+    def end(self, states):
+        for clusters, born in ((self.hosts, self.born), (self.tables, self.table_born)):
+            for cluster, since in zip(clusters, born):
+                self.counts[cluster] = states - since
+
+    def l1(self, now, last):
+        return big_endian([table << CLUSTER_BITS | (COPIED if last and since == now else 0)
+                           for table, since in zip(self.tables, self.table_born)])
+
+
+def snapshot_rows(size, l1_at, l1_size, count):
+    """The snapshot table: the L1 tables follow each other, a cluster each."""
+    rows = b""
+    for i in range(count):
+        name = b"%d" % (i + 1)
+        row = struct.pack(">QIHHIIQII", (l1_at + i) << CLUSTER_BITS, l1_size, len(name),
+                          len(name), 0, 0, 0, 0, 16) + struct.pack(">QQ", 0, size) + name + name
+        rows += row + bytes(-len(row) % 8)
+    return rows
+
+
+def rewritten(path, size, count):
+    """A full disk and snapshots, between which 30 % of its L2 tables were written anew, with a tenth
+    of their clusters moved."""
+    image = Image(path, size)
+    history = History(image)
+    l1 = image.take(count + 1)  # the active one first
+    history.begin()
+    for number in range(len(history.tables)):
+        history.write(number, 0, False)
+    for now in range(count + 1):
+        last = now == count
+        if now > 0:
+            history.rewrite(now, last)
+        image.put(l1 if last else l1 + 1 + now, history.l1(now, last))
+    history.end(count + 1)
+    rows = snapshot_rows(size, l1 + 1, len(history.tables), count)
+    table = image.take(ceil(len(rows), CLUSTER))
+    image.put(table, rows)
+    counts = {i: (1, n) for i, n in enumerate(history.counts[:image.next]) if n > 1}
+    image.finish(l1, len(history.tables), counts, (count, table))
     return path
 
 

@@ -19,9 +19,13 @@ static const struct command *const all[] = {
 	/* In the order in which help shows them. */
 	&info_command,
 	&dump_command,
+	&diff_command,
 	&locate_command,
 	&check_command,
 	&map_command,
+	&layout_command,
+	&measure_command,
+	&snapshot_command,
 	&bitmap_command,
 	&edit_command,
 	&undo_command,

@@ -68,34 +68,6 @@ static void note_all(struct list *list)
 			     : "it was not saved properly: 'qcow2 bitmap repair' has the ways out");
 }
 
-/* Writes a name in pieces that fit the terminal, each in a line of its own. */
-static void write_long_name(struct spool *out, const char *name, unsigned width)
-{
-	const char *end = name + strlen(name);
-	char character[8];
-
-	while (name < end) {
-		unsigned used = NAME_INDENT;
-
-		spool_text(out, "\n");
-		spool_fill(out, ' ', NAME_INDENT);
-		while (name < end) {
-			uint32_t codepoint;
-			bool valid;
-			struct qcow2_bytes rest = {(const uint8_t *)name, (size_t)(end - name)};
-			size_t size = qcow2_text_next(rest, &codepoint, &valid);
-
-			snprintf(character, sizeof(character), "%.*s", (int)size, name);
-			used += text_columns(character);
-			if (used > width)
-				break;
-			spool_write(out, name, size);
-			name += size;
-		}
-	}
-	spool_text(out, "\n");
-}
-
 static void write_name(struct list *list)
 {
 	struct spool *out = &list->run->out;
@@ -105,10 +77,12 @@ static void write_name(struct list *list)
 	snprintf(name, sizeof(name), "\"\"");
 	if (list->bitmap->name.size > 0)
 		qcow2_text_escape(human_cut(list->bitmap->name, NAME_SHOWN), name, sizeof(name));
-	if (width > 0 && NAME_COLUMN + text_columns(name) > width)
-		write_long_name(out, name, width);
-	else
+	if (width > 0 && NAME_COLUMN + text_columns(name) > width) {
+		spool_text(out, "\n");
+		wrap_anywhere(out, name, NAME_INDENT, width);
+	} else {
 		spool_print(out, "  %s\n", name);
+	}
 }
 
 static void write_entries(struct list *list)

@@ -9,9 +9,6 @@
 #include <qcow2/bitmap.h>
 #include <qcow2/bitmap_edit.h>
 
-/* compare: the bitmaps differ */
-#define EXIT_DIFFERENT 3
-
 enum bitmap_show { BITMAP_ALL, BITMAP_DIRTY, BITMAP_CLEAN };
 enum bitmap_format { BITMAP_LINES, BITMAP_JSON, BITMAP_NDJSON };
 

@@ -8,6 +8,7 @@
 
 #include "check/pages.h"
 #include "common/chain.h"
+#include "common/each_file.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "out/progress.h"
@@ -262,8 +263,9 @@ static int check_link(struct check_run *run, const struct chain_link *link)
 }
 
 /* Checks a file, and if that is asked for, all files that it is backed by. */
-static void check_file(struct check_run *run, const char *file)
+static void check_file(void *opaque, const char *file)
 {
+	struct check_run *run = opaque;
 	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET, .text = "out of memory"};
 	struct chain *chain = malloc(sizeof(*chain));
 	bool first = true;
@@ -331,14 +333,11 @@ int check_run(struct check_run *run, char **files, int count)
 	int code;
 
 	run->list = count > 1 || run->chain;
-	spool_init(&run->out, STDOUT_FILENO);
-	json_init(&run->json, &run->out, 4, false);
-	if (run->as_json && run->list)
-		json_begin_array(&run->json);
-	for (int i = 0; i < count; i++)
-		check_file(run, files[i]);
-	if (run->as_json && run->list)
-		json_end_array(&run->json);
+	files_show(&(struct files){.names = files,
+				   .count = count,
+				   .json = run->as_json ? &run->json : NULL,
+				   .list = run->list},
+		   &run->out, check_file, run);
 	if (run->as_json)
 		spool_text(&run->out, "\n");
 	else if (run->list && !run->quiet)

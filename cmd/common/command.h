@@ -16,6 +16,7 @@ enum {
 	EXIT_COULD_NOT = 1,
 	EXIT_MALFORMED = 2,
 	EXIT_LEAKS = 3,
+	EXIT_DIFFERENT = 3, /* comparisons: they differ */
 	EXIT_STALE = 4, /* bitmap repair: done, but there are bitmaps that no backup can rely on */
 	EXIT_NOT_QCOW2 = 63, /* check: no qcow2 image, as qemu-img check says it */
 };

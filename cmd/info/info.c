@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "common/chain.h"
+#include "common/each_file.h"
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
@@ -108,8 +109,9 @@ static bool show_link(struct run *run, const struct chain_link *link)
 	return shown;
 }
 
-static void show_chain(struct run *run, const char *file)
+static void show_chain(void *opaque, const char *file)
 {
+	struct run *run = opaque;
 	struct chain *chain = malloc(sizeof(*chain));
 	struct qcow2_error err;
 	int more;
@@ -134,14 +136,11 @@ static int run_over(struct run *run, char **files, int count)
 
 	run->colour = wants_colour(run->command);
 	run->list = count > 1 || run->chain;
-	spool_init(&run->out, STDOUT_FILENO);
-	json_init(&run->json, &run->out, 4, false);
-	if (run->as_json && run->list)
-		json_begin_array(&run->json);
-	for (int i = 0; i < count; i++)
-		show_chain(run, files[i]);
-	if (run->as_json && run->list)
-		json_end_array(&run->json);
+	files_show(&(struct files){.names = files,
+				   .count = count,
+				   .json = run->as_json ? &run->json : NULL,
+				   .list = run->list},
+		   &run->out, show_chain, run);
 	if (run->as_json && run->shown > 0)
 		spool_text(&run->out, "\n");
 	code = run->code;

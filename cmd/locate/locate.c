@@ -97,26 +97,39 @@ static int check_options(struct locate_run *run)
 	return EXIT_FINE;
 }
 
+/* Takes an option. False, with a message, if its value makes no sense. */
+static bool take_option(struct locate_run *run, int option, const char *value)
+{
+	switch (option) {
+	case OPTION_GUEST:
+		run->guest = value;
+		return true;
+	case OPTION_HOST:
+		run->host = value;
+		return true;
+	case OPTION_SNAPSHOT:
+		run->snapshot = value;
+		return true;
+	case OPTION_ALL_SNAPSHOTS:
+		run->all_snapshots = true;
+		return true;
+	case OPTION_JSON:
+		run->as_json = true;
+		return true;
+	default:
+		return options_output(run->command, value, &run->as_json);
+	}
+}
+
 static int run_locate(const struct command *command, int argc, char **argv)
 {
 	struct locate_run run = {.command = command};
 	const char *value;
 	int code, option;
 
-	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
-		if (option == OPTION_GUEST)
-			run.guest = value;
-		else if (option == OPTION_HOST)
-			run.host = value;
-		else if (option == OPTION_SNAPSHOT)
-			run.snapshot = value;
-		else if (option == OPTION_ALL_SNAPSHOTS)
-			run.all_snapshots = true;
-		else if (option == OPTION_JSON)
-			run.as_json = true;
-		else if (!options_output(command, value, &run.as_json))
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		if (!take_option(&run, option, value))
 			return EXIT_COULD_NOT;
-	}
 	if (option == OPTIONS_STOP)
 		return code;
 	if (optind == argc)

@@ -8,20 +8,41 @@
 
 #include "out/text_value.h"
 
+void located_field_release(struct located_field *field)
+{
+	free(field->text);
+	free((void *)field->bytes.data);
+}
+
+/* Keeps the value as it is, and as people read it. False if memory is short. */
+static bool keep_value(struct located_field *field, const struct qcow2_value *value)
+{
+	const size_t size =
+		value->bytes.size < LOCATE_VALUE_MOST ? value->bytes.size : LOCATE_VALUE_MOST;
+	uint8_t *bytes = malloc(size + 1);
+
+	field->text = malloc(TEXT_VALUE_MAX);
+	field->bytes = (struct qcow2_bytes){bytes, size};
+	if (!field->text || !bytes)
+		return false;
+	if (size > 0)
+		memcpy(bytes, value->bytes.data, size);
+	text_value(field->text, TEXT_VALUE_MAX, value);
+	return true;
+}
+
 static int take_field(void *opaque, const char *where, const struct qcow2_value *value)
 {
 	struct located_field *field = opaque;
 
-	field->text = malloc(TEXT_VALUE_MAX);
-	if (!field->text)
+	if (!keep_value(field, value))
 		return 1;
-	text_value(field->text, TEXT_VALUE_MAX, value);
 	field->found = true;
 	snprintf(field->where, sizeof(field->where), "%s", where);
 	field->offset = value->offset_bytes;
 	/* A refcount below a byte has no bytes of its own. */
 	field->length = value->raw.size > 0 ? value->raw.size : 1;
-	field->is_number = value->kind == QCOW2_VALUE_NUMBER;
+	field->kind = value->kind;
 	field->number = value->number;
 	return 0;
 }
@@ -41,6 +62,7 @@ int locate_field(struct locate_run *run, const struct qcow2_piece *piece,
 	run->fields_left--;
 	found = qcow2_field_find(run->image, owner, byte, take_field, field, err);
 	if (found > 0 && !field->found) {
+		located_field_release(field);
 		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
 					    .offset_bytes = QCOW2_NO_OFFSET,
 					    .text = "out of memory"};

@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* A piece of the file as members of a JSON object. */
-#include <stdlib.h>
-
 #include "locate/piece.h"
 
 static void json_member(struct json *json, const char *key, uint64_t number)
 {
 	json_key(json, key);
 	json_number(json, number);
+}
+
+/* The value as qcow2 dump -j has it. */
+static void json_value(struct json *json, const struct located_field *field)
+{
+	if (field->kind == QCOW2_VALUE_TEXT) {
+		json_text_member(json, "value", field->bytes);
+		return;
+	}
+	json_key(json, "value");
+	if (field->kind == QCOW2_VALUE_NUMBER)
+		json_number(json, field->number);
+	else
+		json_hex(json, field->bytes);
 }
 
 static void json_field(struct json *json, const struct located_field *field)
@@ -18,11 +30,7 @@ static void json_field(struct json *json, const struct located_field *field)
 	json_text(json, field->where);
 	json_member(json, "offset", field->offset);
 	json_member(json, "length", field->length);
-	json_key(json, "value");
-	if (field->is_number)
-		json_number(json, field->number);
-	else
-		json_text(json, field->text);
+	json_value(json, field);
 	json_key(json, "text");
 	json_text(json, field->text);
 	json_end_object(json);
@@ -82,7 +90,7 @@ static int json_owner(struct locate_run *run, const struct qcow2_piece *piece,
 	if (field.found)
 		json_field(json, &field);
 	json_end_object(json);
-	free(field.text);
+	located_field_release(&field);
 	return 0;
 }
 

@@ -2,7 +2,6 @@
 /* A piece of the file for people: its state, and a line or two for each owner. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "locate/piece.h"
 
@@ -61,7 +60,7 @@ static int print_owner(struct locate_run *run, const struct qcow2_piece *piece,
 		spool_print(out, "%s at 0x%" PRIx64, field.text, field.offset);
 		locate_row(run, field.where);
 	}
-	free(field.text);
+	located_field_release(&field);
 	return 0;
 }
 

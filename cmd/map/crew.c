@@ -8,10 +8,10 @@
 #include "map/crew.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include <qcow2/geometry.h>
+#include <qcow2/source.h>
 
 #define PIECE_CLUSTERS UINT64_C(16384)
 #define THREADS_MOST   8
@@ -54,15 +54,11 @@ struct worker {
 	struct map_text text;
 };
 
-static size_t count_processors(void)
+static size_t choose_threads(void)
 {
-	cpu_set_t set;
-	int count;
+	const unsigned count = qcow2_processors();
 
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return 1;
-	count = CPU_COUNT(&set);
-	return count > THREADS_MOST ? THREADS_MOST : (size_t)count;
+	return count > THREADS_MOST ? THREADS_MOST : count;
 }
 
 bool map_crew_pays(const struct map_run *run)
@@ -71,13 +67,14 @@ bool map_crew_pays(const struct map_run *run)
 	const struct qcow2_geometry *geometry;
 	uint64_t stored, tables;
 
-	if (run->chain || !layer->image || count_processors() < 2)
+	if (run->chain || !layer->image)
 		return false;
 	geometry = qcow2_image_geometry(layer->image);
 	stored = qcow2_source_allocated_bytes(layer->source);
 	tables = layer->size_bytes / geometry->cluster_size_bytes / geometry->l2_entries + 1;
 	return stored >= STORED_LEAST &&
-	       tables <= (stored + STORED_SLACK) / geometry->cluster_size_bytes;
+	       tables <= (stored + STORED_SLACK) / geometry->cluster_size_bytes &&
+	       choose_threads() > 1;
 }
 
 /* ---- workers ---- */
@@ -281,7 +278,7 @@ static int show(struct crew *crew, struct worker *workers, size_t most, struct q
 
 int map_crew_show(struct map_run *run, struct qcow2_error *err)
 {
-	const size_t threads = count_processors();
+	const size_t threads = choose_threads();
 	struct worker *workers = calloc(threads, sizeof(*workers));
 	struct crew *crew = calloc(1, sizeof(*crew));
 	int failed = -1;

@@ -2,6 +2,7 @@
 /* See wrap.h. */
 #include "out/wrap.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -95,6 +96,15 @@ unsigned terminal_columns(void)
 	return number > COLUMNS_MOST ? COLUMNS_MOST : (unsigned)number;
 }
 
+unsigned terminal_rows(void)
+{
+	struct winsize size = {0};
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_row == 0)
+		return ROWS_UNKNOWN;
+	return size.ws_row > ROWS_MOST ? ROWS_MOST : size.ws_row;
+}
+
 /* Whether a text fits as it is: no character takes more columns than bytes. */
 static bool fits(const char *text, unsigned column, unsigned width)
 {
@@ -173,4 +183,32 @@ void wrap_spool(struct spool *out, struct spool *line, unsigned first, unsigned 
 	else
 		out->errnum = line->errnum;
 	line->size = 0;
+}
+
+void wrap_anywhere(struct spool *out, const char *text, unsigned indent, unsigned width)
+{
+	const char *end = text + strlen(text);
+	char character[8];
+
+	do {
+		unsigned used = indent;
+		bool any = false; /* a line has a character, however narrow the terminal is */
+
+		spool_fill(out, ' ', indent);
+		while (text < end) {
+			struct qcow2_bytes rest = {(const uint8_t *)text, (size_t)(end - text)};
+			uint32_t codepoint;
+			bool valid;
+			size_t size = qcow2_text_next(rest, &codepoint, &valid);
+
+			snprintf(character, sizeof(character), "%.*s", (int)size, text);
+			used += text_columns(character);
+			if (any && used > width)
+				break;
+			spool_write(out, text, size);
+			text += size;
+			any = true;
+		}
+		spool_text(out, "\n");
+	} while (text < end);
 }

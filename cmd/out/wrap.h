@@ -20,6 +20,13 @@
  */
 unsigned terminal_columns(void);
 
+/* What terminal_rows() returns if nobody knows the height, and at most. */
+#define ROWS_UNKNOWN 24U
+#define ROWS_MOST    1000U
+
+/* The height of the terminal on standard output, or ROWS_UNKNOWN if that is none. */
+unsigned terminal_rows(void);
+
 /* The columns that a text takes on a terminal: 2 for characters of double width, 0 for accents. */
 unsigned text_columns(const char *text);
 
@@ -34,6 +41,12 @@ void wrap_text(struct spool *out, const char *text, unsigned first, unsigned han
 /* The same in the line that is begun: `column` columns of it are taken, no blanks are written. */
 void wrap_rest(struct spool *out, const char *text, unsigned column, unsigned hanging,
 	       unsigned width);
+
+/*
+ * Writes a text that has no blanks to wrap at, as a long name: in lines of at most `width` columns,
+ * each indented so far, broken between any two characters. The last line is ended.
+ */
+void wrap_anywhere(struct spool *out, const char *text, unsigned indent, unsigned width);
 
 /*
  * Wraps what was put together in another spool, which has no file behind it, and empties that. A

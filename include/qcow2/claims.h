@@ -117,7 +117,8 @@ struct qcow2_claims_options {
  * beyond the end, and refcount blocks that are unaligned, are not told. How many claims there are
  * is bounded by the bytes that the file stores: holes are skipped, an L2 table is read once, and
  * bitmap tables that share one place are followed for as many bytes as the file stores and 1 MiB
- * more.
+ * more. Unaligned L2 tables may overlap: they are told until what they repeat of others comes to as
+ * many bytes as the file stores and 64 MiB more.
  *
  * Memory: 40 bytes for each L1 entry that leads to an L2 table, 56 for each snapshot, and a buffer
  * of 256 KiB and a cluster, within options->memory_limit_bytes.

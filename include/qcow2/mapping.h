@@ -82,7 +82,9 @@ struct qcow2_mapping_extent {
 	 * COMPRESSED: where the compressed data of the whole guest cluster starts, in bytes, not
 	 * aligned. Else QCOW2_NO_OFFSET. An offset into the image file; of images with an external
 	 * data file (struct qcow2_geometry, data_file), into that. Where there is no data, it may
-	 * lie past the end of the file (QCOW2_PROBLEM_ZERO_BEYOND_END).
+	 * lie past the end of the file (QCOW2_PROBLEM_ZERO_BEYOND_END). The first cluster of a data
+	 * file is no place for zeros, as QEMU sees none there: such an entry is of kind ZERO, unless
+	 * entries are extended.
 	 */
 	struct qcow2_host host;
 	/*

@@ -10,6 +10,7 @@
 #include <qcow2/bitmap_file.h>
 #include <qcow2/check.h>
 #include <qcow2/claims.h>
+#include <qcow2/diff.h>
 #include <qcow2/edit.h>
 #include <qcow2/entry.h>
 #include <qcow2/error.h>
@@ -23,6 +24,8 @@
 #include <qcow2/locate.h>
 #include <qcow2/luks.h>
 #include <qcow2/mapping.h>
+#include <qcow2/mapping_diff.h>
+#include <qcow2/measure.h>
 #include <qcow2/number.h>
 #include <qcow2/probe.h>
 #include <qcow2/problem.h>

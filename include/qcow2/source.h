@@ -238,6 +238,17 @@ QCOW2_API uint64_t qcow2_source_read_bytes(const struct qcow2_source *source);
 QCOW2_API int qcow2_source_read(struct qcow2_source *source, uint64_t offset_bytes, void *buffer,
 				size_t size, struct qcow2_error *err);
 
+/*
+ * Tells how many threads are worth starting for work on an image: as many as there are processors
+ * that this process may use at once. These are the processors of its affinity mask (taskset), and no
+ * more than the CPU quota of its control group pays for (containers), rounded up. What the system does
+ * not tell is no limit.
+ *
+ * Returns a number of processors, at least 1. It may differ from call to call, as masks and quotas
+ * change. Reads files of the system unless the mask has one processor. Never fails. Thread safe.
+ */
+QCOW2_API unsigned qcow2_processors(void);
+
 QCOW2_END_DECLS
 
 #endif

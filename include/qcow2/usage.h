@@ -134,7 +134,7 @@ struct qcow2_usage_options {
 	size_t size;                 /* sizeof(struct qcow2_usage_options) */
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CLAIMS_MEMORY_BYTES */
 	unsigned threads;            /* 0: as many as may run at once; at most 64 are used */
-	bool owners;                 /* runs name their owners: a further walk for each 2^22 runs */
+	bool owners;                 /* runs name their owners: a further walk for each 2^20 runs */
 	/*
 	 * Tells users apart. Without it there are no users, and an image whose snapshots share space
 	 * in very many ways needs less memory.
@@ -199,7 +199,7 @@ QCOW2_API uint64_t qcow2_usage_end_bytes(const struct qcow2_usage *usage);
 /*
  * Finds the next run. Runs go from byte 0 to the end of the file, rise, leave no gap, and neighbours
  * are of different kinds. They are not kept: each passage looks at the clusters anew, and with
- * options->owners hears the claims anew, once for each 2^22 runs.
+ * options->owners hears the claims anew, once for each 2^20 runs.
  *
  * usage: not NULL. *out: points to the run, which lives until the next call on the usage.
  *

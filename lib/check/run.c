@@ -6,7 +6,6 @@
 #include "base/checked.h"
 #include "base/crew.h"
 #include "base/error.h"
-#include "source/processors.h"
 
 _Static_assert(QCOW2_CHECK_THREADS_MAX == Q2_CREW_MAX, "one limit of threads");
 
@@ -41,7 +40,7 @@ static unsigned choose_threads(const struct q2_check *check)
 	if (check->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
 		return 1;
 	if (wanted == 0)
-		wanted = q2_processors();
+		wanted = qcow2_processors();
 	if (wanted > most)
 		wanted = most;
 	if (wanted > QCOW2_CHECK_THREADS_MAX)

@@ -11,6 +11,9 @@
 #include "base/checked.h"
 #include "claims/metadata.h"
 
+/* Bytes of L2 tables that may be in another one as well, beyond what the file stores. */
+#define OVERLAP_SLACK_BYTES (UINT64_C(64) << 20)
+
 /* The L1 table that is read. */
 struct reading {
 	struct q2_metadata *metadata;
@@ -171,6 +174,32 @@ static void unite(struct q2_metadata *metadata)
 		metadata->table_count = kept + 1;
 }
 
+/*
+ * Leaves out tables that overlap the one before, once they have had their share. Only broken images
+ * have such tables; in a hostile one each byte could be in 4,096 of them.
+ */
+static void leave_out_overlaps(struct q2_metadata *metadata)
+{
+	const uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(metadata->image));
+	const uint64_t cluster = metadata->geometry->cluster_size_bytes;
+	struct q2_l2_ref *tables = metadata->tables;
+	uint64_t left = stored > UINT64_MAX - OVERLAP_SLACK_BYTES ? UINT64_MAX
+								  : stored + OVERLAP_SLACK_BYTES;
+	size_t kept = 0;
+
+	for (size_t i = 1; i < metadata->table_count; i++) {
+		const uint64_t apart = tables[i].offset_bytes - tables[kept].offset_bytes;
+		const uint64_t twice = apart < cluster ? cluster - apart : 0;
+
+		if (twice > left)
+			continue;
+		left -= twice;
+		tables[++kept] = tables[i];
+	}
+	if (metadata->table_count > 0)
+		metadata->table_count = kept + 1;
+}
+
 int q2_metadata_follow_l1(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
 	struct q2_l1_table active = {.offset_bytes = metadata->header->l1_table_offset,
@@ -181,6 +210,7 @@ int q2_metadata_follow_l1(struct q2_metadata *metadata, const struct q2_listener
 	if (follow(metadata, listener, &active) || follow_snapshots(metadata, listener))
 		return -1;
 	unite(metadata);
+	leave_out_overlaps(metadata);
 	metadata->followed = true;
 	return 0;
 }

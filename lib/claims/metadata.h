@@ -63,6 +63,14 @@ int q2_metadata_follow_l1(struct q2_metadata *metadata, const struct q2_listener
 int q2_metadata_claim_l2_tables(struct q2_metadata *metadata, const struct q2_listener *listener);
 int q2_metadata_claim_l2_entries(struct q2_metadata *metadata, const struct q2_listener *listener);
 
+/*
+ * The last stage, but only for entries that claim one of the bytes [first, last] of the file, which
+ * is many times faster if they are few.
+ */
+int q2_metadata_claim_l2_entries_near(struct q2_metadata *metadata,
+				      const struct q2_listener *listener, uint64_t first,
+				      uint64_t last);
+
 /* The parts of q2_metadata_visit_structures() that have files of their own. */
 int q2_metadata_visit_snapshots(struct q2_metadata *metadata, const struct q2_listener *listener);
 int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_listener *listener);

@@ -134,6 +134,8 @@ static int by_place(const void *left, const void *right)
 
 static int run_stages(struct q2_owners *owners)
 {
+	const unsigned bits = owners->metadata.geometry->cluster_bits;
+	const uint64_t last = owners->first + owners->count - 1;
 	const struct q2_listener listener = {.opaque = owners, .claim = hear};
 	struct q2_metadata *metadata = &owners->metadata;
 
@@ -141,7 +143,8 @@ static int run_stages(struct q2_owners *owners)
 	    q2_metadata_follow_l1(metadata, &listener) ||
 	    q2_metadata_claim_l2_tables(metadata, &listener))
 		return -1;
-	return q2_metadata_claim_l2_entries(metadata, &listener);
+	return q2_metadata_claim_l2_entries_near(metadata, &listener, owners->first << bits,
+						 (last << bits) + ((UINT64_C(1) << bits) - 1));
 }
 
 int q2_owners_gather(struct q2_owners *owners, struct qcow2_error *err)

@@ -13,6 +13,8 @@
 #include "base/number.h"
 #include "source/source.h"
 
+#include <qcow2/source.h>
+
 #define GROUP_MAX 4096
 
 /* Reads a file of the kernel into text, cut to size - 1 bytes. False if it cannot be read. */
@@ -107,7 +109,7 @@ static unsigned affinity(void)
 	return online > 0 ? (unsigned)online : 1;
 }
 
-unsigned q2_processors(void)
+unsigned qcow2_processors(void)
 {
 	unsigned may = affinity();
 	unsigned paid = may > 1 ? q2_cgroup_processors("/proc/self/cgroup", "/sys/fs/cgroup") : 1;

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* How many threads are worth starting. */
+/* What limits the threads that are worth starting: see qcow2_processors(). */
 #ifndef Q2_SOURCE_PROCESSORS_H
 #define Q2_SOURCE_PROCESSORS_H
 
 #include <qcow2/base.h>
-
-/*
- * How many processors this process may use at once, at least 1: those of its affinity mask
- * (taskset), and no more than the CPU quota of its control group pays for (containers), rounded up.
- * What the system does not tell is no limit.
- */
-unsigned q2_processors(void);
 
 /*
  * What the quotas pay for: the lowest cpu.max of the control group that the file membership names

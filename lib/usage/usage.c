@@ -10,8 +10,8 @@
 #include "image/internal.h"
 #include "source/processors.h"
 
-/* Runs that share a walk which finds their owners; the memory limit may allow fewer. */
-#define WINDOW_RUNS_MOST (UINT64_C(1) << 22)
+/* Runs that share a walk which finds their owners: 44 MiB. The memory limit may allow fewer. */
+#define WINDOW_RUNS_MOST (UINT64_C(1) << 20)
 /* Tables of larger clusters, which QEMU does not know, are not worth several buffers. */
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
 

@@ -18,8 +18,8 @@ import pytest
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
-            "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
+            "bitmap", "edit", "undo", "explain", "compat", "completion"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")
@@ -75,7 +75,7 @@ def test_commands(offer):
     listed = re.findall(r"^  ([a-z]\w*) +\S", text_of(run("--help")), re.M)
     assert listed == COMMANDS
     assert sorted(offer("")) == sorted([*listed, "help", *options_of()])
-    assert offer("d") == ["dump"] and offer("zz") == []
+    assert offer("du") == ["dump"] and offer("zz") == []
     assert sorted(offer("--")) == options_of()
     assert offer("help", "") == listed and offer("help", "dump", "") == []
     for command in offer("help", ""):

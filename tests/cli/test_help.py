@@ -13,11 +13,12 @@ from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
-            "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
+            "bitmap", "edit", "undo", "explain", "compat", "completion"]
 ACTIONS = {
     "bitmap": ["list", "extents", "export", "compare", "add", "remove", "clear", "enable",
                "disable", "rename", "merge", "import", "script", "repair"],
+    "snapshot": ["list", "show", "space"],
     "edit": ["set", "feature", "extension", "backing", "data-file", "feature-names"],
     "undo": ["list", "prune"],
     "compat": ["dump-header", "dump-header-exts", "set-header", "add-header-ext",
@@ -64,9 +65,9 @@ def test_actions(command, action):
         lines = [[command, f"--{action}", "--help"], [command, "-h", f"--{action}"],
                  ["help", command, f"--{action}"]]
         start = f"Usage: qcow2 undo --{action} [OPTIONS]"
-    elif command == "bitmap":
+    elif command in ("bitmap", "snapshot"):
         lines = [[command, action, "--help"], [command, "--help", action], [command, action, "-h"]]
-        start = f"Usage: qcow2 bitmap {action} [OPTIONS] IMAGE"
+        start = f"Usage: qcow2 {command} {action} [OPTIONS] IMAGE"
     else:
         lines = [[command, "image", action, "--help"], [command, action, "-h"]]
         start = f"Usage: qcow2 {command} [OPTIONS] IMAGE {action}"
@@ -205,7 +206,8 @@ def test_colours(tmp_path):
 
 
 @pytest.mark.parametrize("line", [["info"], ["dump"], ["check"], ["bitmap", "list"],
-                                  ["bitmap", "extents", "-a"], ["bitmap", "compare"]],
+                                  ["bitmap", "extents", "-a"], ["bitmap", "compare"],
+                                  ["snapshot", "list"], ["snapshot", "space"]],
                          ids=" ".join)
 def test_silence_of_readers(line):
     """-q leaves the exit code and errors; JSON and data are what was asked for."""

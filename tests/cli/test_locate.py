@@ -319,6 +319,53 @@ def test_luks():
     assert "field" not in host(path, "0x11000")["owners"][0]  # key material
 
 
+def leaves(value, path=()):
+    """Path, value and offset of each field of a dump with offsets."""
+    if isinstance(value, list):
+        for i, element in enumerate(value):
+            index = element.get("index", i) if isinstance(element, dict) else i
+            yield from leaves(element, path + (str(index),))
+        return
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key.endswith(".offset") and key != "offset.offset" and path[:1] != ("problems",):
+            yield path + (key[:-7],), value[key[:-7]], inner
+        else:
+            yield from leaves(inner, path + (key,))
+
+
+def selector(path):
+    """A path in a dump as locate names it: rows of tables stand for themselves."""
+    words = "/".join(path[:-1] if path[-1] in ("entry", "refcount") else path)
+    words = re.sub("^extensions/[0-9]+/data/bitmap_directory/", "bitmaps/", words)
+    words = re.sub("(^bitmaps/[0-9]+)/bitmap_table/", r"\1/table/", words)
+    return re.sub("((^|/)(l2|refcounts)/[0-9]+)/entries/", r"\1/", words)
+
+
+# One of each family of recipes.
+FIELDS = sorted({"-".join(n.split("-")[:3]): n for n in recipes() if n.startswith("good-") and
+                 "hostile" not in n}.values())
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_dumped_fields(name):
+    """A byte of a field leads to the field that the dump shows there, with the value of the dump."""
+    path, layout = recipe_image(name)
+    rng = random.Random(name)
+    shown = json.loads(run("dump", "-j", "--offsets", path, program=RELEASE).stdout)
+    found = {}
+    for leaf in leaves(shown):
+        found.setdefault(re.sub("[0-9]+", "#", selector(leaf[0])), []).append(leaf)
+    # Nothing claims bitmaps whose autoclear bit is clear.
+    kinds = [kind for kind in found if not kind.startswith("bitmaps/") or
+             layout.value("header/autoclear_features") & 1]
+    for kind in rng.sample(kinds, min(len(kinds), 5)):
+        where, value, offset = rng.choice(found[kind])
+        owners = host(path, offset, program=RELEASE)["owners"]
+        named = {owner["field"]["where"]: owner["field"] for owner in owners if "field" in owner}
+        if value != "" or selector(where) in named:  # an empty text may have no bytes
+            assert named[selector(where)]["value"] == value, (where, offset)
+
+
 # ---- broken images ----
 
 # Those that take the forge long, and aim at what is not asked here, are left out.
@@ -438,6 +485,33 @@ def test_everything_on_one_cluster(heap):
     assert found["owners-omitted"] + 131072 == 1024 * 8192 * 4097
     done = run("locate", f"--host={data}", path, program=RELEASE).stdout.decode()
     assert done.count("\n") == 67
+
+
+@pytest.fixture(name="stairs", scope="module")
+def fixture_stairs(tmp_path_factory):
+    """8,192 L2 tables of 2 MiB, each 512 bytes behind the one before: 6 MiB that mean 16 GiB."""
+    path = str(tmp_path_factory.mktemp("hostile") / "stairs")
+    cluster, tables = 2 * MIB, 8192
+    l1, l2 = cluster, cluster * 4
+    with open(path, "wb") as stream:
+        stream.write(struct.pack(">IIQIIQIIQQIIQQQQII", 0x514649fb, 3, 0, 0, 21,
+                                 tables * cluster * (cluster // 8), 0, tables, l1, cluster * 2, 1, 0,
+                                 0, 0, 0, 0, 4, 104))
+        stream.seek(l1)
+        stream.write(struct.pack(f">{tables}Q", *(l2 + i * 512 for i in range(tables))))
+        stream.seek(cluster * 2)
+        stream.write(struct.pack(">Q", cluster * 3))
+        stream.seek(l2)
+        stream.write(struct.pack(">Q", COPIED | l2) * ((tables * 512 + cluster) // 8))
+    return path, l2
+
+
+def test_tables_on_each_other(stairs):
+    """What tables repeat of others is followed for so many bytes; then it is left out."""
+    path, l2 = stairs
+    for words, expected in ((["locate", f"--host={l2}"], 0), (["check"], 2)):
+        code, memory, _ = peak(*words, path)
+        assert code == expected and memory <= 256 * MIB, words
 
 
 def test_ranges_of_many_parts():

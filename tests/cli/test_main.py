@@ -11,8 +11,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "locate", "check", "map", "bitmap", "edit", "undo", "explain", "compat",
-            "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
+            "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -172,6 +172,14 @@ def shows_other_extents(before, after):
     assert before.splitlines()[0] == after.splitlines()[0] and before != after
 
 
+def names_files(before, after):
+    assert re.sub(" of shared$", "", after.partition("\n\n")[0], flags=re.M) == before.partition("\n\n")[0]
+
+
+def finds_nothing(before, after):
+    assert "1 range, 64 KiB differs." in before and "No range differs." in after
+
+
 def is_a_record(_, after):
     assert after == "\0" * 8 + "\1" + "\0" * 7 + "\0P" + "\0" * 10 + "\5" + "\0" * 3
 
@@ -200,13 +208,30 @@ def adds_the_name(before, after):
     assert before in after and after.endswith("name                      new\n")
 
 
+def is_narrower(before, after):
+    """All but commands, which are not broken."""
+    lines = [line for line in after.splitlines() if not line.startswith("    ")]
+    assert max(map(len, before.splitlines())) > 60 >= max(map(len, lines))
+
+
+def tells_other_sizes(before, after):
+    assert before != after and re.search(r"^  Virtual size +\S+ \S+ +\d+$", after, re.M)
+
+
+def adds_a_commit(before, after):
+    assert "A commit into base:" in after and "A commit into" not in before
+
+
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
+# Exit codes without the option: what it mends is stale, what it leaves out differs.
+OTHERWISE = {("bitmap", "assume-dirty"): 4, ("snapshot", "ignore-offsets"): 3,
+             ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"))
 # What the option makes of the file must not be there yet.
 MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
 OPTIONS = {
@@ -224,6 +249,9 @@ OPTIONS = {
     # what it shows, test_info.py tests
     ("info", "all"): ([SAMPLE], ["--all"], is_unchanged),
     ("info", "help"): ([SAMPLE], ["--help"], is_help),
+    ("diff", "json"): ([SAMPLE, SAMPLE], ["--json"], shows_json),
+    ("diff", "output"): ([SAMPLE, SAMPLE], ["--output=json"], shows_json),
+    ("diff", "help"): ([SAMPLE, SAMPLE], ["--help"], is_help),
     ("locate", "guest"): (["shared"], ["--guest=64k"], is_elsewhere),
     ("locate", "host"): (["shared"], ["--host=4"], is_elsewhere),
     ("locate", "snapshot"): (["--guest=0", "shared"], ["--snapshot=one"], is_elsewhere),
@@ -253,6 +281,18 @@ OPTIONS = {
     ("map", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
     ("map", "binary"): (["-l1", SAMPLE], ["--binary"], is_a_record),
     ("map", "help"): ([SAMPLE], ["--help"], is_help),
+    ("layout", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("layout", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("layout", "width"): ([SAMPLE], ["--width=60"], is_narrower),
+    ("layout", "help"): ([SAMPLE], ["--help"], is_help),
+    ("measure", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("measure", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("measure", "size"): ([], ["--size=1G"], tells_other_sizes),
+    ("measure", "target"): ([SAMPLE], ["--target=raw"], tells_other_sizes),
+    ("measure", "options"): ([SAMPLE], ["--options=cluster_size=4k"], tells_other_sizes),
+    ("measure", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
+    ("measure", "chain"): (["overlay"], ["--chain"], adds_a_commit),
+    ("measure", "help"): ([SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -292,6 +332,13 @@ OPTIONS = {
     ("bitmap", "undo-dir"): (ADDED, ["--undo-dir=."], is_unchanged),
     ("bitmap", "no-undo"): (ADDED, ["--no-undo"], is_unchanged),
     ("bitmap", "help"): (["list", "bitmaps"], ["--help"], is_help),
+    ("snapshot", "with"): (["diff", "shared", "one", "one"], ["--with=shared"], names_files),
+    ("snapshot", "ignore-offsets"): (["diff", "shared", "one"], ["--ignore-offsets"], finds_nothing),
+    ("snapshot", "start-offset"): (["diff", "shared", "one"], ["--start-offset=64k"], finds_nothing),
+    ("snapshot", "max-length"): (["diff", "shared", "one"], ["--max-length=0"], finds_nothing),
+    ("snapshot", "json"): (["list", "shared"], ["--json"], shows_json),
+    ("snapshot", "output"): (["list", "shared"], ["--output=json"], shows_json),
+    ("snapshot", "help"): (["list", "shared"], ["--help"], is_help),
     ("undo", "list"): (["undo"], ["--list"], is_undo_list),
     ("undo", "exact"): (["undo"], ["--exact"], is_undone_before),
     # what these remove, test_undo_files.py tests
@@ -316,8 +363,10 @@ OPTIONS = {
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
-                        "check": [SAMPLE], "map": [SAMPLE], "edit": PLANNED,
-                        "bitmap": ["list", "bitmaps"], "undo": ["-l", "undo"],
+                        "diff": [SAMPLE, SAMPLE],
+                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE],
+                        "edit": PLANNED,
+                        "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
     OPTIONS.setdefault((_command, "quiet"), (_line, ["--quiet"], is_nothing))
@@ -358,8 +407,7 @@ def test_option(command, option, folder):
     words = command.split()
     operands, given, check = OPTIONS[command, option]
     alone = not words or (command, option) in ALONE
-    # What the option mends is stale without it.
-    code = 4 if (command, option) == ("bitmap", "assume-dirty") else 0
+    code = OTHERWISE.get((command, option), 0)
     before = "" if alone else text_of(run(*words, *operands, cwd=folder), code=code)
     after = text_of(run(*words, *given, *operands, cwd=folder))
     check(before, after)
@@ -543,7 +591,7 @@ def test_exit_codes_of_pages():
             status = stream.read().partition("# EXIT STATUS")[2].partition("\n# ")[0]
         codes = set(re.findall(r"(?<!\w)\*?([0-9]+)\*?(?=[\s:])", status))
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
-                 "locate": {"0", "1"},
-                 "bitmap": {"0", "1", "2", "3", "4"},
+                 "locate": {"0", "1"}, "diff": {"0", "1", "3"},
+                 "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
                  "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -48,6 +48,7 @@ RECIPES = {
 READ = {
     "extended": "size 1G\nextended_l2\ncluster_bits 14\nwrite 16k 64k\nwrite 900M 4k\n"
                 "snapshot 1 name=\"before the upgrade\"\nset l2/0/2 @l1 | 1<<60\n",
+    "owned": DISK + "snapshot 1 name=monday\nwrite 0 64k\nbitmap nightly bits=0-5\nleak 12\n",
     "bitmaps": "size 4M\nwrite 0 64k\nbitmap nightly flags=auto bits=0-5\nbitmap weekly\n"
                "bitmap stale flags=in_use bits=1\nbitmap broken type=7\n"
                "bitmap \"a long name that needs more columns than there are\"\n",
@@ -70,14 +71,21 @@ SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if na
     "dump-header": ["dump", "owners.qcow2"],
     "dump-names": ["dump", "names.qcow2", "l2", "bitmaps"],
     "explain": ["explain", "refcount-low"],
+    "diff": ["diff", "owners.qcow2", "directory.qcow2"],
     "locate-guest": ["locate", "--guest=16k+4k", "--all-snapshots", "extended.qcow2"],
     "locate-host": ["locate", "--host=0x3000", "owners.qcow2"],
     "locate-range": ["locate", "--host=0+32k", "owners.qcow2"],
+    "layout": ["layout", "owned.qcow2"],
+    "snapshot-space": ["snapshot", "space", "owners.qcow2"],
+    "measure": ["measure", "owners.qcow2"],
+    "measure-chain": ["measure", "--chain", "overlay.qcow2"],
+    "measure-new": ["measure", "--size=1T", "-o", "cluster_size=128k,refcount_bits=1"],
+    "snapshot-help": ["snapshot", "--help"],
     "help": ["--help"],
     "bitmap-help": ["bitmap", "--help"],
 }
 # What a file takes on the disk depends on the file system.
-HERE_ONLY = re.compile(r"^(on disk +).*$")
+HERE_ONLY = re.compile(r"^(on disk +|owned.qcow2: .*bytes\), ).*$")
 
 
 @pytest.fixture(name="place", scope="module")

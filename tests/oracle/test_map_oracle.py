@@ -37,6 +37,10 @@ def run(*words, program=QCOW2):
     return done.stdout
 
 
+def run_locate(path):
+    return call(QCOW2, "locate", "-j", "--guest=0", path)
+
+
 def ours(path, *options, program=QCOW2):
     """The entries of our map without what QEMU 7.2 does not print."""
     entries = json.loads(run("-j", *options, path, program=program))
@@ -149,6 +153,20 @@ def test_chain(tmp_path, seed):
     with_names = json.loads(run("-j", "--chain", path))
     files = [entry for entry in with_names if "filename" in entry]
     assert all(os.path.exists(entry["filename"]) for entry in files)
+
+
+@pytest.mark.parametrize("extended", (False, True))
+def test_zeros_at_the_start_of_a_data_file(tmp_path, extended):
+    """Zeros over the first cluster: QEMU sees a place for them only with extended entries."""
+    path = str(tmp_path / "image.qcow2")
+    more = ["-o", "extended_l2=on"] if extended else []
+    call("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={path}.raw", *more, path, "1M")
+    call("qemu-io", "-f", "qcow2", path, text="write 0 128k\nwrite -z 0 192k\n")
+    expected = theirs(path)
+    assert ours(path, "--chain") == expected and ours(path) == expected
+    assert ("offset" in expected[0]) == extended
+    found = json.loads(run_locate(path))
+    assert (found["kind"], found["host"]) == (("zero-allocated", 0) if extended else ("zero", None))
 
 
 def test_beyond_the_end(tmp_path):

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Loaded before libc: the file that DEVICE names looks like a block device to a program that has it
- * open. Its size does not change, and a write past its end finds no space.
+ * open, or asks for it by that name. Its size does not change, and a write past its end finds no space.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 int fstat64(int fd, struct stat64 *st);
+int stat64(const char *path, struct stat64 *st);
 int ftruncate64(int fd, off64_t size);
 ssize_t pwrite64(int fd, const void *buffer, size_t size, off64_t offset);
 
 static int (*real_fstat)(int, struct stat64 *);
+static int (*real_stat)(const char *, struct stat64 *);
 
 /* Whether a descriptor is the device; its size. */
 static int is_device(int fd, off64_t *size)
@@ -27,10 +30,18 @@ static int is_device(int fd, off64_t *size)
 
 	if (!real_fstat)
 		real_fstat = dlsym(RTLD_NEXT, "fstat64");
-	if (!path || stat64(path, &wanted) < 0 || real_fstat(fd, &st) < 0)
+	if (!real_stat)
+		real_stat = dlsym(RTLD_NEXT, "stat64");
+	if (!path || real_stat(path, &wanted) < 0 || real_fstat(fd, &st) < 0)
 		return 0;
 	*size = st.st_size;
 	return st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino;
+}
+
+static void pretend(struct stat64 *st)
+{
+	st->st_mode = (st->st_mode & ~(mode_t)S_IFMT) | S_IFBLK;
+	st->st_size = 0;
 }
 
 int fstat64(int fd, struct stat64 *st)
@@ -38,10 +49,21 @@ int fstat64(int fd, struct stat64 *st)
 	off64_t size;
 	int device = is_device(fd, &size), result = real_fstat(fd, st);
 
-	if (device && result == 0) {
-		st->st_mode = (st->st_mode & ~(mode_t)S_IFMT) | S_IFBLK;
-		st->st_size = 0;
-	}
+	if (device && result == 0)
+		pretend(st);
+	return result;
+}
+
+int stat64(const char *path, struct stat64 *st)
+{
+	const char *device = getenv("DEVICE");
+	int result;
+
+	if (!real_stat)
+		real_stat = dlsym(RTLD_NEXT, "stat64");
+	result = real_stat(path, st);
+	if (device && strcmp(path, device) == 0 && result == 0)
+		pretend(st);
 	return result;
 }
 

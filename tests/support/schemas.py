@@ -261,6 +261,8 @@ LARGE_BYTES = 1 << 20
 # What the actions of bitmap that read print as a document, and as lines.
 READS = {"list": ("list", "bitmap"), "extents": ("extents", "extent"),
          "compare": ("comparison", "difference")}
+# The same of snapshot.
+SHOWS = {"list": ("list", "snapshot"), "show": ("shown", None), "space": ("space", None)}
 CHANGES = {"add", "clear", "disable", "enable", "export", "import", "merge", "remove", "rename",
            "repair", "script", "set"}
 
@@ -291,6 +293,11 @@ def schema_of(words, kind):
         if action in READS:
             return "bitmap", READS[action][kind == "ndjson"]
         return ("edit", None) if action and kind == "json" else None
+    if command == "snapshot" and "diff" in words:
+        return "snapshot-diff", "difference" if kind == "ndjson" else None
+    if command == "snapshot":
+        action = next((word for word in words if word in SHOWS), "list")
+        return command, SHOWS[action][kind == "ndjson"]
     if command == "map":
         return command, "extent" if kind == "ndjson" else None
     if command == "check" and "--list" in words:

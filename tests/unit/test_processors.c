@@ -15,6 +15,8 @@
 
 #include "source/processors.h"
 
+#include <qcow2/source.h>
+
 static char root[] = "/tmp/qcow2-processors-XXXXXX";
 
 static const char *path(const char *name)
@@ -125,16 +127,16 @@ static void follows_affinity(void **state)
 
 	(void)state;
 	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
-	all = q2_processors();
+	all = qcow2_processors();
 	assert_in_range(all, 1, (unsigned)CPU_COUNT(&before));
 	CPU_ZERO(&one);
 	for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
 		if (CPU_ISSET(i, &before))
 			CPU_SET(i, &one);
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-	assert_int_equal(q2_processors(), 1);
+	assert_int_equal(qcow2_processors(), 1);
 	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
-	assert_int_equal(q2_processors(), all);
+	assert_int_equal(qcow2_processors(), all);
 }
 
 int main(void)

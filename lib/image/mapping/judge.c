@@ -85,6 +85,16 @@ static bool judge_subclusters(const struct q2_mapping_entry *e, bool placed,
 	return false;
 }
 
+/*
+ * Whether an entry is zeros at offset 0 of a data file. QEMU sees no place there, as with other
+ * entries without an offset; only of data does it look at the copied flag.
+ */
+static bool is_zero_at_start(const struct qcow2_geometry *geometry, uint64_t entry)
+{
+	return !geometry->extended_l2 && (entry & QCOW2_ENTRY_MASK(l2_entry, zero)) &&
+	       (entry & QCOW2_ENTRY_MASK(l2_entry, offset)) == 0;
+}
+
 void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_entry *e,
 		      struct qcow2_mapping_extent *out)
 {
@@ -108,6 +118,8 @@ void q2_mapping_judge(const struct qcow2_image *image, const struct q2_mapping_e
 		invalid(out, QCOW2_PROBLEM_L2_ENTRY_ZERO_FLAG);
 		return;
 	}
-	if (placed)
+	if (is_zero_at_start(geometry, e->entry))
+		out->kind = QCOW2_L2_ZERO;
+	else if (placed)
 		judge_place(geometry, e, out);
 }

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 layout: what fills the file, from its first byte to its last. */
+#include "layout/layout.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "common/open_image.h"
+#include "common/options.h"
+#include "common/report.h"
+#include "out/suggest.h"
+
+#include <qcow2/check.h>
+#include <qcow2/number.h>
+
+enum { OPTION_OUTPUT, OPTION_JSON, OPTION_WIDTH };
+
+static const struct option_row options[] = {
+	{"output", 0, "FORMAT", "human (default), json, or svg", "human json svg"},
+	{"json", 'j', NULL, "short for --output=json", NULL},
+	{"width", 0, "WIDTH", "of the page in columns, or of svg in pixels", NULL},
+};
+
+/* ---- the command line ---- */
+
+static bool take_output(struct layout *layout, const char *value)
+{
+	static const char *const names[] = {
+		[LAYOUT_HUMAN] = "human", [LAYOUT_JSON] = "json", [LAYOUT_SVG] = "svg"};
+	char text[SUGGEST_TEXT_MAX];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], value) != 0)
+			continue;
+		layout->format = (enum layout_format)i;
+		return true;
+	}
+	usage_error(layout->command, "--output is human, json or svg, not '%s'%s", value,
+		    suggest_of_words(value, "human json svg", text, sizeof(text)));
+	return false;
+}
+
+static bool take_width(struct layout *layout, const char *value)
+{
+	struct qcow2_error err;
+	uint64_t width;
+
+	if (qcow2_number_parse(value, UINT64_MAX, &width, &err)) {
+		usage_error(layout->command, "--width: %s", err.text);
+		return false;
+	}
+	if (width < LAYOUT_WIDTH_LEAST || width > LAYOUT_WIDTH_MOST) {
+		usage_error(layout->command, "--width: from %u to %u, not '%s'", LAYOUT_WIDTH_LEAST,
+			    LAYOUT_WIDTH_MOST, value);
+		return false;
+	}
+	layout->width = (unsigned)width;
+	return true;
+}
+
+/* Takes an option. False, with a message, if its value makes no sense. */
+static bool take_option(struct layout *layout, int option, const char *value)
+{
+	if (option == OPTION_WIDTH)
+		return take_width(layout, value);
+	if (option == OPTION_OUTPUT)
+		return take_output(layout, value);
+	layout->format = LAYOUT_JSON;
+	return true;
+}
+
+/* ---- the run ---- */
+
+static int tell_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
+{
+	progress_share(opaque, done_bytes, total_bytes);
+	return 0;
+}
+
+/* Proves the image sound, or not: commands are for sound ones, and the exit code says so. */
+static int check(struct layout *layout, struct qcow2_error *err)
+{
+	const struct qcow2_check_options how = {.size = sizeof(how),
+						.lost_mappings = true,
+						.progress = tell_progress,
+						.opaque = &layout->progress};
+	struct qcow2_check_result *result;
+
+	if (qcow2_check(layout->image, &how, &result, err))
+		return -1;
+	layout->corruptions = result->corruptions;
+	layout->leaks_may_be_data = result->leaks_may_be_data;
+	qcow2_check_result_free(result);
+	return 0;
+}
+
+/*
+ * Opens the usage. Where telling users apart takes more than the limits allow, the other numbers can
+ * still be had.
+ */
+static int open_usage(struct layout *layout, struct qcow2_error *err)
+{
+	struct qcow2_usage_options how = {.size = sizeof(how),
+					  .owners = layout->format != LAYOUT_HUMAN,
+					  .users = true,
+					  .progress = tell_progress,
+					  .opaque = &layout->progress};
+	int failed = qcow2_usage_open(layout->image, &how, &layout->usage, err);
+
+	if (!failed || err->code != QCOW2_ERROR_LIMIT)
+		return failed;
+	how.users = false;
+	return qcow2_usage_open(layout->image, &how, &layout->usage, err);
+}
+
+/*
+ * Keeps what could be found out of a broken image: without *has, a part of the page is left out.
+ * Returns failed if the image is not to blame, else 0.
+ */
+static int get_by(int failed, const struct qcow2_error *err, bool *has)
+{
+	*has = failed == 0;
+	return err->code == QCOW2_ERROR_LIMIT || err->code == QCOW2_ERROR_BROKEN ? 0 : failed;
+}
+
+static int measure(struct layout *layout, struct qcow2_error *err)
+{
+	int failed;
+
+	layout->fragmentation.size = sizeof(layout->fragmentation);
+	failed = qcow2_fragmentation_measure(layout->image, &layout->fragmentation, err);
+	if (get_by(failed, err, &layout->has_fragmentation))
+		return -1;
+	if (qcow2_usage_user_count(layout->usage) == 0)
+		return 0;
+	layout->measure.size = sizeof(layout->measure);
+	failed = qcow2_measure_file(layout->image, layout->usage, &layout->measure, err);
+	return get_by(failed, err, &layout->has_measure);
+}
+
+/* Finds out all that the pages show. */
+static int look(struct layout *layout, struct qcow2_error *err)
+{
+	if (open_usage(layout, err) || check(layout, err) || measure(layout, err))
+		return -1;
+	return layout_space_measure(layout, err);
+}
+
+static int show(struct layout *layout, struct qcow2_error *err)
+{
+	if (layout->format == LAYOUT_SVG)
+		return layout_show_svg(layout, err);
+	return layout->format == LAYOUT_JSON ? layout_show_json(layout, err)
+					     : layout_show_human(layout, err);
+}
+
+/* Says what is wrong with the image. Returns the exit code. */
+static int judge(const struct layout *layout)
+{
+	char text[128];
+
+	if (layout->corruptions == 0)
+		return EXIT_FINE;
+	snprintf(text, sizeof(text),
+		 "%" PRIu64 " corruption%s: not all of this can be relied on; see 'qcow2 check'",
+		 layout->corruptions, layout->corruptions == 1 ? "" : "s");
+	report_text(layout->command, layout->file, text);
+	return EXIT_MALFORMED;
+}
+
+static int run_image(struct layout *layout)
+{
+	struct qcow2_error err = {.code = QCOW2_ERROR_NONE};
+	int code, failed;
+
+	warn_in_use(layout->command, layout->file, layout->source);
+	progress_init(&layout->progress);
+	spool_init(&layout->out, STDOUT_FILENO);
+	failed = look(layout, &err) || show(layout, &err);
+	progress_end(&layout->progress);
+	/* After a failure nothing is printed, unless the output streams already. */
+	if (failed)
+		code = report_error(layout->command, layout->file, &err);
+	else
+		code = finish_output(layout->command, &layout->out, judge(layout));
+	spool_release(&layout->out);
+	qcow2_usage_close(layout->usage);
+	return code;
+}
+
+static int run_file(struct layout *layout)
+{
+	struct qcow2_source *source = NULL;
+	struct qcow2_image *image = NULL;
+	struct qcow2_error err;
+	struct stat status;
+	int code;
+
+	layout->is_file = stat(layout->file, &status) == 0 && S_ISREG(status.st_mode);
+	if (qcow2_source_open(layout->file, &source, &err) ||
+	    qcow2_image_open(source, &image, &err)) {
+		code = report_error(layout->command, layout->file, &err);
+	} else {
+		layout->source = source;
+		layout->image = image;
+		code = run_image(layout);
+	}
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return code;
+}
+
+static int run_layout(const struct command *command, int argc, char **argv)
+{
+	struct layout layout = {.command = command};
+	const char *value;
+	int code, option;
+
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		if (!take_option(&layout, option, value))
+			return EXIT_COULD_NOT;
+	if (option == OPTIONS_STOP)
+		return code;
+	if (optind == argc)
+		return usage_error(command, "no image given");
+	if (optind + 1 < argc)
+		return usage_error(command, "one image at a time, not also '%s'", argv[optind + 1]);
+	layout.file = argv[optind];
+	return run_file(&layout);
+}
+
+const struct command layout_command = {
+	.name = "layout",
+	.operands = "IMAGE",
+	.summary = "Show what fills the file, and where space can be gained.",
+	.notes = "Nothing is changed; the commands that the page names are for you to run.\n"
+		 "Exit codes: 0 done, 1 failed, 2 done, but the image is corrupt.\n",
+	.options = options,
+	.option_count = sizeof(options) / sizeof(options[0]),
+	.run = run_layout,
+};

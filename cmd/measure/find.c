@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds the sizes. See run.h. */
+#include "measure/run.h"
+
+#include <sys/stat.h>
+
+#include <qcow2/geometry.h>
+
+#define SECTOR_BYTES UINT64_C(512)
+
+/* ---- the data of the image ---- */
+
+static int tally_stack(struct measure_run *run, struct qcow2_measure_tally *tally,
+		       struct qcow2_error *err)
+{
+	const struct map_extent *extent;
+	int more;
+
+	map_stack_seek(&run->stack, 0, UINT64_MAX);
+	while ((more = map_stack_next(&run->stack, &extent, err)) > 0) {
+		if (extent->flags & MAP_INVALID) {
+			if (run->invalid_bytes == 0)
+				run->first_invalid = *extent;
+			run->invalid_bytes += extent->length_bytes;
+		}
+		if ((extent->flags & MAP_DATA) && !(extent->flags & MAP_ZERO))
+			qcow2_measure_tally_add(tally, extent->start_bytes, extent->length_bytes);
+	}
+	return more;
+}
+
+static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)
+{
+	const struct qcow2_image *image = run->stack.layers[0].image;
+
+	run->has_bitmaps =
+		run->target.numbers.version >= 3 && qcow2_image_header(image)->version >= 3;
+	return run->has_bitmaps ? qcow2_measure_bitmaps(image, run->target.numbers.cluster_bits,
+							&run->bitmaps_bytes, err)
+				: 0;
+}
+
+/* ---- the file as it is ---- */
+
+static int find_usage(struct measure_run *run, struct qcow2_error *err)
+{
+	struct qcow2_usage_options options = {.size = sizeof(options), .users = true};
+	const struct map_layer *layer = &run->stack.layers[0];
+
+	run->file_bytes = qcow2_source_size_bytes(layer->source);
+	run->image.size = sizeof(run->image);
+	if (qcow2_usage_open(layer->image, &options, &run->usage, err) ||
+	    qcow2_measure_file(layer->image, run->usage, &run->image, err))
+		return -1;
+	run->has_image = true;
+	return 0;
+}
+
+/* ---- a commit into the next file of the chain ---- */
+
+/* Where a file ends: on a block device, where the image does. */
+static int find_end(const struct map_layer *layer, uint64_t *bytes, struct qcow2_error *err)
+{
+	struct qcow2_usage *usage;
+	struct stat status;
+
+	*bytes = qcow2_source_size_bytes(layer->source);
+	if (!layer->image || stat(layer->file, &status) != 0 || !S_ISBLK(status.st_mode))
+		return 0;
+	if (qcow2_usage_open(layer->image, NULL, &usage, err))
+		return -1;
+	*bytes = qcow2_usage_end_bytes(usage);
+	qcow2_usage_close(usage);
+	return 0;
+}
+
+static int find_commit(struct measure_run *run, struct qcow2_error *err)
+{
+	const struct map_layer *layers = run->stack.layers;
+
+	if (run->stack.count < 2 || run->snapshot)
+		return 0;
+	run->has_commit = true;
+	if (find_end(&layers[1], &run->base_bytes, err))
+		return -1;
+	if (layers[1].image)
+		return qcow2_measure_commit(layers[1].image, layers[0].image, run->base_bytes,
+					    &run->commit_bytes, err);
+	run->commit_bytes =
+		run->base_bytes > layers[0].size_bytes ? run->base_bytes : layers[0].size_bytes;
+	return 0;
+}
+
+/* ---- all ---- */
+
+/* A raw file has the size of the disk, in whole sectors. */
+static int find_raw(struct measure_run *run)
+{
+	uint64_t bytes = run->size_bytes;
+
+	if (bytes % SECTOR_BYTES != 0)
+		bytes += SECTOR_BYTES - bytes % SECTOR_BYTES;
+	run->size.required_bytes = run->size.fully_allocated_bytes = bytes;
+	run->size.smallest_bytes = bytes;
+	return 0;
+}
+
+int measure_all(struct measure_run *run, struct qcow2_error *err)
+{
+	struct qcow2_measure_tally tally = {.size = sizeof(tally)};
+
+	run->size.size = sizeof(run->size);
+	if (qcow2_measure_tally_begin(&tally, &run->target.numbers, err))
+		return -1;
+	if (run->file) {
+		run->size_bytes = run->stack.layers[0].size_bytes;
+		run->backing_left_out = !run->chain && run->stack.layers[0].has_backing;
+		run->target.numbers.every_cluster |= run->target.backing;
+	}
+	if (run->target.raw)
+		find_raw(run);
+	else if ((run->file && (tally_stack(run, &tally, err) || find_bitmaps(run, err))) ||
+		 qcow2_measure_new(&run->target.numbers, run->size_bytes, &tally, &run->size, err))
+		return -1;
+	if (!run->file)
+		return 0;
+	return find_usage(run, err) || find_commit(run, err) ? -1 : 0;
+}

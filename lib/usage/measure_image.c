@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How small the file of an image could be, and how large it can grow. What is kept as it is comes
+ * from the usage of the file; what would be written anew comes from the mapping of the disk.
+ */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/sized.h"
+#include "usage/measure_target.h"
+
+#include <qcow2/usage.h>
+
+/* What the mapping of the active disk comes to. */
+struct contents {
+	struct qcow2_measure_tally data;  /* all that is stored */
+	struct qcow2_measure_tally plain; /* of these, what is not compressed */
+	struct qcow2_measure_tally said;  /* all that is not left to the backing file */
+	uint64_t compressed_bytes;        /* side by side */
+	/* Of the compressed cluster before: where it lies. */
+	uint64_t host_byte, host_bytes;
+};
+
+/* ---- the active disk ---- */
+
+static void begin(struct qcow2_measure_tally *tally, const struct q2_disk *disk)
+{
+	*tally = (struct qcow2_measure_tally){.size = sizeof(*tally),
+					      .cluster_bits = disk->cluster_bits,
+					      .l2_bits = disk->l2_bits};
+}
+
+/*
+ * A descriptor claims whole sectors, in the last of which the next cluster may start. Where that is
+ * so, only the distance between them counts.
+ */
+static void add_compressed(struct contents *contents, const struct qcow2_mapping_extent *extent)
+{
+	const uint64_t distance = extent->host.byte - contents->host_byte;
+
+	if (extent->host.byte > contents->host_byte && distance < contents->host_bytes)
+		contents->compressed_bytes -= contents->host_bytes - distance;
+	contents->host_byte = extent->host.byte;
+	contents->host_bytes = extent->host_bytes;
+	contents->compressed_bytes += extent->host_bytes;
+}
+
+static int read_contents(const struct qcow2_image *image, const struct q2_disk *disk,
+			 struct contents *contents, struct qcow2_error *err)
+{
+	const struct qcow2_mapping_extent *extent;
+	struct qcow2_mapping *mapping;
+	int more;
+
+	*contents = (struct contents){0};
+	begin(&contents->data, disk);
+	begin(&contents->plain, disk);
+	begin(&contents->said, disk);
+	if (qcow2_mapping_open(image, &mapping, err))
+		return -1;
+	while ((more = qcow2_mapping_next(mapping, &extent, err)) > 0) {
+		const uint64_t start = extent->start.byte, length = extent->length_bytes;
+
+		if (extent->kind == QCOW2_L2_UNALLOCATED)
+			continue;
+		qcow2_measure_tally_add(&contents->said, start, length);
+		if (extent->kind == QCOW2_L2_ZERO || extent->kind == QCOW2_L2_ZERO_ALLOCATED)
+			continue;
+		qcow2_measure_tally_add(&contents->data, start, length);
+		if (extent->kind == QCOW2_L2_COMPRESSED)
+			add_compressed(contents, extent);
+		else
+			qcow2_measure_tally_add(&contents->plain, start, length);
+	}
+	qcow2_mapping_close(mapping);
+	return more;
+}
+
+/* ---- what is kept as it is ---- */
+
+static uint64_t clusters_of(const struct qcow2_usage *usage, enum qcow2_usage_kind kind,
+			    unsigned cluster_bits)
+{
+	return q2_div_ceil_u64(qcow2_usage_total_of(usage, kind)->bytes, UINT64_C(1)
+										 << cluster_bits);
+}
+
+/* All clusters in use but for refcounts: the last one of the file may be cut. */
+static uint64_t used_clusters(const struct qcow2_usage *usage, unsigned cluster_bits)
+{
+	uint64_t bytes = 0;
+
+	for (int kind = 0; kind < QCOW2_USAGE_LEAKED; kind++)
+		if (kind != QCOW2_USAGE_REFCOUNT_TABLE && kind != QCOW2_USAGE_REFCOUNT_BLOCK)
+			bytes += qcow2_usage_total_of(usage, (enum qcow2_usage_kind)kind)->bytes;
+	return q2_div_ceil_u64(bytes, UINT64_C(1) << cluster_bits);
+}
+
+static bool is_snapshot(const struct qcow2_usage *usage, uint64_t number)
+{
+	return qcow2_usage_user_at(usage, number)->part_of == QCOW2_PART_OF_SNAPSHOT;
+}
+
+/* Who stays: the active disk always does. */
+struct keep {
+	bool snapshots, bitmaps; /* all of them */
+	uint64_t user;           /* and this one; 0: no other */
+};
+
+static bool is_kept(const struct qcow2_usage *usage, const struct keep *keep, uint64_t number)
+{
+	if (number == 0 || number == keep->user)
+		return true;
+	return is_snapshot(usage, number) ? keep->snapshots : keep->bitmaps;
+}
+
+/* Gives the clusters that stay if all others go. */
+static int count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
+		      const struct keep *keep, uint64_t *clusters, struct qcow2_error *err)
+{
+	const uint64_t count = qcow2_usage_user_count(usage);
+	uint64_t *gone = q2_alloc_array((size_t)count, sizeof(*gone)), freed;
+	bool snapshots = keep->snapshots, bitmaps = keep->bitmaps;
+	size_t gone_count = 0;
+	int failed;
+
+	if (!gone)
+		return q2_fail_memory(err);
+	for (uint64_t i = 1; i < count; i++)
+		if (!is_kept(usage, keep, i))
+			gone[gone_count++] = i;
+	failed = qcow2_usage_freed_bytes(usage, gone, gone_count, &freed, err);
+	q2_free(gone);
+	if (failed)
+		return -1;
+	if (keep->user > 0 && is_snapshot(usage, keep->user))
+		snapshots = true;
+	else if (keep->user > 0)
+		bitmaps = true;
+	*clusters = used_clusters(usage, cluster_bits) - (freed >> cluster_bits);
+	if (!snapshots)
+		*clusters -= clusters_of(usage, QCOW2_USAGE_SNAPSHOT_TABLE, cluster_bits);
+	if (!bitmaps)
+		*clusters -= clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, cluster_bits);
+	return 0;
+}
+
+static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *disk,
+			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
+{
+	uint64_t clusters = 0;
+
+	if (count_kept(usage, disk->cluster_bits, keep, &clusters, err))
+		return -1;
+	*bytes = q2_measure_file(disk, clusters);
+	return 0;
+}
+
+/* ---- growing ---- */
+
+static int fail_as(struct qcow2_error *err, const struct qcow2_error *why)
+{
+	if (err)
+		*err = *why;
+	return -1;
+}
+
+/* What a full disk adds to what others than the active image refer to. */
+static int measure_largest(const struct qcow2_image *image, const struct qcow2_usage *usage,
+			   const struct q2_disk *disk, uint64_t *bytes, struct qcow2_error *err)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
+	const unsigned bits = disk->cluster_bits;
+	const struct qcow2_usage_user *active = qcow2_usage_user_at(usage, 0);
+	struct qcow2_error why;
+	uint64_t clusters, bitmaps, has, l1;
+
+	/* A directory that cannot be found has no bitmaps that could grow. */
+	if (q2_measure_bitmaps(image, geometry->virtual_size_bytes, bits, &bitmaps, &why)) {
+		if (why.code != QCOW2_ERROR_BROKEN)
+			return fail_as(err, &why);
+		bitmaps = 0;
+	}
+	clusters = used_clusters(usage, bits) - (active->exclusive_bytes >> bits) +
+		   clusters_of(usage, QCOW2_USAGE_LEAKED, bits);
+	has = clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, bits) +
+	      clusters_of(usage, QCOW2_USAGE_BITMAP_TABLE, bits) +
+	      clusters_of(usage, QCOW2_USAGE_BITMAP_DATA, bits);
+	if (bitmaps >> bits > has)
+		clusters += (bitmaps >> bits) - has;
+	l1 = q2_div_ceil_u64((uint64_t)qcow2_image_header(image)->l1_size * 8, UINT64_C(1) << bits);
+	clusters += (l1 > disk->l1_clusters ? l1 : disk->l1_clusters) + disk->l2_tables;
+	if (!geometry->data_file)
+		clusters += disk->clusters;
+	*bytes = q2_measure_file(disk, clusters);
+	return 0;
+}
+
+/*
+ * What the overlay's clusters and L2 tables come to in the base, with blocks for their refcounts, of
+ * which the first counts other clusters as well.
+ */
+static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_disk *disk,
+			       const struct contents *contents)
+{
+	const bool zeros = qcow2_image_header(image)->version < 3;
+	const struct qcow2_measure_tally *all = zeros ? &contents->said : &contents->data;
+	const uint64_t clusters = all->data_clusters + contents->said.l2_tables;
+
+	if (qcow2_image_backing_name(image).size == 0 || clusters == 0)
+		return 0;
+	if (q2_measure_file(disk, clusters) == QCOW2_MEASURE_TOO_LARGE)
+		return QCOW2_MEASURE_TOO_LARGE;
+	return (clusters + q2_measure_refcounts(disk, clusters, true) + 1) << disk->cluster_bits;
+}
+
+/* ---- all ---- */
+
+static void measure_disk(const struct qcow2_image *image, const struct qcow2_usage *usage,
+			 const struct q2_disk *disk, const struct contents *contents,
+			 struct qcow2_measure_image *out)
+{
+	const bool elsewhere = qcow2_image_geometry(image)->data_file;
+	const uint64_t luks = clusters_of(usage, QCOW2_USAGE_CRYPTO, disk->cluster_bits);
+	const uint64_t tables = 1 + disk->l1_clusters + luks + contents->data.l2_tables;
+	const uint64_t packed =
+		q2_div_ceil_u64(contents->compressed_bytes, UINT64_C(1) << disk->cluster_bits);
+
+	out->smallest_bytes =
+		q2_measure_file(disk, tables + (elsewhere ? 0 : contents->data.data_clusters));
+	out->smallest_compressed_bytes = q2_measure_file(
+		disk, tables + packed + (elsewhere ? 0 : contents->plain.data_clusters));
+	out->fully_allocated_bytes = q2_measure_file(
+		disk, q2_measure_full_tables(disk) + luks + (elsewhere ? 0 : disk->clusters));
+	out->commit_growth_bytes = measure_growth(image, disk, contents);
+	out->has_compressed = contents->compressed_bytes > 0;
+}
+
+static int measure_with_usage(const struct qcow2_image *image, const struct qcow2_usage *usage,
+			      struct qcow2_measure_image *out, struct qcow2_error *err)
+{
+	static const struct keep snapshots = {.snapshots = true};
+	static const struct keep bitmaps = {.bitmaps = true};
+	static const struct keep both = {.snapshots = true, .bitmaps = true};
+	struct q2_disk disk;
+	struct contents contents;
+
+	q2_measure_disk_of(image, &disk);
+	if (read_contents(image, &disk, &contents, err) ||
+	    measure_keep(usage, &disk, &snapshots, &out->with_snapshots_bytes, err) ||
+	    measure_keep(usage, &disk, &bitmaps, &out->with_bitmaps_bytes, err) ||
+	    measure_keep(usage, &disk, &both, &out->with_all_bytes, err) ||
+	    measure_largest(image, usage, &disk, &out->largest_bytes, err))
+		return -1;
+	measure_disk(image, usage, &disk, &contents, out);
+	for (uint64_t i = 1; i < qcow2_usage_user_count(usage); i++)
+		*(is_snapshot(usage, i) ? &out->has_snapshots : &out->has_bitmaps) = true;
+	return 0;
+}
+
+/* Whether the usage knows its users, which tell what is kept. */
+static int judge_usage(const struct qcow2_usage *usage, struct qcow2_error *err)
+{
+	if (usage && qcow2_usage_user_count(usage) == 0)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "the usage was opened without its users");
+	return 0;
+}
+
+int qcow2_measure_file(const struct qcow2_image *image, const struct qcow2_usage *usage,
+		       struct qcow2_measure_image *out, struct qcow2_error *err)
+{
+	struct qcow2_usage_options options = {.size = sizeof(options), .users = true};
+	struct qcow2_measure_image mine = {.size = sizeof(mine)};
+	struct qcow2_usage *opened = NULL;
+	int failed;
+
+	if (q2_sized_check(out, err) || judge_usage(usage, err) ||
+	    (!usage && qcow2_usage_open(image, &options, &opened, err)))
+		return -1;
+	failed = measure_with_usage(image, usage ? usage : opened, &mine, err);
+	qcow2_usage_close(opened);
+	if (!failed)
+		q2_sized_give(out, &mine, sizeof(mine));
+	return failed;
+}
+
+int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage *usage,
+		       uint64_t user, uint64_t *out_bytes, struct qcow2_error *err)
+{
+	const struct keep keep = {.user = user};
+	struct q2_disk disk;
+
+	if (user >= qcow2_usage_user_count(usage))
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no such user");
+	q2_measure_disk_of(image, &disk);
+	return measure_keep(usage, &disk, &keep, out_bytes, err);
+}
