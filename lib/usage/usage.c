@@ -31,7 +31,7 @@ static unsigned choose_threads(const struct qcow2_usage *usage)
 	if (usage->geometry->cluster_size_bytes > CLUSTER_MOST_BYTES)
 		return 1;
 	if (wanted == 0)
-		wanted = q2_processors();
+		wanted = qcow2_processors();
 	if (wanted > most)
 		wanted = most;
 	if (wanted > Q2_CREW_MAX)
