@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "image/internal.h"
-#include "source/processors.h"
 
 /* Runs that share a walk which finds their owners: 44 MiB. The memory limit may allow fewer. */
 #define WINDOW_RUNS_MOST (UINT64_C(1) << 20)
