@@ -161,11 +161,11 @@ struct qcow2_usage;
  * that passes the end by a cluster or more is no reference for the check, and counts only where
  * nothing else claims the cluster.
  *
- * Memory, within options->memory_limit_bytes: what qcow2_claims_walk() takes, a byte for each cluster
- * in a chunk of 4,096 clusters that are not all of one use (or two or four, if there are more than
- * 255 sets of users), for each thread; a bit for each refcount that the file stores; and 8 bytes for
- * each stretch of snapshots in each set of users that share a cluster. Holes of the file take
- * nothing.
+ * Memory, within options->memory_limit_bytes: what qcow2_claims_walk() takes; for each thread, of
+ * each chunk of 4,096 clusters that are not all of one use, a bit for each cluster, or a byte where a
+ * chunk has several uses (two or four bytes with more than 255 sets of users); a bit for each refcount
+ * that the file stores; and 8 bytes for each stretch of snapshots in each set of users that share a
+ * cluster. Holes of the file take nothing.
  *
  * Returns 0, or -1 with *err filled (err may be NULL):
  *   QCOW2_ERROR_STOPPED      progress has stopped it
