@@ -109,45 +109,28 @@ static void show_totals(struct page *page)
 /* ---- where the space is ---- */
 
 /*
- * A command stands in one line, so that it can be copied, and what there is to say behind a #, or
- * below if there is no room.
+ * What there is to say stands in the row, and the command below it: a whole line can be copied, and
+ * not every shell takes a comment behind a command. If there is nothing to say, and room, the command
+ * is in the row.
  */
-static void show_command(struct page *page, const struct layout_gain *gain)
-{
-	const size_t columns = text_columns(gain->command);
-	const size_t more = gain->detail[0] ? text_columns(gain->detail) + 4 : 0;
-
-	if (TEXT_START + columns > page->columns) {
-		spool_text(&page->line, gain->detail);
-		end_line(page, TEXT_START);
-		spool_print(page->out, "    %s\n", gain->command);
-		return;
-	}
-	/* It fits, and blanks in it are not for wrapping. */
-	spool_text(&page->line, gain->command);
-	if (more > 0 && TEXT_START + columns + more <= page->columns)
-		spool_print(&page->line, "  # %s", gain->detail);
-	else if (more > 0)
-		spool_print(&page->line, "\n# %s", gain->detail);
-	end_line(page, TEXT_START);
-}
-
 static void show_gain(struct page *page, enum layout_place place, unsigned *shown)
 {
 	struct layout_gain gain;
+	bool fits;
 
 	layout_space_gain(page->layout, place, &gain);
 	if (gain.bytes == 0)
 		return;
 	if ((*shown)++ == 0)
 		spool_text(page->out, "\nWhere the space is:\n");
+	fits = TEXT_START + text_columns(gain.command) <= page->columns;
 	begin_row(page, gain.title, gain.bytes);
-	if (gain.command[0]) {
-		show_command(page, &gain);
-		return;
-	}
-	spool_text(&page->line, gain.detail);
+	spool_text(&page->line, gain.detail[0] || !fits ? gain.detail : gain.command);
 	end_line(page, TEXT_START);
+	if (!gain.command[0] || (fits && !gain.detail[0]))
+		return;
+	spool_fill(page->out, ' ', fits ? TEXT_START : 4);
+	spool_print(page->out, "%s\n", gain.command);
 }
 
 static void show_space(struct page *page)
