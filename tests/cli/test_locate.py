@@ -564,7 +564,7 @@ def test_faults(shim, words):
     (["--guest=" + "1" * 100], "--guest: the number is too long"),
     (["--guest=0", "--snapshot=a", "--all-snapshots"],
      "--snapshot and --all-snapshots exclude each other"),
-    (["--guest=0", "other"], "too many arguments: one image is looked at")])
+    (["--guest=0", "other"], "one image at a time, not also 'other'")])
 def test_usage(words, wrong):
     done = ask("locate", *words, SAMPLE)
     assert (done.returncode, done.stdout) == (1, b"")
