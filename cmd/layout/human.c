@@ -171,23 +171,40 @@ static bool begin_size(struct page *page, const char *name, uint64_t bytes)
 	return true;
 }
 
+/* A copy inflates compressed clusters, and leaves out data that the file stores nothing of. */
+static void show_smallest(struct page *page)
+{
+	const struct qcow2_measure_image *size = &page->layout->measure;
+	const bool packed = size->has_compressed &&
+			    size->smallest_compressed_bytes < size->smallest_bytes &&
+			    size->smallest_bytes != QCOW2_MEASURE_TOO_LARGE;
+	char human[HUMAN_MAX];
+
+	if (!begin_size(page, "smallest size",
+			packed ? size->smallest_compressed_bytes : size->smallest_bytes))
+		return;
+	if (packed)
+		spool_print(&page->line, "compressed; %s ",
+			    human_size(size->smallest_bytes, human));
+	spool_text(&page->line, "by 'qemu-img convert'");
+	if (page->layout->space.zero_bytes > 0)
+		spool_text(&page->line, ", less the zeros");
+	if ((size->has_snapshots || size->has_bitmaps) &&
+	    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
+		spool_print(&page->line, "; %s with all kept",
+			    human_size(size->with_all_bytes, human));
+	end_line(page, TEXT_START);
+}
+
 static void show_sizes(struct page *page)
 {
 	const uint64_t volume = qcow2_usage_file_size_bytes(page->layout->usage);
 	const struct qcow2_measure_image *size = &page->layout->measure;
 	const bool is_device = !page->layout->is_file;
-	char human[HUMAN_MAX];
 
 	if (!page->layout->has_measure)
 		return;
-	if (begin_size(page, "smallest size", size->smallest_bytes)) {
-		spool_text(&page->line, "by 'qemu-img convert'");
-		if ((size->has_snapshots || size->has_bitmaps) &&
-		    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
-			spool_print(&page->line, "; %s with all kept",
-				    human_size(size->with_all_bytes, human));
-		end_line(page, TEXT_START);
-	}
+	show_smallest(page);
 	if (begin_size(page, "largest size", size->largest_bytes)) {
 		spool_print(&page->line, "with every cluster written: %s",
 			    is_device && volume < size->largest_bytes ? "the device has less"

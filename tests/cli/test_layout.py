@@ -318,6 +318,16 @@ def test_measure():
     assert "\ncommit " in page(path) and layout(path)["measure"]["commit-growth"] > 0
 
 
+def test_smallest_is_smallest(here, tmp_path):
+    """No larger than the file, if it is compressed; and zeros are left out of a copy."""
+    plain, packed = here(image("size 4M\nwrite 0 2M\n")[0]), str(tmp_path / "packed.qcow2")
+    subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", plain, packed], check=True)
+    assert re.search(r"\nsmallest size +384 KiB  compressed; 2\.\d+ MiB by 'qemu-img convert'\n",
+                     page(packed))
+    subprocess.run(["fallocate", "-p", "-o", "1M", "-l", "512K", plain], check=True)
+    assert "by 'qemu-img convert', less the zeros\n" in page(plain)
+
+
 def test_fragmentation():
     found = layout(image("size 1M\nwrite 0 64k\nwrite 128k 64k\nwrite 64k 64k\n")[0])["fragmentation"]
     assert (found["data-bytes"], found["runs"]) == (192 * KIB, 3) and found["seeks"] == 2
