@@ -201,7 +201,8 @@ def test_output_into_the_image(where, words, scene):
     again(words)
     os.link("IMAGE", "LINK")
     before = listed(folder)
-    done = subprocess.run(["sh", "-c", f'exec "$@" {where}', "sh", QCOW2, *words.split()],
+    program = QCOW2 if where == "1<>IMAGE" else RELEASE
+    done = subprocess.run(["sh", "-c", f'exec "$@" {where}', "sh", program, *words.split()],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == 1 and listed(folder) == before
