@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The owners of runs: a window of runs is filled, then all claims are heard once more, and the first
- * one that touches the first cluster of a run is kept.
+ * one that has the first byte of a run is kept. If there is none, it is the first one that touches
+ * the first cluster: the rest of a cluster's compressed data may be claimed alone.
  */
 #include "base/error.h"
 #include "usage/usage.h"
@@ -14,7 +15,6 @@ struct owned_run {
 	struct qcow2_usage_run run;
 	struct qcow2_claim claim;
 	bool has_claim;
-	bool is_weak; /* the claim passes the end of the file: another one is better */
 };
 
 struct q2_owners_window {
@@ -129,12 +129,16 @@ static uint64_t first_run(const struct qcow2_usage *usage, uint64_t cluster)
 	return low;
 }
 
-/* Some claims pass the end of the file: they own only what nothing else does. */
+/*
+ * A claim that passes the end of the file owns only what nothing else does, and one that starts behind
+ * the first byte of the run gives way to one that has this byte.
+ */
 static void keep_claim(struct q2_owners_window *window, uint64_t number,
 		       const struct qcow2_claim *claim, bool is_weak)
 {
 	struct owned_run *owned = &window->runs[number];
 
+	is_weak |= claim->offset_bytes > owned->run.start.byte;
 	if (is_weak && owned->has_claim)
 		return;
 	window->missing -= !is_weak;
