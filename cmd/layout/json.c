@@ -8,7 +8,7 @@
 #include "out/json.h"
 
 /* The most snapshots and bitmaps whose sizes are listed; qcow2 measure has more to say of them. */
-#define KEPT_MOST 1000
+#define KEPT_MOST 256
 
 static void add_number(struct json *json, const char *key, uint64_t number)
 {

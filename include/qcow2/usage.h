@@ -134,7 +134,7 @@ struct qcow2_usage_options {
 	size_t size;                 /* sizeof(struct qcow2_usage_options) */
 	uint64_t memory_limit_bytes; /* 0: QCOW2_CLAIMS_MEMORY_BYTES */
 	unsigned threads;            /* 0: as many as may run at once; at most 64 are used */
-	bool owners;                 /* runs name their owners: a further walk for each 2^18 runs */
+	bool owners;                 /* runs name their owners: a further walk for each 2^20 runs */
 	/*
 	 * Tells users apart. Without it there are no users, and an image whose snapshots share space
 	 * in very many ways needs less memory.
@@ -161,11 +161,11 @@ struct qcow2_usage;
  * that passes the end by a cluster or more is no reference for the check, and counts only where
  * nothing else claims the cluster.
  *
- * Memory, within options->memory_limit_bytes: what qcow2_claims_walk() takes, a byte for each cluster
- * in a chunk of 4,096 clusters that are not all of one use (or two or four, if there are more than
- * 255 sets of users), for each thread; a bit for each refcount that the file stores; and 8 bytes for
- * each stretch of snapshots in each set of users that share a cluster. Holes of the file take
- * nothing.
+ * Memory, within options->memory_limit_bytes: what qcow2_claims_walk() takes; for each thread, of
+ * each chunk of 4,096 clusters that are not all of one use, a bit for each cluster, or a byte where a
+ * chunk has several uses (two or four bytes with more than 255 sets of users); a bit for each refcount
+ * that the file stores; and 8 bytes for each stretch of snapshots in each set of users that share a
+ * cluster. Holes of the file take nothing.
  *
  * Returns 0, or -1 with *err filled (err may be NULL):
  *   QCOW2_ERROR_STOPPED      progress has stopped it
@@ -199,7 +199,7 @@ QCOW2_API uint64_t qcow2_usage_end_bytes(const struct qcow2_usage *usage);
 /*
  * Finds the next run. Runs go from byte 0 to the end of the file, rise, leave no gap, and neighbours
  * are of different kinds. They are not kept: each passage looks at the clusters anew, and with
- * options->owners hears the claims anew, once for each 2^18 runs.
+ * options->owners hears the claims anew, once for each 2^20 runs.
  *
  * usage: not NULL. *out: points to the run, which lives until the next call on the usage.
  *

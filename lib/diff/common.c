@@ -72,9 +72,9 @@ void q2_diff_tell_gap(struct q2_diff *d, const char *path, bool may_differ, cons
 
 const char *q2_diff_path(const struct q2_diff *d, const struct q2_diff_record *record)
 {
-	const struct q2_diff_text *text = q2_vector_at(&d->paths, record->path);
+	const struct q2_diff_path *path = q2_vector_at(&d->paths, record->path);
 
-	return (const char *)d->path_text.data + text->at;
+	return (const char *)d->path_text.data + path->text.at;
 }
 
 bool q2_diff_number(const struct q2_diff *d, const struct q2_diff_list_of *list,

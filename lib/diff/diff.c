@@ -118,7 +118,7 @@ int qcow2_diff(const struct qcow2_image *const images[2], const struct qcow2_dif
 	if (q2_sized_check(result, err) || q2_sized_take(&mine, sizeof(mine), visitor, err))
 		return -1;
 	q2_hash_key_make(&d.hash_key);
-	q2_vector_init(&d.paths, sizeof(struct q2_diff_text), PATHS_MAX);
+	q2_vector_init(&d.paths, sizeof(struct q2_diff_path), PATHS_MAX);
 	q2_vector_init(&d.path_text, 1, Q2_DIFF_TEXT_MAX);
 	q2_name_set_init(&d.path_numbers, PATHS_MAX);
 	q2_name_set_init(&d.compared, COMPARED_MAX);

@@ -16,21 +16,24 @@ static struct qcow2_value value_of(const struct q2_diff *d, const struct q2_diff
 				   const struct q2_diff_record *record)
 {
 	const char *path = q2_diff_path(d, record), *slash = strrchr(path, '/');
+	const struct q2_diff_path *described = q2_vector_at(&d->paths, record->path);
 	struct qcow2_value value = {
 		.size = sizeof(value),
 		.name = slash ? slash + 1 : path,
 		.kind = (enum qcow2_value_kind)record->kind,
 		.style = (enum qcow2_style)record->style,
-		.names = record->names,
-		.number = record->number,
-		.bytes = q2_diff_bytes(half, record->bytes),
-		.raw = {record->raw, record->raw_size},
+		.names = described->names,
 		.offset_bytes = record->offset_bytes,
 	};
 
-	if (record->raw_bytes > 0)
+	if (value.kind == QCOW2_VALUE_TEXT || value.kind == QCOW2_VALUE_BYTES) {
+		value.bytes = q2_diff_bytes(half, record->bytes);
 		value.raw = q2_diff_bytes(
 			half, (struct q2_diff_text){record->bytes.at, record->raw_bytes});
+	} else {
+		value.number = record->number;
+		value.raw = (struct qcow2_bytes){record->raw, record->raw_size};
+	}
 	return value;
 }
 

@@ -38,17 +38,26 @@ struct q2_diff_text {
 	uint32_t size;
 };
 
-/* A value as it was told. */
+/* A path below an element, and the names of the values there, which live as long as the library. */
+struct q2_diff_path {
+	struct q2_diff_text text; /* in path_text */
+	const struct qcow2_names *names;
+};
+
+/* A value as it was told. There may be a million of them, so that they are small. */
 struct q2_diff_record {
-	uint32_t path;                   /* below its element: the same number in both images */
-	uint8_t kind, style;             /* of a struct qcow2_value */
-	uint8_t raw_size;                /* of a number */
-	const struct qcow2_names *names; /* lives as long as the library */
-	uint64_t number;
+	uint32_t path;       /* the same number in both images */
+	uint8_t kind, style; /* of a struct qcow2_value */
+	uint8_t raw_size;    /* of a number */
 	uint64_t offset_bytes;
-	struct q2_diff_text bytes; /* of texts, with their raw bytes behind the end of bytes */
-	uint32_t raw_bytes;
-	uint8_t raw[8]; /* of a number */
+	union {
+		uint64_t number;
+		struct q2_diff_text bytes; /* of texts; their raw bytes begin there, too */
+	};
+	union {
+		uint8_t raw[8]; /* of a number */
+		uint32_t raw_bytes;
+	};
 };
 
 /* The index of an element that the other image does not have. */
@@ -107,7 +116,7 @@ struct q2_diff {
 	struct qcow2_error *err;
 	bool failed;
 	struct q2_hash_key hash_key;
-	struct q2_vector paths;     /* of struct q2_diff_text, in path_text */
+	struct q2_vector paths;     /* of struct q2_diff_path */
 	struct q2_vector path_text; /* NUL terminated */
 	struct q2_name_set path_numbers;
 	struct q2_name_set compared; /* pairs of tables */

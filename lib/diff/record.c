@@ -52,17 +52,21 @@ static bool keep(struct q2_diff_half *half, struct qcow2_bytes bytes, struct q2_
 }
 
 /* Finds the number of a path, or gives it the next one. False if memory is short. */
-static bool number_of(struct q2_diff *d, struct qcow2_bytes path, uint32_t *number)
+static bool number_of(struct q2_diff *d, struct qcow2_bytes path, const struct qcow2_names *names,
+		      uint32_t *number)
 {
-	const struct q2_diff_text text = {(uint32_t)d->path_text.count, (uint32_t)path.size};
+	const struct q2_diff_path new = {{(uint32_t)d->path_text.count, (uint32_t)path.size},
+					 names};
+	const uint64_t both[2] = {q2_hash(&d->hash_key, path), (uintptr_t)names};
+	const uint64_t hash =
+		q2_hash(&d->hash_key, (struct qcow2_bytes){(const uint8_t *)both, sizeof(both)});
 	uint64_t known;
 
-	if (q2_name_set_insert(&d->path_numbers, q2_hash(&d->hash_key, path), d->paths.count,
-			       &known) != QCOW2_ERROR_NONE)
+	if (q2_name_set_insert(&d->path_numbers, hash, d->paths.count, &known) != QCOW2_ERROR_NONE)
 		return false;
 	*number = (uint32_t)(known == Q2_NAME_SET_NEW ? d->paths.count : known);
 	return known != Q2_NAME_SET_NEW ||
-	       (q2_vector_push(&d->paths, &text) == QCOW2_ERROR_NONE &&
+	       (q2_vector_push(&d->paths, &new) == QCOW2_ERROR_NONE &&
 		(path.size == 0 ||
 		 q2_vector_append(&d->path_text, path.data, path.size) == QCOW2_ERROR_NONE) &&
 		q2_vector_push(&d->path_text, "") == QCOW2_ERROR_NONE);
@@ -160,8 +164,6 @@ static int record(struct recorder *r, const struct qcow2_value *value)
 	struct q2_diff_list_of *list = &r->half->lists[r->list];
 	struct q2_diff_record new = {.kind = (uint8_t)value->kind,
 				     .style = (uint8_t)value->style,
-				     .names = value->names,
-				     .number = value->number,
 				     .offset_bytes = value->offset_bytes};
 	size_t outside = r->path_size;
 	struct qcow2_bytes path;
@@ -174,13 +176,16 @@ static int record(struct recorder *r, const struct qcow2_value *value)
 	}
 	append(r, value->name, 0);
 	path = (struct qcow2_bytes){(const uint8_t *)r->path, r->path_size};
-	room = number_of(r->d, path, &new.path);
+	room = number_of(r->d, path, value->names, &new.path);
 	r->path_size = outside;
 	if (value->kind == QCOW2_VALUE_TEXT || value->kind == QCOW2_VALUE_BYTES) {
 		room = room && keep_bytes(r->half, value, &new);
-	} else if (value->raw.size > 0 && value->raw.size <= sizeof(new.raw)) {
-		new.raw_size = (uint8_t)value->raw.size;
-		memcpy(new.raw, value->raw.data, new.raw_size);
+	} else {
+		new.number = value->number;
+		if (value->raw.size > 0 && value->raw.size <= sizeof(new.raw)) {
+			new.raw_size = (uint8_t)value->raw.size;
+			memcpy(new.raw, value->raw.data, new.raw_size);
+		}
 	}
 	if (!room || q2_vector_push(&list->records, &new) != QCOW2_ERROR_NONE)
 		return failed(r);

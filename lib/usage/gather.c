@@ -26,6 +26,7 @@ int q2_usage_progress(struct qcow2_usage *usage)
 	    options->progress(options->opaque, done,
 			      done > usage->total_bytes ? done : usage->total_bytes) == 0)
 		return 0;
+	usage->stopped = true;
 	return q2_fail(usage->metadata.err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
 }
 

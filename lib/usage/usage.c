@@ -9,6 +9,8 @@
 #include "base/sized.h"
 #include "image/internal.h"
 
+/* Runs that share a walk which finds their owners: 44 MiB. The memory limit may allow fewer. */
+#define WINDOW_RUNS_MOST (UINT64_C(1) << 20)
 /* Tables of larger clusters, which QEMU does not know, are not worth several buffers. */
 #define CLUSTER_MOST_BYTES (UINT64_C(2) << 20)
 
@@ -93,6 +95,7 @@ int qcow2_usage_open(const struct qcow2_image *image, const struct qcow2_usage_o
 	usage->image = image;
 	usage->geometry = qcow2_image_geometry(image);
 	usage->options = mine;
+	usage->window_runs_most = WINDOW_RUNS_MOST;
 	usage->memory = (struct q2_memory){
 		.limit_bytes = mine.memory_limit_bytes ? mine.memory_limit_bytes
 						       : QCOW2_CLAIMS_MEMORY_BYTES,
@@ -137,12 +140,10 @@ int qcow2_usage_next(struct qcow2_usage *usage, const struct qcow2_usage_run **o
 	struct qcow2_error ignored;
 
 	usage->metadata.err = err ? err : &ignored;
-	if (usage->options.owners)
-		return q2_usage_next_owned(usage, out);
-	if (!q2_usage_next_run(usage, &usage->told))
-		return 0;
 	*out = &usage->told;
-	return 1;
+	if (usage->options.owners)
+		return q2_usage_next_owned(usage);
+	return q2_usage_next_run(usage, &usage->told);
 }
 
 const struct qcow2_usage_total *qcow2_usage_total_of(const struct qcow2_usage *usage,

@@ -86,12 +86,14 @@ struct qcow2_usage {
 	size_t label_count;
 	struct qcow2_usage_total totals[QCOW2_USAGE_KINDS];
 	uint64_t end_bytes;
+	bool stopped; /* progress wants no more */
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
 	struct q2_scan scan;
 	struct q2_segment ahead; /* the first one of the next run, if has_ahead */
 	bool has_ahead;
 	struct q2_owners_window *window;
+	uint64_t window_runs_most; /* that are told for one walk through the claims */
 	struct qcow2_usage_run told;
 };
 
@@ -121,6 +123,23 @@ bool q2_marker_is_short(struct q2_marker *marker);
 
 /* Gives the first marker what the others know, and what claims past the end of the file say. */
 int q2_markers_join(struct qcow2_usage *usage);
+
+/* Who goes through all L2 tables. */
+struct q2_l2_visitor {
+	/*
+	 * Sees the L2 table of that number in usage->metadata.tables, as much of it as the file has,
+	 * padded with zeros. False ends the reading; if that is for a fault, marker->failed is set.
+	 */
+	bool (*visit)(void *opaque, struct q2_marker *marker, size_t number, const uint8_t *bytes);
+	void *opaque;
+	unsigned threads; /* at most usage->threads, each with the marker of its number */
+};
+
+/* Reads each L2 table once; those in holes are left out, and all of images with a data file. */
+int q2_usage_read_l2(struct qcow2_usage *usage, const struct q2_l2_visitor *visitor);
+
+/* After a reading that has ended: -1 if a thread has failed, or progress wants to stop; else 0. */
+int q2_usage_tell_failure(const struct qcow2_usage *usage);
 
 /* Where a claim is in clusters of the file. False if it touches none. */
 bool q2_usage_clusters(const struct qcow2_geometry *geometry, const struct qcow2_claim *claim,
@@ -153,8 +172,8 @@ static inline uint64_t q2_usage_byte(const struct qcow2_usage *usage, uint64_t c
 /* The next run, without its owner. False behind the last one; then it starts again. */
 bool q2_usage_next_run(struct qcow2_usage *usage, struct qcow2_usage_run *run);
 
-/* The next run with its owner: 1, 0 behind the last one, or -1 with usage->metadata.err filled. */
-int q2_usage_next_owned(struct qcow2_usage *usage, const struct qcow2_usage_run **run);
+/* Tells the next run with its owner in usage->told: 1, 0 behind the last one, or -1. */
+int q2_usage_next_owned(struct qcow2_usage *usage);
 void q2_usage_release_window(struct qcow2_usage *usage);
 
 #endif

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.support.programs import QCOW2, recipe_image, run
+from tests.support.programs import QCOW2, RELEASE, recipe_image, run
 
 SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations((0, 1, 2), n)]
 CLOSE = {0: "<&-", 1: ">&-", 2: "2>&-"}
@@ -75,30 +75,44 @@ def listed(folder):
     return {name: read(folder / name) for name in sorted(os.listdir(folder))}
 
 
-@pytest.fixture(name="scene")
-def fixture_scene(tmp_path, monkeypatch):
-    """Makes the folder anew; returns the bytes of all files in it."""
-    folder = tmp_path / "scene"
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    for name in ("IMAGE", "OTHER"):
+@pytest.fixture(name="kept", scope="module")
+def fixture_kept(tmp_path_factory):
+    """The files of each scene. MADE is of an image with another inode here, and cannot be undone."""
+    kept = tmp_path_factory.mktemp("kept")
+    for name in ("PLAIN", "OTHER"):
         shutil.copyfile(recipe_image(IMAGE)[0], kept / name)
     (kept / "VERBS").write_text("feature compatible lazy-refcounts on\nbacking clear\n")
     (kept / "SCRIPT").write_text("add new\nclear enabled\n")
-    done = run("bitmap", "export", f"--to={kept / 'BITS'}", kept / "IMAGE", "enabled")
+    done = run("bitmap", "export", f"--to={kept / 'BITS'}", kept / "PLAIN", "enabled")
     assert done.returncode == 0
     (kept / "JUNK").write_text("no-such-verb\n")
+    shutil.copyfile(kept / "PLAIN", kept / "IMAGE")
+    add_extension(kept)
+    return kept
+
+
+def add_extension(folder):
+    done = run("edit", "--undo-file=MADE", "--data=x", "IMAGE", "extension", "add", "0x11111111",
+               program=RELEASE, cwd=folder)
+    assert done.returncode == 0
+
+
+@pytest.fixture(name="scene")
+def fixture_scene(kept, tmp_path, monkeypatch):
+    """Makes the folder anew, with an undo file that fits if it is to be used; the bytes of all."""
+    folder = tmp_path / "scene"
     folder.mkdir()
     monkeypatch.chdir(folder)
 
-    def again():
+    def again(words=""):
+        fits = "MADE" in words.split()
         for name in os.listdir(folder):
             os.remove(folder / name)
-        for name in os.listdir(kept):
-            shutil.copyfile(kept / name, folder / name)
-        done = run("edit", "--undo-file=MADE", "--data=x", "IMAGE", "extension", "add",
-                   "0x11111111")
-        assert done.returncode == 0
+        for name in sorted(set(os.listdir(kept)) - {"PLAIN"}):
+            shutil.copyfile(kept / ("PLAIN" if fits and name == "IMAGE" else name), folder / name)
+        if fits:
+            os.remove("MADE")
+            add_extension(folder)
         return listed(folder)
 
     return folder, again
@@ -121,7 +135,7 @@ def without_undo(files):
 def test_closed(words, scene):
     """The same files as with all of them open, and an exit code that says if output was lost."""
     folder, again = scene
-    before = again()
+    before = again(words)
     usual = closed(words, ())
     expected = listed(folder)
     changes = without_undo(before) != without_undo(expected)
@@ -129,7 +143,7 @@ def test_closed(words, scene):
     assert usual.returncode == 1 if words in runs(REFUSE) else True, usual
     assert changes == (words in runs(CHANGE) or usual.returncode == 0 and "--to" in words)
     for subset in SUBSETS:
-        again()
+        again(words)
         done = closed(words, subset)
         found = listed(folder)
         assert without_undo(found) == without_undo(expected), subset
@@ -182,7 +196,7 @@ def test_by_the_other_name(subset, scene):
 def test_output_into_the_image(where, words, scene):
     """What is told of an image must not be written into it."""
     folder, again = scene
-    again()
+    again(words)
     os.link("IMAGE", "LINK")
     before = listed(folder)
     done = subprocess.run(["sh", "-c", f'exec "$@" {where}', "sh", QCOW2, *words.split()],

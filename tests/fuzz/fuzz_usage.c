@@ -28,6 +28,9 @@ struct cell {
 	enum qcow2_claim_part part;
 	uint64_t users, machines;
 	bool counted;
+	/* The first one that has its first byte, or else the first one that refers to it. */
+	struct qcow2_claim first;
+	bool has_first_byte;
 };
 
 /* A distinct L2 table, as the walk tells it. */
@@ -73,12 +76,15 @@ static void refer(struct cell *cell, const struct cell *by)
 	}
 	cell->conflict |= by->conflict || !is_data(cell) || !is_data(by) ||
 			  cell->compressed != by->compressed;
+	if (by->has_first_byte && !cell->has_first_byte)
+		cell->first = by->first;
+	cell->has_first_byte |= by->has_first_byte;
 	cell->references = 2;
 	cell->users |= by->users;
 	cell->machines |= by->machines;
 }
 
-static void refer_all(const struct qcow2_claim *claim, const struct cell *by)
+static void refer_all(const struct qcow2_claim *claim, struct cell *by)
 {
 	const uint64_t size = model.geometry->file_size_bytes;
 	uint64_t end = claim->offset_bytes + claim->length_bytes;
@@ -88,11 +94,13 @@ static void refer_all(const struct qcow2_claim *claim, const struct cell *by)
 	if (end < claim->offset_bytes)
 		end = UINT64_MAX;
 	for (uint64_t i = claim->offset_bytes >> model.geometry->cluster_bits;
-	     i < model.clusters && i << model.geometry->cluster_bits < end; i++)
+	     i < model.clusters && i << model.geometry->cluster_bits < end; i++) {
+		by->has_first_byte = claim->offset_bytes <= i << model.geometry->cluster_bits;
 		if (end <= size || end - size < model.geometry->cluster_size_bytes)
 			refer(&model.cells[i], by);
 		else if (model.weak[i].references == 0)
 			model.weak[i] = *by;
+	}
 }
 
 /* Says of each L2 table that an L1 table leads to whose it is. */
@@ -173,6 +181,7 @@ static const struct l2 *find_l2(const struct qcow2_claim *claim)
 static int hear(void *opaque, const struct qcow2_claim *claim)
 {
 	struct cell by = {.references = 1,
+			  .first = *claim,
 			  .part = claim->part,
 			  .compressed = claim->use == QCOW2_USE_COMPRESSED,
 			  .users = PERMANENT};
@@ -289,19 +298,19 @@ static bool make_model(const struct qcow2_image *image)
 
 static void judge_owner(const struct qcow2_usage_run *run)
 {
-	char where[QCOW2_CLAIM_WHERE_MAX];
-	const uint64_t cluster = model.geometry->cluster_size_bytes;
+	const struct cell *cell = &model.cells[run->start.byte >> model.geometry->cluster_bits];
+	char where[QCOW2_CLAIM_WHERE_MAX], expected[QCOW2_CLAIM_WHERE_MAX];
 
-	demand((run->owner == NULL) ==
-	       (run->kind == QCOW2_USAGE_LEAKED || run->kind == QCOW2_USAGE_FREE));
+	demand((run->owner == NULL) == (cell->references == 0));
 	if (!run->owner)
 		return;
 	qcow2_claim_where(run->owner, where, sizeof(where));
-	demand(where[0] != '\0' && run->owner->offset_bytes / cluster * cluster <= run->start.byte);
-	demand(run->owner->length_bytes > run->start.byte - run->owner->offset_bytes ||
-	       run->owner->offset_bytes > run->start.byte);
-	demand(run->kind == QCOW2_USAGE_CONFLICT || run->owner->part != QCOW2_CLAIM_HEADER ||
-	       run->kind == QCOW2_USAGE_HEADER);
+	qcow2_claim_where(&cell->first, expected, sizeof(expected));
+	demand(strcmp(where, expected) == 0);
+	demand(run->owner->offset_bytes == cell->first.offset_bytes &&
+	       run->owner->length_bytes == cell->first.length_bytes &&
+	       run->owner->guest_byte == cell->first.guest_byte &&
+	       run->owner->has_guest == cell->first.has_guest);
 }
 
 static void judge_runs(struct qcow2_usage *usage, bool owners)

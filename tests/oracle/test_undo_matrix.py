@@ -2,10 +2,12 @@
 # Each kind of change, then what may happen to an image before somebody thinks better of it, then
 # undo. docs/edit.md has the same tables; what is expected here is what stands there.
 """undo after the real qemu-io and qemu-img have worked with the image."""
+import functools
 import json
 import os
 import re
 import subprocess
+import tempfile
 
 import pytest
 
@@ -13,8 +15,8 @@ from tests.support import shims
 from tests.support.programs import QCOW2, RELEASE, TOP, document, run
 
 M = 1 << 20
-SIZE = 64 * M
-CONTENTS = ("write -P 1 0 8M", "write -P 1 20M 1M", "discard 20M 1M")
+SIZE = 32 * M
+CONTENTS = ("write -P 1 0 6M", "write -P 1 20M 1M", "discard 20M 1M")
 IMAGE, LATER = object(), object()  # stand for the path of the image, and of a later undo file
 OTHER = (QCOW2, "edit", "--data=y", "--undo-file", LATER, IMAGE, "extension", "add", "0x55")
 EDIT = os.path.join(TOP, "docs", "edit.md")
@@ -31,7 +33,7 @@ CHANGES = {
     "edit feature lazy-refcounts on": (("edit",),
                                        ("feature", "compatible", "lazy-refcounts", "on"), ()),
     "edit feature-names rebuild": (("edit",), ("feature-names", "rebuild"), ("no names",)),
-    "edit set header/size, larger": (("edit",), ("set", "header/size=128M"), ()),
+    "edit set header/size, larger": (("edit",), ("set", "header/size=48M"), ()),
     "edit of an image with an unknown autoclear bit": (("edit", "--data=x"),
                                                        ("extension", "add", "0x12345678"),
                                                        ("autoclear",)),
@@ -55,7 +57,7 @@ EVENTS = {
         ("qemu-io", "-d", "unmap", "-c", "write -P 7 20M 1M", "-c", "discard 20M 1M",
          IMAGE),),
     "a snapshot": (("qemu-img", "snapshot", "-c", "s0", IMAGE),),
-    "a resize": (("qemu-img", "resize", "-q", "-f", "qcow2", IMAGE, "+64M"),),
+    "a resize": (("qemu-img", "resize", "-q", "-f", "qcow2", IMAGE, "+16M"),),
     "qemu-img check -r all": (("qemu-img", "check", "-q", "-r", "all", IMAGE),),
     "another change": (OTHER,),
     "another change, undone": (OTHER, (QCOW2, "undo", LATER)),
@@ -86,9 +88,25 @@ def patch(path, offset, value):
         stream.write(value)
 
 
+@functools.lru_cache(None)
+def made(wanted):
+    """The bytes of an image with contents, and with what else is wanted."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a.qcow2")
+        make_first(path, wanted)
+        return read(path)
+
+
 def make(path, wanted):
+    """Writes such an image, and a file that it can name as its base."""
+    with open(path, "wb") as stream:
+        stream.write(made(wanted))
+    with open(os.path.join(os.path.dirname(path), "base.raw"), "wb") as stream:
+        stream.truncate(M)
+
+
+def make_first(path, wanted):
     tool("qemu-img", "create", "-q", "-f", "qcow2", path, str(SIZE))
-    tool("qemu-img", "create", "-q", "-f", "raw", os.path.join(os.path.dirname(path), "base.raw"), "1M")
     tool("qemu-io", "-d", "unmap", *(word for c in CONTENTS for word in ("-c", c)), path)
     for name in wanted:
         if name in ("b0", "b1", "off"):
@@ -106,13 +124,13 @@ def make(path, wanted):
 
 
 def bitmaps(path):
-    done = run("bitmap", "list", "-j", path)
+    done = run("bitmap", "list", "-j", path, program=RELEASE)
     assert done.returncode == 0, done
     return {b["name"]: b for b in json.loads(done.stdout)["bitmaps"]}
 
 
 def dirty(path, name):
-    done = run("bitmap", "extents", "--dirty", "--force", path, name)
+    done = run("bitmap", "extents", "--dirty", "--force", path, name, program=RELEASE)
     assert done.returncode == 0, done
     return {granule for line in done.stdout.decode().splitlines()
             for start, length in [map(int, line.split()[:2])]
@@ -130,7 +148,7 @@ def outcome_of(path, before, undo, later):
         assert later.encode() in done.stderr
         return REFUSED
     tool("qemu-img", "check", path)
-    assert run("check", path).returncode == 0
+    assert run("check", path, program=RELEASE).returncode == 0
     if read(path) == before:
         return EXACT
     return SAFE
@@ -289,8 +307,8 @@ def test_a_guest_after_a_killed_undo(action, tmp_path):
         if not os.path.exists(log):
             break
         os.remove(log)
-        tool("qemu-io", "-c", "write -P 7 40M 4M", path)
+        tool("qemu-io", "-c", "write -P 7 24M 4M", path)
         done = subprocess.run(["qemu-img", "check", "-q", path], capture_output=True, check=False)
         assert done.returncode in (0, 3), (step, done)
-        tool("qemu-io", "-c", "read -P 7 40M 4M", "-c", "read -P 1 0 1M", path)
+        tool("qemu-io", "-c", "read -P 7 24M 4M", "-c", "read -P 1 0 1M", path)
     assert step > 6

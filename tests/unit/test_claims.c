@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#include "claims_near.h"
+
 #define AT(cluster) ((uint64_t)(cluster)*CLUSTER)
 #define COPIED      (UINT64_C(1) << 63)
 #define CLUSTERS    19
@@ -457,6 +459,13 @@ static void random_entries(void **state)
 					    heard.claims[i].length_bytes,
 					    (unsigned)heard.claims[i].weight);
 		assert_memory_equal(here, theirs, sizeof(here));
+		assert_near(heard.claims, heard.count, seed >> 40 & 8191,
+			    (seed >> 40 & 8191) + (seed >> 20 & 1023));
+		/* the first and the last byte of a cluster, and all there are */
+		assert_near(heard.claims, heard.count, AT(seed >> 30 & 15), AT(seed >> 30 & 15));
+		assert_near(heard.claims, heard.count, AT(seed >> 30 & 15) + 511,
+			    AT(seed >> 30 & 15) + 511);
+		assert_near(heard.claims, heard.count, 0, UINT64_MAX);
 	}
 }
 

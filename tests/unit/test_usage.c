@@ -6,9 +6,7 @@
  */
 #include "image_fixture.h"
 
-#include <qcow2/usage.h>
-
-#include <stdio.h>
+#include "usage/usage.h"
 
 #define AT(cluster) ((uint64_t)(cluster)*CLUSTER)
 #define COPIED      (UINT64_C(1) << 63)
@@ -175,6 +173,22 @@ static void assert_all_runs(struct qcow2_usage *usage, uint64_t size)
 		assert_run(run, &all[i % (sizeof(all) / sizeof(all[0]))], size);
 	}
 	assert_int_equal(qcow2_usage_next(usage, &run, &err), 0);
+}
+
+/* Windows that hold some of the runs, and end with the last run or do not. */
+static void test_windows(void **state)
+{
+	(void)state;
+	make_image();
+	open_bytes(AT(CLUSTERS));
+	for (uint64_t most = 1; most <= sizeof(all) / sizeof(all[0]) + 1; most++) {
+		struct qcow2_usage *usage =
+			open_usage((struct qcow2_usage_options){.owners = true});
+
+		usage->window_runs_most = most;
+		assert_all_runs(usage, AT(CLUSTERS));
+		qcow2_usage_close(usage);
+	}
 }
 
 static uint64_t sum_of_totals(const struct qcow2_usage *usage)
@@ -394,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_users, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_conflicts, setup, teardown),
