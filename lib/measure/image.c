@@ -7,7 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #include <qcow2/usage.h>
 
@@ -23,7 +23,7 @@ struct contents {
 
 /* ---- the active disk ---- */
 
-static void begin(struct qcow2_measure_tally *tally, const struct q2_disk *disk)
+static void begin(struct qcow2_measure_tally *tally, const struct q2_measure_disk *disk)
 {
 	*tally = (struct qcow2_measure_tally){.size = sizeof(*tally),
 					      .cluster_bits = disk->cluster_bits,
@@ -45,7 +45,7 @@ static void add_compressed(struct contents *contents, const struct qcow2_mapping
 	contents->compressed_bytes += extent->host_bytes;
 }
 
-static int read_contents(const struct qcow2_image *image, const struct q2_disk *disk,
+static int read_contents(const struct qcow2_image *image, const struct q2_measure_disk *disk,
 			 struct contents *contents, struct qcow2_error *err)
 {
 	const struct qcow2_mapping_extent *extent;
@@ -145,7 +145,7 @@ static int count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
 	return 0;
 }
 
-static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *disk,
+static int measure_keep(const struct qcow2_usage *usage, const struct q2_measure_disk *disk,
 			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
 {
 	uint64_t clusters = 0;
@@ -176,7 +176,7 @@ static uint64_t less(uint64_t clusters, uint64_t others)
  * L2 tables that nobody else refers to are written in place; a compressed cluster never is.
  */
 static uint64_t count_gain(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			   const struct q2_disk *disk)
+			   const struct q2_measure_disk *disk)
 {
 	const unsigned bits = disk->cluster_bits;
 	const struct qcow2_usage_user *active = qcow2_usage_user_at(usage, 0);
@@ -197,7 +197,8 @@ static uint64_t count_gain(const struct qcow2_image *image, const struct qcow2_u
  * again: QEMU looks for as many clusters in a row as a write needs, and passes those that are too few.
  */
 static int measure_largest(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			   const struct q2_disk *disk, uint64_t *bytes, struct qcow2_error *err)
+			   const struct q2_measure_disk *disk, uint64_t *bytes,
+			   struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	const unsigned bits = disk->cluster_bits;
@@ -226,7 +227,7 @@ static int measure_largest(const struct qcow2_image *image, const struct qcow2_u
  * What the overlay's clusters and L2 tables come to in the base, with blocks for their refcounts, of
  * which the first counts other clusters as well.
  */
-static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_disk *disk,
+static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_measure_disk *disk,
 			       const struct contents *contents)
 {
 	const bool zeros = qcow2_image_header(image)->version < 3;
@@ -243,7 +244,7 @@ static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_
 /* ---- all ---- */
 
 static void measure_disk(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			 const struct q2_disk *disk, const struct contents *contents,
+			 const struct q2_measure_disk *disk, const struct contents *contents,
 			 struct qcow2_measure_image *out)
 {
 	const bool elsewhere = qcow2_image_geometry(image)->data_file;
@@ -268,7 +269,7 @@ static int measure_with_usage(const struct qcow2_image *image, const struct qcow
 	static const struct keep snapshots = {.snapshots = true};
 	static const struct keep bitmaps = {.bitmaps = true};
 	static const struct keep both = {.snapshots = true, .bitmaps = true};
-	struct q2_disk disk;
+	struct q2_measure_disk disk;
 	struct contents contents;
 
 	q2_measure_disk_of(image, &disk);
@@ -315,7 +316,7 @@ int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage
 		       uint64_t user, uint64_t *out_bytes, struct qcow2_error *err)
 {
 	const struct keep keep = {.user = user};
-	struct q2_disk disk;
+	struct q2_measure_disk disk;
 
 	if (user >= qcow2_usage_user_count(usage))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no such user");
