@@ -125,10 +125,13 @@ static bool add(struct snapshot_table *table, const struct qcow2_snapshot *snaps
 	rows[table->count++] = row;
 	table_add_written(table, &row.snapshot);
 	/* Its padding belongs to the next entry, and the last one has none. */
-	table->used_bytes =
-		snapshot->offset_bytes - qcow2_image_header(table->image)->snapshot_offset +
-		sizeof(struct qcow2_snapshot_header) + snapshot->header.extra_data_size +
-		snapshot->header.id_str_size + snapshot->header.name_size;
+	table->used_bytes = snapshot->offset_bytes -
+			    qcow2_image_header(table->image)->snapshot_offset +
+			    table_bytes_stored(table->image, snapshot->offset_bytes,
+					       sizeof(struct qcow2_snapshot_header) +
+						       (uint64_t)snapshot->header.extra_data_size +
+						       snapshot->header.id_str_size +
+						       snapshot->header.name_size);
 	return true;
 }
 
