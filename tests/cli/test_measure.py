@@ -126,6 +126,15 @@ def test_long_names_have_lines_of_their_own(tmp_path):
     assert max(map(len, text.splitlines())) <= 80 and "\n    snapshot 1 'nnn" in text
 
 
+@pytest.mark.parametrize("name", ["good-data-file", "good-refcount-table-larger"])
+def test_the_largest_file_has_what_the_file_has(name):
+    """No data that is elsewhere, and the refcount table that it has, which is larger than it must be."""
+    path = recipe_image(name)[0]
+    found = told(path)["image"]
+    grows = 0 if name == "good-data-file" else found["fully-allocated"] - found["smallest"]
+    assert found["largest"] == found["file-size"] + grows
+
+
 @pytest.mark.parametrize("size", [1 << 61, (1 << 63) - 512, (1 << 64) - 512])
 def test_claimed_sizes_do_not_overflow(tmp_path, size):
     path = str(tmp_path / "a")
