@@ -121,7 +121,10 @@ static int measure(struct measure_run *run)
 		measure_show_json(run);
 	else
 		measure_show_human(run);
-	code = finish_output(run->command, &run->out, judge(run));
+	if (run->failed)
+		code = report_error(run->command, run->file ? run->file : "", &run->err);
+	else
+		code = finish_output(run->command, &run->out, judge(run));
 	spool_release(&run->out);
 	return code;
 }
@@ -158,9 +161,8 @@ const struct command measure_command = {
 	.name = "measure",
 	.operands = "[IMAGE]",
 	.summary = "Tell which size the file of an image has, needs, and can grow to.",
-	.notes = "Numbers take 0x and units: 64k, 1.5G. Without --chain the image alone is "
-		 "measured,\n"
-		 "and no other file is opened. No guest data is read.\n"
+	.notes = "Numbers take 0x and units: 64k, 1.5G. Without --chain the image alone is\n"
+		 "measured, and no other file is opened. No guest data is read.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but parts of the disk cannot be read.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
