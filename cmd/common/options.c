@@ -59,18 +59,29 @@ static int unknown_option(const struct command *command, const char *word)
 			   options_suggest(command, word + 2, text));
 }
 
+/* Whether a word is one that getopt_long() has not done with, and where a letter is the first. */
+static bool is_name_of(const char *word, int letter)
+{
+	return word && letter > ' ' && letter < 0x7f && word[0] == '-' && word[1] == letter &&
+	       word[2] != '\0';
+}
+
 /*
  * Says what getopt_long() did not like. It leaves a letter in optopt, or for a long option 0 if
  * none or several were meant, else the option's value. A letter above 127 may be negative.
  */
-static int wrong_option(const struct command *command, int found, const char *word)
+static int wrong_option(const struct command *command, int found, const char *word,
+			const char *next)
 {
 	bool is_long = optopt == 0 || optopt >= FIRST_LONG;
 
 	if (found == ':')
 		return usage_error(command, "option '%s' needs an argument", word);
 	if (!is_long)
-		return usage_error(command, "unknown option '-%c'", optopt);
+		return usage_error(command, "unknown option '-%c'%s", optopt,
+				   is_name_of(next, optopt)
+					   ? "; a name with - in front stands behind --"
+					   : "");
 	if (optopt != 0)
 		return usage_error(command, "option '%s' takes no argument", word);
 	if (count_meant(command, word + 2) > 1)
@@ -164,7 +175,7 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 			*exit_code =
 				print_action_help(command, command_action_of(command, argc, argv));
 		else if (!row)
-			*exit_code = wrong_option(command, found, argv[optind - 1]);
+			*exit_code = wrong_option(command, found, argv[optind - 1], argv[optind]);
 		else if (take_common(command, row, *value, exit_code))
 			continue;
 		return OPTIONS_STOP;

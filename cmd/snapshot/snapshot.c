@@ -170,7 +170,8 @@ const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
 	.summary = "List, show and compare snapshots, and say what each costs.",
-	.notes = "A snapshot is named by its ID, or else by its name.\n"
+	.notes = "A snapshot is named by its ID, or else by its name. Nothing is changed:\n"
+		 "'qemu-img snapshot' makes, applies and deletes snapshots.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
 		 "3 diff: they differ.\n",
 	.actions = actions,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* See table.h. */
-#include "snapshot/table.h"
+/* See snapshot_table.h. */
+#include "common/snapshot_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <qcow2/limits.h>
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 #include <qcow2/walk.h>
 
@@ -18,10 +20,17 @@
 static uint64_t index_of(const char *where)
 {
 	static const char list[] = "snapshots/";
+	struct qcow2_error ignored;
+	char digits[24];
+	uint64_t index;
 
 	if (strncmp(where, list, sizeof(list) - 1) != 0)
 		return QCOW2_NO_OFFSET;
-	return strtoull(where + sizeof(list) - 1, NULL, 10);
+	where += sizeof(list) - 1;
+	snprintf(digits, sizeof(digits), "%.*s", (int)strcspn(where, "/"), where);
+	if (qcow2_number_parse(digits, UINT64_MAX, &index, &ignored))
+		return QCOW2_NO_OFFSET;
+	return index;
 }
 
 /* Problems of the header count if they are about the table. */
