@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tests.forge import build
+from tests.support.faults import each_fault
 from tests.support.programs import SAMPLE, recipe_image, run
 
 K, M, G, T = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -163,3 +164,13 @@ def test_a_chain_may_end_in_a_raw_file(tmp_path):
                                "largest": M}
     assert sizes["smallest"] - told(path)["smallest"] == 4 * 64 * K
     assert os.path.getsize(tmp_path / "base.raw") == 300000
+
+
+# ---- failures ----
+
+@pytest.mark.parametrize("name", ["good-snapshots", "good-bitmaps"])
+def test_failed_reads(shim, name):
+    """A read that fails is told; no snapshot or bitmap is left out for it."""
+    for _, done in each_fault(shim, ["measure", "-j", recipe_image(name)[0]], "FAIL_READ"):
+        assert (done.returncode, done.stdout) == (1, b""), done
+        assert b"Input/output" in done.stderr
