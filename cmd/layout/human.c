@@ -142,8 +142,9 @@ static void show_space(struct page *page)
 	if (shown == 0 || layout_space_may_change(page->layout))
 		return;
 	spool_print(page->out, "%s Nothing should be changed now.\n",
-		    page->layout->corruptions > 0 ? "The image is corrupt (qcow2 check)."
-						  : "Another program writes to the image.");
+		    page->layout->soundness.corruptions > 0
+			    ? "The image is corrupt (qcow2 check)."
+			    : "Another program writes to the image.");
 }
 
 /* ---- how scattered the data is, and how large the file can be ---- */

@@ -2,7 +2,6 @@
 /* qcow2 layout: what fills the file, from its first byte to its last. */
 #include "layout/layout.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,6 @@
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
-
-#include <qcow2/check.h>
 
 enum { OPTION_OUTPUT, OPTION_JSON, OPTION_WIDTH };
 
@@ -60,23 +57,6 @@ static bool take_option(struct layout *layout, int option, const char *value)
 static int tell_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
 {
 	progress_share(opaque, done_bytes, total_bytes);
-	return 0;
-}
-
-/* Proves the image sound, or not: commands are for sound ones, and the exit code says so. */
-static int check(struct layout *layout, struct qcow2_error *err)
-{
-	const struct qcow2_check_options how = {.size = sizeof(how),
-						.lost_mappings = true,
-						.progress = tell_progress,
-						.opaque = &layout->progress};
-	struct qcow2_check_result *result;
-
-	if (qcow2_check(layout->image, &how, &result, err))
-		return -1;
-	layout->corruptions = result->corruptions;
-	layout->leaks_may_be_data = result->leaks_may_be_data;
-	qcow2_check_result_free(result);
 	return 0;
 }
 
@@ -127,7 +107,9 @@ static int measure(struct layout *layout, struct qcow2_error *err)
 /* Finds out all that the pages show. */
 static int look(struct layout *layout, struct qcow2_error *err)
 {
-	if (open_usage(layout, err) || check(layout, err) || measure(layout, err))
+	if (open_usage(layout, err) ||
+	    soundness_find(layout->image, &layout->progress, &layout->soundness, err) ||
+	    measure(layout, err))
 		return -1;
 	return layout_space_measure(layout, err);
 }
@@ -138,20 +120,6 @@ static int show(struct layout *layout, struct qcow2_error *err)
 		return layout_show_svg(layout, err);
 	return layout->format == LAYOUT_JSON ? layout_show_json(layout, err)
 					     : layout_show_human(layout, err);
-}
-
-/* Says what is wrong with the image. Returns the exit code. */
-static int judge(const struct layout *layout)
-{
-	char text[128];
-
-	if (layout->corruptions == 0)
-		return EXIT_FINE;
-	snprintf(text, sizeof(text),
-		 "%" PRIu64 " corruption%s: not all of this can be relied on; see 'qcow2 check'",
-		 layout->corruptions, layout->corruptions == 1 ? "" : "s");
-	report_text(layout->command, layout->file, text);
-	return EXIT_MALFORMED;
 }
 
 static int run_image(struct layout *layout)
@@ -168,7 +136,9 @@ static int run_image(struct layout *layout)
 	if (failed)
 		code = report_error(layout->command, layout->file, &err);
 	else
-		code = finish_output(layout->command, &layout->out, judge(layout));
+		code = finish_output(
+			layout->command, &layout->out,
+			soundness_tell(layout->command, layout->file, &layout->soundness));
 	spool_release(&layout->out);
 	qcow2_usage_close(layout->usage);
 	return code;

@@ -4,6 +4,7 @@
 #define CMD_LAYOUT_LAYOUT_H
 
 #include "common/command.h"
+#include "common/soundness.h"
 #include "layout/space.h"
 #include "out/progress.h"
 #include "out/spool.h"
@@ -22,10 +23,9 @@ struct layout {
 	const struct command *command;
 	const char *file; /* its name as it was given: escape it before it is shown */
 	enum layout_format format;
-	unsigned width;         /* of --width; 0: not given */
-	bool is_file;           /* a regular file: it can be cut, and have holes */
-	uint64_t corruptions;   /* that the check has found */
-	bool leaks_may_be_data; /* freeing them would lose it */
+	unsigned width; /* of --width; 0: not given */
+	bool is_file;   /* a regular file: it can be cut, and have holes */
+	struct soundness soundness;
 	const struct qcow2_source *source;
 	const struct qcow2_image *image;
 	/*

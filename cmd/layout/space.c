@@ -81,7 +81,8 @@ int layout_space_measure(struct layout *layout, struct qcow2_error *err)
 
 bool layout_space_may_change(const struct layout *layout)
 {
-	return layout->corruptions == 0 && qcow2_source_in_use(layout->source) != QCOW2_IN_USE_YES;
+	return layout->soundness.corruptions == 0 &&
+	       qcow2_source_in_use(layout->source) != QCOW2_IN_USE_YES;
 }
 
 __attribute__((format(printf, 3, 4))) static void
@@ -130,11 +131,11 @@ static void gain_leaked(const struct layout *layout, struct layout_gain *gain)
 	gain->bytes = layout->space.leaked_bytes;
 	if (gain->bytes == 0)
 		return;
-	if (layout->leaks_may_be_data || layout->corruptions > 0)
+	if (layout->soundness.leaks_may_be_data || layout->soundness.corruptions > 0)
 		set_command(layout, gain, "qcow2 check");
 	else if (layout_space_may_change(layout))
 		set_command(layout, gain, "qemu-img check -r leaks");
-	if (layout->leaks_may_be_data)
+	if (layout->soundness.leaks_may_be_data)
 		set_detail(gain, "they may be data of the guest");
 }
 

@@ -172,8 +172,8 @@ const struct command snapshot_command = {
 	.summary = "List, show and compare snapshots, and say what each costs.",
 	.notes = "A snapshot is named by its ID, or else by its name. Nothing is changed:\n"
 		 "'qemu-img snapshot' makes, applies and deletes snapshots.\n"
-		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
-		 "3 diff: they differ.\n",
+		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged, or\n"
+		 "space: the image is corrupt; 3 diff: they differ.\n",
 	.actions = actions,
 	.action_count = ACTION_COUNT,
 	.action_place = ACTION_FIRST,

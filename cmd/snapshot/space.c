@@ -12,6 +12,7 @@
 #include "common/bitmap_state.h"
 #include "common/freed.h"
 #include "common/report.h"
+#include "common/soundness.h"
 
 static int fail_memory(struct qcow2_error *err)
 {
@@ -45,8 +46,10 @@ static bool add_bitmap(struct space *space, const struct qcow2_bitmap *bitmap)
 		.index = bitmap->index,
 		.name_data = name,
 		.name = {name, bitmap->name.size},
-		.entry_bytes = bitmap->size_bytes,
+		.entry_bytes = table_bytes_stored(space->run->image, bitmap->offset_bytes,
+						  bitmap->size_bytes),
 	};
+	space->directory_bytes += bitmaps[space->bitmap_count - 1].entry_bytes;
 	return true;
 }
 
@@ -68,7 +71,6 @@ static int read_bitmaps(struct space *space, struct qcow2_error *err)
 			more = fail_memory(err);
 			break;
 		}
-	space->directory_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	qcow2_bitmaps_close(bitmaps);
 	return more < 0 ? -1 : 0;
 }
@@ -187,10 +189,12 @@ static void release(struct space *space)
 int snapshot_space(struct snapshot_run *run)
 {
 	struct space space = {.run = run};
+	struct soundness soundness = {0};
 	struct qcow2_error err;
 	int code;
 
-	if (examine(&space, &err)) {
+	/* Wrong refcounts, or tables that cannot be read, make the numbers wrong. */
+	if (soundness_find(run->image, &run->progress, &soundness, &err) || examine(&space, &err)) {
 		code = snapshot_fail(run, &err);
 	} else {
 		progress_end(&run->progress);
@@ -198,7 +202,9 @@ int snapshot_space(struct snapshot_run *run)
 			space_text(&space);
 		else
 			space_json(&space);
-		code = space.conflict_bytes > 0 ? EXIT_MALFORMED : snapshot_verdict(run);
+		code = soundness_tell(run->command, run->file, &soundness);
+		if (code == EXIT_FINE)
+			code = snapshot_verdict(run);
 	}
 	release(&space);
 	return code;

@@ -140,6 +140,15 @@ def test_compressed():
     assert found["fragmentation"]["compressed-clusters"] > 0
 
 
+def test_first_byte():
+    """Several compressed clusters lie in one host cluster: the owner is that of its first byte."""
+    path = image("# compressed in descending order\nsize 1M\ncompressed 128k 64k pattern=5\n"
+                 "compressed 64k 64k pattern=5\ncompressed 0 64k pattern=5\n")[0]
+    run_of, = [one for one in layout(path)["runs"] if one["kind"] == "compressed"]
+    located = json.loads(run("locate", "-j", f"--host={run_of['start']}", path).stdout)
+    assert run_of["where"] == "l2/0/2" == located["owners"][0]["where"]
+
+
 def test_data_file():
     path = recipe_image("good-data-file")[0]
     found = layout(path)
@@ -386,6 +395,24 @@ HOSTILE = [n for n in recipes() if "hostile" in n and not re.search(
 def test_bounded(name):
     code, bytes_, _ = peak("layout", "-j", recipe_image(name)[0])
     assert code in (0, 1, 2) and bytes_ <= 64 * MIB
+
+
+def test_repeated_refcount_block(tmp_path):
+    """A table that leads to one block all the time makes no more runs than can be told quickly."""
+    path, cluster = tmp_path / "repeated", 65536
+    with open(path, "wb") as file:  # refcounts of a bit: every other cluster is leaked
+        file.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 1 << 30, 0, 1,
+                               3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 0, 104))
+        file.seek(cluster)
+        file.write(struct.pack(">Q", 2 * cluster) * (cluster // 8))
+        file.write(b"\x55" * cluster)
+        file.truncate(1 << 43)
+    for words in (["layout", "--output=svg"], ["snapshot", "space"], ["measure"]):
+        code, bytes_, _ = peak(*words, path)
+        assert code in (0, 2) and bytes_ <= 64 * MIB
+    head = run("layout", path, program=RELEASE).stdout
+    leaked = int(re.search(rb"^leaked .* (\d+) bytes", head, re.M)[1])
+    assert leaked == ((3 << 18) - 2) * cluster  # by the block once, and 2 times more
 
 
 def test_many_runs(tmp_path):

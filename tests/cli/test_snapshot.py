@@ -22,13 +22,15 @@ NAMES = ["plain", "it's", "two words", "-d", "", "ü", "a\\b", "$(reboot)", "\x1
 
 def ask(path, action, *words, code=0, program=QCOW2):
     done = run("snapshot", action, "-j", path, *words, program=program)
-    assert (done.returncode, done.stderr) == (code, b""), done
+    assert done.returncode == code, done
+    assert done.stderr == b"" or (action, code) == ("space", 2), done
     return json.loads(done.stdout)
 
 
 def page(path, action, *words, code=0, **more):
     done = run("snapshot", action, path, *words, **more)
-    assert (done.returncode, done.stderr) == (code, b""), done
+    assert done.returncode == code, done
+    assert done.stderr == b"" or (action, code) == ("space", 2), done
     return harmless(done.stdout)
 
 
@@ -291,6 +293,28 @@ def test_every_recipe(name):
         done = run("snapshot", "show", "-j", path, one["id"])
         assert done.returncode in (0, 2), done
         assert json.loads(done.stdout)["index"] <= index
+
+
+@pytest.mark.parametrize("name", ["bad-bitmap-entry-extra-max", "bad-hostile-bitmap-counts",
+                                  "bad-snapshot-extra-max"])
+def test_lengths_beyond_the_end(name):
+    """An entry that claims gigabytes frees no more than the file has."""
+    path, _ = recipe_image(name)
+    said = ask(path, "space", code=run("snapshot", "space", path).returncode)
+    rows = said["snapshots"] + said["bitmaps"]
+    assert rows and all(one["exclusive-bytes"] <= one["referenced-bytes"] <= os.path.getsize(path)
+                        for one in rows)
+
+
+@pytest.mark.parametrize("name", ["bad-bitmap-directory-beyond-end", "bad-refcount-too-small", "bad-refcount-leak",
+                                  "bad-data-on-own-l2", "good-snapshots"])
+def test_corrupt_image(name):
+    """Numbers of a corrupt image are told, but nobody vouches for them."""
+    path, _ = recipe_image(name)
+    done = run("snapshot", "space", path, program=RELEASE)
+    is_corrupt = run("check", path, program=RELEASE).returncode == 2
+    assert done.returncode == (2 if is_corrupt else 0)
+    assert (b"see 'qcow2 check'" in done.stderr) == is_corrupt and b"active" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["bad-hostile-sparse-snapshots", "good-hostile-snapshots",
