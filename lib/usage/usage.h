@@ -10,6 +10,7 @@
 #include "claims/metadata.h"
 #include "usage/counted.h"
 #include "usage/labels.h"
+#include "usage/survey.h"
 
 #include <qcow2/usage.h>
 
@@ -86,6 +87,10 @@ struct qcow2_usage {
 	size_t label_count;
 	struct qcow2_usage_total totals[QCOW2_USAGE_KINDS];
 	uint64_t end_bytes;
+	/* With options.fragmentation: of the active disk, or why it could not be read. */
+	struct q2_survey survey;
+	bool survey_failed;
+	struct qcow2_error survey_error;
 	bool stopped; /* progress wants no more */
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
