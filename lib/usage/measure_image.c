@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "usage/freed.h"
 #include "usage/measure_target.h"
 #include "usage/survey.h"
 
@@ -35,59 +36,43 @@ static bool is_snapshot(const struct qcow2_usage *usage, uint64_t number)
 	return qcow2_usage_user_at(usage, number)->part_of == QCOW2_PART_OF_SNAPSHOT;
 }
 
-/* Who stays: the active disk always does. */
+/* Who stays with the active disk: all snapshots, all bitmaps, or both. */
 struct keep {
-	bool snapshots, bitmaps; /* all of them */
-	uint64_t user;           /* and this one; 0: no other */
+	bool snapshots, bitmaps;
 };
 
-static bool is_kept(const struct qcow2_usage *usage, const struct keep *keep, uint64_t number)
+/* The clusters that stay if others go, which frees some. */
+static uint64_t count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
+			   const struct keep *keep, uint64_t freed)
 {
-	if (number == 0 || number == keep->user)
-		return true;
-	return is_snapshot(usage, number) ? keep->snapshots : keep->bitmaps;
+	uint64_t clusters = used_clusters(usage, cluster_bits) - freed;
+
+	if (!keep->snapshots)
+		clusters -= clusters_of(usage, QCOW2_USAGE_SNAPSHOT_TABLE, cluster_bits);
+	if (!keep->bitmaps)
+		clusters -= clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, cluster_bits);
+	return clusters;
 }
 
-/* Gives the clusters that stay if all others go. */
-static int count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
-		      const struct keep *keep, uint64_t *clusters, struct qcow2_error *err)
+static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *disk,
+			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
 {
 	const uint64_t count = qcow2_usage_user_count(usage);
 	uint64_t *gone = q2_alloc_array((size_t)count, sizeof(*gone)), freed;
-	bool snapshots = keep->snapshots, bitmaps = keep->bitmaps;
 	size_t gone_count = 0;
 	int failed;
 
 	if (!gone)
 		return q2_fail_memory(err);
 	for (uint64_t i = 1; i < count; i++)
-		if (!is_kept(usage, keep, i))
+		if (!(is_snapshot(usage, i) ? keep->snapshots : keep->bitmaps))
 			gone[gone_count++] = i;
 	failed = qcow2_usage_freed_bytes(usage, gone, gone_count, &freed, err);
 	q2_free(gone);
-	if (failed)
-		return -1;
-	if (keep->user > 0 && is_snapshot(usage, keep->user))
-		snapshots = true;
-	else if (keep->user > 0)
-		bitmaps = true;
-	*clusters = used_clusters(usage, cluster_bits) - (freed >> cluster_bits);
-	if (!snapshots)
-		*clusters -= clusters_of(usage, QCOW2_USAGE_SNAPSHOT_TABLE, cluster_bits);
-	if (!bitmaps)
-		*clusters -= clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, cluster_bits);
-	return 0;
-}
-
-static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *disk,
-			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
-{
-	uint64_t clusters = 0;
-
-	if (count_kept(usage, disk->cluster_bits, keep, &clusters, err))
-		return -1;
-	*bytes = q2_measure_file(disk, clusters);
-	return 0;
+	if (!failed)
+		*bytes = q2_measure_file(disk, count_kept(usage, disk->cluster_bits, keep,
+							  freed >> disk->cluster_bits));
+	return failed;
 }
 
 /* ---- growing ---- */
@@ -222,11 +207,15 @@ int qcow2_measure_file(const struct qcow2_image *image, const struct qcow2_usage
 int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage *usage,
 		       uint64_t user, uint64_t *out_bytes, struct qcow2_error *err)
 {
-	const struct keep keep = {.user = user};
+	struct keep keep = {.snapshots = false};
 	struct q2_disk disk;
 
 	if (user >= qcow2_usage_user_count(usage))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no such user");
+	if (user > 0)
+		*(is_snapshot(usage, user) ? &keep.snapshots : &keep.bitmaps) = true;
 	q2_measure_disk_of(image, &disk);
-	return measure_keep(usage, &disk, &keep, out_bytes, err);
+	*out_bytes = q2_measure_file(&disk, count_kept(usage, disk.cluster_bits, &keep,
+						       q2_usage_freed_but(usage, user)));
+	return 0;
 }

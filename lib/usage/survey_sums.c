@@ -147,18 +147,6 @@ void q2_survey_add(struct q2_survey *survey, const struct qcow2_mapping_extent *
 		read_data(survey, extent);
 }
 
-/* How many whole clusters may be taken of what the mapping has in memory. */
-static uint64_t most_ahead(const struct qcow2_mapping *m)
-{
-	uint64_t most = m->ahead.entries;
-
-	if (most > m->limit_bytes / sizeof(uint64_t))
-		most = m->limit_bytes / sizeof(uint64_t);
-	if (most > (m->end - m->at) >> m->image->geometry.cluster_bits)
-		most = (m->end - m->at) >> m->image->geometry.cluster_bits;
-	return most;
-}
-
 /*
  * The hot loop: how many entries from the first on are plain data. All that changes is in local
  * variables meanwhile, as it is for each entry of a disk in disorder.
@@ -195,7 +183,7 @@ static uint64_t take_ahead(struct q2_survey *survey, const struct qcow2_mapping 
 
 bool q2_survey_add_ahead(struct q2_survey *survey, struct qcow2_mapping *mapping)
 {
-	const uint64_t start = mapping->at, most = most_ahead(mapping);
+	const uint64_t start = mapping->at, most = q2_mapping_most_ahead(mapping);
 	uint64_t count, length;
 
 	/* The first data, and data behind bytes without, take the long way. */

@@ -134,6 +134,8 @@ void qcow2_usage_close(struct qcow2_usage *usage)
 	q2_states_release(&usage->states);
 	q2_counted_release(&usage->counted);
 	q2_memory_put(memory, usage->users, usage->user_capacity, sizeof(*usage->users));
+	q2_memory_put(memory, usage->held_clusters, q2_usage_changes(usage),
+		      sizeof(*usage->held_clusters));
 	q2_memory_put(memory, usage->kinds, usage->label_count, sizeof(*usage->kinds));
 	q2_memory_put(memory, usage->clusters, usage->label_count, sizeof(*usage->clusters));
 	q2_free(usage);

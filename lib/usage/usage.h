@@ -81,6 +81,11 @@ struct qcow2_usage {
 	uint32_t *table_sets; /* of metadata.tables: who leads to each */
 	struct qcow2_usage_user *users;
 	size_t user_count, user_capacity;
+	/*
+	 * In clusters: what the snapshots and bitmaps refer to and nobody else does, and by number
+	 * of user, how much of that this one refers to.
+	 */
+	uint64_t others_clusters, *held_clusters;
 	uint64_t snapshot_count;
 	uint8_t *kinds;     /* by label, enum qcow2_usage_kind */
 	uint64_t *clusters; /* by label: how many */
@@ -155,6 +160,12 @@ int q2_usage_progress(struct qcow2_usage *usage);
 
 /* Fills the kinds of labels, and counts totals and the clusters of each label. */
 int q2_usage_sum_up(struct qcow2_usage *usage);
+
+/* How many sums users need: one for each, one in front, and one behind. */
+static inline uint64_t q2_usage_changes(const struct qcow2_usage *usage)
+{
+	return (uint64_t)usage->user_count + 2;
+}
 
 /* Fills the numbers of the users from the clusters of each label. */
 int q2_usage_count_users(struct qcow2_usage *usage);

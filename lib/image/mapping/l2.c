@@ -39,6 +39,18 @@ static bool is_even(uint64_t entry, uint64_t subclusters)
 		(bits.zeroes == 0 || bits.zeroes == UINT32_MAX));
 }
 
+/* Whether each of eight extended entries is the one before it plus step, the first one entry + step. */
+static bool are_extended_alike(const uint8_t *bytes, uint64_t entry, uint64_t step,
+			       uint64_t subclusters)
+{
+	uint64_t differ = 0;
+
+	for (unsigned i = 0; i < 8; i++, bytes += 2 * sizeof(uint64_t))
+		differ |= (q2_load_be64(bytes) ^ (entry += step)) |
+			  (q2_load_be64(bytes + sizeof(uint64_t)) ^ subclusters);
+	return differ == 0;
+}
+
 /*
  * How many entries continue the run of the first one, itself included: each has to be the one
  * before it plus step. With a step, `most` entries keep inside the file and within the bits of an
@@ -52,6 +64,10 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 
 	if (p->entry_bytes == sizeof(uint64_t))
 		return q2_mapping_count_rising(p->bytes, step, last);
+	for (; last - count >= 8; count += 8, entry += 8 * step)
+		if (!are_extended_alike(p->bytes + count * p->entry_bytes, entry, step,
+					subclusters))
+			break;
 	for (; count < last; count++)
 		if (load_entry(p, count) != (entry += step) ||
 		    load_subclusters(p, count) != subclusters)

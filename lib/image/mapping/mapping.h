@@ -155,6 +155,18 @@ static inline uint64_t q2_mapping_count_rising(const uint8_t *bytes, uint64_t st
 	return count;
 }
 
+/* How many of the entries ahead may be passed: whole clusters of the range, within the limit. */
+static inline uint64_t q2_mapping_most_ahead(const struct qcow2_mapping *m)
+{
+	uint64_t most = m->ahead.entries;
+
+	if (most > m->limit_bytes / sizeof(uint64_t))
+		most = m->limit_bytes / sizeof(uint64_t);
+	if (most > (m->end - m->at) >> m->image->geometry.cluster_bits)
+		most = (m->end - m->at) >> m->image->geometry.cluster_bits;
+	return most;
+}
+
 /* Moves behind `count` of the entries ahead, to the byte `at`; they count for the limit. */
 static inline void q2_mapping_pass(struct qcow2_mapping *m, uint64_t count, uint64_t at)
 {
