@@ -272,16 +272,20 @@ def growth(folder):
         yield title, disk(os.path.join(folder, "growth.qcow2"), size, in_order)
 
 
+def terabytes(folder):
+    """Makes disks of 1 TiB, one after another: (title, path, whether qemu-img is slow with it)."""
+    for title, hosts_from, slow in (("1 TiB in order", in_order, False),
+                                    ("1 TiB half full, scattered runs", scattered, False),
+                                    ("1 TiB shuffled", shuffled, True)):
+        yield title, disk(os.path.join(folder, "terabyte.qcow2"), TIB, hosts_from), slow
+
+
 def all_images(folder):
     """Makes one after another: (title, path, how many times the time of reading a check may take,
     whether qemu-img gets done with it before long)."""
-    for title, name, factor, peer, make in (
-            ("1 TiB in order", "order", 4, True, lambda p: disk(p, TIB, in_order)),
-            ("1 TiB half full, scattered runs", "scattered", 6, True,
-             lambda p: disk(p, TIB, scattered)),
-            ("1 TiB shuffled", "shuffled", 6, False, lambda p: disk(p, TIB, shuffled)),
-            ("1 TiB, extended L2", "extended", 4, True,
-             lambda p: disk(p, TIB, in_order, extended=True)),
-            ("64 GiB, 100 snapshots that share all", "snapshots", 4, True,
-             lambda p: snapshots(p, 64 * GIB, 100))):
-        yield title, make(os.path.join(folder, name + ".qcow2")), factor, peer
+    for title, path, slow in terabytes(folder):
+        yield title, path, 4 if title.endswith("order") else 6, not slow
+    yield ("1 TiB, extended L2", disk(os.path.join(folder, "extended.qcow2"), TIB, in_order, True),
+           4, True)
+    yield ("64 GiB, 100 snapshots that share all",
+           snapshots(os.path.join(folder, "snapshots.qcow2"), 64 * GIB, 100), 4, True)

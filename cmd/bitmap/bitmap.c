@@ -10,10 +10,10 @@
 #include "bitmap/actions.h"
 #include "commands.h"
 #include "common/open_image.h"
+#include "common/operands.h"
 #include "common/option_rows.h"
 #include "common/options.h"
 #include "common/report.h"
-#include "out/suggest.h"
 
 #include <qcow2/source.h>
 
@@ -166,24 +166,6 @@ static int run_reader(struct bitmap_run *run)
 	return code;
 }
 
-static bool take_output(struct bitmap_run *run, const char *value)
-{
-	char text[SUGGEST_TEXT_MAX];
-
-	if (strcmp(value, "ndjson") == 0)
-		run->format = BITMAP_NDJSON;
-	else if (strcmp(value, "json") == 0)
-		run->format = BITMAP_JSON;
-	else if (strcmp(value, "human") == 0)
-		run->format = BITMAP_LINES;
-	else
-		return usage_error(run->command, "--output is human, json or ndjson, not '%s'%s",
-				   value,
-				   suggest_of_words(value, "human json ndjson", text,
-						    sizeof(text))) == EXIT_FINE;
-	return true;
-}
-
 /* Takes an option of an action that reads. */
 static void take_reading(struct bitmap_run *run, int option)
 {
@@ -212,6 +194,7 @@ static void take_reading(struct bitmap_run *run, int option)
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
 	struct qcow2_error err;
+	int word;
 
 	switch (option) {
 	case OPTION_FORCE:
@@ -247,7 +230,9 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		run->chain = true;
 		return true;
 	case OPTION_OUTPUT:
-		return take_output(run, value);
+		word = options_word(run->command, &options[option], value);
+		run->format = (enum bitmap_format)word;
+		return word >= 0;
 	case OPTION_JSON:
 		run->format = BITMAP_JSON;
 		return true;
@@ -258,36 +243,19 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 	}
 }
 
-/*
- * Takes the operands, and checks that the action has all options in `given`. Returns EXIT_FINE, or
- * EXIT_COULD_NOT when the error has been said.
- */
+/* Takes the operands. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t given)
 {
-	const struct command *command = run->command;
-	char text[SUGGEST_TEXT_MAX];
-	uint32_t surplus;
+	struct action_line line;
 
-	if (optind == argc)
-		return usage_error(command, "no action given");
-	run->action = command_action(command, argv[optind]);
-	if (!run->action)
-		return usage_error(command, "unknown action '%s'%s", argv[optind],
-				   actions_suggest(command, argv[optind], text));
-	if (++optind == argc)
-		return usage_error(command, "no image given");
-	run->file = argv[optind++];
-	run->names = argv + optind;
-	run->name_count = (size_t)(argc - optind);
-	if (run->name_count < run->action->least || run->name_count > run->action->most)
-		return usage_error(command, "%s takes IMAGE%s%s", run->action->name,
-				   run->action->operands[0] ? " " : "", run->action->operands);
-	surplus = given & ~run->action->options;
-	if (surplus)
-		return usage_error(command, "%s does not take --%s", run->action->name,
-				   options[__builtin_ctz(surplus)].name);
+	if (operands_action(run->command, argc, argv, given, &line) != EXIT_FINE)
+		return EXIT_COULD_NOT;
+	run->action = line.action;
+	run->file = line.file;
+	run->names = line.names;
+	run->name_count = line.name_count;
 	if (run->action->changes_image && run->format == BITMAP_NDJSON)
-		return usage_error(command, "%s has no output as ndjson", run->action->name);
+		return usage_error(run->command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;
 }
 

@@ -13,6 +13,8 @@
 #include "common/report.h"
 #include "out/suggest.h"
 
+#include <qcow2/number.h>
+
 /* What getopt_long() returns for a long option: the index of its row, the command's rows first. */
 #define FIRST_LONG 256
 
@@ -57,18 +59,28 @@ static int unknown_option(const struct command *command, const char *word)
 			   options_suggest(command, word + 2, text));
 }
 
+/* Whether a word is one that getopt_long() has not done with, and where a letter is the first. */
+static bool is_name_of(const char *word, int letter)
+{
+	return word && word[0] == '-' && word[1] == letter && word[2] != '\0';
+}
+
 /*
  * Says what getopt_long() did not like. It leaves a letter in optopt, or for a long option 0 if
  * none or several were meant, else the option's value. A letter above 127 may be negative.
  */
-static int wrong_option(const struct command *command, int found, const char *word)
+static int wrong_option(const struct command *command, int found, const char *word,
+			const char *next)
 {
 	bool is_long = optopt == 0 || optopt >= FIRST_LONG;
 
 	if (found == ':')
 		return usage_error(command, "option '%s' needs an argument", word);
 	if (!is_long)
-		return usage_error(command, "unknown option '-%c'", optopt);
+		return usage_error(command, "unknown option '-%c'%s", optopt,
+				   is_name_of(next, optopt)
+					   ? "; a name with - in front stands behind --"
+					   : "");
 	if (optopt != 0)
 		return usage_error(command, "option '%s' takes no argument", word);
 	if (count_meant(command, word + 2) > 1)
@@ -76,33 +88,20 @@ static int wrong_option(const struct command *command, int found, const char *wo
 	return unknown_option(command, word);
 }
 
-static bool take_colour(const struct command *command, const char *value)
-{
-	static const char *const names[] = {
-		[COLOUR_AUTO] = "auto", [COLOUR_ALWAYS] = "always", [COLOUR_NEVER] = "never"};
-	char text[SUGGEST_TEXT_MAX];
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], value) != 0)
-			continue;
-		if (command->common)
-			command->common->colour = (enum colour_choice)i;
-		return true;
-	}
-	usage_error(command, "--color is auto, always or never, not '%s'%s", value,
-		    suggest_of_words(value, "auto always never", text, sizeof(text)));
-	return false;
-}
-
 /* Takes a common option. False if the command is done; then *exit_code is set. */
 static bool take_common(const struct command *command, const struct option_row *row,
 			const char *value, int *exit_code)
 {
 	struct common *common = command->common;
+	int word;
 
 	*exit_code = EXIT_COULD_NOT;
-	if (strcmp(row->name, "color") == 0)
-		return take_colour(command, value);
+	if (strcmp(row->name, "color") == 0) {
+		word = options_word(command, row, value);
+		if (common && word >= 0)
+			common->colour = (enum colour_choice)word;
+		return word >= 0;
+	}
 	if (common && row->letter == 'q')
 		common->quiet = true;
 	if (common && row->letter == 'v')
@@ -175,21 +174,62 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 			*exit_code =
 				print_action_help(command, command_action_of(command, argc, argv));
 		else if (!row)
-			*exit_code = wrong_option(command, found, argv[optind - 1]);
+			*exit_code = wrong_option(command, found, argv[optind - 1], argv[optind]);
 		else if (take_common(command, row, *value, exit_code))
 			continue;
 		return OPTIONS_STOP;
 	}
 }
 
+/* Makes "human, json or ndjson" of "human json ndjson". */
+static void write_choice(const char *words, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t length; *words && used < size; words += length) {
+		const char *part = used == 0 ? "" : strchr(words + 1, ' ') ? ", " : " or ";
+
+		words += strspn(words, " ");
+		length = strcspn(words, " ");
+		used += (size_t)snprintf(text + used, size - used, "%s%.*s", part, (int)length,
+					 words);
+	}
+}
+
+int options_word(const struct command *command, const struct option_row *row, const char *value)
+{
+	char suggested[SUGGEST_TEXT_MAX], choice[128];
+	const char *words = row->values;
+	int number = 0;
+
+	for (size_t length; *words; words += length, number++) {
+		words += strspn(words, " ");
+		length = strcspn(words, " ");
+		if (strlen(value) == length && strncmp(words, value, length) == 0)
+			return number;
+	}
+	write_choice(row->values, choice, sizeof(choice));
+	usage_error(command, "--%s is %s, not '%s'%s", row->name, choice, value,
+		    suggest_of_words(value, row->values, suggested, sizeof(suggested)));
+	return -1;
+}
+
+bool options_number(const struct command *command, const struct option_row *row, const char *value,
+		    uint64_t most, uint64_t *number)
+{
+	struct qcow2_error err;
+
+	if (qcow2_number_parse(value, most, number, &err) == 0)
+		return true;
+	usage_error(command, "--%s: %s", row->name, err.text);
+	return false;
+}
+
 bool options_output(const struct command *command, const char *value, bool *json)
 {
-	char text[SUGGEST_TEXT_MAX];
+	int word = options_word(command, options_find(command, "output", 0), value);
 
-	*json = strcmp(value, "json") == 0;
-	if (*json || strcmp(value, "human") == 0)
-		return true;
-	usage_error(command, "--output is human or json, not '%s'%s", value,
-		    suggest_of_words(value, "human json", text, sizeof(text)));
-	return false;
+	*json = word == 1;
+	return word >= 0;
 }

@@ -16,7 +16,17 @@ enum { OPTIONS_END = -1, OPTIONS_STOP = -2 };
 int options_next(const struct command *command, int argc, char **argv, const char **value,
 		 int *exit_code);
 
-/* Sets *json from "human" or "json". False, with a message, for any other value. */
+/*
+ * Finds the value of an option among those that its row lists. Returns its number there, or -1 with a
+ * message if it is none of them.
+ */
+int options_word(const struct command *command, const struct option_row *row, const char *value);
+
+/* Reads a number of at most `most`, with 0x or a unit. False, with a message, if it is none. */
+bool options_number(const struct command *command, const struct option_row *row, const char *value,
+		    uint64_t most, uint64_t *number);
+
+/* Sets *json from the value of --output, "human" or "json". False, with a message, for others. */
 bool options_output(const struct command *command, const char *value, bool *json);
 
 #endif

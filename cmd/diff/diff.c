@@ -165,8 +165,9 @@ const struct command diff_command = {
 	.name = "diff",
 	.operands = "IMAGE IMAGE",
 	.summary = "Compare the structures of two images.",
-	.notes = "Each line is a value that differs: PATH: FIRST → SECOND. Paths are selectors of\n"
-		 "'qcow2 dump'. Guest data is not compared.\n"
+	.notes = "Each line is a value that differs: PATH: FIRST → SECOND. Below '- PATH' stand\n"
+		 "the fields of what only the first image has, below '+ PATH' of the second.\n"
+		 "Paths are selectors of 'qcow2 dump'. Guest data is not compared.\n"
 		 "Exit codes: 0 same, 1 failed, 3 different.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

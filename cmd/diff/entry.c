@@ -28,7 +28,7 @@ const char *diff_entry_type(const struct diff_run *run, const struct qcow2_diff_
 			    enum qcow2_diff_side side)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(run->images[side]);
-	uint64_t entry = range->entries[side].entry;
+	uint64_t entry = range->entries[side]->entry;
 
 	if (range->table == QCOW2_DIFF_L2)
 		return qcow2_l2_kind_name(
@@ -56,7 +56,7 @@ static void l2_text(const struct diff_run *run, const struct qcow2_diff_range *r
 		    enum qcow2_diff_side side, char *text)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(run->images[side]);
-	const struct qcow2_diff_entry *entry = &range->entries[side];
+	const struct qcow2_diff_entry *entry = range->entries[side];
 	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(entry->entry);
 	size_t at = add_word(text, 0, diff_entry_type(run, range, side));
 
@@ -85,7 +85,7 @@ static void l2_text(const struct diff_run *run, const struct qcow2_diff_range *r
 static void bitmap_text(const struct diff_run *run, const struct qcow2_diff_range *range,
 			enum qcow2_diff_side side, char *text)
 {
-	const struct qcow2_diff_entry *entry = &range->entries[side];
+	const struct qcow2_diff_entry *entry = range->entries[side];
 	uint64_t offset = qcow2_bitmap_table_entry_decode(entry->entry).offset;
 	size_t at = add_word(text, 0, diff_entry_type(run, range, side));
 
@@ -95,7 +95,7 @@ static void bitmap_text(const struct diff_run *run, const struct qcow2_diff_rang
 
 static void plain_text(const struct qcow2_diff_range *range, enum qcow2_diff_side side, char *text)
 {
-	const struct qcow2_diff_entry *entry = &range->entries[side];
+	const struct qcow2_diff_entry *entry = range->entries[side];
 	const struct qcow2_l1_entry l1 = qcow2_l1_entry_decode(entry->entry);
 	size_t at;
 
@@ -122,7 +122,7 @@ static void decoded(const struct diff_run *run, const struct qcow2_diff_range *r
 		    enum qcow2_diff_side side, char *text)
 {
 	text[0] = '\0';
-	if (range->entries[side].lost)
+	if (range->entries[side]->lost)
 		add_word(text, 0, "beyond the end of the file");
 	else if (range->table == QCOW2_DIFF_L2)
 		l2_text(run, range, side, text);
@@ -150,6 +150,6 @@ const char *diff_entry_text(const struct diff_run *run, const struct qcow2_diff_
 			 side == QCOW2_DIFF_A ? "" : ", not the same");
 	else
 		snprintf(text + at, DIFF_ENTRY_MAX - at, " (entry 0x%" PRIx64 ")",
-			 range->entries[side].entry);
+			 range->entries[side]->entry);
 	return text;
 }

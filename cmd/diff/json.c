@@ -85,7 +85,7 @@ static void write_member(struct json *json, const char *key, uint64_t number)
 static void write_entry(struct diff_run *run, const struct qcow2_diff_range *range,
 			enum qcow2_diff_side side)
 {
-	const struct qcow2_diff_entry *entry = &range->entries[side];
+	const struct qcow2_diff_entry *entry = range->entries[side];
 	const char *type = diff_entry_type(run, range, side);
 	struct json *json = &run->json;
 	bool counts =

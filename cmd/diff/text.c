@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The page of differences for people: a line each, old and new value. */
+/*
+ * The page of differences for people: a line each, old and new value. What only one image has is a
+ * line and, below it, one for each of its fields.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +12,10 @@
 #include "out/text_value.h"
 #include "out/wrap.h"
 
-#define HANGING 4
+/* Columns in front of what goes on below, of fields of an element, and of their values. */
+#define HANGING     4
+#define FIELD_START 4
+#define FIELD_WIDTH 30
 /* So many fields of an element are shown; only feature name tables have more. */
 #define FIELDS_MAX 24
 
@@ -25,16 +31,16 @@ static const char *plain(const struct diff_run *run)
 	return run->colour ? "\033[0m" : "";
 }
 
-static int end_line(struct diff_run *run, unsigned first)
+/* Ends a line. What does not fit the terminal goes on below, behind so many blanks. */
+static int end_line(struct diff_run *run, unsigned hanging)
 {
 	if (run->columns == 0) {
-		spool_fill(&run->out, ' ', first);
 		spool_write(&run->out, run->line.kept, run->line.size);
 		spool_text(&run->out, "\n");
 		run->line.size = 0;
 		return run->out.errnum | run->line.errnum;
 	}
-	wrap_spool(&run->out, &run->line, first, HANGING, run->columns);
+	wrap_spool(&run->out, &run->line, 0, hanging, run->columns);
 	return run->out.errnum;
 }
 
@@ -76,10 +82,10 @@ static int add_element_field(struct diff_run *run, const struct qcow2_diff_field
 	if (!text)
 		return 1;
 	text_value(text, TEXT_VALUE_MAX, value);
-	spool_print(&run->line, "%s%s ", run->fields > 1 ? ", " : "", field->name);
+	spool_print(&run->line, "%*s%-*s ", FIELD_START, "", FIELD_WIDTH, field->name);
 	spool_text(&run->line, text);
 	free(text);
-	return run->line.errnum;
+	return end_line(run, FIELD_START + FIELD_WIDTH + 1);
 }
 
 static int show_field(void *opaque, const struct qcow2_diff_field *field)
@@ -100,7 +106,7 @@ static int show_field(void *opaque, const struct qcow2_diff_field *field)
 		add_both(run, texts[0], texts[1]);
 		if (field->values[0] && field->values[1] && strcmp(texts[0], texts[1]) == 0)
 			add_place(run, field->values);
-		result = end_line(run, 0);
+		result = end_line(run, HANGING);
 	}
 	free(texts[0]);
 	free(texts[1]);
@@ -117,7 +123,7 @@ static int show_range(void *opaque, const struct qcow2_diff_range *range)
 	spool_text(&run->line, range->path);
 	add_both(run, texts[0], texts[1]);
 	spool_text(&run->line, range->moved ? " (moved)" : "");
-	return end_line(run, 0);
+	return end_line(run, HANGING);
 }
 
 static int begin_element(void *opaque, const struct qcow2_diff_element *element)
@@ -128,10 +134,9 @@ static int begin_element(void *opaque, const struct qcow2_diff_element *element)
 	snprintf(path, sizeof(path), "%c %s", element->side == QCOW2_DIFF_A ? '-' : '+',
 		 element->path);
 	add_side(run, element->side, path);
-	spool_text(&run->line, ": ");
 	run->in_element = true;
 	run->fields = 0;
-	return run->line.errnum;
+	return end_line(run, HANGING);
 }
 
 static int end_element(void *opaque, const struct qcow2_diff_element *element)
@@ -140,9 +145,10 @@ static int end_element(void *opaque, const struct qcow2_diff_element *element)
 
 	(void)element;
 	run->in_element = false;
-	if (run->fields > FIELDS_MAX)
-		spool_print(&run->line, ", … and %zu more", run->fields - FIELDS_MAX);
-	return end_line(run, 0);
+	if (run->fields <= FIELDS_MAX)
+		return run->line.errnum;
+	spool_print(&run->line, "%*s… and %zu more", FIELD_START, "", run->fields - FIELDS_MAX);
+	return end_line(run, HANGING);
 }
 
 const struct qcow2_diff_visitor diff_text = {
@@ -163,5 +169,5 @@ void diff_text_end(struct diff_run *run)
 	spool_text(&run->line, run->result.gaps > 0 ? "no structure that was compared differs"
 						    : "no structure differs");
 	spool_text(&run->line, "; guest data is not compared");
-	end_line(run, 0);
+	end_line(run, HANGING);
 }

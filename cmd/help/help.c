@@ -51,7 +51,7 @@ int print_main_help(const struct command_list *list)
 	spool_text(&out, "\n");
 	wrap_text(&out,
 		  "'qcow2 help COMMAND [ACTION]' says more; so does qcow2-COMMAND(1).\n"
-		  "Exit codes: 0 done, 1 failed, 2 malformed, 3 check: leaks, 63 check: no qcow2.",
+		  "Exit codes: 0 done, 1 failed, 2 malformed, 3 leaks or different, 63 no qcow2.",
 		  0, 0, width);
 	code = finish_output(NULL, &out, EXIT_FINE);
 	spool_release(&out);

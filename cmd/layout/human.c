@@ -109,45 +109,28 @@ static void show_totals(struct page *page)
 /* ---- where the space is ---- */
 
 /*
- * A command stands in one line, so that it can be copied, and what there is to say behind a #, or
- * below if there is no room.
+ * What there is to say stands in the row, and the command below it: a whole line can be copied, and
+ * not every shell takes a comment behind a command. If there is nothing to say, and room, the command
+ * is in the row.
  */
-static void show_command(struct page *page, const struct layout_gain *gain)
-{
-	const size_t columns = text_columns(gain->command);
-	const size_t more = gain->detail[0] ? text_columns(gain->detail) + 4 : 0;
-
-	if (TEXT_START + columns > page->columns) {
-		spool_text(&page->line, gain->detail);
-		end_line(page, TEXT_START);
-		spool_print(page->out, "    %s\n", gain->command);
-		return;
-	}
-	/* It fits, and blanks in it are not for wrapping. */
-	spool_text(&page->line, gain->command);
-	if (more > 0 && TEXT_START + columns + more <= page->columns)
-		spool_print(&page->line, "  # %s", gain->detail);
-	else if (more > 0)
-		spool_print(&page->line, "\n# %s", gain->detail);
-	end_line(page, TEXT_START);
-}
-
 static void show_gain(struct page *page, enum layout_place place, unsigned *shown)
 {
 	struct layout_gain gain;
+	bool fits;
 
 	layout_space_gain(page->layout, place, &gain);
 	if (gain.bytes == 0)
 		return;
 	if ((*shown)++ == 0)
 		spool_text(page->out, "\nWhere the space is:\n");
+	fits = TEXT_START + text_columns(gain.command) <= page->columns;
 	begin_row(page, gain.title, gain.bytes);
-	if (gain.command[0]) {
-		show_command(page, &gain);
-		return;
-	}
-	spool_text(&page->line, gain.detail);
+	spool_text(&page->line, gain.detail[0] || !fits ? gain.detail : gain.command);
 	end_line(page, TEXT_START);
+	if (!gain.command[0] || (fits && !gain.detail[0]))
+		return;
+	spool_fill(page->out, ' ', fits ? TEXT_START : 4);
+	spool_print(page->out, "%s\n", gain.command);
 }
 
 static void show_space(struct page *page)
@@ -188,23 +171,40 @@ static bool begin_size(struct page *page, const char *name, uint64_t bytes)
 	return true;
 }
 
+/* A copy inflates compressed clusters, and leaves out data that the file stores nothing of. */
+static void show_smallest(struct page *page)
+{
+	const struct qcow2_measure_image *size = &page->layout->measure;
+	const bool packed = size->has_compressed &&
+			    size->smallest_compressed_bytes < size->smallest_bytes &&
+			    size->smallest_bytes != QCOW2_MEASURE_TOO_LARGE;
+	char human[HUMAN_MAX];
+
+	if (!begin_size(page, "smallest size",
+			packed ? size->smallest_compressed_bytes : size->smallest_bytes))
+		return;
+	if (packed)
+		spool_print(&page->line, "compressed; %s ",
+			    human_size(size->smallest_bytes, human));
+	spool_text(&page->line, "by 'qemu-img convert'");
+	if (page->layout->space.zero_bytes > 0)
+		spool_text(&page->line, ", less the zeros");
+	if ((size->has_snapshots || size->has_bitmaps) &&
+	    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
+		spool_print(&page->line, "; %s with all kept",
+			    human_size(size->with_all_bytes, human));
+	end_line(page, TEXT_START);
+}
+
 static void show_sizes(struct page *page)
 {
 	const uint64_t volume = qcow2_usage_file_size_bytes(page->layout->usage);
 	const struct qcow2_measure_image *size = &page->layout->measure;
 	const bool is_device = !page->layout->is_file;
-	char human[HUMAN_MAX];
 
 	if (!page->layout->has_measure)
 		return;
-	if (begin_size(page, "smallest size", size->smallest_bytes)) {
-		spool_text(&page->line, "by 'qemu-img convert'");
-		if ((size->has_snapshots || size->has_bitmaps) &&
-		    size->with_all_bytes != QCOW2_MEASURE_TOO_LARGE)
-			spool_print(&page->line, "; %s with all kept",
-				    human_size(size->with_all_bytes, human));
-		end_line(page, TEXT_START);
-	}
+	show_smallest(page);
 	if (begin_size(page, "largest size", size->largest_bytes)) {
 		spool_print(&page->line, "with every cluster written: %s",
 			    is_device && volume < size->largest_bytes ? "the device has less"

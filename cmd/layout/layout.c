@@ -11,12 +11,11 @@
 
 #include "commands.h"
 #include "common/open_image.h"
+#include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
-#include "out/suggest.h"
 
 #include <qcow2/check.h>
-#include <qcow2/number.h>
 
 enum { OPTION_OUTPUT, OPTION_JSON, OPTION_WIDTH };
 
@@ -28,32 +27,12 @@ static const struct option_row options[] = {
 
 /* ---- the command line ---- */
 
-static bool take_output(struct layout *layout, const char *value)
-{
-	static const char *const names[] = {
-		[LAYOUT_HUMAN] = "human", [LAYOUT_JSON] = "json", [LAYOUT_SVG] = "svg"};
-	char text[SUGGEST_TEXT_MAX];
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], value) != 0)
-			continue;
-		layout->format = (enum layout_format)i;
-		return true;
-	}
-	usage_error(layout->command, "--output is human, json or svg, not '%s'%s", value,
-		    suggest_of_words(value, "human json svg", text, sizeof(text)));
-	return false;
-}
-
 static bool take_width(struct layout *layout, const char *value)
 {
-	struct qcow2_error err;
 	uint64_t width;
 
-	if (qcow2_number_parse(value, UINT64_MAX, &width, &err)) {
-		usage_error(layout->command, "--width: %s", err.text);
+	if (!options_number(layout->command, &options[OPTION_WIDTH], value, UINT64_MAX, &width))
 		return false;
-	}
 	if (width < LAYOUT_WIDTH_LEAST || width > LAYOUT_WIDTH_MOST) {
 		usage_error(layout->command, "--width: from %u to %u, not '%s'", LAYOUT_WIDTH_LEAST,
 			    LAYOUT_WIDTH_MOST, value);
@@ -66,12 +45,14 @@ static bool take_width(struct layout *layout, const char *value)
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct layout *layout, int option, const char *value)
 {
+	int word = LAYOUT_JSON;
+
 	if (option == OPTION_WIDTH)
 		return take_width(layout, value);
 	if (option == OPTION_OUTPUT)
-		return take_output(layout, value);
-	layout->format = LAYOUT_JSON;
-	return true;
+		word = options_word(layout->command, &options[option], value);
+	layout->format = (enum layout_format)word;
+	return word >= 0;
 }
 
 /* ---- the run ---- */
@@ -227,12 +208,8 @@ static int run_layout(const struct command *command, int argc, char **argv)
 			return EXIT_COULD_NOT;
 	if (option == OPTIONS_STOP)
 		return code;
-	if (optind == argc)
-		return usage_error(command, "no image given");
-	if (optind + 1 < argc)
-		return usage_error(command, "one image at a time, not also '%s'", argv[optind + 1]);
-	layout.file = argv[optind];
-	return run_file(&layout);
+	code = operands_one_image(command, argc, argv, &layout.file);
+	return code == EXIT_FINE ? run_file(&layout) : code;
 }
 
 const struct command layout_command = {

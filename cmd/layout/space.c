@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/freed.h"
 #include "layout/layout.h"
 #include "out/human.h"
 
@@ -41,28 +42,20 @@ static int measure_runs(struct layout *layout, struct qcow2_error *err)
 	return more;
 }
 
-/* What one kind of users would free together, and how many they are. */
-static int measure_users(const struct layout *layout, enum qcow2_part_of part_of, uint64_t *bytes,
-			 uint64_t *count, struct qcow2_error *err)
+/* What deleting all snapshots, or removing all bitmaps, would free. */
+static int measure_users(struct layout *layout, struct qcow2_error *err)
 {
-	const uint64_t all = qcow2_usage_user_count(layout->usage);
-	uint64_t *numbers = malloc((all > 0 ? all : 1) * sizeof(*numbers));
-	size_t found = 0;
-	int result = 0;
+	struct layout_space *space = &layout->space;
+	struct snapshot_table table;
+	int failed = snapshot_table_read(&table, layout->image, err) ||
+		     freed_all_snapshots(layout->usage, &table, &space->snapshot_count,
+					 &space->snapshots_bytes, err);
 
-	if (!numbers) {
-		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY};
-		snprintf(err->text, sizeof(err->text), "out of memory");
-		return -1;
-	}
-	for (uint64_t i = 0; i < all; i++)
-		if (qcow2_usage_user_at(layout->usage, i)->part_of == part_of)
-			numbers[found++] = i;
-	*count = found;
-	if (found > 0)
-		result = qcow2_usage_freed_bytes(layout->usage, numbers, found, bytes, err);
-	free(numbers);
-	return result;
+	snapshot_table_release(&table);
+	return failed || freed_all_bitmaps(layout->usage, layout->image, &space->bitmap_count,
+					   &space->bitmaps_bytes, err)
+		       ? -1
+		       : 0;
 }
 
 int layout_space_measure(struct layout *layout, struct qcow2_error *err)
@@ -81,11 +74,7 @@ int layout_space_measure(struct layout *layout, struct qcow2_error *err)
 	space->has_users = qcow2_usage_user_count(layout->usage) > 0;
 	if (measure_runs(layout, err))
 		return -1;
-	if (measure_users(layout, QCOW2_PART_OF_SNAPSHOT, &space->snapshots_bytes,
-			  &space->snapshot_count, err))
-		return -1;
-	return measure_users(layout, QCOW2_PART_OF_BITMAP, &space->bitmaps_bytes,
-			     &space->bitmap_count, err);
+	return space->has_users ? measure_users(layout, err) : 0;
 }
 
 /* ---- commands ---- */
@@ -129,8 +118,8 @@ static void gain_free(const struct layout *layout, struct layout_gain *gain)
 		set_command(layout, gain, "fallocate -p -o 0x%" PRIx64 " -l 0x%" PRIx64,
 			    space->largest_start_bytes, space->largest_length_bytes);
 	if (space->free_runs > 1)
-		set_detail(gain, "%s%" PRIu64 " runs", punches ? "the largest of " : "in ",
-			   space->free_runs);
+		set_detail(gain, "in %" PRIu64 " runs%s", space->free_runs,
+			   punches && gain->bytes > 0 ? "; this punches the largest:" : "");
 	else if (!layout->is_file)
 		set_detail(gain, "the image takes it before it grows");
 }

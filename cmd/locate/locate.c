@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "common/find_snapshot.h"
 #include "common/open_image.h"
+#include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
 #include "locate/run.h"
@@ -132,15 +133,10 @@ static int run_locate(const struct command *command, int argc, char **argv)
 			return EXIT_COULD_NOT;
 	if (option == OPTIONS_STOP)
 		return code;
-	if (optind == argc)
-		return usage_error(command, "no image given");
-	if (optind + 1 < argc)
-		return usage_error(command, "too many arguments: one image is looked at");
-	code = check_options(&run);
-	if (code != EXIT_FINE)
-		return code;
-	run.file = argv[optind];
-	return locate_file(&run);
+	code = operands_one_image(command, argc, argv, &run.file);
+	if (code == EXIT_FINE)
+		code = check_options(&run);
+	return code == EXIT_FINE ? locate_file(&run) : code;
 }
 
 const struct command locate_command = {

@@ -124,17 +124,13 @@ static void text_kind(struct locate_run *run, const struct qcow2_path *path,
 {
 	const struct qcow2_mapping_extent *extent = path->extent;
 	struct spool *out = &run->line;
-	char name[NAME_BYTES_MOST * 6 + 1];
 
 	spool_text(out, "guest ");
 	locate_print_offset(out, extent->start.byte);
 	if (extent->length_bytes > 1)
 		spool_print(out, " + %" PRIu64, extent->length_bytes);
-	if (snapshot) {
-		qcow2_text_escape(names_snapshot(&run->names, run->image, *snapshot), name,
-				  sizeof(name));
-		spool_print(out, " in snapshot %" PRIu64 " '%s'", *snapshot, name);
-	}
+	if (snapshot)
+		locate_print_snapshot(run, " in ", *snapshot);
 	spool_print(out, ": %s%s", qcow2_l2_kind_name(extent->kind),
 		    path->past_end ? ", past the end of the disk" : "");
 	if (extent->problem != QCOW2_PROBLEM_NONE)

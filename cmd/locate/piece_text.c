@@ -50,8 +50,7 @@ static int print_owner(struct locate_run *run, const struct qcow2_piece *piece,
 			    owner->length_bytes);
 	print_guest(out, piece, owner);
 	if (owner->part_of == QCOW2_PART_OF_SNAPSHOT)
-		print_name(out, ", snapshot ",
-			   names_snapshot(&run->names, run->image, owner->part_of_index));
+		locate_print_snapshot(run, ", ", owner->part_of_index);
 	else if (owner->part_of == QCOW2_PART_OF_BITMAP)
 		print_name(out, ", bitmap ",
 			   names_bitmap(&run->names, run->image, owner->part_of_index));

@@ -54,6 +54,9 @@ void locate_row(struct locate_run *run, const char *name);
 /* A number as people read offsets: "0x20000 (131072)". */
 void locate_print_offset(struct spool *out, uint64_t offset);
 
+/* "snapshot 2 'monday'", by its ID and name, behind `before`. index: in the snapshot table. */
+void locate_print_snapshot(struct locate_run *run, const char *before, uint64_t index);
+
 /* "1 (refcounts/0/5 at 0x3000a)", or what is wrong. */
 void locate_print_refcount(struct spool *out, const struct qcow2_refcount_path *refcount);
 

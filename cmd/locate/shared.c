@@ -8,6 +8,8 @@
 #include "locate/run.h"
 #include "out/wrap.h"
 
+#include <qcow2/text.h>
+
 /* The columns of a row's name, and where a line goes on that is too long. */
 #define NAME_COLUMNS 24
 #define ROW_COLUMN   (2 + NAME_COLUMNS + 1)
@@ -104,6 +106,26 @@ void locate_row(struct locate_run *run, const char *name)
 	spool_print(&run->out, "  %-*s ", NAME_COLUMNS, name);
 	wrap_line(run, ROW_COLUMN + (length > NAME_COLUMNS ? length - NAME_COLUMNS : 0),
 		  ROW_COLUMN);
+}
+
+static void add_escaped(struct spool *out, struct qcow2_bytes name)
+{
+	char text[NAME_BYTES_MOST * 6 + 1];
+
+	qcow2_text_escape(name, text, sizeof(text));
+	spool_text(out, text);
+}
+
+void locate_print_snapshot(struct locate_run *run, const char *before, uint64_t index)
+{
+	const struct qcow2_bytes id = names_snapshot_id(&run->names, run->image, index);
+	struct spool *out = &run->line;
+
+	spool_print(out, "%ssnapshot ", before);
+	add_escaped(out, id);
+	spool_text(out, id.size > 0 ? " '" : "'");
+	add_escaped(out, names_snapshot(&run->names, run->image, index));
+	spool_text(out, "'");
 }
 
 void locate_print_offset(struct spool *out, uint64_t offset)

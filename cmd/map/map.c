@@ -3,17 +3,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "common/open_image.h"
+#include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
 #include "map/run.h"
-#include "out/suggest.h"
-
-#include <qcow2/number.h>
 
 enum {
 	OPTION_START_OFFSET,
@@ -37,41 +34,17 @@ static const struct option_row options[] = {
 
 /* ---- the command line ---- */
 
-static bool take_output(struct map_run *run, const char *value)
-{
-	static const char *const names[] = {
-		[MAP_HUMAN] = "human", [MAP_JSON] = "json", [MAP_NDJSON] = "ndjson"};
-	char text[SUGGEST_TEXT_MAX];
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strcmp(names[i], value) != 0)
-			continue;
-		run->format = (enum map_format)i;
-		return true;
-	}
-	usage_error(run->command, "--output is human, json or ndjson, not '%s'%s", value,
-		    suggest_of_words(value, "human json ndjson", text, sizeof(text)));
-	return false;
-}
-
-static bool take_number(struct map_run *run, int option, const char *value, uint64_t *number)
-{
-	struct qcow2_error err;
-
-	if (qcow2_number_parse(value, UINT64_MAX, number, &err) == 0)
-		return true;
-	usage_error(run->command, "--%s: %s", options[option].name, err.text);
-	return false;
-}
-
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct map_run *run, int option, const char *value)
 {
+	const struct option_row *row = &options[option];
+	int word;
+
 	switch (option) {
 	case OPTION_START_OFFSET:
-		return take_number(run, option, value, &run->start_bytes);
+		return options_number(run->command, row, value, UINT64_MAX, &run->start_bytes);
 	case OPTION_MAX_LENGTH:
-		return take_number(run, option, value, &run->length_bytes);
+		return options_number(run->command, row, value, UINT64_MAX, &run->length_bytes);
 	case OPTION_SNAPSHOT:
 		run->snapshot = value;
 		return true;
@@ -85,21 +58,19 @@ static bool take_option(struct map_run *run, int option, const char *value)
 		run->format = MAP_JSON;
 		return true;
 	default:
-		return take_output(run, value);
+		word = options_word(run->command, row, value);
+		run->format = (enum map_format)word;
+		return word >= 0;
 	}
 }
 
 /* Takes the operand, and looks at what the options come to together. */
 static int take_operands(struct map_run *run, int argc, char **argv)
 {
-	if (optind == argc)
-		return usage_error(run->command, "no image given");
-	if (optind + 1 < argc)
-		return usage_error(run->command, "one image at a time, not also '%s'",
-				   argv[optind + 1]);
-	run->file = argv[optind];
-	if (!run->binary)
-		return EXIT_FINE;
+	const int code = operands_one_image(run->command, argc, argv, &run->file);
+
+	if (code != EXIT_FINE || !run->binary)
+		return code;
 	if (run->format != MAP_HUMAN)
 		return usage_error(run->command, "--binary is a format by itself: leave out %s",
 				   run->format == MAP_JSON ? "json" : "ndjson");
@@ -111,22 +82,6 @@ static int take_operands(struct map_run *run, int argc, char **argv)
 }
 
 /* ---- the run ---- */
-
-static int open_stack(struct map_run *run)
-{
-	struct qcow2_error err;
-	char *blamed = NULL;
-	int failed;
-
-	if (run->chain)
-		failed = map_stack_open_chain(&run->stack, run->file, run->snapshot, &blamed, &err);
-	else
-		failed = map_stack_open(&run->stack, run->file, run->snapshot, &err);
-	if (failed)
-		report_error(run->command, blamed ? blamed : run->file, &err);
-	free(blamed);
-	return failed ? EXIT_COULD_NOT : EXIT_FINE;
-}
 
 /* Says what cannot be read. Returns the exit code. */
 static int judge(const struct map_run *run)
@@ -184,7 +139,8 @@ static int run_map(const struct command *command, int argc, char **argv)
 	else if (option == OPTIONS_END)
 		code = take_operands(run, argc, argv);
 	if (option == OPTIONS_END && code == EXIT_FINE)
-		code = open_stack(run);
+		code = map_stack_open_said(&run->stack, command, run->file, run->snapshot,
+					   run->chain);
 	if (option == OPTIONS_END && code == EXIT_FINE)
 		code = run_stack(run);
 	map_stack_close(&run->stack);

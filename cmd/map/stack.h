@@ -6,6 +6,7 @@
 #ifndef CMD_MAP_STACK_H
 #define CMD_MAP_STACK_H
 
+#include "common/command.h"
 #include "map/layer.h"
 
 struct map_stack {
@@ -27,6 +28,13 @@ int map_stack_open(struct map_stack *stack, const char *file, const char *snapsh
  */
 int map_stack_open_chain(struct map_stack *stack, const char *file, const char *snapshot,
 			 char **blamed, struct qcow2_error *err);
+
+/*
+ * Opens one or the other, as a command line says, and says what failed. EXIT_FINE or EXIT_COULD_NOT;
+ * the stack has to be closed in either case.
+ */
+int map_stack_open_said(struct map_stack *stack, const struct command *command, const char *file,
+			const char *snapshot, bool chain);
 
 /* Shows a range from now on; it is cut where the disk ends. */
 void map_stack_seek(struct map_stack *stack, uint64_t start_bytes, uint64_t length_bytes);

@@ -3,17 +3,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "common/open_image.h"
+#include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
 #include "measure/run.h"
-#include "out/suggest.h"
-
-#include <qcow2/number.h>
 
 enum {
 	OPTION_SIZE,
@@ -37,32 +34,21 @@ static const struct option_row options[] = {
 
 /* ---- the command line ---- */
 
-static bool take_target_format(struct measure_run *run, const char *value)
-{
-	char text[SUGGEST_TEXT_MAX];
-
-	run->target.raw = strcmp(value, "raw") == 0;
-	if (run->target.raw || strcmp(value, "qcow2") == 0)
-		return true;
-	usage_error(run->command, "--target is qcow2 or raw, not '%s'%s", value,
-		    suggest_of_words(value, "qcow2 raw", text, sizeof(text)));
-	return false;
-}
-
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct measure_run *run, int option, const char *value)
 {
+	const struct option_row *row = &options[option];
 	struct qcow2_error err;
+	int word;
 
 	switch (option) {
 	case OPTION_SIZE:
 		run->has_size = true;
-		if (qcow2_number_parse(value, INT64_MAX, &run->size_bytes, &err) == 0)
-			return true;
-		usage_error(run->command, "--size: %s", err.text);
-		return false;
+		return options_number(run->command, row, value, INT64_MAX, &run->size_bytes);
 	case OPTION_FORMAT:
-		return take_target_format(run, value);
+		word = options_word(run->command, row, value);
+		run->target.raw = word == 1;
+		return word >= 0;
 	case OPTION_OPTIONS:
 		if (measure_target_take(&run->target, value, &err) == 0)
 			return true;
@@ -99,30 +85,10 @@ static int take_operands(struct measure_run *run, int argc, char **argv)
 		return EXIT_FINE;
 	if (optind == argc)
 		return usage_error(run->command, "no image given, and no --size");
-	if (optind + 1 < argc)
-		return usage_error(run->command, "one image at a time, not also '%s'",
-				   argv[optind + 1]);
-	run->file = argv[optind];
-	return EXIT_FINE;
+	return operands_one_image(run->command, argc, argv, &run->file);
 }
 
 /* ---- the run ---- */
-
-static int open_stack(struct measure_run *run)
-{
-	struct qcow2_error err;
-	char *blamed = NULL;
-	int failed;
-
-	if (run->chain)
-		failed = map_stack_open_chain(&run->stack, run->file, run->snapshot, &blamed, &err);
-	else
-		failed = map_stack_open(&run->stack, run->file, run->snapshot, &err);
-	if (failed)
-		report_error(run->command, blamed ? blamed : run->file, &err);
-	free(blamed);
-	return failed ? EXIT_COULD_NOT : EXIT_FINE;
-}
 
 /* Says what cannot be read. Returns the exit code. */
 static int judge(const struct measure_run *run)
@@ -178,7 +144,8 @@ static int run_measure(const struct command *command, int argc, char **argv)
 	else if (option == OPTIONS_END)
 		code = take_operands(run, argc, argv);
 	if (option == OPTIONS_END && code == EXIT_FINE && run->file)
-		code = open_stack(run);
+		code = map_stack_open_said(&run->stack, command, run->file, run->snapshot,
+					   run->chain);
 	if (option == OPTIONS_END && code == EXIT_FINE)
 		code = measure(run);
 	qcow2_usage_close(run->usage);
@@ -191,9 +158,8 @@ const struct command measure_command = {
 	.name = "measure",
 	.operands = "[IMAGE]",
 	.summary = "Tell which size the file of an image has, needs, and can grow to.",
-	.notes = "Numbers take 0x and units: 64k, 1.5G. Without --chain the image alone is "
-		 "measured,\n"
-		 "and no other file is opened. No guest data is read.\n"
+	.notes = "Numbers take 0x and units: 64k, 1.5G. Without --chain the image alone is\n"
+		 "measured, and no other file is opened. No guest data is read.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but parts of the disk cannot be read.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

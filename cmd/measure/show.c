@@ -7,6 +7,7 @@
 #include "measure/run.h"
 #include "out/human.h"
 #include "out/json.h"
+#include "out/wrap.h"
 
 #include <qcow2/geometry.h>
 
@@ -16,16 +17,16 @@ struct row {
 	uint64_t bytes;
 };
 
-#define ROWS_MOST 16
+#define SIZES_MOST 16
 
 struct rows {
-	struct row row[ROWS_MOST];
+	struct row row[SIZES_MOST];
 	size_t count;
 };
 
 static void add(struct rows *rows, const char *key, const char *words, uint64_t bytes)
 {
-	if (rows->count < ROWS_MOST)
+	if (rows->count < SIZES_MOST)
 		rows->row[rows->count++] = (struct row){key, words, bytes};
 }
 
@@ -157,18 +158,33 @@ void measure_show_json(struct measure_run *run)
 
 /* ---- for people ---- */
 
-static void put_rows(struct spool *out, const struct rows *rows)
+/* Columns of what a row is about, with the blanks in front. */
+#define WORDS_END 34
+
+/* A row in columns, behind some blanks. Words that are too long have a line of their own. */
+static void put_row(struct spool *out, unsigned indent, const char *words, uint64_t bytes)
 {
+	const unsigned width = WORDS_END - indent, columns = text_columns(words);
 	char text[HUMAN_MAX];
 
+	spool_fill(out, ' ', indent);
+	spool_text(out, words);
+	if (columns > width)
+		spool_print(out, "\n%*s", WORDS_END, "");
+	else
+		spool_fill(out, ' ', width - columns);
+	spool_print(out, " %10s  %20" PRIu64 " bytes\n", human_size(bytes, text), bytes);
+}
+
+static void put_rows(struct spool *out, const struct rows *rows)
+{
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct row *row = &rows->row[i];
 
 		if (row->bytes == QCOW2_MEASURE_TOO_LARGE)
 			spool_print(out, "  %-28s larger than any file can be\n", row->words);
 		else
-			spool_print(out, "  %-28s %10s  %20" PRIu64 "\n", row->words,
-				    human_size(row->bytes, text), row->bytes);
+			put_row(out, 2, row->words, row->bytes);
 	}
 }
 
@@ -178,7 +194,7 @@ static void put_rows(struct spool *out, const struct rows *rows)
 static void put_line(void *opaque, const struct measure_user *user)
 {
 	struct spool *out = opaque;
-	char name[64], id[32], text[HUMAN_MAX], words[128];
+	char name[64], id[32], words[128];
 
 	qcow2_text_escape(human_cut(user->name, 48), name, sizeof(name));
 	qcow2_text_escape(human_cut(user->id, 20), id, sizeof(id));
@@ -186,8 +202,7 @@ static void put_line(void *opaque, const struct measure_user *user)
 		snprintf(words, sizeof(words), "snapshot %s '%s'", id, name);
 	else
 		snprintf(words, sizeof(words), "bitmap '%s'", name);
-	spool_print(out, "    %-26s %10s  %20" PRIu64 "\n", words,
-		    human_size(user->kept_bytes, text), user->kept_bytes);
+	put_row(out, 4, words, user->kept_bytes);
 }
 
 static void put_lines(struct measure_run *run, bool snapshots)
@@ -241,6 +256,8 @@ void measure_show_human(struct measure_run *run)
 		put_rows(&run->out, &commit);
 	}
 	if (run->backing_left_out)
-		spool_text(&run->out,
-			   "The backing file was not counted: --chain counts it as well.\n");
+		spool_text(
+			&run->out,
+			"The backing file was not counted: --chain counts it, and says which size\n"
+			"to give it before a commit.\n");
 }

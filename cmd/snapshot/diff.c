@@ -43,7 +43,7 @@ static void name_snapshot(struct diff_side *side, uint64_t index)
 			continue;
 		qcow2_text_escape(snapshot->id, id, sizeof(id));
 		qcow2_text_escape(snapshot->name, name, sizeof(name));
-		snprintf(side->name, sizeof(side->name), "snapshot %s (%s)", id, name);
+		snprintf(side->name, sizeof(side->name), "snapshot %s '%s'", id, name);
 		break;
 	}
 	qcow2_snapshots_close(snapshots);

@@ -6,18 +6,15 @@
 #include "snapshot/snapshot.h"
 
 #include <limits.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "common/open_image.h"
-#include "common/option_rows.h"
+#include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
-#include "out/suggest.h"
 #include "out/wrap.h"
 
-#include <qcow2/number.h>
 #include <qcow2/source.h>
 
 enum { ACTION_LIST, ACTION_SHOW, ACTION_SPACE, ACTION_DIFF, ACTION_COUNT };
@@ -106,37 +103,12 @@ static int run_action(struct snapshot_run *run)
 	return code;
 }
 
-static bool take_output(struct snapshot_run *run, const char *value)
-{
-	char text[SUGGEST_TEXT_MAX];
-
-	if (strcmp(value, "ndjson") == 0)
-		run->format = SNAPSHOT_NDJSON;
-	else if (strcmp(value, "json") == 0)
-		run->format = SNAPSHOT_JSON;
-	else if (strcmp(value, "human") == 0)
-		run->format = SNAPSHOT_HUMAN;
-	else
-		return usage_error(run->command, "--output is human, json or ndjson, not '%s'%s",
-				   value,
-				   suggest_of_words(value, "human json ndjson", text,
-						    sizeof(text))) == EXIT_FINE;
-	return true;
-}
-
-static bool take_number(struct snapshot_run *run, int option, const char *value, uint64_t *number)
-{
-	struct qcow2_error err;
-
-	if (qcow2_number_parse(value, UINT64_MAX, number, &err) == 0)
-		return true;
-	usage_error(run->command, "--%s: %s", options[option].name, err.text);
-	return false;
-}
-
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct snapshot_run *run, int option, const char *value)
 {
+	const struct option_row *row = &options[option];
+	int word;
+
 	switch (option) {
 	case OPTION_WITH:
 		run->with = value;
@@ -145,45 +117,31 @@ static bool take_option(struct snapshot_run *run, int option, const char *value)
 		run->ignore_offsets = true;
 		return true;
 	case OPTION_START_OFFSET:
-		return take_number(run, option, value, &run->start_bytes);
+		return options_number(run->command, row, value, UINT64_MAX, &run->start_bytes);
 	case OPTION_MAX_LENGTH:
-		return take_number(run, option, value, &run->length_bytes);
+		return options_number(run->command, row, value, UINT64_MAX, &run->length_bytes);
 	case OPTION_OUTPUT:
-		return take_output(run, value);
+		word = options_word(run->command, row, value);
+		run->format = (enum snapshot_format)word;
+		return word >= 0;
 	default:
 		run->format = SNAPSHOT_JSON;
 		return true;
 	}
 }
 
-/*
- * Takes the operands, and checks that the action has all options in `given`. Returns EXIT_FINE, or
- * EXIT_COULD_NOT when the error has been said.
- */
+/* Takes the operands. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 static int take_operands(struct snapshot_run *run, int argc, char **argv, uint32_t given)
 {
 	const struct command *command = run->command;
-	char text[SUGGEST_TEXT_MAX];
-	uint32_t surplus;
+	struct action_line line;
 
-	if (optind == argc)
-		return usage_error(command, "no action given");
-	run->action = command_action(command, argv[optind]);
-	if (!run->action)
-		return usage_error(command, "unknown action '%s'%s", argv[optind],
-				   actions_suggest(command, argv[optind], text));
-	if (++optind == argc)
-		return usage_error(command, "no image given");
-	run->file = argv[optind++];
-	run->names = argv + optind;
-	run->name_count = (size_t)(argc - optind);
-	if (run->name_count < run->action->least || run->name_count > run->action->most)
-		return usage_error(command, "%s takes IMAGE%s%s", run->action->name,
-				   run->action->operands[0] ? " " : "", run->action->operands);
-	surplus = given & ~run->action->options;
-	if (surplus)
-		return usage_error(command, "%s does not take --%s", run->action->name,
-				   options[__builtin_ctz(surplus)].name);
+	if (operands_action(command, argc, argv, given, &line) != EXIT_FINE)
+		return EXIT_COULD_NOT;
+	run->action = line.action;
+	run->file = line.file;
+	run->names = line.names;
+	run->name_count = line.name_count;
 	if (run->format == SNAPSHOT_NDJSON && run->action != &actions[ACTION_LIST] &&
 	    run->action != &actions[ACTION_DIFF])
 		return usage_error(command, "%s has no output as ndjson", run->action->name);
@@ -212,7 +170,8 @@ const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
 	.summary = "List, show and compare snapshots, and say what each costs.",
-	.notes = "A snapshot is named by its ID, or else by its name.\n"
+	.notes = "A snapshot is named by its ID, or else by its name. Nothing is changed:\n"
+		 "'qemu-img snapshot' makes, applies and deletes snapshots.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged,\n"
 		 "3 diff: they differ.\n",
 	.actions = actions,

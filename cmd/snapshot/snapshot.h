@@ -4,10 +4,10 @@
 #define CMD_SNAPSHOT_SNAPSHOT_H
 
 #include "common/command.h"
+#include "common/snapshot_table.h"
 #include "out/json.h"
 #include "out/progress.h"
 #include "out/spool.h"
-#include "snapshot/table.h"
 
 #include <qcow2/error.h>
 #include <qcow2/image.h>

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/bitmap_state.h"
+#include "common/freed.h"
 #include "common/report.h"
 
 static int fail_memory(struct qcow2_error *err)
@@ -80,29 +81,6 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return 0;
 }
 
-/* Clusters go when a bitmap's entry leaves the directory. */
-static uint64_t directory_freed(const struct space *space, const struct space_bitmap *bitmap)
-{
-	const struct qcow2_geometry *geometry = qcow2_image_geometry(space->run->image);
-	uint64_t cluster = geometry ? geometry->cluster_size_bytes : 1;
-	uint64_t before = space->directory_bytes, after = before - bitmap->entry_bytes;
-
-	if (bitmap->entry_bytes > before)
-		return 0;
-	return ((before + cluster - 1) / cluster - (after + cluster - 1) / cluster) * cluster;
-}
-
-/* Clusters go when QEMU writes the snapshot table without some of its entries; rarely, one comes. */
-static uint64_t with_table(const struct snapshot_table *table, const uint64_t *gone, size_t count,
-			   uint64_t bytes)
-{
-	uint64_t now = table_bytes(table), after = table_bytes_without(table, gone, count);
-
-	if (now >= after)
-		return bytes + (now - after);
-	return bytes > after - now ? bytes - (after - now) : 0;
-}
-
 static void take_user(struct space *space, uint64_t number, const struct qcow2_usage_user *user)
 {
 	const struct snapshot_table *table = &space->run->table;
@@ -113,13 +91,14 @@ static void take_user(struct space *space, uint64_t number, const struct qcow2_u
 	if (user->part_of == QCOW2_PART_OF_IMAGE) {
 		space->active = row;
 	} else if (user->part_of == QCOW2_PART_OF_SNAPSHOT && user->index < table->count) {
-		freed = with_table(table, &user->index, 1, row.exclusive_bytes);
+		freed = freed_with_table(table, &user->index, 1, row.exclusive_bytes);
 		row.referenced_bytes +=
 			freed > row.exclusive_bytes ? freed - row.exclusive_bytes : 0;
 		row.exclusive_bytes = freed;
 		space->snapshots[user->index] = row;
 	} else if (user->part_of == QCOW2_PART_OF_BITMAP && user->index < space->bitmap_count) {
-		freed = directory_freed(space, &space->bitmaps[user->index]);
+		freed = freed_of_directory(space->run->image, space->directory_bytes,
+					   space->bitmaps[user->index].entry_bytes);
 		row.referenced_bytes += freed;
 		row.exclusive_bytes += freed;
 		space->bitmaps[user->index].row = row;
@@ -146,42 +125,6 @@ static int count_users(struct space *space, struct qcow2_error *err)
 }
 
 /* ---- several together ---- */
-
-/* What deleting some snapshots frees: indexes that rise. */
-static int count_freed(const struct space *space, const uint64_t *gone, size_t count,
-		       uint64_t *bytes, struct qcow2_error *err)
-{
-	uint64_t *users = calloc(count + 1, sizeof(*users));
-	size_t used = 0;
-	int failed;
-
-	*bytes = 0;
-	if (!users)
-		return fail_memory(err);
-	for (size_t i = 0; i < count; i++)
-		if (space->snapshots[gone[i]].known)
-			users[used++] = space->snapshots[gone[i]].number;
-	failed = used > 0 && qcow2_usage_freed_bytes(space->usage, users, used, bytes, err);
-	free(users);
-	if (count > 0)
-		*bytes = with_table(&space->run->table, gone, count, *bytes);
-	return failed ? -1 : 0;
-}
-
-static int count_all_freed(struct space *space, struct qcow2_error *err)
-{
-	uint64_t count = space->run->table.count;
-	uint64_t *all = calloc(count + 1, sizeof(*all));
-	int failed;
-
-	if (!all)
-		return fail_memory(err);
-	for (uint64_t i = 0; i < count; i++)
-		all[i] = i;
-	failed = count_freed(space, all, count, &space->all_freed_bytes, err);
-	free(all);
-	return failed;
-}
 
 static int compare(const void *a, const void *b)
 {
@@ -217,15 +160,18 @@ static int choose(struct space *space, struct qcow2_error *err)
 
 static int examine(struct space *space, struct qcow2_error *err)
 {
+	uint64_t users;
+
 	space->snapshots = calloc(space->run->table.count + 1, sizeof(*space->snapshots));
 	space->chosen = calloc(space->run->name_count + 1, sizeof(*space->chosen));
 	if (!space->snapshots || !space->chosen)
 		return fail_memory(err);
 	if (choose(space, err) || read_bitmaps(space, err) || count_users(space, err) ||
-	    count_all_freed(space, err))
+	    freed_all_snapshots(space->usage, &space->run->table, &users, &space->all_freed_bytes,
+				err))
 		return -1;
-	return count_freed(space, space->chosen, space->chosen_count, &space->chosen_freed_bytes,
-			   err);
+	return freed_snapshots(space->usage, &space->run->table, space->chosen, space->chosen_count,
+			       &space->chosen_freed_bytes, err);
 }
 
 static void release(struct space *space)

@@ -112,10 +112,12 @@ static void show_freed_of_chosen(struct space *space)
 
 	human_size(space->chosen_freed_bytes, size);
 	if (space->chosen_count == 1)
-		snprintf(line, sizeof(line), "Deleting it frees %s:", size);
+		snprintf(line, sizeof(line), "Deleting it frees %s (%" PRIu64 " bytes):", size,
+			 space->chosen_freed_bytes);
 	else
 		snprintf(line, sizeof(line),
-			 "Deleting these %zu together frees %s:", space->chosen_count, size);
+			 "Deleting these %zu together frees %s (%" PRIu64 " bytes):",
+			 space->chosen_count, size, space->chosen_freed_bytes);
 	text_note(space->run, line);
 	for (size_t i = 0; i < shown; i++)
 		show_command(space, space->chosen[i]);
@@ -133,17 +135,21 @@ static void show_freed_of_all(struct space *space)
 	qcow2_text_escape(human_cut(space->run->table.rows[largest].snapshot.id, 24), id,
 			  sizeof(id));
 	if (count == 1)
-		snprintf(line, sizeof(line), "Deleting the snapshot frees %s:", size);
+		snprintf(line, sizeof(line),
+			 "Deleting the snapshot frees %s (%" PRIu64 " bytes):", size,
+			 space->all_freed_bytes);
 	else if (space->snapshots[largest].exclusive_bytes > 0)
 		snprintf(line, sizeof(line),
-			 "Deleting all %" PRIu64 " snapshots frees %s. Deleting ID %s alone "
-			 "frees the most, %s:",
-			 count, size, id, most);
+			 "Deleting all %" PRIu64 " snapshots frees %s (%" PRIu64
+			 " bytes). Deleting ID %s alone frees the most, %s (%" PRIu64 " bytes):",
+			 count, size, space->all_freed_bytes, id, most,
+			 space->snapshots[largest].exclusive_bytes);
 	else
 		snprintf(line, sizeof(line),
-			 "Deleting all %" PRIu64 " snapshots frees %s; deleting one alone frees "
+			 "Deleting all %" PRIu64 " snapshots frees %s (%" PRIu64
+			 " bytes); deleting one alone frees "
 			 "nothing, as they share it.",
-			 count, size);
+			 count, size, space->all_freed_bytes);
 	text_note(space->run, line);
 	if (count == 1 || space->snapshots[largest].exclusive_bytes > 0)
 		show_command(space, largest);

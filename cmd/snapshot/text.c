@@ -142,10 +142,7 @@ void text_name(struct snapshot_run *run, struct qcow2_bytes name, unsigned colum
 
 void text_note(struct snapshot_run *run, const char *text)
 {
-	if (run->columns == UINT_MAX)
-		spool_print(&run->out, "%s\n", text);
-	else
-		wrap_text(&run->out, text, 0, 0, run->columns);
+	wrap_text(&run->out, text, 0, 0, terminal_columns());
 }
 
 /* Whether a problem of the kind stands before place i. */

@@ -34,7 +34,7 @@ void text_id(struct spool *out, struct qcow2_bytes id, unsigned width);
  */
 void text_name(struct snapshot_run *run, struct qcow2_bytes name, unsigned column);
 
-/* Writes a text in lines that fit the terminal. */
+/* Writes a text in lines that fit the terminal, or 80 columns if there is none. */
 void text_note(struct snapshot_run *run, const char *text);
 
 /* Says below a page what is wrong with the table and its entries. */

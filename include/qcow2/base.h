@@ -32,9 +32,9 @@
  *         options.threads = 4;
  *
  * A size that is not set is QCOW2_ERROR_ARGUMENT; so is a member that this version of the library
- * does not know and that is not zero, and a flag that it does not know. Structures without `size` never change. Do not make arrays of
- * structures that the library hands out, and do not copy them by their size: read them where they
- * are. docs/abi.md has the whole of it.
+ * does not know and that is not zero, and a flag that it does not know. Structures without `size`
+ * never change. Do not make arrays of structures that the library hands out, and do not copy them
+ * by their size: read them where they are. docs/abi.md has the whole of it.
  *
  * Threads. Functions that are said to be pure or thread safe may be called from any threads at
  * once. An object may be used by one thread at a time, unless its header says more.

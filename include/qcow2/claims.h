@@ -171,6 +171,14 @@ QCOW2_API int qcow2_claims_walk(const struct qcow2_image *image,
 QCOW2_API const char *qcow2_claim_where(const struct qcow2_claim *claim, char *text,
 					size_t size_bytes);
 
+/*
+ * Names a part: "header", "l1-table", "refcount-table", "refcount-block", "snapshot-table",
+ * "bitmap-directory", "bitmap-table", "bitmap-data", "luks", "l2-table" or "data".
+ *
+ * Returns a constant string, or NULL for a number that is no part. Pure, thread safe.
+ */
+QCOW2_API const char *qcow2_claim_part_name(enum qcow2_claim_part part);
+
 QCOW2_END_DECLS
 
 #endif

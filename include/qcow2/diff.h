@@ -79,6 +79,7 @@ enum qcow2_diff_table {
 
 /* What one image has in a range of entries. */
 struct qcow2_diff_entry {
+	size_t size; /* set by the library */
 	/*
 	 * Whether the end of the file cuts the first entry off. The entries of a table that an
 	 * image does not have, or that is shorter than the other one, are 0 and not lost.
@@ -100,7 +101,8 @@ struct qcow2_diff_range {
 	uint64_t guest_byte;  /* of L2 entries: what the first one maps; else 0 */
 	/* The same but for where: both have a place, and kind and flags are equal. */
 	bool moved;
-	struct qcow2_diff_entry entries[2];
+	/* What the images have there, A and B. Never NULL. */
+	const struct qcow2_diff_entry *entries[2];
 };
 
 /* Something that was not compared, and why. */
@@ -130,7 +132,7 @@ struct qcow2_diff_visitor {
 
 /* What a comparison found. The caller owns it and sets size. */
 struct qcow2_diff_result {
-	size_t size;
+	size_t size;          /* sizeof(struct qcow2_diff_result) */
 	uint64_t differences; /* fields, elements of one image alone (each once), and ranges */
 	uint64_t entries;     /* of tables, that differ */
 	uint64_t gaps;
@@ -146,7 +148,7 @@ struct qcow2_diff_result {
  *
  * images: both opened with qcow2_image_open(), which accepts broken images, too. May be the same.
  * visitor: whom to tell. opaque: handed to each function of the visitor.
- * result: filled in any case.
+ * result: filled in any case, if its size is set.
  *
  * Memory is bounded whatever the images claim: values outside of tables are kept up to 2,097,152
  * of each list and image, tables are compared as they are read. Tables are read up to 16 times what

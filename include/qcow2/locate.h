@@ -231,9 +231,6 @@ QCOW2_API void qcow2_pieces_close(struct qcow2_pieces *pieces);
 /* Names a state: "used", "free", "leaked", "beyond-end"; NULL for a number that is none. Pure. */
 QCOW2_API const char *qcow2_piece_state_name(enum qcow2_piece_state state);
 
-/* Names a part: "header", "l1-table", …, "data"; NULL for a number that is none. Pure. */
-QCOW2_API const char *qcow2_claim_part_name(enum qcow2_claim_part part);
-
 /* ---- fields ---- */
 
 /* Room for the path of any field and its NUL. */
@@ -246,7 +243,8 @@ QCOW2_API const char *qcow2_claim_part_name(enum qcow2_claim_part part);
  * have no fields. byte: within the claim.
  * found: called with opaque, with the path of the field as qcow2_walk() takes it ("header/size",
  * "l2/0/17", "refcounts/0/5"), and with the value. Of an entry of a table, the value is the whole
- * entry. The first of the refcounts that share a byte is told, with raw empty. Both live during the call. It returns 0 to go on, anything else to stop.
+ * entry. The first of the refcounts that share a byte is told, with raw empty. Both live during the
+ * call. It returns 0 to go on, anything else to stop.
  *
  * Returns 1 if found was called, 0 if no field holds the byte; or -1 with *err filled: the errors of
  * qcow2_walk(). Thread safe.

@@ -111,7 +111,9 @@ struct qcow2_mapping_diff;
  * zeros; need not live on. *out: set on success; the caller closes it with
  * qcow2_mapping_diff_close().
  *
- * Returns 0, or -1 with *err filled: QCOW2_ERROR_MEMORY.
+ * Returns 0, or -1 with *err filled (err may be NULL):
+ *   QCOW2_ERROR_ARGUMENT  size of the options is not set, or they ask for what is not known here
+ *   QCOW2_ERROR_MEMORY
  */
 QCOW2_API int qcow2_mapping_diff_open(struct qcow2_mapping *first, struct qcow2_mapping *second,
 				      const struct qcow2_mapping_diff_options *options,

@@ -63,7 +63,7 @@ struct qcow2_measure_target {
 
 /* What a new image takes. The library fills it; the caller sets size. */
 struct qcow2_measure_size {
-	size_t size;
+	size_t size; /* sizeof(struct qcow2_measure_size) */
 	/*
 	 * "required" of `qemu-img measure`: enough for the data. It counts the metadata of a full
 	 * disk.
@@ -83,7 +83,7 @@ struct qcow2_measure_size {
  * lets qcow2_measure_tally_begin() fill the rest.
  */
 struct qcow2_measure_tally {
-	size_t size;
+	size_t size;            /* sizeof(struct qcow2_measure_tally) */
 	uint64_t data_clusters; /* that some range touches */
 	uint64_t l2_tables;     /* that map these clusters */
 	uint64_t next_cluster;  /* clusters before this one are counted */
@@ -176,7 +176,7 @@ QCOW2_API int qcow2_measure_bitmaps(const struct qcow2_image *image, unsigned cl
  * hold: QCOW2_MEASURE_TOO_LARGE.
  */
 struct qcow2_measure_image {
-	size_t size;
+	size_t size; /* sizeof(struct qcow2_measure_image) */
 	/* The active disk alone: no snapshots, no bitmaps, compressed clusters inflated. */
 	uint64_t smallest_bytes;
 	/* As smallest_bytes, but compressed clusters stay compressed and lie side by side. */
@@ -205,7 +205,9 @@ struct qcow2_measure_image {
  * Broken images are measured as far as they can be read. Clusters of an external data file do not
  * count.
  *
- * Returns 0, or -1 with *err filled: the errors of qcow2_usage_open() and qcow2_mapping_next().
+ * Reads the tables once, and once more if usage is NULL. Returns 0, or -1 with *err filled and *out
+ * as it was: the errors of qcow2_usage_open() and qcow2_mapping_next(); QCOW2_ERROR_ARGUMENT: size of
+ * *out is not set, or the usage was opened without `users`.
  */
 QCOW2_API int qcow2_measure_file(const struct qcow2_image *image, const struct qcow2_usage *usage,
 				 struct qcow2_measure_image *out, struct qcow2_error *err);
@@ -213,8 +215,11 @@ QCOW2_API int qcow2_measure_file(const struct qcow2_image *image, const struct q
 /*
  * Gives the size of the file with the active disk and one snapshot kept, or one bitmap.
  *
- * usage: opened with `users`. user: a number for qcow2_usage_user_at(); 0 is the active disk.
- * Returns 0, or -1 with *err filled.
+ * usage: of the same image, opened with `users`. user: a number for qcow2_usage_user_at(); 0 is the
+ * active disk. *out_bytes: set to the size, or to QCOW2_MEASURE_TOO_LARGE. Reads nothing.
+ *
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT if there is no such user,
+ * QCOW2_ERROR_MEMORY.
  */
 QCOW2_API int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage *usage,
 				 uint64_t user, uint64_t *out_bytes, struct qcow2_error *err);

@@ -185,8 +185,7 @@ static bool has_bad(const struct q2_check *check, const struct qcow2_claim *clai
 static uint32_t table_of(struct owning *owning, const struct qcow2_claim *claim)
 {
 	const struct q2_metadata *metadata = &owning->check->metadata;
-	uint64_t list =
-		claim->part_of == QCOW2_PART_OF_IMAGE ? Q2_ACTIVE : claim->part_of_index + 1;
+	uint64_t list = q2_claim_list(claim);
 
 	while (owning->table + 1 < metadata->table_count &&
 	       (metadata->tables[owning->table].list != list ||

@@ -109,10 +109,7 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 				       .end = claim->offset_bytes + claim->length_bytes,
 				       .word = note_word,
 				       .opaque = look};
-	const struct q2_disk disk =
-		q2_metadata_disk(metadata, claim->part_of == QCOW2_PART_OF_IMAGE
-						   ? Q2_ACTIVE
-						   : (uint32_t)claim->part_of_index + 1);
+	const struct q2_disk disk = q2_metadata_disk(metadata, q2_claim_list(claim));
 	char where[QCOW2_CLAIM_WHERE_MAX];
 
 	if (claim->part != QCOW2_CLAIM_L1_TABLE || claim->length_bytes == 0 ||

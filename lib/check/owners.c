@@ -2,41 +2,23 @@
 /* See owners.h. */
 #include "check/owners.h"
 
-#include "base/checked.h"
-
 /* The listener of the second walk. */
 struct naming {
 	struct q2_check *check;
 	const struct q2_named *named;
 };
 
-/*
- * The part of a virtual disk that a claim maps with its bytes in one cluster: of a table, not all
- * entries lie there if it is an L1 table, or starts where no table can.
- */
+/* The part of a virtual disk that a claim maps with its bytes in one cluster. */
 static struct q2_guest_range guest_in_cluster(const struct q2_check *check, uint64_t cluster,
 					      const struct qcow2_claim *claim)
 {
 	const struct qcow2_geometry *geometry = check->geometry;
-	bool l1 = claim->part == QCOW2_CLAIM_L1_TABLE;
-	uint32_t list = claim->part_of == QCOW2_PART_OF_SNAPSHOT
-				? (uint32_t)claim->part_of_index + 1
-				: Q2_ACTIVE;
-	uint64_t disk_bytes = q2_metadata_disk(&check->metadata, list).size_bytes;
-	uint64_t entry_bytes = l1 ? sizeof(uint64_t) : geometry->l2_entry_bytes;
-	uint64_t start = cluster << geometry->cluster_bits;
-	uint64_t from = claim->offset_bytes < start ? start - claim->offset_bytes : 0;
-	uint64_t to = start + geometry->cluster_size_bytes - claim->offset_bytes, first, count;
 
-	if (!claim->has_guest || (!l1 && claim->part != QCOW2_CLAIM_L2_TABLE))
+	if (!claim->has_guest ||
+	    (claim->part != QCOW2_CLAIM_L1_TABLE && claim->part != QCOW2_CLAIM_L2_TABLE))
 		return (struct q2_guest_range){claim->guest_byte, claim->guest_length_bytes};
-	if (to > claim->length_bytes)
-		to = claim->length_bytes;
-	first = from / entry_bytes;
-	count = q2_div_ceil_u64(to, entry_bytes) - first;
-	return l1 ? q2_guest_l1(geometry, disk_bytes, first, count)
-		  : q2_guest_clusters(geometry, disk_bytes,
-				      claim->index * geometry->l2_entries + first, count);
+	return q2_metadata_guest_in(&check->metadata, claim, cluster << geometry->cluster_bits,
+				    geometry->cluster_size_bytes);
 }
 
 static void add_owner(const struct q2_check *check, struct q2_bad_cluster *item,

@@ -154,18 +154,9 @@ static enum qcow2_damage judge_entry(const struct q2_check *check, uint64_t entr
 /* The number of the L2 table at an offset; false if there is none. */
 static bool find_table(const struct q2_metadata *metadata, uint64_t offset_bytes, uint32_t *table)
 {
-	size_t low = 0, high = metadata->table_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (metadata->tables[middle].offset_bytes < offset_bytes)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*table = (uint32_t)low;
-	return low < metadata->table_count && metadata->tables[low].offset_bytes == offset_bytes;
+	*table = (uint32_t)q2_metadata_find_table(metadata, offset_bytes);
+	return *table < metadata->table_count &&
+	       metadata->tables[*table].offset_bytes == offset_bytes;
 }
 
 /* An L1 entry that is not 0. */

@@ -32,6 +32,13 @@ static inline void q2_claim_set_guest(struct qcow2_claim *claim, struct q2_guest
 	claim->guest_length_bytes = guest.length_bytes;
 }
 
+/* The L1 table of the disk that a claim belongs to: Q2_ACTIVE unless it is one of a snapshot. */
+static inline uint32_t q2_claim_list(const struct qcow2_claim *claim)
+{
+	return claim->part_of == QCOW2_PART_OF_SNAPSHOT ? (uint32_t)claim->part_of_index + 1
+							: Q2_ACTIVE;
+}
+
 /* Says in a claim which image the L1 table `list` is of. */
 static inline void q2_claim_set_list(struct qcow2_claim *claim, uint32_t list)
 {

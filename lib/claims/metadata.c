@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/checked.h"
 
 void q2_metadata_init(struct q2_metadata *metadata, const struct qcow2_image *image,
 		      struct q2_memory *memory, struct qcow2_error *err)
@@ -96,6 +97,42 @@ int q2_metadata_read_l2(const struct q2_metadata *metadata, uint64_t offset_byte
 	for (; *size % metadata->geometry->l2_entry_bytes != 0; (*size)++)
 		metadata->buffer[*size] = 0;
 	return 0;
+}
+
+struct q2_guest_range q2_metadata_guest_in(const struct q2_metadata *metadata,
+					   const struct qcow2_claim *claim, uint64_t start_bytes,
+					   uint64_t length_bytes)
+{
+	const struct qcow2_geometry *geometry = metadata->geometry;
+	const bool l1 = claim->part == QCOW2_CLAIM_L1_TABLE;
+	const uint64_t disk_bytes = q2_metadata_disk(metadata, q2_claim_list(claim)).size_bytes;
+	const uint64_t entry_bytes = l1 ? sizeof(uint64_t) : geometry->l2_entry_bytes;
+	const uint64_t from =
+		claim->offset_bytes < start_bytes ? start_bytes - claim->offset_bytes : 0;
+	uint64_t to = start_bytes + length_bytes - claim->offset_bytes, first, count;
+
+	if (to > claim->length_bytes)
+		to = claim->length_bytes;
+	first = from / entry_bytes;
+	count = q2_div_ceil_u64(to, entry_bytes) - first;
+	return l1 ? q2_guest_l1(geometry, disk_bytes, first, count)
+		  : q2_guest_clusters(geometry, disk_bytes,
+				      claim->index * geometry->l2_entries + first, count);
+}
+
+size_t q2_metadata_find_table(const struct q2_metadata *metadata, uint64_t offset_bytes)
+{
+	size_t low = 0, high = metadata->table_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (metadata->tables[middle].offset_bytes < offset_bytes)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 /*

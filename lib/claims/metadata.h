@@ -84,6 +84,18 @@ int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
 struct q2_disk q2_metadata_disk(const struct q2_metadata *metadata, uint32_t list);
 
 /*
+ * The part of a virtual disk that the claim of an L1 or L2 table maps with its bytes in [start_bytes,
+ * start_bytes + length_bytes) of the file, of which it has some. Not all entries of a table lie in
+ * one cluster if it is an L1 table, or starts where no table can.
+ */
+struct q2_guest_range q2_metadata_guest_in(const struct q2_metadata *metadata,
+					   const struct qcow2_claim *claim, uint64_t start_bytes,
+					   uint64_t length_bytes);
+
+/* The number in tables of the L2 table at an offset, or of the first one behind it. */
+size_t q2_metadata_find_table(const struct q2_metadata *metadata, uint64_t offset_bytes);
+
+/*
  * Reads the name of a snapshot, escaped by qcow2_text_escape() and cut to size, which is at most
  * QCOW2_OWNER_NAME_MAX; empty if there is none. 0, or -1 with metadata->err filled.
  */

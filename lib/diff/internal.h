@@ -96,8 +96,9 @@ struct q2_diff_half {
 /* The run of entries at hand: told when the next one does not continue it. */
 struct q2_diff_run {
 	bool open;
-	struct qcow2_diff_range range; /* all but its path */
-	uint64_t before[2];            /* the entries at range.last */
+	struct qcow2_diff_range range; /* all but its path and entries */
+	struct qcow2_diff_entry entries[2];
+	uint64_t before[2]; /* the entries at range.last */
 };
 
 /* The table that is compared: how its entries are told. */

@@ -28,7 +28,8 @@ struct qcow2_diff_entry q2_diff_place(const struct q2_diff_table *table, uint64_
 {
 	bool there = at < table->there_bytes;
 
-	return (struct qcow2_diff_entry){.lost = !there && at < table->claimed_bytes,
+	return (struct qcow2_diff_entry){.size = sizeof(struct qcow2_diff_entry),
+					 .lost = !there && at < table->claimed_bytes,
 					 .offset_bytes = there ? table->offset_bytes + at
 							       : QCOW2_NO_OFFSET};
 }

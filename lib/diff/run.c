@@ -34,7 +34,7 @@ static bool continues(const struct q2_diff *d, size_t side, const struct qcow2_d
 		      uint64_t *step)
 {
 	const struct qcow2_diff_range *range = &d->run.range;
-	const struct qcow2_diff_entry *first = &range->entries[side];
+	const struct qcow2_diff_entry *first = &d->run.entries[side];
 	uint64_t before = d->run.before[side];
 
 	*step = next->entry - before;
@@ -54,18 +54,18 @@ static bool join(struct q2_diff *d, uint64_t index, const struct qcow2_diff_entr
 	if (!d->run.open || index != range->last + 1)
 		return false;
 	if (range->table == QCOW2_DIFF_BITMAP_DATA) {
-		if (entries[0].lost != range->entries[0].lost ||
-		    entries[1].lost != range->entries[1].lost)
+		if (entries[0].lost != d->run.entries[0].lost ||
+		    entries[1].lost != d->run.entries[1].lost)
 			return false;
-		range->entries[0].entry += entries[0].entry;
-		range->entries[1].entry += entries[1].entry;
+		d->run.entries[0].entry += entries[0].entry;
+		d->run.entries[1].entry += entries[1].entry;
 		range->last = index;
 		return true;
 	}
 	if (!continues(d, 0, &entries[0], &steps[0]) || !continues(d, 1, &entries[1], &steps[1]))
 		return false;
 	for (size_t side = 0; side < 2; side++) {
-		range->entries[side].step_bytes = steps[side];
+		d->run.entries[side].step_bytes = steps[side];
 		d->run.before[side] = entries[side].entry;
 	}
 	range->last = index;
@@ -114,8 +114,8 @@ void q2_diff_run_add(struct q2_diff *d, uint64_t index, const struct qcow2_diff_
 			  .table = kind->table,
 			  .first = index,
 			  .last = index,
-			  .moved = is_moved(d, entries),
-			  .entries = {entries[0], entries[1]}},
+			  .moved = is_moved(d, entries)},
+		.entries = {entries[0], entries[1]},
 		.before = {entries[0].entry, entries[1].entry},
 	};
 	if (kind->table == QCOW2_DIFF_L2)
@@ -140,6 +140,8 @@ void q2_diff_run_end(struct q2_diff *d)
 		snprintf(path, sizeof(path), "%s/%" PRIu64 "..%" PRIu64, d->kind->path,
 			 range->first, range->last);
 	range->path = path;
+	range->entries[0] = &d->run.entries[0];
+	range->entries[1] = &d->run.entries[1];
 	if (d->visitor->range)
 		q2_diff_answer(d, d->visitor->range(d->opaque, range));
 }

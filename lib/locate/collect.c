@@ -108,9 +108,7 @@ static void name_tables(struct q2_owners *owners)
 
 	for (size_t i = 0; i < owners->kept_count; i++) {
 		struct q2_kept *kept = &owners->kept[i];
-		uint64_t list = kept->claim.part_of == QCOW2_PART_OF_SNAPSHOT
-					? kept->claim.part_of_index + 1
-					: Q2_ACTIVE;
+		uint64_t list = q2_claim_list(&kept->claim);
 
 		if (kept->claim.part != QCOW2_CLAIM_DATA)
 			continue;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/checked.h"
 #include "base/error.h"
 
 /* ---- picking ---- */
@@ -143,35 +142,19 @@ static struct qcow2_claim *make_room(struct q2_told_claims *told, struct qcow2_e
 	return &told->claims[told->count++];
 }
 
-static uint32_t list_of(const struct qcow2_claim *claim)
-{
-	return claim->part_of == QCOW2_PART_OF_SNAPSHOT ? (uint32_t)claim->part_of_index + 1
-							: Q2_ACTIVE;
-}
-
 /* The part of a disk that the claim's bytes in the piece map. */
 static struct q2_guest_range guest_of(const struct q2_owners *owners,
 				      const struct qcow2_claim *claim,
 				      const struct qcow2_piece *piece)
 {
 	const struct qcow2_geometry *geometry = owners->metadata.geometry;
-	const uint64_t disk_bytes = q2_metadata_disk(&owners->metadata, list_of(claim)).size_bytes;
-	const bool l1 = claim->part == QCOW2_CLAIM_L1_TABLE;
-	const uint64_t entry_bytes = l1 ? sizeof(uint64_t) : geometry->l2_entry_bytes;
-	const uint64_t start = piece->start.byte, length = piece->length_bytes;
-	const uint64_t from = claim->offset_bytes < start ? start - claim->offset_bytes : 0;
-	uint64_t to = start + length - claim->offset_bytes, first, count;
 
-	if (claim->part == QCOW2_CLAIM_DATA)
-		return q2_guest_clusters(geometry, disk_bytes,
-					 claim->index * geometry->l2_entries + claim->entry, 1);
-	if (to > claim->length_bytes)
-		to = claim->length_bytes;
-	first = from / entry_bytes;
-	count = q2_div_ceil_u64(to, entry_bytes) - first;
-	return l1 ? q2_guest_l1(geometry, disk_bytes, first, count)
-		  : q2_guest_clusters(geometry, disk_bytes,
-				      claim->index * geometry->l2_entries + first, count);
+	if (claim->part != QCOW2_CLAIM_DATA)
+		return q2_metadata_guest_in(&owners->metadata, claim, piece->start.byte,
+					    piece->length_bytes);
+	return q2_guest_clusters(
+		geometry, q2_metadata_disk(&owners->metadata, q2_claim_list(claim)).size_bytes,
+		claim->index * geometry->l2_entries + claim->entry, 1);
 }
 
 /* Tells one reference: the claim itself, or that of an L1 entry that shares its L2 table. */

@@ -26,21 +26,12 @@ struct search {
 static size_t find_table(const struct search *search, uint64_t offset_bytes)
 {
 	const struct q2_metadata *metadata = &search->usage->metadata;
-	size_t low = 0, high = metadata->table_count;
 
 	/* Tables of an image that was written in order follow each other. */
-	if (search->table + 1 < high &&
+	if (search->table + 1 < metadata->table_count &&
 	    metadata->tables[search->table + 1].offset_bytes == offset_bytes)
 		return search->table + 1;
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (metadata->tables[middle].offset_bytes < offset_bytes)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_metadata_find_table(metadata, offset_bytes);
 }
 
 static int hear_entry(void *opaque, uint64_t at, uint64_t entry)

@@ -118,6 +118,17 @@ def test_values_of_both(base, tmp_path):
     assert "refcounts/0/3: 1 → 0\n" in shown and "guest data" not in shown
 
 
+def test_one_field_a_line(base, tmp_path):
+    """What only one image has: its path, and below it its fields, in lines that can be read."""
+    copy = twin(base, tmp_path)
+    theirs("qemu-img", "snapshot", "-c", "two words", copy)
+    shown = text_of(run("diff", base, copy), 3)
+    assert "\n+ snapshots/=2\n    id                             2\n" \
+           "    name                           two words\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\n- snapshots/=2\n    id " in text_of(run("diff", copy, base), 3)
+
+
 def test_bitmaps_of_qemu(base, tmp_path):
     one = twin(base, tmp_path)
     theirs("qemu-img", "bitmap", "--add", one, "b0")

@@ -15,7 +15,7 @@ import pytest
 from tests.forge import recipes
 from tests.support.measure import peak
 from tests.support.outside import complaint, harmless, text_of
-from tests.support.programs import QCOW2, RELEASE, image, recipe_image, run
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, image, recipe_image, run
 from tests.support.terminal import show
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -181,8 +181,8 @@ def test_behind(here):
     assert found["end"] == end
     assert found["space"]["behind"] == {"bytes": 3 * MIB + 5,
                                         "command": f"truncate -s {end} disk.qcow2"}
-    assert f"\nbehind the end    3.00 MiB  truncate -s {end} disk.qcow2  # none of it stored\n" \
-        in page(path)
+    assert "\nbehind the end    3.00 MiB  none of it stored\n" + " " * 28 + \
+        f"truncate -s {end} disk.qcow2\n" in page(path)
     subprocess.run(command(found, "behind"), shell=True, check=True)
     assert os.path.getsize(path) == end and run("check", path).returncode == 0
     assert layout(path)["space"]["behind"]["bytes"] == 0
@@ -225,6 +225,40 @@ def test_users():
     path = recipe_image("good-snapshots")[0]
     assert command(layout(path), "snapshots") == f"qcow2 snapshot space {path}"
     assert "3 snapshots" in page(path)
+
+
+@pytest.mark.parametrize("name", ["good-snapshots", "good-snapshot-vmstate", "good-bitmaps", "sample"])
+def test_what_users_free_is_what_space_says(name):
+    path = SAMPLE if name == "sample" else recipe_image(name)[0]
+    found = layout(path)["space"]
+    said = json.loads(run("snapshot", "space", "-j", path).stdout)
+    assert found["snapshots"]["bytes"] == said["all-snapshots"]["freed-bytes"]
+    if len(said["snapshots"]) == 1:
+        assert found["snapshots"]["bytes"] == said["snapshots"][0]["exclusive-bytes"]
+    if len(said["bitmaps"]) == 1:
+        assert found["bitmaps"]["bytes"] == said["bitmaps"][0]["exclusive-bytes"]
+
+
+def used(path):
+    found = layout(path)
+    size = found["cluster-size"]
+    return sum(-(-one["length"] // size) * size for one in found["runs"]
+               if one["kind"] not in ("free", "hole"))
+
+
+def test_removing_all_bitmaps_frees_what_it_says(here):
+    path = here(SAMPLE)
+    before, promised = used(path), layout(path)["space"]["bitmaps"]["bytes"]
+    assert run("bitmap", "remove", "--no-undo", path, "nightly", "weekly").returncode == 0
+    assert before - used(path) == promised == 20 * KIB
+
+
+def test_no_comments_behind_commands():
+    """Not every shell takes a comment in the line of a command."""
+    for name in ("good-snapshots", "good-bitmaps"):
+        lines = page(recipe_image(name)[0]).splitlines()
+        assert any(re.fullmatch(r" {28}qcow2 .*|    qcow2 .*", line) for line in lines)
+        assert not [line for line in lines if "#" in line]
 
 
 def test_zeros(here):
@@ -282,6 +316,16 @@ def test_measure():
     assert "commit-growth" not in found
     path = recipe_image("good-backing")[0]
     assert "\ncommit " in page(path) and layout(path)["measure"]["commit-growth"] > 0
+
+
+def test_smallest_is_smallest(here, tmp_path):
+    """No larger than the file, if it is compressed; and zeros are left out of a copy."""
+    plain, packed = here(image("size 4M\nwrite 0 2M\n")[0]), str(tmp_path / "packed.qcow2")
+    subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", plain, packed], check=True)
+    assert re.search(r"\nsmallest size +384 KiB  compressed; 2\.\d+ MiB by 'qemu-img convert'\n",
+                     page(packed))
+    subprocess.run(["fallocate", "-p", "-o", "1M", "-l", "512K", plain], check=True)
+    assert "by 'qemu-img convert', less the zeros\n" in page(plain)
 
 
 def test_fragmentation():

@@ -13,7 +13,7 @@ import pytest
 from tests.forge import recipes
 from tests.support.faults import each_fault
 from tests.support.measure import SECONDS, peak
-from tests.support.outside import complaint, harmless
+from tests.support.outside import complaint, harmless, text_of
 from tests.support.outside import run as ask
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, image, recipe_image, run
 
@@ -139,6 +139,8 @@ def test_snapshots():
         for word in (inner["snapshot"], inner["snapshot-id"]):
             assert guest(path, 0x10000, f"--snapshot={word}") == inner
     assert len({inner["host"] for inner in found["snapshots"]}) == 2
+    text = text_of(run("locate", "--guest=0x10000", "--all-snapshots", path))
+    assert " in snapshot 1 'first': " in text and "snapshot 0" not in text  # by ID, as everywhere
     reason, _ = complaint(run("locate", "--guest=0", "--snapshot=x", path), "locate", path)
     assert reason == "no snapshot has the ID or name 'x'; there are first, second, third"
 
@@ -562,7 +564,7 @@ def test_faults(shim, words):
     (["--guest=" + "1" * 100], "--guest: the number is too long"),
     (["--guest=0", "--snapshot=a", "--all-snapshots"],
      "--snapshot and --all-snapshots exclude each other"),
-    (["--guest=0", "other"], "too many arguments: one image is looked at")])
+    (["--guest=0", "other"], "one image at a time, not also '")])
 def test_usage(words, wrong):
     done = ask("locate", *words, SAMPLE)
     assert (done.returncode, done.stdout) == (1, b"")

@@ -116,6 +116,14 @@ def test_snapshots_bitmaps_and_their_names(tmp_path):
     assert "snapshot 1 'a\\u{1b}[2Jb'" in text and "and 5 more snapshots" in text
     assert "bitmap 'one'" in text and "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"\n  Now +[0-9.]+ [KM]iB +[0-9]+ bytes\n", text)
+
+
+def test_long_names_have_lines_of_their_own(tmp_path):
+    path = str(tmp_path / "a")
+    build(f"size 4M\nsnapshot 1 name={'n' * 200}\n", path)
+    text = page(path)
+    assert max(map(len, text.splitlines())) <= 80 and "\n    snapshot 1 'nnn" in text
 
 
 @pytest.mark.parametrize("size", [1 << 61, (1 << 63) - 512, (1 << 64) - 512])

@@ -217,7 +217,9 @@ def test_space_together():
     everything = ask(path, "space", "1", "2", "3")
     assert everything["chosen"]["freed-bytes"] == everything["all-snapshots"]["freed-bytes"]
     text = page(path, "space", "third", "1")
-    assert "Deleting these 2 together frees" in text
+    said = ask(path, "space", "third", "1")["chosen"]
+    assert f"({said['freed-bytes']} bytes):" in text and "Deleting these 2 together frees" in text
+    assert max(len(line) for line in text.splitlines() if "qemu-img snapshot" not in line) <= 80
     assert f"    qemu-img snapshot -d third {path}\n" in text and "second" not in text
 
 

@@ -120,7 +120,7 @@ def test_lines():
 def test_table():
     path = image(MIXED)[0]
     lines = page(path, "old")
-    assert lines[:3] == ["A: snapshot 1 (old)", "B: active disk", ""]
+    assert lines[:3] == ["A: snapshot 1 'old'", "B: active disk", ""]
     assert lines[3].split() == ["Offset", "Length", "A", "B"]
     rows = [re.split(r" +", line) for line in lines[4:lines.index("", 4)]]
     assert [(int(row[0], 16) // KIB, int(row[1], 16) // KIB) for row in rows] == OLD_NEW + NEW_ACTIVE
@@ -128,7 +128,7 @@ def test_table():
     assert lines[-1] == "5 ranges, 320 KiB differ; 64 KiB of that reads the same."
     assert page(path, "new")[-1] == "1 range, 64 KiB differs."
     same = page(path, "old", "1", code=0)
-    assert same == ["A: snapshot 1 (old)", "B: snapshot 1 (old)", "", "No range differs."]
+    assert same == ["A: snapshot 1 'old'", "B: snapshot 1 'old'", "", "No range differs."]
     assert told("-q", path, "old").stdout == b""
 
 

@@ -23,11 +23,11 @@ READERS = {
 }
 
 
-def run(*arguments, **more):
+def run(*arguments, program=QCOW2, **more):
     """Runs qcow2; arguments may be text or bytes."""
     more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60,
             "check": False, **more}
-    return subprocess.run([QCOW2, *arguments], **more)  # pylint: disable=subprocess-run-check
+    return subprocess.run([program, *arguments], **more)  # pylint: disable=subprocess-run-check
 
 
 def ask(reader, image, **more):

@@ -3,22 +3,17 @@
  * The layout of a file when the system fails it: each allocation and each read once, with one thread
  * and with two. Every call fails cleanly or is right. The leak checker watches.
  */
-#include "faults.h"
+#include "fault_file.h"
 #include "image_bytes.h"
 
 #include <qcow2/usage.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define IMAGE_BYTES 0x3000
-
-static char path[] = "/tmp/usage-faults-XXXXXX";
-static long reads, fail_read;
 
 /* Two L2 tables far from each other, and a snapshot that has the second one only. */
 static void build(uint8_t *image)
@@ -49,28 +44,10 @@ static void build(uint8_t *image)
 static int group_setup(void **state)
 {
 	static uint8_t image[IMAGE_BYTES];
-	int fd = mkstemp(path);
 
 	(void)state;
 	build(image);
-	if (fd < 0 || write(fd, image, sizeof(image)) != (ssize_t)sizeof(image))
-		return -1;
-	return close(fd);
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	return unlink(path);
-}
-
-static ssize_t count_read(int fd, void *buffer, size_t size, off_t offset)
-{
-	if (++reads == fail_read) {
-		errno = EIO;
-		return -1;
-	}
-	return __real_pread64(fd, buffer, size, offset);
+	return make_file(image, sizeof(image));
 }
 
 /* Goes through all runs. 0, or the code of the error. */

@@ -3,7 +3,7 @@
  * A walk over an image that has everything, when the system fails it: each allocation and each read
  * once. The leak checker watches.
  */
-#include "faults.h"
+#include "fault_file.h"
 #include "image_bytes.h"
 
 #include <qcow2/image.h>
@@ -13,15 +13,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define IMAGE_BYTES (10 * CLUSTER)
 
-static char path[] = "/tmp/walk-faults-XXXXXX";
-static long reads, fail_read;
 static int fail_error; /* errno of the read that fails; 0: it is short */
 
 /* Clusters: header, bitmap directory, bitmap table, bitmap, L1, L2, data, refcounts, snapshots. */
@@ -58,19 +54,10 @@ static void build(uint8_t *image)
 static int group_setup(void **state)
 {
 	static uint8_t image[IMAGE_BYTES];
-	int fd = mkstemp(path);
 
 	(void)state;
 	build(image);
-	if (fd < 0 || write(fd, image, sizeof(image)) != (ssize_t)sizeof(image))
-		return -1;
-	return close(fd);
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	return unlink(path);
+	return make_file(image, sizeof(image));
 }
 
 static int teardown(void **state)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See table.h. */
-#include "snapshot/table.h"
+/* See snapshot_table.h. */
+#include "common/snapshot_table.h"
 
 #include <stdlib.h>
 #include <string.h>

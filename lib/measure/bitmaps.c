@@ -2,7 +2,7 @@
 /* What copies of bitmaps take, as QEMU counts it. */
 #include "base/checked.h"
 #include "base/error.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/features.h>

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snapshot/table.h"
+#include "common/snapshot_table.h"
 
 struct qcow2_bytes table_read_text(struct qcow2_bytes text)
 {

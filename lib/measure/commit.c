@@ -8,7 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #include <qcow2/entry.h>
 #include <qcow2/geometry.h>
@@ -19,7 +19,7 @@
 
 struct commit {
 	const struct qcow2_image *base;
-	struct q2_disk disk; /* the base, as large as it will be */
+	struct q2_measure_disk disk; /* the base, as large as it will be */
 	uint64_t bitmaps_bytes;
 	unsigned piece_bits;                     /* at least those of the clusters of the base */
 	bool keeps;                              /* snapshots keep what is overwritten */
@@ -247,7 +247,7 @@ static int add_refcounts(const struct commit *commit, uint64_t *clusters, struct
 static int sum_up(struct commit *commit, uint64_t end_bytes, uint64_t *out_bytes,
 		  struct qcow2_error *err)
 {
-	const struct q2_disk *disk = &commit->disk;
+	const struct q2_measure_disk *disk = &commit->disk;
 	uint64_t clusters = q2_div_ceil_u64(end_bytes, UINT64_C(1) << disk->cluster_bits) +
 			    commit->new_clusters + (commit->bitmaps_bytes >> disk->cluster_bits);
 

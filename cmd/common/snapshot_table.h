@@ -3,8 +3,8 @@
  * The snapshots of an image in memory, with the problems of their entries. No more are read than
  * QEMU accepts, and no more bytes than the file stores.
  */
-#ifndef CMD_SNAPSHOT_TABLE_H
-#define CMD_SNAPSHOT_TABLE_H
+#ifndef CMD_COMMON_SNAPSHOT_TABLE_H
+#define CMD_COMMON_SNAPSHOT_TABLE_H
 
 #include <qcow2/image.h>
 #include <qcow2/problem.h>

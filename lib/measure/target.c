@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See measure_target.h. */
-#include "usage/measure_target.h"
+/* See target.h. */
+#include "measure/target.h"
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -41,7 +41,7 @@ int q2_measure_take(struct qcow2_measure_target *mine, const struct qcow2_measur
 	return judge(mine, err);
 }
 
-void q2_measure_disk(struct q2_disk *disk, uint64_t size_bytes)
+void q2_measure_disk(struct q2_measure_disk *disk, uint64_t size_bytes)
 {
 	const uint64_t cluster_bytes = UINT64_C(1) << disk->cluster_bits;
 
@@ -50,7 +50,7 @@ void q2_measure_disk(struct q2_disk *disk, uint64_t size_bytes)
 	disk->l1_clusters = q2_div_ceil_u64(disk->l2_tables * 8, cluster_bytes);
 }
 
-void q2_measure_disk_of(const struct qcow2_image *image, struct q2_disk *disk)
+void q2_measure_disk_of(const struct qcow2_image *image, struct q2_measure_disk *disk)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 
@@ -64,7 +64,7 @@ void q2_measure_disk_of(const struct qcow2_image *image, struct q2_disk *disk)
  * The structure counts itself, so the number is found step by step. Each step adds at most a 60th of
  * what the one before has added: with refcounts of 64 bits, a block of 512 bytes counts 64 clusters.
  */
-uint64_t q2_measure_refcounts(const struct q2_disk *disk, uint64_t clusters, bool generous)
+uint64_t q2_measure_refcounts(const struct q2_measure_disk *disk, uint64_t clusters, bool generous)
 {
 	const uint64_t cluster_bytes = UINT64_C(1) << disk->cluster_bits;
 	const uint64_t in_block = cluster_bytes * 8 / disk->refcount_bits;
@@ -83,7 +83,7 @@ uint64_t q2_measure_refcounts(const struct q2_disk *disk, uint64_t clusters, boo
 	return blocks + table;
 }
 
-uint64_t q2_measure_file(const struct q2_disk *disk, uint64_t clusters)
+uint64_t q2_measure_file(const struct q2_measure_disk *disk, uint64_t clusters)
 {
 	if (clusters > MOST_BYTES >> disk->cluster_bits)
 		return QCOW2_MEASURE_TOO_LARGE;

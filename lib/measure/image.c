@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "measure/target.h"
 #include "usage/freed.h"
-#include "usage/measure_target.h"
 #include "usage/survey.h"
 
 /* ---- what is kept as it is ---- */
@@ -54,7 +54,7 @@ static uint64_t count_kept(const struct qcow2_usage *usage, unsigned cluster_bit
 	return clusters;
 }
 
-static int measure_keep(const struct qcow2_usage *usage, const struct q2_disk *disk,
+static int measure_keep(const struct qcow2_usage *usage, const struct q2_measure_disk *disk,
 			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
 {
 	const uint64_t count = qcow2_usage_user_count(usage);
@@ -86,7 +86,8 @@ static int fail_as(struct qcow2_error *err, const struct qcow2_error *why)
 
 /* What a full disk adds to what others than the active image refer to. */
 static int measure_largest(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			   const struct q2_disk *disk, uint64_t *bytes, struct qcow2_error *err)
+			   const struct q2_measure_disk *disk, uint64_t *bytes,
+			   struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	const unsigned bits = disk->cluster_bits;
@@ -119,7 +120,7 @@ static int measure_largest(const struct qcow2_image *image, const struct qcow2_u
  * What the overlay's clusters and L2 tables come to in the base, with blocks for their refcounts, of
  * which the first counts other clusters as well.
  */
-static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_disk *disk,
+static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_measure_disk *disk,
 			       const struct q2_survey *survey)
 {
 	const bool zeros = qcow2_image_header(image)->version < 3;
@@ -136,7 +137,7 @@ static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_
 /* ---- all ---- */
 
 static void measure_disk(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			 const struct q2_disk *disk, const struct q2_survey *survey,
+			 const struct q2_measure_disk *disk, const struct q2_survey *survey,
 			 struct qcow2_measure_image *out)
 {
 	const bool elsewhere = qcow2_image_geometry(image)->data_file;
@@ -161,7 +162,7 @@ static int measure_with_usage(const struct qcow2_image *image, const struct qcow
 	static const struct keep snapshots = {.snapshots = true};
 	static const struct keep bitmaps = {.bitmaps = true};
 	static const struct keep both = {.snapshots = true, .bitmaps = true};
-	struct q2_disk disk;
+	struct q2_measure_disk disk;
 	struct q2_survey survey;
 
 	q2_measure_disk_of(image, &disk);
@@ -208,7 +209,7 @@ int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage
 		       uint64_t user, uint64_t *out_bytes, struct qcow2_error *err)
 {
 	struct keep keep = {.snapshots = false};
-	struct q2_disk disk;
+	struct q2_measure_disk disk;
 
 	if (user >= qcow2_usage_user_count(usage))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no such user");

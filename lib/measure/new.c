@@ -5,7 +5,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "usage/measure_target.h"
+#include "measure/target.h"
 
 #define SECTOR_BYTES UINT64_C(512)
 
@@ -60,7 +60,8 @@ void qcow2_measure_tally_add(struct qcow2_measure_tally *tally, uint64_t start_b
 /* ---- sizes ---- */
 
 /* The data clusters and the L2 tables for them, of a tally that ends where the disk does. */
-static uint64_t clusters_of(const struct qcow2_measure_target *target, const struct q2_disk *disk,
+static uint64_t clusters_of(const struct qcow2_measure_target *target,
+			    const struct q2_measure_disk *disk,
 			    const struct qcow2_measure_tally *tally, uint64_t *tables)
 {
 	if (target->every_cluster) {
@@ -72,7 +73,7 @@ static uint64_t clusters_of(const struct qcow2_measure_target *target, const str
 }
 
 /* Whether a tally was begun for such a target and counts no cluster behind the disk. */
-static bool fits(const struct qcow2_measure_tally *tally, const struct q2_disk *disk)
+static bool fits(const struct qcow2_measure_tally *tally, const struct q2_measure_disk *disk)
 {
 	return tally->cluster_bits == disk->cluster_bits && tally->l2_bits == disk->l2_bits &&
 	       tally->next_cluster <= disk->clusters;
@@ -84,7 +85,7 @@ int qcow2_measure_new(const struct qcow2_measure_target *target, uint64_t size_b
 {
 	struct qcow2_measure_size mine = {.size = sizeof(mine)};
 	struct qcow2_measure_target wanted;
-	struct q2_disk disk = {0};
+	struct q2_measure_disk disk = {0};
 	uint64_t data, tables, luks, disk_bytes;
 
 	if (q2_sized_check(out, err) || q2_measure_take(&wanted, target, err))

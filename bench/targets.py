@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""What has to hold, all in one place. bench/run exits with 1 if one of these is missed."""
+
+# info: how many times faster than qemu-img info.
+INFO_ORDINARY = 4
+INFO_BITMAPS = 50
+# dump of 65,535 bitmaps, in seconds.
+DUMP_DIRECTORY_SECONDS = 1.0
+# check: how many times faster than qemu-img check. What it may take beside reading alone stands with
+# each image in check_images.all_images().
+CHECK = 30
+# snapshot space: how many times faster than qemu-img check.
+SPACE = 5
+# plans: all steps, in times of merely writing and syncing.
+PLANS = 8
+# bitmap extents: how many times faster than qemu-nbd and nbdinfo; list: times of reading the file.
+BITMAP_EXTENTS = 30
+BITMAP_LIST = 2
+# Guest extents by examples/map_image.c, in order and scattered; qcow2 map: times faster than qemu-img.
+EXTENTS_IN_ORDER, EXTENTS_SCATTERED = 20, 4
+MAP = 50
+# snapshot diff: how many times faster than mapping both disks.
+SNAPSHOT_DIFF = 2
+# layout: how many times faster than qemu-img check and map; and in times of our own check.
+LAYOUT = 10
+LAYOUT_CHECKS = 8
+# measure: how many times faster than qemu-img measure.
+MEASURE = 5
+# diff: in times of reading the tables of both images.
+DIFF_READINGS = 2.5
+# locate: --guest in seconds, --host in times of our own check.
+LOCATE_GUEST_SECONDS = 0.02
+LOCATE_HOST_CHECKS = 2
+# The peak memory of info and dump, whatever an image claims.
+MEMORY_KIB = 64 * 1024
