@@ -166,6 +166,14 @@ static int run_reader(struct bitmap_run *run)
 	return code;
 }
 
+static bool take_format(struct bitmap_run *run, const char *value)
+{
+	int word = options_word(run->command, &options[OPTION_OUTPUT], value);
+
+	run->format = (enum bitmap_format)word;
+	return word >= 0;
+}
+
 /* Takes an option of an action that reads. */
 static void take_reading(struct bitmap_run *run, int option)
 {
@@ -194,7 +202,6 @@ static void take_reading(struct bitmap_run *run, int option)
 static bool take_option(struct bitmap_run *run, int option, const char *value)
 {
 	struct qcow2_error err;
-	int word;
 
 	switch (option) {
 	case OPTION_FORCE:
@@ -230,9 +237,7 @@ static bool take_option(struct bitmap_run *run, int option, const char *value)
 		run->chain = true;
 		return true;
 	case OPTION_OUTPUT:
-		word = options_word(run->command, &options[option], value);
-		run->format = (enum bitmap_format)word;
-		return word >= 0;
+		return take_format(run, value);
 	case OPTION_JSON:
 		run->format = BITMAP_JSON;
 		return true;

@@ -188,12 +188,6 @@ void check_damage_human(struct spool *out, const struct check_report *report)
 	spool_release(&page.line);
 }
 
-static void number(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_number(json, value);
-}
-
 static void boolean(struct json *json, const char *key, bool value)
 {
 	json_key(json, key);
@@ -211,12 +205,12 @@ static int write_range(void *opaque, const struct qcow2_damage_range *range)
 	struct json *json = opaque;
 
 	json_begin_object(json);
-	number(json, "start", range->guest_byte);
-	number(json, "length", range->guest_length_bytes);
+	json_number_member(json, "start", range->guest_byte);
+	json_number_member(json, "length", range->guest_length_bytes);
 	write_name(json, "damage", qcow2_damage_name(range->damage));
 	if (range->of == QCOW2_PART_OF_SNAPSHOT) {
 		write_name(json, "snapshot", range->of_name);
-		number(json, "snapshot-index", range->of_index);
+		json_number_member(json, "snapshot-index", range->of_index);
 	}
 	json_end_object(json);
 	return 0;
@@ -224,9 +218,9 @@ static int write_range(void *opaque, const struct qcow2_damage_range *range)
 
 static void write_sums(struct json *json, const struct qcow2_damage_total *total)
 {
-	number(json, "lost-bytes", total->lost_bytes);
-	number(json, "unreadable-bytes", total->unreadable_bytes);
-	number(json, "at-risk-bytes", total->at_risk_bytes);
+	json_number_member(json, "lost-bytes", total->lost_bytes);
+	json_number_member(json, "unreadable-bytes", total->unreadable_bytes);
+	json_number_member(json, "at-risk-bytes", total->at_risk_bytes);
 }
 
 static void write_ranges(struct json *json, const struct check_report *report)
@@ -243,7 +237,7 @@ static void write_ranges(struct json *json, const struct check_report *report)
 			write_range(json, &damage->ranges[i]);
 	json_end_array(json);
 	if (!report->tell_ranges && all > damage->count)
-		number(json, "ranges-omitted", all - damage->count);
+		json_number_member(json, "ranges-omitted", all - damage->count);
 }
 
 static void write_snapshots(struct json *json, const struct qcow2_check_result *result)
@@ -255,7 +249,7 @@ static void write_snapshots(struct json *json, const struct qcow2_check_result *
 	for (size_t i = 1; (total = qcow2_check_result_damage(result, i)); i++) {
 		json_begin_object(json);
 		write_name(json, "name", total->of_name);
-		number(json, "index", total->of_index);
+		json_number_member(json, "index", total->of_index);
 		write_sums(json, total);
 		json_end_object(json);
 	}
@@ -284,7 +278,7 @@ static void write_places(struct json *json, const char *key, const struct check_
 		char omitted[64];
 
 		snprintf(omitted, sizeof(omitted), "%s-omitted", key);
-		number(json, omitted, found - shown);
+		json_number_member(json, omitted, found - shown);
 	}
 }
 
@@ -295,8 +289,8 @@ static void write_lost_mappings(struct json *json, const struct check_report *re
 	json_key(json, "lost-mappings");
 	json_begin_object(json);
 	boolean(json, "leaks-may-be-data", result->leaks_may_be_data);
-	number(json, "leaked-clusters", result->leaked_clusters);
-	number(json, "leaks-with-content", result->leaks_with_content);
+	json_number_member(json, "leaked-clusters", result->leaked_clusters);
+	json_number_member(json, "leaks-with-content", result->leaks_with_content);
 	boolean(json, "all-leaks-read", result->leaks_all_read);
 	write_places(json, "orphaned-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_ORPHANED);
 	write_places(json, "freed-l2-tables", report, QCOW2_PROBLEM_L2_TABLE_FREED);
@@ -321,7 +315,7 @@ void check_damage_json(struct json *json, const struct check_report *report)
 	write_lost_mappings(json, report);
 	if (!result->file_cut)
 		return;
-	number(json, "file-missing-bytes", result->file_missing_bytes);
-	number(json, "file-whole-size", result->file_whole_bytes);
+	json_number_member(json, "file-missing-bytes", result->file_missing_bytes);
+	json_number_member(json, "file-whole-size", result->file_whole_bytes);
 	boolean(json, "file-maybe-longer", result->file_maybe_longer);
 }

@@ -9,17 +9,11 @@
 #include "check/verdict.h"
 #include "out/problem_json.h"
 
-static void number(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_number(json, value);
-}
-
 /* qemu-img leaves out what is zero. */
 static void number_unless_zero(struct json *json, const char *key, uint64_t value)
 {
 	if (value != 0)
-		number(json, key, value);
+		json_number_member(json, key, value);
 }
 
 static void text(struct json *json, const char *key, const char *value)
@@ -33,7 +27,7 @@ static void write_totals(struct json *json, const struct check_report *report)
 
 	number_unless_zero(json, "image-end-offset", result->image_end_offset_bytes);
 	number_unless_zero(json, "total-clusters", result->total_clusters);
-	number(json, "check-errors", 0);
+	json_number_member(json, "check-errors", 0);
 	number_unless_zero(json, "corruptions", result->corruptions);
 	number_unless_zero(json, "leaks", result->leaks);
 	number_unless_zero(json, "allocated-clusters", result->allocated_clusters);
@@ -41,7 +35,7 @@ static void write_totals(struct json *json, const struct check_report *report)
 	number_unless_zero(json, "compressed-clusters", result->compressed_clusters);
 	text(json, "filename", report->file);
 	text(json, "format", "qcow2");
-	number(json, "warnings", result->warnings);
+	json_number_member(json, "warnings", result->warnings);
 	text(json, "verdict", check_verdict_name(check_verdict(report)));
 	json_key(json, "clusters-checked");
 	json_bool(json, result->clusters_checked);
@@ -82,8 +76,8 @@ static void write_cause(struct json *json, const struct check_report *report,
 	snprintf(words, sizeof(words), "%s reads as zeros", cause->what);
 	json_begin_object(json);
 	text(json, "where", cause->where);
-	number(json, "offset", cause->offset_bytes);
-	number(json, "length", cause->length_bytes);
+	json_number_member(json, "offset", cause->offset_bytes);
+	json_number_member(json, "length", cause->length_bytes);
 	text(json, "text", words);
 	json_key(json, "problems");
 	json_begin_array(json);
@@ -124,7 +118,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 			json_begin_object(json);
 		}
 		any = true;
-		number(json, kind->id, found - shown);
+		json_number_member(json, kind->id, found - shown);
 	}
 	if (any)
 		json_end_object(json);

@@ -7,12 +7,6 @@
 #include "common/plan_show.h"
 #include "out/problem_json.h"
 
-static void number(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_number(json, value);
-}
-
 static void text(struct json *json, const char *key, const char *value)
 {
 	json_text_member(json, key, (struct qcow2_bytes){(const uint8_t *)value, strlen(value)});
@@ -29,7 +23,7 @@ static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2
 			return -1;
 		json_begin_object(json);
 		text(json, "phase", phase_name(write->phase));
-		number(json, "offset", write->offset_bytes);
+		json_number_member(json, "offset", write->offset_bytes);
 		text(json, "why", write->why);
 		json_key(json, "old");
 		json_hex(json, write->old_bytes);
@@ -50,9 +44,9 @@ static void write_result(struct json *json, const char *key,
 		return;
 	}
 	json_begin_object(json);
-	number(json, "corruptions", result->corruptions);
-	number(json, "leaks", result->leaks);
-	number(json, "warnings", result->warnings);
+	json_number_member(json, "corruptions", result->corruptions);
+	json_number_member(json, "leaks", result->leaks);
+	json_number_member(json, "warnings", result->warnings);
 	json_end_object(json);
 }
 
@@ -72,7 +66,7 @@ static void write_refusals(struct json *json, const struct qcow2_plan_verdict *v
 		json_end_object(json);
 	}
 	json_end_array(json);
-	number(json, "refusals-total", verdict->refusals_total);
+	json_number_member(json, "refusals-total", verdict->refusals_total);
 }
 
 static void write_verdict(struct json *json, const struct plan_report *report)
@@ -117,8 +111,8 @@ int plan_show_json(struct json *json, const struct plan_report *report, struct q
 		json_null(json);
 	if (report->more.json)
 		report->more.json(json, report->more.what);
-	number(json, "size-before", report->old_size_bytes);
-	number(json, "size-after", qcow2_plan_size_bytes(report->plan));
+	json_number_member(json, "size-before", report->old_size_bytes);
+	json_number_member(json, "size-after", qcow2_plan_size_bytes(report->plan));
 	if (write_writes(json, report->plan, err))
 		return -1;
 	write_verdict(json, report);

@@ -76,12 +76,6 @@ static int show_field(void *opaque, const struct qcow2_diff_field *field)
 	return run->out.errnum;
 }
 
-static void write_member(struct json *json, const char *key, uint64_t number)
-{
-	json_key(json, key);
-	json_number(json, number);
-}
-
 static void write_entry(struct diff_run *run, const struct qcow2_diff_range *range,
 			enum qcow2_diff_side side)
 {
@@ -98,9 +92,9 @@ static void write_entry(struct diff_run *run, const struct qcow2_diff_range *ran
 	}
 	json_begin_object(json);
 	if (range->table == QCOW2_DIFF_BITMAP_DATA)
-		write_member(json, "bits-set", entry->entry);
+		json_number_member(json, "bits-set", entry->entry);
 	else
-		write_member(json, "value", entry->entry);
+		json_number_member(json, "value", entry->entry);
 	if (!counts)
 		json_hex_member(json, "value-hex", entry->entry);
 	if (type) {
@@ -110,9 +104,9 @@ static void write_entry(struct diff_run *run, const struct qcow2_diff_range *ran
 	if (range->table == QCOW2_DIFF_L2 && qcow2_image_geometry(run->images[side])->extended_l2)
 		json_hex_member(json, "subclusters", entry->subclusters);
 	if (entry->step_bytes > 0)
-		write_member(json, "step", entry->step_bytes);
+		json_number_member(json, "step", entry->step_bytes);
 	if (entry->offset_bytes != QCOW2_NO_OFFSET)
-		write_member(json, "offset", entry->offset_bytes);
+		json_number_member(json, "offset", entry->offset_bytes);
 	json_end_object(json);
 }
 
@@ -122,12 +116,12 @@ static int show_range(void *opaque, const struct qcow2_diff_range *range)
 	struct json *json = &run->json;
 
 	begin_difference(json, range->path, range->moved ? "moved" : "changed");
-	write_member(json, "first", range->first);
-	write_member(json, "last", range->last);
+	json_number_member(json, "first", range->first);
+	json_number_member(json, "last", range->last);
 	if (range->table == QCOW2_DIFF_L2)
-		write_member(json, "guest", range->guest_byte);
+		json_number_member(json, "guest", range->guest_byte);
 	if (range->table == QCOW2_DIFF_REFCOUNTS)
-		write_member(json, "host", range->host_byte);
+		json_number_member(json, "host", range->host_byte);
 	write_entry(run, range, QCOW2_DIFF_A);
 	write_entry(run, range, QCOW2_DIFF_B);
 	json_end_object(json);
@@ -202,8 +196,8 @@ void diff_json_end(struct diff_run *run)
 		json_end_object(json);
 	}
 	json_end_array(json);
-	write_member(json, "difference-count", run->result.differences);
-	write_member(json, "entry-count", run->result.entries);
+	json_number_member(json, "difference-count", run->result.differences);
+	json_number_member(json, "entry-count", run->result.entries);
 	json_key(json, "same");
 	json_bool(json, run->result.differences == 0);
 	json_end_object(json);

@@ -24,12 +24,6 @@ static void key_bytes(struct json *json, const char *key, struct qcow2_bytes byt
 	json_text_member(json, key, bytes);
 }
 
-static void key_number(struct json *json, const char *key, uint64_t number)
-{
-	json_key(json, key);
-	json_number(json, number);
-}
-
 static void key_bool(struct json *json, const char *key, bool truth)
 {
 	json_key(json, key);
@@ -55,14 +49,14 @@ static void show_snapshots(struct json *json, struct info *info)
 	       (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		json_begin_object(json);
 		if (s->has_icount)
-			key_number(json, "icount", s->extra.icount);
-		key_number(json, "vm-clock-nsec", s->header.vm_clock_nsec % 1000000000);
+			json_number_member(json, "icount", s->extra.icount);
+		json_number_member(json, "vm-clock-nsec", s->header.vm_clock_nsec % 1000000000);
 		key_bytes(json, "name", s->name);
-		key_number(json, "date-sec", s->header.date_sec);
-		key_number(json, "date-nsec", s->header.date_nsec);
-		key_number(json, "vm-clock-sec", s->header.vm_clock_nsec / 1000000000);
+		json_number_member(json, "date-sec", s->header.date_sec);
+		json_number_member(json, "date-nsec", s->header.date_nsec);
+		json_number_member(json, "vm-clock-sec", s->header.vm_clock_nsec / 1000000000);
 		key_bytes(json, "id", s->id);
-		key_number(json, "vm-state-size", s->vm_state_size_bytes);
+		json_number_member(json, "vm-state-size", s->vm_state_size_bytes);
 		json_end_object(json);
 	}
 	json_end_array(json);
@@ -83,7 +77,8 @@ static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
 	json_end_array(json);
 	key_bytes(json, "name", bitmap->name);
 	if (bitmap->entry.granularity_bits < 64)
-		key_number(json, "granularity", UINT64_C(1) << bitmap->entry.granularity_bits);
+		json_number_member(json, "granularity",
+				   UINT64_C(1) << bitmap->entry.granularity_bits);
 	json_end_object(json);
 }
 
@@ -165,11 +160,11 @@ static void show_slot(struct json *json, const uint8_t *raw)
 	json_begin_object(json);
 	key_bool(json, "active", slot.active == QCOW2_LUKS1_SLOT_ACTIVE);
 	if (slot.active == QCOW2_LUKS1_SLOT_ACTIVE) {
-		key_number(json, "iters", slot.iterations);
-		key_number(json, "stripes", slot.stripes);
+		json_number_member(json, "iters", slot.iterations);
+		json_number_member(json, "stripes", slot.stripes);
 	}
-	key_number(json, "key-offset",
-		   (uint64_t)slot.key_material_offset * QCOW2_LUKS_SECTOR_BYTES);
+	json_number_member(json, "key-offset",
+			   (uint64_t)slot.key_material_offset * QCOW2_LUKS_SECTOR_BYTES);
 	json_end_object(json);
 }
 
@@ -191,8 +186,9 @@ static void show_luks(struct json *json, struct info *info)
 	show_cipher(json, &luks);
 	key_bytes(json, "hash-alg", up_to_nul(luks.hash_spec, sizeof(luks.hash_spec)));
 	key_bytes(json, "uuid", up_to_nul(luks.uuid, sizeof(luks.uuid)));
-	key_number(json, "payload-offset", (uint64_t)luks.payload_offset * QCOW2_LUKS_SECTOR_BYTES);
-	key_number(json, "master-key-iters", luks.mk_digest_iter);
+	json_number_member(json, "payload-offset",
+			   (uint64_t)luks.payload_offset * QCOW2_LUKS_SECTOR_BYTES);
+	json_number_member(json, "master-key-iters", luks.mk_digest_iter);
 	json_key(json, "slots");
 	json_begin_array(json);
 	for (size_t i = 0; i < QCOW2_LUKS1_SLOTS; i++)
@@ -239,7 +235,7 @@ static void show_specific(struct json *json, struct info *info)
 		show_bitmaps(json, info);
 	}
 	if (h->refcount_order <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX)
-		key_number(json, "refcount-bits", UINT64_C(1) << h->refcount_order);
+		json_number_member(json, "refcount-bits", UINT64_C(1) << h->refcount_order);
 	if (h->version >= 3) {
 		key_bool(json, "corrupt",
 			 (h->incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT) != 0);
@@ -287,9 +283,9 @@ static void show_qcow2(struct json *json, struct info *info)
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(info->image);
 
 	show_snapshots(json, info);
-	key_number(json, "virtual-size", h->size & ~UINT64_C(511));
+	json_number_member(json, "virtual-size", h->size & ~UINT64_C(511));
 	if (geometry)
-		key_number(json, "cluster-size", geometry->cluster_size_bytes);
+		json_number_member(json, "cluster-size", geometry->cluster_size_bytes);
 	key_text(json, "format", "qcow2");
 	show_specific(json, info);
 	if (h->crypt_method != 0)
@@ -302,14 +298,15 @@ void info_show_json(struct json *json, struct info *info)
 {
 	json_begin_object(json);
 	key_text(json, "filename", info->file);
-	key_number(json, "actual-size", qcow2_source_allocated_bytes(info->source));
+	json_number_member(json, "actual-size", qcow2_source_allocated_bytes(info->source));
 	if (info->image) {
 		show_qcow2(json, info);
 	} else {
 		/* as QEMU counts: in sectors, the last of which may be cut */
 		if (strcmp(info->link->format, "raw") == 0)
-			key_number(json, "virtual-size",
-				   (qcow2_source_size_bytes(info->source) + 511) & ~UINT64_C(511));
+			json_number_member(json, "virtual-size",
+					   (qcow2_source_size_bytes(info->source) + 511) &
+						   ~UINT64_C(511));
 		key_text(json, "format", info->link->format);
 		key_bool(json, "dirty-flag", false);
 	}

@@ -9,20 +9,16 @@
 
 /* The most snapshots and bitmaps whose sizes are listed; qcow2 measure has more to say of them. */
 #define KEPT_MOST 256
-
-static void add_number(struct json *json, const char *key, uint64_t number)
-{
-	json_key(json, key);
-	json_number(json, number);
-}
+/* How many users these may be compared with in all: each takes a look at all others. */
+#define LOOKS_MOST (UINT64_C(1) << 20)
 
 static void add_run(struct json *json, const struct qcow2_usage_run *run)
 {
 	char where[QCOW2_CLAIM_WHERE_MAX];
 
 	json_begin_line_object(json);
-	add_number(json, "start", run->start.byte);
-	add_number(json, "length", run->length_bytes);
+	json_number_member(json, "start", run->start.byte);
+	json_number_member(json, "length", run->length_bytes);
 	json_key(json, "kind");
 	json_text(json, qcow2_usage_kind_name(run->kind));
 	json_key(json, "where");
@@ -31,7 +27,7 @@ static void add_run(struct json *json, const struct qcow2_usage_run *run)
 	else
 		json_null(json);
 	if (run->hole_bytes > 0)
-		add_number(json, "hole-bytes", run->hole_bytes);
+		json_number_member(json, "hole-bytes", run->hole_bytes);
 	json_end_object(json);
 }
 
@@ -53,15 +49,16 @@ static void add_totals(struct json *json, const struct layout *layout)
 	json_key(json, "totals");
 	json_begin_object(json);
 	for (unsigned kind = 0; kind < QCOW2_USAGE_KINDS; kind++)
-		add_number(json, qcow2_usage_kind_name((enum qcow2_usage_kind)kind),
-			   qcow2_usage_total_of(layout->usage, (enum qcow2_usage_kind)kind)->bytes);
+		json_number_member(
+			json, qcow2_usage_kind_name((enum qcow2_usage_kind)kind),
+			qcow2_usage_total_of(layout->usage, (enum qcow2_usage_kind)kind)->bytes);
 	json_end_object(json);
 	json_key(json, "holes");
 	json_begin_object(json);
 	for (unsigned kind = 0; kind < QCOW2_USAGE_KINDS; kind++)
-		add_number(json, qcow2_usage_kind_name((enum qcow2_usage_kind)kind),
-			   qcow2_usage_total_of(layout->usage, (enum qcow2_usage_kind)kind)
-				   ->hole_bytes);
+		json_number_member(json, qcow2_usage_kind_name((enum qcow2_usage_kind)kind),
+				   qcow2_usage_total_of(layout->usage, (enum qcow2_usage_kind)kind)
+					   ->hole_bytes);
 	json_end_object(json);
 }
 
@@ -100,12 +97,12 @@ static void add_fragmentation(struct json *json, const struct layout *layout)
 		return;
 	}
 	json_begin_object(json);
-	add_number(json, "data-bytes", found->data_bytes);
-	add_number(json, "runs", found->runs);
-	add_number(json, "longest-bytes", found->longest_bytes);
-	add_number(json, "seeks", found->seeks);
-	add_number(json, "seek-bytes", found->seek_bytes);
-	add_number(json, "compressed-clusters", found->compressed_clusters);
+	json_number_member(json, "data-bytes", found->data_bytes);
+	json_number_member(json, "runs", found->runs);
+	json_number_member(json, "longest-bytes", found->longest_bytes);
+	json_number_member(json, "seeks", found->seeks);
+	json_number_member(json, "seek-bytes", found->seek_bytes);
+	json_number_member(json, "compressed-clusters", found->compressed_clusters);
 	json_end_object(json);
 }
 
@@ -123,12 +120,14 @@ static int add_kept(struct json *json, const struct layout *layout, struct qcow2
 {
 	const uint64_t count = qcow2_usage_user_count(layout->usage);
 	const struct qcow2_usage_user *user;
+	const uint64_t fewer = count > 0 ? LOOKS_MOST / count : 0;
+	const uint64_t most = fewer < KEPT_MOST ? fewer : KEPT_MOST;
 	uint64_t bytes;
 	char where[64];
 
 	json_key(json, "kept");
 	json_begin_array(json);
-	for (uint64_t i = 1; i < count && i <= KEPT_MOST; i++) {
+	for (uint64_t i = 1; i < count && i <= most; i++) {
 		user = qcow2_usage_user_at(layout->usage, i);
 		if (qcow2_measure_kept(layout->image, layout->usage, i, &bytes, err))
 			return -1;
@@ -142,8 +141,8 @@ static int add_kept(struct json *json, const struct layout *layout, struct qcow2
 		json_end_object(json);
 	}
 	json_end_array(json);
-	if (count > KEPT_MOST + 1)
-		add_number(json, "kept-omitted", count - 1 - KEPT_MOST);
+	if (count > most + 1)
+		json_number_member(json, "kept-omitted", count - 1 - most);
 	return 0;
 }
 
@@ -199,9 +198,10 @@ int layout_show_json(struct layout *layout, struct qcow2_error *err)
 	json_bytes_as_text(
 		&json, (struct qcow2_bytes){(const uint8_t *)layout->file, strlen(layout->file)});
 	add_data_file(&json, layout);
-	add_number(&json, "file-size", qcow2_usage_file_size_bytes(layout->usage));
-	add_number(&json, "cluster-size", qcow2_image_geometry(layout->image)->cluster_size_bytes);
-	add_number(&json, "end", qcow2_usage_end_bytes(layout->usage));
+	json_number_member(&json, "file-size", qcow2_usage_file_size_bytes(layout->usage));
+	json_number_member(&json, "cluster-size",
+			   qcow2_image_geometry(layout->image)->cluster_size_bytes);
+	json_number_member(&json, "end", qcow2_usage_end_bytes(layout->usage));
 	add_totals(&json, layout);
 	add_space(&json, layout);
 	add_fragmentation(&json, layout);

@@ -2,12 +2,6 @@
 /* A piece of the file as members of a JSON object. */
 #include "locate/piece.h"
 
-static void json_member(struct json *json, const char *key, uint64_t number)
-{
-	json_key(json, key);
-	json_number(json, number);
-}
-
 /* The value as qcow2 dump -j has it. */
 static void json_value(struct json *json, const struct located_field *field)
 {
@@ -28,8 +22,8 @@ static void json_field(struct json *json, const struct located_field *field)
 	json_begin_object(json);
 	json_key(json, "where");
 	json_text(json, field->where);
-	json_member(json, "offset", field->offset);
-	json_member(json, "length", field->length);
+	json_number_member(json, "offset", field->offset);
+	json_number_member(json, "length", field->length);
 	json_value(json, field);
 	json_key(json, "text");
 	json_text(json, field->text);
@@ -45,11 +39,11 @@ static void json_guest(struct json *json, const struct qcow2_piece *piece,
 		return;
 	json_key(json, "guest");
 	json_begin_object(json);
-	json_member(json, "start", owner->guest_byte);
-	json_member(json, "length", owner->guest_length_bytes);
+	json_number_member(json, "start", owner->guest_byte);
+	json_number_member(json, "length", owner->guest_length_bytes);
 	json_end_object(json);
 	if (locate_guest_byte(piece, owner, &byte))
-		json_member(json, "guest-offset", byte);
+		json_number_member(json, "guest-offset", byte);
 }
 
 /* Whose structure it is. */
@@ -83,8 +77,8 @@ static int json_owner(struct locate_run *run, const struct qcow2_piece *piece,
 	json_text(json, qcow2_claim_where(owner, where, sizeof(where)));
 	json_key(json, "part");
 	json_text(json, locate_part(owner));
-	json_member(json, "offset", owner->offset_bytes);
-	json_member(json, "length", owner->length_bytes);
+	json_number_member(json, "offset", owner->offset_bytes);
+	json_number_member(json, "length", owner->length_bytes);
 	json_guest(json, piece, owner);
 	json_part_of(run, owner);
 	if (field.found)
@@ -99,8 +93,8 @@ int locate_piece_json(struct locate_run *run, const struct qcow2_piece *piece,
 {
 	struct json *json = &run->json;
 
-	json_member(json, "host", piece->start.byte);
-	json_member(json, "length", piece->length_bytes);
+	json_number_member(json, "host", piece->start.byte);
+	json_number_member(json, "length", piece->length_bytes);
 	json_key(json, "state");
 	json_text(json, qcow2_piece_state_name(piece->state));
 	if (piece->unclaimed) {
@@ -115,7 +109,8 @@ int locate_piece_json(struct locate_run *run, const struct qcow2_piece *piece,
 			return -1;
 	json_end_array(json);
 	if (piece->owners_total > piece->owner_count)
-		json_member(json, "owners-omitted", piece->owners_total - piece->owner_count);
+		json_number_member(json, "owners-omitted",
+				   piece->owners_total - piece->owner_count);
 	locate_json_refcount(json, piece->refcount);
 	return 0;
 }

@@ -301,6 +301,12 @@ static void put_eight_digits(char *to, uint32_t number)
 		to[i] = (char)(x >> (56 - 8 * i));
 }
 
+void json_number_member(struct json *json, const char *key, uint64_t number)
+{
+	json_key(json, key);
+	json_number(json, number);
+}
+
 void json_hex_member(struct json *json, const char *key, uint64_t number)
 {
 	size_t size = strlen(key), zeros = number > 0 ? (size_t)__builtin_clzll(number) / 4 : 15;

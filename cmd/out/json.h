@@ -49,6 +49,8 @@ void json_bytes_as_text(struct json *json, struct qcow2_bytes bytes);
 void json_bytes_as_quoted_text(struct json *json, struct qcow2_bytes bytes);
 /* Bytes as a string of hexadecimal digits. */
 void json_hex(struct json *json, struct qcow2_bytes bytes);
+/* A member with a number. */
+void json_number_member(struct json *json, const char *key, uint64_t number);
 /* A member with a number as a string: "0x1f". */
 void json_hex_member(struct json *json, const char *key, uint64_t number);
 /* A member that should be text; where it is not UTF-8, KEY-hex beside it has its bytes. */

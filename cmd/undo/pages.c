@@ -302,12 +302,6 @@ void undo_list_human(struct spool *out, const struct undo_list *list)
 		spool_print(out, "… and %s\n", cut_text);
 }
 
-static void number(struct json *json, const char *key, uint64_t value)
-{
-	json_key(json, key);
-	json_number(json, value);
-}
-
 static void write_entry(struct json *json, const struct undo_list *list,
 			const struct undo_entry *entry)
 {
@@ -316,12 +310,12 @@ static void write_entry(struct json *json, const struct undo_list *list,
 	if (entry->texts) {
 		json_text_member(json, "image", entry->info.image_path);
 		json_text_member(json, "edit", entry->info.command);
-		number(json, "time", entry->info.time_seconds);
+		json_number_member(json, "time", entry->info.time_seconds);
 		json_key(json, "state");
 		json_text(json, undo_state_name(entry->info.state));
-		number(json, "size-before", entry->info.old_size_bytes);
-		number(json, "size-after", entry->info.new_size_bytes);
-		number(json, "bytes", entry->info.bytes);
+		json_number_member(json, "size-before", entry->info.old_size_bytes);
+		json_number_member(json, "size-after", entry->info.new_size_bytes);
+		json_number_member(json, "bytes", entry->info.bytes);
 	}
 	undo_now_json(json, list, entry);
 	if (entry->removed) {

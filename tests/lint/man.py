@@ -13,6 +13,10 @@ BUILT = report.path("build/release/man")
 COLUMNS = 80
 
 
+# Commands that answer related questions, whose pages name each other.
+NEIGHBOURS = {f"qcow2-{name}" for name in ("diff", "locate", "map", "layout", "measure", "snapshot")}
+
+
 def options_in_help(text):
     """Options that a --help text lists: those a line begins with."""
     found = set()
@@ -112,6 +116,26 @@ def check_actions(out, command):
     out.case(f"{command}: {len(actions)} actions", ", ".join(lost))
 
 
+def check_headers(out):
+    """The page of the library tells of every header."""
+    page = report.read("man/libqcow2.3.scd")
+    for name in re.findall(r"#include <(qcow2/\w+\.h)>", report.read("include/qcow2/qcow2.h")):
+        out.case(f"libqcow2(3) has {name}", "" if f"*{name}*" in page else "it is not there")
+
+
+def check_links(out):
+    """A page that another one is related to leads back to it."""
+    related = {}
+    for path in glob.glob(report.path("man/qcow2-*.1.scd")):
+        text = report.read(path).partition("# SEE ALSO")[2]
+        related[os.path.basename(path)[:-len(".1.scd")]] = set(re.findall(r"\*(qcow2-\w+)\*\(1\)",
+                                                                         text))
+    for name in sorted(related):
+        alone = [other for other in related[name]
+                 if other in NEIGHBOURS and name in NEIGHBOURS and name not in related[other]]
+        out.case(f"{name}(1) is seen by those that it sees", ", ".join(sorted(alone)))
+
+
 def check_options(out):
     status, text = report.run([QCOW2, "--help"])
     out.case("qcow2 --help", f"{status}: {text}" if status or not text else "")
@@ -147,6 +171,8 @@ def check(out):
         built = os.path.exists(script) and report.path("build") in report.read(script)
         out.case(f"the completion for {shell} names no folder", script if built else "")
     check_pages(out)
+    check_headers(out)
+    check_links(out)
     if os.path.exists(report.path("man/qcow2.1.scd")):
         check_options(out)
     else:

@@ -70,6 +70,8 @@ ARGUMENTS = {"dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
 EXPECTED = {
     "map_image": [r"^0x0000000000 +8192 data at 0x5000$", r"^0x0000002000 +57344 unallocated$",
                   r"^0x0000102000 +15720448 unallocated$"],
+    "show_usage": [r"^header +4096$", r"^bitmap-data +\d+$",
+                   r"^snapshot 0: \d+ of \d+ bytes are its own$"],
     "list_bitmaps": [r"^nightly\b.*\b65536\b.*\bauto\b", r"^weekly\b.*\b4096\b"],
     "show_header": [r"magic\b.*0x514649fb", r"\bsize\b.*\b(16777216|0x1000000)\b",
                     r"cluster_bits\b.*\b(12|0xc)\b", r"nb_snapshots\b.*\b(1|0x1)\b"],
@@ -161,7 +163,7 @@ def check(out):
     static = [f if f != "-lqcow2" else "-l:libqcow2.a"
               for f in pkg_config(env, "--cflags", "--libs", "--static")]
     sources = sorted(glob.glob(report.path("examples/*.c")))
-    out.case("there are examples", "" if len(sources) >= 6 else f"there are {len(sources)}")
+    out.case("there are examples", "" if len(sources) >= 7 else f"there are {len(sources)}")
     for source in sources:
         check_example(out, env, source, shared, "shared", library_path)
         check_example(out, env, source, static, "static", library_path)
