@@ -57,19 +57,6 @@ void qcow2_measure_tally_add(struct qcow2_measure_tally *tally, uint64_t start_b
 	tally->next_cluster = last + 1;
 }
 
-int qcow2_measure_tally_mapping(struct qcow2_measure_tally *tally, struct qcow2_mapping *mapping,
-				struct qcow2_error *err)
-{
-	const struct qcow2_mapping_extent *extent;
-	int more;
-
-	while ((more = qcow2_mapping_next(mapping, &extent, err)) > 0)
-		if (extent->kind == QCOW2_L2_DATA || extent->kind == QCOW2_L2_COMPRESSED ||
-		    extent->kind == QCOW2_L2_INVALID)
-			qcow2_measure_tally_add(tally, extent->start.byte, extent->length_bytes);
-	return more;
-}
-
 /* ---- sizes ---- */
 
 /* The data clusters and the L2 tables for them, of a tally that ends where the disk does. */
