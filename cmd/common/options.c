@@ -62,7 +62,8 @@ static int unknown_option(const struct command *command, const char *word)
 /* Whether a word is one that getopt_long() has not done with, and where a letter is the first. */
 static bool is_name_of(const char *word, int letter)
 {
-	return word && word[0] == '-' && word[1] == letter && word[2] != '\0';
+	return word && letter > ' ' && letter < 0x7f && word[0] == '-' && word[1] == letter &&
+	       word[2] != '\0';
 }
 
 /*

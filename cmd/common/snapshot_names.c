@@ -125,6 +125,14 @@ static uint64_t whole_clusters(const struct snapshot_table *table, uint64_t byte
 	return (bytes + cluster - 1) / cluster * cluster;
 }
 
+uint64_t table_bytes_stored(const struct qcow2_image *image, uint64_t offset, uint64_t bytes)
+{
+	uint64_t size = qcow2_source_size_bytes(qcow2_image_source(image));
+	uint64_t left = offset < size ? size - offset : 0;
+
+	return bytes < left ? bytes : left;
+}
+
 uint64_t table_bytes(const struct snapshot_table *table)
 {
 	return whole_clusters(table, table->used_bytes);

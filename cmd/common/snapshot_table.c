@@ -2,10 +2,12 @@
 /* See snapshot_table.h. */
 #include "common/snapshot_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <qcow2/limits.h>
+#include <qcow2/number.h>
 #include <qcow2/source.h>
 #include <qcow2/walk.h>
 
@@ -18,10 +20,17 @@
 static uint64_t index_of(const char *where)
 {
 	static const char list[] = "snapshots/";
+	struct qcow2_error ignored;
+	char digits[24];
+	uint64_t index;
 
 	if (strncmp(where, list, sizeof(list) - 1) != 0)
 		return QCOW2_NO_OFFSET;
-	return strtoull(where + sizeof(list) - 1, NULL, 10);
+	where += sizeof(list) - 1;
+	snprintf(digits, sizeof(digits), "%.*s", (int)strcspn(where, "/"), where);
+	if (qcow2_number_parse(digits, UINT64_MAX, &index, &ignored))
+		return QCOW2_NO_OFFSET;
+	return index;
 }
 
 /* Problems of the header count if they are about the table. */
@@ -116,10 +125,13 @@ static bool add(struct snapshot_table *table, const struct qcow2_snapshot *snaps
 	rows[table->count++] = row;
 	table_add_written(table, &row.snapshot);
 	/* Its padding belongs to the next entry, and the last one has none. */
-	table->used_bytes =
-		snapshot->offset_bytes - qcow2_image_header(table->image)->snapshot_offset +
-		sizeof(struct qcow2_snapshot_header) + snapshot->header.extra_data_size +
-		snapshot->header.id_str_size + snapshot->header.name_size;
+	table->used_bytes = snapshot->offset_bytes -
+			    qcow2_image_header(table->image)->snapshot_offset +
+			    table_bytes_stored(table->image, snapshot->offset_bytes,
+					       sizeof(struct qcow2_snapshot_header) +
+						       (uint64_t)snapshot->header.extra_data_size +
+						       snapshot->header.id_str_size +
+						       snapshot->header.name_size);
 	return true;
 }
 

@@ -66,6 +66,9 @@ uint64_t table_count(const struct snapshot_table *table, bool ids, struct qcow2_
  */
 bool table_deletes_by_name(const struct snapshot_table *table, const struct table_row *row);
 
+/* So many of the bytes that an entry claims to take are in the file: its lengths may be any. */
+uint64_t table_bytes_stored(const struct qcow2_image *image, uint64_t offset, uint64_t bytes);
+
 /*
  * Bytes of the clusters that the table takes, now, and after QEMU has written it without the rows
  * that `gone` names, count indexes that rise. QEMU writes at least 24 bytes of extra data.

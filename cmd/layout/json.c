@@ -9,6 +9,8 @@
 
 /* The most snapshots and bitmaps whose sizes are listed; qcow2 measure has more to say of them. */
 #define KEPT_MOST 256
+/* How many users these may be compared with in all: each takes a look at all others. */
+#define LOOKS_MOST (UINT64_C(1) << 20)
 
 static void add_run(struct json *json, const struct qcow2_usage_run *run)
 {
@@ -118,12 +120,14 @@ static int add_kept(struct json *json, const struct layout *layout, struct qcow2
 {
 	const uint64_t count = qcow2_usage_user_count(layout->usage);
 	const struct qcow2_usage_user *user;
+	const uint64_t fewer = count > 0 ? LOOKS_MOST / count : 0;
+	const uint64_t most = fewer < KEPT_MOST ? fewer : KEPT_MOST;
 	uint64_t bytes;
 	char where[64];
 
 	json_key(json, "kept");
 	json_begin_array(json);
-	for (uint64_t i = 1; i < count && i <= KEPT_MOST; i++) {
+	for (uint64_t i = 1; i < count && i <= most; i++) {
 		user = qcow2_usage_user_at(layout->usage, i);
 		if (qcow2_measure_kept(layout->image, layout->usage, i, &bytes, err))
 			return -1;
@@ -137,8 +141,8 @@ static int add_kept(struct json *json, const struct layout *layout, struct qcow2
 		json_end_object(json);
 	}
 	json_end_array(json);
-	if (count > KEPT_MOST + 1)
-		json_number_member(json, "kept-omitted", count - 1 - KEPT_MOST);
+	if (count > most + 1)
+		json_number_member(json, "kept-omitted", count - 1 - most);
 	return 0;
 }
 

@@ -45,8 +45,10 @@ static bool add_bitmap(struct space *space, const struct qcow2_bitmap *bitmap)
 		.index = bitmap->index,
 		.name_data = name,
 		.name = {name, bitmap->name.size},
-		.entry_bytes = bitmap->size_bytes,
+		.entry_bytes = table_bytes_stored(space->run->image, bitmap->offset_bytes,
+						  bitmap->size_bytes),
 	};
+	space->directory_bytes += bitmaps[space->bitmap_count - 1].entry_bytes;
 	return true;
 }
 
@@ -68,7 +70,6 @@ static int read_bitmaps(struct space *space, struct qcow2_error *err)
 			more = fail_memory(err);
 			break;
 		}
-	space->directory_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	qcow2_bitmaps_close(bitmaps);
 	return more < 0 ? -1 : 0;
 }

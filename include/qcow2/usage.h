@@ -51,7 +51,8 @@ QCOW2_BEGIN_DECLS
  *
  * Nothing claims the bitmaps of an image whose autoclear bit says that they may not be trusted; their
  * clusters are leaked. A cluster whose refcount cannot be known, because its refcount block cannot be
- * where the refcount table says, counts as free, as it does for the check.
+ * where the refcount table says, counts as free, as it does for the check. So do clusters whose block
+ * counts others as well, behind the first 2^20 of them: a small file could have any number of runs.
  */
 enum qcow2_usage_kind {
 	QCOW2_USAGE_HEADER = 0, /* the first cluster */

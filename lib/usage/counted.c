@@ -14,6 +14,12 @@
 /* What is read before the next thread gets a turn. */
 #define PIECE_BYTES ((uint64_t)1 << 18)
 
+/*
+ * How many clusters may be counted by blocks that counted others before. A refcount table that leads
+ * to one block all the time makes runs without end out of the few bytes of that block.
+ */
+#define REPEATED_CLUSTERS_MOST ((uint64_t)1 << 20)
+
 void q2_counted_init(struct q2_counted *counted, const struct qcow2_geometry *geometry,
 		     struct q2_memory *memory)
 {
@@ -117,20 +123,24 @@ static bool is_hole(const struct reading *r, const struct q2_counted_block *bloc
 	return hole_end >= end || hole_end >= r->geometry->file_size_bytes;
 }
 
-/* Sorts the blocks by their places and numbers these; blocks in holes have none. */
+/* Sorts the blocks by their places and numbers these; blocks in holes, or one too many, have none. */
 static bool number_places(const struct reading *r)
 {
 	struct q2_counted *counted = r->counted;
+	uint64_t left = REPEATED_CLUSTERS_MOST / counted->block_entries;
 
 	if (counted->count > 1)
 		qsort(counted->blocks, counted->count, sizeof(*counted->blocks), by_place);
 	for (size_t i = 0; i < counted->count; i++) {
 		struct q2_counted_block *block = &counted->blocks[i];
 
-		if (i > 0 && block[-1].offset_bytes == block->offset_bytes)
+		if (i == 0 || block[-1].offset_bytes != block->offset_bytes) {
+			if (!is_hole(r, block))
+				block->place = counted->places++;
+		} else if (block[-1].place != Q2_NO_PLACE && left > 0) {
 			block->place = block[-1].place;
-		else if (!is_hole(r, block))
-			block->place = counted->places++;
+			left--;
+		}
 	}
 	counted->words = q2_memory_get(counted->memory, counted->places * counted->words_of_block,
 				       sizeof(uint64_t));

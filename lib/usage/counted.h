@@ -15,7 +15,8 @@
 struct q2_counted_block {
 	uint64_t offset_bytes; /* of whole clusters, inside the file */
 	uint64_t index;        /* in the refcount table */
-	size_t place;          /* its number in the order of their places; Q2_NO_PLACE: all are 0 */
+	/* Its number in the order of their places. Q2_NO_PLACE: all are 0, or count as that. */
+	size_t place;
 };
 
 #define Q2_NO_PLACE SIZE_MAX

@@ -61,13 +61,17 @@ bool q2_marker_is_short(struct q2_marker *marker)
 	return (marker->labels.failed || marker->joiner.failed) && !fail_memory(marker);
 }
 
+/* Of claims to the same clusters, the earlier one stands. What other threads kept may be earlier. */
 static bool keep_weak(struct q2_marker *marker, const struct q2_weak_claim *weak)
 {
-	const struct q2_weak_claim *last =
+	struct q2_weak_claim *last =
 		marker->weak_count ? &marker->weak[marker->weak_count - 1] : NULL;
 
-	if (last && last->first == weak->first && last->count == weak->count)
-		return true; /* the earlier one stands */
+	if (last && last->first == weak->first && last->count == weak->count) {
+		if (weak->order < last->order)
+			*last = *weak;
+		return true;
+	}
 	if (marker->weak_count == marker->weak_capacity &&
 	    !q2_memory_grow(marker->memory, (void **)&marker->weak, &marker->weak_capacity,
 			    sizeof(*marker->weak)))

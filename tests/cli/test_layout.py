@@ -388,6 +388,24 @@ def test_bounded(name):
     assert code in (0, 1, 2) and bytes_ <= 64 * MIB
 
 
+def test_repeated_refcount_block(tmp_path):
+    """A table that leads to one block all the time makes no more runs than can be told quickly."""
+    path, cluster = tmp_path / "repeated", 65536
+    with open(path, "wb") as file:  # refcounts of a bit: every other cluster is leaked
+        file.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 1 << 30, 0, 1,
+                               3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 0, 104))
+        file.seek(cluster)
+        file.write(struct.pack(">Q", 2 * cluster) * (cluster // 8))
+        file.write(b"\x55" * cluster)
+        file.truncate(1 << 43)
+    for words in (["layout", "--output=svg"], ["snapshot", "space"], ["measure"]):
+        code, bytes_, _ = peak(*words, path)
+        assert code in (0, 2) and bytes_ <= 64 * MIB
+    head = run("layout", path, program=RELEASE).stdout
+    leaked = int(re.search(rb"^leaked .* (\d+) bytes", head, re.M)[1])
+    assert leaked == ((3 << 18) - 2) * cluster  # by the block once, and 2 times more
+
+
 def test_many_runs(tmp_path):
     """More runs than are held at once, each of a cluster: they end where the file does."""
     path, clusters = tmp_path / "many", 550_000  # of data, each with a hole behind it

@@ -216,7 +216,7 @@ def is_narrower(before, after):
 
 
 def tells_other_sizes(before, after):
-    assert before != after and re.search(r"^  Virtual size +\S+ \S+ +\d+$", after, re.M)
+    assert before != after and re.search(r"^  Virtual size +\S+ \S+ +\d+ bytes$", after, re.M)
 
 
 def adds_a_commit(before, after):
@@ -487,6 +487,8 @@ def test_wrong_lines(line, wrong):
     (["dump", "-jx", SAMPLE], "unknown option '-x'"),
     (["dump", SAMPLE, "-x"], "unknown option '-x'"),
     (["dump", b"-\xc3\xa9", SAMPLE], "unknown option '-\\xc3'"),
+    (["snapshot", "show", SAMPLE, "-odd"],
+     "unknown option '-o'; a name with - in front stands behind --"),
     (["dump", "-\x1b", SAMPLE], "unknown option '-\\u{1b}'"),
     (["dump", "--bogus", SAMPLE], "unknown option '--bogus'"),
     (["dump", "--bogus=1", SAMPLE], "unknown option '--bogus=1'"),

@@ -293,6 +293,17 @@ def test_every_recipe(name):
         assert json.loads(done.stdout)["index"] <= index
 
 
+@pytest.mark.parametrize("name", ["bad-bitmap-entry-extra-max", "bad-hostile-bitmap-counts",
+                                  "bad-snapshot-extra-max"])
+def test_lengths_beyond_the_end(name):
+    """An entry that claims gigabytes frees no more than the file has."""
+    path, _ = recipe_image(name)
+    said = ask(path, "space", code=run("snapshot", "space", path).returncode)
+    rows = said["snapshots"] + said["bitmaps"]
+    assert rows and all(one["exclusive-bytes"] <= one["referenced-bytes"] <= os.path.getsize(path)
+                        for one in rows)
+
+
 @pytest.mark.parametrize("name", ["bad-hostile-sparse-snapshots", "good-hostile-snapshots",
                                   "bad-snapshots-count-max", "bad-hostile-counts",
                                   "good-hostile-shared-l2"])

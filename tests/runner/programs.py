@@ -2,16 +2,19 @@
 # Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
 """The checks `unit`, `unit-gcc`, `cli`, `smoke` and `fuzz`."""
 import concurrent.futures
+import contextlib
 import glob
 import hashlib
 import os
 import shutil
+import tempfile
 import xml.etree.ElementTree as tree
 
 from tests.runner import report
 
 RESULTS = report.path("build/results")
 SEED_BYTES = 256 * 1024
+SCRATCH_BYTES = 6 << 30
 # What `make check` runs of the tests in Python: a minute's worth that reaches every command and every
 # room of the library.
 SMOKE = [
@@ -105,6 +108,26 @@ def check_unit_gcc(out):
     unit_build(out, "gcc-asan")
 
 
+@contextlib.contextmanager
+def scratch():
+    """Where tests keep their images: in memory if there is much of it, as no test needs a disk below
+    a sync, and thousands of syncs of a disk take minutes."""
+    home = "/dev/shm"
+    try:
+        room = os.statvfs(home)
+        fits = room.f_bavail * room.f_frsize >= SCRATCH_BYTES and free_memory() >= SCRATCH_BYTES \
+            and not room.f_flag & os.ST_NOEXEC and os.access(home, os.W_OK | os.X_OK)
+    except OSError:
+        fits = False
+    with tempfile.TemporaryDirectory(prefix="qcow2-", dir=home if fits else None) as folder:
+        yield folder
+
+
+def free_memory():
+    with open("/proc/meminfo", encoding="ascii") as stream:
+        return max(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
+
+
 def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2")):
     """Runs pytest and adds its cases; `release` is the program for what takes long."""
     os.makedirs(RESULTS, exist_ok=True)
@@ -115,9 +138,10 @@ def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cm
                QCOW2=program, QCOW2_RELEASE=report.path(release))
     # As many at a time as there are cores, where xdist is there to do that.
     _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
-    status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                               *([] if spread else ["-n", "auto"]),
-                               f"--junitxml={file}", *words], env=env, timeout=3600)
+    with scratch() as folder:
+        status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                                   *([] if spread else ["-n", "auto"]), f"--junitxml={file}", *words],
+                                  env={**env, "TMPDIR": folder}, timeout=3600)
     failed = out.failed
     parse(out, file, f"{name} " if name.startswith("cross") else "")
     if status != 0 and out.failed == failed:
@@ -172,7 +196,8 @@ def corpus_of(name):
     return folder if os.path.isdir(folder) else forged()
 
 
-def fuzz_target(out, target, seconds):
+def fuzz_target(target, seconds):
+    """The cases of one target, and how many inputs it ran."""
     name = target[len("fuzz_"):]
     program = report.path("build/clang-asan/tests", target)
     work = report.path("build/fuzz", name)
@@ -181,23 +206,31 @@ def fuzz_target(out, target, seconds):
     os.makedirs(os.path.join(work, "found"))
     corpus = corpus_of(name)
     seeds = sorted(glob.glob(os.path.join(corpus, "*")))
-    out.case(f"{name} has a corpus", "" if seeds else f"{corpus} is empty")
+    cases = [(f"{name} has a corpus", "" if seeds else f"{corpus} is empty")]
     limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={work}/found/"]
     dictionary = [f"-dict={d}" for d in (report.path("tests/fuzz/qcow2.dict"),) if os.path.exists(d)]
     if seeds:
         status, text = report.run([program, *limits, *seeds], env=report.SANITIZERS)
-        out.case(f"{name} over its corpus of {len(seeds)}", text or "failed" if status else "")
+        cases.append((f"{name} over its corpus of {len(seeds)}",
+                      text or "failed" if status else ""))
     command = [program, *limits, *dictionary, f"-max_total_time={seconds}",
                f"-max_len={SEED_BYTES}", "-print_final_stats=1",
                os.path.join(work, "corpus")] + ([corpus] if seeds else [])
     status, text = report.run(command, env=report.SANITIZERS, timeout=seconds + 120)
-    out.case(f"{name} for {seconds} s", text or "failed" if status else "")
+    cases.append((f"{name} for {seconds} s", text or "failed" if status else ""))
     runs = [line for line in text.splitlines() if "number_of_executed_units" in line]
-    if runs:
-        out.note(f"{name}: {runs[-1].split()[-1]} executions")
+    return cases, f"{name}: {runs[-1].split()[-1]} executions" if runs else ""
 
 
 def check_fuzz(out):
+    """As many targets at a time as there are cores."""
     seconds = int(os.environ.get("FUZZ_SECONDS", "3"))
-    for source in sorted(glob.glob(report.path("tests/fuzz/fuzz_*.c"))):
-        fuzz_target(out, os.path.basename(source)[:-2], seconds)
+    forged()
+    names = sorted(os.path.basename(source)[:-2]
+                   for source in glob.glob(report.path("tests/fuzz/fuzz_*.c")))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for cases, note in pool.map(lambda name: fuzz_target(name, seconds), names):
+            for case in cases:
+                out.case(*case)
+            if note:
+                out.note(note)

@@ -4,6 +4,7 @@
  * every width, which are compared with a plain array after random marks and merges.
  */
 #include "usage/labels.h"
+#include "usage/usage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -266,6 +267,34 @@ static void test_leaves(void **state)
 	q2_labels_release(&labels);
 }
 
+/* Of two claims that pass the end of the file, the first in order stands, whichever thread hears it. */
+static void test_order_of_threads(void **state)
+{
+	const struct qcow2_geometry geometry = {
+		.cluster_bits = 9, .cluster_size_bytes = 512, .file_size_bytes = 8 * 512};
+	const struct qcow2_claim claim = {.offset_bytes = 7 * 512, .length_bytes = 3 * 512};
+	struct q2_marker markers[2] = {0};
+	struct qcow2_usage usage = {
+		.geometry = &geometry, .markers = markers, .threads = 2, .file_clusters = 8};
+	uint32_t label;
+
+	(void)state;
+	usage.memory = (struct q2_memory){.limit_bytes = UINT64_C(1) << 28, .user = "the test"};
+	assert_true(q2_states_init(&usage.states, &usage.memory));
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_true(q2_marker_init(&markers[i], &usage));
+		markers[i].order = 2 - i;
+		assert_true(q2_marker_claim(&markers[i], &claim, 1 + i));
+	}
+	assert_int_equal(q2_markers_join(&usage), 0);
+	assert_int_equal(q2_labels_run(&markers[0].labels, 7, &label), 1);
+	assert_int_equal(label, 2);
+	for (unsigned i = 0; i < 2; i++)
+		q2_marker_release(&markers[i]);
+	q2_states_release(&usage.states);
+	assert_int_equal(usage.memory.used_bytes, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +304,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_random_marks, start, stop),
 		cmocka_unit_test_setup_teardown(test_widths, start, stop),
 		cmocka_unit_test_setup_teardown(test_leaves, start, stop),
+		cmocka_unit_test(test_order_of_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
