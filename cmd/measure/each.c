@@ -18,14 +18,27 @@ struct each {
 	void *opaque;
 };
 
+/* Keeps why no more can be told. Where there are none, or the image is broken, nothing has failed. */
+static void fail(struct each *each, const struct qcow2_error *err)
+{
+	if (each->run->failed || (err->code != QCOW2_ERROR_IO && err->code != QCOW2_ERROR_MEMORY))
+		return;
+	each->run->failed = true;
+	each->run->err = *err;
+}
+
 /* Tells one. False: no more can be told. */
 static bool tell(struct each *each, struct measure_user *user)
 {
-	struct qcow2_error ignored;
+	struct qcow2_error err;
 
-	if (each->left == 0 || qcow2_measure_kept(each->image, each->run->usage, each->number++,
-						  &user->kept_bytes, &ignored))
+	if (each->left == 0)
 		return false;
+	if (qcow2_measure_kept(each->image, each->run->usage, each->number++, &user->kept_bytes,
+			       &err)) {
+		fail(each, &err);
+		return false;
+	}
 	each->left--;
 	each->tell(each->opaque, user);
 	return true;
@@ -36,16 +49,21 @@ static void tell_snapshots(struct each *each)
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
 	struct measure_user user = {.is_snapshot = true};
-	struct qcow2_error ignored;
+	struct qcow2_error err;
+	int more;
 
-	if (qcow2_snapshots_open(each->image, &snapshots, &ignored))
+	if (qcow2_snapshots_open(each->image, &snapshots, &err)) {
+		fail(each, &err);
 		return;
-	while (qcow2_snapshots_next(snapshots, &snapshot, &ignored) > 0) {
+	}
+	while ((more = qcow2_snapshots_next(snapshots, &snapshot, &err)) > 0) {
 		user.id = snapshot->id;
 		user.name = snapshot->name;
 		if (!tell(each, &user))
 			break;
 	}
+	if (more < 0)
+		fail(each, &err);
 	qcow2_snapshots_close(snapshots);
 }
 
@@ -54,15 +72,20 @@ static void tell_bitmaps(struct each *each)
 	const struct qcow2_bitmap *bitmap;
 	struct qcow2_bitmaps *bitmaps;
 	struct measure_user user = {0};
-	struct qcow2_error ignored;
+	struct qcow2_error err;
+	int more;
 
-	if (qcow2_bitmaps_open(each->image, &bitmaps, &ignored))
+	if (qcow2_bitmaps_open(each->image, &bitmaps, &err)) {
+		fail(each, &err);
 		return;
-	while (qcow2_bitmaps_next(bitmaps, &bitmap, &ignored) > 0) {
+	}
+	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
 		user.name = bitmap->name;
 		if (!tell(each, &user))
 			break;
 	}
+	if (more < 0)
+		fail(each, &err);
 	qcow2_bitmaps_close(bitmaps);
 }
 

@@ -10,23 +10,49 @@
 
 /* ---- the data of the image ---- */
 
-static int tally_stack(struct measure_run *run, struct qcow2_measure_tally *tally,
-		       struct qcow2_error *err)
+/* What a stack has from a byte on: that of the run, or what is below its first file. */
+static int tally_range(struct measure_run *run, struct map_stack *stack, uint64_t start_bytes,
+		       struct qcow2_measure_tally *tally, struct qcow2_error *err)
 {
 	const struct map_extent *extent;
 	int more;
 
-	map_stack_seek(&run->stack, 0, UINT64_MAX);
-	while ((more = map_stack_next(&run->stack, &extent, err)) > 0) {
+	map_stack_seek(stack, start_bytes, run->size_bytes - start_bytes);
+	while ((more = map_stack_next(stack, &extent, err)) > 0) {
 		if (extent->flags & MAP_INVALID) {
-			if (run->invalid_bytes == 0)
+			if (run->invalid_bytes == 0) {
 				run->first_invalid = *extent;
+				run->first_invalid.depth += stack != &run->stack;
+			}
 			run->invalid_bytes += extent->length_bytes;
 		}
 		if ((extent->flags & MAP_DATA) && !(extent->flags & MAP_ZERO))
 			qcow2_measure_tally_add(tally, extent->start_bytes, extent->length_bytes);
 	}
 	return more;
+}
+
+/* Behind the end of a snapshot's disk, a copy has what the backing files have. */
+static int tally_stack(struct measure_run *run, struct qcow2_measure_tally *tally,
+		       struct qcow2_error *err)
+{
+	const uint64_t end = run->stack.layers[0].size_bytes;
+	struct map_stack below = {.layers = run->stack.layers + 1, .count = run->stack.count - 1};
+
+	if (tally_range(run, &run->stack, 0, tally, err))
+		return -1;
+	if (end >= run->size_bytes || below.count == 0)
+		return 0;
+	return tally_range(run, &below, end, tally, err);
+}
+
+/* Of the copy: that of the active disk, as for qemu-img, which also cuts or fills up a snapshot's. */
+static uint64_t find_size(const struct measure_run *run)
+{
+	const struct map_layer *layer = &run->stack.layers[0];
+	const uint64_t bytes = qcow2_image_geometry(layer->image)->virtual_size_bytes;
+
+	return bytes / SECTOR_BYTES * SECTOR_BYTES;
 }
 
 static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)
@@ -113,7 +139,7 @@ int measure_all(struct measure_run *run, struct qcow2_error *err)
 	if (qcow2_measure_tally_begin(&tally, &run->target.numbers, err))
 		return -1;
 	if (run->file) {
-		run->size_bytes = run->stack.layers[0].size_bytes;
+		run->size_bytes = find_size(run);
 		run->backing_left_out = !run->chain && run->stack.layers[0].has_backing;
 		run->target.numbers.every_cluster |= run->target.backing;
 	}

@@ -121,7 +121,10 @@ static int measure(struct measure_run *run)
 		measure_show_json(run);
 	else
 		measure_show_human(run);
-	code = finish_output(run->command, &run->out, judge(run));
+	if (run->failed)
+		code = report_error(run->command, run->file ? run->file : "", &run->err);
+	else
+		code = finish_output(run->command, &run->out, judge(run));
 	spool_release(&run->out);
 	return code;
 }

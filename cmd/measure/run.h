@@ -37,6 +37,9 @@ struct measure_run {
 	/* What cannot be read. */
 	uint64_t invalid_bytes;
 	struct map_extent first_invalid;
+	/* Why snapshots or bitmaps could not be told, though the image is not to blame. */
+	bool failed;
+	struct qcow2_error err;
 };
 
 /* Measures; the stack is open, unless a size was given. 0, or -1 with *err filled. */

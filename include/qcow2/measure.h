@@ -153,8 +153,8 @@ QCOW2_API int qcow2_measure_bitmaps(const struct qcow2_image *image, unsigned cl
 
 /*
  * Sizes of this image's file, with the cluster size, the refcount width and the L2 entries that it
- * has. The caller sets size. All count a new refcount structure, as small as it can be, and no
- * leaks, no free clusters. The LUKS area is kept in all. Broken images may claim what no file can
+ * has. The caller sets size. All but largest_bytes count a new refcount structure, as small as it can
+ * be, and no leaks, no free clusters. The LUKS area is kept in all. Broken images may claim what no file can
  * hold: QCOW2_MEASURE_TOO_LARGE.
  */
 struct qcow2_measure_image {
@@ -171,9 +171,10 @@ struct qcow2_measure_image {
 	/* The active disk alone, every cluster of it written. */
 	uint64_t fully_allocated_bytes;
 	/*
-	 * The most that the file grows to: every cluster of the active disk written while all
-	 * snapshots and all bitmaps are kept, and leaked clusters stay as well. Bitmaps count with all
-	 * their data.
+	 * The most that the file grows to: as it is, with its refcount structure, leaks and free
+	 * clusters, and grown until every cluster of the active disk is written. No cluster that is
+	 * free now counts as used again. Bitmaps count as they are and once more with all their data.
+	 * What the file has behind the end of the image does not count.
 	 */
 	uint64_t largest_bytes;
 	/* By how much a backing file grows at most if this image is committed into it. */

@@ -165,16 +165,45 @@ static int fail_as(struct qcow2_error *err, const struct qcow2_error *why)
 	return -1;
 }
 
-/* What a full disk adds to what others than the active image refer to. */
+/* Never below zero: in a broken image, any of them may be larger. */
+static uint64_t less(uint64_t clusters, uint64_t others)
+{
+	return clusters > others ? clusters - others : 0;
+}
+
+/*
+ * Gives the clusters that the file must gain until every cluster of the disk is written. Only data and
+ * L2 tables that nobody else refers to are written in place; a compressed cluster never is.
+ */
+static uint64_t count_gain(const struct qcow2_image *image, const struct qcow2_usage *usage,
+			   const struct q2_measure_disk *disk)
+{
+	const unsigned bits = disk->cluster_bits;
+	const struct qcow2_usage_user *active = qcow2_usage_user_at(usage, 0);
+	const uint64_t l1_bytes = (uint64_t)qcow2_image_header(image)->l1_size * 8;
+	const uint64_t l1 = q2_div_ceil_u64(l1_bytes, UINT64_C(1) << bits);
+	const uint64_t data = clusters_of(usage, QCOW2_USAGE_DATA, bits);
+	const uint64_t packed = clusters_of(usage, QCOW2_USAGE_COMPRESSED, bits);
+	const uint64_t l2 = less(active->exclusive_bytes >> bits, data + packed + l1);
+	uint64_t gain = less(disk->l1_clusters, l1) + less(disk->l2_tables, l2);
+
+	if (!qcow2_image_geometry(image)->data_file)
+		gain += less(disk->clusters, data);
+	return gain;
+}
+
+/*
+ * The file as it is and what a full disk adds to it. Clusters that are free now do not count as used
+ * again: QEMU looks for as many clusters in a row as a write needs, and passes those that are too few.
+ */
 static int measure_largest(const struct qcow2_image *image, const struct qcow2_usage *usage,
 			   const struct q2_measure_disk *disk, uint64_t *bytes,
 			   struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(image);
 	const unsigned bits = disk->cluster_bits;
-	const struct qcow2_usage_user *active = qcow2_usage_user_at(usage, 0);
 	struct qcow2_error why;
-	uint64_t clusters, bitmaps, has, l1;
+	uint64_t clusters, refcounts, bitmaps;
 
 	/* A directory that cannot be found has no bitmaps that could grow. */
 	if (q2_measure_bitmaps(image, geometry->virtual_size_bytes, bits, &bitmaps, &why)) {
@@ -182,18 +211,15 @@ static int measure_largest(const struct qcow2_image *image, const struct qcow2_u
 			return fail_as(err, &why);
 		bitmaps = 0;
 	}
-	clusters = used_clusters(usage, bits) - (active->exclusive_bytes >> bits) +
-		   clusters_of(usage, QCOW2_USAGE_LEAKED, bits);
-	has = clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, bits) +
-	      clusters_of(usage, QCOW2_USAGE_BITMAP_TABLE, bits) +
-	      clusters_of(usage, QCOW2_USAGE_BITMAP_DATA, bits);
-	if (bitmaps >> bits > has)
-		clusters += (bitmaps >> bits) - has;
-	l1 = q2_div_ceil_u64((uint64_t)qcow2_image_header(image)->l1_size * 8, UINT64_C(1) << bits);
-	clusters += (l1 > disk->l1_clusters ? l1 : disk->l1_clusters) + disk->l2_tables;
-	if (!geometry->data_file)
-		clusters += disk->clusters;
+	refcounts = clusters_of(usage, QCOW2_USAGE_REFCOUNT_TABLE, bits) +
+		    clusters_of(usage, QCOW2_USAGE_REFCOUNT_BLOCK, bits);
+	/* QEMU writes bitmaps anew before it frees what they had. */
+	clusters = less(qcow2_usage_end_bytes(usage) >> bits, refcounts) +
+		   count_gain(image, usage, disk) + (bitmaps >> bits);
 	*bytes = q2_measure_file(disk, clusters);
+	/* The refcount structure that it has may be larger than need be. */
+	if (*bytes != QCOW2_MEASURE_TOO_LARGE && *bytes < (clusters + refcounts) << bits)
+		*bytes = (clusters + refcounts) << bits;
 	return 0;
 }
 

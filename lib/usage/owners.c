@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The owners of runs: a window of runs is filled, then all claims are heard once more, and the first
- * one that touches the first cluster of a run is kept. Of guest data only the number of the L2 table
- * and the entry are kept, from which the claim is made when the run is told.
+ * one that has the first byte of a run is kept, or else the first one that touches its first cluster:
+ * several compressed clusters lie in one, and nobody may have its first byte. Of guest data only the
+ * number of the L2 table and the entry are kept, from which the claim is made when the run is told.
  */
 #include "base/error.h"
 #include "usage/l2_table.h"
@@ -14,6 +15,14 @@
 #define NO_OWNER     UINT32_MAX
 #define BY_STRUCTURE (UINT32_MAX - 1)
 
+/* How well a claim owns a run: one of a higher rank is better. */
+enum rank {
+	RANK_NONE,
+	RANK_WEAK,   /* the claim passes the end of the file */
+	RANK_INSIDE, /* it starts behind the first byte of its first cluster */
+	RANK_BEST,
+};
+
 struct owned_run {
 	uint64_t first; /* cluster */
 	uint64_t hole_bytes;
@@ -21,7 +30,7 @@ struct owned_run {
 	uint32_t table; /* number of an L2 table, or as above */
 	uint32_t index; /* of the entry, or of the claim of a structure */
 	uint8_t kind;   /* enum qcow2_usage_kind */
-	bool is_weak;   /* its claim passes the end of the file: another one is better */
+	uint8_t rank;   /* enum rank */
 };
 
 struct q2_owners_window {
@@ -179,19 +188,34 @@ static void keep_owner(struct q2_owners_window *window, const struct q2_weak_cla
 	while (first < end && find_run(window, first, end - first, &at)) {
 		struct owned_run *run = &window->runs[at];
 		const uint64_t into = run->first - range->first;
+		const uint8_t rank =
+			owner->rank == RANK_INSIDE && into > 0 ? RANK_BEST : owner->rank;
 
 		first = run->first + 1;
-		if (owner->is_weak && run->table != NO_OWNER)
+		if (rank <= run->rank)
 			continue;
 		run->table = owner->table;
 		run->index = owner->index + (step ? (uint32_t)into : 0);
 		run->entry = owner->entry + into * step;
-		run->is_weak = owner->is_weak;
-		if (owner->is_weak)
+		run->rank = rank;
+		if (rank < RANK_BEST)
 			continue;
 		window->missing--;
 		window->next[at] = (uint32_t)(at + 1);
 	}
+}
+
+/* Gives the clusters of a claim and its rank. False if it touches none. */
+static bool place(const struct qcow2_usage *usage, const struct qcow2_claim *claim,
+		  struct q2_weak_claim *range, uint8_t *rank)
+{
+	const bool inside = claim->offset_bytes % usage->geometry->cluster_size_bytes != 0;
+	bool is_weak;
+
+	if (!q2_usage_clusters(usage->geometry, claim, range, &is_weak))
+		return false;
+	*rank = is_weak ? RANK_WEAK : inside ? RANK_INSIDE : RANK_BEST;
+	return true;
 }
 
 static int hear_claim(void *opaque, const struct qcow2_claim *claim)
@@ -202,7 +226,7 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	struct q2_weak_claim range;
 	uint64_t at;
 
-	if (!q2_usage_clusters(usage->geometry, claim, &range, &owner.is_weak) ||
+	if (!place(usage, claim, &range, &owner.rank) ||
 	    !find_run(window, range.first, range.count, &at))
 		return 0;
 	if (window->claim_count == window->claim_capacity &&
@@ -225,7 +249,8 @@ static bool visit_table(void *opaque, struct q2_marker *marker, size_t number, c
 	for (uint64_t i = 0; i < table.entries; i += run ? run : 1) {
 		struct owned_run owner = {.entry = q2_l2_load(&table, i),
 					  .table = (uint32_t)number,
-					  .index = (uint32_t)i};
+					  .index = (uint32_t)i,
+					  .rank = RANK_BEST};
 		struct q2_weak_claim range = {.first = q2_l2_cluster(&table, owner.entry)};
 		struct qcow2_claim claim;
 
@@ -233,7 +258,7 @@ static bool visit_table(void *opaque, struct q2_marker *marker, size_t number, c
 		range.count = run;
 		if (run == 0 && q2_l2_claim(usage->geometry, &usage->metadata.tables[number],
 					    owner.entry, &claim))
-			q2_usage_clusters(usage->geometry, &claim, &range, &owner.is_weak);
+			place(usage, &claim, &range, &owner.rank);
 		if (owner.entry != 0 && range.count > 0)
 			keep_owner(usage->window, &range, &owner,
 				   run ? usage->geometry->cluster_size_bytes : 0);

@@ -217,6 +217,29 @@ def test_ranges(tmp_path):
         "→ data 0x100000.. copied (moved)\n")
 
 
+def test_compressed_clusters_that_moved(tmp_path):
+    """Only if the length and the copied bit are the same."""
+    path, layout = image("size 1M\ncompressed 0 64k pattern=5\n")
+    at = layout.where("l2/0/0")
+    with open(path, "rb") as stream:
+        entry, = struct.unpack(">Q", stream.read()[at:at + 8])
+    for other, change in ((entry + 512, "moved"), (entry + 512 + (1 << 54), "changed"),
+                          (entry + (1 << 54), "changed"), (entry + 512 | 1 << 63, "changed")):
+        told, = diff(path, patched(path, tmp_path, (at, struct.pack(">Q", other))))["differences"]
+        assert (told["path"], told["change"], told["b"]["value"]) == ("l2/0/0", change, other)
+
+
+def test_headers_without_sense(tmp_path):
+    """Whose header it is that does not lead to the tables."""
+    path = image("size 1M\nwrite 0 64k\n")[0]
+    bad = patched(path, tmp_path, (20, struct.pack(">I", 5)))
+    for one, other, whose in ((bad, bad, "both headers make"),
+                              (bad, path, "the header of the first image makes"),
+                              (path, bad, "the header of the second image makes")):
+        assert {gap["reason"] for gap in diff(one, other)["not-compared"]} == {
+            f"{whose} no sense, so that no table can be found"}
+
+
 def test_bits_without_meaning(tmp_path):
     """What reads the same is shown as it is stored."""
     path, layout = image("size 1M\nwrite 0 64k\n")

@@ -140,6 +140,15 @@ def test_compressed():
     assert found["fragmentation"]["compressed-clusters"] > 0
 
 
+def test_first_byte():
+    """Several compressed clusters lie in one host cluster: the owner is that of its first byte."""
+    path = image("# compressed in descending order\nsize 1M\ncompressed 128k 64k pattern=5\n"
+                 "compressed 64k 64k pattern=5\ncompressed 0 64k pattern=5\n")[0]
+    run_of, = [one for one in layout(path)["runs"] if one["kind"] == "compressed"]
+    located = json.loads(run("locate", "-j", f"--host={run_of['start']}", path).stdout)
+    assert run_of["where"] == "l2/0/2" == located["owners"][0]["where"]
+
+
 def test_data_file():
     path = recipe_image("good-data-file")[0]
     found = layout(path)

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tests.forge import build
+from tests.support.faults import each_fault
 from tests.support.programs import SAMPLE, recipe_image, run
 
 K, M, G, T = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -126,6 +127,15 @@ def test_long_names_have_lines_of_their_own(tmp_path):
     assert max(map(len, text.splitlines())) <= 80 and "\n    snapshot 1 'nnn" in text
 
 
+@pytest.mark.parametrize("name", ["good-data-file", "good-refcount-table-larger"])
+def test_the_largest_file_has_what_the_file_has(name):
+    """No data that is elsewhere, and the refcount table that it has, which is larger than it must be."""
+    path = recipe_image(name)[0]
+    found = told(path)["image"]
+    grows = 0 if name == "good-data-file" else found["fully-allocated"] - found["smallest"]
+    assert found["largest"] == found["file-size"] + grows
+
+
 @pytest.mark.parametrize("size", [1 << 61, (1 << 63) - 512, (1 << 64) - 512])
 def test_claimed_sizes_do_not_overflow(tmp_path, size):
     path = str(tmp_path / "a")
@@ -154,3 +164,13 @@ def test_a_chain_may_end_in_a_raw_file(tmp_path):
                                "largest": M}
     assert sizes["smallest"] - told(path)["smallest"] == 4 * 64 * K
     assert os.path.getsize(tmp_path / "base.raw") == 300000
+
+
+# ---- failures ----
+
+@pytest.mark.parametrize("name", ["good-snapshots", "good-bitmaps"])
+def test_failed_reads(shim, name):
+    """A read that fails is told; no snapshot or bitmap is left out for it."""
+    for _, done in each_fault(shim, ["measure", "-j", recipe_image(name)[0]], "FAIL_READ"):
+        assert (done.returncode, done.stdout) == (1, b""), done
+        assert b"Input/output" in done.stderr

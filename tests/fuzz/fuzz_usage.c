@@ -28,7 +28,9 @@ struct cell {
 	enum qcow2_claim_part part;
 	uint64_t users, machines;
 	bool counted;
-	struct qcow2_claim first; /* that refers to it */
+	/* The first one that has its first byte, or else the first one that refers to it. */
+	struct qcow2_claim first;
+	bool has_first_byte;
 };
 
 /* A distinct L2 table, as the walk tells it. */
@@ -74,12 +76,15 @@ static void refer(struct cell *cell, const struct cell *by)
 	}
 	cell->conflict |= by->conflict || !is_data(cell) || !is_data(by) ||
 			  cell->compressed != by->compressed;
+	if (by->has_first_byte && !cell->has_first_byte)
+		cell->first = by->first;
+	cell->has_first_byte |= by->has_first_byte;
 	cell->references = 2;
 	cell->users |= by->users;
 	cell->machines |= by->machines;
 }
 
-static void refer_all(const struct qcow2_claim *claim, const struct cell *by)
+static void refer_all(const struct qcow2_claim *claim, struct cell *by)
 {
 	const uint64_t size = model.geometry->file_size_bytes;
 	uint64_t end = claim->offset_bytes + claim->length_bytes;
@@ -89,11 +94,13 @@ static void refer_all(const struct qcow2_claim *claim, const struct cell *by)
 	if (end < claim->offset_bytes)
 		end = UINT64_MAX;
 	for (uint64_t i = claim->offset_bytes >> model.geometry->cluster_bits;
-	     i < model.clusters && i << model.geometry->cluster_bits < end; i++)
+	     i < model.clusters && i << model.geometry->cluster_bits < end; i++) {
+		by->has_first_byte = claim->offset_bytes <= i << model.geometry->cluster_bits;
 		if (end <= size || end - size < model.geometry->cluster_size_bytes)
 			refer(&model.cells[i], by);
 		else if (model.weak[i].references == 0)
 			model.weak[i] = *by;
+	}
 }
 
 /* Says of each L2 table that an L1 table leads to whose it is. */

@@ -186,6 +186,48 @@ def test_a_full_disk(tmp_path, bits, width, more):
     assert before["largest"] == before["fully-allocated"]
 
 
+def test_snapshots_of_other_sizes(tmp_path):
+    """A copy of a snapshot's disk is as large as the active one: qemu-img cuts it or fills it up."""
+    base, path = str(tmp_path / "base"), str(tmp_path / "a")
+    create(base, 8 * M, "cluster_size=64k")
+    tool("qemu-io", "-c", "write -P 1 1M 4M", base)
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path, str(2 * M))
+    tool("qemu-img", "snapshot", "-c", "small", path)
+    tool("qemu-img", "resize", "-q", path, str(6 * M))
+    tool("qemu-io", "-c", "write -P 1 5M 1M", path)
+    tool("qemu-img", "snapshot", "-c", "large", path)
+    for size in (6 * M, 2 * M):
+        for number, name in ((1, "small"), (2, "large")):
+            told = ours("--chain", "-l", name, path)
+            assert equal(theirs("-l", f"snapshot.id={number}", path), told)
+            assert told["virtual-size"] == size
+        tool("qemu-img", "snapshot", "-a", "small", path)
+    copy = str(tmp_path / "copy")
+    tool("qemu-img", "convert", "-O", "qcow2", "-l", "large", path, copy)
+    assert clusters(copy, 16) << 16 == ours("--chain", "-l", "large", path)["smallest"]
+
+
+@pytest.mark.parametrize("before", [
+    ["write -c -P 1 0 64k", "write -c -P 1 128k 64k"],
+    ["write -P 1 0 2M", *(f"discard {at}k 64k" for at in range(0, 2048, 128))],
+    ["write -P 1 0 2M", "discard 0 2M", "write -P 1 64k 64k"]], ids=["compressed", "gaps", "front"])
+@pytest.mark.parametrize("others", ["", "snapshot", "bitmap"])
+def test_no_file_is_larger(before, others, tmp_path):
+    """QEMU does not use every free cluster again, least of all for one large write."""
+    path = create(str(tmp_path / "a"), 4 * M, "cluster_size=64k")
+    if others == "bitmap":
+        tool("qemu-img", "bitmap", "--add", "-g", "512", path, "b0")
+    tool("qemu-io", "-d", "unmap", *(word for one in before for word in ("-c", one)), path)
+    if others == "snapshot":
+        tool("qemu-img", "snapshot", "-c", "s", path)
+        tool("qemu-img", "snapshot", "-c", "gone", path)
+        tool("qemu-img", "snapshot", "-d", "gone", path)
+    told = ours(path)["image"]
+    tool("qemu-io", "-c", "write -P 2 0 4M", path)
+    real = clusters(path, 16) << 16
+    assert real <= told["largest"] <= real + told["file-size"]
+
+
 def test_what_is_kept_is_what_stays(tmp_path):
     """Deletes snapshots and bitmaps with qemu-img and measures what is left."""
     path = create(str(tmp_path / "a"), 8 * M, "cluster_size=4k")
