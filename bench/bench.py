@@ -22,9 +22,9 @@ class Report:
     def __init__(self):
         self.missed = []
 
-    def title(self, text):
+    def title(self, text, *columns):
         print(f"\n{text}")
-        self.row("", "median", "best", "/ ours")
+        self.row(*columns or ("", "median", "best", "/ ours"))
 
     def row(self, *cells):
         widths = (44, 11, 11, 9)

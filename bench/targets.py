@@ -23,7 +23,7 @@ MAP = 50
 SNAPSHOT_DIFF = 2
 # layout: how many times faster than qemu-img check and map; and in times of our own check.
 LAYOUT = 10
-LAYOUT_CHECKS = 8
+LAYOUT_CHECKS = 2.5
 # measure: how many times faster than qemu-img measure.
 MEASURE = 5
 # diff: in times of reading the tables of both images.

@@ -30,8 +30,8 @@ def run(bench):
 def plans(bench):
     """Plans of more and more small writes: all steps against merely writing the same bytes."""
     path, undo = bench.path("plans.qcow2"), bench.path("plans.undo")
-    bench.report.title("plans of many small writes in disorder, whole steps")
-    bench.report.row("writes", "plan", "save, apply", "undo", "/ merely writing and syncing them")
+    bench.report.title("plans of many small writes in disorder, whole steps", "writes", "plan",
+                       "save, apply", "undo", "/ merely writing and syncing them")
     for count in (10 ** 4, 10 ** 5, 10 ** 6):
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1G"], check=True)
         command = [tools.planner(), str(count), path]

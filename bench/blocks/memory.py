@@ -22,8 +22,8 @@ def run(bench):
     rows = sorted(((name, peaks(bench, path)) for name, path in named),
                   key=lambda row: -max(row[1]))
     largest = max(rows[0][1])
-    bench.report.title("peak memory (ru_maxrss), the largest of text and JSON")
-    bench.report.row("", "info", "dump", "dump all")
+    bench.report.title("peak memory (ru_maxrss), the largest of text and JSON", "", "info", "dump",
+                       "dump all")
     for name, kib in rows[:8]:
         bench.report.row(name, *(f"{number / 1024:.1f} MiB" for number in kib))
     bench.report.row(f"the largest of {len(rows)} images", f"{largest / 1024:.1f} MiB", "", "",

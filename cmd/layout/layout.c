@@ -70,7 +70,8 @@ static int open_usage(struct layout *layout, struct qcow2_error *err)
 					  .owners = layout->format != LAYOUT_HUMAN,
 					  .users = true,
 					  .progress = tell_progress,
-					  .opaque = &layout->progress};
+					  .opaque = &layout->progress,
+					  .fragmentation = true};
 	int failed = qcow2_usage_open(layout->image, &how, &layout->usage, err);
 
 	if (!failed || err->code != QCOW2_ERROR_LIMIT)
@@ -94,7 +95,7 @@ static int measure(struct layout *layout, struct qcow2_error *err)
 	int failed;
 
 	layout->fragmentation.size = sizeof(layout->fragmentation);
-	failed = qcow2_fragmentation_measure(layout->image, &layout->fragmentation, err);
+	failed = qcow2_usage_fragmentation(layout->usage, &layout->fragmentation, err);
 	if (get_by(failed, err, &layout->has_fragmentation))
 		return -1;
 	if (qcow2_usage_user_count(layout->usage) == 0)

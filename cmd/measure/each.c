@@ -5,9 +5,8 @@
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/snapshot.h>
 
-/* How many are told, and how many users they are compared with in all. */
+/* How many are told. */
 #define USERS_MOST 1000
-#define LOOKS_MOST (UINT64_C(1) << 20)
 
 struct each {
 	struct measure_run *run;
@@ -89,22 +88,13 @@ static void tell_bitmaps(struct each *each)
 	qcow2_bitmaps_close(bitmaps);
 }
 
-/* So many are told of an image with so many users: their product is bounded. */
-static uint64_t bound(uint64_t users, uint64_t most)
-{
-	const uint64_t fewer = LOOKS_MOST / users;
-
-	return fewer < most ? fewer : most;
-}
-
 uint64_t measure_each(struct measure_run *run, const struct measure_each *wanted)
 {
 	const enum qcow2_part_of kind =
 		wanted->snapshots ? QCOW2_PART_OF_SNAPSHOT : QCOW2_PART_OF_BITMAP;
 	const uint64_t users = qcow2_usage_user_count(run->usage);
 	struct each each = {run, run->stack.layers[0].image, 1, 0, wanted->tell, wanted->opaque};
-	uint64_t count = 0,
-		 most = bound(users, wanted->most < USERS_MOST ? wanted->most : USERS_MOST);
+	uint64_t count = 0, most = wanted->most < USERS_MOST ? wanted->most : USERS_MOST;
 
 	while (each.number < users && qcow2_usage_user_at(run->usage, each.number)->part_of != kind)
 		each.number++;

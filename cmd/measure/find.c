@@ -55,6 +55,35 @@ static uint64_t find_size(const struct measure_run *run)
 	return bytes / SECTOR_BYTES * SECTOR_BYTES;
 }
 
+/*
+ * The short way for an image by itself, all of which can be read. Returns false, with the tally as it
+ * was, if tally_stack() has to find out more.
+ */
+static bool tally_image(struct measure_run *run, struct qcow2_measure_tally *tally)
+{
+	const struct map_layer *layer = &run->stack.layers[0];
+	const struct qcow2_measure_tally before = *tally;
+	struct qcow2_error ignored;
+	uint64_t invalid_bytes;
+
+	if (run->stack.count > 1 || !layer->mapping)
+		return false;
+	map_stack_seek(&run->stack, 0, run->size_bytes);
+	if (qcow2_measure_tally_stored(tally, layer->mapping,
+				       layer->has_holes ? layer->holes.source : NULL,
+				       &invalid_bytes, &ignored) == 0 &&
+	    invalid_bytes == 0)
+		return true;
+	*tally = before;
+	return false;
+}
+
+static int tally_disk(struct measure_run *run, struct qcow2_measure_tally *tally,
+		      struct qcow2_error *err)
+{
+	return tally_image(run, tally) ? 0 : tally_stack(run, tally, err);
+}
+
 static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)
 {
 	const struct qcow2_image *image = run->stack.layers[0].image;
@@ -145,7 +174,7 @@ int measure_all(struct measure_run *run, struct qcow2_error *err)
 	}
 	if (run->target.raw)
 		find_raw(run);
-	else if ((run->file && (tally_stack(run, &tally, err) || find_bitmaps(run, err))) ||
+	else if ((run->file && (tally_disk(run, &tally, err) || find_bitmaps(run, err))) ||
 		 qcow2_measure_new(&run->target.numbers, run->size_bytes, &tally, &run->size, err))
 		return -1;
 	if (!run->file)

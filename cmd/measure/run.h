@@ -54,7 +54,7 @@ struct measure_user {
 
 /*
  * Whom to tell of each snapshot, or of each bitmap, in the order of its table. At most `most` are
- * told, at most 1,000, and fewer of images with very many, as each costs a look at all.
+ * told, at most 1,000.
  */
 struct measure_each {
 	bool snapshots;

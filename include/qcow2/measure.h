@@ -114,6 +114,24 @@ QCOW2_API int qcow2_measure_tally_mapping(struct qcow2_measure_tally *tally,
 					  struct qcow2_mapping *mapping, struct qcow2_error *err);
 
 /*
+ * As qcow2_measure_tally_mapping(), but data that lies in a hole of the file does not count, as for
+ * `qemu-img measure` of a preallocated image. Compressed and invalid extents count wherever they
+ * are.
+ *
+ * source: the file that holds the data: that of the image, or its external data file; NULL: all data
+ *   counts.
+ * *invalid_bytes: set to the guest bytes of kind INVALID among what was counted, also after an error;
+ *   NULL is fine.
+ *
+ * Returns 0, or -1 with *err filled as qcow2_mapping_next() does; the tally then counts what was
+ * found before.
+ */
+QCOW2_API int qcow2_measure_tally_stored(struct qcow2_measure_tally *tally,
+					 struct qcow2_mapping *mapping,
+					 const struct qcow2_source *source, uint64_t *invalid_bytes,
+					 struct qcow2_error *err);
+
+/*
  * Measures a new image.
  *
  * size_bytes: of its disk, any number. tally: of its data, begun with the same target; NULL: there

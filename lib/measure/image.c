@@ -8,73 +8,8 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "measure/target.h"
-
-#include <qcow2/usage.h>
-
-/* What the mapping of the active disk comes to. */
-struct contents {
-	struct qcow2_measure_tally data;  /* all that is stored */
-	struct qcow2_measure_tally plain; /* of these, what is not compressed */
-	struct qcow2_measure_tally said;  /* all that is not left to the backing file */
-	uint64_t compressed_bytes;        /* side by side */
-	/* Of the compressed cluster before: where it lies. */
-	uint64_t host_byte, host_bytes;
-};
-
-/* ---- the active disk ---- */
-
-static void begin(struct qcow2_measure_tally *tally, const struct q2_measure_disk *disk)
-{
-	*tally = (struct qcow2_measure_tally){.size = sizeof(*tally),
-					      .cluster_bits = disk->cluster_bits,
-					      .l2_bits = disk->l2_bits};
-}
-
-/*
- * A descriptor claims whole sectors, in the last of which the next cluster may start. Where that is
- * so, only the distance between them counts.
- */
-static void add_compressed(struct contents *contents, const struct qcow2_mapping_extent *extent)
-{
-	const uint64_t distance = extent->host.byte - contents->host_byte;
-
-	if (extent->host.byte > contents->host_byte && distance < contents->host_bytes)
-		contents->compressed_bytes -= contents->host_bytes - distance;
-	contents->host_byte = extent->host.byte;
-	contents->host_bytes = extent->host_bytes;
-	contents->compressed_bytes += extent->host_bytes;
-}
-
-static int read_contents(const struct qcow2_image *image, const struct q2_measure_disk *disk,
-			 struct contents *contents, struct qcow2_error *err)
-{
-	const struct qcow2_mapping_extent *extent;
-	struct qcow2_mapping *mapping;
-	int more;
-
-	*contents = (struct contents){0};
-	begin(&contents->data, disk);
-	begin(&contents->plain, disk);
-	begin(&contents->said, disk);
-	if (qcow2_mapping_open(image, &mapping, err))
-		return -1;
-	while ((more = qcow2_mapping_next(mapping, &extent, err)) > 0) {
-		const uint64_t start = extent->start.byte, length = extent->length_bytes;
-
-		if (extent->kind == QCOW2_L2_UNALLOCATED)
-			continue;
-		qcow2_measure_tally_add(&contents->said, start, length);
-		if (extent->kind == QCOW2_L2_ZERO || extent->kind == QCOW2_L2_ZERO_ALLOCATED)
-			continue;
-		qcow2_measure_tally_add(&contents->data, start, length);
-		if (extent->kind == QCOW2_L2_COMPRESSED)
-			add_compressed(contents, extent);
-		else
-			qcow2_measure_tally_add(&contents->plain, start, length);
-	}
-	qcow2_mapping_close(mapping);
-	return more;
-}
+#include "usage/freed.h"
+#include "usage/survey.h"
 
 /* ---- what is kept as it is ---- */
 
@@ -101,59 +36,43 @@ static bool is_snapshot(const struct qcow2_usage *usage, uint64_t number)
 	return qcow2_usage_user_at(usage, number)->part_of == QCOW2_PART_OF_SNAPSHOT;
 }
 
-/* Who stays: the active disk always does. */
+/* Who stays with the active disk: all snapshots, all bitmaps, or both. */
 struct keep {
-	bool snapshots, bitmaps; /* all of them */
-	uint64_t user;           /* and this one; 0: no other */
+	bool snapshots, bitmaps;
 };
 
-static bool is_kept(const struct qcow2_usage *usage, const struct keep *keep, uint64_t number)
+/* The clusters that stay if others go, which frees some. */
+static uint64_t count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
+			   const struct keep *keep, uint64_t freed)
 {
-	if (number == 0 || number == keep->user)
-		return true;
-	return is_snapshot(usage, number) ? keep->snapshots : keep->bitmaps;
+	uint64_t clusters = used_clusters(usage, cluster_bits) - freed;
+
+	if (!keep->snapshots)
+		clusters -= clusters_of(usage, QCOW2_USAGE_SNAPSHOT_TABLE, cluster_bits);
+	if (!keep->bitmaps)
+		clusters -= clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, cluster_bits);
+	return clusters;
 }
 
-/* Gives the clusters that stay if all others go. */
-static int count_kept(const struct qcow2_usage *usage, unsigned cluster_bits,
-		      const struct keep *keep, uint64_t *clusters, struct qcow2_error *err)
+static int measure_keep(const struct qcow2_usage *usage, const struct q2_measure_disk *disk,
+			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
 {
 	const uint64_t count = qcow2_usage_user_count(usage);
 	uint64_t *gone = q2_alloc_array((size_t)count, sizeof(*gone)), freed;
-	bool snapshots = keep->snapshots, bitmaps = keep->bitmaps;
 	size_t gone_count = 0;
 	int failed;
 
 	if (!gone)
 		return q2_fail_memory(err);
 	for (uint64_t i = 1; i < count; i++)
-		if (!is_kept(usage, keep, i))
+		if (!(is_snapshot(usage, i) ? keep->snapshots : keep->bitmaps))
 			gone[gone_count++] = i;
 	failed = qcow2_usage_freed_bytes(usage, gone, gone_count, &freed, err);
 	q2_free(gone);
-	if (failed)
-		return -1;
-	if (keep->user > 0 && is_snapshot(usage, keep->user))
-		snapshots = true;
-	else if (keep->user > 0)
-		bitmaps = true;
-	*clusters = used_clusters(usage, cluster_bits) - (freed >> cluster_bits);
-	if (!snapshots)
-		*clusters -= clusters_of(usage, QCOW2_USAGE_SNAPSHOT_TABLE, cluster_bits);
-	if (!bitmaps)
-		*clusters -= clusters_of(usage, QCOW2_USAGE_BITMAP_DIRECTORY, cluster_bits);
-	return 0;
-}
-
-static int measure_keep(const struct qcow2_usage *usage, const struct q2_measure_disk *disk,
-			const struct keep *keep, uint64_t *bytes, struct qcow2_error *err)
-{
-	uint64_t clusters = 0;
-
-	if (count_kept(usage, disk->cluster_bits, keep, &clusters, err))
-		return -1;
-	*bytes = q2_measure_file(disk, clusters);
-	return 0;
+	if (!failed)
+		*bytes = q2_measure_file(disk, count_kept(usage, disk->cluster_bits, keep,
+							  freed >> disk->cluster_bits));
+	return failed;
 }
 
 /* ---- growing ---- */
@@ -228,11 +147,11 @@ static int measure_largest(const struct qcow2_image *image, const struct qcow2_u
  * which the first counts other clusters as well.
  */
 static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_measure_disk *disk,
-			       const struct contents *contents)
+			       const struct q2_survey *survey)
 {
 	const bool zeros = qcow2_image_header(image)->version < 3;
-	const struct qcow2_measure_tally *all = zeros ? &contents->said : &contents->data;
-	const uint64_t clusters = all->data_clusters + contents->said.l2_tables;
+	const struct qcow2_measure_tally *all = zeros ? &survey->said : &survey->data;
+	const uint64_t clusters = all->data_clusters + survey->said.l2_tables;
 
 	if (qcow2_image_backing_name(image).size == 0 || clusters == 0)
 		return 0;
@@ -244,23 +163,23 @@ static uint64_t measure_growth(const struct qcow2_image *image, const struct q2_
 /* ---- all ---- */
 
 static void measure_disk(const struct qcow2_image *image, const struct qcow2_usage *usage,
-			 const struct q2_measure_disk *disk, const struct contents *contents,
+			 const struct q2_measure_disk *disk, const struct q2_survey *survey,
 			 struct qcow2_measure_image *out)
 {
 	const bool elsewhere = qcow2_image_geometry(image)->data_file;
 	const uint64_t luks = clusters_of(usage, QCOW2_USAGE_CRYPTO, disk->cluster_bits);
-	const uint64_t tables = 1 + disk->l1_clusters + luks + contents->data.l2_tables;
+	const uint64_t tables = 1 + disk->l1_clusters + luks + survey->data.l2_tables;
 	const uint64_t packed =
-		q2_div_ceil_u64(contents->compressed_bytes, UINT64_C(1) << disk->cluster_bits);
+		q2_div_ceil_u64(survey->compressed_bytes, UINT64_C(1) << disk->cluster_bits);
 
 	out->smallest_bytes =
-		q2_measure_file(disk, tables + (elsewhere ? 0 : contents->data.data_clusters));
+		q2_measure_file(disk, tables + (elsewhere ? 0 : survey->data.data_clusters));
 	out->smallest_compressed_bytes = q2_measure_file(
-		disk, tables + packed + (elsewhere ? 0 : contents->plain.data_clusters));
+		disk, tables + packed + (elsewhere ? 0 : survey->plain.data_clusters));
 	out->fully_allocated_bytes = q2_measure_file(
 		disk, q2_measure_full_tables(disk) + luks + (elsewhere ? 0 : disk->clusters));
-	out->commit_growth_bytes = measure_growth(image, disk, contents);
-	out->has_compressed = contents->compressed_bytes > 0;
+	out->commit_growth_bytes = measure_growth(image, disk, survey);
+	out->has_compressed = survey->compressed_bytes > 0;
 }
 
 static int measure_with_usage(const struct qcow2_image *image, const struct qcow2_usage *usage,
@@ -270,16 +189,16 @@ static int measure_with_usage(const struct qcow2_image *image, const struct qcow
 	static const struct keep bitmaps = {.bitmaps = true};
 	static const struct keep both = {.snapshots = true, .bitmaps = true};
 	struct q2_measure_disk disk;
-	struct contents contents;
+	struct q2_survey survey;
 
 	q2_measure_disk_of(image, &disk);
-	if (read_contents(image, &disk, &contents, err) ||
+	if (q2_usage_survey(usage, &survey, err) ||
 	    measure_keep(usage, &disk, &snapshots, &out->with_snapshots_bytes, err) ||
 	    measure_keep(usage, &disk, &bitmaps, &out->with_bitmaps_bytes, err) ||
 	    measure_keep(usage, &disk, &both, &out->with_all_bytes, err) ||
 	    measure_largest(image, usage, &disk, &out->largest_bytes, err))
 		return -1;
-	measure_disk(image, usage, &disk, &contents, out);
+	measure_disk(image, usage, &disk, &survey, out);
 	for (uint64_t i = 1; i < qcow2_usage_user_count(usage); i++)
 		*(is_snapshot(usage, i) ? &out->has_snapshots : &out->has_bitmaps) = true;
 	return 0;
@@ -315,11 +234,15 @@ int qcow2_measure_file(const struct qcow2_image *image, const struct qcow2_usage
 int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage *usage,
 		       uint64_t user, uint64_t *out_bytes, struct qcow2_error *err)
 {
-	const struct keep keep = {.user = user};
+	struct keep keep = {.snapshots = false};
 	struct q2_measure_disk disk;
 
 	if (user >= qcow2_usage_user_count(usage))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET, "there is no such user");
+	if (user > 0)
+		*(is_snapshot(usage, user) ? &keep.snapshots : &keep.bitmaps) = true;
 	q2_measure_disk_of(image, &disk);
-	return measure_keep(usage, &disk, &keep, out_bytes, err);
+	*out_bytes = q2_measure_file(&disk, count_kept(usage, disk.cluster_bits, &keep,
+						       q2_usage_freed_but(usage, user)));
+	return 0;
 }

@@ -33,43 +33,6 @@ int qcow2_measure_tally_begin(struct qcow2_measure_tally *tally,
 	return 0;
 }
 
-void qcow2_measure_tally_add(struct qcow2_measure_tally *tally, uint64_t start_bytes,
-			     uint64_t length_bytes)
-{
-	uint64_t first = start_bytes >> tally->cluster_bits;
-	uint64_t last, end_bytes;
-
-	if (length_bytes == 0)
-		return;
-	if (q2_add_u64(start_bytes, length_bytes - 1, &end_bytes))
-		end_bytes = UINT64_MAX;
-	last = end_bytes >> tally->cluster_bits;
-	if (last < tally->next_cluster)
-		return;
-	if (first < tally->next_cluster)
-		first = tally->next_cluster;
-	tally->data_clusters += last - first + 1;
-	tally->l2_tables += (last >> tally->l2_bits) - (first >> tally->l2_bits) + 1;
-	/* The table that maps the first cluster may be counted already. */
-	if (tally->next_cluster > 0 &&
-	    (tally->next_cluster - 1) >> tally->l2_bits == first >> tally->l2_bits)
-		tally->l2_tables--;
-	tally->next_cluster = last + 1;
-}
-
-int qcow2_measure_tally_mapping(struct qcow2_measure_tally *tally, struct qcow2_mapping *mapping,
-				struct qcow2_error *err)
-{
-	const struct qcow2_mapping_extent *extent;
-	int more;
-
-	while ((more = qcow2_mapping_next(mapping, &extent, err)) > 0)
-		if (extent->kind == QCOW2_L2_DATA || extent->kind == QCOW2_L2_COMPRESSED ||
-		    extent->kind == QCOW2_L2_INVALID)
-			qcow2_measure_tally_add(tally, extent->start.byte, extent->length_bytes);
-	return more;
-}
-
 /* ---- sizes ---- */
 
 /* The data clusters and the L2 tables for them, of a tally that ends where the disk does. */

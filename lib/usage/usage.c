@@ -75,7 +75,12 @@ static int run(struct qcow2_usage *usage, struct qcow2_error *err)
 	release_others(usage);
 	if (q2_counted_read(&usage->counted, usage->image, usage->threads, err))
 		return -1;
-	return q2_usage_sum_up(usage) || q2_usage_count_users(usage) ? -1 : 0;
+	if (q2_usage_sum_up(usage) || q2_usage_count_users(usage))
+		return -1;
+	if (usage->options.fragmentation)
+		usage->survey_failed = q2_survey_disk(usage->image, usage->threads, &usage->survey,
+						      &usage->survey_error) != 0;
+	return 0;
 }
 
 int qcow2_usage_open(const struct qcow2_image *image, const struct qcow2_usage_options *options,
@@ -129,6 +134,8 @@ void qcow2_usage_close(struct qcow2_usage *usage)
 	q2_states_release(&usage->states);
 	q2_counted_release(&usage->counted);
 	q2_memory_put(memory, usage->users, usage->user_capacity, sizeof(*usage->users));
+	q2_memory_put(memory, usage->held_clusters, q2_usage_changes(usage),
+		      sizeof(*usage->held_clusters));
 	q2_memory_put(memory, usage->kinds, usage->label_count, sizeof(*usage->kinds));
 	q2_memory_put(memory, usage->clusters, usage->label_count, sizeof(*usage->clusters));
 	q2_free(usage);
@@ -160,6 +167,32 @@ uint64_t qcow2_usage_file_size_bytes(const struct qcow2_usage *usage)
 uint64_t qcow2_usage_end_bytes(const struct qcow2_usage *usage)
 {
 	return usage->end_bytes;
+}
+
+int q2_usage_survey(const struct qcow2_usage *usage, struct q2_survey *out, struct qcow2_error *err)
+{
+	if (!usage->options.fragmentation)
+		return q2_survey_disk(usage->image, usage->threads, out, err);
+	*out = usage->survey;
+	if (usage->survey_failed && err)
+		*err = usage->survey_error;
+	return usage->survey_failed ? -1 : 0;
+}
+
+int qcow2_usage_fragmentation(const struct qcow2_usage *usage, struct qcow2_fragmentation *out,
+			      struct qcow2_error *err)
+{
+	struct q2_survey survey;
+
+	if (q2_sized_check(out, err))
+		return -1;
+	if (!usage->options.fragmentation)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "the usage was opened without the fragmentation");
+	if (q2_usage_survey(usage, &survey, err))
+		return -1;
+	q2_sized_give(out, &survey.sums, sizeof(survey.sums));
+	return 0;
 }
 
 const char *qcow2_usage_kind_name(enum qcow2_usage_kind kind)

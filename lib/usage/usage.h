@@ -10,6 +10,7 @@
 #include "claims/metadata.h"
 #include "usage/counted.h"
 #include "usage/labels.h"
+#include "usage/survey.h"
 
 #include <qcow2/usage.h>
 
@@ -80,12 +81,21 @@ struct qcow2_usage {
 	uint32_t *table_sets; /* of metadata.tables: who leads to each */
 	struct qcow2_usage_user *users;
 	size_t user_count, user_capacity;
+	/*
+	 * In clusters: what the snapshots and bitmaps refer to and nobody else does, and by number
+	 * of user, how much of that this one refers to.
+	 */
+	uint64_t others_clusters, *held_clusters;
 	uint64_t snapshot_count;
 	uint8_t *kinds;     /* by label, enum qcow2_usage_kind */
 	uint64_t *clusters; /* by label: how many */
 	size_t label_count;
 	struct qcow2_usage_total totals[QCOW2_USAGE_KINDS];
 	uint64_t end_bytes;
+	/* With options.fragmentation: of the active disk, or why it could not be read. */
+	struct q2_survey survey;
+	bool survey_failed;
+	struct qcow2_error survey_error;
 	bool stopped; /* progress wants no more */
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
@@ -150,6 +160,12 @@ int q2_usage_progress(struct qcow2_usage *usage);
 
 /* Fills the kinds of labels, and counts totals and the clusters of each label. */
 int q2_usage_sum_up(struct qcow2_usage *usage);
+
+/* How many sums users need: one for each, one in front, and one behind. */
+static inline uint64_t q2_usage_changes(const struct qcow2_usage *usage)
+{
+	return (uint64_t)usage->user_count + 2;
+}
 
 /* Fills the numbers of the users from the clusters of each label. */
 int q2_usage_count_users(struct qcow2_usage *usage);

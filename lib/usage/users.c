@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What each user refers to, what only it refers to, and what deleting several would free. */
 #include "base/error.h"
+#include "usage/freed.h"
 #include "usage/usage.h"
 
 /* The spans of a set that are not saved states of machines, which belong to their snapshots. */
@@ -11,18 +12,33 @@ static uint32_t count_spans(const struct q2_user_span *spans, uint32_t count)
 	return count;
 }
 
-/* Adds the clusters of one label to the users. changes: by number of user, where sums change. */
-static void add_label(struct qcow2_usage *usage, size_t label, uint64_t *changes)
+/* By number of user: where sums change. Of what is referred to, and of held_clusters. */
+struct changes {
+	uint64_t *all, *held;
+};
+
+static void change(uint64_t *changes, const struct q2_user_span *spans, uint32_t count, uint64_t by)
 {
-	const uint64_t bytes = usage->clusters[label] << usage->geometry->cluster_bits;
+	for (uint32_t i = 0; i < count; i++) {
+		changes[spans[i].first] += by;
+		changes[spans[i].last + 1] -= by;
+	}
+}
+
+/* Adds the clusters of one label to the users. */
+static void add_label(struct qcow2_usage *usage, size_t label, const struct changes *changes)
+{
+	const uint64_t clusters = usage->clusters[label],
+		       bytes = clusters << usage->geometry->cluster_bits;
 	const struct q2_state *state = &usage->states.states[label];
 	uint32_t count;
 	const struct q2_user_span *spans = q2_sets_spans(&usage->states.sets, state->set, &count);
 	const uint32_t users = count_spans(spans, count);
 
-	for (uint32_t i = 0; i < users; i++) {
-		changes[spans[i].first] += bytes;
-		changes[spans[i].last + 1] -= bytes;
+	change(changes->all, spans, users, bytes);
+	if (users == 0 || spans[0].first > Q2_USER_ACTIVE) {
+		usage->others_clusters += clusters;
+		change(changes->held, spans, users, clusters);
 	}
 	if (users == 1 && spans[0].first == spans[0].last && spans[0].first >= Q2_USER_ACTIVE)
 		usage->users[Q2_NUMBER_OF_USER(spans[0].first)].exclusive_bytes += bytes;
@@ -32,26 +48,43 @@ static void add_label(struct qcow2_usage *usage, size_t label, uint64_t *changes
 			usage->users[1 + j].vm_state_bytes += bytes;
 }
 
+/* Turns changes into sums, by number of user. */
+static void sum_users(struct qcow2_usage *usage, const struct changes *changes)
+{
+	uint64_t all = changes->all[Q2_USER_PERMANENT], held = changes->held[Q2_USER_PERMANENT];
+
+	for (size_t i = 0; i < usage->user_count; i++) {
+		all += changes->all[Q2_USER_OF_NUMBER(i)];
+		held += changes->held[Q2_USER_OF_NUMBER(i)];
+		usage->users[i].referenced_bytes = all;
+		usage->held_clusters[i] = held;
+	}
+}
+
 int q2_usage_count_users(struct qcow2_usage *usage)
 {
-	/* One for each user, one in front, and one behind. */
-	const uint64_t count = usage->user_count + 2;
-	uint64_t *changes, sum = 0;
+	const uint64_t count = q2_usage_changes(usage);
+	struct changes changes;
 
 	if (!usage->options.users)
 		return 0;
-	changes = q2_memory_get(&usage->memory, count, sizeof(*changes));
-	if (!changes)
-		return q2_memory_fail(&usage->memory, usage->metadata.err);
-	for (size_t i = 1; i < usage->label_count; i++)
-		add_label(usage, i, changes);
-	sum = changes[Q2_USER_PERMANENT];
-	for (size_t i = 0; i < usage->user_count; i++) {
-		sum += changes[Q2_USER_OF_NUMBER(i)];
-		usage->users[i].referenced_bytes = sum;
+	changes.all = q2_memory_get(&usage->memory, count, sizeof(*changes.all));
+	changes.held = usage->held_clusters =
+		q2_memory_get(&usage->memory, count, sizeof(*changes.held));
+	if (changes.all && changes.held) {
+		for (size_t i = 1; i < usage->label_count; i++)
+			add_label(usage, i, &changes);
+		sum_users(usage, &changes);
+		q2_memory_put(&usage->memory, changes.all, count, sizeof(*changes.all));
+		return 0;
 	}
-	q2_memory_put(&usage->memory, changes, count, sizeof(*changes));
-	return 0;
+	q2_memory_put(&usage->memory, changes.all, count, sizeof(*changes.all));
+	return q2_memory_fail(&usage->memory, usage->metadata.err);
+}
+
+uint64_t q2_usage_freed_but(const struct qcow2_usage *usage, uint64_t number)
+{
+	return usage->others_clusters - usage->held_clusters[number];
 }
 
 /* How many of the users are below a number. They rise. */

@@ -154,6 +154,13 @@ def test_very_many_users(tmp_path):
     assert "and 1032 more snapshots" in page(path)
 
 
+def test_each_user_costs_no_look_at_all_others(tmp_path):
+    path = str(tmp_path / "a")
+    build("size 1M\ncluster_bits 12\nwrite 0 4k\nrepeat 20000 snapshot {} name=s\n", path)
+    image = told(path)["image"]
+    assert len(image["snapshots"]) == 1000 and image["snapshots-omitted"] == 19000
+
+
 def test_a_chain_may_end_in_a_raw_file(tmp_path):
     path = str(tmp_path / "a")
     build("size 1M\nbacking base.raw raw\nwrite 0 64k\n", path)

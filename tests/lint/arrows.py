@@ -20,7 +20,7 @@ BELOW = {
     "walk": ["base", "source", "format", "image", "rules"],
     "locate": ["base", "source", "format", "image", "claims", "walk"],
     "usage": ["base", "source", "format", "image", "rules", "claims", "check"],
-    "measure": ["base"],
+    "measure": ["base", "image", "usage"],
     "diff": ["base", "source", "format", "image", "walk"],
     "plan": ["base", "source", "format", "image", "claims", "check"],
     "guards": ["base", "source", "format", "image", "claims", "check", "plan"],

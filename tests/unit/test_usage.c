@@ -6,6 +6,7 @@
  */
 #include "image_fixture.h"
 
+#include "usage/freed.h"
 #include "usage/usage.h"
 
 #define AT(cluster) ((uint64_t)(cluster)*CLUSTER)
@@ -112,6 +113,30 @@ static struct qcow2_usage *open_usage(struct qcow2_usage_options options)
 	options.size = sizeof(options);
 	assert_int_equal(qcow2_usage_open(image, &options, &usage, &err), 0);
 	return usage;
+}
+
+/* What is known of each user in advance is what a look at all of them says. */
+static void test_freed_but_one(void **state)
+{
+	struct qcow2_usage *usage;
+
+	(void)state;
+	make_image();
+	open_bytes(AT(CLUSTERS));
+	usage = open_usage((struct qcow2_usage_options){.users = true});
+	assert_int_equal(qcow2_usage_user_count(usage), 4);
+	for (uint64_t kept = 0; kept < 4; kept++) {
+		uint64_t users[3], freed;
+		size_t count = 0;
+
+		for (uint64_t i = 1; i < 4; i++)
+			if (i != kept)
+				users[count++] = i;
+		assert_int_equal(qcow2_usage_freed_bytes(usage, users, count, &freed, &err), 0);
+		assert_true(freed > 0);
+		assert_int_equal(AT(q2_usage_freed_but(usage, kept)), freed);
+	}
+	qcow2_usage_close(usage);
 }
 
 /* A run as a test expects it. */
@@ -384,7 +409,8 @@ static void test_errors(void **state)
 
 static void test_fragmentation(void **state)
 {
-	struct qcow2_fragmentation sums = {.size = sizeof(sums)};
+	struct qcow2_fragmentation sums = {.size = sizeof(sums)}, again = sums;
+	struct qcow2_usage *kept;
 
 	(void)state;
 	make_image();
@@ -399,6 +425,14 @@ static void test_fragmentation(void **state)
 						  (AT(COMPRESSED + 1) - AT(DATA_MOVED)) +
 						  (AT(DATA_OF_ALL) - AT(DATA_MOVED + 1)));
 	assert_int_equal(sums.compressed_clusters, 1);
+	kept = open_usage((struct qcow2_usage_options){.fragmentation = true});
+	assert_int_equal(qcow2_usage_fragmentation(kept, &again, &err), 0);
+	assert_memory_equal(&again, &sums, sizeof(sums));
+	qcow2_usage_close(kept);
+	kept = open_usage((struct qcow2_usage_options){.users = true});
+	assert_int_equal(qcow2_usage_fragmentation(kept, &again, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	qcow2_usage_close(kept);
 	sums.size = 0;
 	assert_int_equal(qcow2_fragmentation_measure(image, &sums, &err), -1);
 	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
@@ -411,6 +445,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_windows, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_users, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_freed_but_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_conflicts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beyond_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),

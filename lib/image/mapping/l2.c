@@ -39,26 +39,16 @@ static bool is_even(uint64_t entry, uint64_t subclusters)
 		(bits.zeroes == 0 || bits.zeroes == UINT32_MAX));
 }
 
-/* The same for standard entries: how many of `last` rise by step. Eight are compared at a time. */
-static uint64_t count_rising(const uint8_t *bytes, uint64_t step, uint64_t last)
+/* Whether each of eight extended entries is the one before it plus step, the first one entry + step. */
+static bool are_extended_alike(const uint8_t *bytes, uint64_t entry, uint64_t step,
+			       uint64_t subclusters)
 {
-	uint64_t entry = q2_load_be64(bytes), count = 1, differ = 0;
+	uint64_t differ = 0;
 
-	while (last - count >= 8) {
-		const uint8_t *next = bytes + count * sizeof(uint64_t);
-
-		for (unsigned i = 0; i < 8; i++, next += sizeof(uint64_t))
-			differ |= q2_load_be64(next) ^ (entry += step);
-		if (differ) {
-			entry -= 8 * step;
-			break;
-		}
-		count += 8;
-	}
-	for (; count < last; count++)
-		if (q2_load_be64(bytes + count * sizeof(uint64_t)) != (entry += step))
-			break;
-	return count;
+	for (unsigned i = 0; i < 8; i++, bytes += 2 * sizeof(uint64_t))
+		differ |= (q2_load_be64(bytes) ^ (entry += step)) |
+			  (q2_load_be64(bytes + sizeof(uint64_t)) ^ subclusters);
+	return differ == 0;
 }
 
 /*
@@ -73,7 +63,11 @@ static uint64_t count_alike(const struct piece *p, uint64_t step, uint64_t most)
 	const uint64_t last = p->entries < most ? p->entries : most;
 
 	if (p->entry_bytes == sizeof(uint64_t))
-		return count_rising(p->bytes, step, last);
+		return q2_mapping_count_rising(p->bytes, step, last);
+	for (; last - count >= 8; count += 8, entry += 8 * step)
+		if (!are_extended_alike(p->bytes + count * p->entry_bytes, entry, step,
+					subclusters))
+			break;
 	for (; count < last; count++)
 		if (load_entry(p, count) != (entry += step) ||
 		    load_subclusters(p, count) != subclusters)
@@ -252,7 +246,7 @@ static uint64_t count_plain(const struct qcow2_mapping *m, const struct q2_mappi
 	most = ((geometry->file_size_bytes - 1 - offset) >> geometry->cluster_bits) + 1;
 	if (most > ahead->entries)
 		most = ahead->entries;
-	return count_rising(ahead->bytes, step, most);
+	return q2_mapping_count_rising(ahead->bytes, step, most);
 }
 
 bool q2_mapping_find_ahead(struct qcow2_mapping *m, struct qcow2_mapping_extent *run)

@@ -10,6 +10,7 @@
 #ifndef Q2_IMAGE_MAPPING_MAPPING_H
 #define Q2_IMAGE_MAPPING_MAPPING_H
 
+#include "base/bytes.h"
 #include "image/internal.h"
 
 #include <qcow2/mapping.h>
@@ -127,6 +128,56 @@ static inline void q2_mapping_run_to(const struct qcow2_mapping *m, uint64_t clu
 	uint64_t last = (m->end - 1) >> bits;
 
 	run->length_bytes = (cluster > last ? m->end : cluster << bits) - m->at;
+}
+
+/*
+ * How many standard entries, of `last`, continue the first one, itself included: each is the one
+ * before it plus step. Eight are compared at a time.
+ */
+static inline uint64_t q2_mapping_count_rising(const uint8_t *bytes, uint64_t step, uint64_t last)
+{
+	uint64_t entry = q2_load_be64(bytes), count = 1, differ = 0;
+
+	while (last - count >= 8) {
+		const uint8_t *next = bytes + count * sizeof(uint64_t);
+
+		for (unsigned i = 0; i < 8; i++, next += sizeof(uint64_t))
+			differ |= q2_load_be64(next) ^ (entry += step);
+		if (differ) {
+			entry -= 8 * step;
+			break;
+		}
+		count += 8;
+	}
+	for (; count < last; count++)
+		if (q2_load_be64(bytes + count * sizeof(uint64_t)) != (entry += step))
+			break;
+	return count;
+}
+
+/* How many of the entries ahead may be passed: whole clusters of the range, within the limit. */
+static inline uint64_t q2_mapping_most_ahead(const struct qcow2_mapping *m)
+{
+	uint64_t most = m->ahead.entries;
+
+	if (most > m->limit_bytes / sizeof(uint64_t))
+		most = m->limit_bytes / sizeof(uint64_t);
+	if (most > (m->end - m->at) >> m->image->geometry.cluster_bits)
+		most = (m->end - m->at) >> m->image->geometry.cluster_bits;
+	return most;
+}
+
+/* Moves behind `count` of the entries ahead, to the byte `at`; they count for the limit. */
+static inline void q2_mapping_pass(struct qcow2_mapping *m, uint64_t count, uint64_t at)
+{
+	const uint64_t bytes = count * sizeof(uint64_t);
+
+	m->ahead.bytes += bytes;
+	m->ahead.entries -= count;
+	m->ahead.entry_at += bytes;
+	m->limit_bytes -= bytes;
+	m->same.table = 0;
+	m->at = at;
 }
 
 /* What a table holds at a place: bytes, or a hole. */

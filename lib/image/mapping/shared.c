@@ -96,18 +96,6 @@ static uint64_t count_equal(const uint8_t *a, const uint8_t *b, uint64_t most)
 	return count;
 }
 
-static void pass(struct qcow2_mapping *m, uint64_t count, uint64_t at)
-{
-	const uint64_t bytes = count * ENTRY_BYTES;
-
-	m->ahead.bytes += bytes;
-	m->ahead.entries -= count;
-	m->ahead.entry_at += bytes;
-	m->limit_bytes -= bytes;
-	m->same.table = 0;
-	m->at = at;
-}
-
 uint64_t q2_mapping_skip_equal(struct qcow2_mapping *const m[2], uint64_t end)
 {
 	const struct q2_mapping_ahead *a = &m[0]->ahead, *b = &m[1]->ahead;
@@ -128,7 +116,7 @@ uint64_t q2_mapping_skip_equal(struct qcow2_mapping *const m[2], uint64_t end)
 		return at;
 	at += count << bits;
 	for (unsigned i = 0; i < 2; i++)
-		pass(m[i], count, at);
+		q2_mapping_pass(m[i], count, at);
 	return at;
 }
 
