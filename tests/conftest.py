@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Every JSON output of the command that a test sees is held to its schema; folders of tests."""
+import functools
+import os
+import pathlib
+import re
 import shutil
+import tempfile
 
 import pytest
 
@@ -9,8 +14,37 @@ from tests.support import schemas
 schemas.watch()
 
 
+MEMORY = "/dev/shm"
+MEMORY_BYTES = 4 << 30
+# These sync thousands of times, and none of them depends on the disk below a sync: the processes
+# that they stop are not the machine. Others stay on a disk: `check` takes what is below /dev for a
+# device, and `undo` warns of files in memory.
+IN_MEMORY = ("tests/crash/", "tests/oracle/test_bitmap_oracle.py", "tests/oracle/test_edit_oracle.py",
+             "tests/oracle/test_undo_matrix.py")
+
+
+@functools.lru_cache(None)
+def memory():
+    """A file system in memory with much room, or None."""
+    try:
+        room = os.statvfs(MEMORY)
+        with open("/proc/meminfo", encoding="ascii") as stream:
+            free = int(re.search(r"MemAvailable: *(\d+)", stream.read())[1]) * 1024
+    except OSError:
+        return None
+    fits = min(free, room.f_bavail * room.f_frsize) >= MEMORY_BYTES and \
+        not room.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK | os.X_OK)
+    return MEMORY if fits else None
+
+
 @pytest.fixture(name="tmp_path")
-def fixture_tmp_path(tmp_path):
+def fixture_tmp_path(request):
     """What a test leaves behind is not kept: all together it is gigabytes."""
-    yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    fast = request.node.nodeid.startswith(IN_MEMORY) and memory()
+    if not fast:
+        path = request.getfixturevalue("tmp_path")
+        yield path
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with tempfile.TemporaryDirectory(prefix="qcow2-test-", dir=fast) as folder:
+        yield pathlib.Path(folder)

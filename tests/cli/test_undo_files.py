@@ -5,14 +5,12 @@
 import fcntl
 import json
 import os
-import pathlib
 import pty
 import re
 import shutil
 import stat
 import struct
 import subprocess
-import tempfile
 import time
 
 import jsonschema
@@ -28,13 +26,6 @@ PLAIN = "cluster_bits 12\nsize 1M\nwrite 0 8k\n"
 STAMP = r"\d{8}T\d{6}Z"
 MEMORY = "/dev/shm"
 needs_memory = pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="not here: no /dev/shm")
-
-
-@pytest.fixture(name="tmp_path")
-def fixture_tmp_path():
-    """On a disk: what is in memory is warned of."""
-    with tempfile.TemporaryDirectory(prefix="qcow2-test-", dir="/var/tmp") as folder:
-        yield pathlib.Path(folder)
 
 
 def read(path):

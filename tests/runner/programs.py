@@ -2,19 +2,16 @@
 # Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
 """The checks `unit`, `unit-gcc`, `cli`, `smoke` and `fuzz`."""
 import concurrent.futures
-import contextlib
 import glob
 import hashlib
 import os
 import shutil
-import tempfile
 import xml.etree.ElementTree as tree
 
 from tests.runner import report
 
 RESULTS = report.path("build/results")
 SEED_BYTES = 256 * 1024
-SCRATCH_BYTES = 6 << 30
 # What `make check` runs of the tests in Python: a minute's worth that reaches every command and every
 # room of the library.
 SMOKE = [
@@ -108,26 +105,6 @@ def check_unit_gcc(out):
     unit_build(out, "gcc-asan")
 
 
-@contextlib.contextmanager
-def scratch():
-    """Where tests keep their images: in memory if there is much of it, as no test needs a disk below
-    a sync, and thousands of syncs of a disk take minutes."""
-    home = "/dev/shm"
-    try:
-        room = os.statvfs(home)
-        fits = room.f_bavail * room.f_frsize >= SCRATCH_BYTES and free_memory() >= SCRATCH_BYTES \
-            and not room.f_flag & os.ST_NOEXEC and os.access(home, os.W_OK | os.X_OK)
-    except OSError:
-        fits = False
-    with tempfile.TemporaryDirectory(prefix="qcow2-", dir=home if fits else None) as folder:
-        yield folder
-
-
-def free_memory():
-    with open("/proc/meminfo", encoding="ascii") as stream:
-        return max(int(line.split()[1]) * 1024 for line in stream if line.startswith("MemAvailable"))
-
-
 def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2")):
     """Runs pytest and adds its cases; `release` is the program for what takes long."""
     os.makedirs(RESULTS, exist_ok=True)
@@ -138,10 +115,9 @@ def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cm
                QCOW2=program, QCOW2_RELEASE=report.path(release))
     # As many at a time as there are cores, where xdist is there to do that.
     _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
-    with scratch() as folder:
-        status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                                   *([] if spread else ["-n", "auto"]), f"--junitxml={file}", *words],
-                                  env={**env, "TMPDIR": folder}, timeout=3600)
+    status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                               *([] if spread else ["-n", "auto"]),
+                               f"--junitxml={file}", *words], env=env, timeout=3600)
     failed = out.failed
     parse(out, file, f"{name} " if name.startswith("cross") else "")
     if status != 0 and out.failed == failed:
