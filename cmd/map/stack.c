@@ -8,7 +8,6 @@
 
 #include "common/chain.h"
 #include "common/find_snapshot.h"
-#include "common/report.h"
 
 static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char *text)
 {
@@ -104,23 +103,6 @@ int map_stack_open_chain(struct map_stack *stack, const char *file, const char *
 }
 
 /* ---- extents ---- */
-
-int map_stack_open_said(struct map_stack *stack, const struct command *command, const char *file,
-			const char *snapshot, bool chain)
-{
-	struct qcow2_error err;
-	char *blamed = NULL;
-	int failed;
-
-	if (chain)
-		failed = map_stack_open_chain(stack, file, snapshot, &blamed, &err);
-	else
-		failed = map_stack_open(stack, file, snapshot, &err);
-	if (failed)
-		report_error(command, blamed ? blamed : file, &err);
-	free(blamed);
-	return failed ? EXIT_COULD_NOT : EXIT_FINE;
-}
 
 void map_stack_seek(struct map_stack *stack, uint64_t start_bytes, uint64_t length_bytes)
 {
