@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The most problems of one command: a line that can be read. */
 #define ARGUMENTS_MOST 8
@@ -323,9 +324,17 @@ static void insert(struct check_steps *steps, size_t at, char *command, const ch
 	steps->list[at] = step;
 }
 
+/* A copy beside a device would be in memory. */
+static bool is_device(const char *file)
+{
+	struct stat status;
+
+	return stat(file, &status) == 0 && S_ISBLK(status.st_mode);
+}
+
 static void insert_copy(struct check_steps *steps, size_t at, const struct check_report *report)
 {
-	bool device = strncmp(report->file, "/dev/", 5) == 0;
+	const bool device = is_device(report->file);
 
 	insert(steps, at, device ? NULL : check_steps_copy(steps, report->file),
 	       device ? "Copy the device first: what follows cannot be undone."

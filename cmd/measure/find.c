@@ -56,32 +56,37 @@ static uint64_t find_size(const struct measure_run *run)
 }
 
 /*
- * The short way for an image by itself, all of which can be read. Returns false, with the tally as it
- * was, if tally_stack() has to find out more.
+ * The short way for an image by itself. Returns 1 if it was gone; 0, with the tally as it was, if
+ * tally_stack() has to find out more, as something is invalid or too much; or -1.
  */
-static bool tally_image(struct measure_run *run, struct qcow2_measure_tally *tally)
+static int tally_image(struct measure_run *run, struct qcow2_measure_tally *tally,
+		       struct qcow2_error *err)
 {
 	const struct map_layer *layer = &run->stack.layers[0];
 	const struct qcow2_measure_tally before = *tally;
-	struct qcow2_error ignored;
 	uint64_t invalid_bytes;
+	int failed;
 
 	if (run->stack.count > 1 || !layer->mapping)
-		return false;
+		return 0;
 	map_stack_seek(&run->stack, 0, run->size_bytes);
-	if (qcow2_measure_tally_stored(tally, layer->mapping,
-				       layer->has_holes ? layer->holes.source : NULL,
-				       &invalid_bytes, &ignored) == 0 &&
-	    invalid_bytes == 0)
-		return true;
+	failed = qcow2_measure_tally_stored(tally, layer->mapping,
+					    layer->has_holes ? layer->holes.source : NULL,
+					    &invalid_bytes, err);
+	if (!failed && invalid_bytes == 0)
+		return 1;
 	*tally = before;
-	return false;
+	return failed && err->code != QCOW2_ERROR_LIMIT ? -1 : 0;
 }
 
 static int tally_disk(struct measure_run *run, struct qcow2_measure_tally *tally,
 		      struct qcow2_error *err)
 {
-	return tally_image(run, tally) ? 0 : tally_stack(run, tally, err);
+	const int done = tally_image(run, tally, err);
+
+	if (done != 0)
+		return done < 0 ? -1 : 0;
+	return tally_stack(run, tally, err);
 }
 
 static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)

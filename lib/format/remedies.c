@@ -152,6 +152,12 @@ static void put_value(struct line *line, const char *word, size_t length)
 }
 
 /* Puts a template; words in capitals are replaced if it is known what they stand for. */
+/* By its name, as nothing is opened here: a copy beside a device would be in memory. */
+static bool is_device_name(const char *file)
+{
+	return strncmp(file, "/dev/", 5) == 0 && strncmp(file, "/dev/shm/", 9) != 0;
+}
+
 static void put_template(struct line *line, const char *template)
 {
 	for (const char *at = template; *at;) {
@@ -163,7 +169,7 @@ static void put_template(struct line *line, const char *template)
 		} else if (length == 5 && line->file && strncmp(at, "IMAGE", length) == 0) {
 			put_file(line, "");
 		} else if (length == 4 && line->file && strncmp(at, "COPY", length) == 0 &&
-			   strncmp(line->file, "/dev/", 5) != 0) {
+			   !is_device_name(line->file)) {
 			put_file(line, ".copy");
 		} else if (line->problem) {
 			put_value(line, at, length);

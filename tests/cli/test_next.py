@@ -5,12 +5,14 @@ import json
 import os
 import re
 import shutil
+import tempfile
 
 import pytest
 
 from tests.forge import build
+from tests.support import shims
 from tests.support.answers import text_is_safe
-from tests.support.programs import image, recipe_image, run
+from tests.support.programs import RELEASE, image, recipe_image, run
 
 
 def steps(path, *options, **more):
@@ -59,6 +61,21 @@ AGAIN = "qcow2 check I"
 ])
 def test_commands(text, wanted):
     assert commands(text) == wanted
+
+
+def test_copy_of_a_device(tmp_path):
+    """A copy is made beside a file, also in memory, but not beside a device, whatever its name."""
+    text = "size 1M\nwrite 0 64k\nset refcount_of/data/0 0\n"
+    path = image(text)[0]
+    env = {**os.environ, "LD_PRELOAD": shims.build("device", tmp_path), "DEVICE": path}
+    first = steps(path, program=RELEASE, env=env)[0]
+    assert first["command"] is None and first["does"].startswith("Copy the device first")
+    if not os.access("/dev/shm", os.W_OK):
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        named = os.path.join(folder, "x.qcow2")
+        shutil.copy(path, named)
+        assert steps(named)[0]["command"] == COPY.replace("I", named)
 
 
 def test_entries_are_set_at_once():
