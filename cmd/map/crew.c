@@ -35,7 +35,8 @@ struct piece {
 struct crew {
 	struct map_run *run;
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* any of the members below */
+	pthread_cond_t made;  /* the piece that the main thread waits for */
+	pthread_cond_t freed; /* a slot, or stop */
 	uint64_t taken, used;   /* pieces that workers, and the main thread, have taken */
 	bool stop;
 	uint64_t start_bytes, end_bytes; /* of the range */
@@ -123,7 +124,7 @@ static void *work(void *opaque)
 	for (;;) {
 		while (!crew->stop && crew->taken < crew->piece_count &&
 		       crew->taken - crew->used >= crew->slots)
-			pthread_cond_wait(&crew->changed, &crew->lock);
+			pthread_cond_wait(&crew->freed, &crew->lock);
 		if (crew->stop || crew->taken == crew->piece_count)
 			break;
 		number = crew->taken++;
@@ -131,7 +132,8 @@ static void *work(void *opaque)
 		make_piece(worker, number);
 		pthread_mutex_lock(&crew->lock);
 		crew->pieces[number % crew->slots].made = true;
-		pthread_cond_broadcast(&crew->changed);
+		if (number == crew->used)
+			pthread_cond_signal(&crew->made);
 	}
 	pthread_mutex_unlock(&crew->lock);
 	return NULL;
@@ -189,14 +191,14 @@ static int use_next(struct crew *crew, uint64_t number, struct qcow2_error *err)
 
 	pthread_mutex_lock(&crew->lock);
 	while (!piece->made)
-		pthread_cond_wait(&crew->changed, &crew->lock);
+		pthread_cond_wait(&crew->made, &crew->lock);
 	pthread_mutex_unlock(&crew->lock);
 	failed = use_piece(crew, piece, err);
 	progress_share(&crew->run->progress, piece->end_bytes, crew->end_bytes);
 	pthread_mutex_lock(&crew->lock);
 	piece->made = false;
 	crew->used++;
-	pthread_cond_broadcast(&crew->changed);
+	pthread_cond_signal(&crew->freed);
 	pthread_mutex_unlock(&crew->lock);
 	return failed;
 }
@@ -230,7 +232,7 @@ static void stop(struct crew *crew, struct worker *workers, size_t count)
 {
 	pthread_mutex_lock(&crew->lock);
 	crew->stop = true;
-	pthread_cond_broadcast(&crew->changed);
+	pthread_cond_broadcast(&crew->freed);
 	pthread_mutex_unlock(&crew->lock);
 	for (size_t i = 0; i < count; i++) {
 		pthread_join(workers[i].thread, NULL);
@@ -253,7 +255,8 @@ static void prepare(struct crew *crew, struct map_run *run, size_t threads)
 		crew->piece_count--;
 	crew->slots = SLOTS * threads;
 	pthread_mutex_init(&crew->lock, NULL);
-	pthread_cond_init(&crew->changed, NULL);
+	pthread_cond_init(&crew->made, NULL);
+	pthread_cond_init(&crew->freed, NULL);
 	for (size_t i = 0; i < crew->slots; i++)
 		spool_init(&crew->pieces[i].text, -1);
 }
@@ -286,7 +289,8 @@ int map_crew_show(struct map_run *run, struct qcow2_error *err)
 	if (workers && crew) {
 		prepare(crew, run, threads);
 		failed = show(crew, workers, threads, err);
-		pthread_cond_destroy(&crew->changed);
+		pthread_cond_destroy(&crew->made);
+		pthread_cond_destroy(&crew->freed);
 		pthread_mutex_destroy(&crew->lock);
 	} else {
 		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
