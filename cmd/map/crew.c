@@ -37,7 +37,7 @@ struct crew {
 	pthread_mutex_t lock;
 	pthread_cond_t made;  /* the piece that the main thread waits for */
 	pthread_cond_t freed; /* a slot, or stop */
-	uint64_t taken, used;   /* pieces that workers, and the main thread, have taken */
+	uint64_t taken, used; /* pieces that workers, and the main thread, have taken */
 	bool stop;
 	uint64_t start_bytes, end_bytes; /* of the range */
 	uint64_t piece_count, piece_bytes;
