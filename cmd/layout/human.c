@@ -135,16 +135,13 @@ static void show_gain(struct page *page, enum layout_place place, unsigned *show
 
 static void show_space(struct page *page)
 {
+	const char *doubt = layout_space_doubt(page->layout);
 	unsigned shown = 0;
 
 	for (unsigned place = 0; place < LAYOUT_PLACES; place++)
 		show_gain(page, (enum layout_place)place, &shown);
-	if (shown == 0 || layout_space_may_change(page->layout))
-		return;
-	spool_print(page->out, "%s Nothing should be changed now.\n",
-		    page->layout->soundness.corruptions > 0
-			    ? "The image is corrupt (qcow2 check)."
-			    : "Another program writes to the image.");
+	if (shown > 0 && doubt)
+		spool_print(page->out, "%s Nothing should be changed now.\n", doubt);
 }
 
 /* ---- how scattered the data is, and how large the file can be ---- */

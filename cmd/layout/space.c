@@ -79,10 +79,20 @@ int layout_space_measure(struct layout *layout, struct qcow2_error *err)
 
 /* ---- commands ---- */
 
-bool layout_space_may_change(const struct layout *layout)
+const char *layout_space_doubt(const struct layout *layout)
 {
-	return layout->soundness.corruptions == 0 &&
-	       qcow2_source_in_use(layout->source) != QCOW2_IN_USE_YES;
+	if (layout->soundness.corruptions > 0)
+		return "The image is corrupt (qcow2 check).";
+	if (layout->soundness.leaks_may_be_data)
+		return "The guest may have lost data (qcow2 check).";
+	switch (qcow2_source_in_use(layout->source)) {
+	case QCOW2_IN_USE_NO:
+		return NULL;
+	case QCOW2_IN_USE_YES:
+		return "Another program writes to the image.";
+	default:
+		return "Another program may write to the image.";
+	}
 }
 
 __attribute__((format(printf, 3, 4))) static void
@@ -112,7 +122,7 @@ __attribute__((format(printf, 2, 3))) static void set_detail(struct layout_gain 
 static void gain_free(const struct layout *layout, struct layout_gain *gain)
 {
 	const struct layout_space *space = &layout->space;
-	const bool punches = layout->is_file && layout_space_may_change(layout);
+	const bool punches = layout->is_file && !layout_space_doubt(layout);
 
 	gain->bytes = space->free_bytes;
 	if (gain->bytes > 0 && punches)
@@ -133,7 +143,7 @@ static void gain_leaked(const struct layout *layout, struct layout_gain *gain)
 		return;
 	if (layout->soundness.leaks_may_be_data || layout->soundness.corruptions > 0)
 		set_command(layout, gain, "qcow2 check");
-	else if (layout_space_may_change(layout))
+	else if (!layout_space_doubt(layout))
 		set_command(layout, gain, "qemu-img check -r leaks");
 	if (layout->soundness.leaks_may_be_data)
 		set_detail(gain, "they may be data of the guest");
@@ -169,7 +179,7 @@ static void gain_behind(const struct layout *layout, struct layout_gain *gain)
 	gain->bytes = space->behind_bytes;
 	if (gain->bytes == 0)
 		return;
-	if (layout->is_file && layout_space_may_change(layout))
+	if (layout->is_file && !layout_space_doubt(layout))
 		set_command(layout, gain, "truncate -s %" PRIu64,
 			    qcow2_usage_end_bytes(layout->usage));
 	if (!layout->is_file)

@@ -55,10 +55,11 @@ struct layout_gain {
 int layout_space_measure(struct layout *layout, struct qcow2_error *err);
 
 /*
- * Whether commands that change the image can do no harm: it is not corrupt, and no other program has
- * it open for writing.
+ * Why commands that change the image could do harm: it is corrupt, what nothing refers to may be lost
+ * data of the guest, or nobody can say that no other program has it open for writing. NULL: they can
+ * do none.
  */
-bool layout_space_may_change(const struct layout *layout);
+const char *layout_space_doubt(const struct layout *layout);
 
 /* Describes a place. Commands that change the image are left out where they could do harm. */
 void layout_space_gain(const struct layout *layout, enum layout_place place,

@@ -3,6 +3,7 @@
 # of known places; where space can be gained, with commands that work; screens, names and options.
 # tests/oracle/test_layout_oracle.py compares it with qemu-img and with qcow2 locate.
 """What fills the file."""
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import pytest
 
 from tests.forge import recipes
+from tests.support import shims
 from tests.support.measure import peak
 from tests.support.outside import complaint, harmless, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, image, recipe_image, run
@@ -293,6 +295,35 @@ def test_no_commands_for_a_broken_image():
     assert (command(found, "leaked") or "qcow2 check").startswith("qcow2 check")
     done = run("layout", path)
     assert done.returncode == 2 and b"qcow2 check" in done.stderr and b"fallocate" not in done.stdout
+
+
+def no_changes(done):
+    """Nothing is offered that changes the image."""
+    text = done.stdout.decode()
+    assert done.returncode == 0 and "Nothing should be changed now." in text
+    assert not re.search(r"^ +(fallocate|truncate|qemu-img check) ", text, re.M), text
+    return text
+
+
+def test_no_commands_where_data_may_be_lost(here):
+    """What nothing refers to may be the guest's data, also behind the end and where the refcount is 0."""
+    path = here(image("size 1M\nwrite 0 256k\nset l1/0 0\nset refcount_of/data/0 0\n")[0])
+    os.truncate(path, os.path.getsize(path) + MIB)
+    found = layout(path)
+    assert all(found["space"][place]["bytes"] > 0 and command(found, place) is None
+               for place in ("free", "behind"))
+    assert command(found, "leaked").startswith("qcow2 check ")
+    assert "The guest may have lost data" in no_changes(run("layout", path))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS], ids=errno.errorcode.get)
+def test_no_commands_where_locks_do_not_tell(here, tmp_path, number):
+    path = here(image("size 1M\nwrite 0 64k\n")[0])
+    os.truncate(path, os.path.getsize(path) + MIB)
+    assert command(layout(path), "behind").startswith("truncate ")
+    env = {**os.environ, "LD_PRELOAD": shims.build("races", tmp_path), "LOCK_ERRNO": str(number)}
+    done = run("layout", path, program=RELEASE, env=env)
+    assert "Another program may write to the image." in no_changes(done)
 
 
 @pytest.mark.parametrize("name", ["a b.qcow2", "-x.qcow2", "it's.qcow2", "a:b.qcow2", "\033[31m.qcow2"])
