@@ -114,6 +114,11 @@ struct qcow2_check_options {
 	 * them, and clusters that count as free, too.
 	 */
 	bool lost_mappings;
+	/*
+	 * Problems of host clusters (their refcounts, copied flags and owners) are counted and not
+	 * handed to problem(), which spares the search for their owners.
+	 */
+	bool clusters_untold;
 };
 
 /*

@@ -180,6 +180,10 @@ enum qcow2_intent {
 	/* A bitmap is found again that could not be found, or its granularity is mended. */
 	QCOW2_INTENT_BITMAP_MENDED = 5,
 	QCOW2_INTENT_BITMAP_WRITTEN = 6, /* a bitmap of that name gets another table */
+	/* The image is repaired by qcow2_repair(): what was damaged may change, and what damage hid
+	 * may be seen. Without a name. */
+	QCOW2_INTENT_REPAIR = 7,
+	QCOW2_INTENT_SNAPSHOT_GONE = 8, /* a snapshot goes; its name is its ID */
 };
 
 /*

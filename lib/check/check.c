@@ -157,7 +157,8 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 	totals->sum.has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
 	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
-		check.bad_left[kind] = told_most(&check, q2_bad_id(kind));
+		check.bad_left[kind] =
+			check.options->clusters_untold ? 0 : told_most(&check, q2_bad_id(kind));
 	check.reporter = (struct q2_reporter){problem_found, &check, problem_wanted};
 	check.memory.limit_bytes = check.options->memory_limit_bytes
 					   ? check.options->memory_limit_bytes

@@ -27,6 +27,10 @@ BELOW = {
     "undo": ["base", "source", "format", "image", "claims", "check", "plan"],
     "edit": ["base", "source", "format", "image", "rules", "claims", "check", "walk",
              "plan"],
+    "repair": ["base", "source", "format", "codec", "image", "rules", "claims", "check", "plan",
+               "edit"],
+    "rescue": ["base", "source", "format", "codec", "image", "rules", "claims", "check", "plan",
+               "edit"],
 }
 
 # Calls that reach a file. A member (x->read) or a longer word (take_open) is not a call of these.

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* Drives a repair, round by round: see repair.h. */
+#include "repair/repair.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/sized.h"
+#include "repair/result.h"
+
+/* Each round mends something that hid something else; good images of bad luck need three or four. */
+#define ROUNDS_MOST 16
+
+static const struct q2_doctor *const doctors[Q2_DOCTORS] = {
+	[Q2_DOCTOR_HEADER] = &q2_doctor_header, [Q2_DOCTOR_SNAPSHOTS] = &q2_doctor_snapshots,
+	[Q2_DOCTOR_L1] = &q2_doctor_l1,         [Q2_DOCTOR_L2] = &q2_doctor_l2,
+	[Q2_DOCTOR_OWNERS] = &q2_doctor_owners, [Q2_DOCTOR_BITMAPS] = &q2_doctor_bitmaps,
+};
+
+static void close_image(struct q2_repair *repair)
+{
+	qcow2_image_close(repair->image);
+	qcow2_source_close(repair->view);
+	repair->image = NULL;
+	repair->view = NULL;
+	repair->header = NULL;
+	repair->geometry = NULL;
+}
+
+static int open_image(struct q2_repair *repair)
+{
+	close_image(repair);
+	if (qcow2_plan_view(repair->plan, &repair->view, repair->err) ||
+	    qcow2_image_open(repair->view, &repair->image, repair->err))
+		return -1;
+	repair->header = qcow2_image_header(repair->image);
+	repair->geometry = qcow2_image_geometry(repair->image);
+	if (repair->header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN)
+		return q2_fail(repair->err, QCOW2_ERROR_UNSUPPORTED,
+			       offsetof(struct qcow2_header, incompatible_features),
+			       "the image has incompatible features that are not known here: what "
+			       "a repair would do to them, nobody knows");
+	return 0;
+}
+
+static int hear(void *opaque, const struct qcow2_problem *problem)
+{
+	struct q2_repair *repair = opaque;
+
+	for (unsigned i = 0; i < Q2_DOCTORS && !repair->failed; i++)
+		if (doctors[i]->hear)
+			doctors[i]->hear(repair, problem);
+	return repair->failed;
+}
+
+static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes)
+{
+	const struct q2_repair *repair = opaque;
+
+	return repair->options->progress(repair->options->opaque, done_bytes, total_bytes);
+}
+
+/* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
+static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals)
+{
+	const struct qcow2_check_options how = {
+		.threads = repair->options->threads,
+		.memory_limit_bytes = repair->options->memory_limit_bytes,
+		.clusters_untold = true,
+		.damage = true,
+		.lost_mappings = true,
+		.problem = told ? hear : NULL,
+		.progress = repair->options->progress ? hear_progress : NULL,
+		.opaque = repair,
+	};
+	struct qcow2_error err;
+
+	q2_check_totals_release(totals);
+	if (q2_check(repair->image, &how, totals, &err) == 0)
+		return 0;
+	/* A doctor has filled repair->err itself. */
+	if (!repair->failed)
+		*repair->err = err;
+	return -1;
+}
+
+static void forget(struct q2_repair *repair)
+{
+	for (unsigned i = 0; i < Q2_DOCTORS; i++) {
+		if (doctors[i]->forget)
+			doctors[i]->forget(repair);
+		repair->notes[i] = NULL;
+	}
+}
+
+/* Lets the doctors work. Those behind the header's need a geometry. */
+static int mend(struct q2_repair *repair)
+{
+	repair->begin_again = false;
+	for (unsigned i = 0; i < Q2_DOCTORS && !repair->begin_again; i++) {
+		if (i > Q2_DOCTOR_HEADER && !repair->geometry)
+			break;
+		if (doctors[i]->mend && doctors[i]->mend(repair))
+			return -1;
+	}
+	return 0;
+}
+
+/* *planned: whether anything was. The first check is also that of the image before. */
+static int run_round(struct q2_repair *repair, bool *planned)
+{
+	size_t before = qcow2_plan_count(repair->plan);
+	int failed;
+
+	repair->found = repair->round == 0 ? &repair->result->before : &repair->later;
+	failed = open_image(repair) || check(repair, true, repair->found) || mend(repair);
+	forget(repair);
+	*planned = qcow2_plan_count(repair->plan) != before;
+	return failed ? -1 : 0;
+}
+
+/* A repair for leaks alone needs no doctor. */
+static int run_rounds(struct q2_repair *repair)
+{
+	const struct qcow2_repair_options *options = repair->options;
+	bool planned = true;
+
+	if (options->extent == QCOW2_REPAIR_LEAKS && options->only_count == 0 &&
+	    options->drop_count == 0) {
+		repair->found = &repair->result->before;
+		return open_image(repair) || check(repair, false, repair->found) ? -1 : 0;
+	}
+	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++)
+		if (run_round(repair, &planned))
+			return -1;
+	return 0;
+}
+
+/* Whether the image has no problem at all, and nothing is to be done to it. */
+static bool is_done(const struct q2_repair *repair)
+{
+	const struct qcow2_check_result *before = &repair->result->before.sum;
+
+	return qcow2_plan_count(repair->plan) == 0 &&
+	       before->corruptions + before->leaks + before->warnings == 0;
+}
+
+static int finish(struct q2_repair *repair)
+{
+	struct q2_repair_result *result = repair->result;
+	static const struct qcow2_bytes any = {NULL, 0};
+
+	result->public.before = &result->before.sum;
+	result->public.after = &result->after.sum;
+	if (is_done(repair)) {
+		result->after = result->before;
+		return 0;
+	}
+	if (open_image(repair))
+		return -1;
+	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
+				 q2_repair_bits(repair) || open_image(repair)))
+		return -1;
+	if (check(repair, false, &result->after))
+		return -1;
+	if (qcow2_plan_count(repair->plan) > 0 &&
+	    (qcow2_edit_begin(repair->plan, repair->err) ||
+	     qcow2_plan_intend(repair->plan, QCOW2_INTENT_REPAIR, any, repair->err)))
+		return -1;
+	if (qcow2_plan_size_bytes(repair->plan) > repair->plan->old_size_bytes)
+		result->public.added_bytes =
+			qcow2_plan_size_bytes(repair->plan) - repair->plan->old_size_bytes;
+	return q2_result_fill_left(repair);
+}
+
+static int run(struct q2_repair *repair)
+{
+	int failed = run_rounds(repair) || finish(repair);
+
+	q2_check_totals_release(&repair->later);
+	q2_space_close(repair);
+	close_image(repair);
+	return failed ? -1 : 0;
+}
+
+int qcow2_repair(struct qcow2_plan *plan, const struct qcow2_repair_options *options,
+		 struct qcow2_repair_result **out, struct qcow2_error *err)
+{
+	struct qcow2_repair_options mine;
+	struct qcow2_error ignored;
+	struct q2_repair *repair;
+	int failed = -1;
+
+	if (q2_sized_take(&mine, sizeof(mine), options, err))
+		return -1;
+	if (qcow2_plan_count(plan) > 0)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "a repair begins with an empty plan");
+	repair = q2_alloc(sizeof(*repair));
+	if (!repair)
+		return q2_fail_memory(err);
+	repair->plan = plan;
+	repair->options = &mine;
+	repair->err = err ? err : &ignored;
+	repair->result = q2_alloc(sizeof(*repair->result));
+	if (!repair->result) {
+		q2_fail_memory(err);
+	} else {
+		repair->result->public.size = sizeof(repair->result->public);
+		failed = run(repair);
+		if (failed)
+			qcow2_repair_result_free(&repair->result->public);
+		else
+			*out = &repair->result->public;
+	}
+	q2_free(repair);
+	return failed;
+}
