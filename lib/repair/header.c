@@ -59,8 +59,14 @@ int q2_head_intend(struct q2_repair *repair, uint32_t magic)
 	uint8_t type[4];
 
 	q2_store_be32(type, magic);
+	/* With their extension, all bitmaps are found again. */
 	return qcow2_plan_intend(repair->plan, QCOW2_INTENT_EXTENSION,
-				 (struct qcow2_bytes){type, sizeof(type)}, repair->err);
+				 (struct qcow2_bytes){type, sizeof(type)}, repair->err) ||
+			       (magic == QCOW2_EXTENSION_BITMAPS &&
+				qcow2_plan_intend(repair->plan, QCOW2_INTENT_BITMAP_MENDED,
+						  (struct qcow2_bytes){NULL, 0}, repair->err))
+		       ? -1
+		       : 0;
 }
 
 /*

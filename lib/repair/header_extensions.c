@@ -189,19 +189,34 @@ static bool are_equal(const struct q2_area_extension *a, const struct q2_area_ex
 	       (a->data.size == 0 || memcmp(a->data.data, b->data.data, a->data.size) == 0);
 }
 
-/* Whether of two that differ QEMU reads `later`: it takes the last one of the types it knows. */
-static bool may_replace(struct q2_repair *repair, const struct q2_area_extension *later)
+/*
+ * Whether `later` may take the place of one that says something else: QEMU reads the last one of the
+ * types it knows. Of others, and of the pointer to the LUKS header, the first one stays.
+ */
+static bool may_replace(const struct q2_area_extension *later)
 {
 	const struct q2_extension_kind *kind = q2_extension_kind(later->magic);
 
-	if (!kind || kind->id == Q2_EXTENSION_BITMAPS || kind->id == Q2_EXTENSION_CRYPTO) {
+	if (!kind || kind->id == Q2_EXTENSION_CRYPTO)
+		return false;
+	return kind->shape != Q2_EXTENSION_IS_TEXT || q2_is_plain_text(later->data);
+}
+
+/* Whether an extension goes whose type is there already. Bitmaps have a doctor of their own. */
+static bool is_dropped(struct q2_repair *repair, const struct q2_area_extension *same,
+		       const struct q2_area_extension *later)
+{
+	const bool equal = are_equal(same, later);
+
+	if (!equal)
 		q2_repair_leave(repair, QCOW2_PROBLEM_EXTENSION_DUPLICATE,
-				"the two say different things, and nothing tells which is right");
+				"the two say different things, and nothing tells which is right; "
+				"'qcow2 dump IMAGE extensions' shows them");
+	if (!equal &&
+	    (later->magic == QCOW2_EXTENSION_BITMAPS ||
+	     (later->magic == QCOW2_EXTENSION_CRYPTO && repair->header->crypt_method == 2)))
 		return false;
-	}
-	if (kind->shape == Q2_EXTENSION_IS_TEXT && !q2_is_plain_text(later->data))
-		return false;
-	return q2_repair_may(repair, QCOW2_PROBLEM_EXTENSION_DUPLICATE, true);
+	return q2_repair_may(repair, QCOW2_PROBLEM_EXTENSION_DUPLICATE, !equal);
 }
 
 static void drop_duplicates(struct q2_repair *repair, struct q2_area *area, struct change *change)
@@ -211,20 +226,16 @@ static void drop_duplicates(struct q2_repair *repair, struct q2_area *area, stru
 	for (size_t i = 0; i < area->count; i++) {
 		struct q2_area_extension extension = area->extensions[i];
 		struct q2_area_extension *same = find_kept(area, kept, extension.magic);
-		bool drop = same && are_equal(same, &extension) &&
-			    q2_repair_may(repair, change->id, false);
 
-		if (same && !drop && !are_equal(same, &extension) &&
-		    may_replace(repair, &extension)) {
-			*same = extension;
-			change->costs = drop = true;
-		}
-		if (drop) {
-			change->magic = extension.magic;
-			change->made = true;
-		} else {
+		if (!same || !is_dropped(repair, same, &extension)) {
 			area->extensions[kept++] = extension;
+			continue;
 		}
+		change->costs |= !are_equal(same, &extension);
+		change->magic = extension.magic;
+		change->made = true;
+		if (!are_equal(same, &extension) && may_replace(&extension))
+			*same = extension;
 	}
 	area->count = kept;
 }
