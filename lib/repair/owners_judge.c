@@ -15,12 +15,13 @@ struct group {
 	size_t keeper; /* SIZE_MAX: none */
 };
 
-/* Others see to these: refcounts are built anew elsewhere, bitmaps may become dirty. */
-static bool gives_way(const struct q2_party *party)
+/*
+ * Others see to bitmaps, which become dirty: that something else uses their place is the evidence
+ * that they cannot be believed, and must not be taken away.
+ */
+static bool is_of_bitmap(const struct q2_party *party)
 {
 	switch (party->part) {
-	case QCOW2_CLAIM_REFCOUNT_TABLE:
-	case QCOW2_CLAIM_REFCOUNT_BLOCK:
 	case QCOW2_CLAIM_BITMAP_DIRECTORY:
 	case QCOW2_CLAIM_BITMAP_TABLE:
 	case QCOW2_CLAIM_BITMAP_DATA:
@@ -28,12 +29,6 @@ static bool gives_way(const struct q2_party *party)
 	default:
 		return false;
 	}
-}
-
-static bool is_of_bitmap(const struct q2_party *party)
-{
-	return party->part == QCOW2_CLAIM_BITMAP_DIRECTORY ||
-	       party->part == QCOW2_CLAIM_BITMAP_TABLE || party->part == QCOW2_CLAIM_BITMAP_DATA;
 }
 
 /* The higher one keeps the place. */
@@ -54,6 +49,9 @@ static unsigned rank(const struct q2_parting *owners, const struct q2_party *par
 		return party->part_of == QCOW2_PART_OF_IMAGE ? 6 : 5;
 	case QCOW2_CLAIM_L2_TABLE:
 		return 4;
+	case QCOW2_CLAIM_REFCOUNT_TABLE:
+	case QCOW2_CLAIM_REFCOUNT_BLOCK:
+		return 3; /* they are built anew elsewhere if tables use their place */
 	default:
 		return 0;
 	}
@@ -101,7 +99,7 @@ static void note_reasons(const struct group *group)
 
 static bool takes_part(const struct q2_party *party)
 {
-	return !party->faulty && !gives_way(party);
+	return !party->faulty && !is_of_bitmap(party);
 }
 
 /* Guest data may share a cluster, and compressed clusters may. */

@@ -36,6 +36,7 @@ static int is_table(struct q2_parting *owners, const struct q2_party *keeper, ui
 	const struct qcow2_geometry *geometry = owners->geometry;
 	const unsigned step = keeper->part == QCOW2_CLAIM_L2_TABLE ? geometry->l2_entry_bytes : 8;
 	uint8_t *bytes = owners->metadata.buffer;
+	const uint64_t size = qcow2_plan_size_bytes(owners->repair->plan); /* with copies */
 	bool used = false;
 
 	if (q2_plan_read(owners->repair->plan, cluster << geometry->cluster_bits, bytes,
@@ -52,7 +53,7 @@ static int is_table(struct q2_parting *owners, const struct q2_party *keeper, ui
 			offset = qcow2_compressed_split(word, geometry->cluster_bits).offset_bytes;
 		else if ((word & qcow2_l2_entry_reserved) || offset % geometry->cluster_size_bytes)
 			return 0;
-		if (offset >= geometry->file_size_bytes)
+		if (offset >= size)
 			return 0;
 	}
 	return used;
