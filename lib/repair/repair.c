@@ -151,10 +151,8 @@ static int finish(struct q2_repair *repair)
 
 	result->public.before = &result->before.sum;
 	result->public.after = &result->after.sum;
-	if (is_done(repair)) {
-		result->after = result->before;
-		return 0;
-	}
+	if (is_done(repair))
+		return q2_result_copy_before(repair);
 	if (open_image(repair))
 		return -1;
 	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||

@@ -12,8 +12,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
-            "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "map", "layout", "measure",
+            "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -141,6 +141,18 @@ def is_planned(_, after):
     assert re.match(r"1/1 point, ", after)
 
 
+def adds_the_writes(before, after):
+    assert after.startswith(before) and "1/1 clean, 8 bytes at 0x48: " in after
+
+
+def adds_the_features(before, after):
+    assert after.startswith(before) and re.search("^incompatible_features +0$", after, re.M)
+
+
+def is_a_repair(_, after):
+    assert " would be " in after or "nothing to repair" in after
+
+
 def is_undo_list(before, after):
     assert before.startswith("undone: ") and "\nstate    undone\n" in after
 
@@ -225,6 +237,7 @@ def adds_a_commit(before, after):
 
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
+MENDED = ["-n", "corrupt"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 # Exit codes without the option: what it mends is stale, what it leaves out differs.
@@ -273,6 +286,27 @@ OPTIONS = {
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
+    ("repair", "json"): (MENDED, ["--json"], shows_json),
+    ("repair", "output"): (MENDED, ["--output=json"], shows_json),
+    ("repair", "dry-run"): (["base"], ["--dry-run"], is_unchanged),
+    ("repair", "hex"): (MENDED, ["--hex"], adds_the_writes),
+    ("repair", "dump"): (MENDED, ["--dump=header/incompatible_features"], adds_the_features),
+    # what these mend, drop, allow or keep, test_repair.py tests
+    ("repair", "all"): (MENDED, ["--all"], is_unchanged),
+    ("repair", "leaks"): (["-n", "base"], ["--leaks"], is_unchanged),
+    ("repair", "only"): (MENDED, ["--only=feature-corrupt"], is_unchanged),
+    ("repair", "drop-snapshot"): (["-n", "shared"], ["--drop-snapshot=one"], is_a_repair),
+    ("repair", "free-lost"): (MENDED, ["--free-lost"], is_unchanged),
+    ("repair", "drop-bad-bitmaps"): (["-a", *MENDED], ["--drop-bad-bitmaps"], is_unchanged),
+    ("repair", "yes"): (MENDED, ["--yes"], is_unchanged),
+    ("repair", "force"): (MENDED, ["--force"], is_unchanged),
+    ("repair", "ranges"): (MENDED, ["--ranges"], is_unchanged),
+    ("repair", "no-undo"): (MENDED, ["--no-undo"], is_unchanged),
+    ("repair", "undo-file"): (MENDED, ["--undo-file=x"], is_unchanged),
+    ("repair", "undo-dir"): (MENDED, ["--undo-dir=."], is_unchanged),
+    ("repair", "threads"): (MENDED, ["--threads=2"], is_unchanged),
+    ("repair", "progress"): (MENDED, ["--progress"], is_unchanged),
+    ("repair", "help"): (MENDED, ["--help"], is_help),
     ("map", "json"): ([SAMPLE], ["--json"], shows_json),
     ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("map", "start-offset"): ([SAMPLE], ["--start-offset=1M"], shows_other_extents),
@@ -366,7 +400,7 @@ OPTIONS = {
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE],
-                        "edit": PLANNED,
+                        "edit": PLANNED, "repair": MENDED,
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
@@ -383,6 +417,7 @@ def fixture_folder(tmp_path):
     build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",
           str(tmp_path / "bitmaps"))
     build("size 1M\nwrite 0 64k\nsnapshot one\nwrite 0 64k\n", str(tmp_path / "shared"))
+    build("size 1M\ncorrupt\n", str(tmp_path / "corrupt"))
     build("size 1M\n", str(tmp_path / "edited"))
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
