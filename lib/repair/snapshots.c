@@ -157,6 +157,55 @@ static int tell_table(struct q2_repair *repair, const struct q2_snapshot_notes *
 				      });
 }
 
+/* A name of no bytes; without data it would be any name. */
+static const struct qcow2_bytes empty_name = {(const uint8_t *)"", 0};
+
+/* Entries up to this many are compared with those that are found. */
+#define COMPARED_MOST 4096
+
+static bool is_found(const struct q2_snapshot_table *table, struct qcow2_bytes id)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		struct qcow2_bytes other = table->entries[i].id;
+
+		if (other.size == id.size &&
+		    (id.size == 0 || memcmp(other.data, id.data, id.size) == 0))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What programs took for entries where lengths or the count were wrong are none: their names go,
+ * which nobody gave.
+ */
+static int intend_names(struct q2_repair *repair, const struct q2_snapshot_table *table)
+{
+	static const struct qcow2_bytes any = {NULL, 0};
+	const struct qcow2_snapshot *snapshot;
+	struct qcow2_snapshots *snapshots;
+	int more = 0, failed = 0;
+	bool all = table->count > COMPARED_MOST;
+
+	if (qcow2_snapshots_open(repair->image, &snapshots, repair->err))
+		return repair->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	for (unsigned i = 0; !all && !failed; i++) {
+		more = qcow2_snapshots_next(snapshots, &snapshot, repair->err);
+		if (more <= 0)
+			break;
+		all = i == COMPARED_MOST;
+		if (!is_found(table, snapshot->id) || snapshot->id.size == 0)
+			failed = qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE,
+						   snapshot->id.size ? snapshot->id : empty_name,
+						   repair->err);
+	}
+	if (all && !failed)
+		failed = qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE, any,
+					   repair->err);
+	qcow2_snapshots_close(snapshots);
+	return failed || more < 0 ? -1 : 0;
+}
+
 /* Whether the table may be written as it was found; says why if it is left. */
 static bool may_reform(struct q2_repair *repair, const struct q2_snapshot_notes *notes)
 {
@@ -221,7 +270,8 @@ static int mend_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	if (table->is_reformed || table->offset_bytes != old ||
 	    notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET]) {
 		if (may_reform(repair, notes)) {
-			if (tell_table(repair, notes, is_lost(notes)))
+			if (tell_table(repair, notes, is_lost(notes)) ||
+			    intend_names(repair, table))
 				return -1;
 		} else if (!drops) {
 			return 0;

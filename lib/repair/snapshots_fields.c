@@ -220,7 +220,9 @@ static int mend_ids(struct q2_repair *repair, struct q2_snapshot_table *table)
 		if (q2_snapshot_tell(
 			    repair, entry,
 			    &(struct q2_snapshot_step){.id = id, .field = "id", .costs = true},
-			    "gets the ID %" PRIu64 ": another one has its ID", next))
+			    "gets the ID %" PRIu64 ": another one has its ID", next) ||
+		    qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE, entry->id,
+				      repair->err))
 			return -1;
 		give_id(entry, next++);
 	}
