@@ -12,8 +12,8 @@
 
 static const struct q2_doctor *const doctors[Q2_DOCTORS] = {
 	[Q2_DOCTOR_HEADER] = &q2_doctor_header, [Q2_DOCTOR_SNAPSHOTS] = &q2_doctor_snapshots,
-	[Q2_DOCTOR_L1] = &q2_doctor_l1,         [Q2_DOCTOR_L2] = &q2_doctor_l2,
-	[Q2_DOCTOR_OWNERS] = &q2_doctor_owners, [Q2_DOCTOR_BITMAPS] = &q2_doctor_bitmaps,
+	[Q2_DOCTOR_OWNERS] = &q2_doctor_owners, [Q2_DOCTOR_L1] = &q2_doctor_l1,
+	[Q2_DOCTOR_L2] = &q2_doctor_l2,         [Q2_DOCTOR_BITMAPS] = &q2_doctor_bitmaps,
 };
 
 static void close_image(struct q2_repair *repair)
@@ -174,10 +174,8 @@ static int finish(struct q2_repair *repair)
 
 	result->public.before = &result->before.sum;
 	result->public.after = &result->after.sum;
-	if (is_done(repair)) {
-		result->after = result->before;
-		return 0;
-	}
+	if (is_done(repair))
+		return q2_result_copy_before(repair);
 	if (open_image(repair))
 		return -1;
 	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||

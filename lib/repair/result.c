@@ -3,11 +3,30 @@
 #include "repair/result.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include <qcow2/remedy.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+
+int q2_result_copy_before(struct q2_repair *repair)
+{
+	const struct q2_check_totals *before = &repair->result->before;
+	struct q2_check_totals *after = &repair->result->after;
+	size_t size = before->damage_count * sizeof(*before->damages);
+	struct qcow2_damage_total *damages = NULL;
+
+	if (size > 0) {
+		damages = q2_alloc(size);
+		if (!damages)
+			return q2_fail_memory(repair->err);
+		memcpy(damages, before->damages, size);
+	}
+	*after = *before;
+	after->damages = damages;
+	return 0;
+}
 
 static void fill_one(const struct q2_repair *repair, struct qcow2_repair_left *left,
 		     const struct qcow2_problem_kind *kind, uint64_t count)

@@ -12,6 +12,9 @@ struct q2_repair_result {
 	const struct qcow2_repair_left **pointers;
 };
 
+/* Nothing is planned: the check of the planned image is that before. -1: memory is short. */
+int q2_result_copy_before(struct q2_repair *repair);
+
 /* Fills the list of what is left, from the check of the planned image. -1: memory is short. */
 int q2_result_fill_left(struct q2_repair *repair);
 

@@ -202,9 +202,11 @@ int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *
 		     struct qcow2_error *err)
 {
 	struct qcow2_apply_options mine;
-	struct applying a = {.plan = plan, .err = err};
+	struct qcow2_error ignored;
+	struct applying a = {.plan = plan, .err = err ? err : &ignored};
 	int failed = -1;
 
+	err = a.err;
 	if (q2_sized_take(&mine, sizeof(mine), options, err))
 		return -1;
 	if (!q2_source_is_writable(plan->source))

@@ -376,12 +376,17 @@ int qcow2_undo_apply(struct qcow2_undo *undo, struct qcow2_source *image,
 		     const struct qcow2_undo_options *options, struct qcow2_undo_result *result,
 		     struct qcow2_error *err)
 {
+	struct qcow2_error ignored;
 	struct qcow2_undo_options mine;
 	struct qcow2_undo_result found = {.size = sizeof(found)};
-	struct q2_undoing u = {
-		.undo = undo, .image = image, .options = &mine, .result = &found, .err = err};
+	struct q2_undoing u = {.undo = undo,
+			       .image = image,
+			       .options = &mine,
+			       .result = &found,
+			       .err = err ? err : &ignored};
 	int failed;
 
+	err = u.err;
 	if (q2_undo_take_options(&mine, options, result, err))
 		return -1;
 	if (!q2_source_is_writable(image))
