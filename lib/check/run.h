@@ -46,12 +46,12 @@ struct q2_check {
 	uint64_t claims_left;
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
-	bool stopped;       /* the callback for problems wants no more */
-	bool keeps;          /* what was counted is kept: see references.h */
-	bool table_counted;  /* the claim of the refcount table was counted */
+	bool stopped;            /* the callback for problems wants no more */
+	bool keeps;              /* what was counted is kept: see references.h */
+	bool table_counted;      /* the claim of the refcount table was counted */
 	uint64_t blocks_counted; /* so many claims of refcount blocks were: the first ones */
-	bool claims_are_cut; /* metadata claims so much that a part was not counted */
-	bool digest_is_cut; /* a bound on what is read kept some metadata out of the digest */
+	bool claims_are_cut;     /* metadata claims so much that a part was not counted */
+	bool digest_is_cut;      /* a bound on what is read kept some metadata out of the digest */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */

@@ -57,8 +57,7 @@ void q2_worker_count(struct q2_worker *worker, const struct qcow2_claim *claim)
 	unsigned bits = geometry->cluster_bits;
 	uint64_t end, first = claim->offset_bytes >> bits;
 
-	if (claim->length_bytes == 0 ||
-	    q2_add_u64(claim->offset_bytes, claim->length_bytes, &end))
+	if (claim->length_bytes == 0 || q2_add_u64(claim->offset_bytes, claim->length_bytes, &end))
 		return;
 	if (end > geometry->file_size_bytes &&
 	    end - geometry->file_size_bytes >= geometry->cluster_size_bytes) {

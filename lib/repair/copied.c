@@ -47,8 +47,8 @@ static bool chunk_is_odd(const struct q2_recount *r, const struct q2_cluster_chu
 {
 	for (uint64_t group = 0; group < Q2_CHUNK_GROUPS; group++) {
 		const uint64_t *uses = chunk->uses[group];
-		uint64_t bits = chunk->few || chunk->many ? uses[0] | uses[1] | uses[2]
-							  : unflagged(uses);
+		uint64_t bits =
+			chunk->few || chunk->many ? uses[0] | uses[1] | uses[2] : unflagged(uses);
 
 		for (; bits != 0; bits &= bits - 1)
 			if (is_odd(r, first + group * 64 + (unsigned)__builtin_ctzll(bits)))
@@ -171,7 +171,8 @@ static int fix_l1_piece(struct flags *f, uint64_t offset, size_t size)
 {
 	const struct q2_recount *r = f->r;
 
-	if (is_contested(r, offset >> r->cluster_bits, ((offset + size - 1) >> r->cluster_bits) + 1))
+	if (is_contested(r, offset >> r->cluster_bits,
+			 ((offset + size - 1) >> r->cluster_bits) + 1))
 		return 0;
 	if (q2_plan_read(r->repair->plan, offset, f->bytes, size, r->repair->err))
 		return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Drives the stages of refcounts.h, and tells what they did. */
 #include "repair/refcounts.h"
+#include "repair/result.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,8 +40,9 @@ static const struct {
 	{QCOW2_PROBLEM_REFTABLE_TOO_LARGE, "makes the refcount table shorter", NULL},
 	{QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED, "clears reserved bits of a refcount table entry",
 	 "clears reserved bits of %s refcount table entries"},
-	{QCOW2_PROBLEM_REFBLOCK_UNALIGNED, "makes a new refcount block in place of one that is not "
-					   "at a cluster",
+	{QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
+	 "makes a new refcount block in place of one that is not "
+	 "at a cluster",
 	 "makes new refcount blocks in place of %s that are not at a cluster"},
 	{QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
 	 "makes a new refcount block in place of one behind the end of the file",
@@ -48,14 +50,17 @@ static const struct {
 	{QCOW2_PROBLEM_CLUSTER_OWNERS,
 	 "moves refcounts out of a cluster that is used for something else",
 	 "moves refcounts out of %s clusters that are used for something else"},
-	{QCOW2_PROBLEM_REFCOUNT_LOW, "counts a cluster anew that is used more often than its "
-				     "refcount says",
+	{QCOW2_PROBLEM_REFCOUNT_LOW,
+	 "counts a cluster anew that is used more often than its "
+	 "refcount says",
 	 "counts %s clusters anew that are used more often than their refcounts say"},
-	{QCOW2_PROBLEM_REFCOUNT_HIGH, "counts a cluster anew that is used less often than its "
-				      "refcount says",
+	{QCOW2_PROBLEM_REFCOUNT_HIGH,
+	 "counts a cluster anew that is used less often than its "
+	 "refcount says",
 	 "counts %s clusters anew that are used less often than their refcounts say"},
-	{QCOW2_PROBLEM_REFCOUNT_BEYOND_END, "clears the refcount of a cluster past the end of the "
-					    "file",
+	{QCOW2_PROBLEM_REFCOUNT_BEYOND_END,
+	 "clears the refcount of a cluster past the end of the "
+	 "file",
 	 "clears the refcounts of %s clusters past the end of the file"},
 	{QCOW2_PROBLEM_COPIED_SET, "clears the copied flag of an entry",
 	 "clears the copied flags of %s entries"},
@@ -94,8 +99,8 @@ static int tell(struct q2_recount *r)
 {
 	for (size_t i = 0; i < sizeof(doings) / sizeof(doings[0]); i++) {
 		const struct q2_mended *mended = &r->mended[doings[i].id];
-		struct qcow2_repair_step step = {
-			.kind = qcow2_problem_kind_get(doings[i].id), .count = mended->count};
+		struct qcow2_repair_step step = {.kind = qcow2_problem_kind_get(doings[i].id),
+						 .count = mended->count};
 		char does[160], digits[32];
 
 		if (mended->count == 0)
@@ -158,8 +163,8 @@ static int start(struct q2_recount *r)
 	r->most = UINT64_MAX >> (64 - r->width);
 	r->old_clusters = (repair->plan->old_size_bytes + r->cluster_size - 1) >> r->cluster_bits;
 	r->changed.memory = &r->counted->memory;
-	r->piece_bytes = r->cluster_size < PIECE_MOST_BYTES ? (size_t)r->cluster_size
-							    : PIECE_MOST_BYTES;
+	r->piece_bytes =
+		r->cluster_size < PIECE_MOST_BYTES ? (size_t)r->cluster_size : PIECE_MOST_BYTES;
 	r->old_bytes = q2_alloc_buffer(r->piece_bytes);
 	r->new_bytes = q2_alloc_buffer(r->piece_bytes);
 	if (!r->old_bytes || !r->new_bytes)
@@ -175,8 +180,7 @@ static int run(struct q2_recount *r)
 	if (start(r))
 		return -1;
 	find_rights(r);
-	if (q2_recount_read_table(r) || q2_recount_restrict(r) ||
-	    q2_recount_complete(r, &possible))
+	if (q2_recount_read_table(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
 	if (!possible)
 		return 0;

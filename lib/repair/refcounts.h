@@ -30,9 +30,9 @@ enum q2_block_state {
 };
 
 struct q2_block_entry {
-	uint64_t word; /* the entry as the file will have it */
-	uint8_t state; /* enum q2_block_state */
-	bool counted;  /* its claim was counted */
+	uint64_t word;  /* the entry as the file will have it */
+	uint8_t state;  /* enum q2_block_state */
+	bool counted;   /* its claim was counted */
 	uint16_t fault; /* 0, or the number of the problem that the old entry has */
 };
 
@@ -56,7 +56,7 @@ struct q2_recount {
 	bool table_moves;                      /* it is made anew */
 	enum qcow2_problem_id table_fault;     /* why, or 0 */
 	bool table_trusted;                    /* what it leads to may be blocks */
-	uint64_t heard; /* entries that were told by the walk with a claim */
+	uint64_t heard;                        /* entries that were told by the walk with a claim */
 	/* What may be mended: */
 	bool may_raise, may_lower, may_beyond;
 	bool restricted; /* not all of it */

@@ -6,6 +6,7 @@
  */
 #include "check/classify.h"
 #include "repair/refcounts.h"
+#include "repair/result.h"
 
 #include <qcow2/entry.h>
 
@@ -15,7 +16,7 @@
 struct piece {
 	struct q2_recount *r;
 	q2_classify classify;
-	bool is_new;        /* of a block that is made anew */
+	bool is_new;       /* of a block that is made anew */
 	bool rises, falls; /* some of its refcounts do */
 };
 
@@ -68,8 +69,7 @@ static bool are_right(const struct piece *p, uint64_t cluster, uint64_t at)
 	const struct q2_clusters *clusters = p->r->clusters;
 	const struct q2_cluster_chunk *chunk =
 		cluster < clusters->cluster_count ? q2_clusters_chunk(clusters, cluster) : NULL;
-	struct q2_refcount_classes classes =
-		p->classify(p->r->old_bytes + at * p->r->width / 8);
+	struct q2_refcount_classes classes = p->classify(p->r->old_bytes + at * p->r->width / 8);
 	const uint64_t *uses;
 	uint64_t seen;
 
@@ -160,8 +160,7 @@ static bool is_idle(const struct q2_recount *r, uint64_t index)
 	const struct qcow2_source *view = r->repair->view;
 	uint64_t offset = r->entries[index].word & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
 
-	return r->entries[index].state == Q2_BLOCK_KEPT &&
-	       offset < qcow2_source_size_bytes(view) &&
+	return r->entries[index].state == Q2_BLOCK_KEPT && offset < qcow2_source_size_bytes(view) &&
 	       qcow2_source_hole_end(view, offset) - offset >= r->cluster_size &&
 	       q2_recount_is_free(r, index * r->per_block, r->per_block);
 }

@@ -169,9 +169,10 @@ static void drop_old(struct q2_recount *r)
 	const struct qcow2_header *header = r->repair->header;
 	uint64_t first = header->refcount_table_offset >> r->cluster_bits;
 	uint64_t bytes = (uint64_t)header->refcount_table_clusters << r->cluster_bits;
-	uint64_t end = first + ((bytes + header->refcount_table_offset % r->cluster_size +
-				 r->cluster_size - 1) >>
-				r->cluster_bits);
+	uint64_t end =
+		first +
+		((bytes + header->refcount_table_offset % r->cluster_size + r->cluster_size - 1) >>
+		 r->cluster_bits);
 
 	if (!r->table_moves)
 		first += r->table_clusters;
@@ -302,8 +303,7 @@ static int complete(struct q2_recount *r)
 	while (added) {
 		if (add_blocks(r, &added))
 			return -1;
-		if (!wanted &&
-		    q2_recount_entries(r) <= r->table_clusters * (r->cluster_size / 8))
+		if (!wanted && q2_recount_entries(r) <= r->table_clusters * (r->cluster_size / 8))
 			return 0;
 		wanted = false;
 		if (take_table(r))
@@ -364,11 +364,10 @@ static int plan_piece(struct q2_recount *r, uint64_t first, uint64_t count)
 
 	for (uint64_t i = 0; i < count; i++)
 		q2_store_be64(bytes + i * 8, r->entries[first + i].word);
-	return q2_repair_write(r->repair, r->table_moves ? QCOW2_PHASE_NEW : QCOW2_PHASE_COUNT,
-			       r->table_offset + first * 8,
-			       (struct qcow2_bytes){bytes, (size_t)count * 8},
-			       r->table_moves ? "a new refcount table"
-					      : "where refcount blocks are");
+	return q2_repair_write(
+		r->repair, r->table_moves ? QCOW2_PHASE_NEW : QCOW2_PHASE_COUNT,
+		r->table_offset + first * 8, (struct qcow2_bytes){bytes, (size_t)count * 8},
+		r->table_moves ? "a new refcount table" : "where refcount blocks are");
 }
 
 /* An old table may be all hole: only what has entries, or had some, is compared. */

@@ -62,8 +62,8 @@ struct q2_repair {
 	 * could not be looked at. `counted_first` is that of the first round.
 	 */
 	struct q2_references *counted, *counted_first;
-	size_t counted_writes; /* of the plan, when that was */
-	struct q2_check_totals later;  /* that of rounds after the first */
+	size_t counted_writes;        /* of the plan, when that was */
+	struct q2_check_totals later; /* that of rounds after the first */
 	struct q2_space *space;
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];

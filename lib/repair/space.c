@@ -94,8 +94,8 @@ static int look_at_device(struct q2_repair *repair, uint64_t cluster, bool *is_f
 		if (find_block(repair, index, &offset))
 			return -1;
 		space->block_there = offset != 0;
-		if (space->block_there && q2_plan_read(repair->plan, offset, space->block,
-						       (size_t)size, repair->err))
+		if (space->block_there &&
+		    q2_plan_read(repair->plan, offset, space->block, (size_t)size, repair->err))
 			return -1;
 		space->block_index = index;
 	}
