@@ -201,7 +201,7 @@ static int run(struct q2_repair *repair)
 
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
-	q2_told_release(&repair->told);
+	q2_said_release(&repair->said);
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
