@@ -109,7 +109,7 @@ static int fail(const struct proof *proof, uint64_t start, uint64_t end)
 		snprintf(disk, sizeof(disk), "snapshot %" PRIu64, proof->disk - 1);
 	return q2_fail(proof->repair->err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 		       "%s would read something else at 0x%" PRIx64 "..0x%" PRIx64
-		       ", and no step of the repair says so: a fault of this program",
+		       ", and no step of the repair says so: nothing is done",
 		       disk, start, end - 1);
 }
 
