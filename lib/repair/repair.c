@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "repair/proof.h"
 #include "repair/result.h"
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
@@ -176,7 +177,8 @@ static int finish(struct q2_repair *repair)
 	result->public.after = &result->after.sum;
 	if (is_done(repair))
 		return q2_result_copy_before(repair);
-	if (open_image(repair))
+	/* Refcounts and copied flags do not change what a disk reads. */
+	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
 	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
 				 q2_repair_bits(repair) || open_image(repair)))
@@ -202,6 +204,7 @@ static int run(struct q2_repair *repair)
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
+	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;
 }
