@@ -131,7 +131,7 @@ struct qcow2_repair_result {
 
 /*
  * Plans a repair. What is mended, in this order: header, extensions and LUKS pointers, the
- * snapshot table, L1 and L2 tables and their entries, clusters with two owners, bitmaps (as
+ * snapshot table, clusters with two owners, L1 and L2 tables and their entries, bitmaps (as
  * qcow2_bitmap_repair() does), refcounts with their blocks and table and the copied flags, and last
  * the corrupt and dirty bits, if the planned image has no corruption otherwise. Each repair may let
  * the check see more, so it goes round until nothing is found that can be mended.

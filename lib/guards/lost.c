@@ -189,7 +189,8 @@ static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *sn
 	/* A repair may copy the table; it proves that the copy maps the same. */
 	if (!trial->repairs && now->state.l1_table_offset != snapshot->header.l1_table_offset)
 		refuse_snapshot(trial, snapshot, "the L1 table would be another one, of snapshot");
-	if ((now->state.has_disk_size || snapshot->has_disk_size) &&
+	/* A repair may say how large the disk was, where nothing said it. */
+	if ((snapshot->has_disk_size || (now->state.has_disk_size && !trial->repairs)) &&
 	    now->state.disk_size_bytes != snapshot->disk_size_bytes)
 		refuse_snapshot(trial, snapshot, "the disk would have another size, of snapshot");
 }

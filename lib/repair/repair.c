@@ -12,8 +12,8 @@
 
 static const struct q2_doctor *const doctors[Q2_DOCTORS] = {
 	[Q2_DOCTOR_HEADER] = &q2_doctor_header, [Q2_DOCTOR_SNAPSHOTS] = &q2_doctor_snapshots,
-	[Q2_DOCTOR_L1] = &q2_doctor_l1,         [Q2_DOCTOR_L2] = &q2_doctor_l2,
-	[Q2_DOCTOR_OWNERS] = &q2_doctor_owners, [Q2_DOCTOR_BITMAPS] = &q2_doctor_bitmaps,
+	[Q2_DOCTOR_OWNERS] = &q2_doctor_owners, [Q2_DOCTOR_L1] = &q2_doctor_l1,
+	[Q2_DOCTOR_L2] = &q2_doctor_l2,         [Q2_DOCTOR_BITMAPS] = &q2_doctor_bitmaps,
 };
 
 static void close_image(struct q2_repair *repair)

@@ -6,8 +6,8 @@
  *
  *	header.c     header fields, feature bits, extensions, LUKS pointers, names of other files
  *	snapshots.c  the snapshot table, its entries, and where L1 tables of snapshots are
- *	l1.c, l2.c   L1 tables and L2 tables with their entries
  *	owners.c     clusters that are used for two things, or too often for their refcounts
+ *	l1.c, l2.c   L1 tables and L2 tables with their entries, once each has a place of its own
  *	bitmaps.c    bitmaps, as qcow2_bitmap_repair()
  *
  * When a round plans nothing, refcounts.c counts the references of the planned image and makes
@@ -29,9 +29,9 @@
 enum q2_doctor_number {
 	Q2_DOCTOR_HEADER,
 	Q2_DOCTOR_SNAPSHOTS,
+	Q2_DOCTOR_OWNERS,
 	Q2_DOCTOR_L1,
 	Q2_DOCTOR_L2,
-	Q2_DOCTOR_OWNERS,
 	Q2_DOCTOR_BITMAPS,
 	Q2_DOCTORS,
 };
@@ -62,9 +62,10 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
-	unsigned round;   /* from 0 */
-	bool failed;      /* a hear() has filled err */
-	bool begin_again; /* the doctor wants a new check before others work */
+	unsigned round;         /* from 0 */
+	bool failed;            /* a hear() has filled err */
+	bool snapshots_dropped; /* those that the options name, in an earlier round */
+	bool begin_again;       /* the doctor wants a new check before others work */
 };
 
 /*

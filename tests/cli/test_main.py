@@ -31,7 +31,7 @@ def listed_options(command):
     """The options that --help lists: {long name: (letter or None, argument or None)}."""
     found = {}
     for line in text_of(run(*command, "--help")).splitlines():
-        match = re.match(r"  (?:-(\w), |    )--([\w-]+)(?:=(\w+))?(?:  |$)", line)
+        match = re.match(r"  (?:-(\w), |    )--([\w-]+)(?:\[?=(\w+)\]?)?(?:  |$)", line)
         assert match or not re.match(r"\s+-", line), f"an option that is not understood: {line}"
         if match:
             found[match[2]] = (match[1], match[3])
@@ -142,11 +142,15 @@ def is_planned(_, after):
 
 
 def adds_the_writes(before, after):
-    assert after.startswith(before) and "1/1 clean, 8 bytes at 0x48: " in after
+    assert after.startswith(before) and "1/1 clean, 1 byte at 0x4f: " in after
 
 
 def adds_the_features(before, after):
-    assert after.startswith(before) and re.search("^incompatible_features +0$", after, re.M)
+    assert after.startswith(before) and re.search("^incompatible_features +0x0$", after, re.M)
+
+
+def is_repaired(before, after):
+    assert before.startswith(after.partition(":")[0]) and after.endswith(" is sound: nothing to repair\n")
 
 
 def is_a_repair(_, after):
@@ -283,6 +287,8 @@ OPTIONS = {
     ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
     ("check", "list"): ([], ["--list"], is_list),
     ("check", "chain"): (["overlay"], ["--chain"], adds_a_layer),
+    # its letter always has a value, and what it does, test_repair.py tests
+    ("check", "repair"): ([SAMPLE], ["--repair=leaks"], is_repaired),
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
@@ -633,5 +639,6 @@ def test_exit_codes_of_pages():
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "locate": {"0", "1"}, "diff": {"0", "1", "3"},
                  "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
-                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
+                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"},
+                 "repair": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

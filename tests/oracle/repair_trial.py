@@ -311,6 +311,10 @@ class Damage:
 
 # ---- one trial ----
 
+REPAIR = [["repair", "--all", "--yes"]]
+RESCUE = [["rescue", "--apply", "--yes"], *REPAIR]
+FREE_LOST = ["repair", "--all", "--free-lost", "--yes"]
+
 def run_ours(path, words):
     """The exit code of a command of ours; none may crash."""
     done = subprocess.run([command(), *words, path], stdout=subprocess.PIPE,
@@ -340,7 +344,10 @@ def trial(base, damage, folder, steps):
     result["qemu-sound"] = sound(paths["qemu"])
     undo = paths["ours"] + ".undo"
     exits, undos = [], []
-    for number, words in enumerate(steps):
+    # Leaks that may be lost data stay unless somebody insists.
+    for number, words in enumerate([*steps, FREE_LOST]):
+        if words is FREE_LOST and exits[-1] != 3:
+            break
         undo = f"{paths['ours']}.undo-{number}"
         done = run_ours(paths["ours"], [*words, f"--undo-file={undo}"])
         exits.append(done.returncode)
@@ -371,10 +378,6 @@ def trial(base, damage, folder, steps):
             if os.path.exists(name):
                 os.remove(name)
     return result
-
-
-REPAIR = [["repair", "--all", "--yes"]]
-RESCUE = [["rescue", "--apply", "--yes"], ["repair", "--all", "--yes"]]
 
 
 def one(folder, seed, name, bases, steps):
