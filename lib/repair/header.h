@@ -10,7 +10,7 @@
  *	header_features.c    feature bits that contradict what is there
  *	header_codec.c       the compression type and its bit, the encryption method
  *	header_luks.c        the pointer to the LUKS header, and the LUKS header
- *	header_guess.c       what all tables depend on: refcount_order, the data file bit
+ *	header_guess.c       what all tables depend on: cluster_bits, refcount_order and bits
  */
 #ifndef Q2_REPAIR_HEADER_H
 #define Q2_REPAIR_HEADER_H
@@ -94,6 +94,7 @@ int q2_header_mend_features(struct q2_repair *repair);
 int q2_header_mend_codec(struct q2_repair *repair);
 int q2_header_mend_crypt(struct q2_repair *repair);
 int q2_header_mend_luks(struct q2_repair *repair);
+int q2_header_mend_geometry(struct q2_repair *repair);
 int q2_header_mend_refcount_order(struct q2_repair *repair);
 
 #endif

@@ -154,3 +154,131 @@ int q2_header_mend_data_file(struct q2_repair *repair)
 			"them itself, the name is of no use");
 	return drop_name(repair, score.data_file_offsets == 0);
 }
+
+/* ---- what gives all other numbers their meaning ---- */
+
+/* Guesses that are tried, and the only one so far with which the image has no corruption. */
+struct contest {
+	struct guess best;
+	struct score score;
+	enum qcow2_problem_id id;
+	enum qcow2_phase phase;
+	unsigned best_count; /* of guesses that are as good as the best */
+};
+
+static bool has_any(const struct q2_repair *repair, const enum qcow2_problem_id *kinds,
+		    size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (q2_has(repair, kinds[i]))
+			return true;
+	return false;
+}
+
+static int enter(struct q2_repair *repair, struct contest *contest, const struct guess *guess,
+		 enum qcow2_problem_id id, enum qcow2_phase phase)
+{
+	struct score score;
+
+	if (try_guess(repair, guess, &score))
+		return -1;
+	if (!score.readable || score.corruptions > 0 ||
+	    (contest->best_count > 0 && score.leaks > contest->score.leaks))
+		return 0;
+	if (contest->best_count > 0 && score.leaks == contest->score.leaks) {
+		contest->best_count++;
+		return 0;
+	}
+	*contest = (struct contest){*guess, score, id, phase, 1};
+	return 0;
+}
+
+/* Clusters of any size that QEMU knows. */
+static int enter_cluster_bits(struct q2_repair *repair, struct contest *contest)
+{
+	static const enum qcow2_problem_id kinds[] = {
+		QCOW2_PROBLEM_HEADER_CLUSTER_BITS, QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED,
+		QCOW2_PROBLEM_L1_OFFSET_UNALIGNED, QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
+		QCOW2_PROBLEM_REFBLOCK_UNALIGNED,  QCOW2_PROBLEM_L1_TOO_SMALL};
+	struct guess guess = {Q2_HEADER_AT(cluster_bits), QCOW2_LIMIT_CLUSTER_BITS_MIN, 4,
+			      "header/cluster_bits",
+			      "sets the cluster size to the only one with which the tables agree"};
+
+	if (!has_any(repair, kinds, sizeof(kinds) / sizeof(kinds[0])))
+		return 0;
+	for (; guess.value <= QCOW2_LIMIT_QEMU_CLUSTER_BITS; guess.value++)
+		if (guess.value != repair->header->cluster_bits &&
+		    enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_CLUSTER_BITS,
+			  QCOW2_PHASE_POINT))
+			return -1;
+	return 0;
+}
+
+/* L2 entries of the other width. */
+static int enter_extended(struct q2_repair *repair, struct contest *contest)
+{
+	static const enum qcow2_problem_id kinds[] = {QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED,
+						      QCOW2_PROBLEM_L2_ENTRY_RESERVED,
+						      QCOW2_PROBLEM_L1_TOO_SMALL,
+						      QCOW2_PROBLEM_DATA_UNALIGNED,
+						      QCOW2_PROBLEM_SUBCLUSTER_BOTH,
+						      QCOW2_PROBLEM_SUBCLUSTER_WITHOUT_OFFSET,
+						      QCOW2_PROBLEM_CLUSTER_OWNERS};
+	const struct guess guess = {
+		Q2_HEADER_AT(incompatible_features),
+		repair->header->incompatible_features ^ QCOW2_INCOMPATIBLE_EXTENDED_L2, 8,
+		"header/incompatible_features",
+		"sets the extended L2 bit to the only value with which the tables agree"};
+
+	if (!has_any(repair, kinds, sizeof(kinds) / sizeof(kinds[0])))
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED,
+		     QCOW2_PHASE_CLEAN);
+}
+
+/* An image that keeps its data itself. */
+static int enter_data_file(struct q2_repair *repair, struct contest *contest)
+{
+	const struct guess guess = {
+		Q2_HEADER_AT(incompatible_features),
+		repair->header->incompatible_features & ~QCOW2_INCOMPATIBLE_DATA_FILE, 8,
+		"header/incompatible_features",
+		"clears the external data file bit: the tables map the image itself"};
+
+	if (!q2_has(repair, QCOW2_PROBLEM_DATA_FILE_OFFSET) ||
+	    !q2_has(repair, QCOW2_PROBLEM_DATA_FILE_NAME_MISSING))
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_DATA_FILE_NAME_MISSING,
+		     QCOW2_PHASE_CLEAN);
+}
+
+/* A header of version 2 that claims to be of version 3, which would have a length and a width. */
+static int enter_version(struct q2_repair *repair, struct contest *contest)
+{
+	const struct qcow2_header *h = repair->header;
+	const struct guess guess = {Q2_HEADER_AT(version), 2, 4, "header/version",
+				    "sets the version to 2: the header has no fields of version 3"};
+
+	if (!q2_has(repair, QCOW2_PROBLEM_HEADER_LENGTH) || h->header_length != 0 ||
+	    h->refcount_order != 0 ||
+	    (h->incompatible_features | h->compatible_features | h->autoclear_features) != 0)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_LENGTH, QCOW2_PHASE_POINT);
+}
+
+int q2_header_mend_geometry(struct q2_repair *repair)
+{
+	struct contest contest = {.best_count = 0};
+
+	/* Later rounds see what was mended, and would ask in vain. */
+	if (repair->round > 0)
+		return 0;
+	if (enter_cluster_bits(repair, &contest) ||
+	    (repair->header->version >= 3 &&
+	     (enter_extended(repair, &contest) || enter_data_file(repair, &contest) ||
+	      enter_version(repair, &contest))))
+		return -1;
+	if (contest.best_count != 1 || !q2_repair_may(repair, contest.id, false))
+		return 0;
+	return take_guess(repair, &contest.best, contest.id, contest.phase);
+}
