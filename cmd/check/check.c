@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "check/pages.h"
+#include "check/repair.h"
 #include "check/run.h"
 #include "commands.h"
 #include "common/options.h"
@@ -20,7 +21,8 @@ enum {
 	OPTION_PROGRESS,
 	OPTION_THREADS,
 	OPTION_RANGES,
-	OPTION_CHAIN
+	OPTION_CHAIN,
+	OPTION_REPAIR
 };
 
 static const struct option_row options[] = {
@@ -33,6 +35,7 @@ static const struct option_row options[] = {
 	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
 	{"ranges", 0, NULL, "show all damaged ranges of the disk, not the first", NULL},
 	{"chain", 0, NULL, "check the backing files, too, local files only", NULL},
+	{"repair", 'r', "[HOW]", "mend it as 'qcow2 repair' does; HOW: all, leaks", "all leaks"},
 };
 
 static int show_list(struct check_run *run)
@@ -103,6 +106,8 @@ static int run_check(const struct command *command, int argc, char **argv)
 	const char *value;
 	int code, option;
 
+	if (check_repair_asked(command, argc, argv))
+		return check_repair(command, argc, argv);
 	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
 		if (option == OPTION_LIST)
 			list = true;
@@ -126,9 +131,12 @@ const struct command check_command = {
 	.name = "check",
 	.operands = "IMAGE...",
 	.summary = "Prove an image sound, or say exactly what is wrong.",
-	.notes = "Reads only. Every refcount is compared with the references that there are, and "
+	.notes = "Reads only, without --repair. Every refcount is compared with the references "
+		 "that there are, and "
 		 "every host cluster with what it is used for. With --verbose it shows more "
-		 "problems of each kind, and their rules.\n"
+		 "problems of each kind, and their rules. --repair makes it 'qcow2 repair', with "
+		 "all "
+		 "options of that.\n"
 		 "Exit codes: 0 sound, 1 failed, 2 corruption, 3 leaks only, 63 no qcow2 image; "
 		 "of several images that of the worst, in the order 1, 2, 3, 63, 0.\n",
 	.options = options,

@@ -49,7 +49,8 @@ static int refuse_unknown(const struct change *change)
 	uint64_t unknown;
 
 	/* A file that is no image may still get a header that makes it one. */
-	if (change->force || qcow2_image_open(change->source, &image, &err))
+	if (change->force || change->begins_itself ||
+	    qcow2_image_open(change->source, &image, &err))
 		return EXIT_FINE;
 	unknown = qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN;
 	qcow2_image_close(image);
@@ -151,6 +152,8 @@ static int show_plan(struct change *change)
 	change->report.applied = !change->report.dry_run;
 	if (qcow2_plan_count(change->report.plan) == 0)
 		change->report.applied = false;
+	if (change->show)
+		return change->show(change);
 	if (change->as_json ? plan_show_json(&change->json, &change->report, &err)
 			    : plan_show_human(&change->out, &change->report,
 					      wants_colour(change->command), &err))
@@ -191,7 +194,7 @@ static int plan_changes(struct change *change)
 	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
 	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
 		return change_fail(change, &err);
-	if (qcow2_edit_begin(change->report.plan, &err))
+	if (!change->begins_itself && qcow2_edit_begin(change->report.plan, &err))
 		return change_fail(change, &err);
 	return change->plan(change);
 }
@@ -217,8 +220,9 @@ static int change_source(struct change *change)
 		code = apply(change);
 	if (code != EXIT_FINE)
 		return code;
-	code = finish_output(change->command, &change->out, refused);
-	if (code != EXIT_FINE && change->report.applied)
+	code = finish_output(change->command, &change->out,
+			     refused == EXIT_FINE ? change->done : refused);
+	if (code == EXIT_COULD_NOT && change->report.applied)
 		return change_fail_text(change,
 					change->report.undo_file
 						? "the image was changed, and there is an undo file"

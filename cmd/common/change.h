@@ -20,7 +20,15 @@ struct change {
 	 * said.
 	 */
 	int (*plan)(struct change *change);
-	bool (*confirm)(const struct change *change); /* NULL: nothing has to be confirmed */
+	bool (*confirm)(struct change *change); /* NULL: nothing has to be confirmed */
+	/* Makes the page, in out or json, as plan() returns a code. NULL: that about the plan. */
+	int (*show)(struct change *change);
+	/*
+	 * plan() begins with an empty plan, and does itself what any edit owes the image; nor does
+	 * it work on images with unknown incompatible features.
+	 */
+	bool begins_itself;
+	int done; /* the exit code if nothing fails; plan() may set it */
 	void *opaque;
 
 	struct qcow2_source *source;

@@ -24,7 +24,7 @@ enum {
 struct option_row {
 	const char *name;     /* long name without dashes */
 	char letter;          /* short name, or 0 */
-	const char *argument; /* name of its argument, or NULL */
+	const char *argument; /* its name, in brackets if it may be left out; or NULL */
 	const char *help;     /* one line */
 	const char *values;   /* for completion: words with blanks between, or NULL */
 };

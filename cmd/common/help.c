@@ -34,11 +34,17 @@ void help_row(struct spool *out, const char *left, const char *right, unsigned w
 
 static void print_option(struct spool *out, const struct option_row *row, unsigned width)
 {
+	bool is_optional = row->argument && !options_takes_word(row);
 	char left[64];
 
 	snprintf(left, sizeof(left), "%c%c%s--%s%s%s", row->letter ? '-' : ' ',
 		 row->letter ? row->letter : ' ', row->letter ? ", " : "  ", row->name,
-		 row->argument ? "=" : "", row->argument ? row->argument : "");
+		 is_optional     ? "[="
+		 : row->argument ? "="
+				 : "",
+		 is_optional     ? row->argument + 1
+		 : row->argument ? row->argument
+				 : "");
 	help_row(out, left, row->help, width);
 }
 

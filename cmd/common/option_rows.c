@@ -41,6 +41,11 @@ const struct option_row *options_find(const struct command *command, const char 
 	return NULL;
 }
 
+bool options_takes_word(const struct option_row *row)
+{
+	return row->argument && row->argument[0] != '[';
+}
+
 const char *options_suggest(const struct command *command, const char *name, char *buffer)
 {
 	const struct option_row *row;

@@ -23,6 +23,9 @@ const struct option_row *options_row(const struct command *command, size_t index
 /* Finds a row, the command's own or a common one, by its long name or its letter. NULL: none. */
 const struct option_row *options_find(const struct command *command, const char *name, char letter);
 
+/* Whether the word behind --NAME is its argument: not if it has none, or only behind '='. */
+bool options_takes_word(const struct option_row *row);
+
 /*
  * Makes ": did you mean --output?" for the long name of an option that does not exist, which may have
  * a value behind it, or an empty text. Returns buffer, of SUGGEST_TEXT_MAX bytes.

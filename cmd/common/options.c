@@ -26,9 +26,11 @@ static void make_tables(const struct command *command, struct option *longs, cha
 
 	shorts[at++] = ':';
 	for (; (row = options_row(command, i)) != NULL; i++) {
-		longs[i] =
-			(struct option){row->name, row->argument ? required_argument : no_argument,
-					NULL, (int)(FIRST_LONG + i)};
+		longs[i] = (struct option){row->name,
+					   options_takes_word(row) ? required_argument
+					   : row->argument         ? optional_argument
+								   : no_argument,
+					   NULL, (int)(FIRST_LONG + i)};
 		if (row->letter) {
 			shorts[at++] = row->letter;
 			if (row->argument)

@@ -115,8 +115,8 @@ static bool goes_on(const struct stretch *stretch, const struct qcow2_write *wri
 	       strcmp(write->why, stretch->why) == 0;
 }
 
-static int show_writes(struct spool *out, const struct plan_report *report, bool colour,
-		       struct qcow2_error *err)
+int plan_show_writes(struct spool *out, const struct plan_report *report, bool colour,
+		     struct qcow2_error *err)
 {
 	size_t count = qcow2_plan_count(report->plan);
 	struct stretch stretch = {0};
@@ -145,6 +145,15 @@ static int show_writes(struct spool *out, const struct plan_report *report, bool
 	return 0;
 }
 
+void plan_show_undo(struct spool *out, const struct plan_report *report)
+{
+	if (!report->undo_file)
+		return;
+	spool_text(out, "undo with: qcow2 undo ");
+	show_name(out, report->undo_file);
+	spool_text(out, "\n");
+}
+
 int plan_show_human(struct spool *out, const struct plan_report *report, bool colour,
 		    struct qcow2_error *err)
 {
@@ -156,7 +165,7 @@ int plan_show_human(struct spool *out, const struct plan_report *report, bool co
 		report->more.human(out, report->more.what);
 	if (!report->dry_run && count > 0)
 		effects_show(report->effects, out);
-	if (all && show_writes(out, report, colour, err))
+	if (all && plan_show_writes(out, report, colour, err))
 		return -1;
 	if (all && qcow2_plan_size_bytes(report->plan) != report->old_size_bytes)
 		spool_print(out, "file size from %" PRIu64 " to %" PRIu64 " bytes\n",
@@ -167,10 +176,6 @@ int plan_show_human(struct spool *out, const struct plan_report *report, bool co
 		show_verdict(out, report, colour);
 	if (report->selector && plan_preview(out, NULL, report, report->selector, colour, err))
 		return -1;
-	if (report->undo_file) {
-		spool_text(out, "undo with: qcow2 undo ");
-		show_name(out, report->undo_file);
-		spool_text(out, "\n");
-	}
+	plan_show_undo(out, report);
 	return 0;
 }

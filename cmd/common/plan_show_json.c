@@ -12,7 +12,7 @@ static void text(struct json *json, const char *key, const char *value)
 	json_text_member(json, key, (struct qcow2_bytes){(const uint8_t *)value, strlen(value)});
 }
 
-static int write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2_error *err)
+int plan_write_writes(struct json *json, struct qcow2_plan *plan, struct qcow2_error *err)
 {
 	const struct qcow2_write *write;
 
@@ -113,7 +113,7 @@ int plan_show_json(struct json *json, const struct plan_report *report, struct q
 		report->more.json(json, report->more.what);
 	json_number_member(json, "size-before", report->old_size_bytes);
 	json_number_member(json, "size-after", qcow2_plan_size_bytes(report->plan));
-	if (write_writes(json, report->plan, err))
+	if (plan_write_writes(json, report->plan, err))
 		return -1;
 	write_verdict(json, report);
 	if (report->selector) {

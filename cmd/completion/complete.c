@@ -315,7 +315,8 @@ static void offer_options(struct question *question)
 
 		if (own && line->action && !(line->action->options & UINT32_C(1) << i))
 			continue;
-		snprintf(word, sizeof(word), "--%s%s", row->name, row->argument ? "=" : "");
+		snprintf(word, sizeof(word), "--%s%s", row->name,
+			 options_takes_word(row) ? "=" : "");
 		offer_word(&question->offer, word, row->help);
 	}
 }

@@ -65,7 +65,7 @@ static const struct option_row *take_options(struct line *line, const char *word
 						    : command_action(line->command, row->name);
 		if (row && row->argument && equals)
 			take_value(line, row, equals + 1);
-		return row && row->argument && !equals ? row : NULL;
+		return row && options_takes_word(row) && !equals ? row : NULL;
 	}
 	for (word++; *word; word++) {
 		row = options_find(line->command, NULL, *word);

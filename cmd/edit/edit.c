@@ -36,7 +36,7 @@ struct run {
 };
 
 /* Asks before entries of tables are set. A program that calls the command is not asked. */
-static bool is_confirmed(const struct change *change)
+static bool is_confirmed(struct change *change)
 {
 	const struct run *run = change->opaque;
 

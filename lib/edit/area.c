@@ -198,6 +198,30 @@ bool q2_area_fits(const struct q2_area *area)
 	       new_end(area) <= qcow2_image_geometry(area->image)->cluster_size_bytes;
 }
 
+/*
+ * Plans size bytes of the new first cluster. Bits that keep other programs out stand until all else
+ * is written, if the caller wants that: bytes that stay the same are not written at all.
+ */
+static int plan_bytes(const struct q2_area *area, struct qcow2_plan *plan, const uint8_t *cluster,
+		      size_t size, const char *why, struct qcow2_error *err)
+{
+	const size_t bits_at = AT(incompatible_features), behind = AT(refcount_order);
+
+	if (!area->features_last || area->header->version < 3 || size <= behind)
+		return qcow2_plan_write(plan, area->phase, 0, (struct qcow2_bytes){cluster, size},
+					why, err);
+	return qcow2_plan_write(plan, area->phase, behind,
+				(struct qcow2_bytes){cluster + behind, size - behind}, why, err) ||
+			       qcow2_plan_write(plan, area->phase, 0,
+						(struct qcow2_bytes){cluster, bits_at}, why, err) ||
+			       qcow2_plan_write(
+				       plan, QCOW2_PHASE_CLEAN, bits_at,
+				       (struct qcow2_bytes){cluster + bits_at, behind - bits_at},
+				       why, err)
+		       ? -1
+		       : 0;
+}
+
 int q2_area_plan(const struct q2_area *area, struct qcow2_plan *plan, const char *why,
 		 struct qcow2_error *err)
 {
@@ -224,8 +248,7 @@ int q2_area_plan(const struct q2_area *area, struct qcow2_plan *plan, const char
 	       area->header_length < area->header->header_length ? area->header_length
 								 : area->header->header_length);
 	lay_out(area, cluster);
-	failed = qcow2_plan_write(plan, area->phase, 0, (struct qcow2_bytes){cluster, size}, why,
-				  err);
+	failed = plan_bytes(area, plan, cluster, size, why, err);
 	q2_free(cluster);
 	return failed;
 }

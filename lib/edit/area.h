@@ -26,6 +26,8 @@ struct q2_area {
 	uint64_t incompatible_features, compatible_features, autoclear_features;
 	uint64_t old_end_bytes; /* of what the area holds now */
 	enum qcow2_phase phase; /* of the write: QCOW2_PHASE_POINT, unless the caller changes it */
+	/* Plan the feature bits of a header of version 3 apart, in QCOW2_PHASE_CLEAN. */
+	bool features_last;
 };
 
 /*

@@ -24,4 +24,13 @@ static inline uint64_t q2_l2_subclusters_at(const uint8_t *table, uint64_t index
 	return entry_bytes == 16 ? q2_load_be64(table + index * 16 + 8) : 0;
 }
 
+/* Stores an entry, the inverse of the two above. */
+static inline void q2_l2_put(uint8_t *table, uint64_t index, unsigned entry_bytes,
+			     const uint64_t words[2])
+{
+	q2_store_be64(table + index * entry_bytes, words[0]);
+	if (entry_bytes == 16)
+		q2_store_be64(table + index * 16 + 8, words[1]);
+}
+
 #endif

@@ -75,9 +75,10 @@ static void ask_corrupt(struct q2_trial *trial, uint64_t cleared, bool still_set
 	      QCOW2_INCOMPATIBLE_CORRUPT))
 		return;
 	/*
-	 * The plan makes an image of something that was none: it need not mend everything at once.
+	 * A repair, and a plan that makes an image of something that was none, need not mend
+	 * everything at once.
 	 */
-	if (!trial->verdict->opened_before && still_set)
+	if ((trial->repairs || !trial->verdict->opened_before) && still_set)
 		return;
 	if (after->sum.clusters_checked && has == 0 && (!still_set || had > 0))
 		return;

@@ -90,11 +90,41 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 		       count_damage_of_bitmaps(&hearing->verdict->after);
 }
 
+/* Whether the plan changes the byte at which a problem lies. */
+static bool is_changed_there(const struct q2_trial *trial, const struct qcow2_problem *problem)
+{
+	uint64_t offset = problem->offset_bytes;
+	struct qcow2_error ignored;
+	uint8_t old, new;
+
+	if (offset == QCOW2_NO_OFFSET || offset >= trial->plan->old_size_bytes)
+		return true;
+	return q2_plan_read_old(trial->plan, offset, &old, 1, &ignored) ||
+	       q2_plan_read(trial->plan, offset, &new, 1, &ignored) || old != new;
+}
+
+/*
+ * A repair lets the check see what damage hid, so that problems may appear that were there before.
+ * Only what lets clusters be overwritten counts, and only where the repair itself wrote it.
+ */
+static bool is_excused_by_repair(const struct hearing *hearing, const struct qcow2_problem *problem)
+{
+	size_t id = id_of(problem);
+
+	if (!hearing->trial->repairs)
+		return false;
+	if (id != QCOW2_PROBLEM_REFCOUNT_LOW && id != QCOW2_PROBLEM_COPIED_SET)
+		return true;
+	return !is_changed_there(hearing->trial, problem);
+}
+
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
 {
 	const struct q2_verdict *verdict = hearing->verdict;
 	size_t id = id_of(problem);
 
+	if (is_excused_by_repair(hearing, problem))
+		return false;
 	/* If the bitmaps bit was clear, all bitmaps were stale, which was one problem. */
 	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
 	    hearing->base.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
@@ -312,6 +342,8 @@ static int judge_all(struct qcow2_plan *plan, const struct qcow2_judge_options *
 		return -1;
 	q2_inventory_init(&trial.had, &plan->intents, false);
 	q2_inventory_init(&trial.has, &plan->intents, true);
+	trial.repairs =
+		q2_is_intended(&plan->intents, QCOW2_INTENT_REPAIR, (struct qcow2_bytes){NULL, 0});
 	q2_known_init(&hearing.known);
 	failed = take_stock(plan->source, &trial.before, &trial.had, trial.err) ||
 		 take_stock(view, &trial.after, &trial.has, trial.err) || restore(&trial) ||

@@ -177,16 +177,20 @@ static void ask_snapshot(struct q2_trial *trial, const struct qcow2_snapshot *sn
 		q2_items_take(&trial->has.snapshots, q2_inventory_snapshot(&trial->had, snapshot));
 
 	if (!now) {
-		refuse_snapshot(trial, snapshot, "snapshot");
+		if (!q2_is_intended(&trial->plan->intents, QCOW2_INTENT_SNAPSHOT_GONE,
+				    snapshot->id))
+			refuse_snapshot(trial, snapshot, "snapshot");
 		return;
 	}
 	if (before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET] > 0 ||
 	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END] > 0 ||
 	    before->by_kind[QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL] > 0)
 		return;
-	if (now->state.l1_table_offset != snapshot->header.l1_table_offset)
+	/* A repair may copy the table; it proves that the copy maps the same. */
+	if (!trial->repairs && now->state.l1_table_offset != snapshot->header.l1_table_offset)
 		refuse_snapshot(trial, snapshot, "the L1 table would be another one, of snapshot");
-	if ((now->state.has_disk_size || snapshot->has_disk_size) &&
+	/* A repair may say how large the disk was, where nothing said it. */
+	if ((snapshot->has_disk_size || (now->state.has_disk_size && !trial->repairs)) &&
 	    now->state.disk_size_bytes != snapshot->disk_size_bytes)
 		refuse_snapshot(trial, snapshot, "the disk would have another size, of snapshot");
 }

@@ -20,6 +20,7 @@ struct q2_trial {
 	struct qcow2_plan *restored;
 	struct qcow2_source *restored_view;
 	struct q2_inventory had, has; /* of `before` and of `after` */
+	bool repairs;                 /* QCOW2_INTENT_REPAIR: damage may have hidden problems */
 	struct qcow2_error *err;
 };
 

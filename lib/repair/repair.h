@@ -62,9 +62,10 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
-	unsigned round;   /* from 0 */
-	bool failed;      /* a hear() has filled err */
-	bool begin_again; /* the doctor wants a new check before others work */
+	unsigned round;         /* from 0 */
+	bool failed;            /* a hear() has filled err */
+	bool snapshots_dropped; /* those that the options name, in an earlier round */
+	bool begin_again;       /* the doctor wants a new check before others work */
 };
 
 /*

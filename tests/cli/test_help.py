@@ -13,8 +13,8 @@ from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
-            "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "map", "layout", "measure",
+            "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 ACTIONS = {
     "bitmap": ["list", "extents", "export", "compare", "add", "remove", "clear", "enable",
                "disable", "rename", "merge", "import", "script", "repair"],

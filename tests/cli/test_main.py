@@ -12,8 +12,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot",
-            "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "map", "layout", "measure",
+            "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -31,7 +31,7 @@ def listed_options(command):
     """The options that --help lists: {long name: (letter or None, argument or None)}."""
     found = {}
     for line in text_of(run(*command, "--help")).splitlines():
-        match = re.match(r"  (?:-(\w), |    )--([\w-]+)(?:=(\w+))?(?:  |$)", line)
+        match = re.match(r"  (?:-(\w), |    )--([\w-]+)(?:\[?=(\w+)\]?)?(?:  |$)", line)
         assert match or not re.match(r"\s+-", line), f"an option that is not understood: {line}"
         if match:
             found[match[2]] = (match[1], match[3])
@@ -141,6 +141,22 @@ def is_planned(_, after):
     assert re.match(r"1/1 point, ", after)
 
 
+def adds_the_writes(before, after):
+    assert after.startswith(before) and "1/1 clean, 1 byte at 0x4f: " in after
+
+
+def adds_the_features(before, after):
+    assert after.startswith(before) and re.search("^incompatible_features +0x0$", after, re.M)
+
+
+def is_repaired(before, after):
+    assert before.startswith(after.partition(":")[0]) and after.endswith(" is sound: nothing to repair\n")
+
+
+def is_a_repair(_, after):
+    assert " would be " in after or "nothing to repair" in after
+
+
 def is_undo_list(before, after):
     assert before.startswith("undone: ") and "\nstate    undone\n" in after
 
@@ -225,6 +241,7 @@ def adds_a_commit(before, after):
 
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
+MENDED = ["-n", "corrupt"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 # Exit codes without the option: what it mends is stale, what it leaves out differs.
@@ -270,9 +287,32 @@ OPTIONS = {
     ("check", "threads"): ([SAMPLE], ["--threads=2"], says_the_same),
     ("check", "list"): ([], ["--list"], is_list),
     ("check", "chain"): (["overlay"], ["--chain"], adds_a_layer),
+    # its letter always has a value, and what it does, test_repair.py tests
+    ("check", "repair"): ([SAMPLE], ["--repair=leaks"], is_repaired),
     ("check", "quiet"): ([SAMPLE], ["--quiet"], is_silent),
     ("check", "verbose"): (["in-use"], ["--verbose"], shows_more),
     ("check", "help"): ([SAMPLE], ["--help"], is_help),
+    ("repair", "json"): (MENDED, ["--json"], shows_json),
+    ("repair", "output"): (MENDED, ["--output=json"], shows_json),
+    ("repair", "dry-run"): (["base"], ["--dry-run"], is_unchanged),
+    ("repair", "hex"): (MENDED, ["--hex"], adds_the_writes),
+    ("repair", "dump"): (MENDED, ["--dump=header/incompatible_features"], adds_the_features),
+    # what these mend, drop, allow or keep, test_repair.py tests
+    ("repair", "all"): (MENDED, ["--all"], is_unchanged),
+    ("repair", "leaks"): (["-n", "base"], ["--leaks"], is_unchanged),
+    ("repair", "only"): (MENDED, ["--only=feature-corrupt"], is_unchanged),
+    ("repair", "drop-snapshot"): (["-n", "shared"], ["--drop-snapshot=one"], is_a_repair),
+    ("repair", "free-lost"): (MENDED, ["--free-lost"], is_unchanged),
+    ("repair", "drop-bad-bitmaps"): (["-a", *MENDED], ["--drop-bad-bitmaps"], is_unchanged),
+    ("repair", "yes"): (MENDED, ["--yes"], is_unchanged),
+    ("repair", "force"): (MENDED, ["--force"], is_unchanged),
+    ("repair", "ranges"): (MENDED, ["--ranges"], is_unchanged),
+    ("repair", "no-undo"): (MENDED, ["--no-undo"], is_unchanged),
+    ("repair", "undo-file"): (MENDED, ["--undo-file=x"], is_unchanged),
+    ("repair", "undo-dir"): (MENDED, ["--undo-dir=."], is_unchanged),
+    ("repair", "threads"): (MENDED, ["--threads=2"], is_unchanged),
+    ("repair", "progress"): (MENDED, ["--progress"], is_unchanged),
+    ("repair", "help"): (MENDED, ["--help"], is_help),
     ("map", "json"): ([SAMPLE], ["--json"], shows_json),
     ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("map", "start-offset"): ([SAMPLE], ["--start-offset=1M"], shows_other_extents),
@@ -366,7 +406,7 @@ OPTIONS = {
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE],
-                        "edit": PLANNED,
+                        "edit": PLANNED, "repair": MENDED,
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
@@ -383,6 +423,7 @@ def fixture_folder(tmp_path):
     build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",
           str(tmp_path / "bitmaps"))
     build("size 1M\nwrite 0 64k\nsnapshot one\nwrite 0 64k\n", str(tmp_path / "shared"))
+    build("size 1M\ncorrupt\n", str(tmp_path / "corrupt"))
     build("size 1M\n", str(tmp_path / "edited"))
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
@@ -598,5 +639,6 @@ def test_exit_codes_of_pages():
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "locate": {"0", "1"}, "diff": {"0", "1", "3"},
                  "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
-                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"}}
+                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"},
+                 "repair": {"0", "1", "2", "3", "63"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -55,6 +55,13 @@ EDITS = {
     "bitmap device merge": ("FULL", ("bitmap", "merge", "b", "a")),
     "bitmap device rename": ("FULL", ("bitmap", "rename", "a", "a longer name")),
     "bitmap dirty": ("good-bitmap-in-use", ("bitmap", "repair", "--assume-dirty")),
+    # A table anew, a block anew, counts in place, entries, a copy, a snapshot that goes.
+    "repair reftable": ("bad-reftable-missing", ("repair",)),
+    "repair refblock": ("bad-refblock-beyond-end", ("repair",)),
+    "repair refcounts": ("bad-refcount-too-small", ("repair",)),
+    "repair l2": ("bad-guest-ranges-shared-l2-table", ("repair", "--all")),
+    "repair owners": ("bad-data-on-own-l2", ("repair", "--all")),
+    "repair snapshots": ("bad-snapshot-l1-beyond-end", ("repair", "--drop-snapshot=#0")),
 }
 # Images that tests have made themselves, by their paths, and what is done with them.
 OWN = {}
@@ -144,6 +151,8 @@ class Scene:
 
     def edit_arguments(self):
         words = self.words or (f"--script={self.script}",)
+        if words[0] == "repair":
+            return ["repair", "--yes", f"--undo-file={self.undo}", *words[1:], self.image]
         if words[0] == "bitmap":
             return ["bitmap", f"--undo-file={self.undo}", words[1], self.image, *words[2:]]
         return ["edit", "--force", "--yes", f"--undo-file={self.undo}", self.image, *words]
@@ -228,6 +237,22 @@ def test_killed_bitmap_change(name, tmp_path, shim, device):
             qemu = subprocess.run(["qemu-img", "check", scene.image], capture_output=True, timeout=60,
                                   check=False)
             assert qemu.returncode in (0, 3), qemu
+
+
+CORRUPT_AT = 79
+
+
+@pytest.mark.parametrize("name", sorted(n for n in EDITS if n.startswith("repair")))
+def test_killed_repair(name, tmp_path, shim, device):
+    """Between the first write and the last one the corrupt bit keeps other programs from writing."""
+    scene = Scene(name, tmp_path, shim, device)
+    held = 0
+    for how, step, _ in all_steps(scene, scene.edit_arguments(), ("before", "after"), scene.reset):
+        now = read(scene.image)
+        if now[:len(scene.original)] != scene.original and now != scene.changed:
+            assert now[CORRUPT_AT] & 2 or scene.run("check", scene.image).returncode == 0, (how, step)
+            held += 1
+    assert held > 0
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))

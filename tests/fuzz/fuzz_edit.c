@@ -4,7 +4,6 @@
  * shows must be what applying it leaves, and undoing it must bring every byte back. The undo file
  * itself is then damaged, and must be refused or do no harm.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,70 +12,13 @@
 
 #include <qcow2/qcow2.h>
 
+#include "memory.h"
+
 #define COMMAND_BYTES 16
 #define COMMANDS      6
 #define IMAGE_MOST    ((size_t)1 << 18)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct memory {
-	uint8_t *bytes;
-	size_t size, capacity;
-};
-
-static int memory_read(void *opaque, uint64_t offset, void *buffer, size_t size)
-{
-	const struct memory *memory = opaque;
-
-	if (offset + size > memory->size)
-		abort();
-	memcpy(buffer, memory->bytes + offset, size);
-	return 0;
-}
-
-static int memory_resize(void *opaque, uint64_t size)
-{
-	struct memory *memory = opaque;
-
-	if (size > memory->capacity)
-		return EFBIG;
-	if (size > memory->size)
-		memset(memory->bytes + memory->size, 0, size - memory->size);
-	memory->size = (size_t)size;
-	return 0;
-}
-
-static int memory_write(void *opaque, uint64_t offset, const void *bytes, size_t size)
-{
-	struct memory *memory = opaque;
-
-	if (offset > memory->capacity || size > memory->capacity - offset)
-		return ENOSPC;
-	if (offset + size > memory->size)
-		memory_resize(memory, offset + size);
-	memcpy(memory->bytes + offset, bytes, size);
-	return 0;
-}
-
-static int memory_sync(void *opaque)
-{
-	(void)opaque;
-	return 0;
-}
-
-static struct qcow2_source *open_memory(struct memory *memory)
-{
-	static const struct qcow2_source_ops ops = {.size = sizeof(ops),
-						    .read = memory_read,
-						    .write = memory_write,
-						    .resize = memory_resize,
-						    .sync = memory_sync};
-	struct qcow2_source *source;
-
-	if (qcow2_source_from_ops(&ops, memory, memory->size, &source, NULL))
-		abort();
-	return source;
-}
 
 static const char *const paths[] = {
 	"header/size",
@@ -147,25 +89,6 @@ static void run_command(struct qcow2_plan *plan, const uint8_t *c)
 	default:
 		(void)qcow2_plan_resize(plan, number % IMAGE_MOST, &err);
 	}
-}
-
-/* The file as the plan shows it. */
-static struct memory expect(struct qcow2_plan *plan)
-{
-	struct memory shown = {.size = (size_t)qcow2_plan_size_bytes(plan)};
-	struct qcow2_source *view;
-
-	shown.bytes = calloc(1, shown.size + 1);
-	if (!shown.bytes || qcow2_plan_view(plan, &view, NULL) ||
-	    qcow2_source_read(view, 0, shown.bytes, shown.size, NULL))
-		abort();
-	qcow2_source_close(view);
-	return shown;
-}
-
-static bool same(const struct memory *a, const struct memory *b)
-{
-	return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
 /* Undoes from a file; the exit that a damaged one takes must leave the image alone. */

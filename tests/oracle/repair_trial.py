@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: MIT
+# Damages images that QEMU made and repairs copies of each: one with "qemu-img check -r all", one with
+# "qcow2 repair". What QEMU reads of every disk before and after is compared with what the guest had
+# written. Run it by hand for large numbers:
+#
+#	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.repair_trial random -n 5000
+#	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.repair_trial classes -n 200
+"""Trials of repair against qemu-img check -r all."""
+import argparse
+import concurrent.futures
+import glob
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SECTOR = 512
+DISK = 3 << 20
+# What qemu-img create is told, and a word for it.
+KINDS = [
+    "cluster_size=4k", "cluster_size=512", "cluster_size=64k", "cluster_size=2M",
+    "compat=0.10,cluster_size=4k", "compat=0.10,cluster_size=64k",
+    "extended_l2=on,cluster_size=16k", "cluster_size=4k,refcount_bits=1",
+    "cluster_size=4k,refcount_bits=2", "cluster_size=4k,refcount_bits=8",
+    "cluster_size=1k,refcount_bits=64", "compression_type=zstd,cluster_size=4k",
+    "cluster_size=4k,lazy_refcounts=on", "cluster_size=4k,data_file=FILE",
+]
+CLASSES = ("header", "l1", "l2", "reftable", "refcounts", "snapshots", "directory")
+MOST = 1 << 13  # entries of a table of a damaged image that are damaged further
+OFFSET = 0x00fffffffffffe00
+
+
+def qemu(*words):
+    return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          timeout=120, check=False).returncode
+
+
+def command():
+    return os.environ.get("QCOW2", "qcow2")
+
+
+def read(path):
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+class Base:
+    """An image that QEMU made, with what each of its disks holds."""
+
+    def __init__(self, folder, number, seed):
+        self.random = random.Random(seed)
+        self.path = os.path.join(folder, f"base-{number}.qcow2")
+        kind = KINDS[number % len(KINDS)]
+        self.kind = kind
+        self.has_data_file = "FILE" in kind
+        kind = kind.replace("FILE", self.path + ".data")
+        self.check("qemu-img", "create", "-q", "-f", "qcow2", "-o", kind, self.path, str(DISK))
+        self.version3 = "compat=0.10" not in kind
+        self.write()
+        self.snapshots = []
+        if not self.has_data_file and "refcount_bits=1," not in kind + ",":
+            for name in ("one", "two")[:self.random.randrange(3)]:
+                # A packed compressed cluster may have more references than narrow refcounts say.
+                if qemu("qemu-img", "snapshot", "-c", name, self.path) == 0:
+                    self.snapshots.append(name)
+                self.write()
+        if self.version3 and self.random.random() < 0.7:
+            for name in ("a", "b"):
+                self.check("qemu-img", "bitmap", "--add", "-g", "4k", self.path, name)
+                self.write()
+        self.bytes = read(self.path)
+        self.truth = disks(self.path, self.snapshots)
+        assert all(content is not None for content in self.truth)
+
+    def check(self, *words):
+        assert qemu(*words) == 0, words
+
+    def write(self):
+        """Some writes, so that most of the disk is data."""
+        commands = []
+        for _ in range(self.random.randrange(2, 6)):
+            start = self.random.randrange(0, DISK, 4096)
+            length = min(self.random.choice((4096, 65536, 1 << 19, 1 << 20)), DISK - start)
+            # No two sectors are alike, so that one that is read in the place of another shows.
+            pattern = f"{self.path}.pattern-{len(commands)}"
+            with open(pattern, "wb") as stream:
+                stream.write(self.random.randbytes(length))
+            commands += ["-c", f"write -s {pattern} {start} {length}"]
+        if not self.has_data_file and self.random.random() < 0.5:
+            cluster = int.from_bytes(read(self.path)[20:24], "big")
+            start = self.random.randrange(0, DISK >> cluster) << cluster
+            length = min(4 << cluster, DISK - start)
+            # It fails where there is data already.
+            qemu("qemu-io", "-f", "qcow2", "-c",
+                 f"write -c -P {self.random.randrange(1, 256)} {start} {length}", self.path)
+        if self.version3 and self.random.random() < 0.5:
+            commands += ["-c", f"write -z {self.random.randrange(0, DISK, 65536)} 65536"]
+        self.check("qemu-io", "-f", "qcow2", *commands, self.path)
+        for pattern in glob.glob(f"{self.path}.pattern-*"):
+            os.remove(pattern)
+
+    def number(self, offset, size=8):
+        return int.from_bytes(self.bytes[offset:offset + size], "big")
+
+
+def disks(path, snapshots):
+    """What QEMU reads of the active disk and of each snapshot; None: it cannot be opened."""
+    raw, contents = path + ".raw", []
+    for name in [None, *snapshots]:
+        option = ["-l", f"snapshot.name={name}"] if name else []
+        code = qemu("qemu-img", "convert", "--salvage", "-f", "qcow2", "-O", "raw", *option, path,
+                    raw)
+        contents.append(read(raw) if code == 0 else None)
+        if os.path.exists(raw):
+            os.remove(raw)
+    return contents
+
+
+def right(truth, content):
+    """A list that says of each sector with data whether it reads as it was written."""
+    if content is None:
+        content = b""
+    return [content[at:at + SECTOR] == truth[at:at + SECTOR] for at in range(0, len(truth), SECTOR)
+            if truth[at:at + SECTOR].strip(b"\0")]
+
+
+# ---- damages ----
+
+class Damage:
+    """A copy of an image, to be damaged."""
+
+    def __init__(self, base, chance):
+        self.base, self.random = base, chance
+        self.bytes = bytearray(base.bytes)
+        self.cluster = 1 << base.number(20, 4)
+        self.entry = 16 if base.version3 and base.number(72) & 16 else 8
+
+    def number(self, offset, size=8):
+        return int.from_bytes(self.bytes[offset:offset + size], "big")
+
+    def put(self, offset, value, size=8):
+        """Earlier damage may have led to an offset that the file does not have."""
+        if offset + size <= len(self.bytes):
+            self.bytes[offset:offset + size] = value.to_bytes(size, "big")
+
+    def l1_places(self):
+        return [self.number(40) + 8 * i for i in range(min(self.number(36, 4), MOST))] or [0]
+
+    def l2_places(self):
+        """Where the entries of L2 tables of the active image are."""
+        tables = {self.number(at) & OFFSET for at in self.l1_places()}
+        return [[table + at for at in range(0, self.cluster, self.entry)]
+                for table in sorted(tables) if table]
+
+    def blocks(self):
+        table = self.number(48)
+        entries = min(self.number(56, 4) * self.cluster // 8, MOST)
+        return [b for b in (self.number(table + 8 * i) for i in range(entries)) if b]
+
+    def directory(self):
+        """Offset and size of the bitmap directory, or None."""
+        at = self.number(100, 4) if self.base.version3 else 72
+        while at + 8 <= self.cluster:
+            magic, length = self.number(at, 4), self.number(at + 4, 4)
+            if magic == 0:
+                return None
+            if magic == 0x23852875:
+                return self.number(at + 24), self.number(at + 16)
+            at += 8 + (length + 7) // 8 * 8
+        return None
+
+    def garbage(self, offset, size):
+        how = self.random.randrange(4)
+        if offset + size > len(self.bytes):
+            return
+        if how == 0:
+            self.bytes[offset:offset + size] = bytes(size)
+        elif how == 1:
+            self.bytes[offset:offset + size] = self.random.randbytes(size)
+        elif how == 2:
+            self.bytes[offset:offset + size] = b"\xff" * size
+        else:
+            at = offset + self.random.randrange(size)
+            self.bytes[at] ^= 1 << self.random.randrange(8)
+
+    # One word, in some way in which words go wrong.
+    def word(self, offset):
+        value, bits = self.number(offset), self.random.randrange
+        choice = bits(9)
+        if choice == 0:
+            value = 0
+        elif choice == 1:
+            value = self.random.getrandbits(64)
+        elif choice == 2:
+            value ^= 1 << bits(64)
+        elif choice == 3:
+            value = value & ~OFFSET | bits(0, len(self.bytes), self.cluster)
+        elif choice == 4:
+            value |= bits(1, self.cluster)
+        elif choice == 5:
+            value += len(self.bytes)
+        elif choice == 6:
+            value ^= 1 << 63
+        elif choice == 7:
+            value |= 1
+        else:
+            value = value & ~OFFSET | self.number(self.random.choice(self.l1_places())) & OFFSET
+        self.put(offset, value & (1 << 64) - 1)
+
+    def random_damage(self):
+        """Up to three faults, of any structure."""
+        for _ in range(self.random.choice((1, 1, 1, 2, 3))):
+            getattr(self, "random_" + self.random.choice(
+                ("l1", "l2", "l2", "l2", "block", "reftable", "header", "cut", "table",
+                 "snapshot", "directory", "bits")))()
+
+    def random_l1(self):
+        self.word(self.random.choice(self.l1_places()))
+
+    def random_l2(self):
+        tables = self.l2_places()
+        if tables:
+            table = self.random.choice(tables)
+            for _ in range(self.random.choice((1, 1, 2, 8))):
+                self.word(self.random.choice(table))
+
+    def random_block(self):
+        blocks = self.blocks()
+        if blocks:
+            block = self.random.choice(blocks)
+            at = block + self.random.randrange(min(self.cluster, 512))
+            self.garbage(at, self.random.choice((1, 2, 8, 64)))
+
+    def random_reftable(self):
+        self.word(self.number(48))
+
+    def random_header(self):
+        if self.random.randrange(3):
+            at = self.random.choice((40, 48, 64, 8))
+            self.word(at)
+        else:
+            self.garbage(self.random.choice((16, 20, 24, 32, 36, 56, 60, 96, 100)), 4)
+
+    def random_cut(self):
+        size = self.random.randrange(len(self.bytes) // 2, len(self.bytes))
+        del self.bytes[size:]
+
+    def random_table(self):
+        """Garbage over a whole table."""
+        offset = self.random.choice([self.number(40), self.number(48), *self.blocks(),
+                                     *(t[0] for t in self.l2_places())])
+        self.garbage(offset, self.random.choice((64, 512, self.cluster)))
+
+    def random_snapshot(self):
+        if self.number(60, 4):
+            self.garbage(self.number(64) + self.random.randrange(72), self.random.choice((1, 8)))
+
+    def random_directory(self):
+        found = self.directory()
+        if found:
+            self.garbage(found[0] + self.random.randrange(max(1, found[1])), 1)
+
+    def random_bits(self):
+        if self.base.version3:
+            self.bytes[79] |= self.random.choice((1, 2, 3))
+
+    # The classes of the table in docs/repair.md.
+    def class_header(self):
+        self.bytes[0:104] = bytes(104)
+
+    def class_l1(self):
+        self.garbage_of(self.number(40), 8 * self.number(36, 4))
+
+    def class_l2(self):
+        places = [at for table in self.l2_places() for at in table]
+        for at in places:
+            if self.random.randrange(10) == 0:
+                self.word(at)
+
+    def class_reftable(self):
+        self.garbage_of(self.number(48), self.cluster * self.number(56, 4))
+
+    def class_refcounts(self):
+        for block in self.blocks():
+            self.garbage_of(block, self.cluster)
+
+    def class_snapshots(self):
+        for _ in range(3):
+            self.random_snapshot()
+
+    def class_directory(self):
+        found = self.directory()
+        if found:
+            for _ in range(3):
+                self.garbage(found[0] + self.random.randrange(max(1, found[1])), 1)
+
+    def garbage_of(self, offset, size):
+        """Zeros or noise over all of a structure."""
+        if offset + size <= len(self.bytes):
+            self.bytes[offset:offset + size] = (
+                bytes(size) if self.random.randrange(2) else self.random.randbytes(size))
+
+    def suits(self, name):
+        if name == "snapshots":
+            return bool(self.base.snapshots)
+        return name != "directory" or self.directory() is not None
+
+
+# ---- one trial ----
+
+REPAIR = [["repair", "--all", "--yes"]]
+RESCUE = [["rescue", "--apply", "--yes"], *REPAIR]
+FREE_LOST = ["repair", "--all", "--free-lost", "--yes"]
+
+def run_ours(path, words):
+    """The exit code of a command of ours; none may crash."""
+    done = subprocess.run([command(), *words, path], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=120, check=False)
+    assert done.returncode in (0, 1, 2, 3, 63), (words, done)
+    return done
+
+
+def sound(path):
+    return qemu("qemu-img", "check", "-q", "-f", "qcow2", path) == 0
+
+
+def trial(base, damage, folder, steps):
+    """What becomes of one damaged image. steps: commands of ours, in their order."""
+    paths = {who: os.path.join(folder, f"{who}-{os.getpid()}.qcow2") for who in ("qemu", "ours")}
+    for path in paths.values():
+        with open(path, "wb") as stream:
+            stream.write(damage.bytes)
+        if base.has_data_file:
+            shutil.copyfile(base.path + ".data", path + ".data")
+    result = {"kind": base.kind, "was-sound": sound(paths["qemu"])}
+    before = disks(paths["qemu"], base.snapshots)
+    data = base.path + ".data"
+    saved = read(data) if base.has_data_file else None
+    qemu("qemu-img", "check", "-q", "-r", "all", "-f", "qcow2", paths["qemu"])
+    after_qemu = disks(paths["qemu"], base.snapshots)
+    result["qemu-sound"] = sound(paths["qemu"])
+    undo = paths["ours"] + ".undo"
+    exits, undos = [], []
+    # Leaks that may be lost data stay unless somebody insists.
+    for number, words in enumerate([*steps, FREE_LOST]):
+        if words is FREE_LOST and exits[-1] != 3:
+            break
+        undo = f"{paths['ours']}.undo-{number}"
+        done = run_ours(paths["ours"], [*words, f"--undo-file={undo}"])
+        exits.append(done.returncode)
+        if os.path.exists(undo):
+            undos.append(undo)
+    after_ours = disks(paths["ours"], base.snapshots)
+    result.update({"exits": exits, "ours-sound": sound(paths["ours"]),
+                   "ours-check": run_ours(paths["ours"], ["check", "-j"]).returncode})
+    for undo in reversed(undos):
+        run_ours(undo, ["undo"])
+        os.remove(undo)
+    result["undone"] = read(paths["ours"]) == bytes(damage.bytes)
+    if saved is not None:
+        assert read(data) == saved
+    total = kept = theirs = mine = lost = saved_by_us = 0
+    for truth, a, b, c in zip(base.truth, before, after_qemu, after_ours):
+        sectors = list(zip(right(truth, a), right(truth, b), right(truth, c)))
+        total += len(sectors)
+        kept += sum(x for x, _, _ in sectors)
+        theirs += sum(y for _, y, _ in sectors)
+        mine += sum(z for _, _, z in sectors)
+        lost += sum(not z and (y or x) for x, y, z in sectors)
+        saved_by_us += sum(z and not y for _, y, z in sectors)
+    result.update({"total": total, "before": kept, "qemu": theirs, "ours": mine, "lost": lost,
+                   "saved": saved_by_us})
+    for path in paths.values():
+        for name in (path, path + ".data"):
+            if os.path.exists(name):
+                os.remove(name)
+    return result
+
+
+def one(folder, seed, name, bases, steps):
+    """A trial by its seed, so that any can be repeated alone."""
+    chance = random.Random(seed)
+    base = bases[chance.randrange(len(bases))]
+    damage = Damage(base, chance)
+    while name and not damage.suits(name):
+        base = bases[chance.randrange(len(bases))]
+        damage = Damage(base, chance)
+    if name:
+        getattr(damage, "class_" + name)()
+    else:
+        damage.random_damage()
+    result = trial(base, damage, folder, steps)
+    result.update({"seed": seed, "class": name or "random"})
+    return result
+
+
+def complaints(result):
+    """What a repair must not do."""
+    said = []
+    if result["qemu-sound"] and not result["ours-sound"]:
+        said.append("qemu-img makes it sound, repair does not")
+    if result["lost"]:
+        said.append(f"{result['lost']} sectors are lost that could be read")
+    if not result["undone"]:
+        said.append("undo does not bring it back")
+    if (result["exits"][-1] == 0) != (result["ours-check"] == 0):
+        said.append("the exit code is not that of a check")
+    if result["ours-check"] == 0 and not result["ours-sound"]:
+        said.append("qemu-img does not call it sound, check does")
+    return said
+
+
+def make_bases(folder, count, seed):
+    return [Base(folder, number, seed * 1000 + number) for number in range(count)]
+
+
+def run(folder, seeds, name, bases, steps, jobs=1):
+    """All trials of a class (None: random faults), as an iterator of results."""
+    if jobs == 1:
+        for seed in seeds:
+            yield one(folder, seed, name, bases, steps)
+        return
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(one, folder, seed, name, bases, steps) for seed in seeds]
+        for done in concurrent.futures.as_completed(waiting):
+            yield done.result()
+
+
+def summary(results):
+    def share(key):
+        return 100 * sum(r[key] for r in results) / max(1, sum(r["total"] for r in results))
+    return {
+        "images": len(results),
+        "damaged": sum(not r["was-sound"] for r in results),
+        "read before": share("before"), "read after qemu-img": share("qemu"),
+        "read after repair": share("ours"),
+        "sound after qemu-img": sum(r["qemu-sound"] for r in results),
+        "sound after repair": sum(r["ours-sound"] for r in results),
+        "qemu-img loses, repair does not": sum(r["saved"] > 0 for r in results),
+        "qemu-img fails, repair succeeds": sum(r["ours-sound"] and not r["qemu-sound"]
+                                               for r in results),
+        "whole": sum(r["ours"] == r["total"] for r in results),
+        "complaints": sum(bool(complaints(r)) for r in results),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("random", "classes", *CLASSES))
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--bases", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("-j", type=int, default=2)
+    parser.add_argument("--default", action="store_true", help="repair without --all")
+    arguments = parser.parse_args()
+    names = CLASSES if arguments.what == "classes" else [
+        None if arguments.what == "random" else arguments.what]
+    folder = tempfile.mkdtemp(prefix="repair-trial-", dir="/dev/shm")
+    try:
+        bases = make_bases(folder, arguments.bases, arguments.seed)
+        for name in names:
+            steps = RESCUE if name in ("header", "l1") else REPAIR
+            if arguments.default:
+                steps = [[word for word in words if word != "--all"] for words in steps]
+            results = []
+            seeds = range(arguments.first, arguments.first + arguments.n)
+            for result in run(folder, seeds, name, bases, steps, arguments.j):
+                results.append(result)
+                for text in complaints(result):
+                    print(f"seed {result['seed']} ({result['kind']}): {text}", json.dumps(result))
+                    sys.stdout.flush()
+            print(name or "random", json.dumps(summary(results), indent=2))
+            sys.stdout.flush()
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
