@@ -60,6 +60,16 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return repair->options->progress(repair->options->opaque, done_bytes, total_bytes);
 }
 
+/* Whether compressed clusters are inflated: it reads all of them, so somebody has to ask for it. */
+static bool is_deep(const struct qcow2_repair_options *options)
+{
+	for (size_t i = 0; i < options->only_count; i++)
+		if (options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_OVERLAP ||
+		    options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_INFLATE)
+			return true;
+	return options->deep;
+}
+
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
 static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals, bool keep)
 {
@@ -67,6 +77,7 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 		.threads = repair->options->threads,
 		.memory_limit_bytes = repair->options->memory_limit_bytes,
 		.clusters_untold = true,
+		.deep = is_deep(repair->options),
 		.damage = true,
 		.lost_mappings = true,
 		.problem = told ? hear : NULL,
