@@ -33,7 +33,7 @@ struct proof {
 	struct qcow2_source *sources[2];
 	struct qcow2_table *tables[2];
 	bool whole;    /* every table has to be compared, not those alone that are written to */
-	uint64_t disk; /* as in struct q2_said_range */
+	uint64_t disk; /* as in struct q2_told_range */
 	struct place places[2];
 	struct qcow2_mapping *mappings[2];
 	struct qcow2_mapping_diff *diff;
@@ -123,7 +123,7 @@ static int prove_range(const struct proof *proof, uint64_t start, uint64_t lengt
 	qcow2_mapping_diff_seek(proof->diff, (struct qcow2_guest){start}, length);
 	while ((more = qcow2_mapping_diff_next(proof->diff, &found, proof->repair->err)) > 0) {
 		end = found->start.byte + found->length_bytes;
-		if (q2_said_covers(&proof->repair->said, proof->disk, found->start.byte, end))
+		if (q2_told_covers(&proof->repair->told, proof->disk, found->start.byte, end))
 			continue;
 		if (reads_alike(proof, found, &same))
 			return -1;
@@ -367,7 +367,7 @@ int q2_repair_prove(struct q2_repair *repair)
 	proof.sources[0] = repair->plan->source;
 	proof.sources[1] = repair->view;
 	proof.whole = grows_beneath(repair);
-	q2_said_sort(&repair->said);
+	q2_told_sort(&repair->told);
 	failed = qcow2_image_geometry(proof.images[0]) ? prove(&proof) : 0;
 	close_disk(&proof);
 	qcow2_table_close(proof.tables[0]);

@@ -212,10 +212,10 @@ static int run(struct q2_repair *repair)
 
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
-	q2_said_release(&repair->said);
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
+	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;
 }
