@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Each kind of problem has a remedy, and remedies stand in the order in which they are to be run.
- * Here those of one image are put together: one command for all problems that it mends, a copy
- * before what cannot be undone, and a warning where the usual command would do harm.
+ * Here those of one image are put together: one command for all problems that it mends, and a warning
+ * where the usual command would do harm.
  */
 #include "check/steps.h"
 
@@ -13,16 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- one step ---- */
-
-static bool ends_with(const char *line, const char *end)
-{
-	size_t length = strlen(line), tail = strlen(end);
-
-	return length >= tail && strcmp(line + length - tail, end) == 0;
-}
 
 static struct check_step *add(struct check_steps *steps, char *command, const char *does)
 {
