@@ -99,7 +99,7 @@ static void show_step(struct spool *out, const struct check_step *step)
 		say(&sentence, "%s ", step->detail);
 	for (size_t i = 0; i < step->cost_count; i++)
 		say(&sentence, "%s%s ", i ? "" : "Cost: ", step->costs[i]);
-	if (step->qemu && !(step->command && strstr(step->command, "qemu-img check")))
+	if (step->qemu && strcmp(step->qemu, "mends it") != 0)
 		say(&sentence, "qemu-img check -r all %s.", step->qemu);
 	if (step->command) {
 		wrap_text(out, sentence.text, 6, 6, terminal_columns());

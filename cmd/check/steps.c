@@ -101,7 +101,10 @@ static void describe(struct check_step *step, const struct qcow2_remedy *remedy)
 {
 	step->by_hand = remedy->effect == QCOW2_REMEDY_BY_HAND || !step->command;
 	step->mends_image = !step->by_hand;
-	step->qemu = remedy->qemu;
+	if (step->qemu && strcmp(step->qemu, remedy->qemu) != 0)
+		step->qemu = "mends a part of it at most";
+	else
+		step->qemu = remedy->qemu;
 }
 
 static void add_remedy(struct check_steps *steps, const struct check_report *report,

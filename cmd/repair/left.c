@@ -3,6 +3,7 @@
 #include "repair/left.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include <qcow2/text.h>
 
@@ -38,4 +39,16 @@ size_t repair_next_command(const struct repair_run *run, unsigned wants, char *l
 			  wants & REPAIR_WANTS_FREE_LOST ? " --free-lost" : "",
 			  wants & REPAIR_WANTS_DROP ? " --drop-snapshot=ID" : "", file);
 	return length > 0 && (size_t)length < size ? (size_t)length : 0;
+}
+
+size_t repair_rescue_command(const struct repair_run *run, char *line, size_t size)
+{
+	static const char command[] = "qcow2 rescue ";
+	size_t length = sizeof(command) - 1;
+
+	if (size <= length)
+		return 0;
+	memcpy(line, command, length);
+	length += qcow2_text_shell_file(run->change.report.file, line + length, size - length);
+	return length < size ? length : 0;
 }

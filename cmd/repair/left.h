@@ -21,4 +21,7 @@ unsigned repair_wants(const struct qcow2_repair_left *left);
  */
 size_t repair_next_command(const struct repair_run *run, unsigned wants, char *line, size_t size);
 
+/* The command that looks for lost data. As above. */
+size_t repair_rescue_command(const struct repair_run *run, char *line, size_t size);
+
 #endif

@@ -18,6 +18,8 @@
 /* Columns that the lines of a step are indented by, and what is added where a line is broken. */
 #define INDENT 4
 #define BROKEN 4
+/* That of what a next command does. */
+#define NEXT_INDENT 6
 
 struct page {
 	const struct repair_run *run;
@@ -83,11 +85,20 @@ static void show_before(struct page *page)
 		repair_say_counts(&page->line, before);
 	}
 	end_line(page, 0);
-	if (before->damage_ranges == 0)
-		return;
-	spool_text(&page->line, "guest data: ");
-	say_damage(page, before);
-	end_line(page, 0);
+	if (before->damage_ranges > 0) {
+		spool_text(&page->line, "guest data: ");
+		say_damage(page, before);
+		end_line(page, 0);
+	}
+	if (before->file_cut) {
+		spool_print(&page->line, "the file is cut: %s",
+			    before->file_maybe_longer ? "at least " : "");
+		say_size(page, before->file_missing_bytes);
+		spool_text(&page->line,
+			   " missing; no repair brings back what was there: if there is a whole "
+			   "file, take that");
+		end_line(page, 0);
+	}
 }
 
 /* ---- steps ---- */
@@ -252,6 +263,14 @@ static void show_after(struct page *page)
 	end_line(page, 0);
 }
 
+static void show_next_line(struct page *page, const char *command, const char *does)
+{
+	spool_print(page->out, "next: %s\n", command);
+	spool_text(&page->line, does);
+	wrap_spool(page->out, &page->line, NEXT_INDENT, NEXT_INDENT, page->columns);
+}
+
+/* What may be lost data is looked for before it is freed. */
 static void show_next(struct page *page)
 {
 	const struct qcow2_repair_result *result = page->run->result;
@@ -260,8 +279,17 @@ static void show_next(struct page *page)
 
 	for (size_t i = 0; i < result->left_count; i++)
 		wants |= repair_wants(result->left[i]);
+	if (wants & REPAIR_WANTS_FREE_LOST &&
+	    repair_rescue_command(page->run, line, sizeof(line)) > 0)
+		show_next_line(page, line,
+			       "Looks for the tables that are lost among the leaked clusters, and "
+			       "changes nothing. Do this first.");
 	if (repair_next_command(page->run, wants, line, sizeof(line)) > 0)
-		spool_print(page->out, "next: %s\n", line);
+		show_next_line(page, line,
+			       wants & REPAIR_WANTS_FREE_LOST ? "Frees them, whatever they hold."
+			       : wants & REPAIR_WANTS_ALL
+				       ? "Gives up what nobody can read; it can be undone."
+				       : "Drops the snapshot of that ID; it can be undone.");
 }
 
 void repair_show_human(struct spool *out, const struct repair_run *run)

@@ -182,11 +182,29 @@ def test_what_is_left(make):
     make("bad-subcluster-both")
     page = outside.text_of(repair("disk"), code=2)
     assert re.search(r"^left:\nsubcluster-both \(1\): ", page, re.M)
-    assert page.endswith("\nnext: qcow2 repair --all disk\n") or "\nnext: qcow2 repair --all disk\n" in page
+    assert page.endswith("\nnext: qcow2 repair --all disk\n"
+                         "      Gives up what nobody can read; it can be undone.\n")
     left, = document("disk", code=2)["left"]
     assert (left["kind"], left["next"]) == ("subcluster-both", "qcow2 repair --all disk")
     page = outside.text_of(repair("--all", "disk"))
     assert "Cost: " in page
+
+
+def test_leaks_that_may_be_data(make):
+    """They stay unless that is said, and what looks for them comes first."""
+    before = make("cluster_bits 12\nsize 4M\nwrite 0 64k\nset l1/0 0\n")
+    page = outside.text_of(repair("disk"), code=3)
+    assert page.index("\nnext: qcow2 rescue disk\n") < page.index("\nnext: qcow2 repair --free-lost disk\n")
+    assert read("disk") == before
+    assert document("disk", code=3)["left"][-1]["next"] == "qcow2 repair --free-lost disk"
+    assert repair("--leaks", "disk").returncode == 3 and read("disk") == before
+    assert document("--free-lost", "disk")["freed-clusters"] == 17
+
+
+def test_a_file_that_is_cut(make):
+    make("size 1M\nwrite 0 1M\n")
+    os.truncate("disk", os.path.getsize("disk") - (256 << 10))
+    assert "the file is cut: 256 KiB missing; " in outside.text_of(repair("-n", "disk")).replace("\n    ", " ")
 
 
 @pytest.mark.parametrize("name", ["-n", "a b", "it's", "$(touch x)", "\x1b[2J", "a\nb", "b\u00e4r",

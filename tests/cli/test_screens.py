@@ -55,6 +55,9 @@ READ = {
 }
 # What is on the command line, behind the program's name, for each screen.
 SCREENS = {f"check-{name}": ["check", f"{name}.qcow2"] for name in RECIPES if name != "overlay"} | {
+    **{f"repair-{name}": ["repair", "--dry-run", f"{name}.qcow2"]
+       for name in ("sound", "owners", "lost-l2", "cut", "directory")},
+    "repair-help": ["repair", "--help"],
     "check-several": ["check", "sound.qcow2", "leaks.qcow2", "raw.img", "marked.qcow2"],
     "check-verbose": ["check", "-v", "directory.qcow2"],
     "check-list": ["check", "--list"],
