@@ -116,22 +116,11 @@ static size_t gather(const struct page *page, const struct qcow2_remedy *remedy,
 	return count;
 }
 
-/*
- * Whether a command counts references anew: it frees what nothing refers to, and whether that is
- * the guest's data only a check can tell.
- */
-static bool frees(const struct qcow2_remedy *remedy)
+/* Whether two remedies are one line. */
+static bool is_same(const struct qcow2_remedy *one, const struct qcow2_remedy *other)
 {
-	return strstr(remedy->command, "qemu-img check -r") ||
-	       strstr(remedy->then, "qemu-img check -r");
-}
-
-static void show_check(const struct page *page)
-{
-	char name[COMMAND_SHOWN];
-
-	if (qcow2_text_shell_file(page->info->file, name, sizeof(name)) < sizeof(name))
-		spool_print(page->out, "  next: qcow2 check %s\n", name);
+	return one == other || (one->command[0] && strcmp(one->command, other->command) == 0 &&
+				strcmp(one->argument, other->argument) == 0);
 }
 
 /* Prints the command of a remedy, or what to do where there is none, and what it costs. */
@@ -162,7 +151,6 @@ static void show_remedies(const struct page *page)
 	const struct problem_log *log = &page->info->problems;
 	const struct qcow2_remedy *shown[REMEDIES_SHOWN];
 	size_t count = 0;
-	bool check = false;
 
 	for (size_t i = 0; i < log->count && count < REMEDIES_SHOWN; i++) {
 		const struct qcow2_remedy *remedy = remedy_of(log->kept[i]);
@@ -170,19 +158,13 @@ static void show_remedies(const struct page *page)
 
 		if (!wants_remedy(page, log->kept[i]))
 			continue;
-		if (frees(remedy)) {
-			check = true;
-			continue;
-		}
-		while (k < count && shown[k] != remedy)
+		while (k < count && !is_same(shown[k], remedy))
 			k++;
 		if (k == count) {
 			shown[count++] = remedy;
 			show_remedy(page, remedy);
 		}
 	}
-	if (check)
-		show_check(page);
 }
 
 /* Bitmaps in use are nothing to mend as long as their user is there. Returns how many there are. */

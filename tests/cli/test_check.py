@@ -351,9 +351,7 @@ end of the image   0x60000 (384 KiB)
 {path} is corrupt: 2 corruptions
 guest data: 64 KiB (65536 B) at risk
 
-next: cp -n --sparse=always {path} {path}.backup
-      Keeps the image as it is: what follows cannot be undone.
-next: qemu-img check -r all {path}
+next: qcow2 repair {path}
       Mends refcount-low, copied-set (2 problems). Nothing is lost.
 next: qcow2 check {path}
 """
@@ -416,7 +414,7 @@ def test_list():
     (("--threads=2x", "a"), "--threads: '2x' is no number: write it as 4096, 64k, 1.5G or 0x1000"),
     (("--threads=-1", "a"), "--threads: '-1' is no number: write it as 4096, 64k, 1.5G or 0x1000"),
     (("--output=xml", "a"), "--output is human or json, not 'xml'"),
-    (("--repair", "a"), "unknown option '--repair'"),
+    (("--repair=a", "a"), "--repair is all or leaks, not 'a'"),
 ])
 def test_usage(arguments, words):
     done = run("check", *arguments)

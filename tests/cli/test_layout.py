@@ -219,7 +219,7 @@ def test_free(here):
         "bytes": 3 * 64 * KIB,
         "command": f"fallocate -p -o {size:#x} -l {3 * 64 * KIB:#x} disk.qcow2"}
     assert found["space"]["leaked"]["bytes"] == 64 * KIB
-    assert command(found, "leaked") == "qemu-img check -r leaks disk.qcow2"
+    assert command(found, "leaked") == "qcow2 repair --leaks disk.qcow2"
     before = os.stat(path).st_blocks
     subprocess.run(command(found, "free"), shell=True, check=True)
     assert os.stat(path).st_blocks == before - 3 * 64 * KIB // 512
