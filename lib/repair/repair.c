@@ -111,15 +111,6 @@ static int check_round(struct q2_repair *repair, bool told)
 	return 0;
 }
 
-int q2_repair_count_again(struct q2_repair *repair)
-{
-	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
-		return 0;
-	repair->counted_writes = qcow2_plan_count(repair->plan);
-	repair->found = &repair->later;
-	return check(repair, false, repair->found, true);
-}
-
 static void forget(struct q2_repair *repair)
 {
 	for (unsigned i = 0; i < Q2_DOCTORS; i++) {
@@ -181,6 +172,19 @@ static bool is_done(const struct q2_repair *repair)
 	       before->corruptions + before->leaks + before->warnings == 0;
 }
 
+/*
+ * Makes `counted` and `found` those of the image as it is planned now, for the refcounts. The last
+ * round planned nothing, so that they are, unless there were too many rounds.
+ */
+static int count_again(struct q2_repair *repair)
+{
+	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
+		return 0;
+	repair->counted_writes = qcow2_plan_count(repair->plan);
+	repair->found = &repair->later;
+	return check(repair, false, repair->found, true);
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -193,8 +197,8 @@ static int finish(struct q2_repair *repair)
 	/* Refcounts and copied flags do not change what a disk reads. */
 	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
-	if (repair->geometry &&
-	    (q2_repair_refcounts(repair) || open_image(repair) || q2_repair_bits(repair)))
+	if (repair->geometry && (count_again(repair) || q2_repair_refcounts(repair) ||
+				 open_image(repair) || q2_repair_bits(repair)))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
