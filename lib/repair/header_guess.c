@@ -252,6 +252,36 @@ static int enter_data_file(struct q2_repair *repair, struct contest *contest)
 		     QCOW2_PHASE_CLEAN);
 }
 
+/* An L1 table that is as long as the disk needs it. */
+static int enter_l1_size(struct q2_repair *repair, struct contest *contest)
+{
+	struct guess guess = {
+		Q2_HEADER_AT(l1_size), 0, 4, "header/l1_size",
+		"makes the L1 table as long as the disk needs it: with that alone the "
+		"tables agree"};
+
+	if (!repair->geometry || (!q2_has(repair, QCOW2_PROBLEM_L1_BEYOND_END) &&
+				  !q2_has(repair, QCOW2_PROBLEM_L1_TOO_LARGE)))
+		return 0;
+	guess.value = repair->geometry->l1_entries_needed;
+	if (guess.value >= repair->header->l1_size)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_L1_BEYOND_END, QCOW2_PHASE_POINT);
+}
+
+/* No snapshots, where their table would be the header. */
+static int enter_no_snapshots(struct q2_repair *repair, struct contest *contest)
+{
+	const struct guess guess = {Q2_HEADER_AT(nb_snapshots), 0, 4, "header/nb_snapshots",
+				    "sets the number of snapshots to 0: they have no table, and "
+				    "nothing is left over"};
+
+	if (!q2_has(repair, QCOW2_PROBLEM_SNAPSHOTS_OFFSET) ||
+	    repair->header->snapshot_offset != 0 || repair->found->sum.leaks > 0)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_SNAPSHOTS_OFFSET, QCOW2_PHASE_POINT);
+}
+
 /* A header of version 2 that claims to be of version 3, which would have a length and a width. */
 static int enter_version(struct q2_repair *repair, struct contest *contest)
 {
@@ -273,7 +303,8 @@ int q2_header_mend_geometry(struct q2_repair *repair)
 	/* Later rounds see what was mended, and would ask in vain. */
 	if (repair->round > 0)
 		return 0;
-	if (enter_cluster_bits(repair, &contest) ||
+	if (enter_cluster_bits(repair, &contest) || enter_l1_size(repair, &contest) ||
+	    enter_no_snapshots(repair, &contest) ||
 	    (repair->header->version >= 3 &&
 	     (enter_extended(repair, &contest) || enter_data_file(repair, &contest) ||
 	      enter_version(repair, &contest))))
