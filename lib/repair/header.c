@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 
+#include <qcow2/snapshot.h>
+#include <qcow2/text.h>
+
 #include "base/bytes.h"
 
 int q2_head_open(struct q2_repair *repair, struct q2_head *head)
@@ -38,6 +41,44 @@ int q2_head_tell(struct q2_repair *repair, enum qcow2_problem_id id, const char 
 
 	snprintf(step.where, sizeof(step.where), "%s", where);
 	return q2_repair_tell(repair, &step);
+}
+
+int q2_head_tell_reads(struct q2_repair *repair, enum qcow2_problem_id id, const char *where,
+		       const char *does, enum qcow2_reads before)
+{
+	struct qcow2_repair_step step = {
+		.kind = qcow2_problem_kind_get(id),
+		.does = does,
+		.has_guest = repair->header->size > 0,
+		.guest_length_bytes = repair->header->size,
+		.before = before,
+		.after = QCOW2_READS_DATA,
+	};
+	struct qcow2_snapshots *snapshots = NULL;
+	const struct qcow2_snapshot *snapshot;
+	struct qcow2_error err;
+	struct q2_head head;
+	int failed;
+
+	snprintf(step.where, sizeof(step.where), "%s", where);
+	failed = q2_repair_tell(repair, &step) || q2_head_open(repair, &head);
+	if (failed)
+		return -1;
+	/* A table that cannot be read has no snapshots that could be read. */
+	if (qcow2_snapshots_open(head.image, &snapshots, &err) == 0)
+		while (!failed && qcow2_snapshots_next(snapshots, &snapshot, &err) > 0 &&
+		       !snapshot->cut) {
+			step.has_guest = true;
+			step.guest_of = QCOW2_PART_OF_SNAPSHOT;
+			step.guest_of_index = snapshot->index;
+			step.guest_length_bytes = snapshot->disk_size_bytes;
+			qcow2_text_escape(snapshot->name, step.guest_of_name,
+					  sizeof(step.guest_of_name));
+			failed = snapshot->disk_size_bytes > 0 && q2_repair_tell(repair, &step);
+		}
+	qcow2_snapshots_close(snapshots);
+	q2_head_close(&head);
+	return failed;
 }
 
 int q2_head_area(struct q2_repair *repair, struct q2_area *area, bool *usable)

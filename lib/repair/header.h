@@ -45,6 +45,10 @@ static inline bool q2_has(const struct q2_repair *repair, enum qcow2_problem_id 
 int q2_head_tell(struct q2_repair *repair, enum qcow2_problem_id id, const char *where,
 		 const char *does, bool costs);
 
+/* Tells of a step after which the active disk and all snapshots read what was written to them. */
+int q2_head_tell_reads(struct q2_repair *repair, enum qcow2_problem_id id, const char *where,
+		       const char *does, enum qcow2_reads before);
+
 /*
  * Opens the area as it is planned so far, to be laid out again; its feature bits are planned last.
  * *usable: false if it cannot be taken apart or its backing file's name would be lost. 0, or -1

@@ -57,6 +57,9 @@ static bool is_better(const struct q2_head *head, const struct qcow2_extension *
 		return true;
 	claimed = q2_chain_follow(head->first, data_at + padded(extension->header.length), end);
 	other = q2_chain_follow(head->first, data_at + padded(length), end);
+	/* Fields take the room that they need, even if a part of them reads as an end mark. */
+	if (length > extension->header.length && other.whole && other.score == claimed.score)
+		return true;
 	return other.whole && (!claimed.whole || other.score > claimed.score);
 }
 

@@ -83,6 +83,7 @@ static int set_length(struct q2_repair *repair, const struct q2_head *head,
 		return 0;
 	return q2_repair_write_number(repair, QCOW2_PHASE_POINT, Q2_HEADER_AT(header_length), start,
 				      4, "the header ends where its extensions begin") ||
+			       q2_head_intend(repair, QCOW2_EXTENSION_BITMAPS) ||
 			       q2_head_tell(repair, id, "header/header_length",
 					    "sets the length of the header to where its "
 					    "extensions begin",
