@@ -6,6 +6,7 @@
  *	header_chain.c       where extensions begin and how long they are, by what the bytes say
  *	header_length.c      header_length, extensions that pass their area
  *	header_extensions.c  lengths, duplicates, feature name tables
+ *	header_types.c       types of extensions that the header demands
  *	header_names.c       the name of the backing file
  *	header_features.c    feature bits that contradict what is there
  *	header_codec.c       the compression type and its bit, the encryption method

@@ -307,7 +307,8 @@ static int enter_size(struct q2_repair *repair, struct contest *contest)
 	while (most < h->size && most / span < h->l1_size)
 		most *= 2;
 	guess.value = h->size & (most - 1);
-	if (guess.value == 0 || q2_div_ceil_u64(guess.value, span) != h->l1_size)
+	if (guess.value == 0 || guess.value % 512 != 0 ||
+	    q2_div_ceil_u64(guess.value, span) != h->l1_size)
 		return 0;
 	return enter(repair, contest, &guess, QCOW2_PROBLEM_L1_TOO_SMALL, QCOW2_READS_ERROR);
 }
