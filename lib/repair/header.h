@@ -3,6 +3,7 @@
  * The parts of the header's doctor. Each looks at one class of faults, opens the first cluster as it
  * is planned so far, and plans what it can mend:
  *
+ *	header_head.c        what they share
  *	header_chain.c       where extensions begin and how long they are, by what the bytes say
  *	header_length.c      header_length, extensions that pass their area
  *	header_extensions.c  lengths, duplicates, feature name tables

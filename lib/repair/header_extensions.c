@@ -255,7 +255,9 @@ static void make_change(struct q2_repair *repair, struct q2_area *area, struct c
 		drop_duplicates(repair, area, change);
 		break;
 	case QCOW2_PROBLEM_EXTENSION_UNTERMINATED:
-		change->made = q2_repair_may(repair, change->id, false);
+		/* A name that is no text may be none, and the real one be overwritten. */
+		change->made = q2_repair_may(repair, change->id, false) &&
+			       !q2_has(repair, QCOW2_PROBLEM_BACKING_NAME_TEXT);
 		break;
 	default:
 		if (!q2_repair_may(repair, change->id, false))

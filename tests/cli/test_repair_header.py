@@ -64,6 +64,7 @@ def offset_of(content, magic):
     (BACKING, [(8, number(1 << 40, 8))]),          # the name lies past the cluster
     (BACKING, [(8, number(16, 8))]),               # in the header
     (BACKING, [(8, number(0, 8))]),                # nowhere, with its length and format
+    (BACKING, [(8, number(115, 8))]),              # among the extensions
     (BACKING, [(16, number(0, 4))]),               # no length
     (BACKING, [(16, number(1 << 31, 4))]),         # a length past the cluster
     (BACKING, [(16, number(20, 4))]),              # a length with NULs behind the name
