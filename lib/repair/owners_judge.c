@@ -31,7 +31,10 @@ static bool is_of_bitmap(const struct q2_party *party)
 	}
 }
 
-/* The higher one keeps the place. */
+/*
+ * The higher one keeps the place. Refcounts stay where they are, although they could be built anew
+ * elsewhere: that is done last, and until then nobody could write to the table that lies on them.
+ */
 static unsigned rank(const struct q2_parting *owners, const struct q2_party *party)
 {
 	const bool fixed = q2_parting_data_is_fixed(owners);
@@ -41,17 +44,17 @@ static unsigned rank(const struct q2_parting *owners, const struct q2_party *par
 		return 10;
 	case QCOW2_CLAIM_LUKS:
 		return 9;
-	case QCOW2_CLAIM_DATA:
-		return party->use == QCOW2_USE_COMPRESSED ? 2 : fixed ? 8 : 1;
-	case QCOW2_CLAIM_SNAPSHOT_TABLE:
-		return 7;
-	case QCOW2_CLAIM_L1_TABLE:
-		return party->part_of == QCOW2_PART_OF_IMAGE ? 6 : 5;
-	case QCOW2_CLAIM_L2_TABLE:
-		return 4;
 	case QCOW2_CLAIM_REFCOUNT_TABLE:
 	case QCOW2_CLAIM_REFCOUNT_BLOCK:
-		return 3; /* they are built anew elsewhere if tables use their place */
+		return 7;
+	case QCOW2_CLAIM_SNAPSHOT_TABLE:
+		return 6;
+	case QCOW2_CLAIM_L1_TABLE:
+		return party->part_of == QCOW2_PART_OF_IMAGE ? 5 : 4;
+	case QCOW2_CLAIM_L2_TABLE:
+		return 3;
+	case QCOW2_CLAIM_DATA:
+		return party->use == QCOW2_USE_COMPRESSED ? 2 : fixed ? 8 : 1;
 	default:
 		return 0;
 	}
