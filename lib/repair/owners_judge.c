@@ -100,6 +100,16 @@ static void note_reasons(const struct group *group)
 	}
 }
 
+/*
+ * Whether a place behind the old end of the file is used twice: it was free when this repair took
+ * it, so that the word which leads there leads something else there as well. Moving it again would
+ * go on for ever.
+ */
+static bool is_loop(const struct q2_parting *owners, const struct q2_party *party)
+{
+	return party->offset_bytes >= owners->repair->plan->old_size_bytes;
+}
+
 static bool takes_part(const struct q2_party *party)
 {
 	return !party->faulty && !is_of_bitmap(party);
@@ -150,8 +160,12 @@ static void judge_conflict(struct group *group)
 
 		party->id = QCOW2_PROBLEM_CLUSTER_OWNERS;
 		party->keeper = group->keeper;
-		if (takes_part(party) && i != group->keeper &&
-		    (party->unread || (kept && !may_share(&owners->list[group->keeper], party))))
+		if (is_loop(owners, party))
+			q2_repair_leave(owners->repair, party->id,
+					"what leads there is a part of two structures at once");
+		else if (takes_part(party) && i != group->keeper &&
+			 (party->unread ||
+			  (kept && !may_share(&owners->list[group->keeper], party))))
 			party->level = level_of(owners, party);
 	}
 }
