@@ -165,6 +165,7 @@ static int mend(struct q2_repair *repair)
 	if (!owners.overflows_wanted && !owners.owners_wanted && owners.overlap_count == 0)
 		return 0;
 	for (unsigned i = 0; moved && i < PASSES_MOST; i++) {
+		owners.pass = i;
 		if (run_pass(owners, &moved))
 			return -1;
 		/* Others write into tables: they have to know where these are. */

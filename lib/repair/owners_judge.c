@@ -8,6 +8,10 @@
 
 #include "repair/owners.h"
 
+/* Passes and rounds in which a place that is new may turn out to be in use. */
+#define FEW_PASSES 8
+#define FEW_ROUNDS 4
+
 /* The users of one cluster: list[first, end). */
 struct group {
 	struct q2_parting *owners;
@@ -101,13 +105,14 @@ static void note_reasons(const struct group *group)
 }
 
 /*
- * Whether a place behind the old end of the file is used twice: it was free when this repair took
- * it, so that the word which leads there leads something else there as well. Moving it again would
- * go on for ever.
+ * Whether a place behind the old end of the file was used twice for longer than a broken entry that
+ * led there would explain: then the word which leads there leads something else there as well, and
+ * moving it again would go on for ever.
  */
 static bool is_loop(const struct q2_parting *owners, const struct q2_party *party)
 {
-	return party->offset_bytes >= owners->repair->plan->old_size_bytes;
+	return party->offset_bytes >= owners->repair->plan->old_size_bytes &&
+	       (owners->pass >= FEW_PASSES || owners->repair->round >= FEW_ROUNDS);
 }
 
 static bool takes_part(const struct q2_party *party)
