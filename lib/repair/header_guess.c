@@ -190,6 +190,9 @@ static int enter(struct q2_repair *repair, struct contest *contest, const struct
 
 	if (try_guess(repair, guess, &score))
 		return -1;
+	/* More leaks than now: the guess hides what the tables map, and agrees with less. */
+	if (repair->found->sum.clusters_checked && score.leaks > repair->found->sum.leaks)
+		return 0;
 	if (!score.readable || score.corruptions > 0 ||
 	    (contest->best_count > 0 && score.leaks > contest->score.leaks))
 		return 0;
