@@ -365,14 +365,15 @@ void q2_bitmap_trust_free(struct q2_bitmap_trust *trust)
 	q2_free(trust);
 }
 
-int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
-			struct qcow2_error *err)
+int q2_bitmap_trust_new(struct qcow2_image *image, const struct q2_bitmap_within *within,
+			struct q2_bitmap_trust **out, struct qcow2_error *err)
 {
 	struct gathering g = {.trust = q2_claims_new(image), .err = err};
 	int failed;
 
 	if (!g.trust)
 		return q2_fail_memory(err);
+	g.trust->within = within;
 	g.entries_left =
 		(qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES) / 8;
 	q2_hash_key_make(&g.key);
