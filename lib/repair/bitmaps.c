@@ -108,15 +108,38 @@ static const char *name_of_remedy(enum qcow2_bitmap_remedy remedy)
 	}
 }
 
+/* The reason why a bitmap is left is that of all its faults that have no other. */
+static void leave_bitmaps(struct q2_repair *repair, enum qcow2_problem_id id,
+			  const struct qcow2_bitmap_treatment *treatment)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+
+	q2_repair_leave(repair, id, "%s", treatment->cost);
+	repair->why[id].wants_all = true;
+	if (treatment->remedy != QCOW2_BITMAP_REMEDY_NEEDED)
+		return;
+	while ((kind = qcow2_problem_kind_next(kind))) {
+		enum qcow2_problem_id other = (enum qcow2_problem_id)kind->number;
+
+		if (!is_of_bitmaps(kind) || repair->found->by_kind[other] == 0 ||
+		    repair->why[other].text[0])
+			continue;
+		q2_repair_leave(repair, other, "%s", treatment->cost);
+		repair->why[other].wants_all = true;
+	}
+}
+
 static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *treatment)
 {
 	struct q2_repair *repair = opaque;
-	enum qcow2_problem_id id = (enum qcow2_problem_id)treatment->kind->number;
+	/* Only a bitmap that is stale as all are has no kind of its own. */
+	enum qcow2_problem_id id = treatment->kind ? (enum qcow2_problem_id)treatment->kind->number
+						   : QCOW2_PROBLEM_BITMAPS_INCONSISTENT;
 	bool left = treatment->remedy == QCOW2_BITMAP_REMEDY_LEFT ||
 		    treatment->remedy == QCOW2_BITMAP_REMEDY_NEEDED;
 	char name[100], does[320];
 	struct qcow2_repair_step step = {
-		.kind = treatment->kind,
+		.kind = qcow2_problem_kind_get(id),
 		.does = does,
 		.costs = treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED ||
 			 treatment->remedy == QCOW2_BITMAP_REMEDY_ALL_DIRTY,
@@ -124,8 +147,7 @@ static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *tre
 
 	qcow2_text_escape(treatment->name, name, sizeof(name));
 	if (left) {
-		q2_repair_leave(repair, id, "%s", treatment->cost);
-		repair->why[id].wants_all = true;
+		leave_bitmaps(repair, id, treatment);
 		return 0;
 	}
 	if (treatment->has_bitmap) {

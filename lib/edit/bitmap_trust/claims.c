@@ -239,14 +239,16 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 
 /* Judges all claims [first, end) of one cluster. */
 /* Notes that something besides bitmaps is wrong with a cluster. */
-static void note_doubt(struct q2_bitmap_trust *trust, size_t first, size_t end)
+static void note_doubt(struct q2_bitmap_trust *trust, size_t first, size_t end,
+		       enum qcow2_problem_id id)
 {
 	for (size_t at = first; at < end; at++) {
 		uint32_t bitmap = claim_at(trust, at)->who.bitmap;
 
 		if (bitmap == Q2_CLAIM_DIRECTORY)
 			trust->directory_doubtful = true;
-		else
+		else if (id != QCOW2_PROBLEM_REFCOUNT_HIGH ||
+			 !q2_claims_bitmap(trust, bitmap)->shared_table)
 			q2_claims_bitmap(trust, bitmap)->doubtful = true;
 	}
 }
@@ -267,7 +269,7 @@ static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *tabl
 	}
 	if (id == QCOW2_PROBLEM_REFCOUNT_LOW || id == QCOW2_PROBLEM_CLUSTER_OWNERS ||
 	    (id == QCOW2_PROBLEM_REFCOUNT_HIGH && end - first == 1))
-		note_doubt(trust, first, end);
+		note_doubt(trust, first, end, id);
 	if (end - first > 1)
 		id = QCOW2_PROBLEM_CLUSTER_OWNERS;
 	for (size_t at = first; at < end && id != QCOW2_PROBLEM_NONE; at++) {

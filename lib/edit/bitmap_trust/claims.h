@@ -34,6 +34,7 @@ struct q2_bitmap_fault {
 struct q2_trusted_bitmap {
 	enum qcow2_problem_id whole;
 	bool doubtful;                 /* see q2_trust_doubtful() */
+	bool shared_table;             /* another bitmap has the same: its data are claimed once */
 	bool same_name, foreign_table; /* other things use the clusters of its table */
 	uint32_t tail_entry; /* the entry whose bits past the end are set; UINT32_MAX: none */
 	uint64_t last_data;  /* where the last entry that the disk needs has its data; 0: none */

@@ -191,9 +191,11 @@ static int gather_table(struct gathering *g, const struct qcow2_bitmap *bitmap)
 	 * The clusters of a table that several bitmaps have are taken, although none of them owns
 	 * it.
 	 */
-	if (q2_name_set_insert(&g->tables, e->bitmap_table_offset, 0, &earlier) ==
+	if (q2_name_set_insert(&g->tables, e->bitmap_table_offset, bitmap->index, &earlier) ==
 	    QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(g->err);
+	if (earlier != Q2_NAME_SET_NEW)
+		q2_claims_bitmap(g->trust, earlier)->shared_table = true;
 	for (uint64_t i = 0; i < there && earlier == Q2_NAME_SET_NEW; i++) {
 		i = skip_hole(g, e->bitmap_table_offset, i);
 		if (i >= there)
