@@ -158,6 +158,7 @@ static int mend_disk_size(struct q2_repair *repair, struct q2_snapshot_entry *en
 {
 	const enum qcow2_problem_id id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL;
 	uint64_t size = repair->header->size, reach, old;
+	struct qcow2_snapshot_extra extra;
 	uint64_t per_entry = (uint64_t)repair->geometry->l2_entries
 			     << repair->geometry->cluster_bits;
 
@@ -171,15 +172,13 @@ static int mend_disk_size(struct q2_repair *repair, struct q2_snapshot_entry *en
 				"its real size can only be guessed");
 		return 0;
 	}
-	memcpy(entry->own_extra, entry->extra.data, 8);
-	if (entry->extra.size > 16)
-		memcpy(entry->own_extra, entry->extra.data,
-		       entry->extra.size < sizeof(entry->own_extra) ? entry->extra.size
-								    : sizeof(entry->own_extra));
-	q2_store_be64(entry->own_extra + 8, size);
-	entry->extra.data = entry->own_extra;
 	if (entry->extra.size > sizeof(entry->own_extra))
 		entry->extra.size = sizeof(entry->own_extra);
+	qcow2_snapshot_extra_decode(&extra, entry->extra.data, entry->extra.size);
+	extra.disk_size = size;
+	qcow2_snapshot_extra_encode(&extra, entry->own_extra, sizeof(entry->own_extra));
+	entry->extra.data = entry->own_extra;
+	entry->extra.data = entry->own_extra;
 	return q2_snapshot_tell(repair, entry,
 				&(struct q2_snapshot_step){.id = id,
 							   .field = "disk_size",
