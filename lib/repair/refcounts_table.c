@@ -163,33 +163,38 @@ int q2_recount_read_table(struct q2_recount *r)
 
 /* ---- what is new ---- */
 
-/* Takes back what old blocks and an old table claim, unless they stay. */
-static void drop_old(struct q2_recount *r)
+/* Takes back what the old table claims, unless it stays: that part is counted in any case. */
+static void settle_table(struct q2_recount *r)
 {
 	const struct qcow2_header *header = r->repair->header;
-	uint64_t first = header->refcount_table_offset >> r->cluster_bits;
 	uint64_t bytes = (uint64_t)header->refcount_table_clusters << r->cluster_bits;
-	uint64_t end =
-		first +
-		((bytes + header->refcount_table_offset % r->cluster_size + r->cluster_size - 1) >>
-		 r->cluster_bits);
+	uint64_t end = header->refcount_table_offset + bytes + r->cluster_size - 1;
+	uint64_t first = header->refcount_table_offset >> r->cluster_bits;
+	bool counted =
+		r->counted->table_counted && is_inside(r, header->refcount_table_offset, bytes);
 
+	if (!r->table_moves && !counted)
+		q2_clusters_mark(r->clusters, first, r->table_clusters, QCOW2_USE_METADATA, 1);
 	if (!r->table_moves)
 		first += r->table_clusters;
-	for (; r->counted->table_counted && is_inside(r, header->refcount_table_offset, bytes) &&
-	       first < end;
-	     first++)
+	for (; counted && first < end >> r->cluster_bits; first++)
 		q2_clusters_drop(r->clusters, first);
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++) {
-		struct q2_block_entry *entry = &r->entries[i];
+}
 
-		if (entry->state != Q2_BLOCK_NONE || (entry->word & OFFSET) == 0)
-			continue;
-		if (entry->counted)
-			q2_clusters_drop(r->clusters, (entry->word & OFFSET) >> r->cluster_bits);
-		entry->word &= ~OFFSET;
-		q2_recount_note(r, entry->fault, i);
-	}
+/* The same for blocks. */
+static void settle_block(struct q2_recount *r, uint64_t index)
+{
+	struct q2_block_entry *entry = &r->entries[index];
+	uint64_t cluster = (entry->word & OFFSET) >> r->cluster_bits;
+
+	if (entry->state == Q2_BLOCK_KEPT && !entry->counted)
+		q2_clusters_mark(r->clusters, cluster, 1, QCOW2_USE_METADATA, 1);
+	if (entry->state != Q2_BLOCK_NONE || !entry->fault)
+		return;
+	if (entry->counted)
+		q2_clusters_drop(r->clusters, cluster);
+	entry->word &= ~OFFSET;
+	q2_recount_note(r, entry->fault, index);
 }
 
 /* Takes clusters side by side and counts them. Errors as q2_space_take(). */
@@ -333,7 +338,9 @@ int q2_recount_complete(struct q2_recount *r, bool *possible)
 	*possible = !r->table_fault || q2_repair_may(r->repair, r->table_fault, false);
 	if (!*possible)
 		return 0;
-	drop_old(r);
+	settle_table(r);
+	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+		settle_block(r, i);
 	if (r->table_fault)
 		q2_recount_note(r, r->table_fault, 0);
 	if (complete(r) == 0)
