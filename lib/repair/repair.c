@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "repair/proof.h"
 #include "repair/result.h"
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
@@ -59,6 +60,16 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return repair->options->progress(repair->options->opaque, done_bytes, total_bytes);
 }
 
+/* Whether compressed clusters are inflated: it reads all of them, so somebody has to ask for it. */
+static bool is_deep(const struct qcow2_repair_options *options)
+{
+	for (size_t i = 0; i < options->only_count; i++)
+		if (options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_OVERLAP ||
+		    options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_INFLATE)
+			return true;
+	return options->deep;
+}
+
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
 static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals, bool keep)
 {
@@ -66,6 +77,7 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 		.threads = repair->options->threads,
 		.memory_limit_bytes = repair->options->memory_limit_bytes,
 		.clusters_untold = true,
+		.deep = is_deep(repair->options),
 		.damage = true,
 		.lost_mappings = true,
 		.problem = told ? hear : NULL,
@@ -176,7 +188,8 @@ static int finish(struct q2_repair *repair)
 	result->public.after = &result->after.sum;
 	if (is_done(repair))
 		return q2_result_copy_before(repair);
-	if (open_image(repair))
+	/* Refcounts and copied flags do not change what a disk reads. */
+	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
 	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
 				 q2_repair_bits(repair) || open_image(repair)))
@@ -202,6 +215,7 @@ static int run(struct q2_repair *repair)
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
+	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;
 }

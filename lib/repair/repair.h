@@ -22,6 +22,7 @@
 #include "check/references.h"
 #include "plan/plan.h"
 #include "repair/space.h"
+#include "repair/told.h"
 
 #include <qcow2/repair.h>
 
@@ -68,6 +69,7 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
+	struct q2_told told;    /* by steps, for the proof */
 	unsigned round;         /* from 0 */
 	bool failed;            /* a hear() has filled err */
 	bool snapshots_dropped; /* those that the options name, in an earlier round */
