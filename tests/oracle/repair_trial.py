@@ -368,8 +368,10 @@ def trial(base, damage, folder, steps):
     after_ours = disks(paths["ours"], base.snapshots)
     result.update({"exits": exits, "ours-sound": sound(paths["ours"]),
                    "ours-check": run_ours(paths["ours"], ["check", "-j"]).returncode})
+    # A later undo file proves that no guest wrote to the image in between.
     for undo in reversed(undos):
         run_ours(undo, ["undo"])
+    for undo in undos:
         os.remove(undo)
     result["undone"] = read(paths["ours"]) == bytes(damage.bytes)
     if saved is not None:
