@@ -90,17 +90,25 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 		       count_damage_of_bitmaps(&hearing->verdict->after);
 }
 
-/* Whether the plan changes the byte at which a problem lies. */
-static bool is_changed_there(const struct q2_trial *trial, const struct qcow2_problem *problem)
+/*
+ * Whether the plan lowers the refcount that a problem is about. A refcount below a byte, or one that
+ * is not in the file yet, counts as lowered if it is written at all.
+ */
+static bool is_lowered(const struct q2_trial *trial, const struct qcow2_problem *problem)
 {
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
+	size_t size = geometry->refcount_bits < 8 ? 1 : geometry->refcount_bits / 8;
 	uint64_t offset = problem->offset_bytes;
+	uint8_t old[8], new[8];
 	struct qcow2_error ignored;
-	uint8_t old, new;
+	int order;
 
-	if (offset == QCOW2_NO_OFFSET || offset >= trial->plan->old_size_bytes)
+	if (offset == QCOW2_NO_OFFSET || offset >= trial->plan->old_size_bytes ||
+	    q2_plan_read_old(trial->plan, offset, old, size, &ignored) ||
+	    q2_plan_read(trial->plan, offset, new, size, &ignored))
 		return true;
-	return q2_plan_read_old(trial->plan, offset, &old, 1, &ignored) ||
-	       q2_plan_read(trial->plan, offset, &new, 1, &ignored) || old != new;
+	order = memcmp(new, old, size);
+	return geometry->refcount_bits < 8 ? order != 0 : order < 0;
 }
 
 /*
@@ -111,11 +119,9 @@ static bool is_excused_by_repair(const struct hearing *hearing, const struct qco
 {
 	size_t id = id_of(problem);
 
-	if (!hearing->trial->repairs)
+	if (!hearing->trial->repairs || !qcow2_image_geometry(hearing->trial->after))
 		return false;
-	if (id != QCOW2_PROBLEM_REFCOUNT_LOW && id != QCOW2_PROBLEM_COPIED_SET)
-		return true;
-	return !is_changed_there(hearing->trial, problem);
+	return id != QCOW2_PROBLEM_REFCOUNT_LOW || !is_lowered(hearing->trial, problem);
 }
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)

@@ -11,6 +11,8 @@
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
 #define ROUNDS_MOST 16
+/* Runs of clusters that bitmaps may take. */
+#define BITMAP_RUNS_MOST ((size_t)1 << 20)
 
 static const struct q2_doctor *const doctors[Q2_DOCTORS] = {
 	[Q2_DOCTOR_HEADER] = &q2_doctor_header, [Q2_DOCTOR_SNAPSHOTS] = &q2_doctor_snapshots,
@@ -219,6 +221,7 @@ static int run(struct q2_repair *repair)
 
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
+	q2_vector_release(&repair->bitmap_clusters);
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
@@ -244,6 +247,7 @@ int qcow2_repair(struct qcow2_plan *plan, const struct qcow2_repair_options *opt
 	if (!repair)
 		return q2_fail_memory(err);
 	repair->plan = plan;
+	q2_vector_init(&repair->bitmap_clusters, sizeof(struct q2_repair_run), BITMAP_RUNS_MOST);
 	repair->options = &mine;
 	repair->err = err ? err : &ignored;
 	repair->result = q2_alloc(sizeof(*repair->result));
