@@ -53,7 +53,7 @@ static const struct option_row options[] = {
 	{"backing-format", 0, "FORMAT", "the format of the backing file", "qcow2 raw"},
 	{"data-file", 0, "NAME", "the guest's data is in this other file", NULL},
 	{"like", 0, "IMAGE", "take what is unknown from an image of the same make", NULL},
-	{"look-inside", 0, NULL, "ask the guest's partition table for the size", NULL},
+	{"look-inside", 0, NULL, "ask the guest's partition table and the backing file", NULL},
 	{"dry-run", 'n', NULL, "show what was found; change nothing (the default)", NULL},
 	{"hex", 'x', NULL, "every byte that would change, too", NULL},
 	{"force", 'f', NULL, "even if the image is read-only", NULL},

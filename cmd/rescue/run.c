@@ -36,14 +36,20 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return 0;
 }
 
+static uint64_t mapped_bytes(const struct qcow2_rescue_candidate *candidate)
+{
+	return candidate->mapped_clusters << candidate->header->cluster_bits;
+}
+
 /* Whether the first two candidates cannot be told apart, although it matters which one is taken. */
 static bool is_open_question(const struct rescue_run *run)
 {
 	const struct qcow2_rescue_candidate *first = qcow2_rescue_at(run->rescue, 0);
 	const struct qcow2_rescue_candidate *second = qcow2_rescue_at(run->rescue, 1);
 
+	/* Larger clusters that explain the same are more likely than half of them unused. */
 	return second && second->confidence == first->confidence && first->mapped_clusters > 0 &&
-	       second->mapped_clusters == first->mapped_clusters;
+	       mapped_bytes(second) == mapped_bytes(first);
 }
 
 /* Chooses a candidate. */
@@ -85,6 +91,7 @@ int rescue_find(struct rescue_run *run, struct qcow2_source *source)
 		progress_force(&run->progress);
 	run->how.like = like;
 	run->how.progress = hear_progress;
+	run->how.backing_size = rescue_backing_size;
 	run->how.opaque = run;
 	failed = qcow2_rescue_open(source, &run->how, &run->rescue, &err);
 	progress_end(&run->progress);

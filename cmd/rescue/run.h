@@ -47,6 +47,12 @@ int rescue_find(struct rescue_run *run, struct qcow2_source *source);
 /* Plans the chosen candidate, or what a plan file says. As above. */
 int rescue_plan(struct rescue_run *run, struct qcow2_plan *plan);
 
+/*
+ * Tells the library the size of a backing file's disk, if the user has named that file or allowed
+ * to look at it; 0 if not. opaque is the run.
+ */
+uint64_t rescue_backing_size(void *opaque, struct qcow2_bytes name);
+
 /* The exit code for an image that checks so: sound, corruptions left, leaks left. */
 int rescue_exit_code(const struct qcow2_check_result *check);
 

@@ -111,11 +111,17 @@ struct qcow2_rescue_options {
 	 * superblocks. A guest chooses what is there.
 	 */
 	bool look_at_guest;
+	/*
+	 * Tells the size of the virtual disk of a backing file, by the name that the image would
+	 * have for it, in bytes; 0 if it is not known. The library opens no such file. An overlay
+	 * has the size of its backing file as a rule. May be NULL.
+	 */
+	uint64_t (*backing_size)(void *opaque, struct qcow2_bytes name);
 	unsigned threads;            /* as in struct qcow2_check_options */
 	uint64_t memory_limit_bytes; /* likewise */
 	/* As in struct qcow2_check_options, for the scan. Not 0 stops. May be NULL. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
-	void *opaque; /* handed to progress */
+	void *opaque; /* handed to both */
 };
 
 struct qcow2_rescue;

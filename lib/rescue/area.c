@@ -23,7 +23,6 @@
 struct area {
 	struct q2_remain_extension extensions[Q2_EXTENSIONS_MOST + 4];
 	size_t count;
-	struct qcow2_bytes backing;
 	uint8_t crypto[sizeof(struct qcow2_crypto_extension)];
 	uint8_t bitmaps[sizeof(struct qcow2_bitmaps_extension)];
 };
@@ -39,43 +38,42 @@ static struct qcow2_bytes bytes_of(const char *text)
 	return (struct qcow2_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-static int say_backing(const struct q2_deciding *deciding, const struct area *area, unsigned sure,
-		       const char *from)
+static int say_backing(const struct q2_deciding *deciding, unsigned sure, const char *from)
 {
 	char name[NAME_SHOWN];
 
-	if (area->backing.size == 0)
+	if (deciding->backing.size == 0)
 		return q2_evidence_add(deciding->candidate, SAY(QCOW2_RESCUE_BACKING, sure),
 				       deciding->err, "no backing file, %s", from);
-	qcow2_text_escape(area->backing, name, sizeof(name));
+	qcow2_text_escape(deciding->backing, name, sizeof(name));
 	return q2_evidence_add(deciding->candidate,
 			       (struct q2_evidence_head){QCOW2_RESCUE_BACKING, sure, sure < 70},
 			       deciding->err, "backing file '%s', %s", name, from);
 }
 
-static int decide_backing(struct q2_deciding *deciding, struct area *area)
+int q2_decide_backing(struct q2_deciding *deciding)
 {
 	const struct qcow2_rescue_options *options = deciding->options;
 	const struct q2_remains *remains = &deciding->remains;
 
 	if (options->backing_file) {
-		area->backing = bytes_of(options->backing_file);
-		return say_backing(deciding, area, 100, "as stated");
+		deciding->backing = bytes_of(options->backing_file);
+		return say_backing(deciding, 100, "as stated");
 	}
 	if (remains->backing.size > 0) {
-		area->backing = remains->backing;
-		return say_backing(deciding, area, remains->backing_certain ? 95 : 80,
+		deciding->backing = remains->backing;
+		return say_backing(deciding, remains->backing_certain ? 95 : 80,
 				   "whose name is left in the first cluster");
 	}
 	if (options->like && qcow2_image_backing_name(options->like).size > 0) {
-		area->backing = qcow2_image_backing_name(options->like);
-		return say_backing(deciding, area, 60, "that of the sibling");
+		deciding->backing = qcow2_image_backing_name(options->like);
+		return say_backing(deciding, 60, "that of the sibling");
 	}
 	if (remains->has_header)
-		return say_backing(deciding, area, 90, "as what is left of the header says");
+		return say_backing(deciding, 90, "as what is left of the header says");
 	if (remains->has_extensions &&
 	    !q2_remains_extension(remains, QCOW2_EXTENSION_BACKING_FORMAT))
-		return say_backing(deciding, area, 80, "as nothing follows the header extensions");
+		return say_backing(deciding, 80, "as nothing follows the header extensions");
 	return q2_evidence_add(deciding->candidate, ASK(QCOW2_RESCUE_BACKING, 40), deciding->err,
 			       "whether the image has a backing file is not known: if it has one, "
 			       "state it");
@@ -89,7 +87,7 @@ static int decide_format(struct q2_deciding *deciding, struct area *area)
 		q2_remains_extension(&deciding->remains, QCOW2_EXTENSION_BACKING_FORMAT);
 	struct qcow2_extension extension;
 
-	if (area->backing.size == 0)
+	if (deciding->backing.size == 0)
 		return 0;
 	if (options->backing_format) {
 		if (*options->backing_format)
@@ -181,21 +179,24 @@ static size_t padded(size_t size)
 	return (size + 7) & ~(size_t)7;
 }
 
-static size_t size_of(const struct area *area, uint32_t header_length)
+static size_t size_of(const struct q2_deciding *deciding, const struct area *area)
 {
-	size_t size = header_length + HEAD_BYTES + area->backing.size;
+	size_t size =
+		deciding->candidate->header.header_length + HEAD_BYTES + deciding->backing.size;
 
 	for (size_t i = 0; i < area->count; i++)
 		size += HEAD_BYTES + padded(area->extensions[i].data.size);
 	return size;
 }
 
-static int lay_out(struct q2_candidate *candidate, const struct area *area, struct qcow2_error *err)
+static int lay_out(const struct q2_deciding *deciding, const struct area *area)
 {
+	struct q2_candidate *candidate = deciding->candidate;
+	struct qcow2_error *err = deciding->err;
 	struct qcow2_header *header = &candidate->header;
 	size_t at = header->header_length;
 
-	candidate->area_bytes = size_of(area, header->header_length);
+	candidate->area_bytes = size_of(deciding, area);
 	if (candidate->area_bytes > candidate->cluster_size_bytes)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the first cluster has no room for header, extensions and names");
@@ -213,10 +214,10 @@ static int lay_out(struct q2_candidate *candidate, const struct area *area, stru
 		at += HEAD_BYTES + padded(extension->data.size);
 	}
 	at += HEAD_BYTES;
-	if (area->backing.size > 0) {
+	if (deciding->backing.size > 0) {
 		header->backing_file_offset = at;
-		header->backing_file_size = (uint32_t)area->backing.size;
-		memcpy(candidate->area + at, area->backing.data, area->backing.size);
+		header->backing_file_size = (uint32_t)deciding->backing.size;
+		memcpy(candidate->area + at, deciding->backing.data, deciding->backing.size);
 	}
 	qcow2_header_encode(header, candidate->area, header->header_length);
 	return 0;
@@ -228,9 +229,8 @@ int q2_decide_area(struct q2_deciding *deciding)
 	struct qcow2_header *header = &candidate->header;
 	struct area area = {.count = 0};
 
-	if (decide_backing(deciding, &area) || decide_format(deciding, &area) ||
-	    decide_data_file(deciding, &area) || decide_luks(deciding, &area) ||
-	    decide_bitmaps(deciding, &area))
+	if (decide_format(deciding, &area) || decide_data_file(deciding, &area) ||
+	    decide_luks(deciding, &area) || decide_bitmaps(deciding, &area))
 		return -1;
 	keep_others(&deciding->remains, &area);
 	header->header_length = header->version == 2 ? QCOW2_HEADER_V2_BYTES
@@ -239,10 +239,10 @@ int q2_decide_area(struct q2_deciding *deciding)
 		header->compatible_features =
 			deciding->remains.header.compatible_features & QCOW2_COMPATIBLE_KNOWN;
 	/* Names of features are left out first where the cluster is small. */
-	if (size_of(&area, header->header_length) > candidate->cluster_size_bytes)
+	if (size_of(deciding, &area) > candidate->cluster_size_bytes)
 		area.count -= area.count > 0;
 	candidate->feature_names =
 		header->version == 3 &&
 		!q2_remains_extension(&deciding->remains, QCOW2_EXTENSION_FEATURE_NAMES);
-	return lay_out(candidate, &area, deciding->err);
+	return lay_out(deciding, &area);
 }

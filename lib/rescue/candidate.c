@@ -46,7 +46,8 @@ int q2_candidate_make(struct q2_candidate *candidate, struct q2_guess *guess,
 	candidate->mapped_bytes = guess->mapped_clusters << guess->shape.cluster_bits;
 	candidate->has_refcounts = guess->refcounts.table_bytes != 0;
 	failed = q2_remains_read(&deciding.remains, guess, err) || q2_decide_numbers(&deciding) ||
-		 q2_decide_size(&deciding) || q2_decide_area(&deciding);
+		 q2_decide_backing(&deciding) || q2_decide_size(&deciding) ||
+		 q2_decide_area(&deciding);
 	q2_remains_release(&deciding.remains);
 	return failed ? -1 : 0;
 }

@@ -41,7 +41,8 @@ struct q2_deciding {
 	struct q2_remains remains;
 	const struct qcow2_rescue_options *options;
 	struct q2_candidate *candidate;
-	struct qcow2_error *err; /* not NULL */
+	struct qcow2_error *err;    /* not NULL */
+	struct qcow2_bytes backing; /* the name of the backing file, by q2_decide_backing() */
 };
 
 /*
@@ -58,6 +59,7 @@ int q2_candidate_plan(const struct q2_candidate *candidate, struct qcow2_plan *p
 
 /* The steps of q2_candidate_make(). 0, or -1 with deciding->err filled. */
 int q2_decide_numbers(struct q2_deciding *deciding);
+int q2_decide_backing(struct q2_deciding *deciding);
 int q2_decide_size(struct q2_deciding *deciding);
 int q2_decide_area(struct q2_deciding *deciding);
 

@@ -81,12 +81,33 @@ static int ask_all(struct trial *trial, struct qcow2_error *err)
 	return 0;
 }
 
+/* What disagrees counts more than what agrees: a table of something else may agree by chance. */
+static int64_t score_of(uint32_t agree, uint32_t asked)
+{
+	return (int64_t)agree - 4 * (int64_t)(asked - agree);
+}
+
+/* Whether most of the entries lead to L2 tables: then this is an L1 table. */
+static bool leads_to_l2(const struct q2_guess *guess, const uint8_t *cluster)
+{
+	uint64_t count = (UINT64_C(1) << guess->shape.cluster_bits) / 8, entries = 0, hits = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const struct q2_found_table *table =
+			q2_found_table(&guess->tables, entry_of(cluster, i));
+
+		entries += entry_of(cluster, i) != 0;
+		hits += table && table->is_l2 && table->data + table->compressed > 0;
+	}
+	return hits * 2 > entries;
+}
+
 static bool is_better(const struct trial *trial, const struct q2_guess_refcounts *best)
 {
 	/* All but one in four, as refcounts may be damaged. */
 	if (trial->agree < 2 || trial->agree * 4 < trial->asked * 3)
 		return false;
-	return trial->agree > best->agree;
+	return score_of(trial->agree, trial->asked) > score_of(best->agree, best->asked);
 }
 
 /* Tries a cluster of offsets as refcount table, at each width. */
@@ -103,7 +124,7 @@ static int try_table(struct q2_guess *guess, uint64_t offset, struct qcow2_error
 				   &trial.cluster, err) ||
 		    ask_all(&trial, err))
 			return -1;
-		if (!is_better(&trial, &guess->refcounts))
+		if (!is_better(&trial, &guess->refcounts) || leads_to_l2(guess, trial.cluster))
 			continue;
 		guess->refcounts.table_bytes = offset;
 		guess->refcounts.agree = trial.agree;

@@ -160,6 +160,17 @@ static bool fits(const struct bounds *bounds, uint64_t bytes)
 	return bytes != 0 && bytes >= bounds->least_bytes && bytes <= bounds->most_bytes;
 }
 
+static bool told_by_backing(const struct q2_deciding *deciding, struct told *told)
+{
+	const struct qcow2_rescue_options *options = deciding->options;
+
+	if (!options->backing_size || deciding->backing.size == 0)
+		return false;
+	*told = (struct told){options->backing_size(options->opaque, deciding->backing), 80,
+			      "that of the backing file"};
+	return told->bytes != 0;
+}
+
 static struct told choose(const struct q2_deciding *deciding, const struct bounds *bounds)
 {
 	const struct qcow2_rescue_options *options = deciding->options;
@@ -176,6 +187,8 @@ static struct told choose(const struct q2_deciding *deciding, const struct bound
 	if (options->like && fits(bounds, qcow2_image_header(options->like)->size))
 		return (struct told){qcow2_image_header(options->like)->size, 80,
 				     "that of the sibling"};
+	if (told_by_backing(deciding, &told) && fits(bounds, told.bytes))
+		return told;
 	if (fits(bounds, guess->snapshots.disk_size_bytes))
 		return (struct told){guess->snapshots.disk_size_bytes, 90,
 				     "that of the last snapshot"};
