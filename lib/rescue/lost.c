@@ -74,9 +74,17 @@ static int tell_vote(struct q2_lost_state *state, const struct q2_lost_vote *vot
 			.planned = vote->taken && vote->confidence >= least,
 		}};
 
+	uint64_t refcount;
+
+	if (q2_lost_refcount(state, table->cluster, &refcount))
+		return -1;
+	place.copied = refcount == 1;
 	q2_lost_explain(state, vote, place.public.text, sizeof(place.public.text));
-	if (place.public.planned)
+	if (place.public.planned) {
 		state->lost->unplaced--;
+		state->lost->planned++;
+		state->lost->mapped_clusters += table->data;
+	}
 	return q2_vector_push(&state->lost->places, &place) == QCOW2_ERROR_MEMORY
 		       ? q2_fail_memory(state->err)
 		       : 0;
@@ -117,6 +125,10 @@ static int run(struct q2_lost_state *state)
 		return -1;
 	lost->holes = state->holes;
 	lost->unplaced = lost->orphans;
+	lost->has_refcounts = state->refcounts;
+	for (uint32_t i = 0; i < state->slot_count; i++)
+		if (state->slots[i].kind == Q2_SLOT_LIVE)
+			lost->mapped_clusters += state->tables[state->slots[i].table].data;
 	if (place_tables(state) || tell_votes(state) || q2_lost_rebuild(state))
 		return -1;
 	if (lost->places.count > 1)

@@ -30,6 +30,7 @@ struct q2_lost_place {
 	 */
 	uint64_t new_entries;
 	size_t first_entry;
+	bool copied; /* the refcount of the table is 1 */
 };
 
 /* An entry of an L2 table that would be written. */
@@ -44,7 +45,11 @@ struct q2_lost {
 	uint64_t holes;           /* L1 entries that lead to no table, as far as the disk goes */
 	uint64_t orphans;         /* L2 tables that nothing leads to */
 	uint64_t unplaced;        /* of them: no place is planned for them */
-	uint64_t emptied; /* L2 tables that L1 entries lead to, but that have no entry, while
+	uint64_t planned;         /* places that are planned */
+	uint64_t
+		mapped_clusters; /* that tables lead to which have places, or for which they are planned */
+	bool has_refcounts; /* that of the header is not 0 */
+	uint64_t emptied;   /* L2 tables that L1 entries lead to, but that have no entry, while
 				     clusters leak that they may have led to */
 };
 

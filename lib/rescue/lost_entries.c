@@ -147,6 +147,10 @@ int q2_rebuild_tell(struct q2_rebuild *rebuild, unsigned confidence, const char 
 			return -1;
 	}
 	place.new_entries = state->lost->entries.count - place.first_entry;
+	if (place.public.planned) {
+		state->lost->planned++;
+		state->lost->mapped_clusters += place.public.clusters;
+	}
 	snprintf(place.public.text, sizeof(place.public.text), "%s", text);
 	return q2_vector_push(&state->lost->places, &place) == QCOW2_ERROR_MEMORY
 		       ? q2_fail_memory(state->err)

@@ -13,11 +13,12 @@
 /* Words that are written at once. */
 #define WORDS_MOST 512
 
-static int plan_place(const struct qcow2_rescue_table *place, const struct qcow2_header *header,
+static int plan_place(const struct q2_lost_place *found, const struct qcow2_header *header,
 		      struct qcow2_plan *plan, struct qcow2_error *err)
 {
-	/* A table that nothing else leads to; the repair takes the flag off others. */
-	const struct qcow2_l1_entry entry = {.offset = place->l2_table.byte, .copied = 1};
+	const struct qcow2_rescue_table *place = &found->public;
+	const struct qcow2_l1_entry entry = {.offset = place->l2_table.byte,
+					     .copied = found->copied};
 	char why[QCOW2_WHY_MAX];
 	uint8_t bytes[8];
 
@@ -63,7 +64,7 @@ int q2_lost_plan(const struct q2_lost *lost, const struct qcow2_header *header,
 		if (!place->public.planned)
 			continue;
 		if (place->new_entries > 0 ? plan_entries(lost, place, plan, err)
-					   : plan_place(&place->public, header, plan, err))
+					   : plan_place(place, header, plan, err))
 			return -1;
 	}
 	return 0;
