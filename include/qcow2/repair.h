@@ -97,6 +97,12 @@ struct qcow2_repair_options {
 	/* As in struct qcow2_check_options; begins anew with each check of the image. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
 	void *opaque; /* handed to both */
+	/*
+	 * Inflates every compressed cluster, too, as a deep check does, so that those which lie on
+	 * each other are found. Naming QCOW2_PROBLEM_COMPRESSED_OVERLAP or
+	 * QCOW2_PROBLEM_COMPRESSED_INFLATE in only does the same.
+	 */
+	bool deep;
 };
 
 /* Room for the text of struct qcow2_repair_left, in bytes with the NUL. Never changes. */

@@ -139,6 +139,25 @@ static int check_clusters(struct q2_check *check)
 int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
 	     struct q2_check_totals *totals, struct qcow2_error *err)
 {
+	return q2_check_keep(image, options, totals, NULL, err);
+}
+
+/* Clusters are looked at only if it is known what they mean. */
+static int run_all(struct q2_check *check, struct q2_references **kept)
+{
+	/* What unknown features mean for the clusters, nobody here knows. */
+	if (check->geometry && !(check->header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
+		if (check_clusters(check))
+			return -1;
+	if (q2_check_damage(check))
+		return -1;
+	return kept && check->workers ? q2_references_take(check, kept) : 0;
+}
+
+int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		  struct q2_check_totals *totals, struct q2_references **kept,
+		  struct qcow2_error *err)
+{
 	static const struct qcow2_check_options defaults;
 	struct qcow2_error ignored;
 	struct q2_check check = {
@@ -150,9 +169,12 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 		.totals = totals,
 		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
+		.keeps = kept != NULL,
 	};
-	int failed = 0;
+	int failed;
 
+	if (kept)
+		*kept = NULL;
 	*totals = (struct q2_check_totals){.sum = {.size = sizeof(totals->sum)}};
 	totals->sum.has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
@@ -167,11 +189,7 @@ int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *
 	q2_damage_start(&check);
 	q2_rules_header(image, &check.reporter);
 	q2_rules_extensions(image, &check.reporter);
-	/* What unknown features mean for the clusters, nobody here knows. */
-	if (check.geometry && !(check.header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN))
-		failed = check_clusters(&check);
-	if (!failed)
-		failed = q2_check_damage(&check);
+	failed = run_all(&check, kept);
 	q2_damage_release(&check);
 	q2_check_release(&check);
 	return check.stopped && !failed ? q2_check_fail_stopped(&check) : failed;

@@ -3,6 +3,7 @@
 #include "check/clusters.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define CLUSTERS_MAX (UINT64_C(1) << 48)
 #define FLAG_BITS    3
@@ -352,6 +353,67 @@ void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source)
 			*words = NULL;
 		}
 	}
+}
+
+void q2_clusters_set_count(struct q2_clusters *clusters, uint64_t cluster, uint64_t count)
+{
+	struct q2_cluster_chunk *chunk = need_chunk(clusters, cluster / Q2_CHUNK_CLUSTERS);
+	unsigned at = (unsigned)(cluster % Q2_CHUNK_CLUSTERS), bit = at % 64;
+	uint64_t *uses;
+	uint64_t flags, most = UINT64_MAX >> FLAG_BITS;
+
+	if (!chunk)
+		return;
+	uses = chunk->uses[at / 64];
+	flags = full_counter(chunk, at) & FLAGS;
+	if (count > most)
+		count = most;
+	if (count == 0) {
+		for (unsigned plane = 0; plane < 3; plane++)
+			uses[plane] &= ~(UINT64_C(1) << bit);
+		if (counter_at(chunk, at) != 0)
+			set_counter(clusters, chunk, at, 0);
+		return;
+	}
+	if (use_at(chunk, at) == QCOW2_USE_NONE) {
+		uses[0] |= (uint64_t)(QCOW2_USE_METADATA & 1) << bit;
+		uses[1] |= (uint64_t)(QCOW2_USE_METADATA >> 1 & 1) << bit;
+		uses[2] |= (uint64_t)(QCOW2_USE_METADATA >> 2 & 1) << bit;
+	}
+	if (count != 1 || counter_at(chunk, at) != 0)
+		set_counter(clusters, chunk, at, count << FLAG_BITS | flags);
+}
+
+void q2_clusters_drop(struct q2_clusters *clusters, uint64_t cluster)
+{
+	uint64_t count = q2_clusters_get(clusters, cluster).count;
+
+	if (count > 0)
+		q2_clusters_set_count(clusters, cluster, count - 1);
+}
+
+bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count)
+{
+	uint64_t leaf_count = cluster_count / Q2_LEAF_CLUSTERS + 1;
+	struct q2_cluster_leaf **leaves;
+
+	if (cluster_count <= clusters->cluster_count)
+		return true;
+	if (cluster_count > CLUSTERS_MAX)
+		return false;
+	if (leaf_count > clusters->leaf_count) {
+		leaves = q2_memory_get(clusters->memory, leaf_count, sizeof(*leaves));
+		if (!leaves)
+			return false;
+		memcpy(leaves, clusters->leaves,
+		       clusters->leaf_count * sizeof(struct q2_cluster_leaf *));
+		q2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
+			      sizeof(*clusters->leaves));
+		clusters->leaves = leaves;
+		clusters->leaf_count = leaf_count;
+	}
+	clusters->cluster_count = cluster_count;
+	return true;
 }
 
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster)

@@ -79,6 +79,18 @@ void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other);
 /* Makes known what was noted in source, which may be the same. */
 void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source);
 
+/*
+ * Takes one reference from a cluster; does nothing to one without any. The use of a cluster that is
+ * still referenced stays that of its first reference, whichever was taken.
+ */
+void q2_clusters_drop(struct q2_clusters *clusters, uint64_t cluster);
+
+/* Makes the count of a cluster another one; with 0, its use and flags are forgotten. */
+void q2_clusters_set_count(struct q2_clusters *clusters, uint64_t cluster, uint64_t count);
+
+/* Makes room for clusters below cluster_count. False if memory is short. */
+bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count);
+
 /* All that is known of a cluster. */
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster);
 

@@ -61,9 +61,13 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	if (claim->offset_bytes % check->geometry->cluster_size_bytes == 0 &&
 	    claim->length_bytes <= TABLE_MOST_BYTES)
 		q2_missing_note(check, claim->offset_bytes, claim->length_bytes);
-	if (claim->length_bytes > check->claims_left)
+	if (claim->length_bytes > check->claims_left) {
+		check->claims_are_cut = true;
 		return 0;
+	}
 	check->claims_left -= claim->length_bytes;
+	check->table_counted |= claim->part == QCOW2_CLAIM_REFCOUNT_TABLE;
+	check->blocks_counted += claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK;
 	q2_worker_count(l->worker, claim);
 	return l->worker->clusters.failed ? q2_memory_fail(&check->memory, check->err) : 0;
 }
@@ -133,6 +137,7 @@ static int hear_l1_entry(void *opaque, const struct q2_entry_place *place, uint6
 	q2_rules_l1_entry(l->check->geometry, place, entry, &l->check->reporter);
 	l->check->damage.at.judged = Q2_JUDGED_OTHER;
 	q2_missing_note_l1_entry(l->check, entry);
+	q2_worker_note_beyond(l->worker, entry & QCOW2_ENTRY_MASK(l1_entry, offset));
 	return 0;
 }
 
@@ -143,6 +148,7 @@ static int hear_refcount_table_entry(void *opaque, const struct q2_entry_place *
 	uint64_t offset = entry & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
 
 	q2_rules_refcount_table_entry(l->check->geometry, place, entry, &l->check->reporter);
+	q2_worker_note_beyond(l->worker, offset);
 	if (offset % l->check->geometry->cluster_size_bytes == 0)
 		q2_missing_note(l->check, offset, l->check->geometry->cluster_size_bytes);
 	return 0;
@@ -159,6 +165,7 @@ static int hear_bitmap_table_entry(void *opaque, const struct qcow2_bitmap *bitm
 	if (entry == 0 || entry == QCOW2_ENTRY_MASK(bitmap_table_entry, all_ones))
 		return 0;
 	q2_rules_bitmap_table_entry(check->geometry, place, entry, &check->reporter);
+	q2_worker_note_beyond(l->worker, offset);
 	if (offset >= check->geometry->file_size_bytes &&
 	    offset % check->geometry->cluster_size_bytes == 0)
 		q2_missing_note(l->check, offset, check->geometry->cluster_size_bytes);

@@ -53,6 +53,8 @@ static bool start_worker(struct q2_check *check, struct q2_worker *worker)
 	worker->geometry = check->geometry;
 	worker->memory = &check->memory;
 	worker->damaged.memory = &check->damage.memory;
+	worker->beyond.memory = &check->memory;
+	worker->noting_beyond = check->keeps;
 	worker->digesting = check->options->digest;
 	worker->buffer = q2_memory_get(&check->memory, buffer_bytes(check), 1);
 	/* The last cluster may be cut, and a compressed one may end in the next. */
@@ -89,6 +91,7 @@ void q2_check_release(struct q2_check *check)
 		if (worker->clusters.memory)
 			q2_clusters_release(&worker->clusters);
 		q2_free(worker->buffer);
+		q2_bits_release(&worker->beyond);
 		for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
 			q2_bad_list_release(&worker->bad[kind]);
 	}

@@ -5,6 +5,7 @@
 
 #include "check/check.h"
 #include "check/damage.h"
+#include "check/references.h"
 #include "check/worker.h"
 #include "claims/metadata.h"
 
@@ -45,13 +46,20 @@ struct q2_check {
 	uint64_t claims_left;
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
-	bool stopped;       /* the callback for problems wants no more */
-	bool digest_is_cut; /* a bound on what is read kept some metadata out of the digest */
+	bool stopped;            /* the callback for problems wants no more */
+	bool keeps;              /* what was counted is kept: see references.h */
+	bool table_counted;      /* the claim of the refcount table was counted */
+	uint64_t blocks_counted; /* so many claims of refcount blocks were: the first ones */
+	bool claims_are_cut;     /* metadata claims so much that a part was not counted */
+	bool digest_is_cut;      /* a bound on what is read kept some metadata out of the digest */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */
 int q2_check_start(struct q2_check *check);
 void q2_check_release(struct q2_check *check);
+
+/* Keeps what was counted, once the check is through. 0, or -1 with check->err filled. */
+int q2_references_take(struct q2_check *check, struct q2_references **out);
 
 /* The refcount block of that index that counts clusters of the file, or NULL. */
 const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index);

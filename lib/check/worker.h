@@ -21,6 +21,9 @@ struct q2_worker {
 	uint64_t beyond_end;                        /* refcounts of clusters past the end */
 	uint64_t beyond_highest;                    /* of those clusters, plus one */
 	struct q2_bad_list bad[Q2_BAD_KINDS];
+	struct q2_bits beyond; /* clusters past the end that are referred to: see below */
+	uint64_t beyond_steps; /* what noting them has cost */
+	bool noting_beyond;    /* somebody wants to know them */
 	uint64_t unreferenced; /* clusters with a refcount that nothing refers to */
 	bool misled; /* a cluster has more references than its refcount, which is no lag */
 	struct q2_bits damaged; /* clusters with problems that do damage */
@@ -42,6 +45,13 @@ void q2_worker_fail(struct q2_worker *worker, const struct qcow2_error *err);
  * problem and no reference.
  */
 void q2_worker_count(struct q2_worker *worker, const struct qcow2_claim *claim);
+
+/*
+ * Notes that something refers to a cluster that is not in the file: who lets the file grow must not
+ * give that cluster away. Does nothing for offsets inside the file,
+ * or Q2_BEYOND_CLUSTERS (references.h) behind it.
+ */
+void q2_worker_note_beyond(struct q2_worker *worker, uint64_t offset_bytes);
 
 /* Adds size bytes of metadata at a host offset to the digest. */
 static inline void q2_worker_digest(struct q2_worker *worker, uint64_t offset_bytes,

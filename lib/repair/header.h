@@ -6,12 +6,11 @@
  *	header_chain.c       where extensions begin and how long they are, by what the bytes say
  *	header_length.c      header_length, extensions that pass their area
  *	header_extensions.c  lengths, duplicates, feature name tables
- *	header_names.c       the names of the backing file and of the data file
+ *	header_names.c       the name of the backing file
  *	header_features.c    feature bits that contradict what is there
- *	header_codec.c       the compression type and its bit
- *	header_crypt.c       the encryption method
+ *	header_codec.c       the compression type and its bit, the encryption method
  *	header_luks.c        the pointer to the LUKS header, and the LUKS header
- *	header_refcounts.c   the width of refcounts
+ *	header_guess.c       what all tables depend on: cluster_bits, refcount_order and bits
  */
 #ifndef Q2_REPAIR_HEADER_H
 #define Q2_REPAIR_HEADER_H
@@ -95,6 +94,7 @@ int q2_header_mend_features(struct q2_repair *repair);
 int q2_header_mend_codec(struct q2_repair *repair);
 int q2_header_mend_crypt(struct q2_repair *repair);
 int q2_header_mend_luks(struct q2_repair *repair);
+int q2_header_mend_geometry(struct q2_repair *repair);
 int q2_header_mend_refcount_order(struct q2_repair *repair);
 
 #endif

@@ -186,16 +186,17 @@ static int tell(struct mender *m, const struct at *at, enum qcow2_problem_id id,
 {
 	uint64_t disk = q2_teller_disk_bytes(&m->teller, at->sick->list);
 
-	return q2_teller_add(&m->teller, &(struct q2_told){.id = id,
-							   .does = mended->does,
-							   .costs = mended->costs,
-							   .list = at->sick->list,
-							   .l1_index = at->index,
-							   .entry = Q2_TOLD_L1,
-							   .guest = q2_guest_l1(m->repair->geometry,
-										disk, at->index, 1),
-							   .before = mended->before,
-							   .after = mended->after});
+	return q2_teller_add(
+		&m->teller,
+		&(struct q2_mended){.id = id,
+				    .does = mended->does,
+				    .costs = mended->costs,
+				    .list = at->sick->list,
+				    .l1_index = at->index,
+				    .entry = Q2_TOLD_L1,
+				    .guest = q2_guest_l1(m->repair->geometry, disk, at->index, 1),
+				    .before = mended->before,
+				    .after = mended->after});
 }
 
 static int mend_entry(struct mender *m, struct at *at)

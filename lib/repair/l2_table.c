@@ -213,17 +213,17 @@ static int tell(const struct going *g, const struct at *at, enum qcow2_problem_i
 				continue;
 		}
 		if (q2_teller_add(&g->mender->teller,
-				  &(struct q2_told){.id = id,
-						    .does = mended->does,
-						    .costs = mended->costs,
-						    .list = g->sick->list,
-						    .l1_index = g->sick->l1_index,
-						    .entry = at->index,
-						    .shared_by = g->sick->shared_by,
-						    .guest = range_of(g, at, first, end),
-						    .before = change.before,
-						    .after = change.after,
-						    .again = first > 0}))
+				  &(struct q2_mended){.id = id,
+						      .does = mended->does,
+						      .costs = mended->costs,
+						      .list = g->sick->list,
+						      .l1_index = g->sick->l1_index,
+						      .entry = at->index,
+						      .shared_by = g->sick->shared_by,
+						      .guest = range_of(g, at, first, end),
+						      .before = change.before,
+						      .after = change.after,
+						      .again = first > 0}))
 			return -1;
 		first = i;
 		change = next;

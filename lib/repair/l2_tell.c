@@ -13,7 +13,7 @@
 
 static int add_disk(struct q2_teller *teller, uint64_t size_bytes, struct qcow2_bytes name)
 {
-	struct q2_told_disk *disk;
+	struct q2_mended_disk *disk;
 
 	if (teller->disk_count == teller->disk_capacity) {
 		size_t more = teller->disk_capacity ? teller->disk_capacity * 2 : 8;
@@ -94,7 +94,7 @@ static int tell(struct q2_teller *teller, unsigned number)
 	return 0;
 }
 
-static void name_place(const struct q2_told *told, char *where, size_t size)
+static void name_place(const struct q2_mended *told, char *where, size_t size)
 {
 	char list[32] = "";
 
@@ -107,7 +107,8 @@ static void name_place(const struct q2_told *told, char *where, size_t size)
 			 told->entry);
 }
 
-static struct qcow2_repair_step step_of(const struct q2_teller *teller, const struct q2_told *told)
+static struct qcow2_repair_step step_of(const struct q2_teller *teller,
+					const struct q2_mended *told)
 {
 	struct qcow2_repair_step step = {
 		.size = sizeof(step),
@@ -143,7 +144,7 @@ static bool continues(const struct qcow2_repair_step *a, const struct qcow2_repa
 	       a->before == b->before && a->after == b->after;
 }
 
-int q2_teller_add(struct q2_teller *teller, const struct q2_told *told)
+int q2_teller_add(struct q2_teller *teller, const struct q2_mended *told)
 {
 	struct qcow2_repair_step next = step_of(teller, told);
 	struct qcow2_repair_step *step = &teller->open[told->id];

@@ -12,14 +12,14 @@
 #include "image/guest.h"
 
 /* The disk of an L1 table. */
-struct q2_told_disk {
+struct q2_mended_disk {
 	uint64_t size_bytes;
 	char name[QCOW2_OWNER_NAME_MAX];
 };
 
 struct q2_teller {
 	struct q2_repair *repair;
-	struct q2_told_disk *disks; /* of the lists of claims/l2.h, 0 being the active image */
+	struct q2_mended_disk *disks; /* of the lists of claims/l2.h, 0 being the active image */
 	size_t disk_count, disk_capacity;
 	/* A step of each kind that may still grow, if its kind is not NULL. */
 	struct qcow2_repair_step *open;
@@ -34,7 +34,7 @@ void q2_teller_release(struct q2_teller *teller);
 uint64_t q2_teller_disk_bytes(const struct q2_teller *teller, uint32_t list);
 
 /* What becomes of a part of a disk. */
-struct q2_told {
+struct q2_mended {
 	enum qcow2_problem_id id;
 	const char *does; /* lives as long as the program */
 	bool costs;
@@ -49,7 +49,7 @@ struct q2_told {
 #define Q2_TOLD_L1 UINT64_MAX
 
 /* Tells of it now or later. 0, or -1 with repair->err filled. */
-int q2_teller_add(struct q2_teller *teller, const struct q2_told *told);
+int q2_teller_add(struct q2_teller *teller, const struct q2_mended *told);
 
 /* Tells what is still open. */
 int q2_teller_flush(struct q2_teller *teller);

@@ -10,8 +10,6 @@
 
 /* Each pass moves one level of the users that one list has room for. */
 #define PASSES_MOST 64
-/* Copies that one repair makes at most. */
-#define COPIES_MOST_BYTES (UINT64_C(1) << 30)
 /* Compressed clusters inside others that are moved in one round. */
 #define OVERLAPS_MOST ((size_t)1 << 20)
 
@@ -49,21 +47,6 @@ static void forget(struct q2_repair *repair)
 	if (notes)
 		q2_free(notes->overlaps);
 	q2_free(notes);
-}
-
-int q2_parting_take(struct q2_parting *owners, enum qcow2_problem_id id, uint64_t count,
-		    uint64_t *offset_bytes)
-{
-	uint64_t taken = q2_space_taken_count(owners->repair);
-	uint64_t most = COPIES_MOST_BYTES >> owners->geometry->cluster_bits;
-
-	*offset_bytes = 0;
-	if (taken <= most && count <= most - taken)
-		return q2_space_take(owners->repair, count, offset_bytes);
-	q2_repair_leave(owners->repair, id,
-			"it would take more than 1 GiB of copies: copy the image with qemu-img "
-			"convert, which writes each cluster once");
-	return 0;
 }
 
 static void close_pass(struct q2_parting *owners)
@@ -149,7 +132,7 @@ static bool overflows_wanted(struct q2_repair *repair)
 
 	if (count == 0 || !q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_OVERFLOW, false))
 		return false;
-	if (count <= COPIES_MOST_BYTES >> repair->geometry->cluster_bits)
+	if (count <= Q2_PARTING_COPIES_BYTES >> repair->geometry->cluster_bits)
 		return true;
 	q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
 			"%" PRIu64 " clusters would need copies, more than 1 GiB: wider refcounts "

@@ -19,6 +19,9 @@
 /* Users of clusters that a pass looks at; those of higher clusters wait for the next pass. */
 #define Q2_PARTIES_MOST ((size_t)1 << 18)
 
+/* Copies that one repair makes at most. */
+#define Q2_PARTING_COPIES_BYTES (UINT64_C(1) << 30)
+
 /* What is moved in one pass, in this order. */
 enum q2_party_level {
 	Q2_PARTY_STAYS = 0,

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "repair/proof.h"
 #include "repair/result.h"
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
@@ -59,13 +60,24 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return repair->options->progress(repair->options->opaque, done_bytes, total_bytes);
 }
 
+/* Whether compressed clusters are inflated: it reads all of them, so somebody has to ask for it. */
+static bool is_deep(const struct qcow2_repair_options *options)
+{
+	for (size_t i = 0; i < options->only_count; i++)
+		if (options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_OVERLAP ||
+		    options->only[i]->number == QCOW2_PROBLEM_COMPRESSED_INFLATE)
+			return true;
+	return options->deep;
+}
+
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
-static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals)
+static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals, bool keep)
 {
 	const struct qcow2_check_options how = {
 		.threads = repair->options->threads,
 		.memory_limit_bytes = repair->options->memory_limit_bytes,
 		.clusters_untold = true,
+		.deep = is_deep(repair->options),
 		.damage = true,
 		.lost_mappings = true,
 		.problem = told ? hear : NULL,
@@ -75,12 +87,35 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 	struct qcow2_error err;
 
 	q2_check_totals_release(totals);
-	if (q2_check(repair->image, &how, totals, &err) == 0)
+	if (repair->counted != repair->counted_first)
+		q2_references_free(repair->counted);
+	repair->counted = NULL;
+	if (q2_check_keep(repair->image, &how, totals, keep ? &repair->counted : NULL, &err) == 0)
 		return 0;
 	/* A doctor has filled repair->err itself. */
 	if (!repair->failed)
 		*repair->err = err;
 	return -1;
+}
+
+/* The check that a round begins with. What it counts is kept, and that of the first round longer. */
+static int check_round(struct q2_repair *repair, bool told)
+{
+	repair->counted_writes = qcow2_plan_count(repair->plan);
+	if (check(repair, told, repair->found, true))
+		return -1;
+	if (repair->round == 0)
+		repair->counted_first = repair->counted;
+	return 0;
+}
+
+int q2_repair_count_again(struct q2_repair *repair)
+{
+	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
+		return 0;
+	repair->counted_writes = qcow2_plan_count(repair->plan);
+	repair->found = &repair->later;
+	return check(repair, false, repair->found, true);
 }
 
 static void forget(struct q2_repair *repair)
@@ -112,7 +147,7 @@ static int run_round(struct q2_repair *repair, bool *planned)
 	int failed;
 
 	repair->found = repair->round == 0 ? &repair->result->before : &repair->later;
-	failed = open_image(repair) || check(repair, true, repair->found) || mend(repair);
+	failed = open_image(repair) || check_round(repair, true) || mend(repair);
 	forget(repair);
 	*planned = qcow2_plan_count(repair->plan) != before;
 	return failed ? -1 : 0;
@@ -127,7 +162,7 @@ static int run_rounds(struct q2_repair *repair)
 	if (options->extent == QCOW2_REPAIR_LEAKS && options->only_count == 0 &&
 	    options->drop_count == 0) {
 		repair->found = &repair->result->before;
-		return open_image(repair) || check(repair, false, repair->found) ? -1 : 0;
+		return open_image(repair) || check_round(repair, false) ? -1 : 0;
 	}
 	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++)
 		if (run_round(repair, &planned))
@@ -153,12 +188,13 @@ static int finish(struct q2_repair *repair)
 	result->public.after = &result->after.sum;
 	if (is_done(repair))
 		return q2_result_copy_before(repair);
-	if (open_image(repair))
+	/* Refcounts and copied flags do not change what a disk reads. */
+	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
 	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
 				 q2_repair_bits(repair) || open_image(repair)))
 		return -1;
-	if (check(repair, false, &result->after))
+	if (check(repair, false, &result->after, false))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
@@ -176,6 +212,10 @@ static int run(struct q2_repair *repair)
 
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
+	if (repair->counted != repair->counted_first)
+		q2_references_free(repair->counted);
+	q2_references_free(repair->counted_first);
+	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;
 }

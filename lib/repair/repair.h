@@ -19,9 +19,10 @@
 #ifndef Q2_REPAIR_REPAIR_H
 #define Q2_REPAIR_REPAIR_H
 
-#include "check/check.h"
+#include "check/references.h"
 #include "plan/plan.h"
 #include "repair/space.h"
+#include "repair/told.h"
 
 #include <qcow2/repair.h>
 
@@ -57,11 +58,18 @@ struct q2_repair {
 	const struct qcow2_geometry
 		*geometry;             /* not NULL where doctors other than the header's work */
 	struct q2_check_totals *found; /* in this round */
-	struct q2_check_totals later;  /* that of rounds after the first */
+	/*
+	 * What that check counted, before anything was planned in this round; NULL if clusters
+	 * could not be looked at. `counted_first` is that of the first round.
+	 */
+	struct q2_references *counted, *counted_first;
+	size_t counted_writes;        /* of the plan, when that was */
+	struct q2_check_totals later; /* that of rounds after the first */
 	struct q2_space *space;
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
+	struct q2_told told;    /* by steps, for the proof */
 	unsigned round;         /* from 0 */
 	bool failed;            /* a hear() has filled err */
 	bool snapshots_dropped; /* those that the options name, in an earlier round */
@@ -82,6 +90,12 @@ struct q2_doctor {
 
 extern const struct q2_doctor q2_doctor_header, q2_doctor_snapshots, q2_doctor_l1, q2_doctor_l2,
 	q2_doctor_owners, q2_doctor_bitmaps;
+
+/*
+ * Makes `counted` and `found` those of the image as it is planned now, with another check if
+ * anything was planned since the last one. 0, or -1 with repair->err filled.
+ */
+int q2_repair_count_again(struct q2_repair *repair);
 
 /* The last two, which run once. 0, or -1 with repair->err filled. */
 int q2_repair_refcounts(struct q2_repair *repair);

@@ -58,6 +58,8 @@ int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *ste
 		mine.count = 1;
 	repair->result->public.steps++;
 	repair->result->public.costs += mine.costs;
+	if (q2_told_add(&repair->told, &mine))
+		return q2_fail_memory(repair->err);
 	if (!repair->options->tell || repair->options->tell(repair->options->opaque, &mine) == 0)
 		return 0;
 	return q2_fail(repair->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped by the caller");

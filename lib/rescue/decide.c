@@ -12,6 +12,11 @@
 #include <qcow2/features.h>
 #include <qcow2/limits.h>
 
+/* So many L2 entries that all stand at even places hardly do so by chance. */
+#define EVEN_LEAST 6
+/* The confidence in what is possible, while something else is more likely. */
+#define UNLIKELY 60
+
 #define SAY(topic, confidence) ((struct q2_evidence_head){(topic), (confidence), false})
 #define ASK(topic, confidence) ((struct q2_evidence_head){(topic), (confidence), true})
 
@@ -108,6 +113,18 @@ static int decide_l1(struct q2_deciding *deciding)
 			       " clusters (%" PRIu64 " compressed)",
 			       l1->offset_bytes, l1->hits, l1->entries, guess->mapped_clusters,
 			       guess->compressed_clusters);
+}
+
+/*
+ * Whether the size of L2 entries is the less likely one. Few tables read both ways, and then every
+ * second word is 0: by chance if there are few entries, else because of their size.
+ */
+static bool is_unlikely_entry_size(const struct q2_guess *guess)
+{
+	bool looks_extended =
+		guess->odd_words > 0 ? guess->shape.extended_l2 : guess->l2_entries >= EVEN_LEAST;
+
+	return guess->l2_entries > 0 && looks_extended != guess->shape.extended_l2;
 }
 
 static int decide_clusters(struct q2_deciding *deciding)
@@ -242,5 +259,8 @@ int q2_decide_numbers(struct q2_deciding *deciding)
 	if (decide_clusters(deciding) || decide_refcounts(deciding) || decide_l1(deciding) ||
 	    decide_snapshots(deciding) || decide_compression(deciding))
 		return -1;
+	if (is_unlikely_entry_size(deciding->guess) &&
+	    deciding->candidate->structure_confidence > UNLIKELY)
+		deciding->candidate->structure_confidence = UNLIKELY;
 	return decide_version(deciding);
 }

@@ -64,6 +64,7 @@ struct q2_guess {
 	struct q2_guess_refcounts refcounts;
 	struct q2_vector l1_tables; /* of struct q2_guess_l1 */
 	size_t active;              /* index of the active one in l1_tables; SIZE_MAX: none */
+	bool part_fits;             /* while a cluster is judged: no entry has been wrong */
 	struct q2_bits claimed;     /* clusters that are known to be used for something */
 	struct q2_guess_snapshots snapshots;
 	struct q2_guess_bitmaps bitmaps;
@@ -71,8 +72,9 @@ struct q2_guess {
 	/* Of the active disk: */
 	uint64_t mapped_clusters, compressed_clusters, zero_clusters;
 	uint64_t l2_tables, l2_missing;
-	uint64_t mapped_end_bytes; /* of the disk: behind the last cluster that is mapped */
-	uint64_t a_compressed;     /* an entry of a compressed cluster; 0: none */
+	uint64_t l2_entries, odd_words; /* of L2 tables; see struct q2_found_table */
+	uint64_t mapped_end_bytes;      /* of the disk: behind the last cluster that is mapped */
+	uint64_t a_compressed;          /* an entry of a compressed cluster; 0: none */
 };
 
 /*

@@ -184,5 +184,7 @@ bool q2_is_better(const struct q2_candidate *candidate, const struct q2_candidat
 	}
 	if (mine != theirs)
 		return mine < theirs;
+	if (candidate->public.confidence != other->public.confidence)
+		return candidate->public.confidence > other->public.confidence;
 	return candidate->mapped_bytes > other->mapped_bytes;
 }

@@ -248,13 +248,48 @@ static int claim_all(struct q2_guess *guess, struct qcow2_error *err)
 	return 0;
 }
 
-/* Whether a cluster may be a part of an L1 table that is all zeros: it is in use, for nothing else. */
-static int is_blank(struct q2_guess *guess, uint64_t cluster, bool *blank, struct qcow2_error *err)
+/* Whether a cluster is all zeros. */
+static int is_zero(struct q2_guess *guess, uint64_t offset, bool *zero, struct qcow2_error *err)
 {
 	const uint8_t *bytes;
-	uint64_t refcount;
 
-	*blank = false;
+	*zero = false;
+	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &bytes, err))
+		return -1;
+	*zero = true;
+	for (size_t i = 0; i < cluster_size(guess) && *zero; i += 8)
+		*zero = q2_load_be64(bytes + i) == 0;
+	return 0;
+}
+
+/* An entry of what may be a part of an L1 table: it leads to an L2 table, or to an empty one. */
+static int judge_entry(struct q2_guess *guess, uint64_t entry, uint64_t index,
+		       struct qcow2_error *err)
+{
+	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
+	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+	bool empty = false;
+
+	(void)index;
+	if (!guess->part_fits || (table && table->is_l2))
+		return 0;
+	if (q2_guess_in_use(guess, offset, &empty, err) ||
+	    (empty && is_zero(guess, offset, &empty, err)))
+		return -1;
+	guess->part_fits = empty;
+	return 0;
+}
+
+/*
+ * Whether a cluster beside an L1 table may be a part of it: it is in use once and for nothing else,
+ * and holds zeros, or entries that lead to L2 tables, of which some may be empty.
+ */
+static int is_part(struct q2_guess *guess, uint64_t cluster, bool *part, struct qcow2_error *err)
+{
+	uint64_t offset = cluster << guess->shape.cluster_bits, refcount;
+	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+
+	*part = false;
 	if (guess->refcounts.table_bytes == 0 || cluster >= q2_guess_clusters(guess) ||
 	    q2_bits_has(&guess->claimed, cluster))
 		return 0;
@@ -262,35 +297,56 @@ static int is_blank(struct q2_guess *guess, uint64_t cluster, bool *blank, struc
 		return -1;
 	if (refcount != 1)
 		return 0;
-	if (q2_pieces_read(&guess->pieces, cluster << guess->shape.cluster_bits,
-			   cluster_size(guess), &bytes, err))
+	if (!table)
+		return is_zero(guess, offset, part, err);
+	guess->part_fits = table->is_pointers;
+	if (visit_words(guess, offset, 1, judge_entry, err))
 		return -1;
-	*blank = true;
-	for (size_t i = 0; i < cluster_size(guess) && *blank; i += 8)
-		*blank = q2_load_be64(bytes + i) == 0;
+	*part = guess->part_fits;
 	return 0;
 }
 
-/* Adds blank clusters in front of the first cluster of a table. */
+/* Counts the entries of a part that is added at an index of entries. */
+static int count_part(struct q2_guess *guess, struct q2_guess_l1 *l1, uint64_t offset,
+		      uint64_t index, struct qcow2_error *err)
+{
+	struct q2_guess_l1 more = {.entries = 0};
+	const uint8_t *cluster;
+
+	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &cluster, err))
+		return -1;
+	look_at(guess, cluster, &more);
+	l1->entries += more.entries;
+	l1->hits += more.entries; /* as is_part() has found */
+	l1->copied += more.copied;
+	if (more.entries > 0 && index + more.entries_end > l1->entries_end)
+		l1->entries_end = index + more.entries_end;
+	return visit_words(guess, offset, 1, claim_l2, err);
+}
+
+/* Adds the clusters in front of the first one of a table that are a part of it. */
 static int extend_down(struct q2_guess *guess, struct q2_guess_l1 *l1, struct qcow2_error *err)
 {
-	bool blank = true;
+	bool part = true;
 
 	while (l1->offset_bytes > 0 && l1->clusters < QCOW2_LIMIT_QEMU_L1_ENTRIES) {
-		if (is_blank(guess, cluster_of(guess, l1->offset_bytes) - 1, &blank, err))
+		if (is_part(guess, cluster_of(guess, l1->offset_bytes) - 1, &part, err))
 			return -1;
-		if (!blank)
+		if (!part)
 			break;
 		l1->offset_bytes -= cluster_size(guess);
 		l1->clusters++;
-		l1->entries_end += cluster_size(guess) / 8;
+		if (l1->entries_end > 0)
+			l1->entries_end += cluster_size(guess) / 8;
+		if (count_part(guess, l1, l1->offset_bytes, 0, err))
+			return -1;
 	}
 	return 0;
 }
 
 /*
- * Adds the clusters behind a table that go on with it: blank ones, and those that read as parts of
- * L1 tables, from which *next is the index of the first one.
+ * Adds the clusters behind a table that go on with it. *next is the index of the next cluster that
+ * reads as a part of an L1 table by itself.
  */
 static int extend_up(struct q2_guess *guess, struct q2_guess_l1 *l1, size_t *next,
 		     struct qcow2_error *err)
@@ -300,7 +356,7 @@ static int extend_up(struct q2_guess *guess, struct q2_guess_l1 *l1, size_t *nex
 	while (l1->clusters * per_cluster < QCOW2_LIMIT_QEMU_L1_ENTRIES) {
 		uint64_t end = l1->offset_bytes + l1->clusters * cluster_size(guess);
 		const struct q2_guess_l1 *more = q2_vector_at(&guess->l1_tables, *next);
-		bool blank;
+		bool part;
 
 		if (more && more->offset_bytes == end && !more->of_snapshot) {
 			l1->entries += more->entries;
@@ -311,10 +367,12 @@ static int extend_up(struct q2_guess *guess, struct q2_guess_l1 *l1, size_t *nex
 			++*next;
 			continue;
 		}
-		if (is_blank(guess, cluster_of(guess, end), &blank, err))
+		if (is_part(guess, cluster_of(guess, end), &part, err))
 			return -1;
-		if (!blank)
+		if (!part)
 			break;
+		if (count_part(guess, l1, end, l1->clusters * per_cluster, err))
+			return -1;
 		l1->clusters++;
 	}
 	return 0;
@@ -340,8 +398,8 @@ static int join(struct q2_guess *guess, struct qcow2_error *err)
 }
 
 /*
- * If no table has an entry, the disk may be empty: its table is the first run of blank clusters
- * behind the refcount structures.
+ * If no table has an entry, the disk may be empty: its table is the first run of clusters
+ * that can be a part of one.
  */
 static int find_empty(struct q2_guess *guess, struct qcow2_error *err)
 {
@@ -353,13 +411,16 @@ static int find_empty(struct q2_guess *guess, struct qcow2_error *err)
 		struct q2_guess_l1 l1 = {.offset_bytes = i << guess->shape.cluster_bits,
 					 .clusters = 1};
 		size_t none = guess->l1_tables.count;
-		bool blank;
+		bool part;
 
-		if (is_blank(guess, i, &blank, err))
+		if (is_part(guess, i, &part, err))
 			return -1;
-		if (!blank)
+		if (!part)
 			continue;
-		return extend_up(guess, &l1, &none, err) || keep(guess, &l1, err) ? -1 : 0;
+		return count_part(guess, &l1, l1.offset_bytes, 0, err) ||
+				       extend_up(guess, &l1, &none, err) || keep(guess, &l1, err)
+			       ? -1
+			       : 0;
 	}
 	return 0;
 }
@@ -399,6 +460,8 @@ static int count_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, stru
 	guess->mapped_clusters += table->data + table->compressed;
 	guess->compressed_clusters += table->compressed;
 	guess->zero_clusters += table->zeros;
+	guess->l2_entries += table->entries;
+	guess->odd_words += table->odd_words;
 	end = (index << q2_guess_l2_bits(&guess->shape)) +
 	      ((table->last_index + UINT64_C(1)) << guess->shape.cluster_bits);
 	if (end > guess->mapped_end_bytes)

@@ -64,6 +64,7 @@ static int ask(struct trial *trial, uint64_t offset, struct qcow2_error *err)
 /* Asks for the header, the table and its blocks. */
 static int ask_all(struct trial *trial, struct qcow2_error *err)
 {
+	unsigned block_bits = trial->guess->shape.cluster_bits + 3 - trial->order;
 	uint64_t count = (UINT64_C(1) << trial->guess->shape.cluster_bits) / 8;
 
 	trial->agree = trial->asked = 0;
@@ -72,7 +73,12 @@ static int ask_all(struct trial *trial, struct qcow2_error *err)
 	for (uint64_t i = 0; i < count && trial->asked < ASKED_MOST; i++) {
 		uint64_t block = entry_of(trial->cluster, i);
 
-		if (block != 0 && ask(trial, block, err))
+		if (block == 0)
+			continue;
+		/* No block is made for clusters behind the end of the file. */
+		if (i << block_bits >= q2_guess_clusters(trial->guess))
+			trial->asked++;
+		else if (ask(trial, block, err))
 			return -1;
 		/* Nothing is lost by giving up early on what is none. */
 		if (trial->asked >= 4 && trial->agree * 2 < trial->asked)
@@ -97,7 +103,7 @@ static bool leads_to_l2(const struct q2_guess *guess, const uint8_t *cluster)
 			q2_found_table(&guess->tables, entry_of(cluster, i));
 
 		entries += entry_of(cluster, i) != 0;
-		hits += table && table->is_l2 && table->data + table->compressed > 0;
+		hits += table && table->is_l2 && table->data > 0;
 	}
 	return hits * 2 > entries;
 }

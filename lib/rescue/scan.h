@@ -84,6 +84,7 @@ struct q2_found_table {
 	uint32_t copied;                  /* of those: with the copied flag */
 	uint32_t compressed;              /* of entries: compressed descriptors */
 	uint32_t zeros;                   /* of entries: read as zeros */
+	uint32_t odd_words;               /* 64-bit words at odd indexes that are not 0 */
 	uint32_t first_index, last_index; /* of entries that are not 0 */
 	bool is_l2 : 1;                   /* obeys all that is said of L2 tables */
 	bool is_pointers : 1; /* also of L1, refcount or bitmap tables: aligned offsets, no bit 0 */

@@ -49,7 +49,8 @@ static bool note_compressed(struct judged *judged, uint64_t entry)
 {
 	uint64_t offset = qcow2_compressed_split(entry, judged->shape->cluster_bits).offset_bytes;
 
-	if (offset >= judged->words.end_bytes)
+	/* The first cluster has the header. */
+	if (offset >= judged->words.end_bytes || offset >> judged->shape->cluster_bits == 0)
 		return false;
 	judged->table->compressed++;
 	note_target(judged->table, offset);
@@ -119,6 +120,8 @@ static void judge(const struct q2_scan *scan, const struct q2_rescue_shape *shap
 	judged.words.data_file = false;
 	table->is_pointers = reads_as_pointers(&judged, cluster);
 	table->first_word = q2_load_be64(cluster);
+	for (uint64_t i = 8; i < UINT64_C(1) << shape->cluster_bits; i += 16)
+		table->odd_words += q2_load_be64(cluster + i) != 0;
 }
 
 /* Judges the cluster at an offset, and keeps it if it is a table. */

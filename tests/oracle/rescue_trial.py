@@ -84,7 +84,7 @@ class Image:
         if "compressed" in self.kinds:
             self.write(self.path, 4, "write -c")
         if "snapshots" in self.kinds:
-            for number in range(self.random.randrange(1, 4)):
+            for number in range(self.random.randrange(1, min(self.refcount_bits + 1, 4))):
                 run("qemu-img", "snapshot", "-c", f"s{number}", self.path, check=True)
                 self.snapshots.append(f"s{number}")
                 self.write(self.path, 3, "write")
