@@ -95,6 +95,7 @@ static int find_lost(struct qcow2_rescue *rescue, struct q2_candidate *candidate
 {
 	const struct q2_lost_how how = {
 		.tables = tables,
+		.confidence_least = rescue->options.confidence_least,
 		.look_at_guest = rescue->options.look_at_guest,
 		.memory_limit_bytes = rescue->options.memory_limit_bytes,
 	};

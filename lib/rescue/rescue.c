@@ -36,6 +36,8 @@ static int check_options(const struct qcow2_rescue_options *options, struct qcow
 	else if (options->refcount_bits > 64 ||
 		 (options->refcount_bits & (options->refcount_bits - 1)))
 		wrong = "refcounts have 1, 2, 4, 8, 16, 32 or 64 bits";
+	else if (options->confidence_least > 100)
+		wrong = "a confidence is at most 100";
 	else if (!is_name(options->backing_file) || !is_name(options->backing_format) ||
 		 !is_name(options->data_file))
 		wrong = "a name is longer than 1023 bytes";

@@ -16,6 +16,7 @@ import tempfile
 from tests.oracle import repair_trial
 
 WAYS = ("convert", "convert-compressed", "preallocation", "rising", "random")
+STEPS = [["rescue", "--apply"], ["repair", "--all", "--yes"]]
 LOSSES = ("l1", "l1-entries", "l2", "l2-sectors")
 
 
@@ -120,7 +121,7 @@ def one(folder, seed, loss, base):
     """A trial by its seed, so that any can be repeated alone."""
     damage = Damage(base, random.Random(seed))
     damage.lose(loss)
-    result = repair_trial.trial(base, damage, folder, repair_trial.RESCUE)
+    result = repair_trial.trial(base, damage, folder, STEPS)
     result.update({"seed": seed, "loss": loss, "tables": len(damage.live())})
     return result
 
