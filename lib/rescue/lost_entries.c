@@ -65,7 +65,7 @@ void q2_rebuild_set(struct q2_rebuild *rebuild, uint64_t index, uint64_t entry,
 
 	q2_store_be64(rebuild->table + index * width, entry);
 	if (width > 8)
-		q2_store_be64(rebuild->table + index * width + 8, subclusters);
+		q2_store_be64(rebuild->table + index * width + width / 2, subclusters);
 	rebuild->filled[index] = 1;
 }
 

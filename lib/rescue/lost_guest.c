@@ -18,6 +18,31 @@
 #define CONFIDENCE_SAYS  97
 #define CONFIDENCE_BEGIN 80
 
+/* Where things are in structures of the guest, in bytes. */
+enum {
+	GPT_MY_SECTOR = 24,
+	GPT_ENTRY_FIRST_SECTOR = 32,
+	GPT_ENTRY_BYTES = 128,
+	MBR_PARTITIONS = 446,
+	MBR_PARTITION_BYTES = 16,
+	MBR_FIRST_SECTOR = 8,
+	MBR_SIGNATURE = 510,
+	EXT_BEGIN = 1024, /* of the first superblock, in its partition */
+	EXT_BYTES = 1024,
+	EXT_FIRST_BLOCK = 20,
+	EXT_BLOCK_BITS = 24, /* above 10 */
+	EXT_GROUP_BLOCKS = 32,
+	EXT_SIGNATURE = 56,
+	EXT_GROUP = 90,
+	XFS_BLOCK_BYTES = 4,
+	XFS_GROUP_BLOCKS = 84,
+	XFS_GROUP = 8, /* in the sector behind the superblock */
+	BTRFS_BYTE = 48,
+	BTRFS_SIGNATURE = 64,
+};
+
+#define EXT_MAGIC 0xef53
+
 enum magic { MAGIC_GPT, MAGIC_MBR, MAGIC_EXT, MAGIC_XFS, MAGIC_BTRFS };
 
 static const char *const names[] = {
@@ -127,19 +152,21 @@ static void note_start(struct look *look, uint64_t sector)
 /* Partitions of the table in the first cluster of a disk. */
 static int read_partitions(struct look *look, uint32_t table)
 {
-	if (has(look, SECTOR, "EFI PART") && load_le(look->bytes + SECTOR + 24, 8) == 1) {
-		for (size_t at = 2 * SECTOR; at + 128 <= look->size; at += 128)
-			if (load_le(look->bytes + at, 8) != 0)
-				note_start(look, load_le(look->bytes + at + 32, 8));
+	const uint8_t *b = look->bytes;
+
+	if (has(look, SECTOR, "EFI PART") && load_le(b + SECTOR + GPT_MY_SECTOR, 8) == 1) {
+		for (size_t at = 2 * SECTOR; at + GPT_ENTRY_BYTES <= look->size;
+		     at += GPT_ENTRY_BYTES)
+			note_start(look, load_le(b + at + GPT_ENTRY_FIRST_SECTOR, 8));
 		return vote(look, table, 0, MAGIC_GPT);
 	}
-	if (look->size < SECTOR || look->bytes[510] != 0x55 || look->bytes[511] != 0xaa)
+	if (!has(look, MBR_SIGNATURE, "\x55\xaa"))
 		return 0;
-	for (size_t at = 446; at < 510; at += 16)
-		if (look->bytes[at] & 0x7f)
+	for (size_t at = MBR_PARTITIONS; at < MBR_SIGNATURE; at += MBR_PARTITION_BYTES)
+		if (b[at] & 0x7f)
 			return 0; /* no flag of a partition: a boot sector of another kind */
-	for (size_t at = 446; at < 510; at += 16)
-		note_start(look, load_le(look->bytes + at + 8, 4));
+	for (size_t at = MBR_PARTITIONS; at < MBR_SIGNATURE; at += MBR_PARTITION_BYTES)
+		note_start(look, load_le(b + at + MBR_FIRST_SECTOR, 4));
 	return look->start_count > 1 ? vote(look, table, 0, MAGIC_MBR) : 0;
 }
 
@@ -152,12 +179,13 @@ static int judge_ext(struct look *look, uint32_t table, uint32_t index, size_t o
 	const uint8_t *b = look->bytes + offset;
 	uint64_t group, byte = offset;
 
-	if (look->size < offset + 1024 || load_le(b + 56, 2) != 0xef53 || load_le(b + 24, 4) > 6)
+	if (look->size < offset + EXT_BYTES || load_le(b + EXT_SIGNATURE, 2) != EXT_MAGIC ||
+	    load_le(b + EXT_BLOCK_BITS, 4) > 6)
 		return 0;
-	group = load_le(b + 90, 2);
+	group = load_le(b + EXT_GROUP, 2);
 	if (group != 0)
-		byte = (group * load_le(b + 32, 4) + load_le(b + 20, 4))
-		       << (10 + load_le(b + 24, 4));
+		byte = (group * load_le(b + EXT_GROUP_BLOCKS, 4) + load_le(b + EXT_FIRST_BLOCK, 4))
+		       << (10 + load_le(b + EXT_BLOCK_BITS, 4));
 	else if (offset == 0)
 		return 0;
 	return byte < offset ? 0 : vote_at(look, table, index, byte - offset, MAGIC_EXT);
@@ -168,15 +196,16 @@ static int judge_cluster(struct look *look, uint32_t table, uint32_t index)
 {
 	const uint8_t *b = look->bytes;
 
-	if (judge_ext(look, table, index, 0) || judge_ext(look, table, index, 1024))
+	if (judge_ext(look, table, index, 0) || judge_ext(look, table, index, EXT_BEGIN))
 		return -1;
 	if (has(look, 0, "XFSB") && has(look, SECTOR, "XAGF"))
 		return vote_at(look, table, index,
-			       q2_load_be(b + SECTOR + 8, 4) * q2_load_be(b + 84, 4) *
-				       q2_load_be(b + 4, 4),
+			       q2_load_be(b + SECTOR + XFS_GROUP, 4) *
+				       q2_load_be(b + XFS_GROUP_BLOCKS, 4) *
+				       q2_load_be(b + XFS_BLOCK_BYTES, 4),
 			       MAGIC_XFS);
-	if (has(look, 64, "_BHRfS_M"))
-		return vote_at(look, table, index, load_le(b + 48, 8), MAGIC_BTRFS);
+	if (has(look, BTRFS_SIGNATURE, "_BHRfS_M"))
+		return vote_at(look, table, index, load_le(b + BTRFS_BYTE, 8), MAGIC_BTRFS);
 	return 0;
 }
 
