@@ -46,6 +46,9 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 	    !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
 			     geometry->cluster_size_bytes))
 		return;
+	/* A repair changes the header, whatever else claims its place. */
+	if (trial->repairs && problem->cluster_offset_bytes == 0)
+		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
 		 problem->owner_count > 0 ? problem->owners[0]->where : "one",
 		 problem->owner_count > 1 ? problem->owners[1]->where : "another",
