@@ -30,7 +30,9 @@ static int fail(const struct repair_run *run, const struct qcow2_error *err)
 
 	if (run->kept.short_of_memory)
 		return change_fail_text(&run->change, "out of memory");
-	if (err->code == QCOW2_ERROR_NOT_QCOW2 || err->code == QCOW2_ERROR_BROKEN)
+	/* Where something is planned already, the image was found. */
+	if ((err->code == QCOW2_ERROR_NOT_QCOW2 || err->code == QCOW2_ERROR_BROKEN) &&
+	    qcow2_plan_count(run->change.report.plan) == 0)
 		snprintf(more.text, sizeof(more.text), "%.170s%s", err->text,
 			 "; if it was an image, 'qcow2 rescue' looks for what is left of it");
 	change_fail(&run->change, &more);
