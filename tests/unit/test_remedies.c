@@ -75,29 +75,17 @@ static void commands_name_what_they_mend(void **state)
 		.has_found = true,
 		.found = UINT64_C(0xc100000000030001),
 	};
-	const struct qcow2_problem second = {
-		.kind = qcow2_problem_kind_get(QCOW2_PROBLEM_DATA_FILE_COPIED_CLEAR),
-		.where = "l2/0/1",
-		.has_found = true,
-		.found = 0x10000,
-	};
-	const struct qcow2_problem no_value = {.kind = first.kind, .where = "l1/3"};
-	const struct qcow2_problem *both[] = {&first, &second}, *none[] = {&no_value};
+	const struct qcow2_problem *problems[] = {&first};
 
 	(void)state;
-	assert_command(QCOW2_PROBLEM_L1_ENTRY_RESERVED, "a b", both, 2,
-		       "qcow2 edit 'a b' set l1/3=0x8000000000030000 "
-		       "l2/0/1=0x8000000000010000");
-	assert_command(QCOW2_PROBLEM_L1_ENTRY_RESERVED, NULL, NULL, 0,
-		       "qcow2 edit IMAGE set WHERE=VALUE");
-	assert_command(QCOW2_PROBLEM_L1_ENTRY_RESERVED, "a", none, 1, "");
-	assert_command(QCOW2_PROBLEM_REFBLOCK_UNALIGNED, "-a", both, 1,
-		       "qcow2 edit ./-a set l1/3=0 && qemu-img check -r all ./-a");
-	assert_command(QCOW2_PROBLEM_DATA_BEYOND_END, "x:y", both, 1,
-		       "qemu-img convert --salvage -O qcow2 ./x:y ./x:y.copy");
-	assert_command(QCOW2_PROBLEM_DATA_BEYOND_END, "/dev/a/b", NULL, 0,
-		       "qemu-img convert --salvage -O qcow2 /dev/a/b COPY");
-	assert_command(QCOW2_PROBLEM_LUKS_MAGIC, "x", both, 1, "");
+	assert_command(QCOW2_PROBLEM_L1_ENTRY_RESERVED, "a b", problems, 1, "qcow2 repair 'a b'");
+	assert_command(QCOW2_PROBLEM_L1_ENTRY_RESERVED, NULL, NULL, 0, "qcow2 repair IMAGE");
+	assert_command(QCOW2_PROBLEM_SUBCLUSTER_BOTH, "-a", problems, 1, "qcow2 repair --all ./-a");
+	assert_command(QCOW2_PROBLEM_COMPRESSED_OVERLAP, "x:y", problems, 1,
+		       "qcow2 repair --deep ./x:y");
+	assert_command(QCOW2_PROBLEM_BITMAP_TYPE, "/dev/a/b", NULL, 0,
+		       "qcow2 bitmap repair --drop-bad /dev/a/b");
+	assert_command(QCOW2_PROBLEM_LUKS_MAGIC, "x", problems, 1, "");
 }
 
 static void commands_are_cut(void **state)
