@@ -33,7 +33,9 @@ def qemu(*words):
 def raw_of(path):
     """What QEMU reads of the active disk, errors as zeros; None: nothing, or too much."""
     info = qemu("qemu-img", "info", "-U", "--output=json", "-f", "qcow2", path)
-    if info.returncode or json.loads(info.stdout)["virtual-size"] > COMPARED_BYTES:
+    # QEMU may warn of bitmaps before the document.
+    start = max(info.stdout.find(b"{"), 0)
+    if info.returncode or json.loads(info.stdout[start:])["virtual-size"] > COMPARED_BYTES:
         return None
     raw = path + ".raw"
     done = qemu("qemu-img", "convert", "--salvage", "-f", "qcow2", "-O", "raw", path, raw)
