@@ -24,6 +24,7 @@ extern const struct command locate_command;
 extern const struct command map_command;
 extern const struct command measure_command;
 extern const struct command repair_command;
+extern const struct command rescue_command;
 extern const struct command snapshot_command;
 extern const struct command undo_command;
 

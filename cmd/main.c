@@ -23,6 +23,7 @@ static const struct command *const all[] = {
 	&locate_command,
 	&check_command,
 	&repair_command,
+	&rescue_command,
 	&map_command,
 	&layout_command,
 	&measure_command,

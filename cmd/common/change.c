@@ -139,7 +139,7 @@ static int judge(struct change *change)
 	}
 	change->report.verdict = change->verdict;
 	change->report.problems = &change->problems;
-	return change->force ? EXIT_FINE : refuse(change);
+	return change->force || change->is_rescue ? EXIT_FINE : refuse(change);
 }
 
 /* Makes the page before the plan is applied: afterwards the old bytes are gone. */

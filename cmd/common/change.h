@@ -28,6 +28,7 @@ struct change {
 	 * it work on images with unknown incompatible features.
 	 */
 	bool begins_itself;
+	bool is_rescue; /* the file is no image that could get worse: problems do not refuse it */
 	int done; /* the exit code if nothing fails; plan() may set it */
 	void *opaque;
 

@@ -31,6 +31,7 @@
 #include <qcow2/problem.h>
 #include <qcow2/remedy.h>
 #include <qcow2/repair.h>
+#include <qcow2/rescue.h>
 #include <qcow2/snapshot.h>
 #include <qcow2/source.h>
 #include <qcow2/table.h>

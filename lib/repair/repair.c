@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "plan/digests.h"
 #include "repair/proof.h"
 #include "repair/result.h"
 
@@ -82,6 +83,7 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 		.deep = is_deep(repair->options),
 		.damage = true,
 		.lost_mappings = true,
+		.digest = totals != &repair->later,
 		.problem = told ? hear : NULL,
 		.progress = repair->options->progress ? hear_progress : NULL,
 		.opaque = repair,
@@ -109,15 +111,6 @@ static int check_round(struct q2_repair *repair, bool told)
 	if (repair->round == 0)
 		repair->counted_first = repair->counted;
 	return 0;
-}
-
-int q2_repair_count_again(struct q2_repair *repair)
-{
-	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
-		return 0;
-	repair->counted_writes = qcow2_plan_count(repair->plan);
-	repair->found = &repair->later;
-	return check(repair, false, repair->found, true);
 }
 
 static void forget(struct q2_repair *repair)
@@ -181,6 +174,19 @@ static bool is_done(const struct q2_repair *repair)
 	       before->corruptions + before->leaks + before->warnings == 0;
 }
 
+/*
+ * Makes `counted` and `found` those of the image as it is planned now, for the refcounts. The last
+ * round planned nothing, so that they are, unless there were too many rounds.
+ */
+static int count_again(struct q2_repair *repair)
+{
+	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
+		return 0;
+	repair->counted_writes = qcow2_plan_count(repair->plan);
+	repair->found = &repair->later;
+	return check(repair, false, repair->found, true);
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -193,15 +199,16 @@ static int finish(struct q2_repair *repair)
 	/* Refcounts and copied flags do not change what a disk reads. */
 	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
-	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
-				 q2_repair_bits(repair) || open_image(repair)))
-		return -1;
-	if (check(repair, false, &result->after, false))
+	if (repair->geometry && (count_again(repair) || q2_repair_refcounts(repair) ||
+				 open_image(repair) || q2_repair_bits(repair)))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
 	     qcow2_plan_intend(repair->plan, QCOW2_INTENT_REPAIR, any, repair->err)))
 		return -1;
+	if (open_image(repair) || check(repair, false, &result->after, false))
+		return -1;
+	q2_plan_note_checks(repair->plan, &result->before, &result->after);
 	if (qcow2_plan_size_bytes(repair->plan) > repair->plan->old_size_bytes)
 		result->public.added_bytes =
 			qcow2_plan_size_bytes(repair->plan) - repair->plan->old_size_bytes;

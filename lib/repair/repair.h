@@ -100,12 +100,6 @@ struct q2_doctor {
 extern const struct q2_doctor q2_doctor_header, q2_doctor_snapshots, q2_doctor_l1, q2_doctor_l2,
 	q2_doctor_owners, q2_doctor_bitmaps;
 
-/*
- * Makes `counted` and `found` those of the image as it is planned now, with another check if
- * anything was planned since the last one. 0, or -1 with repair->err filled.
- */
-int q2_repair_count_again(struct q2_repair *repair);
-
 /* The last two, which run once. 0, or -1 with repair->err filled. */
 int q2_repair_refcounts(struct q2_repair *repair);
 int q2_repair_bits(struct q2_repair *repair);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds the refcount table of a guess. It vouches for itself: if the cluster size and the width of
+ * refcounts are right, then the blocks that it leads to say 1 for the header, for the table and for
+ * themselves. Hardly anything else does.
+ */
+#include "rescue/guess.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "rescue/words.h"
+
+/* Blocks that are asked for themselves. */
+#define ASKED_MOST ((size_t)64)
+
+/* A table of one cluster that is tried, at one width. */
+struct trial {
+	struct q2_guess *guess;
+	uint64_t offset;
+	const uint8_t *cluster;
+	unsigned order;
+	uint32_t agree, asked;
+};
+
+static uint64_t entry_of(const uint8_t *cluster, uint64_t index)
+{
+	return q2_load_be64(cluster + index * 8);
+}
+
+/* Refcount of a cluster by a table that is not loaded; UINT64_MAX if no block counts it. */
+static int count_of(const struct trial *trial, uint64_t cluster, uint64_t *refcount,
+		    struct qcow2_error *err)
+{
+	struct q2_guess *guess = trial->guess;
+	unsigned block_bits = guess->shape.cluster_bits + 3 - trial->order;
+	uint64_t index = cluster >> block_bits,
+		 within = cluster & ((UINT64_C(1) << block_bits) - 1);
+	uint64_t bit = within << trial->order, block;
+	const uint8_t *bytes;
+
+	*refcount = UINT64_MAX;
+	if (index >= (UINT64_C(1) << guess->shape.cluster_bits) / 8)
+		return 0;
+	block = entry_of(trial->cluster, index);
+	if (block == 0)
+		return 0;
+	if (q2_pieces_read(&guess->refcounts.reader, block + bit / 64 * 8, 8, &bytes, err))
+		return -1;
+	*refcount = qcow2_refcount_get(bytes, (bit & 63) >> trial->order, 1U << trial->order);
+	return 0;
+}
+
+static int ask(struct trial *trial, uint64_t offset, struct qcow2_error *err)
+{
+	uint64_t refcount;
+
+	if (count_of(trial, offset >> trial->guess->shape.cluster_bits, &refcount, err))
+		return -1;
+	trial->asked++;
+	trial->agree += refcount == 1;
+	return 0;
+}
+
+/* Asks for the header, the table and its blocks. */
+static int ask_all(struct trial *trial, struct qcow2_error *err)
+{
+	unsigned block_bits = trial->guess->shape.cluster_bits + 3 - trial->order;
+	uint64_t count = (UINT64_C(1) << trial->guess->shape.cluster_bits) / 8;
+
+	trial->agree = trial->asked = 0;
+	if (ask(trial, 0, err) || ask(trial, trial->offset, err))
+		return -1;
+	for (uint64_t i = 0; i < count && trial->asked < ASKED_MOST; i++) {
+		uint64_t block = entry_of(trial->cluster, i);
+
+		if (block == 0)
+			continue;
+		/* No block is made for clusters behind the end of the file. */
+		if (i << block_bits >= q2_guess_clusters(trial->guess))
+			trial->asked++;
+		else if (ask(trial, block, err))
+			return -1;
+		/* Nothing is lost by giving up early on what is none. */
+		if (trial->asked >= 4 && trial->agree * 2 < trial->asked)
+			break;
+	}
+	return 0;
+}
+
+/* What disagrees counts more than what agrees: a table of something else may agree by chance. */
+static int64_t score_of(uint32_t agree, uint32_t asked)
+{
+	return (int64_t)agree - 4 * (int64_t)(asked - agree);
+}
+
+/* Whether most of the entries lead to L2 tables: then this is an L1 table. */
+static bool leads_to_l2(const struct q2_guess *guess, const uint8_t *cluster)
+{
+	uint64_t count = (UINT64_C(1) << guess->shape.cluster_bits) / 8, entries = 0, hits = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const struct q2_found_table *table =
+			q2_found_table(&guess->tables, entry_of(cluster, i));
+
+		entries += entry_of(cluster, i) != 0;
+		hits += table && table->is_l2 && table->data > 0;
+	}
+	return hits * 2 > entries;
+}
+
+static bool is_better(const struct trial *trial, const struct q2_guess_refcounts *best)
+{
+	/* All but one in four, as refcounts may be damaged. */
+	if (trial->agree < 2 || trial->agree * 4 < trial->asked * 3)
+		return false;
+	return score_of(trial->agree, trial->asked) > score_of(best->agree, best->asked);
+}
+
+/* Tries a cluster of offsets as refcount table, at each width. */
+static int try_table(struct q2_guess *guess, uint64_t offset, struct qcow2_error *err)
+{
+	struct trial trial = {.guess = guess, .offset = offset};
+	unsigned wanted = guess->options->refcount_bits;
+
+	for (unsigned order = 0; order <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX; order++) {
+		if (wanted != 0 && 1U << order != wanted)
+			continue;
+		trial.order = order;
+		if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits,
+				   &trial.cluster, err) ||
+		    ask_all(&trial, err))
+			return -1;
+		if (!is_better(&trial, &guess->refcounts) || leads_to_l2(guess, trial.cluster))
+			continue;
+		guess->refcounts.table_bytes = offset;
+		guess->refcounts.agree = trial.agree;
+		guess->refcounts.asked = trial.asked;
+		guess->shape.refcount_order = order;
+	}
+	return 0;
+}
+
+/* Adds the blocks of one cluster of the table. */
+static int load_cluster(struct q2_guess *guess, const uint8_t *cluster, struct qcow2_error *err)
+{
+	struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	size_t count = ((size_t)1 << guess->shape.cluster_bits) / 8;
+	uint64_t *blocks = q2_realloc_array(refcounts->blocks, refcounts->block_count + count,
+					    sizeof(*blocks));
+
+	if (!blocks)
+		return q2_fail_memory(err);
+	refcounts->blocks = blocks;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t block =
+			entry_of(cluster, i) & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
+
+		blocks[refcounts->block_count++] = block;
+		refcounts->blocks_there += block != 0;
+	}
+	refcounts->clusters++;
+	return 0;
+}
+
+/*
+ * Whether the cluster behind a table goes on with it: it is counted as in use once, and so is all
+ * that it leads to, which are no L2 tables.
+ */
+static int goes_on(struct q2_guess *guess, uint64_t offset, const uint8_t *cluster, bool *on,
+		   struct qcow2_error *err)
+{
+	uint64_t count = (UINT64_C(1) << guess->shape.cluster_bits) / 8, refcount;
+	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+
+	*on = false;
+	if (!table || !table->is_pointers)
+		return 0;
+	if (q2_guess_refcount(guess, offset >> guess->shape.cluster_bits, &refcount, err))
+		return -1;
+	*on = refcount == 1;
+	for (uint64_t i = 0; i < count && *on; i++) {
+		uint64_t block = entry_of(cluster, i);
+
+		if (block == 0)
+			continue;
+		table = q2_found_table(&guess->tables, block);
+		if (q2_guess_refcount(guess, block >> guess->shape.cluster_bits, &refcount, err))
+			return -1;
+		*on = refcount == 1 && (block & qcow2_refcount_table_entry_reserved) == 0 &&
+		      block < guess->scan->file_size_bytes && !(table && table->copied > 0);
+	}
+	return 0;
+}
+
+/* Loads the table that was found, and the clusters that it goes on with. */
+static int load(struct q2_guess *guess, struct qcow2_error *err)
+{
+	uint64_t size = UINT64_C(1) << guess->shape.cluster_bits;
+	uint64_t most = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / size;
+	uint64_t offset = guess->refcounts.table_bytes;
+	const uint8_t *cluster;
+	bool on = true;
+
+	do {
+		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
+		    load_cluster(guess, cluster, err))
+			return -1;
+		offset += size;
+		if (guess->refcounts.clusters >= most)
+			break;
+		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
+		    goes_on(guess, offset, cluster, &on, err))
+			return -1;
+	} while (on);
+	return 0;
+}
+
+int q2_guess_refcounts(struct q2_guess *guess, struct qcow2_error *err)
+{
+	for (size_t i = 0; i < guess->tables.count; i++) {
+		const struct q2_found_table *table = q2_vector_at(&guess->tables, i);
+
+		if (!table->is_pointers || table->first_word == 0 ||
+		    (table->first_word & qcow2_refcount_table_entry_reserved) ||
+		    table->first_word >= guess->scan->file_size_bytes)
+			continue;
+		if (try_table(guess, table->offset_bytes, err))
+			return -1;
+	}
+	return guess->refcounts.table_bytes != 0 ? load(guess, err) : 0;
+}
+
+int q2_guess_refcount(struct q2_guess *guess, uint64_t cluster, uint64_t *refcount,
+		      struct qcow2_error *err)
+{
+	struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	unsigned order = guess->shape.refcount_order;
+	unsigned block_bits = guess->shape.cluster_bits + 3 - order;
+	uint64_t index = cluster >> block_bits;
+	uint64_t bit = (cluster & ((UINT64_C(1) << block_bits) - 1)) << order;
+	const uint8_t *bytes;
+
+	*refcount = 0;
+	if (index >= refcounts->block_count || refcounts->blocks[index] == 0)
+		return 0;
+	if (q2_pieces_read(&refcounts->reader, refcounts->blocks[index] + bit / 64 * 8, 8, &bytes,
+			   err))
+		return -1;
+	*refcount = qcow2_refcount_get(bytes, (bit & 63) >> order, 1U << order);
+	return 0;
+}
+
+int q2_guess_in_use(struct q2_guess *guess, uint64_t offset_bytes, bool *in_use,
+		    struct qcow2_error *err)
+{
+	uint64_t refcount = 1;
+
+	if (guess->refcounts.table_bytes != 0 &&
+	    q2_guess_refcount(guess, offset_bytes >> guess->shape.cluster_bits, &refcount, err))
+		return -1;
+	*in_use = refcount > 0;
+	return 0;
+}
