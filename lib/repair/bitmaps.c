@@ -129,6 +129,34 @@ static void leave_bitmaps(struct q2_repair *repair, enum qcow2_problem_id id,
 	}
 }
 
+/* A step, until it is known that the plan can hold what the bitmaps need. */
+struct kept_step {
+	struct qcow2_repair_step step;
+	char does[320];
+};
+
+/* Steps that are kept: as many as QEMU has bitmaps, with two faults each. */
+#define STEPS_MOST ((size_t)1 << 17)
+
+static int keep(struct q2_repair *repair, const struct kept_step *kept)
+{
+	enum qcow2_error_code code = q2_vector_push(&repair->bitmap_steps, kept);
+
+	return code == QCOW2_ERROR_MEMORY ? q2_fail_memory(repair->err) : 0;
+}
+
+static int tell_kept(struct q2_repair *repair)
+{
+	for (size_t i = 0; i < repair->bitmap_steps.count; i++) {
+		struct kept_step *kept = q2_vector_at(&repair->bitmap_steps, i);
+
+		kept->step.does = kept->does;
+		if (q2_repair_tell(repair, &kept->step))
+			return -1;
+	}
+	return 0;
+}
+
 static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *treatment)
 {
 	struct q2_repair *repair = opaque;
@@ -137,12 +165,11 @@ static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *tre
 						   : QCOW2_PROBLEM_BITMAPS_INCONSISTENT;
 	bool left = treatment->remedy == QCOW2_BITMAP_REMEDY_LEFT ||
 		    treatment->remedy == QCOW2_BITMAP_REMEDY_NEEDED;
-	char name[100], does[320];
-	struct qcow2_repair_step step = {
-		.kind = qcow2_problem_kind_get(id),
-		.does = does,
-		.costs = treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED ||
-			 treatment->remedy == QCOW2_BITMAP_REMEDY_ALL_DIRTY,
+	char name[100];
+	struct kept_step kept = {
+		.step.kind = qcow2_problem_kind_get(id),
+		.step.costs = treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED ||
+			      treatment->remedy == QCOW2_BITMAP_REMEDY_ALL_DIRTY,
 	};
 
 	qcow2_text_escape(treatment->name, name, sizeof(name));
@@ -151,31 +178,33 @@ static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *tre
 		return 0;
 	}
 	if (treatment->has_bitmap) {
-		snprintf(does, sizeof(does), "bitmap '%s' %s: %s", name,
+		snprintf(kept.does, sizeof(kept.does), "bitmap '%s' %s: %s", name,
 			 name_of_remedy(treatment->remedy), treatment->cost);
-		snprintf(step.where, sizeof(step.where), "bitmaps/%" PRIu64, treatment->index);
+		snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps/%" PRIu64,
+			 treatment->index);
 	} else {
-		snprintf(does, sizeof(does), "%s: %s",
+		snprintf(kept.does, sizeof(kept.does), "%s: %s",
 			 treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED
 				 ? "all bitmaps are dropped"
 				 : "the list of bitmaps is mended",
 			 treatment->cost);
-		snprintf(step.where, sizeof(step.where), "bitmaps");
+		snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps");
 	}
-	return q2_repair_tell(repair, &step);
+	return keep(repair, &kept);
 }
 
 static int hear_mark(void *opaque, const struct qcow2_bitmap *bitmap,
 		     const struct qcow2_problem_kind *kind)
 {
-	char name[100], does[200];
-	struct qcow2_repair_step step = {.kind = kind, .does = does};
+	char name[100];
+	struct kept_step kept = {.step.kind = kind};
 
 	qcow2_text_escape(bitmap->name, name, sizeof(name));
-	snprintf(does, sizeof(does),
+	snprintf(kept.does, sizeof(kept.does),
 		 "bitmap '%s' is marked as in use: something else may have written to it", name);
-	snprintf(step.where, sizeof(step.where), "bitmaps/%" PRIu64 "/flags", bitmap->index);
-	return q2_repair_tell(opaque, &step);
+	snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps/%" PRIu64 "/flags",
+		 bitmap->index);
+	return keep(opaque, &kept);
 }
 
 /* ---- clusters ---- */
@@ -219,8 +248,21 @@ static bool is_own(const void *opaque, uint64_t cluster)
 
 /* ---- */
 
+/* All problems of bitmaps are left for the reason in the error. */
+static void leave_all(struct q2_repair *repair)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (is_of_bitmaps(kind) && repair->found->by_kind[kind->number] > 0)
+			q2_repair_leave(repair, (enum qcow2_problem_id)kind->number, "%s",
+					repair->err->text);
+}
+
 static int run(struct q2_repair *repair, bool costs)
 {
+	int failed;
+
 	const bool drop = costs && repair->options->drop_bad_bitmaps;
 	const struct qcow2_bitmap_repair_options how = {
 		.size = sizeof(how),
@@ -233,11 +275,20 @@ static int run(struct q2_repair *repair, bool costs)
 		.take = take, .is_own = is_own, .mark = hear_mark, .opaque = repair};
 	const size_t before = qcow2_plan_count(repair->plan);
 
-	if (q2_bitmap_repair_within(repair->plan, &how, &within, repair->err))
-		return -1;
+	q2_vector_init(&repair->bitmap_steps, sizeof(struct kept_step), STEPS_MOST);
+	failed = q2_bitmap_repair_within(repair->plan, &how, &within, repair->err);
+	/* Bitmaps that are too large for a plan must not keep the disk from being mended. */
+	if (failed && repair->err->code == QCOW2_ERROR_LIMIT &&
+	    qcow2_plan_count(repair->plan) == before) {
+		leave_all(repair);
+		failed = 0;
+	} else if (!failed) {
+		failed = tell_kept(repair);
+	}
+	q2_vector_release(&repair->bitmap_steps);
 	/* What else works in this round has not seen what is new. */
 	repair->begin_again = qcow2_plan_count(repair->plan) != before;
-	return 0;
+	return failed ? -1 : 0;
 }
 
 static int mend(struct q2_repair *repair)

@@ -80,6 +80,7 @@ struct q2_repair {
 	bool failed;                      /* a hear() has filled err */
 	bool snapshots_dropped;           /* those that the options name, in an earlier round */
 	struct q2_vector bitmap_clusters; /* runs that bitmaps took: nothing counts them yet */
+	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	bool begin_again;                 /* the doctor wants a new check before others work */
 };
