@@ -195,6 +195,7 @@ static void claim_target(struct q2_guess *guess, uint64_t entry)
 	struct qcow2_compressed_extent extent;
 
 	if (qcow2_l2_is_compressed(entry)) {
+		guess->a_compressed = entry;
 		extent = qcow2_compressed_split(entry, guess->shape.cluster_bits);
 		q2_guess_claim(guess, extent.offset_bytes, extent.length_bytes);
 	} else if (!guess->shape.data_file) {
@@ -448,9 +449,9 @@ static int count_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, stru
 {
 	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
 	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
-	unsigned entry_bytes = guess->shape.extended_l2 ? 16 : 8;
-	const uint8_t *cluster;
 	uint64_t end;
+
+	(void)err;
 
 	guess->l2_tables++;
 	if (!table || !table->is_l2) {
@@ -466,13 +467,6 @@ static int count_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, stru
 	      ((table->last_index + UINT64_C(1)) << guess->shape.cluster_bits);
 	if (end > guess->mapped_end_bytes)
 		guess->mapped_end_bytes = end;
-	if (table->compressed == 0 || guess->a_compressed != 0)
-		return 0;
-	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &cluster, err))
-		return -1;
-	for (uint64_t i = table->first_index; i <= table->last_index; i++)
-		if (qcow2_l2_is_compressed(q2_l2_entry_at(cluster, i, entry_bytes)))
-			guess->a_compressed = q2_l2_entry_at(cluster, i, entry_bytes);
 	return 0;
 }
 

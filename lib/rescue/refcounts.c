@@ -27,7 +27,10 @@ static uint64_t entry_of(const uint8_t *cluster, uint64_t index)
 	return q2_load_be64(cluster + index * 8);
 }
 
-/* Refcount of a cluster by a table that is not loaded; UINT64_MAX if no block counts it. */
+/*
+ * Refcount of a cluster by a table that is not loaded: 0 if no block counts it, and UINT64_MAX if
+ * that is said in a later cluster of the table.
+ */
 static int count_of(const struct trial *trial, uint64_t cluster, uint64_t *refcount,
 		    struct qcow2_error *err)
 {
@@ -42,6 +45,7 @@ static int count_of(const struct trial *trial, uint64_t cluster, uint64_t *refco
 	if (index >= (UINT64_C(1) << guess->shape.cluster_bits) / 8)
 		return 0;
 	block = entry_of(trial->cluster, index);
+	*refcount = 0;
 	if (block == 0)
 		return 0;
 	if (q2_pieces_read(&guess->refcounts.reader, block + bit / 64 * 8, 8, &bytes, err))
@@ -56,7 +60,7 @@ static int ask(struct trial *trial, uint64_t offset, struct qcow2_error *err)
 
 	if (count_of(trial, offset >> trial->guess->shape.cluster_bits, &refcount, err))
 		return -1;
-	trial->asked++;
+	trial->asked += refcount != UINT64_MAX;
 	trial->agree += refcount == 1;
 	return 0;
 }
@@ -163,32 +167,62 @@ static int load_cluster(struct q2_guess *guess, const uint8_t *cluster, struct q
 }
 
 /*
- * Whether the cluster behind a table goes on with it: it is counted as in use once, and so is all
- * that it leads to, which are no L2 tables.
+ * Whether the cluster of the table that was loaded last belongs to it: it is counted as in use once,
+ * and so is all that it leads to, which are no L2 tables.
  */
-static int goes_on(struct q2_guess *guess, uint64_t offset, const uint8_t *cluster, bool *on,
-		   struct qcow2_error *err)
+static int is_of_table(struct q2_guess *guess, uint64_t offset, bool *is, struct qcow2_error *err)
 {
-	uint64_t count = (UINT64_C(1) << guess->shape.cluster_bits) / 8, refcount;
-	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+	const struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	size_t count = ((size_t)1 << guess->shape.cluster_bits) / 8;
+	uint64_t refcount;
 
-	*on = false;
-	if (!table || !table->is_pointers)
-		return 0;
 	if (q2_guess_refcount(guess, offset >> guess->shape.cluster_bits, &refcount, err))
 		return -1;
-	*on = refcount == 1;
-	for (uint64_t i = 0; i < count && *on; i++) {
-		uint64_t block = entry_of(cluster, i);
+	*is = refcount == 1;
+	for (size_t i = refcounts->block_count - count; i < refcounts->block_count && *is; i++) {
+		uint64_t block = refcounts->blocks[i];
+		const struct q2_found_table *table = q2_found_table(&guess->tables, block);
 
 		if (block == 0)
 			continue;
-		table = q2_found_table(&guess->tables, block);
 		if (q2_guess_refcount(guess, block >> guess->shape.cluster_bits, &refcount, err))
 			return -1;
-		*on = refcount == 1 && (block & qcow2_refcount_table_entry_reserved) == 0 &&
-		      block < guess->scan->file_size_bytes && !(table && table->copied > 0);
+		*is = refcount == 1 && !(table && table->copied > 0);
 	}
+	return 0;
+}
+
+static void unload_cluster(struct q2_guess *guess)
+{
+	struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	size_t count = ((size_t)1 << guess->shape.cluster_bits) / 8;
+
+	for (size_t i = refcounts->block_count - count; i < refcounts->block_count; i++)
+		refcounts->blocks_there -= refcounts->blocks[i] != 0;
+	refcounts->block_count -= count;
+	refcounts->clusters--;
+}
+
+/* Loads the cluster of the table at an offset. *more: whether it is one, if it is not the first. */
+static int load_next(struct q2_guess *guess, uint64_t offset, bool *more, struct qcow2_error *err)
+{
+	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+	bool first = guess->refcounts.clusters == 0;
+	const uint8_t *cluster;
+
+	*more = first || (table && table->is_pointers);
+	if (!*more)
+		return 0;
+	if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits, &cluster,
+			   err) ||
+	    load_cluster(guess, cluster, err))
+		return -1;
+	if (first)
+		return 0;
+	if (is_of_table(guess, offset, more, err))
+		return -1;
+	if (!*more)
+		unload_cluster(guess);
 	return 0;
 }
 
@@ -197,21 +231,14 @@ static int load(struct q2_guess *guess, struct qcow2_error *err)
 {
 	uint64_t size = UINT64_C(1) << guess->shape.cluster_bits;
 	uint64_t most = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / size;
-	uint64_t offset = guess->refcounts.table_bytes;
-	const uint8_t *cluster;
-	bool on = true;
+	bool more = true;
 
-	do {
-		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
-		    load_cluster(guess, cluster, err))
+	while (more && guess->refcounts.clusters < most) {
+		uint64_t offset = guess->refcounts.table_bytes + guess->refcounts.clusters * size;
+
+		if (load_next(guess, offset, &more, err))
 			return -1;
-		offset += size;
-		if (guess->refcounts.clusters >= most)
-			break;
-		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
-		    goes_on(guess, offset, cluster, &on, err))
-			return -1;
-	} while (on);
+	}
 	return 0;
 }
 
