@@ -11,6 +11,8 @@ DUMP_DIRECTORY_SECONDS = 1.0
 CHECK = 30
 # snapshot space: how many times faster than qemu-img check.
 SPACE = 5
+# repair of all refcounts: in times of our own check of the damaged image.
+REPAIR_CHECKS = 3
 # plans: all steps, in times of merely writing and syncing.
 PLANS = 8
 # bitmap extents: how many times faster than qemu-nbd and nbdinfo; list: times of reading the file.

@@ -4,8 +4,8 @@
 Each is a function of one bench.Bench. README.md says what each measures.
 """
 
-from blocks import (bitmap, check, diff, dump, edit, extents, info, layout, locate, map_disk, measure,
-                    memory, snapshot)
+from blocks import (bitmap, check, diff, dump, edit, extents, info, layout, locate, map_disk,
+                    measure, memory, repair, snapshot)
 
 BLOCKS = {
     "info": info.run,
@@ -14,6 +14,7 @@ BLOCKS = {
     "snapshot-space": snapshot.space,
     "snapshot-diff": snapshot.diff,
     "edit": edit.run,
+    "repair": repair.run,
     "plans": edit.plans,
     "bitmap": bitmap.run,
     "extents": extents.run,

@@ -24,19 +24,3 @@ char *check_steps_line(struct check_steps *steps, const char *before, const char
 	snprintf(line + used, size - used, "%s", after);
 	return line;
 }
-
-char *check_steps_copy(struct check_steps *steps, const char *file)
-{
-	char *copy = check_steps_line(steps, "", file, ".backup");
-	char *both = check_steps_line(steps, "cp -n --sparse=always ", file, " ");
-	size_t size = copy && both ? strlen(both) + strlen(copy) + 1 : 0;
-	char *line = size > 0 ? malloc(size) : NULL;
-
-	if (line)
-		snprintf(line, size, "%s%s", both, copy);
-	else
-		steps->short_of_memory = true;
-	free(copy);
-	free(both);
-	return line;
-}

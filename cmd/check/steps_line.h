@@ -12,7 +12,4 @@
 char *check_steps_line(struct check_steps *steps, const char *before, const char *file,
 		       const char *after);
 
-/* The command that copies the image. NULL as above. */
-char *check_steps_copy(struct check_steps *steps, const char *file);
-
 #endif

@@ -144,7 +144,7 @@ static void gain_leaked(const struct layout *layout, struct layout_gain *gain)
 	if (layout->soundness.leaks_may_be_data || layout->soundness.corruptions > 0)
 		set_command(layout, gain, "qcow2 check");
 	else if (!layout_space_doubt(layout))
-		set_command(layout, gain, "qemu-img check -r leaks");
+		set_command(layout, gain, "qcow2 repair --leaks");
 	if (layout->soundness.leaks_may_be_data)
 		set_detail(gain, "they may be data of the guest");
 }

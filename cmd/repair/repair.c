@@ -20,6 +20,7 @@ enum {
 	OPTION_DROP_SNAPSHOT,
 	OPTION_FREE_LOST,
 	OPTION_DROP_BAD_BITMAPS,
+	OPTION_DEEP,
 	OPTION_DRY_RUN,
 	OPTION_HEX,
 	OPTION_DUMP,
@@ -42,6 +43,7 @@ static const struct option_row options[] = {
 	{"drop-snapshot", 0, "ID", "drop a snapshot: its ID, its name, or #N", NULL},
 	{"free-lost", 0, NULL, "free leaks that may be lost data of the guest", NULL},
 	{"drop-bad-bitmaps", 0, NULL, "drop bitmaps that nothing mends, not all dirty", NULL},
+	{"deep", 'd', NULL, "inflate every compressed cluster, too", NULL},
 	{"dry-run", 'n', NULL, "show what would be done; change nothing", NULL},
 	{"hex", 'x', NULL, "with --dry-run: every byte that would change, too", NULL},
 	{"dump", 0, "SELECTOR", "with --dry-run: show this of the planned image, too", NULL},
@@ -93,6 +95,8 @@ static bool take_extent(struct repair_run *run, int option)
 		run->how.free_lost = true;
 	else if (option == OPTION_DROP_BAD_BITMAPS)
 		run->how.drop_bad_bitmaps = true;
+	else if (option == OPTION_DEEP)
+		run->how.deep = true;
 	else
 		return false;
 	return true;

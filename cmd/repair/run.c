@@ -2,6 +2,7 @@
 /* See run.h. */
 #include "repair/run.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/ask.h"
@@ -25,9 +26,14 @@ static int hear_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 /* Says why nothing could be planned. Returns the exit code. */
 static int fail(const struct repair_run *run, const struct qcow2_error *err)
 {
+	struct qcow2_error more = *err;
+
 	if (run->kept.short_of_memory)
 		return change_fail_text(&run->change, "out of memory");
-	change_fail(&run->change, err);
+	if (err->code == QCOW2_ERROR_NOT_QCOW2 || err->code == QCOW2_ERROR_BROKEN)
+		snprintf(more.text, sizeof(more.text), "%.170s%s", err->text,
+			 "; if it was an image, 'qcow2 rescue' looks for what is left of it");
+	change_fail(&run->change, &more);
 	return err->code == QCOW2_ERROR_NOT_QCOW2 ? EXIT_NOT_QCOW2 : EXIT_COULD_NOT;
 }
 

@@ -17,6 +17,7 @@ enum {
 	OPTION_OVERLAY,
 	OPTION_PLAN,
 	OPTION_CANDIDATE,
+	OPTION_CONFIDENCE,
 	OPTION_CLUSTER_SIZE,
 	OPTION_SIZE,
 	OPTION_VERSION,
@@ -45,6 +46,7 @@ static const struct option_row options[] = {
 	{"overlay", 0, "FILE", "write what changes to FILE, an image over this one", NULL},
 	{"plan", 0, "PLAN", "with --apply: do what this file says, and no more", NULL},
 	{"candidate", 0, "N", "take this candidate, not the first", NULL},
+	{"confidence", 0, "N", "put tables back that are so sure, in % (default: 50)", NULL},
 	{"cluster-size", 0, "SIZE", "the image has clusters of this size", NULL},
 	{"size", 0, "SIZE", "the virtual disk has this size", NULL},
 	{"version", 0, "N", "the image has this version, 2 or 3", "2 3"},
@@ -108,6 +110,8 @@ static int take_known(struct rescue_run *run, int option, const char *value)
 		return take_number(run, option, value, 3, &how->version);
 	case OPTION_REFCOUNT_BITS:
 		return take_number(run, option, value, 64, &how->refcount_bits);
+	case OPTION_CONFIDENCE:
+		return take_number(run, option, value, 100, &how->confidence_least);
 	case OPTION_BACKING:
 		how->backing_file = value;
 		return true;

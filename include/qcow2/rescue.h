@@ -122,6 +122,11 @@ struct qcow2_rescue_options {
 	/* As in struct qcow2_check_options, for the scan. Not 0 stops. May be NULL. */
 	int (*progress)(void *opaque, uint64_t done_bytes, uint64_t total_bytes);
 	void *opaque; /* handed to both */
+	/*
+	 * Tables are put back to places that are at least so sure, 1 to 100. 0: to those that are
+	 * more likely right than not, 50. The others are shown.
+	 */
+	unsigned confidence_least;
 };
 
 struct qcow2_rescue;

@@ -62,7 +62,8 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	    claim->length_bytes <= TABLE_MOST_BYTES)
 		q2_missing_note(check, claim->offset_bytes, claim->length_bytes);
 	if (claim->length_bytes > check->claims_left) {
-		check->claims_are_cut = true;
+		check->claims_are_cut |= claim->part != QCOW2_CLAIM_REFCOUNT_TABLE &&
+					 claim->part != QCOW2_CLAIM_REFCOUNT_BLOCK;
 		return 0;
 	}
 	check->claims_left -= claim->length_bytes;

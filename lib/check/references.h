@@ -28,7 +28,7 @@ struct q2_references {
 	/* What the refcount table and its blocks claim: so that it can be taken away again. */
 	bool table_counted;
 	uint64_t blocks_counted; /* the first ones of the table */
-	bool are_cut;            /* the image claims so much that a part was not counted */
+	bool are_cut; /* the image claims so much that a part of it was not counted, besides those two */
 };
 
 /*

@@ -100,6 +100,10 @@ static int ask_one(struct q2_trial *trial, const struct qcow2_bitmap *bitmap)
 	pair.written =
 		q2_is_intended(&trial->plan->intents, QCOW2_INTENT_BITMAP_WRITTEN, bitmap->name);
 	pair.then = item ? find_then(trial, &pair, item->old_hash) : NULL;
+	/* A repair copies a table that lies on something else. */
+	if (trial->repairs && pair.then &&
+	    pair.then->entry.bitmap_table_size == bitmap->entry.bitmap_table_size)
+		pair.written = true;
 	pair.trusted_then = pair.then && may_be_believed(&trial->had, pair.then->entry.flags);
 	guard = who_objects(trial, &pair);
 	if (guard == QCOW2_GUARD_NONE)

@@ -152,7 +152,8 @@ static void ask_header_bytes(struct q2_trial *trial)
 {
 	struct qcow2_bytes had = unknown_of(trial->before), has = unknown_of(trial->after);
 
-	if (had.size > 0 && !is_same(had, has) &&
+	/* A repair finds where the header ends: what is behind is not the header's. */
+	if (!trial->repairs && had.size > 0 && !is_same(had, has) &&
 	    trial->verdict->before.by_kind[QCOW2_PROBLEM_HEADER_LENGTH] == 0)
 		q2_guard_refuse(trial, QCOW2_GUARD_LOST_HEADER_BYTES, "header/header_length", "",
 				no_name);

@@ -6,6 +6,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <qcow2/entry.h>
 
@@ -16,13 +17,37 @@
 
 #define TABLES_MOST ((size_t)1 << 22)
 
+/* Whether a user of a cluster is an entry of an L2 table: "l2/5/17", "snapshots/0/l2/5/17". */
+static bool is_guest_data(const struct qcow2_owner *owner)
+{
+	const char *l2 = strstr(owner->where, "l2/");
+
+	return l2 && strchr(l2 + 3, '/');
+}
+
+/*
+ * Whether a repair may write to such a cluster. It had to leave the cluster shared, and what users
+ * besides the guest have there is as damaged as before.
+ */
+static bool is_repairable(const struct q2_trial *trial, const struct qcow2_problem *problem)
+{
+	for (unsigned i = 0; i < problem->owner_count; i++)
+		if (is_guest_data(problem->owners[i]))
+			return false;
+	return trial->repairs && problem->owners_total == problem->owner_count;
+}
+
 void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem *problem)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
 	char text[QCOW2_REFUSAL_TEXT];
 
-	if (!geometry || !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
-					  geometry->cluster_size_bytes))
+	if (!geometry || is_repairable(trial, problem) ||
+	    !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
+			     geometry->cluster_size_bytes))
+		return;
+	/* A repair changes the header, whatever else claims its place. */
+	if (trial->repairs && problem->cluster_offset_bytes == 0)
 		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
 		 problem->owner_count > 0 ? problem->owners[0]->where : "one",

@@ -12,11 +12,39 @@ void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals 
 	struct q2_plan_digests *digests = &plan->digests;
 
 	digests->are_current = true;
+	digests->is_proved = false;
 	digests->has_before = before->sum.has_digest;
 	digests->has_after = after->sum.has_digest;
 	digests->has_data_file = before->sum.has_data_file || after->sum.has_data_file;
 	memcpy(digests->before, before->sum.metadata_digest, sizeof(digests->before));
 	memcpy(digests->after, after->sum.metadata_digest, sizeof(digests->after));
+}
+
+static void keep(struct q2_check_totals *to, const struct q2_check_totals *from)
+{
+	*to = *from;
+	to->damages = NULL;
+	to->damage_count = to->damage_capacity = 0;
+}
+
+void q2_plan_note_checks(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			 const struct q2_check_totals *after)
+{
+	struct q2_plan_digests *digests = &plan->digests;
+	const struct qcow2_check_result *sum = &after->sum;
+
+	q2_plan_note_digests(plan, before, after);
+	if (!before->sum.clusters_checked || !sum->clusters_checked || !sum->has_digest ||
+	    sum->corruptions + sum->leaks + sum->warnings > 0)
+		return;
+	digests->is_proved = true;
+	keep(&digests->found_before, before);
+	keep(&digests->found_after, after);
+}
+
+bool q2_plan_is_proved(const struct qcow2_plan *plan)
+{
+	return plan->digests.are_current && plan->digests.is_proved;
 }
 
 int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,

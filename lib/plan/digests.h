@@ -21,6 +21,14 @@ void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals 
 			  const struct q2_check_totals *after);
 
 /*
+ * The same, and keeps what the checks found if the planned image has no problem. Then nobody has to
+ * check again until the plan changes; q2_plan_is_proved() says so.
+ */
+void q2_plan_note_checks(struct qcow2_plan *plan, const struct q2_check_totals *before,
+			 const struct q2_check_totals *after);
+bool q2_plan_is_proved(const struct qcow2_plan *plan);
+
+/*
  * Checks `source` for its digest. totals->sum.has_digest is false if the source is no image, or one
  * that cannot be checked. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */

@@ -45,6 +45,12 @@ struct q2_plan_digests {
 	bool has_before, has_after; /* that image could be checked */
 	uint64_t before[2], after[2];
 	bool has_data_file; /* either image has: the guest's data may be written without a trace */
+	/*
+	 * The planned image has no problem at all, as a check found that asked for everything but
+	 * inflating; this is what it and the check of the image before found, without damages.
+	 */
+	bool is_proved;
+	struct q2_check_totals found_before, found_after;
 };
 
 struct qcow2_plan {

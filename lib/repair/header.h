@@ -3,9 +3,11 @@
  * The parts of the header's doctor. Each looks at one class of faults, opens the first cluster as it
  * is planned so far, and plans what it can mend:
  *
+ *	header_head.c        what they share
  *	header_chain.c       where extensions begin and how long they are, by what the bytes say
  *	header_length.c      header_length, extensions that pass their area
  *	header_extensions.c  lengths, duplicates, feature name tables
+ *	header_types.c       types of extensions that the header demands
  *	header_names.c       the name of the backing file
  *	header_features.c    feature bits that contradict what is there
  *	header_codec.c       the compression type and its bit, the encryption method
@@ -44,6 +46,10 @@ static inline bool q2_has(const struct q2_repair *repair, enum qcow2_problem_id 
 /* Tells of a step that changes nothing that a guest reads. */
 int q2_head_tell(struct q2_repair *repair, enum qcow2_problem_id id, const char *where,
 		 const char *does, bool costs);
+
+/* Tells of a step after which the active disk and all snapshots read what was written to them. */
+int q2_head_tell_reads(struct q2_repair *repair, enum qcow2_problem_id id, const char *where,
+		       const char *does, enum qcow2_reads before);
 
 /*
  * Opens the area as it is planned so far, to be laid out again; its feature bits are planned last.

@@ -47,7 +47,7 @@ static bool is_plain(const uint8_t *sector)
 		seen[sector[i]] = true;
 	}
 	/* Zeros may be clusters that were allocated and never written. */
-	return distinct > 1 && distinct < DISTINCT_NOISE;
+	return distinct < DISTINCT_NOISE && (distinct > 1 || sector[0] != 0);
 }
 
 static int look_at_data(struct reader *reader, const struct qcow2_mapping_extent *extent)
@@ -206,7 +206,8 @@ static int set_type(struct q2_repair *repair, const struct q2_head *head, bool z
 				      zstd ? old | QCOW2_INCOMPATIBLE_COMPRESSION
 					   : old & ~QCOW2_INCOMPATIBLE_COMPRESSION,
 				      8, "the bit says what the compression type says") ||
-			       q2_head_tell(repair, id, "header/compression_type", does, false)
+			       q2_head_tell_reads(repair, id, "header/compression_type", does,
+						  QCOW2_READS_ERROR)
 		       ? -1
 		       : 0;
 }
@@ -266,17 +267,16 @@ static int mend_method(struct q2_repair *repair, const struct q2_head *head,
 		return 0;
 	if (!q2_repair_may(repair, id, false))
 		return 0;
-	return q2_repair_write_number(repair, QCOW2_PHASE_POINT, Q2_HEADER_AT(crypt_method), 0, 4,
-				      "the data are not encrypted") ||
-			       q2_head_tell(
-				       repair, id, "header/crypt_method",
-				       e.mapped ? "sets the encryption method to none: the data "
-						  "are not encrypted"
-						: "sets the encryption method to none: there "
-						  "are no data",
-				       !e.mapped && !unknown)
-		       ? -1
-		       : 0;
+	if (q2_repair_write_number(repair, QCOW2_PHASE_POINT, Q2_HEADER_AT(crypt_method), 0, 4,
+				   "the data are not encrypted"))
+		return -1;
+	return e.mapped ? q2_head_tell_reads(repair, id, "header/crypt_method",
+					     "sets the encryption method to none: the data are not "
+					     "encrypted",
+					     QCOW2_READS_ERROR)
+			: q2_head_tell(repair, id, "header/crypt_method",
+				       "sets the encryption method to none: there are no data",
+				       !unknown);
 }
 
 int q2_header_mend_crypt(struct q2_repair *repair)

@@ -6,6 +6,8 @@
  */
 #include "repair/header.h"
 
+#include "base/checked.h"
+
 #include <qcow2/limits.h>
 
 /* One field with another value. */
@@ -66,14 +68,20 @@ static int try_guess(struct q2_repair *repair, const struct guess *guess, struct
 	return failed ? -1 : 0;
 }
 
+/* reads: what guests read before; QCOW2_READS_SAME if the field does not matter to them. */
 static int take_guess(struct q2_repair *repair, const struct guess *guess, enum qcow2_problem_id id,
-		      enum qcow2_phase phase)
+		      enum qcow2_reads reads)
 {
-	return q2_repair_write_number(repair, phase, guess->at, guess->value, guess->size,
-				      "the value with which the tables agree") ||
-			       q2_head_tell(repair, id, guess->where, guess->does, false)
-		       ? -1
-		       : 0;
+	enum qcow2_phase phase = guess->at == Q2_HEADER_AT(incompatible_features)
+					 ? QCOW2_PHASE_CLEAN
+					 : QCOW2_PHASE_POINT;
+
+	if (q2_repair_write_number(repair, phase, guess->at, guess->value, guess->size,
+				   "the value with which the tables agree"))
+		return -1;
+	return reads == QCOW2_READS_SAME
+		       ? q2_head_tell(repair, id, guess->where, guess->does, false)
+		       : q2_head_tell_reads(repair, id, guess->where, guess->does, reads);
 }
 
 /* ---- refcount_order ---- */
@@ -103,7 +111,7 @@ int q2_header_mend_refcount_order(struct q2_repair *repair)
 		}
 	}
 	guess.value = order;
-	return take_guess(repair, &guess, id, QCOW2_PHASE_POINT);
+	return take_guess(repair, &guess, id, QCOW2_READS_SAME);
 }
 
 /* ---- the external data file bit ---- */
@@ -148,7 +156,7 @@ int q2_header_mend_data_file(struct q2_repair *repair)
 	    score.corruptions + score.leaks + 1 < before)
 		return !q2_repair_may(repair, id, false)
 			       ? 0
-			       : take_guess(repair, &guess, id, QCOW2_PHASE_CLEAN);
+			       : take_guess(repair, &guess, id, QCOW2_READS_FOREIGN);
 	q2_repair_leave(repair, id,
 			"nothing is mapped that would tell where the data are: if the image keeps "
 			"them itself, the name is of no use");
@@ -162,7 +170,7 @@ struct contest {
 	struct guess best;
 	struct score score;
 	enum qcow2_problem_id id;
-	enum qcow2_phase phase;
+	enum qcow2_reads reads;
 	unsigned best_count; /* of guesses that are as good as the best */
 };
 
@@ -176,12 +184,15 @@ static bool has_any(const struct q2_repair *repair, const enum qcow2_problem_id 
 }
 
 static int enter(struct q2_repair *repair, struct contest *contest, const struct guess *guess,
-		 enum qcow2_problem_id id, enum qcow2_phase phase)
+		 enum qcow2_problem_id id, enum qcow2_reads reads)
 {
 	struct score score;
 
 	if (try_guess(repair, guess, &score))
 		return -1;
+	/* More leaks than now: the guess hides what the tables map, and agrees with less. */
+	if (repair->found->sum.clusters_checked && score.leaks > repair->found->sum.leaks)
+		return 0;
 	if (!score.readable || score.corruptions > 0 ||
 	    (contest->best_count > 0 && score.leaks > contest->score.leaks))
 		return 0;
@@ -189,8 +200,18 @@ static int enter(struct q2_repair *repair, struct contest *contest, const struct
 		contest->best_count++;
 		return 0;
 	}
-	*contest = (struct contest){*guess, score, id, phase, 1};
+	*contest = (struct contest){*guess, score, id, reads, 1};
 	return 0;
+}
+
+/* Whether refcounts are wrong and all tables would lie at boundaries of larger clusters, too. */
+static bool seem_larger(const struct q2_repair *repair)
+{
+	const struct qcow2_header *h = repair->header;
+	uint64_t places = h->l1_table_offset | h->refcount_table_offset | h->snapshot_offset;
+
+	return repair->geometry && q2_has(repair, QCOW2_PROBLEM_REFCOUNT_LOW) &&
+	       places % (2 * repair->geometry->cluster_size_bytes) == 0;
 }
 
 /* Clusters of any size that QEMU knows. */
@@ -204,12 +225,12 @@ static int enter_cluster_bits(struct q2_repair *repair, struct contest *contest)
 			      "header/cluster_bits",
 			      "sets the cluster size to the only one with which the tables agree"};
 
-	if (!has_any(repair, kinds, sizeof(kinds) / sizeof(kinds[0])))
+	if (!has_any(repair, kinds, sizeof(kinds) / sizeof(kinds[0])) && !seem_larger(repair))
 		return 0;
 	for (; guess.value <= QCOW2_LIMIT_QEMU_CLUSTER_BITS; guess.value++)
 		if (guess.value != repair->header->cluster_bits &&
 		    enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_CLUSTER_BITS,
-			  QCOW2_PHASE_POINT))
+			  QCOW2_READS_FOREIGN))
 			return -1;
 	return 0;
 }
@@ -233,7 +254,7 @@ static int enter_extended(struct q2_repair *repair, struct contest *contest)
 	if (!has_any(repair, kinds, sizeof(kinds) / sizeof(kinds[0])))
 		return 0;
 	return enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_CLUSTER_BITS_EXTENDED,
-		     QCOW2_PHASE_CLEAN);
+		     QCOW2_READS_FOREIGN);
 }
 
 /* An image that keeps its data itself. */
@@ -249,7 +270,63 @@ static int enter_data_file(struct q2_repair *repair, struct contest *contest)
 	    !q2_has(repair, QCOW2_PROBLEM_DATA_FILE_NAME_MISSING))
 		return 0;
 	return enter(repair, contest, &guess, QCOW2_PROBLEM_DATA_FILE_NAME_MISSING,
-		     QCOW2_PHASE_CLEAN);
+		     QCOW2_READS_FOREIGN);
+}
+
+/* An L1 table that is as long as the disk needs it. */
+static int enter_l1_size(struct q2_repair *repair, struct contest *contest)
+{
+	struct guess guess = {
+		Q2_HEADER_AT(l1_size), 0, 4, "header/l1_size",
+		"makes the L1 table as long as the disk needs it: with that alone the "
+		"tables agree"};
+
+	if (!repair->geometry || (!q2_has(repair, QCOW2_PROBLEM_L1_BEYOND_END) &&
+				  !q2_has(repair, QCOW2_PROBLEM_L1_TOO_LARGE)))
+		return 0;
+	guess.value = repair->geometry->l1_entries_needed;
+	if (guess.value >= repair->header->l1_size)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_L1_BEYOND_END, QCOW2_READS_SAME);
+}
+
+/*
+ * A size that the L1 table can map, for which programs make just such a table: without the bits
+ * above what the table maps.
+ */
+static int enter_size(struct q2_repair *repair, struct contest *contest)
+{
+	const struct qcow2_geometry *geometry = repair->geometry;
+	const struct qcow2_header *h = repair->header;
+	struct guess guess = {Q2_HEADER_AT(size), 0, 8, "header/size",
+			      "takes away what of the virtual size the L1 table does not map: with "
+			      "that alone the tables agree"};
+	uint64_t span, most = 1;
+
+	if (!geometry || !q2_has(repair, QCOW2_PROBLEM_L1_TOO_SMALL) ||
+	    repair->found->sum.leaks > 0)
+		return 0;
+	span = geometry->l2_entries << geometry->cluster_bits;
+	while (most < h->size && most / span < h->l1_size)
+		most *= 2;
+	guess.value = h->size & (most - 1);
+	if (guess.value == 0 || guess.value % 512 != 0 ||
+	    q2_div_ceil_u64(guess.value, span) != h->l1_size)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_L1_TOO_SMALL, QCOW2_READS_ERROR);
+}
+
+/* No snapshots, where their table would be the header. */
+static int enter_no_snapshots(struct q2_repair *repair, struct contest *contest)
+{
+	const struct guess guess = {Q2_HEADER_AT(nb_snapshots), 0, 4, "header/nb_snapshots",
+				    "sets the number of snapshots to 0: they have no table, and "
+				    "nothing is left over"};
+
+	if (!q2_has(repair, QCOW2_PROBLEM_SNAPSHOTS_OFFSET) ||
+	    repair->header->snapshot_offset != 0 || repair->found->sum.leaks > 0)
+		return 0;
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_SNAPSHOTS_OFFSET, QCOW2_READS_SAME);
 }
 
 /* A header of version 2 that claims to be of version 3, which would have a length and a width. */
@@ -263,7 +340,7 @@ static int enter_version(struct q2_repair *repair, struct contest *contest)
 	    h->refcount_order != 0 ||
 	    (h->incompatible_features | h->compatible_features | h->autoclear_features) != 0)
 		return 0;
-	return enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_LENGTH, QCOW2_PHASE_POINT);
+	return enter(repair, contest, &guess, QCOW2_PROBLEM_HEADER_LENGTH, QCOW2_READS_SAME);
 }
 
 int q2_header_mend_geometry(struct q2_repair *repair)
@@ -273,12 +350,18 @@ int q2_header_mend_geometry(struct q2_repair *repair)
 	/* Later rounds see what was mended, and would ask in vain. */
 	if (repair->round > 0)
 		return 0;
-	if (enter_cluster_bits(repair, &contest) ||
+	if (enter_cluster_bits(repair, &contest) || enter_l1_size(repair, &contest) ||
+	    enter_size(repair, &contest) || enter_no_snapshots(repair, &contest) ||
 	    (repair->header->version >= 3 &&
 	     (enter_extended(repair, &contest) || enter_data_file(repair, &contest) ||
 	      enter_version(repair, &contest))))
 		return -1;
 	if (contest.best_count != 1 || !q2_repair_may(repair, contest.id, false))
 		return 0;
-	return take_guess(repair, &contest.best, contest.id, contest.phase);
+	/* The guards would miss the snapshots that there seemed to be. */
+	if (contest.best.at == Q2_HEADER_AT(nb_snapshots) &&
+	    qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE,
+			      (struct qcow2_bytes){NULL, 0}, repair->err))
+		return -1;
+	return take_guess(repair, &contest.best, contest.id, contest.reads);
 }

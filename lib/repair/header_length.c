@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "format/extension_kind.h"
 #include "image/extensions.h"
 
 #define HEAD_BYTES sizeof(struct qcow2_extension_header)
@@ -58,6 +59,12 @@ static int move_extensions(struct q2_repair *repair, uint64_t to)
 	return failed ? -1 : 0;
 }
 
+static bool is_type(const struct q2_head *head, uint64_t at)
+{
+	return at + HEAD_BYTES <= head->first.size &&
+	       q2_extension_kind(q2_load_be32(head->first.data + at));
+}
+
 /* Sets header_length to where extensions begin. */
 static int set_length(struct q2_repair *repair, const struct q2_head *head,
 		      enum qcow2_problem_id id, bool sure)
@@ -65,8 +72,10 @@ static int set_length(struct q2_repair *repair, const struct q2_head *head,
 	const uint64_t claimed = head->header->header_length, limit = q2_head_limit(head);
 	uint64_t start = q2_chain_start(head->first, claimed, limit);
 
-	if (!sure && q2_chain_follow(head->first, start, limit).known <=
-			     q2_chain_follow(head->first, claimed, limit).known)
+	/* A known type where extensions should begin says that they do. */
+	if (!sure &&
+	    (is_type(head, claimed) || q2_chain_follow(head->first, start, limit).known <=
+					       q2_chain_follow(head->first, claimed, limit).known))
 		return 0;
 	if (start == claimed && start % 8 != 0)
 		return move_extensions(repair, (start + 7) & ~UINT64_C(7));
@@ -74,6 +83,7 @@ static int set_length(struct q2_repair *repair, const struct q2_head *head,
 		return 0;
 	return q2_repair_write_number(repair, QCOW2_PHASE_POINT, Q2_HEADER_AT(header_length), start,
 				      4, "the header ends where its extensions begin") ||
+			       q2_head_intend(repair, QCOW2_EXTENSION_BITMAPS) ||
 			       q2_head_tell(repair, id, "header/header_length",
 					    "sets the length of the header to where its "
 					    "extensions begin",

@@ -181,8 +181,9 @@ static int mend_pointer(struct q2_repair *repair, const struct q2_head *head)
 	if (!q2_repair_may(repair, kinds[i], false))
 		return 0;
 	return plan_pointer(repair, head, &luks) ||
-			       q2_head_tell(repair, kinds[i], "extensions",
-					    "points to the LUKS header, which is there", false)
+			       q2_head_tell_reads(repair, kinds[i], "extensions",
+						  "points to the LUKS header, which is there",
+						  QCOW2_READS_ERROR)
 		       ? -1
 		       : 0;
 }
@@ -202,10 +203,10 @@ static int mend_surplus(struct q2_repair *repair, const struct q2_head *head,
 				       q2_repair_write_number(repair, QCOW2_PHASE_POINT,
 							      Q2_HEADER_AT(crypt_method), 2, 4,
 							      "the image has a LUKS header") ||
-				       q2_head_tell(repair, id, "header/crypt_method",
-						    "sets the encryption method to LUKS, whose "
-						    "header is there",
-						    false)
+				       q2_head_tell_reads(repair, id, "header/crypt_method",
+							  "sets the encryption method to LUKS, "
+							  "whose header is there",
+							  QCOW2_READS_ERROR)
 			       ? -1
 			       : 0;
 	if (id != QCOW2_PROBLEM_CRYPTO_SURPLUS)

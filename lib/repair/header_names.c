@@ -177,17 +177,26 @@ static int mend_format_alone(struct q2_repair *repair, const struct q2_head *hea
 		       : 0;
 }
 
-/* A name that ends with NULs: QEMU reads it up to the first. */
+/*
+ * Text of the same length where the name should be is the name. One that ends with NULs QEMU reads up
+ * to the first.
+ */
 static int mend_text(struct q2_repair *repair, const struct q2_head *head)
 {
 	const enum qcow2_problem_id id = QCOW2_PROBLEM_BACKING_NAME_TEXT;
 	const struct qcow2_bytes stored = qcow2_image_backing_name(head->image);
 	struct name name = {head->header->backing_file_offset, 0};
+	const struct name elsewhere = find_name(head);
 	bool costs = false;
 
 	q2_repair_leave(repair, id,
 			"nothing tells what the name was: 'qcow2 edit IMAGE backing set NAME "
 			"FORMAT' sets it");
+	if (elsewhere.size == stored.size && elsewhere.at != name.at &&
+	    q2_repair_may(repair, id, false))
+		return point_and_tell(repair, head, elsewhere, id,
+				      "points to the backing file's name, which is there",
+				      QCOW2_READS_ERROR);
 	while (name.size < stored.size && stored.data[name.size] != 0)
 		name.size++;
 	for (uint64_t i = name.size; i < stored.size; i++)

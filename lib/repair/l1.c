@@ -113,7 +113,7 @@ static void hear(struct q2_repair *repair, const struct qcow2_problem *problem)
 
 /*
  * Whether a cluster reads as an L2 table: its entries obey all rules, and some lead to clusters.
- * That nothing else refers to it is asked elsewhere.
+ * That it lacks a reference is asked elsewhere.
  */
 static int reads_as_table(struct mender *m, uint64_t offset, uint64_t l1_index, bool *is_table)
 {
@@ -142,19 +142,10 @@ static int reads_as_table(struct mender *m, uint64_t offset, uint64_t l1_index, 
 	return 0;
 }
 
-/* The cluster in which an unaligned L2 table starts; 0 if the table is aligned. */
-static uint64_t candidate(const struct mender *m, uint64_t entry)
-{
-	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
-	uint64_t within = m->repair->geometry->cluster_size_bytes - 1;
-
-	return offset & within ? offset & ~within : 0;
-}
-
 static int ask_entry(struct mender *m, struct at *at)
 {
 	const struct q2_use_key none = {.entry = Q2_USE_OF_NONE};
-	uint64_t offset = candidate(m, at->entry);
+	uint64_t offset = q2_l1_candidate(&m->entries, at->entry);
 
 	return offset ? q2_uses_add_cluster(&m->uses, offset, none) : 0;
 }
@@ -181,22 +172,31 @@ static int take_zeros(struct mender *m, const struct sick *sick, uint64_t *entry
 	return 0;
 }
 
+/* What guests read otherwise is told to each disk that has its L1 table there. */
 static int tell(struct mender *m, const struct at *at, enum qcow2_problem_id id,
 		const struct q2_l1_mended *mended)
 {
-	uint64_t disk = q2_teller_disk_bytes(&m->teller, at->sick->list);
+	const struct q2_entry_told told = {.id = id,
+					   .does = mended->does,
+					   .costs = mended->costs,
+					   .is_l1 = true,
+					   .count = 1,
+					   .before = mended->before,
+					   .after = mended->after};
+	struct q2_l1_user user = {at->sick->list, (uint32_t)at->index};
 
-	return q2_teller_add(
-		&m->teller,
-		&(struct q2_mended){.id = id,
-				    .does = mended->does,
-				    .costs = mended->costs,
-				    .list = at->sick->list,
-				    .l1_index = at->index,
-				    .entry = Q2_TOLD_L1,
-				    .guest = q2_guest_l1(m->repair->geometry, disk, at->index, 1),
-				    .before = mended->before,
-				    .after = mended->after});
+	if (q2_teller_add(&m->teller, user, &told))
+		return -1;
+	if (told.before == told.after)
+		return 0;
+	for (user.list++; user.list < m->teller.disk_count; user.list++) {
+		const struct q2_teller_disk *disk = &m->teller.disks[user.list];
+
+		if (disk->l1_offset == at->sick->offset && disk->l1_entries > at->index &&
+		    q2_teller_add(&m->teller, user, &told))
+			return -1;
+	}
+	return 0;
 }
 
 static int mend_entry(struct mender *m, struct at *at)
@@ -204,8 +204,8 @@ static int mend_entry(struct mender *m, struct at *at)
 	enum q2_owned owned;
 	bool is_table;
 
-	if (q2_uses_owned(&m->uses, candidate(m, at->entry), &owned) ||
-	    reads_as_table(m, candidate(m, at->entry), at->index, &is_table))
+	if (q2_uses_owned(&m->uses, q2_l1_candidate(&m->entries, at->entry), &owned) ||
+	    reads_as_table(m, q2_l1_candidate(&m->entries, at->entry), at->index, &is_table))
 		return -1;
 	for (const enum qcow2_problem_id *id = q2_l1_kinds; *id != QCOW2_PROBLEM_NONE; id++) {
 		struct q2_faults faults = q2_faults_of_l1(m->repair, at->entry);
@@ -223,6 +223,9 @@ static int mend_entry(struct mender *m, struct at *at)
 		    (mended.wants_zeros && take_zeros(m, at->sick, &mended.entry)))
 			return -1;
 		at->entry = mended.entry;
+		/* The rules take the new table for one past the end of the file. */
+		if (mended.wants_zeros)
+			break;
 	}
 	return 0;
 }

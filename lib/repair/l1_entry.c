@@ -27,8 +27,8 @@ static void mend_unaligned(const struct q2_entries *entries, bool is_table,
 	if (is_table) {
 		out->entry &= ~(OFFSET & (entries->geometry->cluster_size_bytes - 1));
 		out->after = QCOW2_READS_DATA;
-		out->does = "points to the L2 table that starts at this cluster, which nothing "
-			    "else refers to";
+		out->does = "points to the L2 table that starts at this cluster, which lacks a "
+			    "reference";
 		return;
 	}
 	out->costs = true;
@@ -59,9 +59,18 @@ bool q2_l1_mend(const struct q2_entries *entries, enum qcow2_problem_id id, uint
 		mend_unaligned(entries, is_table, out);
 		return true;
 	case QCOW2_PROBLEM_L2_TABLE_BEYOND_END:
+		out->before = unmapped(entries);
+		if (is_table && !is_unaligned(entries, entry)) {
+			out->entry = (entry & ~OFFSET) | q2_l1_candidate(entries, entry);
+			out->after = QCOW2_READS_DATA;
+			out->does = "clears a bit of the offset, so that it leads to an L2 table "
+				    "that lacks a reference";
+			return true;
+		}
 		out->costs = is_unaligned(entries, entry);
 		out->entry = 0;
-		out->before = out->costs ? QCOW2_READS_ERROR : unmapped(entries);
+		if (out->costs)
+			out->before = QCOW2_READS_ERROR;
 		out->after = unmapped(entries);
 		out->does = "clears an entry whose L2 table lies past the end of the file";
 		return true;

@@ -144,12 +144,23 @@ static size_t drop_unaligned(struct q2_repair *repair, struct notes *notes)
 	return kept;
 }
 
+/* Mends a table that nothing keeps from being written. */
+static int mend_table(struct q2_l2_mender *mender, const struct q2_l2_sick *sick)
+{
+	bool apart = false;
+
+	if (mender->repair->geometry->data_file && sick->shared_by > 1 &&
+	    q2_l2_apart(mender, sick, &apart))
+		return -1;
+	return apart ? 0 : q2_l2_mender_mend(mender, sick);
+}
+
 static int mend_tables(struct q2_l2_mender *mender, const struct notes *notes)
 {
 	for (size_t i = 0; i < notes->count; i++)
 		if (q2_l2_mender_ask(mender, &notes->tables[i]))
 			return -1;
-	if (q2_uses_walk(&mender->uses))
+	if (q2_uses_walk(&mender->uses) || q2_l2_users_find(&mender->users))
 		return -1;
 	for (size_t i = 0; i < notes->count; i++) {
 		if (q2_uses_contests(&mender->uses, notes->tables[i].offset_bytes)) {
@@ -157,7 +168,11 @@ static int mend_tables(struct q2_l2_mender *mender, const struct notes *notes)
 				  "something else uses the cluster of the L2 table");
 			continue;
 		}
-		if (q2_l2_mender_mend(mender, &notes->tables[i]))
+		if (notes->tables[i].shared_by > 1 && mender->users.stopped) {
+			leave_all(mender->repair, "too many L1 entries share the L2 table");
+			continue;
+		}
+		if (mend_table(mender, &notes->tables[i]))
 			return -1;
 	}
 	return q2_teller_flush(&mender->teller);

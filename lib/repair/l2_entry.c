@@ -8,8 +8,6 @@
 #define ZERO       QCOW2_ENTRY_MASK(l2_entry, zero)
 #define ALLOCATED  QCOW2_ENTRY_MASK(l2_subclusters, allocated)
 #define ZEROES     QCOW2_ENTRY_MASK(l2_subclusters, zeroes)
-/* Bits that the offset of a compressed cluster may have. */
-#define COMPRESSED_OFFSET (OFFSET | 511)
 
 const enum qcow2_problem_id q2_l2_kinds[] = {
 	QCOW2_PROBLEM_COMPRESSED_DATA_FILE,  QCOW2_PROBLEM_COMPRESSED_COPIED,
@@ -133,7 +131,7 @@ static uint64_t refit(const struct mending *m)
 	unsigned bits = m->entries->geometry->cluster_bits;
 	struct qcow2_l2_compressed fields = qcow2_l2_compressed_decode(m->pair.entry, bits);
 
-	fields.offset &= COMPRESSED_OFFSET;
+	fields.offset = q2_l2_compressed_at(m->entries, m->pair.entry);
 	fields.additional_sectors =
 		(fields.offset + m->facts->used_bytes - 1) / 512 - fields.offset / 512;
 	return qcow2_l2_compressed_encode(&fields, bits);
@@ -185,12 +183,27 @@ static void mend_unaligned(const struct mending *m)
 {
 	if (m->facts->owned == Q2_OWNED_SURE) {
 		m->out->pair.entry &= ~(OFFSET & within(m->entries));
-		m->out->does = "points to the start of the cluster, which nothing else refers to";
+		m->out->does = "points to the start of the cluster, which lacks a reference";
 	} else if (has_no_data(m)) {
 		make_placeless(m, false, "takes the place from a cluster that has no data");
 	} else {
 		make_placeless(m, true, "makes zeros of a cluster whose data cannot be found");
 	}
+}
+
+static void mend_beyond_end(const struct mending *m)
+{
+	bool unaligned = is_unaligned(m->entries, m->pair.entry);
+
+	if (m->facts->owned == Q2_OWNED_SURE && !unaligned) {
+		m->out->pair.entry =
+			(m->pair.entry & ~OFFSET) | q2_l2_candidate(m->entries, m->pair);
+		m->out->does =
+			"clears a bit of the offset, so that it leads to a cluster that lacks "
+			"a reference";
+		return;
+	}
+	make_placeless(m, unaligned, "says that a cluster past the end of the file is zeros");
 }
 
 static void mend_both(const struct mending *m)
@@ -254,8 +267,7 @@ static void mend_standard(const struct mending *m, enum qcow2_problem_id id)
 		mend_unaligned(m);
 		break;
 	case QCOW2_PROBLEM_DATA_BEYOND_END:
-		make_placeless(m, is_unaligned(m->entries, m->pair.entry),
-			       "says that a cluster past the end of the file is zeros");
+		mend_beyond_end(m);
 		break;
 	case QCOW2_PROBLEM_ZERO_BEYOND_END:
 		make_placeless(m, false, "takes the place past the end of the file from zeros");

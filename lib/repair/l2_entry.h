@@ -30,8 +30,8 @@ struct q2_l2_pair {
 /* How sure it is that something belongs to an entry. */
 enum q2_owned {
 	Q2_OWNED_NOT,   /* something else uses it, or nobody asked */
-	Q2_OWNED_MAYBE, /* nothing else uses it, but it counts as free */
-	Q2_OWNED_SURE,  /* nothing else uses it, and it counts as used */
+	Q2_OWNED_MAYBE, /* nothing uses it, but it counts as free */
+	Q2_OWNED_SURE,  /* its refcount says that a reference is missing */
 };
 
 /* What the image says besides the entry. Zeros: nothing. */
@@ -63,12 +63,19 @@ bool q2_l2_mend(const struct q2_entries *entries, enum qcow2_problem_id id, stru
 
 /*
  * The host offset of the cluster that the entry would lead to if the bits were cleared that cannot
- * be right; 0 if there is none to ask for.
+ * be right: those within a cluster, and the highest one of an offset past the end of the file. 0 if
+ * there is none to ask for.
  */
 uint64_t q2_l2_candidate(const struct q2_entries *entries, struct q2_l2_pair pair);
 
-/* Where the data of a compressed entry is, with the bits cleared that must be 0. */
+/*
+ * Where the data of a compressed entry is, with the bits cleared that must be 0, and the highest one
+ * if the file ends before.
+ */
 uint64_t q2_l2_compressed_at(const struct q2_entries *entries, uint64_t entry);
+
+/* An offset without its highest bit if it lies past the end of the file. */
+uint64_t q2_entry_inside(const struct q2_entries *entries, uint64_t offset);
 
 /*
  * Whether the content of the cluster decides: fills in which subclusters are both allocated and
@@ -98,7 +105,10 @@ struct q2_l1_mended {
 /* As q2_l2_kinds. */
 extern const enum qcow2_problem_id q2_l1_kinds[];
 
-/* As q2_l2_mend(). is_table: the cluster below reads as an L2 table, and is nobody else's. */
+/* As q2_l2_candidate(). */
+uint64_t q2_l1_candidate(const struct q2_entries *entries, uint64_t entry);
+
+/* As q2_l2_mend(). is_table: the candidate reads as an L2 table, and lacks a reference. */
 bool q2_l1_mend(const struct q2_entries *entries, enum qcow2_problem_id id, uint64_t entry,
 		bool is_table, struct q2_l1_mended *out);
 

@@ -7,21 +7,53 @@
 #define COMPRESSED QCOW2_ENTRY_MASK(l2_entry, compressed)
 #define ZERO       QCOW2_ENTRY_MASK(l2_entry, zero)
 
+uint64_t q2_entry_inside(const struct q2_entries *entries, uint64_t offset)
+{
+	uint64_t highest = offset;
+
+	if (offset < entries->geometry->file_size_bytes)
+		return offset;
+	while (highest & (highest - 1))
+		highest &= highest - 1;
+	return offset & ~highest;
+}
+
 uint64_t q2_l2_compressed_at(const struct q2_entries *entries, uint64_t entry)
 {
-	return qcow2_l2_compressed_decode(entry, entries->geometry->cluster_bits).offset &
-	       (OFFSET | 511);
+	uint64_t offset = qcow2_l2_compressed_decode(entry, entries->geometry->cluster_bits).offset;
+
+	return q2_entry_inside(entries, offset & (OFFSET | 511));
+}
+
+uint64_t q2_l1_candidate(const struct q2_entries *entries, uint64_t entry)
+{
+	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
+	uint64_t within = entries->geometry->cluster_size_bytes - 1;
+
+	if (offset & within)
+		offset &= ~within;
+	else if (offset >= entries->geometry->file_size_bytes)
+		offset = q2_entry_inside(entries, offset);
+	else
+		return 0;
+	return offset < entries->geometry->file_size_bytes ? offset : 0;
 }
 
 uint64_t q2_l2_candidate(const struct q2_entries *entries, struct q2_l2_pair pair)
 {
 	const struct qcow2_geometry *geometry = entries->geometry;
 	uint64_t within = geometry->cluster_size_bytes - 1;
-	uint64_t offset = pair.entry & OFFSET & ~within;
+	uint64_t offset = pair.entry & OFFSET & ~within, inside;
 	bool wanted;
 
-	if (geometry->data_file || offset == 0 || offset >= geometry->file_size_bytes)
+	if (geometry->data_file || offset == 0)
 		return 0;
+	if (offset >= geometry->file_size_bytes) {
+		inside = q2_entry_inside(entries, offset);
+		wanted = !qcow2_l2_is_compressed(pair.entry) && (pair.entry & OFFSET) == offset &&
+			 !(entries->version_2 && (pair.entry & ZERO));
+		return wanted && inside < geometry->file_size_bytes ? inside : 0;
+	}
 	if (qcow2_l2_is_compressed(pair.entry))
 		/* The compressed flag may be the wrong one: the rest is a whole entry then. */
 		wanted = (pair.entry & COPIED) != 0 &&
@@ -68,8 +100,8 @@ static enum qcow2_reads reads_compressed(const struct q2_entries *entries, uint6
 	struct qcow2_compressed_extent extent =
 		qcow2_compressed_split(entry, entries->geometry->cluster_bits);
 
-	if (entries->geometry->data_file || extent.offset_bytes > (OFFSET | 511) ||
-	    !facts->inflates)
+	if (entries->geometry->data_file || !facts->inflates ||
+	    extent.offset_bytes >= entries->geometry->file_size_bytes)
 		return QCOW2_READS_ERROR;
 	return QCOW2_READS_DATA;
 }

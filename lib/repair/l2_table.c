@@ -34,6 +34,7 @@ int q2_l2_mender_init(struct q2_l2_mender *mender, struct q2_repair *repair)
 	mender->data = q2_alloc_buffer(2 * cluster + 512);
 	if (!mender->table || !mender->data)
 		return q2_fail_memory(repair->err);
+	mender->users.teller = &mender->teller;
 	return q2_teller_init(&mender->teller, repair);
 }
 
@@ -42,6 +43,8 @@ void q2_l2_mender_release(struct q2_l2_mender *mender)
 	q2_uses_release(&mender->uses);
 	q2_teller_release(&mender->teller);
 	q2_inflater_free(mender->inflater);
+	q2_l2_users_release(&mender->users);
+	q2_free(mender->done);
 	q2_free(mender->table);
 	q2_free(mender->data);
 }
@@ -81,7 +84,8 @@ int q2_l2_mender_ask(struct q2_l2_mender *mender, const struct q2_l2_sick *sick)
 		.part = QCOW2_CLAIM_L2_TABLE,
 	};
 
-	if (q2_uses_add_area(&mender->uses, &area) || read_table(mender, sick))
+	if (q2_uses_add_area(&mender->uses, &area) || read_table(mender, sick) ||
+	    (sick->shared_by > 1 && q2_l2_users_ask(&mender->users, sick->offset_bytes)))
 		return -1;
 	for (uint64_t i = 0; i < geometry->l2_entries; i++) {
 		struct at at = entry_at(mender, sick, i);
@@ -156,28 +160,58 @@ static int look(struct q2_l2_mender *mender, struct at *at)
 			     &at->facts.owned);
 }
 
-/* The part of the disk that subclusters [first, end) of an entry map. */
-static struct q2_guest_range range_of(const struct going *g, const struct at *at, unsigned first,
-				      unsigned end)
+/* Keeps what is done, joined with what was done to the entry before if that is the same. */
+static int keep(struct q2_l2_mender *mender, const struct q2_entry_told *told)
 {
-	const struct qcow2_geometry *geometry = g->mender->repair->geometry;
-	uint64_t disk = q2_teller_disk_bytes(&g->mender->teller, g->sick->list);
-	uint64_t size = geometry->cluster_size_bytes / Q2_SUBCLUSTERS;
-	struct q2_guest_range range;
+	size_t last = mender->last[told->id];
 
-	if (at->facts.guest_byte == UINT64_MAX)
-		return (struct q2_guest_range){0, 0};
-	range = q2_guest_clusters(geometry, disk, at->facts.guest_byte >> geometry->cluster_bits,
-				  1);
-	if (end - first == Q2_SUBCLUSTERS)
-		return range;
-	if (first * size >= range.length_bytes)
-		return (struct q2_guest_range){0, 0};
-	range.length_bytes -= first * size;
-	range.byte += first * size;
-	if (range.length_bytes > (end - first) * size)
-		range.length_bytes = (end - first) * size;
-	return range;
+	if (last > 0 && q2_entry_told_continues(&mender->done[last - 1], told)) {
+		mender->done[last - 1].end = told->end;
+		mender->done[last - 1].count += told->count;
+		return 0;
+	}
+	if (mender->done_count == mender->done_capacity) {
+		size_t more = mender->done_capacity ? mender->done_capacity * 2 : 64;
+		void *larger = q2_realloc_array(mender->done, more, sizeof(*mender->done));
+
+		if (!larger)
+			return q2_fail_memory(mender->repair->err);
+		mender->done = larger;
+		mender->done_capacity = more;
+	}
+	mender->done[mender->done_count++] = *told;
+	mender->last[told->id] = mender->done_count;
+	return 0;
+}
+
+/* Whether a guest reads otherwise. */
+static bool changes(const struct q2_entry_told *told)
+{
+	return told->before != told->after;
+}
+
+/* Tells what was done to a table: what guests read otherwise is told to each of them. */
+static int tell_table(struct q2_l2_mender *mender, const struct q2_l2_sick *sick)
+{
+	const struct q2_l1_user first = {sick->list, sick->l1_index};
+	size_t count = 0;
+	const struct q2_l2_use *uses = q2_l2_users_of(&mender->users, sick->offset_bytes, &count);
+	int failed = 0;
+
+	for (size_t i = 0; i < mender->done_count && !failed; i++) {
+		mender->done[i].shared_by = sick->shared_by;
+		if (!uses || !changes(&mender->done[i]))
+			failed = q2_teller_add(&mender->teller, first, &mender->done[i]);
+		mender->done[i].shared_by = 1;
+	}
+	for (size_t user = 0; uses && user < count && !failed; user++)
+		for (size_t i = 0; i < mender->done_count && !failed; i++)
+			if (changes(&mender->done[i]))
+				failed = q2_teller_add(&mender->teller, uses[user].user,
+						       &mender->done[i]);
+	mender->done_count = 0;
+	memset(mender->last, 0, sizeof(mender->last));
+	return failed;
 }
 
 /* What is told of a part of an entry: the same before and after counts as one, whatever it is. */
@@ -212,18 +246,15 @@ static int tell(const struct going *g, const struct at *at, enum qcow2_problem_i
 			if (next.before == change.before && next.after == change.after)
 				continue;
 		}
-		if (q2_teller_add(&g->mender->teller,
-				  &(struct q2_mended){.id = id,
-						      .does = mended->does,
-						      .costs = mended->costs,
-						      .list = g->sick->list,
-						      .l1_index = g->sick->l1_index,
-						      .entry = at->index,
-						      .shared_by = g->sick->shared_by,
-						      .guest = range_of(g, at, first, end),
-						      .before = change.before,
-						      .after = change.after,
-						      .again = first > 0}))
+		if (keep(g->mender,
+			 &(struct q2_entry_told){.id = id,
+						 .does = mended->does,
+						 .costs = mended->costs,
+						 .first = at->index * Q2_SUBCLUSTERS + first,
+						 .end = at->index * Q2_SUBCLUSTERS + end,
+						 .count = first == 0,
+						 .before = change.before,
+						 .after = change.after}))
 			return -1;
 		first = i;
 		change = next;
@@ -248,12 +279,31 @@ static int take_zeros(struct q2_l2_mender *mender, struct q2_l2_pair *pair)
 	return 0;
 }
 
-/* Mends one fault, if that may be done. */
-static int mend_fault(const struct going *g, struct at *at, enum qcow2_problem_id id)
+/*
+ * Whether entries of the table would have to lead to several places of the data file: it is the
+ * table of one L1 entry, and the others are wrong.
+ */
+static bool is_torn(const struct going *g, enum qcow2_problem_id id)
+{
+	return g->sick->shared_by > 1 &&
+	       (id == QCOW2_PROBLEM_DATA_FILE_OFFSET || id == QCOW2_PROBLEM_COMPRESSED_DATA_FILE);
+}
+
+/*
+ * Mends one fault, if that may be done. *done: the entry leads to a new cluster, which the rules take
+ * for one past the end of the file until the next round.
+ */
+static int mend_fault(const struct going *g, struct at *at, enum qcow2_problem_id id, bool *done)
 {
 	struct q2_repair *repair = g->mender->repair;
 	struct q2_l2_mended mended;
 
+	if (is_torn(g, id)) {
+		q2_repair_leave(repair, id,
+				"several L1 entries lead to the L2 table, and each would need "
+				"another place in the data file");
+		return 0;
+	}
 	if (!q2_l2_mend(&g->mender->entries, id, at->pair, &at->facts, &mended))
 		return 0;
 	if (!q2_repair_may(repair, id, mended.costs)) {
@@ -263,6 +313,7 @@ static int mend_fault(const struct going *g, struct at *at, enum qcow2_problem_i
 	if (tell(g, at, id, &mended) || (mended.wants_zeros && take_zeros(g->mender, &mended.pair)))
 		return -1;
 	at->pair = mended.pair;
+	*done = mended.wants_zeros;
 	return 0;
 }
 
@@ -280,14 +331,16 @@ static void put(struct going *g, const struct at *at)
 static int mend_entry(struct going *g, struct at *at)
 {
 	const struct q2_l2_pair old = at->pair;
+	bool done = false;
 
 	if (look(g->mender, at))
 		return -1;
-	for (const enum qcow2_problem_id *id = q2_l2_kinds; *id != QCOW2_PROBLEM_NONE; id++) {
+	for (const enum qcow2_problem_id *id = q2_l2_kinds; *id != QCOW2_PROBLEM_NONE && !done;
+	     id++) {
 		struct q2_faults now =
 			q2_faults_of_l2(g->mender->repair, at->pair, at->facts.guest_byte);
 
-		if (q2_faults_has(&now, *id) && mend_fault(g, at, *id))
+		if (q2_faults_has(&now, *id) && mend_fault(g, at, *id, &done))
 			return -1;
 	}
 	if (old.entry != at->pair.entry || old.subclusters != at->pair.subclusters)
@@ -310,6 +363,8 @@ int q2_l2_mender_mend(struct q2_l2_mender *mender, const struct q2_l2_sick *sick
 		    mend_entry(&g, &at))
 			return -1;
 	}
+	if (tell_table(mender, sick))
+		return -1;
 	if (g.end == 0)
 		return 0;
 	return q2_repair_write(

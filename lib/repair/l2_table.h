@@ -6,6 +6,7 @@
 #include "codec/inflate.h"
 #include "repair/l2_faults.h"
 #include "repair/l2_tell.h"
+#include "repair/l2_users.h"
 #include "repair/l2_uses.h"
 
 /* A table with faulty entries, by the first L1 entry that leads to it. */
@@ -20,10 +21,14 @@ struct q2_l2_mender {
 	struct q2_entries entries;
 	struct q2_uses uses;
 	struct q2_teller teller;
+	struct q2_l2_users users;
+	/* What was done to the table at hand, and which is the last of each kind, from 1. */
+	struct q2_entry_told *done;
+	size_t done_count, done_capacity;
+	size_t last[Q2_PROBLEM_NUMBERS];
 	uint8_t *table; /* a cluster */
 	uint8_t *data;  /* what is looked at of other clusters: two clusters and a sector */
 	struct q2_inflater *inflater;
-	bool inflater_failed;
 };
 
 /* Both return 0, or -1 with repair->err filled. Release it in any case. */
@@ -34,5 +39,11 @@ void q2_l2_mender_release(struct q2_l2_mender *mender);
 int q2_l2_mender_ask(struct q2_l2_mender *mender, const struct q2_l2_sick *sick);
 /* Plans and tells what can be done. */
 int q2_l2_mender_mend(struct q2_l2_mender *mender, const struct q2_l2_sick *sick);
+
+/*
+ * Gives each L1 entry but one that leads to a table of an image with a data file a table of its own.
+ * *planned: whether that was done, so that the table is mended in the next round. (l2_apart.c)
+ */
+int q2_l2_apart(struct q2_l2_mender *mender, const struct q2_l2_sick *sick, bool *planned);
 
 #endif

@@ -10,10 +10,12 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "repair/l2_entry.h"
 
-static int add_disk(struct q2_teller *teller, uint64_t size_bytes, struct qcow2_bytes name)
+static int add_disk(struct q2_teller *teller, const struct q2_teller_disk *new,
+		    struct qcow2_bytes name)
 {
-	struct q2_mended_disk *disk;
+	struct q2_teller_disk *disk;
 
 	if (teller->disk_count == teller->disk_capacity) {
 		size_t more = teller->disk_capacity ? teller->disk_capacity * 2 : 8;
@@ -25,8 +27,7 @@ static int add_disk(struct q2_teller *teller, uint64_t size_bytes, struct qcow2_
 		teller->disk_capacity = more;
 	}
 	disk = &teller->disks[teller->disk_count++];
-	disk->size_bytes = size_bytes;
-	disk->name[0] = '\0';
+	*disk = *new;
 	if (name.size > 0)
 		qcow2_text_escape(name, disk->name, sizeof(disk->name));
 	return 0;
@@ -45,7 +46,13 @@ static int add_snapshots(struct q2_teller *teller)
 	    qcow2_snapshots_open(repair->image, &snapshots, &err))
 		return 0;
 	while ((more = qcow2_snapshots_next(snapshots, &snapshot, repair->err)) > 0)
-		if (add_disk(teller, snapshot->disk_size_bytes, snapshot->name))
+		if (add_disk(teller,
+			     &(struct q2_teller_disk){
+				     .size_bytes = snapshot->disk_size_bytes,
+				     .l1_offset = snapshot->header.l1_table_offset,
+				     .l1_entries = snapshot->header.l1_size,
+			     },
+			     snapshot->name))
 			break;
 	qcow2_snapshots_close(snapshots);
 	return more == 0 ? 0 : -1;
@@ -58,7 +65,13 @@ int q2_teller_init(struct q2_teller *teller, struct q2_repair *repair)
 	teller->shared_by = q2_alloc_array(Q2_PROBLEM_NUMBERS, sizeof(*teller->shared_by));
 	if (!teller->open || !teller->shared_by)
 		return q2_fail_memory(repair->err);
-	if (add_disk(teller, repair->geometry->virtual_size_bytes, (struct qcow2_bytes){NULL, 0}))
+	if (add_disk(teller,
+		     &(struct q2_teller_disk){
+			     .size_bytes = repair->geometry->virtual_size_bytes,
+			     .l1_offset = repair->header->l1_table_offset,
+			     .l1_entries = repair->header->l1_size,
+		     },
+		     (struct qcow2_bytes){NULL, 0}))
 		return -1;
 	return add_snapshots(teller);
 }
@@ -71,9 +84,36 @@ void q2_teller_release(struct q2_teller *teller)
 	*teller = (struct q2_teller){.repair = NULL};
 }
 
-uint64_t q2_teller_disk_bytes(const struct q2_teller *teller, uint32_t list)
+/* The part of the disk that is told of. */
+static struct q2_guest_range range_of(const struct q2_teller *teller, struct q2_l1_user user,
+				      const struct q2_entry_told *told)
 {
-	return teller->disks[list < teller->disk_count ? list : 0].size_bytes;
+	const struct qcow2_geometry *geometry = teller->repair->geometry;
+	uint64_t disk = teller->disks[user.list < teller->disk_count ? user.list : 0].size_bytes;
+	uint64_t size = geometry->cluster_size_bytes / Q2_SUBCLUSTERS;
+	uint64_t first = told->first / Q2_SUBCLUSTERS,
+		 skipped = told->first % Q2_SUBCLUSTERS * size;
+	uint64_t entries = (told->end + Q2_SUBCLUSTERS - 1) / Q2_SUBCLUSTERS - first;
+	uint64_t most = (told->end - told->first) * size;
+	struct q2_guest_range range;
+
+	if (told->is_l1)
+		return q2_guest_l1(geometry, disk, user.l1_index, 1);
+	range = q2_guest_clusters(geometry, disk, user.l1_index * geometry->l2_entries + first,
+				  entries);
+	if (range.length_bytes <= skipped)
+		return (struct q2_guest_range){0, 0};
+	range.byte += skipped;
+	range.length_bytes -= skipped;
+	if (range.length_bytes > most)
+		range.length_bytes = most;
+	return range;
+}
+
+bool q2_entry_told_continues(const struct q2_entry_told *a, const struct q2_entry_told *b)
+{
+	return a->id == b->id && a->does == b->does && a->costs == b->costs && a->end == b->first &&
+	       a->before == b->before && a->after == b->after;
 }
 
 static int tell(struct q2_teller *teller, unsigned number)
@@ -94,33 +134,35 @@ static int tell(struct q2_teller *teller, unsigned number)
 	return 0;
 }
 
-static void name_place(const struct q2_mended *told, char *where, size_t size)
+static void name_place(struct q2_l1_user user, const struct q2_entry_told *told, char *where,
+		       size_t size)
 {
 	char list[32] = "";
 
-	if (told->list > 0)
-		snprintf(list, sizeof(list), "snapshots/%" PRIu32 "/", told->list - 1);
-	if (told->entry == Q2_TOLD_L1)
-		snprintf(where, size, "%sl1/%" PRIu64, list, told->l1_index);
+	if (user.list > 0)
+		snprintf(list, sizeof(list), "snapshots/%" PRIu32 "/", user.list - 1);
+	if (told->is_l1)
+		snprintf(where, size, "%sl1/%" PRIu32, list, user.l1_index);
 	else
-		snprintf(where, size, "%sl2/%" PRIu64 "/%" PRIu64, list, told->l1_index,
-			 told->entry);
+		snprintf(where, size, "%sl2/%" PRIu32 "/%" PRIu64, list, user.l1_index,
+			 told->first / Q2_SUBCLUSTERS);
 }
 
-static struct qcow2_repair_step step_of(const struct q2_teller *teller,
-					const struct q2_mended *told)
+static struct qcow2_repair_step step_of(const struct q2_teller *teller, struct q2_l1_user user,
+					const struct q2_entry_told *told)
 {
+	const struct q2_guest_range guest = range_of(teller, user, told);
 	struct qcow2_repair_step step = {
 		.size = sizeof(step),
 		.kind = qcow2_problem_kind_get(told->id),
-		.count = !told->again,
+		.count = told->count,
 		.does = told->does,
 		.costs = told->costs,
-		.has_guest = told->guest.length_bytes != 0,
-		.guest_byte = told->guest.byte,
-		.guest_length_bytes = told->guest.length_bytes,
-		.guest_of = told->list > 0 ? QCOW2_PART_OF_SNAPSHOT : QCOW2_PART_OF_IMAGE,
-		.guest_of_index = told->list > 0 ? told->list - 1 : 0,
+		.has_guest = guest.length_bytes != 0,
+		.guest_byte = guest.byte,
+		.guest_length_bytes = guest.length_bytes,
+		.guest_of = user.list > 0 ? QCOW2_PART_OF_SNAPSHOT : QCOW2_PART_OF_IMAGE,
+		.guest_of_index = user.list > 0 ? user.list - 1 : 0,
 		.before = told->before,
 		.after = told->after,
 	};
@@ -129,10 +171,10 @@ static struct qcow2_repair_step step_of(const struct q2_teller *teller,
 	if (told->before == told->after && told->before != QCOW2_READS_ERROR &&
 	    step.kind->damage != QCOW2_DAMAGE_LOST)
 		step.before = step.after = QCOW2_READS_SAME;
-	if (told->list > 0 && told->list < teller->disk_count)
-		memcpy(step.guest_of_name, teller->disks[told->list].name,
+	if (user.list > 0 && user.list < teller->disk_count)
+		memcpy(step.guest_of_name, teller->disks[user.list].name,
 		       sizeof(step.guest_of_name));
-	name_place(told, step.where, sizeof(step.where));
+	name_place(user, told, step.where, sizeof(step.where));
 	return step;
 }
 
@@ -144,9 +186,10 @@ static bool continues(const struct qcow2_repair_step *a, const struct qcow2_repa
 	       a->before == b->before && a->after == b->after;
 }
 
-int q2_teller_add(struct q2_teller *teller, const struct q2_mended *told)
+int q2_teller_add(struct q2_teller *teller, struct q2_l1_user user,
+		  const struct q2_entry_told *told)
 {
-	struct qcow2_repair_step next = step_of(teller, told);
+	struct qcow2_repair_step next = step_of(teller, user, told);
 	struct qcow2_repair_step *step = &teller->open[told->id];
 
 	if (step->kind && teller->shared_by[told->id] == told->shared_by &&

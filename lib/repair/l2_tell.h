@@ -11,15 +11,16 @@
 #include "format/problems.h"
 #include "image/guest.h"
 
-/* The disk of an L1 table. */
-struct q2_mended_disk {
+/* An L1 table, and the disk that it maps. */
+struct q2_teller_disk {
 	uint64_t size_bytes;
-	char name[QCOW2_OWNER_NAME_MAX];
+	uint64_t l1_offset, l1_entries;
+	char name[QCOW2_OWNER_NAME_MAX]; /* of the snapshot */
 };
 
 struct q2_teller {
 	struct q2_repair *repair;
-	struct q2_mended_disk *disks; /* of the lists of claims/l2.h, 0 being the active image */
+	struct q2_teller_disk *disks; /* of the lists of claims/l2.h, 0 being the active image */
 	size_t disk_count, disk_capacity;
 	/* A step of each kind that may still grow, if its kind is not NULL. */
 	struct qcow2_repair_step *open;
@@ -30,26 +31,31 @@ struct q2_teller {
 int q2_teller_init(struct q2_teller *teller, struct q2_repair *repair);
 void q2_teller_release(struct q2_teller *teller);
 
-/* The size of the disk of a list; that of the active disk if there is no such list. */
-uint64_t q2_teller_disk_bytes(const struct q2_teller *teller, uint32_t list);
+/* An entry of an L1 table: whose, and which. */
+struct q2_l1_user {
+	uint32_t list, l1_index;
+};
 
-/* What becomes of a part of a disk. */
-struct q2_mended {
+/* What is done about entries side by side. */
+struct q2_entry_told {
 	enum qcow2_problem_id id;
 	const char *does; /* lives as long as the program */
 	bool costs;
-	uint32_t list;
-	uint64_t l1_index, entry; /* entry: Q2_TOLD_L1 for that of the L1 table */
-	uint64_t shared_by;       /* L1 entries that lead to the L2 table */
-	struct q2_guest_range guest;
+	bool is_l1; /* the entry is that of the L1 table; else entries of the L2 table that it
+		     * leads to: */
+	uint64_t first,
+		end;    /* their subclusters, Q2_SUBCLUSTERS each, counted from the first entry */
+	uint64_t count; /* entries that were not counted with another part of them */
+	uint64_t shared_by; /* L1 entries that lead to the L2 table and are not told one by one */
 	enum qcow2_reads before, after;
-	bool again; /* the entry was counted with another part of it */
 };
 
-#define Q2_TOLD_L1 UINT64_MAX
+/* Whether the second one goes on where the first one ends, and is the same otherwise. */
+bool q2_entry_told_continues(const struct q2_entry_told *a, const struct q2_entry_told *b);
 
-/* Tells of it now or later. 0, or -1 with repair->err filled. */
-int q2_teller_add(struct q2_teller *teller, const struct q2_mended *told);
+/* Tells of it now or later, for one user. 0, or -1 with repair->err filled. */
+int q2_teller_add(struct q2_teller *teller, struct q2_l1_user user,
+		  const struct q2_entry_told *told);
 
 /* Tells what is still open. */
 int q2_teller_flush(struct q2_teller *teller);

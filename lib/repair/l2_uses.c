@@ -147,17 +147,29 @@ static bool is_of(const struct q2_use_key *key, const struct qcow2_claim *claim)
 	       key->entry == claim->entry;
 }
 
+/* Whether a claim could share the cluster with who asks for it. */
+static bool may_share(const struct q2_use_cluster *cluster, const struct qcow2_claim *claim)
+{
+	if (cluster->key.entry == Q2_USE_OF_NONE)
+		return claim->part == QCOW2_CLAIM_L2_TABLE;
+	return claim->part == QCOW2_CLAIM_DATA && claim->use != QCOW2_USE_COMPRESSED;
+}
+
 static void note_clusters(struct q2_uses *uses, const struct qcow2_claim *claim, uint64_t end)
 {
 	uint64_t within = uses->repair->geometry->cluster_size_bytes - 1;
 	uint64_t first = claim->offset_bytes & ~within;
 
 	for (size_t i = find_cluster(uses, first); i < uses->cluster_count; i++) {
-		if (uses->clusters[i].offset >= end)
+		struct q2_use_cluster *cluster = &uses->clusters[i];
+
+		if (cluster->offset >= end)
 			break;
 		uses->steps++;
-		if (!is_of(&uses->clusters[i].key, claim))
-			uses->clusters[i].contested = true;
+		if (is_of(&cluster->key, claim))
+			continue;
+		cluster->others += claim->weight;
+		cluster->contested |= !may_share(cluster, claim);
 	}
 }
 
@@ -266,7 +278,10 @@ int q2_uses_owned(const struct q2_uses *uses, uint64_t offset, enum q2_owned *ow
 		return 0;
 	if (read_refcount(uses->repair, offset, &refcount))
 		return -1;
-	*owned = refcount > 0 ? Q2_OWNED_SURE : Q2_OWNED_MAYBE;
+	if (refcount > uses->clusters[i].others)
+		*owned = Q2_OWNED_SURE;
+	else if (uses->clusters[i].others == 0)
+		*owned = Q2_OWNED_MAYBE;
 	return 0;
 }
 

@@ -34,11 +34,15 @@ struct q2_use_area {
 	bool contested; /* something else uses some of the bytes */
 };
 
-/* A cluster that may belong to who asks. */
+/*
+ * A cluster that may belong to who asks: if its refcount is larger than the references that there
+ * are, one of them is missing. Only what is used for the same as it would be may be shared.
+ */
 struct q2_use_cluster {
 	uint64_t offset;
 	struct q2_use_key key;
-	bool contested;
+	uint64_t others; /* references that there are */
+	bool contested;  /* something of another kind uses it, or somebody else asks as well */
 };
 
 struct q2_uses {

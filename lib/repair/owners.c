@@ -10,6 +10,8 @@
 
 /* Each pass moves one level of the users that one list has room for. */
 #define PASSES_MOST 64
+/* Rounds of the repair in which anything is moved. */
+#define ROUNDS_MOST 8
 /* Compressed clusters inside others that are moved in one round. */
 #define OVERLAPS_MOST ((size_t)1 << 20)
 
@@ -157,9 +159,13 @@ static int mend(struct q2_repair *repair)
 		owners.overlaps = notes->overlaps;
 		owners.overlap_count = notes->count;
 	}
+	/* Damage that puts one word in two tables could go on for ever. */
+	if (repair->round >= ROUNDS_MOST)
+		return 0;
 	if (!owners.overflows_wanted && !owners.owners_wanted && owners.overlap_count == 0)
 		return 0;
 	for (unsigned i = 0; moved && i < PASSES_MOST; i++) {
+		owners.pass = i;
 		if (run_pass(owners, &moved))
 			return -1;
 		/* Others write into tables: they have to know where these are. */

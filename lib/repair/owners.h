@@ -61,6 +61,7 @@ struct q2_party_entry {
 /* One pass. */
 struct q2_parting {
 	struct q2_repair *repair;
+	unsigned pass; /* of this round, from 0 */
 	struct q2_memory memory;
 	struct qcow2_source *view;
 	struct qcow2_image *image; /* as planned when the pass began */

@@ -8,6 +8,10 @@
 
 #include "repair/owners.h"
 
+/* Passes and rounds in which a place that is new may turn out to be in use. */
+#define FEW_PASSES 8
+#define FEW_ROUNDS 4
+
 /* The users of one cluster: list[first, end). */
 struct group {
 	struct q2_parting *owners;
@@ -31,7 +35,10 @@ static bool is_of_bitmap(const struct q2_party *party)
 	}
 }
 
-/* The higher one keeps the place. */
+/*
+ * The higher one keeps the place. Refcounts stay where they are, although they could be built anew
+ * elsewhere: that is done last, and until then nobody could write to the table that lies on them.
+ */
 static unsigned rank(const struct q2_parting *owners, const struct q2_party *party)
 {
 	const bool fixed = q2_parting_data_is_fixed(owners);
@@ -41,17 +48,17 @@ static unsigned rank(const struct q2_parting *owners, const struct q2_party *par
 		return 10;
 	case QCOW2_CLAIM_LUKS:
 		return 9;
-	case QCOW2_CLAIM_DATA:
-		return party->use == QCOW2_USE_COMPRESSED ? 2 : fixed ? 8 : 1;
-	case QCOW2_CLAIM_SNAPSHOT_TABLE:
-		return 7;
-	case QCOW2_CLAIM_L1_TABLE:
-		return party->part_of == QCOW2_PART_OF_IMAGE ? 6 : 5;
-	case QCOW2_CLAIM_L2_TABLE:
-		return 4;
 	case QCOW2_CLAIM_REFCOUNT_TABLE:
 	case QCOW2_CLAIM_REFCOUNT_BLOCK:
-		return 3; /* they are built anew elsewhere if tables use their place */
+		return 7;
+	case QCOW2_CLAIM_SNAPSHOT_TABLE:
+		return 6;
+	case QCOW2_CLAIM_L1_TABLE:
+		return party->part_of == QCOW2_PART_OF_IMAGE ? 5 : 4;
+	case QCOW2_CLAIM_L2_TABLE:
+		return 3;
+	case QCOW2_CLAIM_DATA:
+		return party->use == QCOW2_USE_COMPRESSED ? 2 : fixed ? 8 : 1;
 	default:
 		return 0;
 	}
@@ -95,6 +102,17 @@ static void note_reasons(const struct group *group)
 					"the data is encrypted by its place in the file, and "
 					"cannot be moved without the key");
 	}
+}
+
+/*
+ * Whether a place behind the old end of the file was used twice for longer than a broken entry that
+ * led there would explain: then the word which leads there leads something else there as well, and
+ * moving it again would go on for ever.
+ */
+static bool is_loop(const struct q2_parting *owners, const struct q2_party *party)
+{
+	return party->offset_bytes >= owners->repair->plan->old_size_bytes &&
+	       (owners->pass >= FEW_PASSES || owners->repair->round >= FEW_ROUNDS);
 }
 
 static bool takes_part(const struct q2_party *party)
@@ -147,8 +165,12 @@ static void judge_conflict(struct group *group)
 
 		party->id = QCOW2_PROBLEM_CLUSTER_OWNERS;
 		party->keeper = group->keeper;
-		if (takes_part(party) && i != group->keeper &&
-		    (party->unread || (kept && !may_share(&owners->list[group->keeper], party))))
+		if (is_loop(owners, party))
+			q2_repair_leave(owners->repair, party->id,
+					"what leads there is a part of two structures at once");
+		else if (takes_part(party) && i != group->keeper &&
+			 (party->unread ||
+			  (kept && !may_share(&owners->list[group->keeper], party))))
 			party->level = level_of(owners, party);
 	}
 }

@@ -201,8 +201,6 @@ int q2_repair_refcounts(struct q2_repair *repair)
 	struct q2_recount r = {.repair = repair};
 	int failed;
 
-	if (q2_repair_count_again(repair))
-		return -1;
 	if (!repair->counted)
 		return 0;
 	failed = run(&r);

@@ -5,7 +5,7 @@
  *
  *	refcounts_table.c   reads the refcount table, and judges which blocks can stay
  *	refcounts_rights.c  what may not be mended keeps its refcount: the counts are changed to fit
- *	refcounts_table.c   new blocks and a new table, until these are counted themselves
+ *	refcounts_new.c     new blocks and a new table, until these are counted themselves
  *	refcounts_blocks.c  plans all blocks that differ from the counts
  *	copied.c            makes the copied flags fit
  *
@@ -78,6 +78,9 @@ int q2_recount_plan_flags(struct q2_recount *r);
 
 /* Reads a piece of the block that stays with an entry, as it is planned, into old_bytes. */
 int q2_recount_read(struct q2_recount *r, uint64_t index, uint64_t at, size_t size);
+
+/* Whether a claim of that place is one that a check counts. */
+bool q2_recount_is_inside(const struct q2_recount *r, uint64_t offset_bytes, uint64_t size_bytes);
 
 /* Whether nothing refers to count clusters from first on, both multiples of 64. */
 bool q2_recount_is_free(const struct q2_recount *r, uint64_t first, uint64_t count);

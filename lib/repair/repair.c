@@ -5,11 +5,14 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "plan/digests.h"
 #include "repair/proof.h"
 #include "repair/result.h"
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
 #define ROUNDS_MOST 16
+/* Runs of clusters that bitmaps may take. */
+#define BITMAP_RUNS_MOST ((size_t)1 << 20)
 
 static const struct q2_doctor *const doctors[Q2_DOCTORS] = {
 	[Q2_DOCTOR_HEADER] = &q2_doctor_header, [Q2_DOCTOR_SNAPSHOTS] = &q2_doctor_snapshots,
@@ -80,6 +83,7 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 		.deep = is_deep(repair->options),
 		.damage = true,
 		.lost_mappings = true,
+		.digest = totals != &repair->later,
 		.problem = told ? hear : NULL,
 		.progress = repair->options->progress ? hear_progress : NULL,
 		.opaque = repair,
@@ -107,15 +111,6 @@ static int check_round(struct q2_repair *repair, bool told)
 	if (repair->round == 0)
 		repair->counted_first = repair->counted;
 	return 0;
-}
-
-int q2_repair_count_again(struct q2_repair *repair)
-{
-	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
-		return 0;
-	repair->counted_writes = qcow2_plan_count(repair->plan);
-	repair->found = &repair->later;
-	return check(repair, false, repair->found, true);
 }
 
 static void forget(struct q2_repair *repair)
@@ -179,6 +174,19 @@ static bool is_done(const struct q2_repair *repair)
 	       before->corruptions + before->leaks + before->warnings == 0;
 }
 
+/*
+ * Makes `counted` and `found` those of the image as it is planned now, for the refcounts. The last
+ * round planned nothing, so that they are, unless there were too many rounds.
+ */
+static int count_again(struct q2_repair *repair)
+{
+	if (repair->counted && repair->counted_writes == qcow2_plan_count(repair->plan))
+		return 0;
+	repair->counted_writes = qcow2_plan_count(repair->plan);
+	repair->found = &repair->later;
+	return check(repair, false, repair->found, true);
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -191,15 +199,16 @@ static int finish(struct q2_repair *repair)
 	/* Refcounts and copied flags do not change what a disk reads. */
 	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;
-	if (repair->geometry && (q2_repair_refcounts(repair) || open_image(repair) ||
-				 q2_repair_bits(repair) || open_image(repair)))
-		return -1;
-	if (check(repair, false, &result->after, false))
+	if (repair->geometry && (count_again(repair) || q2_repair_refcounts(repair) ||
+				 open_image(repair) || q2_repair_bits(repair)))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
 	     qcow2_plan_intend(repair->plan, QCOW2_INTENT_REPAIR, any, repair->err)))
 		return -1;
+	if (open_image(repair) || check(repair, false, &result->after, false))
+		return -1;
+	q2_plan_note_checks(repair->plan, &result->before, &result->after);
 	if (qcow2_plan_size_bytes(repair->plan) > repair->plan->old_size_bytes)
 		result->public.added_bytes =
 			qcow2_plan_size_bytes(repair->plan) - repair->plan->old_size_bytes;
@@ -212,6 +221,7 @@ static int run(struct q2_repair *repair)
 
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
+	q2_vector_release(&repair->bitmap_clusters);
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
@@ -237,6 +247,7 @@ int qcow2_repair(struct qcow2_plan *plan, const struct qcow2_repair_options *opt
 	if (!repair)
 		return q2_fail_memory(err);
 	repair->plan = plan;
+	q2_vector_init(&repair->bitmap_clusters, sizeof(struct q2_repair_run), BITMAP_RUNS_MOST);
 	repair->options = &mine;
 	repair->err = err ? err : &ignored;
 	repair->result = q2_alloc(sizeof(*repair->result));

@@ -5,10 +5,10 @@
  * what they can mend, in the order of the table. A doctor sees one class of structures:
  *
  *	header.c     header fields, feature bits, extensions, LUKS pointers, names of other files
+ *	bitmaps.c    bitmaps, as qcow2_bitmap_repair()
  *	snapshots.c  the snapshot table, its entries, and where L1 tables of snapshots are
  *	owners.c     clusters that are used for two things, or too often for their refcounts
  *	l1.c, l2.c   L1 tables and L2 tables with their entries, once each has a place of its own
- *	bitmaps.c    bitmaps, as qcow2_bitmap_repair()
  *
  * When a round plans nothing, refcounts.c counts the references of the planned image and makes
  * refcounts and copied flags fit, and bits.c clears the corrupt and dirty bits.
@@ -19,6 +19,7 @@
 #ifndef Q2_REPAIR_REPAIR_H
 #define Q2_REPAIR_REPAIR_H
 
+#include "base/vector.h"
 #include "check/references.h"
 #include "plan/plan.h"
 #include "repair/space.h"
@@ -29,11 +30,11 @@
 /* Doctors in the order of their work. */
 enum q2_doctor_number {
 	Q2_DOCTOR_HEADER,
+	Q2_DOCTOR_BITMAPS,
 	Q2_DOCTOR_SNAPSHOTS,
 	Q2_DOCTOR_OWNERS,
 	Q2_DOCTOR_L1,
 	Q2_DOCTOR_L2,
-	Q2_DOCTOR_BITMAPS,
 	Q2_DOCTORS,
 };
 
@@ -41,6 +42,11 @@ enum q2_doctor_number {
 struct q2_repair_why {
 	char text[QCOW2_REPAIR_WHY_MAX]; /* empty: nobody said anything */
 	bool wants_all, wants_free_lost, wants_drop;
+};
+
+/* Clusters side by side. */
+struct q2_repair_run {
+	uint64_t first, count;
 };
 
 struct q2_repair {
@@ -69,11 +75,13 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
-	struct q2_told told;    /* by steps, for the proof */
-	unsigned round;         /* from 0 */
-	bool failed;            /* a hear() has filled err */
-	bool snapshots_dropped; /* those that the options name, in an earlier round */
-	bool begin_again;       /* the doctor wants a new check before others work */
+	struct q2_told told;              /* by steps, for the proof */
+	unsigned round;                   /* from 0 */
+	bool failed;                      /* a hear() has filled err */
+	bool snapshots_dropped;           /* those that the options name, in an earlier round */
+	struct q2_vector bitmap_clusters; /* runs that bitmaps took: nothing counts them yet */
+	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
+	bool begin_again;                 /* the doctor wants a new check before others work */
 };
 
 /*
@@ -90,12 +98,6 @@ struct q2_doctor {
 
 extern const struct q2_doctor q2_doctor_header, q2_doctor_snapshots, q2_doctor_l1, q2_doctor_l2,
 	q2_doctor_owners, q2_doctor_bitmaps;
-
-/*
- * Makes `counted` and `found` those of the image as it is planned now, with another check if
- * anything was planned since the last one. 0, or -1 with repair->err filled.
- */
-int q2_repair_count_again(struct q2_repair *repair);
 
 /* The last two, which run once. 0, or -1 with repair->err filled. */
 int q2_repair_refcounts(struct q2_repair *repair);

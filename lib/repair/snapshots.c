@@ -163,15 +163,18 @@ static const struct qcow2_bytes empty_name = {(const uint8_t *)"", 0};
 /* Entries up to this many are compared with those that are found. */
 #define COMPARED_MOST 4096
 
-static bool is_found(const struct q2_snapshot_table *table, struct qcow2_bytes id)
+static bool is_same(struct qcow2_bytes one, struct qcow2_bytes other)
 {
-	for (size_t i = 0; i < table->count; i++) {
-		struct qcow2_bytes other = table->entries[i].id;
+	return one.size == other.size &&
+	       (one.size == 0 || memcmp(one.data, other.data, one.size) == 0);
+}
 
-		if (other.size == id.size &&
-		    (id.size == 0 || memcmp(other.data, id.data, id.size) == 0))
+static bool is_found(const struct q2_snapshot_table *table, const struct qcow2_snapshot *snapshot)
+{
+	for (size_t i = 0; i < table->count; i++)
+		if (is_same(table->entries[i].id, snapshot->id) &&
+		    is_same(table->entries[i].name, snapshot->name))
 			return true;
-	}
 	return false;
 }
 
@@ -194,7 +197,7 @@ static int intend_names(struct q2_repair *repair, const struct q2_snapshot_table
 		if (more <= 0)
 			break;
 		all = i == COMPARED_MOST;
-		if (!is_found(table, snapshot->id) || snapshot->id.size == 0)
+		if (!is_found(table, snapshot))
 			failed = qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE,
 						   snapshot->id.size ? snapshot->id : empty_name,
 						   repair->err);
@@ -290,10 +293,19 @@ static int mend(struct q2_repair *repair)
 	if (!notes)
 		return -1;
 	if (!drops && table_problem(notes) == QCOW2_PROBLEM_NONE &&
+	    (repair->found->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] == 0 ||
+	     repair->options->extent == QCOW2_REPAIR_LEAKS) &&
 	    !notes->heard[QCOW2_PROBLEM_FEATURE_DATA_FILE_SNAPSHOTS])
 		return 0;
-	if (repair->header->nb_snapshots > 0)
-		return mend_table(repair, notes);
+	if (repair->header->nb_snapshots > 0) {
+		const size_t before = qcow2_plan_count(repair->plan);
+
+		if (mend_table(repair, notes))
+			return -1;
+		/* What a damaged table claimed must not make others move. */
+		repair->begin_again = qcow2_plan_count(repair->plan) != before;
+		return 0;
+	}
 	if (drops && q2_snapshots_drop(repair, &notes->table))
 		return -1;
 	return notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET] ? clear_offset(repair) : 0;

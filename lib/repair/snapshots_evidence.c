@@ -10,8 +10,10 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "image/internal.h"
+#include "rules/rules.h"
 
 /* Who claims the clusters [start, end). */
 struct asked {
@@ -108,6 +110,32 @@ int q2_snapshot_find_l1(struct q2_repair *repair, const struct q2_snapshot_entry
 		return -1;
 	if (!asked.is_used)
 		*found = start;
+	return 0;
+}
+
+int q2_snapshot_is_overlong(struct q2_repair *repair, const struct q2_snapshot_entry *entry,
+			    uint64_t needed, bool *is)
+{
+	struct q2_snapshot_notes *notes = repair->notes[Q2_DOCTOR_SNAPSHOTS];
+	uint64_t cluster = repair->geometry->cluster_size_bytes;
+	uint64_t start = entry->header.l1_table_offset;
+	uint64_t kept = q2_div_ceil_u64(needed * 8, cluster) * cluster;
+	uint64_t size = entry->header.l1_size * UINT64_C(8);
+	struct asked asked = {.start = start + kept, .end = start + size, .index = entry->index};
+
+	*is = false;
+	if (size <= kept || start >= repair->geometry->file_size_bytes)
+		return 0;
+	if (q2_passes_end(repair->geometry, start, size)) {
+		*is = true;
+		return 0;
+	}
+	if (repair->found->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] == 0 ||
+	    notes->walks++ >= WALKS_MOST)
+		return 0;
+	if (is_used(repair, &asked))
+		return -1;
+	*is = asked.is_used;
 	return 0;
 }
 

@@ -21,4 +21,11 @@ int q2_snapshot_find_l1(struct q2_repair *repair, const struct q2_snapshot_entry
 int q2_snapshot_count_hidden(struct q2_repair *repair, uint64_t offset, uint64_t entries,
 			     uint64_t needed, uint64_t *most);
 
+/*
+ * Whether something else uses clusters of an L1 table behind its first `needed` entries, or whether
+ * they pass the end of the file.
+ */
+int q2_snapshot_is_overlong(struct q2_repair *repair, const struct q2_snapshot_entry *entry,
+			    uint64_t needed, bool *is);
+
 #endif

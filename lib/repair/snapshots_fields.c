@@ -92,10 +92,10 @@ static uint64_t l1_reach_bytes(const struct q2_repair *repair,
 /* Replaces the extra data by the known part: the two fields that version 3 demands. */
 static void make_extra(struct q2_snapshot_entry *entry, uint64_t disk_size_bytes)
 {
-	uint64_t state = vm_state_bytes(entry);
+	const struct qcow2_snapshot_extra extra = {.vm_state_size_large = vm_state_bytes(entry),
+						   .disk_size = disk_size_bytes};
 
-	q2_store_be64(entry->own_extra, state);
-	q2_store_be64(entry->own_extra + 8, disk_size_bytes);
+	qcow2_snapshot_extra_encode(&extra, entry->own_extra, sizeof(entry->own_extra));
 	entry->extra = (struct qcow2_bytes){entry->own_extra, EXTRA_DISK_SIZE_END};
 }
 

@@ -125,15 +125,44 @@ static int mend_too_large(struct q2_repair *repair, struct q2_snapshot_entry *en
 		"has %" PRIu64 " L1 entries, as many as its disk and its saved state need", needed);
 }
 
+/*
+ * More entries than the disk needs, where something else is: only the count can be wrong. Nothing
+ * ever reads those entries.
+ */
+static int mend_overlong(struct q2_repair *repair, struct q2_snapshot_entry *entry,
+			 struct l1_plan *plan)
+{
+	uint64_t needed = q2_snapshot_l1_needed(repair, entry), disk;
+	enum qcow2_problem_id id = QCOW2_PROBLEM_CLUSTER_OWNERS;
+	bool is;
+
+	if (!q2_snapshot_disk_size(repair, entry, &disk) || needed == 0 || plan->entries <= needed)
+		return 0;
+	if (q2_snapshot_is_overlong(repair, entry, needed, &is))
+		return -1;
+	if (q2_passes_end(repair->geometry, plan->from, plan->entries * 8))
+		id = QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END;
+	if (!is || !q2_repair_may(repair, id, false))
+		return 0;
+	plan->entries = needed;
+	entry->header.l1_size = (uint32_t)needed;
+	plan->there = entries_there(repair, plan->from, needed);
+	return q2_snapshot_tell(
+		repair, entry, &(struct q2_snapshot_step){.id = id, .field = "l1_size"},
+		"has %" PRIu64 " L1 entries, as many as its disk and its saved state need", needed);
+}
+
 /* A disk larger than any table could map: its size is what is wrong. */
 static int mend_disk_size(struct q2_repair *repair, struct q2_snapshot_entry *entry,
 			  const struct l1_plan *plan)
 {
 	const enum qcow2_problem_id id = QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL;
-	uint64_t size = repair->header->size, reach;
+	uint64_t size = repair->header->size, reach, old;
+	struct qcow2_snapshot_extra extra;
 	uint64_t per_entry = (uint64_t)repair->geometry->l2_entries
 			     << repair->geometry->cluster_bits;
 
+	q2_snapshot_disk_size(repair, entry, &old);
 	reach = plan->entries * per_entry;
 	if (reach < size)
 		size = reach;
@@ -143,19 +172,23 @@ static int mend_disk_size(struct q2_repair *repair, struct q2_snapshot_entry *en
 				"its real size can only be guessed");
 		return 0;
 	}
-	memcpy(entry->own_extra, entry->extra.data, 8);
-	if (entry->extra.size > 16)
-		memcpy(entry->own_extra, entry->extra.data,
-		       entry->extra.size < sizeof(entry->own_extra) ? entry->extra.size
-								    : sizeof(entry->own_extra));
-	q2_store_be64(entry->own_extra + 8, size);
-	entry->extra.data = entry->own_extra;
 	if (entry->extra.size > sizeof(entry->own_extra))
 		entry->extra.size = sizeof(entry->own_extra);
-	return q2_snapshot_tell(
-		repair, entry,
-		&(struct q2_snapshot_step){.id = id, .field = "disk_size", .costs = true},
-		"has a disk of %" PRIu64 " bytes: more its L1 table cannot map", size);
+	qcow2_snapshot_extra_decode(&extra, entry->extra.data, entry->extra.size);
+	extra.disk_size = size;
+	qcow2_snapshot_extra_encode(&extra, entry->own_extra, sizeof(entry->own_extra));
+	entry->extra.data = entry->own_extra;
+	entry->extra.data = entry->own_extra;
+	return q2_snapshot_tell(repair, entry,
+				&(struct q2_snapshot_step){.id = id,
+							   .field = "disk_size",
+							   .costs = true,
+							   .guest_byte = size,
+							   .guest_length_bytes = old - size,
+							   .before = unmapped(repair),
+							   .after = QCOW2_READS_ERROR},
+				"has a disk of %" PRIu64 " bytes: more its L1 table cannot map",
+				size);
 }
 
 /* Entries that the file has not, or that the table has not. */
@@ -271,7 +304,8 @@ static int mend_l1(struct q2_repair *repair, struct q2_snapshot_notes *notes,
 		return -1;
 	if (!plan.moves && entry->header.l1_table_offset % cluster != 0)
 		return 0; /* it is left */
-	if (mend_short(repair, entry, &plan) || mend_cut(repair, entry, &plan))
+	if ((!plan.moves && mend_overlong(repair, entry, &plan)) ||
+	    mend_short(repair, entry, &plan) || mend_cut(repair, entry, &plan))
 		return -1;
 	return plan.moves ? write_table(repair, notes, entry, &plan) : 0;
 }

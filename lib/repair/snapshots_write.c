@@ -15,7 +15,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 
-#define COUNT_AT offsetof(struct qcow2_header, nb_snapshots)
+#define COUNT_AT  offsetof(struct qcow2_header, nb_snapshots)
+#define OFFSET_AT offsetof(struct qcow2_header, snapshot_offset)
 
 uint64_t q2_snapshot_stored_bytes(const struct q2_snapshot_entry *entry)
 {
@@ -94,7 +95,7 @@ static int point(struct q2_repair *repair, uint64_t count, uint64_t offset_bytes
 	uint8_t raw[12];
 
 	q2_store_be32(raw, (uint32_t)count);
-	q2_store_be64(raw + 4, offset_bytes);
+	q2_store_be64(raw + (OFFSET_AT - COUNT_AT), offset_bytes);
 	return q2_repair_write(
 		repair, QCOW2_PHASE_POINT, COUNT_AT, (struct qcow2_bytes){raw, sizeof(raw)},
 		count ? "where the new snapshot table is" : "there are no snapshots");

@@ -56,6 +56,8 @@ void q2_candidate_release(struct q2_candidate *candidate)
 {
 	q2_vector_release(&candidate->evidence);
 	q2_free(candidate->evidence_pointers);
+	q2_free(candidate->table_pointers);
+	q2_lost_release(&candidate->lost);
 	q2_free(candidate->area);
 	qcow2_check_result_free(candidate->check);
 }
@@ -100,7 +102,10 @@ int q2_candidate_plan(const struct q2_candidate *candidate, struct qcow2_plan *p
 {
 	struct qcow2_error ignored;
 
-	if (plan_zeros(candidate, plan, err) || plan_area(candidate, plan, err))
+	if (!candidate->public.changes_header)
+		return q2_lost_plan(&candidate->lost, &candidate->header, plan, err);
+	if (plan_zeros(candidate, plan, err) || plan_area(candidate, plan, err) ||
+	    q2_lost_plan(&candidate->lost, &candidate->header, plan, err))
 		return -1;
 	/* Names of features are for people: an image without them is whole. */
 	if (candidate->feature_names && qcow2_edit_feature_names(plan, &ignored) &&

@@ -11,6 +11,7 @@
 #define Q2_RESCUE_CANDIDATE_H
 
 #include "rescue/guess.h"
+#include "rescue/lost.h"
 #include "rescue/remains.h"
 
 #include <qcow2/edit.h>
@@ -33,6 +34,8 @@ struct q2_candidate {
 	uint64_t mapped_bytes;
 	bool has_refcounts;
 	unsigned structure_confidence; /* in what tables say */
+	struct q2_lost lost;           /* L2 tables that get their places back */
+	const struct qcow2_rescue_table **table_pointers;
 };
 
 /* What a candidate is decided from. */

@@ -9,8 +9,15 @@
 #include <qcow2/check.h>
 #include <qcow2/image.h>
 
+/* The image as a candidate would make it. */
+struct planned {
+	struct qcow2_plan *plan;
+	struct qcow2_source *view;
+	struct qcow2_image *image;
+};
+
 static int check(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
-		 struct qcow2_source *view)
+		 const struct qcow2_image *image)
 {
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
@@ -19,14 +26,8 @@ static int check(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
 		.clusters_untold = true,
 		.lost_mappings = true,
 	};
-	struct qcow2_image *image;
-	int failed;
 
-	if (qcow2_image_open(view, &image, rescue->err))
-		return rescue->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	failed = qcow2_check(image, &how, &candidate->check, rescue->err);
-	qcow2_image_close(image);
-	return failed;
+	return qcow2_check(image, &how, &candidate->check, rescue->err);
 }
 
 static uint64_t problems_of(const struct q2_candidate *candidate)
@@ -67,17 +68,105 @@ static int say_check(struct qcow2_rescue *rescue, struct q2_candidate *candidate
 			       result->corruptions, result->leaks);
 }
 
-int q2_judge_candidate(struct qcow2_rescue *rescue, struct q2_candidate *candidate)
+/* Opens the image as a candidate would make it; *image is NULL if that cannot be opened. */
+static int open_planned(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
+			struct planned *planned)
 {
-	struct qcow2_source *view = NULL;
-	struct qcow2_plan *plan = NULL;
-	int failed = qcow2_plan_open(rescue->source, &plan, rescue->err) ||
-		     q2_candidate_plan(candidate, plan, rescue->err) ||
-		     qcow2_plan_view(plan, &view, rescue->err) || check(rescue, candidate, view);
+	if (qcow2_plan_open(rescue->source, &planned->plan, rescue->err) ||
+	    q2_candidate_plan(candidate, planned->plan, rescue->err) ||
+	    qcow2_plan_view(planned->plan, &planned->view, rescue->err))
+		return -1;
+	if (qcow2_image_open(planned->view, &planned->image, rescue->err))
+		return rescue->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	return 0;
+}
 
-	qcow2_source_close(view);
-	qcow2_plan_close(plan);
-	if (failed)
+static void close_planned(struct planned *planned)
+{
+	qcow2_image_close(planned->image);
+	qcow2_source_close(planned->view);
+	qcow2_plan_close(planned->plan);
+	*planned = (struct planned){NULL, NULL, NULL};
+}
+
+/* Looks for lost tables, if anything is wrong without them. */
+static int find_lost(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
+		     const struct q2_vector *tables, const struct qcow2_image *image)
+{
+	const struct q2_lost_how how = {
+		.tables = tables,
+		.confidence_least = rescue->options.confidence_least,
+		.look_at_guest = rescue->options.look_at_guest,
+		.memory_limit_bytes = rescue->options.memory_limit_bytes,
+	};
+
+	if (!image || !qcow2_image_geometry(image) || !candidate->check)
+		return 0;
+	if (q2_lost_find(&candidate->lost, image, &how, rescue->err) == 0)
+		return 0;
+	/* A guess that is wrong may be too much to search; the check has judged it already. */
+	return rescue->err->code == QCOW2_ERROR_LIMIT ? 0 : -1;
+}
+
+/* How sure the planned places are together: as sure as most of their clusters. */
+static unsigned lost_confidence(const struct q2_lost *lost)
+{
+	double sum = 0, clusters = 0;
+
+	for (size_t i = 0; i < lost->places.count; i++) {
+		const struct q2_lost_place *place = q2_vector_at(&lost->places, i);
+		const double weight = (double)place->public.clusters + 1;
+
+		if (!place->public.planned)
+			continue;
+		sum += weight * place->public.confidence;
+		clusters += weight;
+	}
+	return clusters > 0 ? (unsigned)(sum / clusters) : 100;
+}
+
+static int say_lost(struct qcow2_rescue *rescue, struct q2_candidate *candidate)
+{
+	const struct q2_lost *lost = &candidate->lost;
+	const unsigned confidence = lost_confidence(lost);
+	const struct q2_evidence_head head = {QCOW2_RESCUE_L2, confidence, lost->unplaced > 0};
+
+	if (lost->orphans + lost->places.count == 0)
+		return 0;
+	if (confidence < candidate->structure_confidence)
+		candidate->structure_confidence = confidence;
+	candidate->public.mapped_clusters = lost->mapped_clusters;
+	candidate->mapped_bytes = lost->mapped_clusters * candidate->cluster_size_bytes;
+	return q2_evidence_add(
+		candidate, head, rescue->err,
+		"%" PRIu64 " L2 tables were found that nothing leads to, for %" PRIu64
+		" L1 entries that lead to none; %" PRIu64 " parts get their place back, "
+		"and %" PRIu64 " tables stay without one",
+		lost->orphans, lost->holes, lost->planned, lost->unplaced);
+}
+
+static int check_planned(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
+			 const struct planned *planned)
+{
+	qcow2_check_result_free(candidate->check);
+	candidate->check = NULL;
+	return planned->image ? check(rescue, candidate, planned->image) : 0;
+}
+
+int q2_judge_candidate(struct qcow2_rescue *rescue, struct q2_candidate *candidate,
+		       const struct q2_vector *tables)
+{
+	struct planned planned = {NULL, NULL, NULL};
+	int failed = open_planned(rescue, candidate, &planned) ||
+		     check_planned(rescue, candidate, &planned) ||
+		     find_lost(rescue, candidate, tables, planned.image);
+
+	close_planned(&planned);
+	if (!failed && candidate->lost.planned > 0)
+		failed = open_planned(rescue, candidate, &planned) ||
+			 check_planned(rescue, candidate, &planned);
+	close_planned(&planned);
+	if (failed || say_lost(rescue, candidate))
 		return -1;
 	candidate->public.check = candidate->check;
 	candidate->public.confidence = confidence_of(candidate);

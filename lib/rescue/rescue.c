@@ -36,6 +36,8 @@ static int check_options(const struct qcow2_rescue_options *options, struct qcow
 	else if (options->refcount_bits > 64 ||
 		 (options->refcount_bits & (options->refcount_bits - 1)))
 		wrong = "refcounts have 1, 2, 4, 8, 16, 32 or 64 bits";
+	else if (options->confidence_least > 100)
+		wrong = "a confidence is at most 100";
 	else if (!is_name(options->backing_file) || !is_name(options->backing_format) ||
 		 !is_name(options->data_file))
 		wrong = "a name is longer than 1023 bytes";
@@ -75,13 +77,49 @@ static int point(struct q2_candidate *candidate, struct qcow2_error *err)
 	return 0;
 }
 
+/* The same for its tables. */
+static int point_tables(struct q2_candidate *candidate, struct qcow2_error *err)
+{
+	size_t count = candidate->lost.places.count;
+
+	candidate->table_pointers = q2_alloc_array(count, sizeof(void *));
+	if (!candidate->table_pointers)
+		return q2_fail_memory(err);
+	for (size_t i = 0; i < count; i++) {
+		const struct q2_lost_place *place = q2_vector_at(&candidate->lost.places, i);
+
+		candidate->table_pointers[i] = &place->public;
+	}
+	candidate->public.tables = candidate->table_pointers;
+	candidate->public.table_count = count;
+	return 0;
+}
+
+/* Whether the header of the file says that the guest's data is in another one. */
+static bool has_data_file(struct qcow2_source *source)
+{
+	struct qcow2_image *image;
+	bool has;
+
+	if (qcow2_image_open(source, &image, NULL))
+		return false;
+	has = qcow2_image_header(image)->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE;
+	qcow2_image_close(image);
+	return has;
+}
+
 static int run(struct qcow2_rescue *rescue)
 {
-	if (q2_scan_file(&rescue->scan, rescue->source, &rescue->options, rescue->err) ||
-	    q2_search(rescue))
+	struct qcow2_rescue_options how = rescue->options;
+
+	/* Then offsets of tables are not bounded by this file. */
+	if (!how.data_file && has_data_file(rescue->source))
+		how.data_file = "";
+	if (q2_scan_file(&rescue->scan, rescue->source, &how, rescue->err) || q2_search(rescue))
 		return -1;
 	for (size_t i = 0; i < rescue->count; i++)
-		if (point(rescue->candidates[i], rescue->err))
+		if (point(rescue->candidates[i], rescue->err) ||
+		    point_tables(rescue->candidates[i], rescue->err))
 			return -1;
 	return 0;
 }

@@ -83,7 +83,7 @@ static int add_candidate(struct qcow2_rescue *rescue, struct q2_guess *guess)
 	if (!candidate)
 		return q2_fail_memory(rescue->err);
 	if (q2_candidate_make(candidate, guess, rescue->err) ||
-	    q2_judge_candidate(rescue, candidate)) {
+	    q2_judge_candidate(rescue, candidate, &guess->tables)) {
 		q2_candidate_release(candidate);
 		q2_free(candidate);
 		/* A guess whose header has no room is none. */
@@ -118,7 +118,14 @@ static void drop_unlikely(struct qcow2_rescue *rescue)
 int q2_search(struct qcow2_rescue *rescue)
 {
 	struct sizes sizes = {.tried = sizes_to_try(&rescue->options)};
+	struct q2_candidate *kept;
 
+	if (q2_keep_header(rescue, &kept))
+		return -1;
+	if (kept) {
+		rescue->candidates[rescue->count++] = kept;
+		return 0;
+	}
 	if (find_sizes(rescue, &sizes))
 		return -1;
 	if (sizes.with_refcounts != 0)

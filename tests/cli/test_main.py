@@ -304,6 +304,7 @@ OPTIONS = {
     ("repair", "drop-snapshot"): (["-n", "shared"], ["--drop-snapshot=one"], is_a_repair),
     ("repair", "free-lost"): (MENDED, ["--free-lost"], is_unchanged),
     ("repair", "drop-bad-bitmaps"): (["-a", *MENDED], ["--drop-bad-bitmaps"], is_unchanged),
+    ("repair", "deep"): (MENDED, ["--deep"], is_unchanged),
     ("repair", "yes"): (MENDED, ["--yes"], is_unchanged),
     ("repair", "force"): (MENDED, ["--force"], is_unchanged),
     ("repair", "ranges"): (MENDED, ["--ranges"], is_unchanged),

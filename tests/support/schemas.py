@@ -300,6 +300,8 @@ def schema_of(words, kind):
         return command, SHOWS[action][kind == "ndjson"]
     if command == "map":
         return command, "extent" if kind == "ndjson" else None
+    if command == "check" and any(re.fullmatch("--rep[air]*(=.*)?|-[adjpqv]*r.*", word) for word in words):
+        command = "repair"
     if command == "check" and "--list" in words:
         command = "check-list"
     known = os.path.exists(os.path.join(FOLDER, f"{command}.schema.json"))

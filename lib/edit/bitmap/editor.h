@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/vector.h"
+#include "edit/bitmap_trust/within.h"
 #include "plan/allocator.h"
 
 #define Q2_BITMAP_ENTRY_ONES QCOW2_ENTRY_MASK(bitmap_table_entry, all_ones)
@@ -33,6 +34,7 @@ struct q2_edited_bitmap {
 	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
 	uint64_t entry_count;
 	bool all_dirty; /* because the caller asked to assume that it is */
+	bool left;      /* a repair does nothing about it: it is as it was */
 };
 
 /* The clusters that a plan of bitmaps has to take. */
@@ -60,6 +62,7 @@ struct qcow2_bitmap_editor {
 	uint64_t directory_offset, directory_size; /* as the extension has them */
 	struct q2_vector given_up;                 /* clusters that are no longer referred to */
 	struct q2_allocator *allocator;
+	const struct q2_bitmap_within *within; /* NULL, or who hands out clusters instead */
 	struct q2_bitmap_needs needs;
 	bool reuses; /* takes clusters that were given up: meanwhile the header names no bitmaps */
 	size_t extension_index; /* of the bitmaps extension, before it was withdrawn */

@@ -8,14 +8,23 @@
 #include "edit/bitmap/reclaim.h"
 #include "plan/allocator.h"
 
+/* Takes clusters side by side. */
+static int take(struct qcow2_bitmap_editor *editor, uint64_t count, uint64_t *offset_bytes,
+		struct qcow2_error *err)
+{
+	const struct q2_bitmap_within *within = editor->within;
+
+	return within ? within->take(within->opaque, count, offset_bytes, err)
+		      : q2_allocator_take(editor->allocator, count, offset_bytes, err);
+}
+
 static int place_table(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		       struct qcow2_error *err)
 {
 	uint64_t clusters = q2_edited_table_clusters(editor, bitmap);
 
 	bitmap->entry.bitmap_table_size = (uint32_t)bitmap->entry_count;
-	return q2_allocator_take(editor->allocator, clusters, &bitmap->entry.bitmap_table_offset,
-				 err);
+	return take(editor, clusters, &bitmap->entry.bitmap_table_offset, err);
 }
 
 /* Places a bitmap's data in runs of up to `most` clusters, and notes the places in the entries. */
@@ -31,7 +40,7 @@ static int place_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 			count += bitmap->data[i] != NULL;
 		if (count == 0)
 			return 0;
-		if (q2_allocator_take(editor->allocator, count, &offset, err))
+		if (take(editor, count, &offset, err))
 			return -1;
 		for (; count > 0; at++) {
 			if (!bitmap->data[at])
@@ -48,7 +57,7 @@ static int place_directory(struct qcow2_bitmap_editor *editor, uint64_t *directo
 {
 	uint64_t clusters = editor->needs.directory_clusters;
 
-	return clusters > 0 ? q2_allocator_take(editor->allocator, clusters, directory, err) : 0;
+	return clusters > 0 ? take(editor, clusters, directory, err) : 0;
 }
 
 /* Places each bitmap's data and table side by side, as far as there is room. */
@@ -149,6 +158,8 @@ static int place_again(struct qcow2_bitmap_editor *editor, bool distrusted, uint
 int q2_bitmaps_place(struct qcow2_bitmap_editor *editor, bool distrusted, uint64_t *directory,
 		     struct qcow2_error *err)
 {
+	if (editor->within)
+		return place_neatly(editor, directory, err);
 	if (open_allocator(editor, distrusted, NULL, err))
 		return -1;
 	if (place_neatly(editor, directory, err) == 0)

@@ -319,9 +319,10 @@ int qcow2_bitmap_editor_finish(struct qcow2_bitmap_editor *editor, struct qcow2_
 	size = editor->needs.directory_bytes;
 	return withdraw(editor, err) || write_bitmaps(editor, err) ||
 			       write_directory(editor, offset, size, err) ||
-			       q2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err) ||
+			       (!editor->within &&
+				q2_allocator_plan(editor->allocator, QCOW2_PHASE_NEW, err)) ||
 			       point(editor, offset, size, err) || vouch(editor, err) ||
-			       q2_bitmaps_clean(editor, err)
+			       (!editor->within && q2_bitmaps_clean(editor, err))
 		       ? -1
 		       : 0;
 }

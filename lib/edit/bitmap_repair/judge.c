@@ -149,11 +149,11 @@ static int compare(struct comparison *c)
 }
 
 /* Compares one bitmap after the repair with the bitmap that it was made from. */
-static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after)
+static int judge_bitmap(struct comparison *c, const struct qcow2_bitmap *after, bool left)
 {
 	int failed;
 
-	if (after->entry.flags & QCOW2_BITMAP_IN_USE)
+	if (left || (after->entry.flags & QCOW2_BITMAP_IN_USE))
 		return 0;
 	if (q2_trust_whole(c->after_trust, after->index) != QCOW2_PROBLEM_NONE ||
 	    q2_trust_any(c->after_trust, after->index) != QCOW2_PROBLEM_NONE)
@@ -189,7 +189,7 @@ static int judge_bitmaps(struct comparison *c, struct qcow2_bitmaps *after,
 				       "nothing was changed: after the repair, a bitmap would "
 				       "be missing");
 		c->before = before->bitmap;
-		if (judge_bitmap(c, bitmap))
+		if (judge_bitmap(c, bitmap, editor->bitmaps[i]->left))
 			return -1;
 	}
 	return 0;
@@ -200,7 +200,7 @@ static int judge_image(struct comparison *c)
 	struct q2_bitmap_trust *trust = NULL;
 	struct qcow2_bitmaps *after = NULL;
 	struct q2_directory_walk before = {.bitmaps = NULL};
-	int failed = q2_bitmap_trust_new(c->after_image, &trust, c->r->err) ||
+	int failed = q2_bitmap_trust_new(c->after_image, c->r->editor->within, &trust, c->r->err) ||
 		     qcow2_bitmaps_open(c->after_image, &after, c->r->err) ||
 		     q2_directory_walk_open(&before, c->r->editor->image, c->r->err);
 

@@ -108,6 +108,25 @@ static int make_all_dirty(struct q2_bitmap_repair_run *r, const struct qcow2_pro
 	return 0;
 }
 
+bool q2_bitmap_repair_is_doubtful(const struct q2_bitmap_repair_run *r,
+				  const struct qcow2_bitmap *bitmap)
+{
+	return !(bitmap->entry.flags & QCOW2_BITMAP_IN_USE) &&
+	       q2_trust_doubtful(r->trust, bitmap->index);
+}
+
+/* Leaves a bitmap as it is, but for its word that it can be believed. */
+static int leave(struct q2_bitmap_repair_run *r)
+{
+	last_of(r)->left = true;
+	if (!q2_bitmap_repair_is_doubtful(r, r->bitmap))
+		return 0;
+	last_of(r)->entry.flags |= QCOW2_BITMAP_IN_USE;
+	r->editor->changed = true;
+	return r->within->mark(r->within->opaque, r->bitmap,
+			       q2_bitmap_repair_kind(QCOW2_PROBLEM_CLUSTER_OWNERS));
+}
+
 /*
  * Gives a bitmap up that cannot be mended, for the reason `id`: as the options say, or it is left
  * to be decided.
@@ -127,7 +146,7 @@ static int give_up(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id)
 					  .remedy = QCOW2_BITMAP_REMEDY_NEEDED,
 					  .can_be_dirty = can_be_dirty,
 					  .cost = can_be_dirty ? cost_needed : cost_only_dropped});
-	return 0;
+	return r->within ? leave(r) : 0;
 }
 
 /* ---- mending ---- */

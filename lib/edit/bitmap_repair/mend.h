@@ -10,6 +10,13 @@ bool q2_bitmap_repair_can_be_dirty(const struct q2_bitmap_repair_run *r,
 				   const struct qcow2_bitmap_dir_entry *entry);
 
 /*
+ * Whether a bitmap's bits cannot be believed because of its clusters, and its entry does not say so:
+ * refcounts, or other users. Once these are mended, nothing tells it any more.
+ */
+bool q2_bitmap_repair_is_doubtful(const struct q2_bitmap_repair_run *r,
+				  const struct qcow2_bitmap *bitmap);
+
+/*
  * Mends, drops or makes all dirty r->bitmap, which is the last one of the editor's list; what needs
  * a decision of the caller's is told and left. Errors: QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO,
  * QCOW2_ERROR_LIMIT.

@@ -8,6 +8,7 @@
 #include <qcow2/text.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/sized.h"
 #include "edit/bitmap/given_up.h"
@@ -17,6 +18,7 @@
 #include "edit/bitmap_repair/judge.h"
 #include "edit/bitmap_repair/mend.h"
 #include "edit/bitmap_repair/names.h"
+#include "edit/bitmap_repair/part.h"
 #include "edit/bitmap_trust/answers.h"
 #include "edit/bitmap_trust/walk.h"
 #include "image/extensions.h"
@@ -38,6 +40,7 @@ static int hear(void *opaque, const struct qcow2_problem *problem)
 static int give_up_all(struct q2_bitmap_repair_run *r, enum qcow2_problem_id id, const char *cost)
 {
 	r->bitmap = NULL;
+	r->undecided |= !r->options->drop_bad;
 	if (!r->options->drop_bad) {
 		q2_bitmap_repair_tell(
 			r, q2_bitmap_repair_kind(id), QCOW2_BITMAP_REMEDY_NEEDED, 0,
@@ -86,6 +89,7 @@ static void treat_hole(struct q2_bitmap_repair_run *r, const struct q2_directory
 	bool drop = r->options->drop_bad;
 	bool all = walk->count == 1 && walk->used >= walk->claimed.bitmap_directory_size;
 
+	r->undecided |= !drop;
 	r->bitmap = all ? NULL : walk->bitmap;
 	q2_bitmap_repair_tell_all(
 		r,
@@ -322,7 +326,7 @@ static int ask(const struct q2_bitmap_repair_run *r)
 {
 	const char *how = "--drop-bad or --assume-dirty";
 
-	if (r->needed == 0)
+	if (r->needed == 0 || r->within)
 		return 0;
 	if (r->options->assume_dirty && r->options->name_count == 0)
 		how = "--drop-bad as well";
@@ -337,10 +341,40 @@ static int ask(const struct q2_bitmap_repair_run *r)
 			       : "");
 }
 
+/*
+ * The directory cannot be written, as long as nobody says what becomes of a part of it. Bitmaps that
+ * must not be believed once their clusters are mended are marked where they are.
+ */
+static int mark_in_place(struct q2_bitmap_repair_run *r)
+{
+	struct q2_directory_walk walk;
+	int more, failed = 0;
+
+	if (q2_directory_walk_open(&walk, r->editor->image, r->err))
+		return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	while (!failed && (more = q2_directory_walk_next(&walk, r->err)) > 0) {
+		const struct qcow2_bitmap *bitmap = walk.bitmap;
+		uint8_t flags[4];
+
+		if (walk.is_hole || bitmap->cut || !q2_bitmap_repair_is_doubtful(r, bitmap))
+			continue;
+		q2_store_be32(flags, bitmap->entry.flags | QCOW2_BITMAP_IN_USE);
+		failed = qcow2_plan_write(r->editor->plan, QCOW2_PHASE_POINT,
+					  bitmap->offset_bytes +
+						  offsetof(struct qcow2_bitmap_dir_entry, flags),
+					  (struct qcow2_bytes){flags, sizeof(flags)},
+					  "nobody can rely on this bitmap", r->err) ||
+			 r->within->mark(r->within->opaque, bitmap,
+					 q2_bitmap_repair_kind(QCOW2_PROBLEM_CLUSTER_OWNERS));
+	}
+	q2_directory_walk_close(&walk);
+	return failed || more < 0 ? -1 : 0;
+}
+
 static int repair(struct q2_bitmap_repair_run *r)
 {
 	if (qcow2_bitmap_health_open(r->editor->image, &r->health, r->err) ||
-	    q2_bitmap_trust_new(r->editor->image, &r->trust, r->err))
+	    q2_bitmap_trust_new(r->editor->image, r->within, &r->trust, r->err))
 		return -1;
 	r->editor->trust = r->trust;
 	/* A cluster that is not counted may be in use: new clusters are taken behind all others. */
@@ -349,6 +383,8 @@ static int repair(struct q2_bitmap_repair_run *r)
 		return -1;
 	if (r->stopped)
 		return q2_fail(r->err, QCOW2_ERROR_STOPPED, QCOW2_NO_OFFSET, "stopped");
+	if (r->undecided && r->within)
+		return mark_in_place(r);
 	if (!r->editor->changed)
 		return 0;
 	return qcow2_bitmap_editor_finish(r->editor, r->err) || q2_bitmap_repair_judge(r) ? -1 : 0;
@@ -357,15 +393,24 @@ static int repair(struct q2_bitmap_repair_run *r)
 int qcow2_bitmap_repair(struct qcow2_plan *plan, const struct qcow2_bitmap_repair_options *options,
 			struct qcow2_error *err)
 {
+	return q2_bitmap_repair_within(plan, options, NULL, err);
+}
+
+int q2_bitmap_repair_within(struct qcow2_plan *plan,
+			    const struct qcow2_bitmap_repair_options *options,
+			    const struct q2_bitmap_within *within, struct qcow2_error *err)
+{
 	struct qcow2_error ignored;
 	struct qcow2_bitmap_repair_options mine;
-	struct q2_bitmap_repair_run r = {.options = &mine, .err = err ? err : &ignored};
+	struct q2_bitmap_repair_run r = {
+		.options = &mine, .within = within, .err = err ? err : &ignored};
 	int failed;
 
 	if (q2_sized_take(&mine, sizeof(mine), options, r.err))
 		return -1;
 	if (intend(plan, r.err) || q2_bitmap_editor_new(plan, &r.editor, r.err))
 		return -1;
+	r.editor->within = within;
 	r.unread_bytes = qcow2_source_allocated_bytes(r.editor->view) + SLACK_BYTES;
 	r.found = q2_alloc_array(mine.name_count + 1, sizeof(*r.found));
 	failed = r.found ? repair(&r) : q2_fail_memory(r.err);

@@ -15,10 +15,12 @@ struct q2_bitmap_repair_run {
 	struct qcow2_error *err;
 	bool *found; /* of each name that was asked for */
 	struct q2_bitmap_trust *trust;
-	uint64_t needed;         /* decisions that are missing */
-	uint64_t needed_dropped; /* those of them that assume_dirty cannot make */
-	bool stopped;            /* the callback of the caller wants no more */
-	uint64_t unread_bytes;   /* of bitmaps that are converted: how many may still be read */
+	const struct q2_bitmap_within *within; /* NULL, or the repair that this one is part of */
+	bool undecided;                        /* what the directory says cannot be written again */
+	uint64_t needed;                       /* decisions that are missing */
+	uint64_t needed_dropped;               /* those of them that assume_dirty cannot make */
+	bool stopped;                          /* the callback of the caller wants no more */
+	uint64_t unread_bytes; /* of bitmaps that are converted: how many may still be read */
 	/* Of the bitmap that is looked at: */
 	const struct qcow2_bitmap *bitmap;
 	bool kinds[Q2_PROBLEM_NUMBERS];

@@ -92,6 +92,13 @@ bool q2_trust_same_name(const struct q2_bitmap_trust *trust, uint64_t bitmap)
 	return q2_claims_bitmap(trust, bitmap)->same_name;
 }
 
+bool q2_trust_doubtful(const struct q2_bitmap_trust *trust, uint64_t bitmap)
+{
+	const struct q2_trusted_bitmap *trusted = q2_claims_bitmap(trust, bitmap);
+
+	return !trusted || trust->incomplete || trust->directory_doubtful || trusted->doubtful;
+}
+
 bool q2_trust_others_sound(const struct q2_bitmap_trust *trust)
 {
 	return trust->others_sound;

@@ -36,6 +36,12 @@ bool q2_trust_table(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 /* Whether another bitmap has the same name. Then one of the two is not what it says. */
 bool q2_trust_same_name(const struct q2_bitmap_trust *trust, uint64_t bitmap);
 
+/*
+ * Whether clusters of a bitmap have wrong refcounts, or users besides bitmaps: once these are
+ * mended, nothing tells any more that its bits cannot be believed.
+ */
+bool q2_trust_doubtful(const struct q2_bitmap_trust *trust, uint64_t bitmap);
+
 /* Whether only bitmaps are corrupt. */
 bool q2_trust_others_sound(const struct q2_bitmap_trust *trust);
 

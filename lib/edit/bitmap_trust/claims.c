@@ -64,7 +64,10 @@ int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset, uint64_t size,
 		end = offset + size;
 	for (uint64_t cluster = offset >> geometry->cluster_bits;
 	     cluster <= (end - 1) >> geometry->cluster_bits && !trust->incomplete; cluster++) {
-		const struct q2_bitmap_claim claim = {cluster, who, QCOW2_PROBLEM_REFCOUNT_LOW};
+		const struct q2_bitmap_within *within = trust->within;
+		bool own = within && within->is_own(within->opaque, cluster);
+		const struct q2_bitmap_claim claim = {
+			cluster, who, own ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_LOW};
 
 		if (push(trust, &trust->claims, &claim, err))
 			return -1;
@@ -235,6 +238,21 @@ static int take_fault(struct q2_bitmap_trust *trust, const struct q2_bitmap_clai
 }
 
 /* Judges all claims [first, end) of one cluster. */
+/* Notes that something besides bitmaps is wrong with a cluster. */
+static void note_doubt(struct q2_bitmap_trust *trust, size_t first, size_t end,
+		       enum qcow2_problem_id id)
+{
+	for (size_t at = first; at < end; at++) {
+		uint32_t bitmap = claim_at(trust, at)->who.bitmap;
+
+		if (bitmap == Q2_CLAIM_DIRECTORY)
+			trust->directory_doubtful = true;
+		else if (id != QCOW2_PROBLEM_REFCOUNT_HIGH ||
+			 !q2_claims_bitmap(trust, bitmap)->shared_table)
+			q2_claims_bitmap(trust, bitmap)->doubtful = true;
+	}
+}
+
 static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *table, size_t first,
 			 size_t end, struct qcow2_error *err)
 {
@@ -249,6 +267,9 @@ static int judge_cluster(struct q2_bitmap_trust *trust, struct qcow2_table *tabl
 		else
 			trust->refcounts_low = true;
 	}
+	if (id == QCOW2_PROBLEM_REFCOUNT_LOW || id == QCOW2_PROBLEM_CLUSTER_OWNERS ||
+	    (id == QCOW2_PROBLEM_REFCOUNT_HIGH && end - first == 1))
+		note_doubt(trust, first, end, id);
 	if (end - first > 1)
 		id = QCOW2_PROBLEM_CLUSTER_OWNERS;
 	for (size_t at = first; at < end && id != QCOW2_PROBLEM_NONE; at++) {

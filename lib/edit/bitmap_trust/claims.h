@@ -7,6 +7,7 @@
 #include <qcow2/problem.h>
 
 #include "base/vector.h"
+#include "edit/bitmap_trust/within.h"
 
 /* Instead of an entry: the bitmap's table itself. Instead of a bitmap: the directory. */
 #define Q2_CLAIM_TABLE     UINT32_MAX
@@ -32,6 +33,8 @@ struct q2_bitmap_fault {
 
 struct q2_trusted_bitmap {
 	enum qcow2_problem_id whole;
+	bool doubtful;                 /* see q2_trust_doubtful() */
+	bool shared_table;             /* another bitmap has the same: its data are claimed once */
 	bool same_name, foreign_table; /* other things use the clusters of its table */
 	uint32_t tail_entry; /* the entry whose bits past the end are set; UINT32_MAX: none */
 	uint64_t last_data;  /* where the last entry that the disk needs has its data; 0: none */
@@ -40,10 +43,12 @@ struct q2_trusted_bitmap {
 struct q2_bitmap_trust {
 	struct qcow2_image *image;
 	const struct qcow2_geometry *geometry;
-	struct q2_vector claims;  /* by cluster, once they are judged */
-	struct q2_vector faults;  /* by bitmap and entry, once they are judged */
-	struct q2_vector bitmaps; /* by index */
+	const struct q2_bitmap_within *within; /* NULL, or who counts references later */
+	struct q2_vector claims;               /* by cluster, once they are judged */
+	struct q2_vector faults;               /* by bitmap and entry, once they are judged */
+	struct q2_vector bitmaps;              /* by index */
 	enum qcow2_problem_id directory;
+	bool directory_doubtful;
 	bool refcounts_low, others_sound;
 	bool incomplete; /* not all claims are known: nothing is believed */
 	bool duplicate;  /* there are several bitmaps extensions that differ */

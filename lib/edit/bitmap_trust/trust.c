@@ -191,9 +191,11 @@ static int gather_table(struct gathering *g, const struct qcow2_bitmap *bitmap)
 	 * The clusters of a table that several bitmaps have are taken, although none of them owns
 	 * it.
 	 */
-	if (q2_name_set_insert(&g->tables, e->bitmap_table_offset, 0, &earlier) ==
+	if (q2_name_set_insert(&g->tables, e->bitmap_table_offset, bitmap->index, &earlier) ==
 	    QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(g->err);
+	if (earlier != Q2_NAME_SET_NEW)
+		q2_claims_bitmap(g->trust, earlier)->shared_table = true;
 	for (uint64_t i = 0; i < there && earlier == Q2_NAME_SET_NEW; i++) {
 		i = skip_hole(g, e->bitmap_table_offset, i);
 		if (i >= there)
@@ -365,14 +367,15 @@ void q2_bitmap_trust_free(struct q2_bitmap_trust *trust)
 	q2_free(trust);
 }
 
-int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
-			struct qcow2_error *err)
+int q2_bitmap_trust_new(struct qcow2_image *image, const struct q2_bitmap_within *within,
+			struct q2_bitmap_trust **out, struct qcow2_error *err)
 {
 	struct gathering g = {.trust = q2_claims_new(image), .err = err};
 	int failed;
 
 	if (!g.trust)
 		return q2_fail_memory(err);
+	g.trust->within = within;
 	g.entries_left =
 		(qcow2_source_allocated_bytes(qcow2_image_source(image)) + SLACK_BYTES) / 8;
 	q2_hash_key_make(&g.key);

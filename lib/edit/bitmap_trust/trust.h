@@ -15,14 +15,15 @@
 #include <qcow2/problem.h>
 
 struct q2_bitmap_trust;
+struct q2_bitmap_within;
 
 /*
  * Looks at all bitmaps of an image, and at all other users of their clusters. Bitmaps that do not
- * fit into memory, as only hostile images have them, are not believed. Errors: those of
- * qcow2_check() and qcow2_bitmaps_next(), QCOW2_ERROR_MEMORY.
+ * fit into memory, as only hostile images have them, are not believed. within: NULL, or
+ * whose clusters are not counted yet (within.h). Errors: those of qcow2_check() and qcow2_bitmaps_next(), QCOW2_ERROR_MEMORY.
  */
-int q2_bitmap_trust_new(struct qcow2_image *image, struct q2_bitmap_trust **out,
-			struct qcow2_error *err);
+int q2_bitmap_trust_new(struct qcow2_image *image, const struct q2_bitmap_within *within,
+			struct q2_bitmap_trust **out, struct qcow2_error *err);
 /* NULL is fine. */
 void q2_bitmap_trust_free(struct q2_bitmap_trust *trust);
 
