@@ -23,6 +23,7 @@ struct q2_guess_refcounts {
 	size_t block_count;
 	size_t blocks_there;     /* that are not 0 */
 	uint32_t agree, asked;   /* clusters of table and blocks with refcount 1, and all of them */
+	int64_t score;           /* among tables that are possible */
 	struct q2_pieces reader; /* of blocks */
 };
 
