@@ -115,6 +115,12 @@ static void show_done(struct page *page)
 	const struct rescue_run *run = page->run;
 	size_t count = qcow2_plan_count(run->change.report.plan);
 
+	if (count == 0) {
+		say_name(page, run->change.report.file);
+		spool_text(&page->line, " stays as it is: nothing about it has to be found again");
+		end_line(page, 0, 4);
+		return;
+	}
 	spool_print(&page->line, "%zu write%s ", count, count == 1 ? "" : "s");
 	switch (run->way) {
 	case RESCUE_SHOW:
@@ -174,6 +180,11 @@ static void show_next(struct page *page)
 {
 	const struct rescue_run *run = page->run;
 
+	if (qcow2_plan_count(run->change.report.plan) == 0) {
+		show_command(page, run->change.done == EXIT_FINE ? "qcow2 check" : "qcow2 repair",
+			     run->change.report.file);
+		return;
+	}
 	switch (run->way) {
 	case RESCUE_SHOW:
 		show_command(page, "qcow2 rescue --apply", run->change.report.file);

@@ -119,12 +119,18 @@ static int decide_l1(struct q2_deciding *deciding)
  * Whether the size of L2 entries is the less likely one. Few tables read both ways, and then every
  * second word is 0: by chance if there are few entries, else because of their size.
  */
-static bool is_unlikely_entry_size(const struct q2_guess *guess)
+static bool is_unlikely_entry_size(const struct q2_deciding *deciding)
 {
+	const struct q2_guess *guess = deciding->guess;
+	const struct qcow2_header *left = &deciding->remains.header;
 	bool looks_extended =
 		guess->odd_words > 0 ? guess->shape.extended_l2 : guess->l2_entries >= EVEN_LEAST;
 
-	return guess->l2_entries > 0 && looks_extended != guess->shape.extended_l2;
+	if (guess->l2_entries == 0 && deciding->remains.has_header && left->version == 3)
+		looks_extended = left->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2;
+	else if (guess->l2_entries == 0)
+		looks_extended = false;
+	return looks_extended != guess->shape.extended_l2;
 }
 
 static int decide_clusters(struct q2_deciding *deciding)
@@ -259,7 +265,7 @@ int q2_decide_numbers(struct q2_deciding *deciding)
 	if (decide_clusters(deciding) || decide_refcounts(deciding) || decide_l1(deciding) ||
 	    decide_snapshots(deciding) || decide_compression(deciding))
 		return -1;
-	if (is_unlikely_entry_size(deciding->guess) &&
+	if (is_unlikely_entry_size(deciding) &&
 	    deciding->candidate->structure_confidence > UNLIKELY)
 		deciding->candidate->structure_confidence = UNLIKELY;
 	return decide_version(deciding);

@@ -4,7 +4,8 @@
  * the other, as each stands on those before:
  *
  *	refcounts.c  the refcount table, which vouches for itself: its blocks count its own clusters
- *	l1.c         L1 tables: clusters of offsets that lead to L2 tables, and to which none leads
+ *	l1.c         L1 tables: clusters of offsets that lead to L2 tables, and to which none leads,
+ *	             with roots.c and claims.c
  *	named.c      snapshot table, directory of bitmaps, LUKS header
  *	size.c       the size of the virtual disk
  */
@@ -23,6 +24,7 @@ struct q2_guess_refcounts {
 	size_t block_count;
 	size_t blocks_there;     /* that are not 0 */
 	uint32_t agree, asked;   /* clusters of table and blocks with refcount 1, and all of them */
+	int64_t score;           /* among tables that are possible */
 	struct q2_pieces reader; /* of blocks */
 };
 
@@ -35,7 +37,10 @@ struct q2_guess_l1 {
 	uint64_t copied;      /* of those: with the copied flag */
 	uint64_t entries_end; /* behind the last entry that is not 0, from the first cluster on */
 	bool of_snapshot;     /* a snapshot says that it is its own */
-	bool is_target;       /* another L1 table leads here: it is an L2 table */
+	bool is_target;       /* another L1 table leads here or maps it: it is none */
+	uint32_t mapped_by;   /* while roots are found: so many others lead here or map it */
+	bool is_chosen;       /* likewise: although others do */
+	uint64_t maps;        /* clusters that it maps, those of L2 tables of others left out */
 };
 
 struct q2_guess_snapshots {
@@ -65,7 +70,9 @@ struct q2_guess {
 	struct q2_vector l1_tables; /* of struct q2_guess_l1 */
 	size_t active;              /* index of the active one in l1_tables; SIZE_MAX: none */
 	bool part_fits;             /* while a cluster is judged: no entry has been wrong */
-	struct q2_bits claimed;     /* clusters that are known to be used for something */
+	struct q2_vector *edges;    /* of struct q2_guess_edge, while they are noted; else NULL */
+	size_t edges_from;
+	struct q2_bits claimed; /* clusters that are known to be used for something */
 	struct q2_guess_snapshots snapshots;
 	struct q2_guess_bitmaps bitmaps;
 	uint64_t luks_offset_bytes, luks_length_bytes; /* 0: not encrypted */
@@ -104,7 +111,7 @@ int q2_guess_in_use(struct q2_guess *guess, uint64_t offset_bytes, bool *in_use,
 /* Finds L1 tables, and which one is the active one. 0, or -1 with *err filled. */
 int q2_guess_l1(struct q2_guess *guess, struct qcow2_error *err);
 
-/* Finds snapshots, bitmaps and LUKS. Snapshots are found before L1 tables. As above. */
+/* Finds snapshots, then bitmaps and LUKS, in clusters that nothing has claimed. As above. */
 int q2_guess_find_snapshots(struct q2_guess *guess, struct qcow2_error *err);
 int q2_guess_find_named(struct q2_guess *guess, struct qcow2_error *err);
 

@@ -17,7 +17,9 @@
 
 static void note_problem(void *opaque, const struct qcow2_problem *problem)
 {
-	*(bool *)opaque |= problem->kind->severity == QCOW2_CORRUPTION;
+	/* A program that sets the bit has found something else that is wrong. */
+	*(bool *)opaque |= problem->kind->severity == QCOW2_CORRUPTION &&
+			   problem->kind->number != QCOW2_PROBLEM_FEATURE_CORRUPT;
 }
 
 static bool obeys_rules(const struct qcow2_image *image)

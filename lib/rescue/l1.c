@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finds the L1 tables of a guess. A cluster belongs to one if most of its entries lead to clusters
- * that read as L2 tables. Then the clusters that such tables lead to are known, and what is left
- * beside them tells where a table begins and ends, since L1 tables may have clusters of zeros.
+ * Makes L1 tables of the clusters that roots.c has found. What is left beside these, with no other
+ * use, tells where a table begins and ends, since L1 tables may have clusters of zeros.
  */
-#include "rescue/guess.h"
+#include "rescue/l1.h"
 
 #include "base/error.h"
 #include "format/l2_table.h"
 #include "rescue/words.h"
-
-/* The most L1 tables of a guess. */
-#define L1_MOST ((size_t)1 << 16)
 
 static uint64_t cluster_of(const struct q2_guess *guess, uint64_t offset)
 {
@@ -21,231 +17,6 @@ static uint64_t cluster_of(const struct q2_guess *guess, uint64_t offset)
 static size_t cluster_size(const struct q2_guess *guess)
 {
 	return (size_t)1 << guess->shape.cluster_bits;
-}
-
-/* Whether a cluster is one of the refcount structures. */
-static bool is_of_refcounts(const struct q2_guess *guess, uint64_t offset)
-{
-	const struct q2_guess_refcounts *refcounts = &guess->refcounts;
-
-	if (refcounts->table_bytes == 0)
-		return false;
-	if (offset >= refcounts->table_bytes &&
-	    offset - refcounts->table_bytes < (uint64_t)refcounts->clusters
-						      << guess->shape.cluster_bits)
-		return true;
-	return q2_bits_has(&guess->claimed, cluster_of(guess, offset));
-}
-
-/* Counts where the entries of a cluster lead. */
-static void look_at(const struct q2_guess *guess, const uint8_t *cluster, struct q2_guess_l1 *l1)
-{
-	uint64_t count = cluster_size(guess) / 8;
-
-	for (uint64_t i = 0; i < count; i++) {
-		uint64_t entry = q2_load_be64(cluster + i * 8);
-		const struct q2_found_table *table;
-
-		if (entry == 0)
-			continue;
-		table = q2_found_table(&guess->tables, entry & QCOW2_ENTRY_MASK(l1_entry, offset));
-		l1->entries++;
-		l1->hits += table && table->is_l2;
-		l1->copied += (entry & QCOW2_ENTRY_MASK(l1_entry, copied)) != 0;
-		l1->entries_end = i + 1;
-	}
-}
-
-static int keep(struct q2_guess *guess, const struct q2_guess_l1 *l1, struct qcow2_error *err)
-{
-	return q2_vector_push(&guess->l1_tables, l1) == QCOW2_ERROR_MEMORY ? q2_fail_memory(err)
-									   : 0;
-}
-
-/* Keeps the clusters that read as parts of L1 tables, in the order of the file. */
-static int find_clusters(struct q2_guess *guess, struct qcow2_error *err)
-{
-	for (size_t i = 0; i < guess->tables.count; i++) {
-		const struct q2_found_table *table = q2_vector_at(&guess->tables, i);
-		struct q2_guess_l1 l1 = {.offset_bytes = table->offset_bytes, .clusters = 1};
-		const uint8_t *cluster;
-		bool in_use;
-
-		if (!table->is_pointers || is_of_refcounts(guess, table->offset_bytes))
-			continue;
-		if (q2_guess_in_use(guess, table->offset_bytes, &in_use, err) ||
-		    q2_pieces_read(&guess->pieces, table->offset_bytes, cluster_size(guess),
-				   &cluster, err))
-			return -1;
-		look_at(guess, cluster, &l1);
-		if (in_use && l1.hits * 2 > l1.entries && keep(guess, &l1, err))
-			return -1;
-	}
-	return 0;
-}
-
-static struct q2_guess_l1 *l1_at(const struct q2_guess *guess, uint64_t offset)
-{
-	size_t low = 0, high = guess->l1_tables.count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		struct q2_guess_l1 *l1 = q2_vector_at(&guess->l1_tables, middle);
-
-		if (l1->offset_bytes == offset)
-			return l1;
-		if (l1->offset_bytes < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-/* What a pass over all entries of the tables does with each that is not 0. */
-typedef int (*visitor)(struct q2_guess *guess, uint64_t entry, uint64_t index,
-		       struct qcow2_error *err);
-
-static int visit_words(struct q2_guess *guess, uint64_t offset, uint64_t clusters, visitor visit,
-		       struct qcow2_error *err)
-{
-	uint64_t per_cluster = cluster_size(guess) / 8;
-	struct q2_pieces pieces;
-	const uint8_t *cluster;
-	int result = 0;
-
-	if (q2_pieces_open(&pieces, guess->scan, cluster_size(guess), err))
-		return -1;
-	for (uint64_t i = 0; i < clusters * per_cluster && result == 0; i++) {
-		uint64_t entry;
-
-		if (i % per_cluster == 0) {
-			result = q2_pieces_read(&pieces, offset + (i << 3), cluster_size(guess),
-						&cluster, err);
-			if (result)
-				break;
-		}
-		entry = q2_load_be64(cluster + i % per_cluster * 8);
-		if (entry != 0)
-			result = visit(guess, entry, i, err);
-	}
-	q2_pieces_close(&pieces);
-	return result;
-}
-
-/* An entry of an L1 table: if it leads to another one, that is none. */
-static int mark_target(struct q2_guess *guess, uint64_t entry, uint64_t index,
-		       struct qcow2_error *err)
-{
-	struct q2_guess_l1 *l1 = l1_at(guess, entry & QCOW2_ENTRY_MASK(l1_entry, offset));
-
-	(void)index;
-	(void)err;
-	if (l1)
-		l1->is_target = true;
-	return 0;
-}
-
-/*
- * Tables with less hits are looked at first: an L2 table may look as if it led to L2 tables because
- * of what the guest stores, but then less often than a table that does.
- */
-static int mark_targets(struct q2_guess *guess, struct qcow2_error *err)
-{
-	for (size_t i = 0; i < guess->l1_tables.count; i++) {
-		const struct q2_guess_l1 *l1 = q2_vector_at(&guess->l1_tables, i);
-
-		if (visit_words(guess, l1->offset_bytes, 1, mark_target, err))
-			return -1;
-	}
-	return 0;
-}
-
-static void drop_targets(struct q2_guess *guess)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < guess->l1_tables.count; i++) {
-		struct q2_guess_l1 *l1 = q2_vector_at(&guess->l1_tables, i);
-		struct q2_guess_l1 *to = q2_vector_at(&guess->l1_tables, kept);
-
-		if (l1->is_target)
-			continue;
-		*to = *l1;
-		kept++;
-	}
-	guess->l1_tables.count = kept;
-}
-
-void q2_guess_claim(struct q2_guess *guess, uint64_t offset, uint64_t length)
-{
-	uint64_t last;
-
-	if (length == 0 || offset >= guess->scan->file_size_bytes)
-		return;
-	if (length > guess->scan->file_size_bytes - offset)
-		length = guess->scan->file_size_bytes - offset;
-	last = cluster_of(guess, offset + length - 1);
-	for (uint64_t i = cluster_of(guess, offset); i <= last; i++)
-		q2_bits_add(&guess->claimed, i);
-}
-
-static void claim_target(struct q2_guess *guess, uint64_t entry)
-{
-	struct qcow2_compressed_extent extent;
-
-	if (qcow2_l2_is_compressed(entry)) {
-		extent = qcow2_compressed_split(entry, guess->shape.cluster_bits);
-		q2_guess_claim(guess, extent.offset_bytes, extent.length_bytes);
-	} else if (!guess->shape.data_file) {
-		q2_guess_claim(guess, entry & QCOW2_ENTRY_MASK(l2_entry, offset),
-			       (entry & QCOW2_ENTRY_MASK(l2_entry, offset)) != 0);
-	}
-}
-
-/* Claims an L2 table, and what it leads to. */
-static int claim_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, struct qcow2_error *err)
-{
-	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
-	unsigned entry_bytes = guess->shape.extended_l2 ? 16 : 8;
-	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
-	const uint8_t *cluster;
-
-	(void)index;
-	if (q2_bits_has(&guess->claimed, cluster_of(guess, offset)))
-		return 0;
-	q2_guess_claim(guess, offset, cluster_size(guess));
-	if (!table || !table->is_l2)
-		return 0;
-	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &cluster, err))
-		return -1;
-	for (uint64_t i = table->first_index; i <= table->last_index; i++)
-		claim_target(guess, q2_l2_entry_at(cluster, i, entry_bytes));
-	return 0;
-}
-
-static void claim_refcounts(struct q2_guess *guess)
-{
-	const struct q2_guess_refcounts *refcounts = &guess->refcounts;
-
-	q2_guess_claim(guess, 0, 1);
-	q2_guess_claim(guess, refcounts->table_bytes,
-		       refcounts->clusters * (uint64_t)cluster_size(guess));
-	for (size_t i = 0; i < refcounts->block_count; i++)
-		if (refcounts->blocks[i] != 0)
-			q2_guess_claim(guess, refcounts->blocks[i], 1);
-}
-
-/* Claims all that L1 tables lead to, and then the tables of snapshots. */
-static int claim_all(struct q2_guess *guess, struct qcow2_error *err)
-{
-	for (size_t i = 0; i < guess->l1_tables.count; i++) {
-		const struct q2_guess_l1 *l1 = q2_vector_at(&guess->l1_tables, i);
-
-		if (visit_words(guess, l1->offset_bytes, 1, claim_l2, err))
-			return -1;
-	}
-	return 0;
 }
 
 /* Whether a cluster is all zeros. */
@@ -300,7 +71,7 @@ static int is_part(struct q2_guess *guess, uint64_t cluster, bool *part, struct 
 	if (!table)
 		return is_zero(guess, offset, part, err);
 	guess->part_fits = table->is_pointers;
-	if (visit_words(guess, offset, 1, judge_entry, err))
+	if (q2_guess_visit(guess, offset, 1, judge_entry, err))
 		return -1;
 	*part = guess->part_fits;
 	return 0;
@@ -315,13 +86,13 @@ static int count_part(struct q2_guess *guess, struct q2_guess_l1 *l1, uint64_t o
 
 	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &cluster, err))
 		return -1;
-	look_at(guess, cluster, &more);
+	q2_guess_look_at_l1(guess, cluster, &more);
 	l1->entries += more.entries;
 	l1->hits += more.entries; /* as is_part() has found */
 	l1->copied += more.copied;
 	if (more.entries > 0 && index + more.entries_end > l1->entries_end)
 		l1->entries_end = index + more.entries_end;
-	return visit_words(guess, offset, 1, claim_l2, err);
+	return q2_guess_visit(guess, offset, 1, q2_guess_claim_l2, err);
 }
 
 /* Adds the clusters in front of the first one of a table that are a part of it. */
@@ -418,7 +189,8 @@ static int find_empty(struct q2_guess *guess, struct qcow2_error *err)
 		if (!part)
 			continue;
 		return count_part(guess, &l1, l1.offset_bytes, 0, err) ||
-				       extend_up(guess, &l1, &none, err) || keep(guess, &l1, err)
+				       extend_up(guess, &l1, &none, err) ||
+				       q2_guess_keep_l1(guess, &l1, err)
 			       ? -1
 			       : 0;
 	}
@@ -448,9 +220,9 @@ static int count_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, stru
 {
 	uint64_t offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
 	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
-	unsigned entry_bytes = guess->shape.extended_l2 ? 16 : 8;
-	const uint8_t *cluster;
 	uint64_t end;
+
+	(void)err;
 
 	guess->l2_tables++;
 	if (!table || !table->is_l2) {
@@ -466,13 +238,6 @@ static int count_l2(struct q2_guess *guess, uint64_t entry, uint64_t index, stru
 	      ((table->last_index + UINT64_C(1)) << guess->shape.cluster_bits);
 	if (end > guess->mapped_end_bytes)
 		guess->mapped_end_bytes = end;
-	if (table->compressed == 0 || guess->a_compressed != 0)
-		return 0;
-	if (q2_pieces_read(&guess->pieces, offset, cluster_size(guess), &cluster, err))
-		return -1;
-	for (uint64_t i = table->first_index; i <= table->last_index; i++)
-		if (qcow2_l2_is_compressed(q2_l2_entry_at(cluster, i, entry_bytes)))
-			guess->a_compressed = q2_l2_entry_at(cluster, i, entry_bytes);
 	return 0;
 }
 
@@ -480,12 +245,8 @@ int q2_guess_l1(struct q2_guess *guess, struct qcow2_error *err)
 {
 	const struct q2_guess_l1 *active;
 
-	q2_vector_init(&guess->l1_tables, sizeof(struct q2_guess_l1), L1_MOST);
-	claim_refcounts(guess);
-	if (find_clusters(guess, err) || mark_targets(guess, err))
-		return -1;
-	drop_targets(guess);
-	if (q2_guess_mark_snapshots(guess, err) || claim_all(guess, err) || join(guess, err))
+	if (q2_guess_roots(guess, err) || q2_guess_find_snapshots(guess, err) ||
+	    q2_guess_mark_snapshots(guess, err) || join(guess, err))
 		return -1;
 	choose(guess);
 	if (guess->active == SIZE_MAX && guess->refcounts.table_bytes != 0) {
@@ -496,5 +257,5 @@ int q2_guess_l1(struct q2_guess *guess, struct qcow2_error *err)
 	if (guess->active == SIZE_MAX)
 		return 0;
 	active = q2_vector_at(&guess->l1_tables, guess->active);
-	return visit_words(guess, active->offset_bytes, active->clusters, count_l2, err);
+	return q2_guess_visit(guess, active->offset_bytes, active->clusters, count_l2, err);
 }

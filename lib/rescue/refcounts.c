@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "rescue/words.h"
 
+/* What a table loses by not counting its own clusters. */
+#define NOT_OWN 1024
 /* Blocks that are asked for themselves. */
 #define ASKED_MOST ((size_t)64)
 
@@ -27,7 +29,10 @@ static uint64_t entry_of(const uint8_t *cluster, uint64_t index)
 	return q2_load_be64(cluster + index * 8);
 }
 
-/* Refcount of a cluster by a table that is not loaded; UINT64_MAX if no block counts it. */
+/*
+ * Refcount of a cluster by a table that is not loaded: 0 if no block counts it, and UINT64_MAX if
+ * that is said in a later cluster of the table.
+ */
 static int count_of(const struct trial *trial, uint64_t cluster, uint64_t *refcount,
 		    struct qcow2_error *err)
 {
@@ -42,6 +47,7 @@ static int count_of(const struct trial *trial, uint64_t cluster, uint64_t *refco
 	if (index >= (UINT64_C(1) << guess->shape.cluster_bits) / 8)
 		return 0;
 	block = entry_of(trial->cluster, index);
+	*refcount = 0;
 	if (block == 0)
 		return 0;
 	if (q2_pieces_read(&guess->refcounts.reader, block + bit / 64 * 8, 8, &bytes, err))
@@ -56,7 +62,7 @@ static int ask(struct trial *trial, uint64_t offset, struct qcow2_error *err)
 
 	if (count_of(trial, offset >> trial->guess->shape.cluster_bits, &refcount, err))
 		return -1;
-	trial->asked++;
+	trial->asked += refcount != UINT64_MAX;
 	trial->agree += refcount == 1;
 	return 0;
 }
@@ -108,36 +114,10 @@ static bool leads_to_l2(const struct q2_guess *guess, const uint8_t *cluster)
 	return hits * 2 > entries;
 }
 
-static bool is_better(const struct trial *trial, const struct q2_guess_refcounts *best)
+/* Whether so much agrees that this is a refcount table: all but one in four, as some may be wrong. */
+static bool is_likely(const struct trial *trial)
 {
-	/* All but one in four, as refcounts may be damaged. */
-	if (trial->agree < 2 || trial->agree * 4 < trial->asked * 3)
-		return false;
-	return score_of(trial->agree, trial->asked) > score_of(best->agree, best->asked);
-}
-
-/* Tries a cluster of offsets as refcount table, at each width. */
-static int try_table(struct q2_guess *guess, uint64_t offset, struct qcow2_error *err)
-{
-	struct trial trial = {.guess = guess, .offset = offset};
-	unsigned wanted = guess->options->refcount_bits;
-
-	for (unsigned order = 0; order <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX; order++) {
-		if (wanted != 0 && 1U << order != wanted)
-			continue;
-		trial.order = order;
-		if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits,
-				   &trial.cluster, err) ||
-		    ask_all(&trial, err))
-			return -1;
-		if (!is_better(&trial, &guess->refcounts) || leads_to_l2(guess, trial.cluster))
-			continue;
-		guess->refcounts.table_bytes = offset;
-		guess->refcounts.agree = trial.agree;
-		guess->refcounts.asked = trial.asked;
-		guess->shape.refcount_order = order;
-	}
-	return 0;
+	return trial->agree >= 2 && trial->agree * 4 >= trial->asked * 3;
 }
 
 /* Adds the blocks of one cluster of the table. */
@@ -162,33 +142,73 @@ static int load_cluster(struct q2_guess *guess, const uint8_t *cluster, struct q
 	return 0;
 }
 
-/*
- * Whether the cluster behind a table goes on with it: it is counted as in use once, and so is all
- * that it leads to, which are no L2 tables.
- */
-static int goes_on(struct q2_guess *guess, uint64_t offset, const uint8_t *cluster, bool *on,
-		   struct qcow2_error *err)
+/* Whether a cluster is in use once, or a cluster of the table that is not loaded yet says so. */
+static int may_be_once(struct q2_guess *guess, uint64_t offset, bool *once, struct qcow2_error *err)
 {
-	uint64_t count = (UINT64_C(1) << guess->shape.cluster_bits) / 8, refcount;
-	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+	unsigned block_bits = guess->shape.cluster_bits + 3 - guess->shape.refcount_order;
+	uint64_t cluster = offset >> guess->shape.cluster_bits, refcount;
 
-	*on = false;
-	if (!table || !table->is_pointers)
-		return 0;
-	if (q2_guess_refcount(guess, offset >> guess->shape.cluster_bits, &refcount, err))
+	if (q2_guess_refcount(guess, cluster, &refcount, err))
 		return -1;
-	*on = refcount == 1;
-	for (uint64_t i = 0; i < count && *on; i++) {
-		uint64_t block = entry_of(cluster, i);
+	*once = refcount == 1 || cluster >> block_bits >= guess->refcounts.block_count;
+	return 0;
+}
+
+/*
+ * Whether the cluster of the table that was loaded last belongs to it: it is counted as in use once,
+ * and so is all that it leads to, which are no L2 tables.
+ */
+static int is_of_table(struct q2_guess *guess, uint64_t offset, bool *is, struct qcow2_error *err)
+{
+	const struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	size_t count = ((size_t)1 << guess->shape.cluster_bits) / 8;
+
+	if (may_be_once(guess, offset, is, err))
+		return -1;
+	for (size_t i = refcounts->block_count - count; i < refcounts->block_count && *is; i++) {
+		uint64_t block = refcounts->blocks[i];
+		const struct q2_found_table *table = q2_found_table(&guess->tables, block);
 
 		if (block == 0)
 			continue;
-		table = q2_found_table(&guess->tables, block);
-		if (q2_guess_refcount(guess, block >> guess->shape.cluster_bits, &refcount, err))
+		if (may_be_once(guess, block, is, err))
 			return -1;
-		*on = refcount == 1 && (block & qcow2_refcount_table_entry_reserved) == 0 &&
-		      block < guess->scan->file_size_bytes && !(table && table->copied > 0);
+		*is &= !(table && table->copied > 0);
 	}
+	return 0;
+}
+
+static void unload_cluster(struct q2_guess *guess)
+{
+	struct q2_guess_refcounts *refcounts = &guess->refcounts;
+	size_t count = ((size_t)1 << guess->shape.cluster_bits) / 8;
+
+	for (size_t i = refcounts->block_count - count; i < refcounts->block_count; i++)
+		refcounts->blocks_there -= refcounts->blocks[i] != 0;
+	refcounts->block_count -= count;
+	refcounts->clusters--;
+}
+
+/* Loads the cluster of the table at an offset. *more: whether it is one, if it is not the first. */
+static int load_next(struct q2_guess *guess, uint64_t offset, bool *more, struct qcow2_error *err)
+{
+	const struct q2_found_table *table = q2_found_table(&guess->tables, offset);
+	bool first = guess->refcounts.clusters == 0;
+	const uint8_t *cluster;
+
+	*more = first || (table && table->is_pointers);
+	if (!*more)
+		return 0;
+	if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits, &cluster,
+			   err) ||
+	    load_cluster(guess, cluster, err))
+		return -1;
+	if (first)
+		return 0;
+	if (is_of_table(guess, offset, more, err))
+		return -1;
+	if (!*more)
+		unload_cluster(guess);
 	return 0;
 }
 
@@ -197,21 +217,69 @@ static int load(struct q2_guess *guess, struct qcow2_error *err)
 {
 	uint64_t size = UINT64_C(1) << guess->shape.cluster_bits;
 	uint64_t most = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / size;
-	uint64_t offset = guess->refcounts.table_bytes;
-	const uint8_t *cluster;
-	bool on = true;
+	bool more = true;
 
-	do {
-		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
-		    load_cluster(guess, cluster, err))
+	while (more && guess->refcounts.clusters < most) {
+		uint64_t offset = guess->refcounts.table_bytes + guess->refcounts.clusters * size;
+
+		if (load_next(guess, offset, &more, err))
 			return -1;
-		offset += size;
-		if (guess->refcounts.clusters >= most)
-			break;
-		if (q2_pieces_read(&guess->pieces, offset, (size_t)size, &cluster, err) ||
-		    goes_on(guess, offset, cluster, &on, err))
+	}
+	return 0;
+}
+
+/*
+ * Loads the table of a trial, and keeps it if it is better than the one that was found before. A
+ * table that was given up when it grew still counts all but itself.
+ */
+static int consider(const struct trial *trial, struct qcow2_error *err)
+{
+	struct q2_guess *guess = trial->guess;
+	struct q2_guess_refcounts old = guess->refcounts, *mine = &guess->refcounts;
+	unsigned old_order = guess->shape.refcount_order;
+	uint64_t own;
+
+	*mine = (struct q2_guess_refcounts){.table_bytes = trial->offset,
+					    .agree = trial->agree,
+					    .asked = trial->asked,
+					    .reader = old.reader};
+	guess->shape.refcount_order = trial->order;
+	if (load(guess, err) ||
+	    q2_guess_refcount(guess, trial->offset >> guess->shape.cluster_bits, &own, err)) {
+		q2_free(old.blocks);
+		return -1;
+	}
+	mine->score = score_of(mine->agree, mine->asked) + (int64_t)mine->blocks_there -
+		      (own == 1 ? 0 : NOT_OWN);
+	if (old.table_bytes == 0 || mine->score > old.score) {
+		q2_free(old.blocks);
+		return 0;
+	}
+	q2_free(mine->blocks);
+	old.reader = mine->reader;
+	*mine = old;
+	guess->shape.refcount_order = old_order;
+	return 0;
+}
+
+/* Tries a cluster of offsets as refcount table, at each width. */
+static int try_table(struct q2_guess *guess, uint64_t offset, struct qcow2_error *err)
+{
+	struct trial trial = {.guess = guess, .offset = offset};
+	unsigned wanted = guess->options->refcount_bits;
+
+	for (unsigned order = 0; order <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX; order++) {
+		if (wanted != 0 && 1U << order != wanted)
+			continue;
+		trial.order = order;
+		if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits,
+				   &trial.cluster, err) ||
+		    ask_all(&trial, err))
 			return -1;
-	} while (on);
+		if (is_likely(&trial) && !leads_to_l2(guess, trial.cluster) &&
+		    consider(&trial, err))
+			return -1;
+	}
 	return 0;
 }
 
@@ -227,7 +295,7 @@ int q2_guess_refcounts(struct q2_guess *guess, struct qcow2_error *err)
 		if (try_table(guess, table->offset_bytes, err))
 			return -1;
 	}
-	return guess->refcounts.table_bytes != 0 ? load(guess, err) : 0;
+	return 0;
 }
 
 int q2_guess_refcount(struct q2_guess *guess, uint64_t cluster, uint64_t *refcount,

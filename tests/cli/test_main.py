@@ -12,7 +12,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "map", "layout", "measure",
+COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "rescue", "map", "layout", "measure",
             "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
@@ -149,6 +149,14 @@ def adds_the_features(before, after):
     assert after.startswith(before) and re.search("^incompatible_features +0x0$", after, re.M)
 
 
+def is_of_the_copy(before, after):
+    assert after == before.replace("base", "new")
+
+
+def is_anything(_, after):
+    assert after
+
+
 def is_repaired(before, after):
     assert before.startswith(after.partition(":")[0]) and after.endswith(" is sound: nothing to repair\n")
 
@@ -242,6 +250,7 @@ def adds_a_commit(before, after):
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 MENDED = ["-n", "corrupt"]
+KEPT = ["--apply", "base"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 # Exit codes without the option: what it mends is stale, what it leaves out differs.
@@ -251,7 +260,8 @@ ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
          ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"))
 # What the option makes of the file must not be there yet.
-MADE = {("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
+MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
+        ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -313,6 +323,33 @@ OPTIONS = {
     ("repair", "undo-dir"): (MENDED, ["--undo-dir=."], is_unchanged),
     ("repair", "threads"): (MENDED, ["--threads=2"], is_unchanged),
     ("repair", "progress"): (MENDED, ["--progress"], is_unchanged),
+    ("rescue", "json"): (["lost"], ["--json"], shows_json),
+    ("rescue", "output"): (["lost"], ["--output=json"], shows_json),
+    ("rescue", "hex"): (["lost"], ["--hex"], adds_the_writes),
+    # what these make, find or keep, test_rescue.py tests
+    ("rescue", "dry-run"): (["lost"], ["--dry-run"], is_unchanged),
+    ("rescue", "apply"): (["base"], ["--apply"], is_unchanged),
+    ("rescue", "plan-to"): (["base"], ["--plan-to=new"], is_unchanged),
+    ("rescue", "copy"): (["base"], ["--copy=new"], is_of_the_copy),
+    ("rescue", "overlay"): (["base"], ["--overlay=new"], is_unchanged),
+    ("rescue", "plan"): (KEPT, ["--plan=plan"], is_anything),
+    ("rescue", "candidate"): (["lost"], ["--candidate=1"], is_unchanged),
+    ("rescue", "cluster-size"): (["lost"], ["--cluster-size=64k"], is_anything),
+    ("rescue", "size"): (["lost"], ["--size=1M"], is_anything),
+    ("rescue", "version"): (["lost"], ["--version=3"], is_anything),
+    ("rescue", "refcount-bits"): (["lost"], ["--refcount-bits=16"], is_unchanged),
+    ("rescue", "backing"): (["lost"], ["--backing=base"], is_anything),
+    ("rescue", "backing-format"): (["lost"], ["--backing-format=raw"], is_unchanged),
+    ("rescue", "data-file"): (["lost"], ["--data-file=base"], is_anything),
+    ("rescue", "like"): (["lost"], ["--like=base"], is_anything),
+    ("rescue", "look-inside"): (["lost"], ["--look-inside"], is_unchanged),
+    ("rescue", "force"): (KEPT, ["--force"], is_unchanged),
+    ("rescue", "no-undo"): (KEPT, ["--no-undo"], is_unchanged),
+    ("rescue", "undo-file"): (KEPT, ["--undo-file=x"], is_unchanged),
+    ("rescue", "undo-dir"): (KEPT, ["--undo-dir=."], is_unchanged),
+    ("rescue", "threads"): (["lost"], ["--threads=2"], is_unchanged),
+    ("rescue", "progress"): (["lost"], ["--progress"], is_unchanged),
+    ("rescue", "help"): (["lost"], ["--help"], is_help),
     ("repair", "help"): (MENDED, ["--help"], is_help),
     ("map", "json"): ([SAMPLE], ["--json"], shows_json),
     ("map", "output"): ([SAMPLE], ["--output=json"], shows_json),
@@ -407,7 +444,7 @@ OPTIONS = {
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE],
-                        "edit": PLANNED, "repair": MENDED,
+                        "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
@@ -426,6 +463,12 @@ def fixture_folder(tmp_path):
     build("size 1M\nwrite 0 64k\nsnapshot one\nwrite 0 64k\n", str(tmp_path / "shared"))
     build("size 1M\ncorrupt\n", str(tmp_path / "corrupt"))
     build("size 1M\n", str(tmp_path / "edited"))
+    build("size 1M\nwrite 0 64k\n", str(tmp_path / "lost"))
+    with open(tmp_path / "lost", "r+b") as stream:
+        stream.write(bytes(512))
+    (tmp_path / "plan").write_text('{"format": "qcow2-rescue-plan", "size-before": '
+                                   f'{os.path.getsize(tmp_path / "base")}, "size-after": '
+                                   f'{os.path.getsize(tmp_path / "base")}, "writes": []}}')
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
                 cwd=tmp_path))
@@ -641,5 +684,5 @@ def test_exit_codes_of_pages():
                  "locate": {"0", "1"}, "diff": {"0", "1", "3"},
                  "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
                  "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"},
-                 "repair": {"0", "1", "2", "3", "63"}}
+                 "repair": {"0", "1", "2", "3", "63"}, "rescue": {"0", "1", "2", "3"}}
         assert codes == other.get(command, {"0", "1", "2"}), command

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+# What qcow2 rescue finds again, and what becomes of the plan. tests/oracle has the trials with QEMU.
+"""Tests of `qcow2 rescue`: images whose header is lost."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.forge import build
+from tests.support.outside import run, text_of
+
+RECIPE = "size 8M\nwrite 64k 300k\nwrite 2M 1M\n"
+
+
+def read(path):
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def wipe(path, length=512, data=None):
+    with open(path, "r+b") as stream:
+        stream.write(bytes(length) if data is None else data)
+
+
+def disk(name):
+    """What QEMU reads of an image, which may be a json: name."""
+    path = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"rescue-{os.getpid()}.raw")
+    subprocess.run(["qemu-img", "convert", "-O", "raw", name, path], check=True, timeout=60)
+    try:
+        return read(path)
+    finally:
+        os.unlink(path)
+
+
+def page(*words, code=0):
+    return json.loads(text_of(run("rescue", "-j", *words), code=code))
+
+
+@pytest.fixture(name="lost")
+def fixture_lost(tmp_path):
+    """An image without a header, and what its guest read."""
+    path = str(tmp_path / "lost.qcow2")
+    build(RECIPE, path)
+    before = disk(path)
+    wipe(path)
+    return path, before
+
+
+def test_nothing_is_written_by_default(lost, tmp_path):
+    path, _ = lost
+    before = read(path)
+    text = text_of(run("rescue", path))
+    assert "nothing was written" in text and f"next: qcow2 rescue --apply {path}" in text
+    found = page(path)
+    assert read(path) == before and os.listdir(tmp_path) == ["lost.qcow2"]
+    candidate = found["candidates"][0]
+    assert found["chosen"] == 1 and not found["applied"] and candidate["confidence"] >= 95
+    assert candidate["check"]["corruptions"] == 0 and candidate["header"]["cluster_bits"] == 16
+    topics = {evidence["topic"] for evidence in candidate["evidence"]}
+    assert {"clusters", "refcounts", "l1", "size", "version", "backing", "check"} <= topics
+
+
+def test_applied_and_undone(lost, tmp_path):
+    path, before = lost
+    damaged = read(path)
+    text_of(run("rescue", "--apply", f"--undo-file={tmp_path}/undo", "--size=8M", path))
+    assert disk(path) == before
+    assert text_of(run("check", path))
+    text_of(run("undo", str(tmp_path / "undo")))
+    assert read(path) == damaged
+
+
+def test_plan_file(lost, tmp_path):
+    path, before = lost
+    damaged, plan = read(path), str(tmp_path / "plan")
+    text_of(run("rescue", path, "-o", plan, "--size=8M"))
+    assert read(path) == damaged
+    document = json.loads(read(plan))
+    assert document["format"] == "qcow2-rescue-plan" and document["writes"]
+    # A file is never written over.
+    assert run("rescue", path, "-o", plan).returncode == 1
+    text_of(run("rescue", path, f"--plan={plan}", "--apply", "--no-undo"))
+    assert disk(path) == before
+    # The bytes that the plan replaces are not there any more.
+    again = run("rescue", path, f"--plan={plan}", "--apply", "--no-undo")
+    assert again.returncode == 1 and b"not the file that the plan was made for" in again.stderr
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "{}", '{"format": "qcow2-rescue-plan"}', '{"format": "other", "writes": []}',
+    '{"format": "qcow2-rescue-plan", "size-before": 1, "size-after": 1, "writes": []}',
+    '{"format": "qcow2-rescue-plan", "writes": [], "size-before": SIZE, "size-after": SIZE}',
+    '{"format": "qcow2-rescue-plan", "size-before": SIZE, "size-after": SIZE, "writes": [{}]}',
+    '{"format": "qcow2-rescue-plan", "size-before": SIZE, "size-after": SIZE, "writes": [{"phase": '
+    '"new", "offset": 0, "old": "0", "new": "00", "why": ""}]}',
+    '{"format": "qcow2-rescue-plan", "size-before": SIZE, "size-after": SIZE, "writes": [{"phase": '
+    '"new", "offset": 99999999999999999999, "old": "", "new": "00", "why": ""}]}',
+    '{"x": ' + "[" * 100,
+])
+def test_plan_files_that_are_none(lost, tmp_path, text):
+    path, _ = lost
+    before = read(path)
+    (tmp_path / "plan").write_text(text.replace("SIZE", str(len(before))))
+    done = run("rescue", path, f"--plan={tmp_path}/plan", "--apply", "--no-undo")
+    assert done.returncode == 1 and done.stdout == b"" and read(path) == before
+
+
+def test_copy_and_overlay(lost, tmp_path):
+    path, before = lost
+    damaged = read(path)
+    text_of(run("rescue", path, f"--copy={tmp_path}/copy", "--size=8M"))
+    assert disk(str(tmp_path / "copy")) == before
+    found = page(path, f"--overlay={tmp_path}/over", "--size=8M")
+    assert disk(found["overlay-name"]) == before
+    subprocess.run(["qemu-img", "check", "-q", f"{tmp_path}/over"], check=True, timeout=60)
+    assert read(path) == damaged
+    # What is there is not written over.
+    for option in ("--copy", "--overlay", "--plan-to"):
+        done = run("rescue", path, f"{option}={tmp_path}/copy")
+        assert done.returncode == 1 and done.stdout == b""
+    assert disk(str(tmp_path / "copy")) == before
+
+
+@pytest.mark.parametrize("words, says", [
+    (["--apply", "--copy=x"], "only one of"), (["--plan=x"], "--plan is for --apply"),
+    (["-n", "--apply"], "--dry-run"), (["--no-undo"], "undo files are for --apply"),
+    (["--candidate=0"], "count from 1"), (["--candidate=9"], "there is no candidate 9"),
+    (["--cluster-size=3k"], "power of two"), (["--version=1"], "2 or 3"),
+    (["--refcount-bits=3"], "1, 2, 4"), (["--like=nowhere"], "nowhere"),
+])
+def test_wrong_lines(lost, words, says):
+    done = run("rescue", lost[0], *words)
+    assert done.returncode == 1 and done.stdout == b"" and says in done.stderr.decode()
+
+
+def test_nothing_there(tmp_path):
+    for data in (b"", b"x" * 70000, bytes(70000)):
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        done = run("rescue", str(path))
+        assert done.returncode == 1 and b"nothing in this file reads as" in done.stderr
+
+
+def test_sound_images_stay(tmp_path):
+    path = str(tmp_path / "sound")
+    build(RECIPE, path)
+    before = read(path)
+    assert "stays as it is" in text_of(run("rescue", "--apply", path))
+    assert read(path) == before
+
+
+def test_a_guests_image_is_not_taken_for_ours(tmp_path):
+    """The guest stores a whole image: its tables, snapshots and magic are not those of the file."""
+    inner, outer = str(tmp_path / "inner"), str(tmp_path / "outer")
+    build("size 4M\nwrite 0 256k\nsnapshot one\nwrite 64k 64k\n", inner)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", outer, "64M"], check=True, timeout=60)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c",
+                    f"write -s {inner} 1M {os.path.getsize(inner) // 512 * 512}", outer],
+                   check=True, timeout=60, stdout=subprocess.DEVNULL)
+    before = disk(outer)
+    wipe(outer, 65536)
+    found = page("--apply", "--no-undo", "--size=64M", outer)
+    assert found["candidates"][0]["header"]["nb_snapshots"] == 0
+    assert disk(outer) == before
+
+
+def test_names_that_are_left(tmp_path):
+    """The first sector is gone; the name of the backing file stands behind it."""
+    base, path = str(tmp_path / "base.qcow2"), str(tmp_path / "over.qcow2")
+    build(RECIPE, base)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2",
+                    path], check=True, timeout=60, cwd=tmp_path)
+    before = disk(path)
+    wipe(path)
+    text = text_of(run("rescue", "--apply", "--no-undo", "--look-inside",
+                       "--backing-format=qcow2", path))
+    assert "backing file 'base.qcow2', whose name is left" in text
+    assert disk(path) == before
+
+
+def test_a_sibling_and_a_partition_table_tell_the_size(tmp_path):
+    path, like = str(tmp_path / "lost"), str(tmp_path / "like")
+    build("size 9M\nwrite 0 64k\n", path)
+    build("size 20M\n", like)
+    wipe(path)
+    assert page(path, f"--like={like}")["candidates"][0]["header"]["size"] == 20 << 20
+    table = b"EFI PART" + bytes(24) + (18431).to_bytes(8, "little")
+    build("size 9M\nwrite 0 64k\n", path)
+    sector = tmp_path / "sector"
+    sector.write_bytes(table.ljust(512, b"\0"))
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -s {sector} 512 512", path], check=True,
+                   timeout=60, stdout=subprocess.DEVNULL)
+    wipe(path)
+    assert page(path)["candidates"][0]["header"]["size"] != 9 << 20
+    assert page(path, "--look-inside")["candidates"][0]["header"]["size"] == 9 << 20
+
+
+def test_refcounts_lost_as_well(tmp_path):
+    """Header, refcount table and block are gone: the repair counts anew."""
+    path = str(tmp_path / "lost.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "8M"], check=True, timeout=60)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 2M", path], check=True,
+                   timeout=60, stdout=subprocess.DEVNULL)
+    before = disk(path)
+    wipe(path, 3 * 65536)
+    found = page("--apply", "--no-undo", "--size=8M", path, code=2)
+    assert any("count anew" in e["text"] for e in found["candidates"][0]["evidence"])
+    text_of(run("repair", "--yes", "--no-undo", path))
+    assert disk(path) == before
+    subprocess.run(["qemu-img", "check", "-q", path], check=True, timeout=60)
