@@ -11,7 +11,7 @@
 #define Q2_RESCUE_CANDIDATE_H
 
 #include "rescue/guess.h"
-#include "rescue/lost.h"
+#include "rescue/lost/lost.h"
 #include "rescue/remains.h"
 
 #include <qcow2/edit.h>

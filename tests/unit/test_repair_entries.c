@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "repair/l2_entry.h"
+#include "repair/mapping/l2_entry.h"
 
 #define COPIED     (UINT64_C(1) << 63)
 #define COMPRESSED (UINT64_C(1) << 62)
