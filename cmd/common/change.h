@@ -29,7 +29,7 @@ struct change {
 	 */
 	bool begins_itself;
 	bool is_rescue; /* the file is no image that could get worse: problems do not refuse it */
-	int done; /* the exit code if nothing fails; plan() may set it */
+	int done;       /* the exit code if nothing fails; plan() may set it */
 	void *opaque;
 
 	struct qcow2_source *source;
