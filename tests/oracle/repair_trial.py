@@ -324,7 +324,7 @@ class Damage:
 # ---- one trial ----
 
 REPAIR = [["repair", "--all", "--yes"]]
-RESCUE = [["rescue", "--apply", "--yes"], *REPAIR]
+RESCUE = [["rescue", "--apply"], *REPAIR]
 FREE_LOST = ["repair", "--all", "--free-lost", "--yes"]
 
 def run_ours(path, words):
