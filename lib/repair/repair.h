@@ -4,11 +4,11 @@
  * planned so far, tells each doctor of the problems that are its own, and lets the doctors plan
  * what they can mend, in the order of the table. A doctor sees one class of structures:
  *
- *	header.c     header fields, feature bits, extensions, LUKS pointers, names of other files
+ *	header/      header fields, feature bits, extensions, LUKS pointers, names of other files
  *	bitmaps.c    bitmaps, as qcow2_bitmap_repair()
- *	snapshots.c  the snapshot table, its entries, and where L1 tables of snapshots are
- *	owners.c     clusters that are used for two things, or too often for their refcounts
- *	l1.c, l2.c   L1 tables and L2 tables with their entries, once each has a place of its own
+ *	snapshots/   the snapshot table, its entries, and where L1 tables of snapshots are
+ *	owners/      clusters that are used for two things, or too often for their refcounts
+ *	mapping/     L1 tables and L2 tables with their entries, once each has a place of its own
  *
  * When a round plans nothing, refcounts.c counts the references of the planned image and makes
  * refcounts and copied flags fit, and bits.c clears the corrupt and dirty bits.

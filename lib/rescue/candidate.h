@@ -5,6 +5,7 @@
  *	decide.c     the numbers of the header
  *	size.c       the size of the virtual disk
  *	area.c       extensions and names, and the bytes of the first cluster
+ *	make.c       one after the other
  *	candidate.c  storage, evidence and plan
  */
 #ifndef Q2_RESCUE_CANDIDATE_H

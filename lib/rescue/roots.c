@@ -123,6 +123,25 @@ static struct q2_guess_l1 *root(const struct q2_guess *guess, size_t index)
 	return q2_vector_at(&guess->l1_tables, index);
 }
 
+/* Whether a root explains more than another one. */
+static bool explains_more(const struct q2_guess_l1 *l1, const struct q2_guess_l1 *other)
+{
+	if (l1->copied != other->copied)
+		return l1->copied > other->copied;
+	return l1->maps > other->maps;
+}
+
+/*
+ * Whether an edge counts. What explains less may lead by chance to what explains more: the bits of a
+ * bitmap, or a table of an image that a guest stores.
+ */
+static bool counts(const struct q2_guess *guess, const struct q2_guess_edge *edge)
+{
+	const struct q2_guess_l1 *from = root(guess, edge->from), *to = root(guess, edge->to);
+
+	return from == to || (!from->is_target && !explains_more(to, from));
+}
+
 /* Counts for each root how many others, that are not dropped, lead to it or map it. */
 static void count_edges(struct q2_guess *guess, const struct q2_vector *edges)
 {
@@ -131,7 +150,7 @@ static void count_edges(struct q2_guess *guess, const struct q2_vector *edges)
 	for (size_t i = 0; i < edges->count; i++) {
 		const struct q2_guess_edge *edge = q2_vector_at(edges, i);
 
-		if (!root(guess, edge->from)->is_target)
+		if (counts(guess, edge))
 			root(guess, edge->to)->mapped_by++;
 	}
 }
@@ -151,20 +170,13 @@ static bool drop_mapped(struct q2_guess *guess, const struct q2_vector *edges)
 		const struct q2_guess_edge *edge = q2_vector_at(edges, i);
 		struct q2_guess_l1 *from = root(guess, edge->from), *to = root(guess, edge->to);
 
-		if (!to->is_target && !to->is_chosen && (from == to || is_top(from))) {
+		if (!to->is_target && !to->is_chosen && counts(guess, edge) &&
+		    (from == to || is_top(from))) {
 			to->is_target = true;
 			dropped = true;
 		}
 	}
 	return dropped;
-}
-
-/* Whether a root explains more than another one. */
-static bool explains_more(const struct q2_guess_l1 *l1, const struct q2_guess_l1 *other)
-{
-	if (l1->copied != other->copied)
-		return l1->copied > other->copied;
-	return l1->maps > other->maps;
 }
 
 /* Chooses the root that explains most of those that lead to one another. False: there is none. */

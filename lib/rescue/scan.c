@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "format/l2_table.h"
 #include "rescue/marks.h"
 #include "rescue/words.h"
 
@@ -22,9 +23,9 @@ static bool is_extended(const uint8_t *sector, const struct q2_words *words,
 			struct q2_scan_run *run)
 {
 	run->alignment_bits = Q2_ALIGNMENT_NONE;
-	for (size_t i = 0; i < WORDS; i += 2) {
-		uint64_t entry = q2_load_be64(sector + i * 8);
-		uint64_t bitmap = q2_load_be64(sector + i * 8 + 8);
+	for (size_t i = 0; i < WORDS / 2; i++) {
+		uint64_t entry = q2_l2_entry_at(sector, i, 16);
+		uint64_t bitmap = q2_l2_subclusters_at(sector, i, 16);
 
 		if (!q2_word_is_extended(words, entry, bitmap))
 			return false;
