@@ -25,6 +25,11 @@ struct guest {
 
 static int refuse_mapping(const struct guest *g, uint64_t offset)
 {
+	if (g->u->result->doubt == QCOW2_UNDO_DOUBT_DATA_FILE)
+		return q2_undo_mismatch(g->u, offset,
+					"nothing shows whether a guest has written to the data "
+					"file since, and what it wrote might not be read from any "
+					"more (--exact undoes it all the same)");
 	return q2_undo_mismatch(g->u, offset,
 				"a guest may have written since to where its data would not be "
 				"read from any more (--exact undoes it all the same)");
@@ -58,14 +63,17 @@ static bool is_in_place(const struct qcow2_geometry *geometry, uint64_t entry)
 
 /*
  * Whether what a guest may have written through the entry `now` is read through the entry `then`.
+ * Nobody reads otherwise for the copied flag or a reserved bit.
  */
 static bool stays(const struct qcow2_geometry *geometry, const uint64_t *now, const uint64_t *then)
 {
+	uint64_t unread = QCOW2_ENTRY_MASK(l2_entry, copied) | qcow2_l2_entry_reserved;
 	uint64_t allocated = qcow2_l2_subclusters_decode(now[1]).allocated;
 
 	if (!is_in_place(geometry, now[0]))
 		return true;
-	if (((now[0] ^ then[0]) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0)
+	/* In a data file, the copied flag alone tells an offset of 0 from none. */
+	if (((now[0] ^ then[0]) & ~unread) != 0 || !is_in_place(geometry, then[0]))
 		return false;
 	return (allocated & ~qcow2_l2_subclusters_decode(then[1]).allocated) == 0;
 }
