@@ -222,6 +222,18 @@ static int compare(struct guest *g)
 	return compare_sizes(g) || compare_l1(g) ? -1 : 0;
 }
 
+/*
+ * Whether the corrupt bit has kept programs from writing since a change or an undo was interrupted:
+ * a repair sets it first and clears it last, and its undo does the same.
+ */
+static bool is_held(const struct guest *g)
+{
+	enum qcow2_undo_state state = g->u->undo->info.state;
+
+	return !g->u->is_copy && (state == QCOW2_UNDO_APPLYING || state == QCOW2_UNDO_UNDOING) &&
+	       (qcow2_image_header(g->now)->incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT);
+}
+
 int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	struct guest g = {.u = u};
@@ -229,7 +241,7 @@ int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 		q2_undo_open_image(u, u->image, &g.now) || q2_undo_open_image(u, restored, &g.then);
 
 	/* If the file is no image now, nobody has read or written guest data. */
-	if (!failed && g.now)
+	if (!failed && g.now && !is_held(&g))
 		failed = g.then ? compare(&g) : refuse_mapping(&g, 0);
 	qcow2_table_close(g.l1_now);
 	qcow2_table_close(g.l1_then);
