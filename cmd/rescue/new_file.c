@@ -31,8 +31,10 @@ bool new_file_write(struct new_file *file, uint64_t offset_bytes, const void *by
 {
 	const uint8_t *next = bytes;
 
+	if (file->errnum == 0 && lseek(file->fd, (off_t)offset_bytes, SEEK_SET) < 0)
+		file->errnum = errno;
 	while (size > 0 && file->errnum == 0) {
-		ssize_t done = pwrite(file->fd, next, size, (off_t)offset_bytes);
+		ssize_t done = write(file->fd, next, size);
 
 		if (done < 0 && errno == EINTR)
 			continue;
@@ -41,7 +43,6 @@ bool new_file_write(struct new_file *file, uint64_t offset_bytes, const void *by
 			break;
 		}
 		next += done;
-		offset_bytes += (uint64_t)done;
 		size -= (size_t)done;
 	}
 	return file->errnum == 0;

@@ -62,6 +62,8 @@ static void drop_doubles(struct overlay *overlay)
 {
 	size_t kept = 0;
 
+	if (overlay->count == 0)
+		return;
 	qsort(overlay->changed, overlay->count, sizeof(*overlay->changed), compare);
 	for (size_t i = 0; i < overlay->count; i++)
 		if (i == 0 || overlay->changed[i] != overlay->changed[i - 1])

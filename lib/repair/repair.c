@@ -187,9 +187,15 @@ static int run_rounds(struct q2_repair *repair)
 		repair->found = &repair->result->before;
 		return open_image(repair) || check_round(repair, false) ? -1 : 0;
 	}
-	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++)
+	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++) {
 		if (run_round(repair, &planned))
 			return -1;
+		/* What was in the way is mended. */
+		if (!planned && repair->bitmaps == Q2_BITMAPS_WAIT) {
+			repair->bitmaps = Q2_BITMAPS_LAST;
+			planned = true;
+		}
+	}
 	return 0;
 }
 

@@ -109,7 +109,9 @@ static bool leads_to_l2(const struct q2_guess *guess, const uint8_t *cluster)
 			q2_found_table(&guess->tables, entry_of(cluster, i));
 
 		entries += entry_of(cluster, i) != 0;
-		hits += table && table->is_l2 && table->data > 0;
+		/* Offsets into a data file are not bounded, so that much reads as an entry. */
+		hits += table && table->is_l2 &&
+			(guess->shape.data_file ? table->copied : table->data) > 0;
 	}
 	return hits * 2 > entries;
 }

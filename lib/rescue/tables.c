@@ -113,6 +113,7 @@ static void judge(const struct q2_scan *scan, const struct q2_rescue_shape *shap
 	struct judged judged = {
 		.shape = shape,
 		.words = {.end_bytes = scan->file_size_bytes, .data_file = shape->data_file},
+		.before = UINT64_MAX,
 		.table = table,
 	};
 

@@ -89,7 +89,8 @@ def test_options(command, offer):
     assert sorted(offer(command, "-")) == sorted(offer(command, "--")) == expected
     assert sorted(offer(command, SAMPLE, "--")) == expected
     for option in expected:
-        assert offer(command, option.rstrip("=")) == [option]
+        word = option.rstrip("=")
+        assert sorted(offer(command, word)) == [o for o in expected if o.startswith(word)]
         assert set(offer(command, option[:4])) == {o for o in expected if o[:4] == option[:4]}
 
 

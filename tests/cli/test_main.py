@@ -145,6 +145,10 @@ def adds_the_writes(before, after):
     assert after.startswith(before) and "1/1 clean, 1 byte at 0x4f: " in after
 
 
+def adds_the_header(before, after):
+    assert after.startswith(before) and "write the header with its extensions" in after
+
+
 def adds_the_features(before, after):
     assert after.startswith(before) and re.search("^incompatible_features +0x0$", after, re.M)
 
@@ -254,7 +258,7 @@ KEPT = ["--apply", "base"]
 PLANNED = ["-n", "base", "set", "header/compatible_features=1"]
 # Without them the line is wrong, or waits for standard input.
 # Exit codes without the option: what it mends is stale, what it leaves out differs.
-OTHERWISE = {("bitmap", "assume-dirty"): 4, ("snapshot", "ignore-offsets"): 3,
+OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapshot", "ignore-offsets"): 3,
              ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
@@ -325,7 +329,7 @@ OPTIONS = {
     ("repair", "progress"): (MENDED, ["--progress"], is_unchanged),
     ("rescue", "json"): (["lost"], ["--json"], shows_json),
     ("rescue", "output"): (["lost"], ["--output=json"], shows_json),
-    ("rescue", "hex"): (["lost"], ["--hex"], adds_the_writes),
+    ("rescue", "hex"): (["lost"], ["--hex"], adds_the_header),
     # what these make, find or keep, test_rescue.py tests
     ("rescue", "dry-run"): (["lost"], ["--dry-run"], is_unchanged),
     ("rescue", "apply"): (["base"], ["--apply"], is_unchanged),
@@ -334,13 +338,14 @@ OPTIONS = {
     ("rescue", "overlay"): (["base"], ["--overlay=new"], is_unchanged),
     ("rescue", "plan"): (KEPT, ["--plan=plan"], is_anything),
     ("rescue", "candidate"): (["lost"], ["--candidate=1"], is_unchanged),
+    ("rescue", "confidence"): (["lost"], ["--confidence=60"], is_unchanged),
     ("rescue", "cluster-size"): (["lost"], ["--cluster-size=64k"], is_anything),
     ("rescue", "size"): (["lost"], ["--size=1M"], is_anything),
     ("rescue", "version"): (["lost"], ["--version=3"], is_anything),
     ("rescue", "refcount-bits"): (["lost"], ["--refcount-bits=16"], is_unchanged),
     ("rescue", "backing"): (["lost"], ["--backing=base"], is_anything),
     ("rescue", "backing-format"): (["lost"], ["--backing-format=raw"], is_unchanged),
-    ("rescue", "data-file"): (["lost"], ["--data-file=base"], is_anything),
+    ("rescue", "data-file"): (["lost-data"], ["--data-file=disk.raw"], is_anything),
     ("rescue", "like"): (["lost"], ["--like=base"], is_anything),
     ("rescue", "look-inside"): (["lost"], ["--look-inside"], is_unchanged),
     ("rescue", "force"): (KEPT, ["--force"], is_unchanged),
@@ -464,8 +469,10 @@ def fixture_folder(tmp_path):
     build("size 1M\ncorrupt\n", str(tmp_path / "corrupt"))
     build("size 1M\n", str(tmp_path / "edited"))
     build("size 1M\nwrite 0 64k\n", str(tmp_path / "lost"))
-    with open(tmp_path / "lost", "r+b") as stream:
-        stream.write(bytes(512))
+    build("size 1M\ndata_file disk.raw\nwrite 0 64k\nwrite 512k 64k\n", str(tmp_path / "lost-data"))
+    for name in ("lost", "lost-data"):
+        with open(tmp_path / name, "r+b") as stream:
+            stream.write(bytes(512))
     (tmp_path / "plan").write_text('{"format": "qcow2-rescue-plan", "size-before": '
                                    f'{os.path.getsize(tmp_path / "base")}, "size-after": '
                                    f'{os.path.getsize(tmp_path / "base")}, "writes": []}}')
