@@ -187,11 +187,19 @@ static bool reads_otherwise(const struct repair_run *run, bool snapshots)
 	return run->kept.ungrouped > 0;
 }
 
+/* Whether a step mends a kind, or works at a place, that begins so. */
 static bool touches(const struct repair_run *run, const char *prefix)
 {
-	for (size_t i = 0; i < run->kept.group_count; i++)
-		if (strncmp(run->kept.groups[i].kind->id, prefix, strlen(prefix)) == 0)
+	const size_t length = strlen(prefix);
+
+	for (size_t i = 0; i < run->kept.group_count; i++) {
+		const struct repair_group *group = &run->kept.groups[i];
+
+		if (strncmp(group->kind->id, prefix, length) == 0 ||
+		    (group->kept > 0 &&
+		     strncmp(run->kept.steps[group->first].where, prefix, length) == 0))
 			return true;
+	}
 	return false;
 }
 

@@ -259,6 +259,20 @@ static void leave_all(struct q2_repair *repair)
 					repair->err->text);
 }
 
+/*
+ * What was planned cannot be proved, since other faults reach into it. Without the bit nobody
+ * believes the bitmaps; once the other faults are mended, they are looked at again.
+ */
+static int distrust_all(struct q2_repair *repair)
+{
+	leave_all(repair);
+	repair->bitmap_problems = 0;
+	repair->bitmaps = repair->bitmaps == Q2_BITMAPS_FIRST ? Q2_BITMAPS_WAIT : Q2_BITMAPS_FAILED;
+	return q2_plan_autoclear(repair->plan, QCOW2_PHASE_CLEAN,
+				 repair->header->autoclear_features & ~QCOW2_AUTOCLEAR_BITMAPS,
+				 "nobody shall believe the bitmaps yet", repair->err);
+}
+
 static int run(struct q2_repair *repair, bool costs)
 {
 	int failed;
@@ -282,6 +296,8 @@ static int run(struct q2_repair *repair, bool costs)
 	    qcow2_plan_count(repair->plan) == before) {
 		leave_all(repair);
 		failed = 0;
+	} else if (failed && repair->err->code == QCOW2_ERROR_BROKEN) {
+		failed = distrust_all(repair);
 	} else if (!failed) {
 		failed = tell_kept(repair);
 	}
@@ -297,7 +313,8 @@ static int mend(struct q2_repair *repair)
 	struct qcow2_bytes data;
 	bool costs;
 
-	if (repair->header->version < 3 || problems == 0 || problems == repair->bitmap_problems ||
+	if (repair->bitmaps == Q2_BITMAPS_WAIT || repair->bitmaps == Q2_BITMAPS_FAILED ||
+	    repair->header->version < 3 || problems == 0 || problems == repair->bitmap_problems ||
 	    !may_work(repair->options, &costs) ||
 	    (!(repair->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
 	     !qcow2_image_find_extension(repair->image, QCOW2_EXTENSION_BITMAPS, &data)))

@@ -2,7 +2,10 @@
 /* Drives a repair, round by round: see repair.h. */
 #include "repair/repair.h"
 
+#include <qcow2/limits.h>
+
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/sized.h"
 #include "plan/digests.h"
@@ -44,6 +47,23 @@ static int open_image(struct q2_repair *repair)
 			       "the image has incompatible features that are not known here: what "
 			       "a repair would do to them, nobody knows");
 	return 0;
+}
+
+/*
+ * Whether the active L1 table is longer than any program reads, passes the end of the file, and the
+ * disk asks for that. It then runs over all that lies behind it, so that whatever is mended there
+ * would be something else to the guest.
+ */
+static bool has_impossible_l1(const struct q2_repair *repair)
+{
+	const struct qcow2_header *header = repair->header;
+	uint64_t span, bytes = (uint64_t)header->l1_size * sizeof(uint64_t);
+
+	if (!repair->geometry || header->l1_size <= QCOW2_LIMIT_QEMU_L1_ENTRIES ||
+	    q2_range_fits(header->l1_table_offset, bytes, repair->geometry->file_size_bytes))
+		return false;
+	span = repair->geometry->l2_entries << repair->geometry->cluster_bits;
+	return header->size / span >= QCOW2_LIMIT_QEMU_L1_ENTRIES;
 }
 
 static int hear(void *opaque, const struct qcow2_problem *problem)
@@ -142,7 +162,15 @@ static int run_round(struct q2_repair *repair, bool *planned)
 	int failed;
 
 	repair->found = repair->round == 0 ? &repair->result->before : &repair->later;
-	failed = open_image(repair) || check_round(repair, true) || mend(repair);
+	failed = open_image(repair) || check_round(repair, true);
+	if (!failed && has_impossible_l1(repair))
+		failed = q2_fail(repair->err, QCOW2_ERROR_UNSUPPORTED,
+				 offsetof(struct qcow2_header, l1_size),
+				 "the header's L1 table and virtual size are larger than any "
+				 "program opens, and the table runs over everything behind it: "
+				 "'qcow2 rescue' finds out what the header should say");
+	if (!failed)
+		failed = mend(repair);
 	forget(repair);
 	*planned = qcow2_plan_count(repair->plan) != before;
 	return failed ? -1 : 0;
@@ -159,9 +187,15 @@ static int run_rounds(struct q2_repair *repair)
 		repair->found = &repair->result->before;
 		return open_image(repair) || check_round(repair, false) ? -1 : 0;
 	}
-	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++)
+	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++) {
 		if (run_round(repair, &planned))
 			return -1;
+		/* What was in the way is mended. */
+		if (!planned && repair->bitmaps == Q2_BITMAPS_WAIT) {
+			repair->bitmaps = Q2_BITMAPS_LAST;
+			planned = true;
+		}
+	}
 	return 0;
 }
 

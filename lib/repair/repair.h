@@ -38,6 +38,14 @@ enum q2_doctor_number {
 	Q2_DOCTORS,
 };
 
+/* When the doctor of bitmaps works. */
+enum q2_bitmaps_turn {
+	Q2_BITMAPS_FIRST = 0, /* before others, while what speaks against a bitmap can be seen */
+	Q2_BITMAPS_WAIT,      /* other faults reach into them: once nobody else has work left */
+	Q2_BITMAPS_LAST,      /* now, for the last time */
+	Q2_BITMAPS_FAILED,    /* never again: they stay stale */
+};
+
 /* Why a kind of problem is left: what is said if the planned image still has it. */
 struct q2_repair_why {
 	char text[QCOW2_REPAIR_WHY_MAX]; /* empty: nobody said anything */
@@ -75,6 +83,7 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
+	bool gave_up; /* some entry of a mapping, or a table, which said that there was data */
 	struct q2_told told;              /* by steps, for the proof */
 	unsigned round;                   /* from 0 */
 	bool failed;                      /* a hear() has filled err */
@@ -82,7 +91,8 @@ struct q2_repair {
 	struct q2_vector bitmap_clusters; /* runs that bitmaps took: nothing counts them yet */
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
-	bool begin_again;                 /* the doctor wants a new check before others work */
+	enum q2_bitmaps_turn bitmaps;
+	bool begin_again; /* the doctor wants a new check before others work */
 };
 
 /*

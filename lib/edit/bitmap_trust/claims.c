@@ -52,6 +52,14 @@ static int push(struct q2_bitmap_trust *trust, struct q2_vector *to, const void 
 	return code == QCOW2_ERROR_MEMORY ? q2_fail_memory(err) : 0;
 }
 
+/* Whether a repair took the cluster for bitmaps: its refcount says nothing yet. */
+static bool is_own(const struct q2_bitmap_trust *trust, uint64_t cluster)
+{
+	const struct q2_bitmap_within *within = trust->within;
+
+	return within && within->is_own(within->opaque, cluster);
+}
+
 int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset, uint64_t size,
 		  struct q2_claimant who, struct qcow2_error *err)
 {
@@ -64,10 +72,9 @@ int q2_claims_add(struct q2_bitmap_trust *trust, uint64_t offset, uint64_t size,
 		end = offset + size;
 	for (uint64_t cluster = offset >> geometry->cluster_bits;
 	     cluster <= (end - 1) >> geometry->cluster_bits && !trust->incomplete; cluster++) {
-		const struct q2_bitmap_within *within = trust->within;
-		bool own = within && within->is_own(within->opaque, cluster);
 		const struct q2_bitmap_claim claim = {
-			cluster, who, own ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_LOW};
+			cluster, who,
+			is_own(trust, cluster) ? QCOW2_PROBLEM_NONE : QCOW2_PROBLEM_REFCOUNT_LOW};
 
 		if (push(trust, &trust->claims, &claim, err))
 			return -1;
@@ -129,7 +136,7 @@ static int hear(void *opaque, const struct qcow2_problem *problem)
 	uint64_t cluster = problem->cluster_offset_bytes >> trust->geometry->cluster_bits;
 	struct q2_bitmap_claim *claim;
 
-	if (problem->expected != 0)
+	if (problem->expected != 0 || is_own(trust, cluster))
 		return 0;
 	for (size_t at = find_claim(trust, cluster);
 	     (claim = claim_at(trust, at)) && claim->cluster == cluster; at++)

@@ -118,10 +118,14 @@ static int tell(struct q2_recount *r)
 	return 0;
 }
 
-/* Leaks may be the guest's data whose mapping is lost, as the image was or still is. */
+/*
+ * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
+ * nobody can tell any more, since entries were given up.
+ */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return repair->result->before.sum.leaks_may_be_data || repair->found->sum.leaks_may_be_data;
+	return repair->found->sum.leaks_may_be_data ||
+	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
 /* Finds out which refcounts may be mended. */
@@ -172,6 +176,33 @@ static int start(struct q2_recount *r)
 	return 0;
 }
 
+/*
+ * Whether refcounts lie where a bitmap's table claims to be that passes the end of the file. Then
+ * they are themselves what they count, and other refcounts make other references.
+ */
+static bool are_claimed_by_bitmap(const struct q2_recount *r)
+{
+	if (r->repair->found->by_kind[QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END] == 0)
+		return false;
+	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+		if (r->entries[i].fault == QCOW2_PROBLEM_CLUSTER_OWNERS)
+			return true;
+	return r->table_fault == QCOW2_PROBLEM_CLUSTER_OWNERS;
+}
+
+static int leave(struct q2_repair *repair)
+{
+	static const enum qcow2_problem_id kinds[] = {
+		QCOW2_PROBLEM_REFCOUNT_LOW, QCOW2_PROBLEM_REFCOUNT_HIGH,
+		QCOW2_PROBLEM_CLUSTER_OWNERS, QCOW2_PROBLEM_COPIED_SET, QCOW2_PROBLEM_COPIED_CLEAR};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		q2_repair_leave(repair, kinds[i],
+				"a bitmap's table claims the place of refcounts: it has to be "
+				"mended first");
+	return 0;
+}
+
 static int run(struct q2_recount *r)
 {
 	struct q2_repair *repair = r->repair;
@@ -180,7 +211,11 @@ static int run(struct q2_recount *r)
 	if (start(r))
 		return -1;
 	find_rights(r);
-	if (q2_recount_read_table(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
+	if (q2_recount_read_table(r))
+		return -1;
+	if (are_claimed_by_bitmap(r))
+		return leave(repair);
+	if (q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
 	if (!possible)
 		return 0;
