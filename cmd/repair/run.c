@@ -92,6 +92,20 @@ static int show_json(struct repair_run *run)
 	return EXIT_FINE;
 }
 
+/* The data file has no mark that a change leaves, so that an undo cannot tell who wrote to it. */
+static bool has_data_file(const struct change *change)
+{
+	struct qcow2_image *image;
+	bool has = false;
+
+	if (change->report.undo_file && qcow2_image_open(change->source, &image, NULL) == 0) {
+		has = qcow2_image_header(image)->incompatible_features &
+		      QCOW2_INCOMPATIBLE_DATA_FILE;
+		qcow2_image_close(image);
+	}
+	return has;
+}
+
 static int show(struct change *change)
 {
 	struct repair_run *run = change->opaque;
@@ -101,9 +115,13 @@ static int show(struct change *change)
 		return show_json(run);
 	if (!run->has_shown)
 		code = show_page(run);
-	if (code == EXIT_FINE)
-		plan_show_undo(&change->out, &change->report);
-	return code;
+	if (code != EXIT_FINE)
+		return code;
+	plan_show_undo(&change->out, &change->report);
+	if (has_data_file(change))
+		spool_text(&change->out,
+			   "      with --exact, if no guest has written to the data file since\n");
+	return EXIT_FINE;
 }
 
 /*

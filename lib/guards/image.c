@@ -54,6 +54,12 @@ static void ask_dirty(struct q2_trial *trial, uint64_t cleared)
 	const struct q2_check_totals *after = &trial->verdict->after;
 	uint64_t wrong = wrong_refcounts(after);
 
+	/*
+	 * A repair spares leaks that may be lost data. With the bit, the next writer would free
+	 * them; a refcount that is too high overwrites nothing.
+	 */
+	if (trial->repairs)
+		wrong -= after->by_kind[QCOW2_PROBLEM_REFCOUNT_HIGH];
 	if (!(cleared & QCOW2_INCOMPATIBLE_DIRTY))
 		return;
 	if (!after->sum.clusters_checked)

@@ -34,6 +34,7 @@ struct q2_candidate {
 	struct qcow2_check_result *check;
 	uint64_t mapped_bytes;
 	bool has_refcounts;
+	bool is_unlikely;              /* L2 entries of the other size are more likely */
 	unsigned structure_confidence; /* in what tables say */
 	struct q2_lost lost;           /* L2 tables that get their places back */
 	const struct qcow2_rescue_table **table_pointers;

@@ -14,8 +14,6 @@
 
 /* So many L2 entries that all stand at even places hardly do so by chance. */
 #define EVEN_LEAST 6
-/* The confidence in what is possible, while something else is more likely. */
-#define UNLIKELY 60
 
 #define SAY(topic, confidence) ((struct q2_evidence_head){(topic), (confidence), false})
 #define ASK(topic, confidence) ((struct q2_evidence_head){(topic), (confidence), true})
@@ -265,8 +263,6 @@ int q2_decide_numbers(struct q2_deciding *deciding)
 	if (decide_clusters(deciding) || decide_refcounts(deciding) || decide_l1(deciding) ||
 	    decide_snapshots(deciding) || decide_compression(deciding))
 		return -1;
-	if (is_unlikely_entry_size(deciding) &&
-	    deciding->candidate->structure_confidence > UNLIKELY)
-		deciding->candidate->structure_confidence = UNLIKELY;
+	deciding->candidate->is_unlikely = is_unlikely_entry_size(deciding);
 	return decide_version(deciding);
 }

@@ -27,7 +27,7 @@ int q2_guess_open(struct q2_guess *guess, struct qcow2_error *err)
 
 int q2_guess_finish(struct q2_guess *guess, struct qcow2_error *err)
 {
-	if (q2_guess_l1(guess, err) || q2_guess_find_named(guess, err))
+	if (q2_guess_l1(guess, err))
 		return -1;
 	return guess->claimed.failed ? q2_memory_fail(guess->memory, err) : 0;
 }

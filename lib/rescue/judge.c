@@ -47,7 +47,9 @@ static unsigned confidence_of(const struct q2_candidate *candidate)
 		return 0;
 	by_check =
 		problems == 0 ? 99 : (unsigned)(95.0 * (double)right / (double)(right + problems));
-	return by_check < confidence ? by_check : confidence;
+	if (by_check < confidence)
+		confidence = by_check;
+	return candidate->is_unlikely ? confidence * 6 / 10 : confidence;
 }
 
 static int say_check(struct qcow2_rescue *rescue, struct q2_candidate *candidate)

@@ -246,7 +246,8 @@ int q2_guess_l1(struct q2_guess *guess, struct qcow2_error *err)
 	const struct q2_guess_l1 *active;
 
 	if (q2_guess_roots(guess, err) || q2_guess_find_snapshots(guess, err) ||
-	    q2_guess_mark_snapshots(guess, err) || join(guess, err))
+	    q2_guess_mark_snapshots(guess, err) || q2_guess_find_named(guess, err) ||
+	    join(guess, err))
 		return -1;
 	choose(guess);
 	if (guess->active == SIZE_MAX && guess->refcounts.table_bytes != 0) {

@@ -162,6 +162,7 @@ static bool take_bitmap(struct q2_guess *guess, const uint8_t *bytes,
 	directory->count++;
 	directory->size_bytes += padded(fixed + (uint64_t)entry.name_size);
 	bound_disk(guess, &entry, directory);
+	q2_guess_claim(guess, entry.bitmap_table_offset, (uint64_t)entry.bitmap_table_size * 8);
 	return true;
 }
 
@@ -186,6 +187,7 @@ static int try_directory(struct q2_guess *guess, uint64_t offset, struct qcow2_e
 
 	if (read_directory(guess, offset, &directory, err))
 		return -1;
+	q2_guess_claim(guess, offset, directory.size_bytes);
 	if (directory.count > guess->bitmaps.count)
 		guess->bitmaps = directory;
 	return 0;
@@ -209,6 +211,7 @@ static int try_luks(struct q2_guess *guess, uint64_t offset, struct qcow2_error 
 		return 0;
 	guess->luks_offset_bytes = offset;
 	guess->luks_length_bytes = length;
+	q2_guess_claim(guess, offset, length);
 	return 0;
 }
 

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "rescue/words.h"
 
+/* So many clusters behind the end of the file are asked for. */
+#define BEYOND_ASKED 32
 /* What a table loses by not counting its own clusters. */
 #define NOT_OWN 1024
 /* Blocks that are asked for themselves. */
@@ -67,6 +69,22 @@ static int ask(struct trial *trial, uint64_t offset, struct qcow2_error *err)
 	return 0;
 }
 
+/*
+ * Clusters behind the end of the file are not in use. What is no block says all kinds of things of
+ * them, also a block of refcounts that are wider than supposed.
+ */
+static int ask_beyond(struct trial *trial, struct qcow2_error *err)
+{
+	uint64_t end = q2_guess_clusters(trial->guess), refcount;
+
+	for (uint64_t i = 0; i < BEYOND_ASKED; i++) {
+		if (count_of(trial, end + i, &refcount, err))
+			return -1;
+		trial->asked += refcount != 0 && refcount != UINT64_MAX;
+	}
+	return 0;
+}
+
 /* Asks for the header, the table and its blocks. */
 static int ask_all(struct trial *trial, struct qcow2_error *err)
 {
@@ -90,7 +108,7 @@ static int ask_all(struct trial *trial, struct qcow2_error *err)
 		if (trial->asked >= 4 && trial->agree * 2 < trial->asked)
 			break;
 	}
-	return 0;
+	return ask_beyond(trial, err);
 }
 
 /* What disagrees counts more than what agrees: a table of something else may agree by chance. */
@@ -198,7 +216,7 @@ static int load_next(struct q2_guess *guess, uint64_t offset, bool *more, struct
 	bool first = guess->refcounts.clusters == 0;
 	const uint8_t *cluster;
 
-	*more = first || (table && table->is_pointers);
+	*more = first || (table && table->is_pointers && table->words_flagged == 0);
 	if (!*more)
 		return 0;
 	if (q2_pieces_read(&guess->pieces, offset, (size_t)1 << guess->shape.cluster_bits, &cluster,

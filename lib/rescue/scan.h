@@ -78,13 +78,14 @@ struct q2_found_table {
 	uint64_t offset_bytes; /* aligned to clusters */
 	uint64_t first_bytes;  /* lowest and highest host offset that it leads to; 0 if none */
 	uint64_t last_bytes;
-	uint64_t first_word;              /* the first 64 bits of the cluster */
-	uint32_t entries;                 /* L2 entries (of 8 or 16 bytes) that are not 0 */
-	uint32_t data;                    /* of those: lead to a cluster of their own */
-	uint32_t copied;                  /* of those: with the copied flag */
-	uint32_t compressed;              /* of entries: compressed descriptors */
-	uint32_t zeros;                   /* of entries: read as zeros */
-	uint32_t odd_words;               /* 64-bit words at odd indexes that are not 0 */
+	uint64_t first_word;    /* the first 64 bits of the cluster */
+	uint32_t entries;       /* L2 entries (of 8 or 16 bytes) that are not 0 */
+	uint32_t data;          /* of those: lead to a cluster of their own */
+	uint32_t copied;        /* of those: with the copied flag */
+	uint32_t compressed;    /* of entries: compressed descriptors */
+	uint32_t zeros;         /* of entries: read as zeros */
+	uint32_t odd_words;     /* 64-bit words at odd indexes that are not 0 */
+	uint32_t words_flagged; /* 64-bit words with the highest bit, as of the copied flag */
 	uint32_t first_index, last_index; /* of entries that are not 0 */
 	bool is_l2 : 1;                   /* obeys all that is said of L2 tables */
 	bool is_pointers : 1; /* also of L1, refcount or bitmap tables: aligned offsets, no bit 0 */

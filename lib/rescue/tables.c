@@ -107,6 +107,16 @@ static bool reads_as_pointers(const struct judged *judged, const uint8_t *cluste
 	return all != 0;
 }
 
+static void count_words(const uint8_t *cluster, size_t size, struct q2_found_table *table)
+{
+	for (size_t i = 0; i < size; i += 8) {
+		uint64_t word = q2_load_be64(cluster + i);
+
+		table->odd_words += word != 0 && i % 16 == 8;
+		table->words_flagged += (word & QCOW2_ENTRY_MASK(l1_entry, copied)) != 0;
+	}
+}
+
 static void judge(const struct q2_scan *scan, const struct q2_rescue_shape *shape,
 		  const uint8_t *cluster, struct q2_found_table *table)
 {
@@ -121,8 +131,7 @@ static void judge(const struct q2_scan *scan, const struct q2_rescue_shape *shap
 	judged.words.data_file = false;
 	table->is_pointers = reads_as_pointers(&judged, cluster);
 	table->first_word = q2_load_be64(cluster);
-	for (uint64_t i = 8; i < UINT64_C(1) << shape->cluster_bits; i += 16)
-		table->odd_words += q2_load_be64(cluster + i) != 0;
+	count_words(cluster, (size_t)1 << shape->cluster_bits, table);
 }
 
 /* Judges the cluster at an offset, and keeps it if it is a table. */

@@ -64,10 +64,17 @@ static bool is_time_accounted_for(const struct q2_undoing *u)
 
 enum qcow2_undo_doubt q2_undo_find_doubt(struct q2_undoing *u)
 {
-	u->is_untouched = !u->is_copy && u->undo->info.state == QCOW2_UNDO_APPLIED &&
-			  u->identity.is_file && is_time_accounted_for(u);
+	enum qcow2_undo_state state = u->undo->info.state;
+	/* An undo without doubt may have ended before its first write. */
+	bool is_known = state == QCOW2_UNDO_APPLIED ||
+			(state == QCOW2_UNDO_UNDOING && u->undo->mark.was_proved);
+
+	u->is_untouched =
+		!u->is_copy && is_known && u->identity.is_file && is_time_accounted_for(u);
 	if (u->is_copy)
 		return QCOW2_UNDO_DOUBT_ELSEWHERE;
+	if (u->is_untouched && state == QCOW2_UNDO_UNDOING)
+		return QCOW2_UNDO_NO_DOUBT;
 	if (u->undo->info.state == QCOW2_UNDO_UNDONE)
 		return QCOW2_UNDO_DOUBT_TIME;
 	if (u->undo->info.state != QCOW2_UNDO_APPLIED)

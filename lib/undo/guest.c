@@ -25,6 +25,11 @@ struct guest {
 
 static int refuse_mapping(const struct guest *g, uint64_t offset)
 {
+	if (g->u->result->doubt == QCOW2_UNDO_DOUBT_DATA_FILE)
+		return q2_undo_mismatch(g->u, offset,
+					"nothing shows whether a guest has written to the data "
+					"file since, and what it wrote might not be read from any "
+					"more (--exact undoes it all the same)");
 	return q2_undo_mismatch(g->u, offset,
 				"a guest may have written since to where its data would not be "
 				"read from any more (--exact undoes it all the same)");
@@ -58,14 +63,17 @@ static bool is_in_place(const struct qcow2_geometry *geometry, uint64_t entry)
 
 /*
  * Whether what a guest may have written through the entry `now` is read through the entry `then`.
+ * Nobody reads otherwise for the copied flag or a reserved bit.
  */
 static bool stays(const struct qcow2_geometry *geometry, const uint64_t *now, const uint64_t *then)
 {
+	uint64_t unread = QCOW2_ENTRY_MASK(l2_entry, copied) | qcow2_l2_entry_reserved;
 	uint64_t allocated = qcow2_l2_subclusters_decode(now[1]).allocated;
 
 	if (!is_in_place(geometry, now[0]))
 		return true;
-	if (((now[0] ^ then[0]) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0)
+	/* In a data file, the copied flag alone tells an offset of 0 from none. */
+	if (((now[0] ^ then[0]) & ~unread) != 0 || !is_in_place(geometry, then[0]))
 		return false;
 	return (allocated & ~qcow2_l2_subclusters_decode(then[1]).allocated) == 0;
 }
@@ -214,6 +222,18 @@ static int compare(struct guest *g)
 	return compare_sizes(g) || compare_l1(g) ? -1 : 0;
 }
 
+/*
+ * Whether the corrupt bit has kept programs from writing since a change or an undo was interrupted:
+ * a repair sets it first and clears it last, and its undo does the same.
+ */
+static bool is_held(const struct guest *g)
+{
+	enum qcow2_undo_state state = g->u->undo->info.state;
+
+	return !g->u->is_copy && (state == QCOW2_UNDO_APPLYING || state == QCOW2_UNDO_UNDOING) &&
+	       (qcow2_image_header(g->now)->incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT);
+}
+
 int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	struct guest g = {.u = u};
@@ -221,7 +241,7 @@ int q2_undo_check_guest(struct q2_undoing *u, struct qcow2_source *restored)
 		q2_undo_open_image(u, u->image, &g.now) || q2_undo_open_image(u, restored, &g.then);
 
 	/* If the file is no image now, nobody has read or written guest data. */
-	if (!failed && g.now)
+	if (!failed && g.now && !is_held(&g))
 		failed = g.then ? compare(&g) : refuse_mapping(&g, 0);
 	qcow2_table_close(g.l1_now);
 	qcow2_table_close(g.l1_then);

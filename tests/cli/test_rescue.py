@@ -209,3 +209,24 @@ def test_refcounts_lost_as_well(tmp_path):
     text_of(run("repair", "--yes", "--no-undo", path))
     assert disk(path) == before
     subprocess.run(["qemu-img", "check", "-q", path], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["good-cluster-4k", "good-snapshot-names", "good-refcount-2bit",
+                                  "good-luks1-512", "good-compressed-zstd", "good-v2-snapshots"])
+def test_forged_images_come_back(tmp_path, name):
+    """
+    Their tables lie where QEMU does not put them: an L1 table behind that of refcounts, refcounts of
+    2 bits that read as such of 1 bit, zeros of a LUKS header that read as an empty L1 table.
+    """
+    path = str(tmp_path / "lost")
+    with open(os.path.join("tests", "forge", "recipes", f"{name}.recipe"), encoding="utf-8") as stream:
+        build(stream.read(), path)
+    data = read(path)
+    size = int.from_bytes(data[24:32], "big")
+    wipe(path, 1 << int.from_bytes(data[20:24], "big"))
+    header = page(f"--size={size}", path, code=3 if name == "good-cluster-4k" else 0)
+    header = header["candidates"][0]["header"]
+    for field, at, width in (("cluster_bits", 20, 4), ("l1_table_offset", 40, 8), ("l1_size", 36, 4),
+                             ("crypt_method", 32, 4), ("refcount_table_offset", 48, 8),
+                             ("nb_snapshots", 60, 4), ("snapshot_offset", 64, 8)):
+        assert header[field] == int.from_bytes(data[at:at + width], "big"), field

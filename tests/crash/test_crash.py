@@ -55,13 +55,11 @@ EDITS = {
     "bitmap device merge": ("FULL", ("bitmap", "merge", "b", "a")),
     "bitmap device rename": ("FULL", ("bitmap", "rename", "a", "a longer name")),
     "bitmap dirty": ("good-bitmap-in-use", ("bitmap", "repair", "--assume-dirty")),
-    # A table anew, a block anew, counts in place, entries, a copy, a snapshot that goes.
+    # A table anew with its blocks; a copy, a table and entries; a snapshot that goes.
     "repair reftable": ("bad-reftable-missing", ("repair",)),
-    "repair refblock": ("bad-refblock-beyond-end", ("repair",)),
-    "repair refcounts": ("bad-refcount-too-small", ("repair",)),
-    "repair l2": ("bad-guest-ranges-shared-l2-table", ("repair", "--all")),
     "repair owners": ("bad-data-on-own-l2", ("repair", "--all")),
-    "repair snapshots": ("bad-snapshot-l1-beyond-end", ("repair", "--drop-snapshot=#0")),
+    "repair snapshots": ("bad-snapshot-l1-beyond-end",
+                         ("repair", "--free-lost", "--drop-snapshot=#0")),
 }
 # Images that tests have made themselves, by their paths, and what is done with them.
 OWN = {}
@@ -163,10 +161,18 @@ class Scene:
     def run(self, *arguments):
         return self.disturbed(arguments, 0, "")[0]
 
+    def may_refuse(self, done):
+        """Between the last write and the end of a repair, the image is whole: a guest that begins to
+        write then would not find it any more. Until then the corrupt bit keeps it from writing."""
+        return (self.words and self.words[0] == "repair" and read(self.image) == self.changed and
+                b"a guest may have written since" in done.stderr)
+
     def undo_now(self):
         """An undo as people call it, again, and at last one that insists on every byte."""
         for _ in range(2):
             done = self.run("undo", self.undo)
+            if self.may_refuse(done):
+                break
             assert done.returncode == 0, done
             assert without_doubts(read(self.image)) == without_doubts(self.original)
         done = self.run("undo", "--exact", self.undo)
@@ -255,6 +261,22 @@ def test_killed_repair(name, tmp_path, shim, device):
     assert held > 0
 
 
+def test_killed_repair_of_version_2(tmp_path, shim, device):
+    """There is no corrupt bit: at each step nothing that is used is free, so that who writes then
+    overwrites nothing. An entry past the end becomes a cluster of zeros in front of a backing file,
+    bits are cleared, a leak is freed."""
+    path = image("version 2\nsize 1M\nbacking base.raw raw make=64k\nwrite 0 256k\nleak 2\n"
+                 "set l2/0/2 eof + 64k | 1<<63\nset l2/0/1 $l2/0/1 | 2\n")[0]
+    OWN[path] = ("repair", "--all", "--free-lost")
+    scene = Scene(path, tmp_path, shim, device)
+    steps = set()
+    for how, step, _ in all_steps(scene, scene.edit_arguments(), ("before", "after"), scene.reset):
+        done = scene.run("check", scene.image)
+        assert b"refcount-low" not in done.stdout, (how, step, done.stdout.decode())
+        steps.add(read(scene.image))
+    assert scene.run("check", scene.image).returncode == 0 and len(steps) > 3
+
+
 @pytest.mark.parametrize("name", sorted(EDITS))
 def test_killed_undo(name, tmp_path, shim, device):
     """An undo that was killed is done again; so is one that was done."""
@@ -262,6 +284,9 @@ def test_killed_undo(name, tmp_path, shim, device):
 
     def prepare():
         scene.reset()
+        if name.startswith("repair"):  # a time that the change did not leave would be a doubt
+            assert scene.edit().returncode == 0
+            return
         with open(scene.image, "r+b") as stream:  # the same file: its inode counts
             stream.write(scene.changed)
             stream.truncate(len(scene.changed))

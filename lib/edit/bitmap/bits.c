@@ -137,8 +137,11 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 	bitmap->entry_count = needed;
 	bitmap->entries = q2_alloc_array((size_t)needed, sizeof(*bitmap->entries));
 	bitmap->data = q2_alloc_array((size_t)needed, sizeof(*bitmap->data));
-	if (!bitmap->entries || !bitmap->data)
+	if (!bitmap->entries || !bitmap->data) {
+		/* Later actions see that there are no bits. */
+		q2_bitmap_release_bits(editor, bitmap);
 		return q2_fail_memory(err);
+	}
 	for (uint64_t i = 0; i < needed; i++)
 		bitmap->entries[i] = entry;
 	editor->changed = true;

@@ -240,7 +240,8 @@ static int visit_table(struct q2_parting *owners, const struct q2_l2_ref *ref, b
 		from.at = ref->offset_bytes + i * geometry->l2_entry_bytes;
 		from.subclusters =
 			q2_l2_subclusters_at(metadata->buffer, i, geometry->l2_entry_bytes);
-		q2_l2_claim_name(geometry, ref, disk_bytes, i, &claim);
+		if (listed)
+			q2_l2_claim_name(geometry, ref, disk_bytes, i, &claim);
 		if (listed ? list_claim(owners, &claim, &from) : count_claim(owners, &claim))
 			return -1;
 	}

@@ -10,6 +10,11 @@
 
 /* Each pass moves one level of the users that one list has room for. */
 #define PASSES_MOST 64
+/*
+ * Of those, passes whose list had room for all. There are four levels; more passes have something
+ * to do only where damage makes new conflicts of copies, and each looks at every table.
+ */
+#define WHOLE_PASSES_MOST 6
 /* Rounds of the repair in which anything is moved. */
 #define ROUNDS_MOST 8
 /* Compressed clusters inside others that are moved in one round. */
@@ -109,13 +114,14 @@ static int move(struct q2_parting *owners)
 }
 
 /* One pass over what the first round has found; owners is its beginning. */
-static int run_pass(struct q2_parting owners, bool *moved)
+static int run_pass(struct q2_parting owners, bool *moved, bool *cut)
 {
 	int failed = open_pass(&owners);
 
 	if (!failed && owners.image && qcow2_image_geometry(owners.image))
 		failed = q2_parting_find(&owners) || q2_parting_judge(&owners) || move(&owners);
 	*moved = owners.moved;
+	*cut = owners.cut_cluster != UINT64_MAX;
 	close_pass(&owners);
 	return failed ? -1 : 0;
 }
@@ -148,7 +154,8 @@ static int mend(struct q2_repair *repair)
 	struct notes *notes = repair->notes[Q2_DOCTOR_OWNERS];
 	const uint64_t *by_kind = repair->found->by_kind;
 	struct q2_parting owners = {.repair = repair};
-	bool moved = true;
+	unsigned whole = 0; /* passes that had all parties before them */
+	bool moved = true, cut;
 
 	owners.overflows_wanted = overflows_wanted(repair);
 	owners.owners_wanted = by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 &&
@@ -164,10 +171,11 @@ static int mend(struct q2_repair *repair)
 		return 0;
 	if (!owners.overflows_wanted && !owners.owners_wanted && owners.overlap_count == 0)
 		return 0;
-	for (unsigned i = 0; moved && i < PASSES_MOST; i++) {
+	for (unsigned i = 0; moved && i < PASSES_MOST && whole < WHOLE_PASSES_MOST; i++) {
 		owners.pass = i;
-		if (run_pass(owners, &moved))
+		if (run_pass(owners, &moved, &cut))
 			return -1;
+		whole += !cut;
 		/* Others write into tables: they have to know where these are. */
 		repair->begin_again |= moved;
 	}

@@ -118,10 +118,14 @@ static int tell(struct q2_recount *r)
 	return 0;
 }
 
-/* Leaks may be the guest's data whose mapping is lost, as the image was or still is. */
+/*
+ * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
+ * nobody can tell any more, since entries were given up.
+ */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return repair->result->before.sum.leaks_may_be_data || repair->found->sum.leaks_may_be_data;
+	return repair->found->sum.leaks_may_be_data ||
+	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
 /* Finds out which refcounts may be mended. */
