@@ -61,6 +61,8 @@ EDITS = {
     "repair snapshots": ("bad-snapshot-l1-beyond-end",
                          ("repair", "--free-lost", "--drop-snapshot=#0")),
 }
+# One repair shows what a failing system leaves; the others differ in their writes alone.
+FAILING = sorted(set(EDITS) - {"repair reftable", "repair snapshots"})
 # Images that tests have made themselves, by their paths, and what is done with them.
 OWN = {}
 
@@ -299,7 +301,7 @@ def test_killed_undo(name, tmp_path, shim, device):
         scene.undo_now()
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", FAILING)
 def test_failing_system(name, tmp_path, shim, device):
     """What was written is taken back, or the whole change is there."""
     scene = Scene(name, tmp_path, shim, device)
@@ -322,7 +324,7 @@ def test_failing_system(name, tmp_path, shim, device):
                 scene.undo_now() is None
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", FAILING)
 def test_failing_system_without_undo(name, tmp_path, shim, device):
     scene = Scene(name, tmp_path, shim, device)
     arguments = ["--no-undo" if word.startswith("--undo-file") else word
