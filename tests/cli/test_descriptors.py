@@ -30,7 +30,8 @@ bitmap export --sparse --to=OUT IMAGE enabled|bitmap compare IMAGE enabled disab
 bitmap compare --from=OTHER IMAGE enabled enabled|undo --list MADE|undo -l -j MADE
 compat IMAGE dump-header|compat -j IMAGE dump-header|compat IMAGE dump-header-exts|--help
 --version|--completion|completion fish|help edit|edit --help|edit -n IMAGE set
-compat IMAGE no-such-command|repair --dry-run LEAKS|repair -j IMAGE|edit --dry-run IMAGE set header/size=1M|bitmap add --dry-run IMAGE new"""
+compat IMAGE no-such-command|repair --dry-run LEAKS|rescue IMAGE|rescue -j IMAGE
+repair -j IMAGE|edit --dry-run IMAGE set header/size=1M|bitmap add --dry-run IMAGE new"""
 CHANGE = """edit --undo-file=UNDO IMAGE feature compatible lazy-refcounts on
 edit --no-undo -j IMAGE set header/compatible_features=1
 edit --no-undo --data=x IMAGE extension add 0x12345678
@@ -56,7 +57,8 @@ bitmap remove --no-undo IMAGE nosuch|bitmap add --no-undo IMAGE enabled|bitmap n
 bitmap import --no-undo IMAGE new OUT|bitmap script --no-undo IMAGE JUNK
 bitmap export --to=IMAGE IMAGE enabled|undo IMAGE|undo OUT|undo MADE JUNK
 compat IMAGE set-header nosuch 1|compat IMAGE set-feature-bit compatible 99
-compat IMAGE add-header-ext x y|info OUT|check OUT|dump IMAGE nosuch|no-such-command IMAGE|repair no-such|repair --only=no-such LEAKS"""
+compat IMAGE add-header-ext x y|info OUT|check OUT|dump IMAGE nosuch|no-such-command IMAGE|repair no-such|repair --only=no-such LEAKS
+rescue JUNK|rescue --apply --undo-file=BITS JUNK"""
 GIVE = """edit --no-undo --file=- IMAGE extension add 0x12345678
 edit --no-undo --script=- IMAGE|bitmap script --no-undo IMAGE -
 bitmap import --no-undo -g 64k IMAGE new -|compat IMAGE add-header-ext-stdio 0x12345678"""

@@ -2,8 +2,6 @@
 /* See l2_faults.h. */
 #include "repair/mapping/l2_faults.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "rules/rules.h"
@@ -58,20 +56,35 @@ struct q2_entries q2_faults_entries(const struct q2_repair *repair)
 	};
 }
 
+/* Reads a number behind a word of a path, and goes past it. Paths are made by the library. */
+static bool read_number(const char **path, const char *word, uint64_t *number)
+{
+	const char *at = *path;
+
+	if (strncmp(at, word, strlen(word)) != 0)
+		return false;
+	at += strlen(word);
+	if (*at < '0' || *at > '9')
+		return false;
+	for (*number = 0; *at >= '0' && *at <= '9'; at++)
+		*number = *number * 10 + (uint64_t)(*at - '0');
+	*path = at;
+	return true;
+}
+
 bool q2_faults_read_place(const char *where, bool l2, struct q2_fault_place *place)
 {
 	uint64_t snapshot;
-	int used = 0;
 
 	*place = (struct q2_fault_place){.list = 0};
-	if (sscanf(where, "snapshots/%" SCNu64 "/%n", &snapshot, &used) == 1 && used > 0) {
+	if (read_number(&where, "snapshots/", &snapshot)) {
 		place->list = (uint32_t)snapshot + 1;
-		where += used;
+		where += *where == '/';
 	}
 	if (l2)
-		return sscanf(where, "l2/%" SCNu64 "/%" SCNu64, &place->l1_index, &place->entry) ==
-		       2;
-	return sscanf(where, "l1/%" SCNu64, &place->l1_index) == 1;
+		return read_number(&where, "l2/", &place->l1_index) &&
+		       read_number(&where, "/", &place->entry);
+	return read_number(&where, "l1/", &place->l1_index);
 }
 
 void q2_faults_leave(struct q2_repair *repair, enum qcow2_problem_id id)
