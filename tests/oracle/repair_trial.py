@@ -3,8 +3,8 @@
 # "qcow2 repair". What QEMU reads of every disk before and after is compared with what the guest had
 # written. Run it by hand for large numbers:
 #
-#	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.repair_trial random -n 5000
-#	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.repair_trial classes -n 200
+#	python3 -B -m tests.oracle.repair_trial random -n 5000
+#	python3 -B -m tests.oracle.repair_trial classes -n 200
 """Trials of repair against qemu-img check -r all."""
 import argparse
 import concurrent.futures
@@ -44,7 +44,7 @@ def qemu(*words):
 
 
 def command():
-    return os.environ.get("QCOW2", RELEASE)
+    return RELEASE
 
 
 def read(path):
