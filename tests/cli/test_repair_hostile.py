@@ -45,3 +45,14 @@ def test_uncounted_claims(options, tmp_path):
     for cluster in clusters:
         block = word(data, word(data, 48) + cluster // 128 * 8)
         assert struct.unpack_from(">I", data, block + cluster % 128 * 4)[0] == 1
+
+
+def test_many_kinds_of_steps(tmp_path):
+    """However much a page is flooded, every step is in it, with what it costs and mends."""
+    path = shutil.copy(recipe_image("bad-hostile-bitmaps-65536")[0], str(tmp_path / "disk"))
+    done = run("repair", "--all", "--drop-bad-bitmaps", "--dry-run", path, program=RELEASE)
+    assert done.returncode == 0, done
+    page = " ".join(done.stdout.decode().split())
+    assert "bitmap-table-shared (65024): bitmap 'c511' is dropped" in page
+    assert "refcount-high (33): counts 33 clusters anew" in page
+    assert "guest data: read as before; snapshots: as before; bitmaps: mended" in page
