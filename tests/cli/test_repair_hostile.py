@@ -55,6 +55,6 @@ def test_many_kinds_of_steps(tmp_path):
     done = run("repair", "--all", "--drop-bad-bitmaps", "--dry-run", path, program=RELEASE)
     assert done.returncode == 0, done
     page = " ".join(done.stdout.decode().split())
-    assert "bitmap-table-shared (88): bitmap 'c511' is dropped" in page
+    assert "bitmap-table-shared (89): bitmap 'c511' is dropped" in page
     assert "steps of other kinds" not in page
     assert "guest data: read as before; snapshots: as before; bitmaps: mended" in page
