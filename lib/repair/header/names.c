@@ -129,6 +129,15 @@ static int mend_place(struct q2_repair *repair, const struct q2_head *head,
 	return 0;
 }
 
+/*
+ * QEMU opens the image without a backing file, and the guest reads zeros where nothing is allocated.
+ * A name would change that, and the file that it names may be gone: so somebody has to ask for it.
+ */
+static bool may_name(struct q2_repair *repair, enum qcow2_problem_id id)
+{
+	return repair->options->only_count > 0 && q2_repair_may(repair, id, false);
+}
+
 static int mend_empty(struct q2_repair *repair, const struct q2_head *head)
 {
 	const enum qcow2_problem_id id = QCOW2_PROBLEM_BACKING_NAME_EMPTY;
@@ -137,9 +146,10 @@ static int mend_empty(struct q2_repair *repair, const struct q2_head *head)
 
 	if (name.size > 0)
 		q2_repair_leave(repair, id,
-				"there is something that reads like a name: 'qcow2 edit IMAGE "
-				"backing set NAME FORMAT' sets it, 'backing clear' clears it");
-	if (!q2_repair_may(repair, id, name.size > 0 && !is_name))
+				"QEMU opens the image without a backing file, and something reads "
+				"like its name: 'qcow2 edit IMAGE backing set NAME FORMAT' sets "
+				"it, 'backing clear' clears it");
+	if (is_name ? !may_name(repair, id) : !q2_repair_may(repair, id, name.size > 0))
 		return 0;
 	if (is_name)
 		return point_and_tell(repair, head, name, id,
