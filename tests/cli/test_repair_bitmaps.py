@@ -3,12 +3,13 @@
 # compared, and that what needs a decision does not hold up the rest. A bit that may have been dirty
 # must not come out clean because the repair has made its cluster look sound.
 """Bitmaps, as a part of a repair."""
+import json
 import shutil
 
 import pytest
 
 from tests.forge import recipes
-from tests.support.programs import RELEASE, image, recipe_image, run
+from tests.support.programs import RELEASE, document, image, recipe_image, run
 
 # Bitmaps of these are found again once the header is mended.
 HEADER = {"bad-extension-bitmaps-length"}
@@ -40,7 +41,6 @@ def test_same_as_bitmap_repair(name, tmp_path):
         assert run("undo", ours + ".undo", ours, program=RELEASE).returncode == 0
     assert read(ours) == before
     shutil.copy(ours, other)
-    # What only a directory that is lost led to stays: nobody knows that it is no data.
     done = run("repair", "--all", "--yes", "--no-undo", ours, program=RELEASE)
     assert done.returncode in (0, 3), done
     alone = run("bitmap", "--no-undo", "--assume-dirty", "--drop-bad", "repair", other,
@@ -74,3 +74,24 @@ def test_no_bit_comes_out_clean(wrong, more, tmp_path):
         run("repair", "--yes", "--no-undo", *options, path)
     extents = run("bitmap", "extents", "--dirty", path, "b", program=RELEASE).stdout
     assert extents == b"0 4194304 dirty\n", extents
+
+
+# Tables of bitmaps read much as L2 tables do: what leaks with the directory is not taken for the
+# guest's data, and it is not given up before the bitmaps are.
+def test_leaks_of_a_lost_directory(tmp_path):
+    path = shutil.copy(image("size 64M\nwrite 0 64K\nbitmap a bits=3\nbitmap b bits=2,5\n")[0],
+                       str(tmp_path / "a.qcow2"))
+    header = document(path, "extensions")["extensions"][0]["data"]
+    with open(path, "r+b") as stream:
+        stream.seek(header["bitmap_directory_offset"])
+        stream.write(bytes(header["bitmap_directory_size"]))
+    damaged = read(path)
+    leaks = json.loads(run("check", "-j", path).stdout)["leaks"]
+    done = run("repair", "--yes", "--no-undo", path)
+    assert done.returncode == 2 and leaks == 4 and read(path) == damaged, done
+    assert b"of bitmaps that are damaged" in done.stdout
+    assert run("repair", "--leaks", "--dry-run", path).stdout.count(b"refcount-high (4)") == 1
+    done = run("repair", "--all", "--yes", "--undo-file", path + ".undo", path)
+    assert done.returncode == 0 and b"lost data" not in done.stdout, done
+    assert run("check", path).returncode == 0
+    assert run("undo", path + ".undo", path).returncode == 0 and read(path) == damaged

@@ -5,11 +5,14 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include <qcow2/extension.h>
 #include <qcow2/problem.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "image/extensions.h"
 
 /* The most bytes of a block that are compared at once: a cluster, if QEMU opens such clusters. */
 #define PIECE_MOST_BYTES ((size_t)2 << 20)
@@ -118,13 +121,53 @@ static int tell(struct q2_recount *r)
 	return 0;
 }
 
+/* How many corruptions of bitmaps a check has found. */
+static uint64_t bad_bitmaps(const struct q2_check_totals *totals)
+{
+	const struct qcow2_problem_kind *kind = NULL;
+	uint64_t count = 0;
+
+	while ((kind = qcow2_problem_kind_next(kind)))
+		if (kind->severity == QCOW2_CORRUPTION && strncmp(kind->id, "bitmap", 6) == 0)
+			count += totals->by_kind[kind->number];
+	return count;
+}
+
+/* Leaks may be what bitmaps had that are damaged: by default nothing is given up. */
+static void spare_bitmaps(struct q2_recount *r)
+{
+	struct q2_repair *repair = r->repair;
+
+	if (!r->may_lower || repair->options->extent != QCOW2_REPAIR_LOSSLESS ||
+	    repair->options->only_count > 0 || bad_bitmaps(repair->found) == 0)
+		return;
+	r->keeps_leaks = true;
+	q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_HIGH,
+			"leaked clusters may be of bitmaps that are damaged");
+	repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_all = true;
+}
+
+/*
+ * Whether what leaks was left by bitmaps that this repair drops. Their tables read much as L2 tables
+ * do, and the check knows that only while the image says that it has bitmaps.
+ */
+static bool were_bitmaps(const struct q2_repair *repair)
+{
+	const struct q2_check_totals *before = &repair->result->before;
+	struct qcow2_extension extension;
+
+	return !before->sum.leaks_may_be_data && before->sum.clusters_checked &&
+	       before->sum.leaks > 0 && bad_bitmaps(before) > 0 && !repair->gave_up &&
+	       !q2_find_extension(repair->image, QCOW2_EXTENSION_BITMAPS, &extension);
+}
+
 /*
  * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
  * nobody can tell any more, since entries were given up.
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return repair->found->sum.leaks_may_be_data ||
+	return (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
 	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
@@ -144,13 +187,15 @@ static void find_rights(struct q2_recount *r)
 				       : "the image claims more clusters than could be counted");
 		repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_free_lost = spares;
 	}
+	spare_bitmaps(r);
 	/* Such refcounts tell how long a file was that is cut. */
 	if (spares || repair->result->before.sum.file_cut) {
 		r->may_beyond = false;
 		q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END,
 				"they tell how long the file was");
 	}
-	r->restricted = !r->may_raise || !r->may_lower || repair->options->only_count > 0;
+	r->restricted =
+		!r->may_raise || !r->may_lower || r->keeps_leaks || repair->options->only_count > 0;
 }
 
 static int start(struct q2_recount *r)

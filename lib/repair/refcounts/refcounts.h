@@ -59,7 +59,8 @@ struct q2_recount {
 	uint64_t heard;                        /* entries that were told by the walk with a claim */
 	/* What may be mended: */
 	bool may_raise, may_lower, may_beyond;
-	bool restricted; /* not all of it */
+	bool keeps_leaks; /* what nothing referred to before, either */
+	bool restricted;  /* not all of it */
 	/* If restricted: clusters whose refcount is changed, for the copied flags. */
 	struct q2_bits changed;
 	uint8_t *old_bytes, *new_bytes; /* a piece of a block each */

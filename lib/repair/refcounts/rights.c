@@ -14,9 +14,11 @@ static uint64_t wanted(const struct q2_recount *r, uint64_t cluster, uint64_t no
 	const struct q2_references *first = r->repair->counted_first;
 	uint64_t before, apart;
 
-	if (now == count || (now > count ? r->may_lower : r->may_raise))
+	if (now == count)
 		return count;
 	before = first == r->counted ? count : q2_references_of(first, cluster);
+	if (now > count ? r->may_lower && !(r->keeps_leaks && before + count == 0) : r->may_raise)
+		return count;
 	if (now > count) {
 		apart = now > before ? now - before : 0;
 		return count > now - apart ? now : count + apart;
