@@ -15,6 +15,8 @@
 #define TABLES_SHOWN 10
 /* Columns of the names of topics, with what is in front of them. */
 #define TOPIC_COLUMNS 14
+/* That of what a next command does. */
+#define NEXT_INDENT 6
 
 struct page {
 	const struct rescue_run *run;
@@ -110,6 +112,20 @@ static void show_candidate(struct page *page, size_t index)
 
 /* ---- what is done ---- */
 
+/* How sure the least sure place of a table is that is only possible; 0 if there is none. */
+static unsigned least_sure(const struct rescue_run *run)
+{
+	unsigned least = 0;
+
+	for (size_t i = 0; run->chosen && i < run->chosen->table_count; i++) {
+		const struct qcow2_rescue_table *table = run->chosen->tables[i];
+
+		if (!table->planned && (least == 0 || table->confidence < least))
+			least = table->confidence;
+	}
+	return least;
+}
+
 static void show_done(struct page *page)
 {
 	const struct rescue_run *run = page->run;
@@ -117,7 +133,10 @@ static void show_done(struct page *page)
 
 	if (count == 0) {
 		say_name(page, run->change.report.file);
-		spool_text(&page->line, " stays as it is: nothing about it has to be found again");
+		spool_text(&page->line, least_sure(run) > 0
+						? " stays as it is: no place is sure enough"
+						: " stays as it is: nothing about it has to be "
+						  "found again");
 		end_line(page, 0, 4);
 		return;
 	}
@@ -156,6 +175,48 @@ static void show_command(struct page *page, const char *command, const char *fil
 	spool_print(page->out, "next: %s %s\n", command, word);
 }
 
+/* The command that shows, or applies, this candidate, with the options that led to it. */
+static void show_rescue(struct page *page, unsigned confidence, const char *more)
+{
+	const struct rescue_run *run = page->run;
+	char word[8192];
+
+	qcow2_text_shell_file(run->change.report.file, word, sizeof(word));
+	spool_text(page->out, "next: qcow2 rescue");
+	if (run->said.size > 0)
+		spool_write(page->out, run->said.kept, run->said.size);
+	if (confidence > 0)
+		spool_print(page->out, " --confidence=%u", confidence);
+	spool_print(page->out, "%s %s\n", more, word);
+}
+
+static void show_meaning(struct page *page, const char *does)
+{
+	spool_text(&page->line, does);
+	end_line(page, NEXT_INDENT, NEXT_INDENT);
+}
+
+/* How to do what was shown, and how to see less sure places as well. */
+static void show_ways(struct page *page)
+{
+	const struct rescue_run *run = page->run;
+	unsigned given = run->how.confidence_least, least = least_sure(run);
+
+	if (qcow2_plan_count(run->change.report.plan) > 0 && run->candidate == 0 &&
+	    rescue_is_open_question(run)) {
+		show_rescue(page, given, " --apply --candidate=1");
+		show_meaning(page, "Candidate 2 explains the file equally well: see what both say, "
+				   "and give the number of one.");
+	} else if (qcow2_plan_count(run->change.report.plan) > 0) {
+		show_rescue(page, given, " --apply");
+	}
+	if (least == 0)
+		return;
+	show_rescue(page, least, "");
+	show_meaning(page, "Puts tables with a question mark to their places, too, which may be "
+			   "wrong: try it with --overlay=FILE or --copy=FILE.");
+}
+
 static void show_plan_command(struct page *page)
 {
 	char image[8192], plan[8192];
@@ -180,14 +241,16 @@ static void show_next(struct page *page)
 {
 	const struct rescue_run *run = page->run;
 
-	if (qcow2_plan_count(run->change.report.plan) == 0) {
+	if (run->way == RESCUE_SHOW)
+		show_ways(page);
+	if (qcow2_plan_count(run->change.report.plan) == 0 &&
+	    (run->way != RESCUE_SHOW || least_sure(run) == 0)) {
 		show_command(page, run->change.done == EXIT_FINE ? "qcow2 check" : "qcow2 repair",
 			     run->change.report.file);
 		return;
 	}
 	switch (run->way) {
 	case RESCUE_SHOW:
-		show_command(page, "qcow2 rescue --apply", run->change.report.file);
 		break;
 	case RESCUE_PLAN:
 		show_plan_command(page);

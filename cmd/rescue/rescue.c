@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <qcow2/text.h>
+
 #include "commands.h"
 #include "common/operands.h"
 #include "common/options.h"
@@ -159,6 +161,21 @@ static int take_target(struct rescue_run *run, int option, const char *value)
 	}
 }
 
+/* Keeps an option that decides what is found, so that the next command can have it, too. */
+static void remember(struct rescue_run *run, int option, const char *value)
+{
+	char word[8192];
+
+	if (option < OPTION_CANDIDATE || option > OPTION_LOOK_INSIDE || option == OPTION_CONFIDENCE)
+		return;
+	spool_print(&run->said, " --%s", options[option].name);
+	if (!options[option].argument)
+		return;
+	qcow2_text_shell((struct qcow2_bytes){(const uint8_t *)value, strlen(value)}, word,
+			 sizeof(word));
+	spool_print(&run->said, "=%s", word);
+}
+
 /* Takes an option. False, with a message, if its value makes no sense. */
 static bool take_option(struct rescue_run *run, int option, const char *value)
 {
@@ -214,15 +231,22 @@ static int run_rescue(const struct command *command, int argc, char **argv)
 	const char *value;
 	int code = EXIT_COULD_NOT, option;
 
-	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
-		if (!take_option(&run, option, value))
+	spool_init(&run.said, -1);
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
+		if (!take_option(&run, option, value)) {
+			spool_release(&run.said);
 			return EXIT_COULD_NOT;
-	if (option == OPTIONS_STOP)
-		return code;
-	code = refuse_mix(&run);
-	if (code == EXIT_FINE)
+		}
+		remember(&run, option, value);
+	}
+	if (option != OPTIONS_STOP)
+		code = refuse_mix(&run);
+	if (option != OPTIONS_STOP && code == EXIT_FINE)
 		code = operands_one_image(command, argc, argv, &run.change.report.file);
-	return code == EXIT_FINE ? rescue_run(&run) : code;
+	if (option != OPTIONS_STOP && code == EXIT_FINE)
+		code = rescue_run(&run);
+	spool_release(&run.said);
+	return code;
 }
 
 const struct command rescue_command = {

@@ -26,6 +26,7 @@ struct rescue_run {
 	const char *target;    /* the file that is made, or NULL */
 	const char *plan_file; /* --plan: a plan that is read, or NULL */
 	const char *like;
+	struct spool said;  /* options of the candidate, but --confidence, as words for a shell */
 	uint64_t candidate; /* as people count them, from 1; 0: the best one */
 	bool hex, progress_wanted;
 	struct qcow2_rescue_options how;
@@ -52,6 +53,9 @@ int rescue_plan(struct rescue_run *run, struct qcow2_plan *plan);
  * to look at it; 0 if not. opaque is the run.
  */
 uint64_t rescue_backing_size(void *opaque, struct qcow2_bytes name);
+
+/* Whether the first two candidates cannot be told apart, although it matters which one is taken. */
+bool rescue_is_open_question(const struct rescue_run *run);
 
 /* The exit code for an image that checks so: sound, corruptions left, leaks left. */
 int rescue_exit_code(const struct qcow2_check_result *check);

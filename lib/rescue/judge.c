@@ -111,9 +111,10 @@ static int say_check(struct qcow2_rescue *rescue, struct q2_candidate *candidate
 		return q2_evidence_add(candidate, head, rescue->err,
 				       "the check finds nothing wrong with the image then");
 	return q2_evidence_add(candidate, head, rescue->err,
-			       "the check finds %" PRIu64 " corruptions and %" PRIu64
-			       " leaks in the image then",
-			       result->corruptions, result->leaks);
+			       "the check finds %" PRIu64 " corruption%s and %" PRIu64
+			       " leak%s in the image then",
+			       result->corruptions, result->corruptions == 1 ? "" : "s",
+			       result->leaks, result->leaks == 1 ? "" : "s");
 }
 
 /* Opens the image as a candidate would make it; *image is NULL if that cannot be opened. */
@@ -185,12 +186,12 @@ static int say_lost(struct qcow2_rescue *rescue, struct q2_candidate *candidate)
 		candidate->structure_confidence = confidence;
 	candidate->public.mapped_clusters = lost->mapped_clusters;
 	candidate->mapped_bytes = lost->mapped_clusters * candidate->cluster_size_bytes;
-	return q2_evidence_add(
-		candidate, head, rescue->err,
-		"%" PRIu64 " L2 tables were found that nothing leads to, for %" PRIu64
-		" L1 entries that lead to none; %" PRIu64 " parts get their place back, "
-		"and %" PRIu64 " tables stay without one",
-		lost->orphans, lost->holes, lost->planned, lost->unplaced);
+	return q2_evidence_add(candidate, head, rescue->err,
+			       "L2 tables that nothing leads to: %" PRIu64
+			       "; L1 entries that lead to none: %" PRIu64
+			       "; tables that get a place: %" PRIu64
+			       "; tables that stay without one: %" PRIu64,
+			       lost->orphans, lost->holes, lost->planned, lost->unplaced);
 }
 
 static int check_planned(struct qcow2_rescue *rescue, struct q2_candidate *candidate,

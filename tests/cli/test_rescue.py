@@ -3,6 +3,7 @@
 """Tests of `qcow2 rescue`: images whose header is lost."""
 import json
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -230,3 +231,37 @@ def test_forged_images_come_back(tmp_path, name):
                              ("crypt_method", 32, 4), ("refcount_table_offset", 48, 8),
                              ("nb_snapshots", 60, 4), ("snapshot_offset", 64, 8)):
         assert header[field] == int.from_bytes(data[at:at + width], "big"), field
+
+
+def next_commands(*words, code=0):
+    """The words of the commands that a page for people recommends."""
+    text = text_of(run("rescue", *words), code=code)
+    lines = text if isinstance(text, str) else text.decode()
+    return [shlex.split(line[len("next: "):]) for line in lines.splitlines()
+            if line.startswith("next: ")]
+
+
+# What was stated has to be stated again, or --apply does something else than was shown.
+def test_the_next_command_has_the_options(tmp_path):
+    path = str(tmp_path / "it's lost.qcow2")
+    build("cluster_bits 12\nsize 8M\nwrite 0 64k\n", path)
+    wipe(path)
+    words = ["--size=12M", "--backing=it's here.raw", "--backing-format=raw"]
+    commands = next_commands(*words, path)
+    assert commands == [["qcow2", "rescue", *words, "--apply", path]]
+    assert run(*commands[0][1:]).returncode == 0
+    said = json.loads(run("info", "-j", path).stdout)
+    assert said["virtual-size"] == 12 << 20 and said["backing-filename"] == "it's here.raw"
+
+
+# That no place is sure is no reason to say that nothing has to be found.
+def test_less_sure_places_have_a_command(tmp_path):
+    path = str(tmp_path / "a.qcow2")
+    build("cluster_bits 12\nsize 16M\nwrite 0 40k\nwrite 2M 100k\nwrite 4M 40k\n"
+          "set l1/0 0\nset l1/1 0\nset l1/2 0\n", path)
+    commands = next_commands("--confidence=100", path, code=3)
+    assert len(commands) == 1 and "--apply" not in commands[0], commands
+    again = next_commands(*commands[0][2:])
+    assert again == [commands[0][:-1] + ["--apply", path]]
+    assert run(*again[0][1:]).returncode == 0
+    assert run("check", path).returncode == 0
