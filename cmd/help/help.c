@@ -21,7 +21,7 @@ static const struct {
 	const char *heading;
 } groups[] = {
 	{"info", "Commands that look into images"},
-	{"bitmap", "Commands that change images, and undo it"},
+	{"repair", "Commands that change images, and undo it"},
 	{"explain", "Commands for other purposes"},
 };
 

@@ -12,8 +12,8 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "repair", "rescue", "map", "layout", "measure",
-            "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot", "repair",
+            "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
@@ -163,6 +163,13 @@ def is_anything(_, after):
 
 def is_repaired(before, after):
     assert before.startswith(after.partition(":")[0]) and after.endswith(" is sound: nothing to repair\n")
+
+
+def says_it_again(before, after):
+    """The next command has the option, too."""
+    head, _, command = after.rpartition("next: qcow2 rescue")
+    assert before == head + "next: qcow2 rescue --apply lost\n"
+    assert command.startswith(" --") and command.endswith(" --apply lost\n")
 
 
 def is_a_repair(_, after):
@@ -337,17 +344,17 @@ OPTIONS = {
     ("rescue", "copy"): (["base"], ["--copy=new"], is_of_the_copy),
     ("rescue", "overlay"): (["base"], ["--overlay=new"], is_unchanged),
     ("rescue", "plan"): (KEPT, ["--plan=plan"], is_anything),
-    ("rescue", "candidate"): (["lost"], ["--candidate=1"], is_unchanged),
-    ("rescue", "confidence"): (["lost"], ["--confidence=60"], is_unchanged),
+    ("rescue", "candidate"): (["lost"], ["--candidate=1"], says_it_again),
+    ("rescue", "confidence"): (["lost"], ["--confidence=60"], says_it_again),
     ("rescue", "cluster-size"): (["lost"], ["--cluster-size=64k"], is_anything),
     ("rescue", "size"): (["lost"], ["--size=1M"], is_anything),
     ("rescue", "version"): (["lost"], ["--version=3"], is_anything),
-    ("rescue", "refcount-bits"): (["lost"], ["--refcount-bits=16"], is_unchanged),
+    ("rescue", "refcount-bits"): (["lost"], ["--refcount-bits=16"], says_it_again),
     ("rescue", "backing"): (["lost"], ["--backing=base"], is_anything),
-    ("rescue", "backing-format"): (["lost"], ["--backing-format=raw"], is_unchanged),
+    ("rescue", "backing-format"): (["lost"], ["--backing-format=raw"], says_it_again),
     ("rescue", "data-file"): (["lost-data"], ["--data-file=disk.raw"], is_anything),
     ("rescue", "like"): (["lost"], ["--like=base"], is_anything),
-    ("rescue", "look-inside"): (["lost"], ["--look-inside"], is_unchanged),
+    ("rescue", "look-inside"): (["lost"], ["--look-inside"], says_it_again),
     ("rescue", "force"): (KEPT, ["--force"], is_unchanged),
     ("rescue", "no-undo"): (KEPT, ["--no-undo"], is_unchanged),
     ("rescue", "undo-file"): (KEPT, ["--undo-file=x"], is_unchanged),
