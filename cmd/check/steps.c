@@ -278,6 +278,15 @@ static void warn_of_leaks(struct check_steps *steps, const struct check_report *
 	       "Names the leaked clusters that read as L2 tables of this image.");
 }
 
+/* Before an empty table is made, the one that is lost is looked for. */
+static void look_for_l1(struct check_steps *steps, const struct check_report *report)
+{
+	if (check_report_found(report, QCOW2_PROBLEM_L1_BEYOND_END) > 0)
+		insert(steps, 0, check_steps_line(steps, "qcow2 rescue ", report->file, ""),
+		       "Looks for another L1 table, and shows what can be put back; it changes "
+		       "nothing. Do this first.");
+}
+
 static void warn_of_cut(struct check_steps *steps, const struct check_report *report)
 {
 	const struct qcow2_check_result *result = report->result;
@@ -321,6 +330,45 @@ static void warn_of_content(struct check_steps *steps, const struct check_report
 		steps->list[i].frees_content = frees_leaks(&steps->list[i]);
 }
 
+/* The step whose command begins so; the count of steps if there is none. */
+static size_t find_begun(const struct check_steps *steps, const char *begin)
+{
+	size_t i = 0;
+
+	while (i < steps->count && (!steps->list[i].command ||
+				    strncmp(steps->list[i].command, begin, strlen(begin)) != 0))
+		i++;
+	return i;
+}
+
+/*
+ * What leaks may be what dropped bitmaps had. Once they are dropped, their tables cannot be told from
+ * lost L2 tables any more, so one command has to do both.
+ */
+static void join_bitmaps(struct check_steps *steps, const struct check_report *report)
+{
+	size_t at = find_begun(steps, "qcow2 bitmap repair --"), leaks = 0;
+	struct check_step *step = &steps->list[at];
+
+	while (leaks < steps->count && !frees_leaks(&steps->list[leaks]))
+		leaks++;
+	if (at == steps->count || leaks == steps->count || !strstr(step->command, " --drop-bad "))
+		return;
+	free(step->command);
+	step->command = check_steps_line(steps, "qcow2 repair --all ", report->file, "");
+	step->does = "Makes bitmaps all dirty that nothing can mend, and drops those that cannot "
+		     "even be all dirty.";
+	step->cost_count = 0;
+	add_cost(step, "The next incremental backup copies the whole disk; the next one of the "
+		       "chain of a dropped bitmap has to be a full one.");
+	for (size_t i = 0; i < steps->list[leaks].mend_count && step->mend_count < MENDS_MOST; i++)
+		step->mends[step->mend_count++] = steps->list[leaks].mends[i];
+	step->problems += steps->list[leaks].problems;
+	free(steps->list[leaks].command);
+	memmove(&steps->list[leaks], &steps->list[leaks + 1],
+		(--steps->count - leaks) * sizeof(steps->list[0]));
+}
+
 void check_steps_make(struct check_steps *steps, const struct check_report *report)
 {
 	const struct qcow2_remedy *remedy = NULL;
@@ -341,6 +389,8 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 	if (report->result->leaks_may_be_data) {
 		warn_of_leaks(steps, report);
 	} else {
+		join_bitmaps(steps, report);
+		look_for_l1(steps, report);
 		warn_of_content(steps, report);
 	}
 	if (check_report_unread(report))

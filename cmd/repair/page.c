@@ -229,6 +229,15 @@ static void show_effects(struct page *page)
 	end_line(page, 0);
 }
 
+/* Whether a kind is shown with an earlier one, since both are left for the same reason. */
+static bool is_shown_before(const struct qcow2_repair_result *result, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(result->left[i]->why, result->left[index]->why) == 0)
+			return true;
+	return false;
+}
+
 /* Kinds that could stay as they are need no command, unless something else does. */
 static void show_left(struct page *page)
 {
@@ -237,11 +246,18 @@ static void show_left(struct page *page)
 	if (result->left_count > 0)
 		spool_text(page->out, page->planned ? "\nit would leave:\n" : "\nleft:\n");
 	for (size_t i = 0; i < result->left_count; i++) {
-		const struct qcow2_repair_left *left = result->left[i];
+		if (is_shown_before(result, i))
+			continue;
+		for (size_t k = i; k < result->left_count; k++) {
+			const struct qcow2_repair_left *left = result->left[k];
 
-		spool_print(&page->line, "%s%s%s (%" PRIu64 "): %s",
-			    paint(page, left->kind->severity), left->kind->id,
-			    page->colour ? "\033[0m" : "", left->count, left->why);
+			if (strcmp(left->why, result->left[i]->why) == 0)
+				spool_print(&page->line, "%s%s%s%s (%" PRIu64 ")",
+					    k > i ? ", " : "", paint(page, left->kind->severity),
+					    left->kind->id, page->colour ? "\033[0m" : "",
+					    left->count);
+		}
+		spool_print(&page->line, ": %s", result->left[i]->why);
 		end_line(page, 0);
 	}
 }
@@ -278,7 +294,16 @@ static void show_next_line(struct page *page, const char *command, const char *d
 	wrap_spool(page->out, &page->line, NEXT_INDENT, NEXT_INDENT, page->columns);
 }
 
-/* What may be lost data is looked for before it is freed. */
+/* Whether a reason why something is left sends people to rescue. */
+static bool names_rescue(const struct qcow2_repair_result *result)
+{
+	for (size_t i = 0; i < result->left_count; i++)
+		if (strstr(result->left[i]->why, "qcow2 rescue"))
+			return true;
+	return false;
+}
+
+/* What may be lost is looked for before it is freed, or given up. */
 static void show_next(struct page *page)
 {
 	const struct qcow2_repair_result *result = page->run->result;
@@ -287,11 +312,14 @@ static void show_next(struct page *page)
 
 	for (size_t i = 0; i < result->left_count; i++)
 		wants |= repair_wants(result->left[i]);
-	if (wants & REPAIR_WANTS_FREE_LOST &&
+	if ((wants & REPAIR_WANTS_FREE_LOST || names_rescue(result)) &&
 	    repair_rescue_command(page->run, line, sizeof(line)) > 0)
 		show_next_line(page, line,
-			       "Looks for the tables that are lost among the leaked clusters, and "
-			       "changes nothing. Do this first.");
+			       wants & REPAIR_WANTS_FREE_LOST
+				       ? "Looks for the tables that are lost among the leaked "
+					 "clusters, and changes nothing. Do this first."
+				       : "Looks for what is lost, and changes nothing. Do this "
+					 "first.");
 	if (repair_next_command(page->run, wants, line, sizeof(line)) > 0)
 		show_next_line(page, line,
 			       wants & REPAIR_WANTS_FREE_LOST ? "Frees them, whatever they hold."

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#include "check/verdict.h"
+
 static void count(struct spool *out, const char **between, uint64_t number, const char *word)
 {
 	if (number == 0)
@@ -23,11 +25,21 @@ void repair_say_counts(struct spool *out, const struct qcow2_check_result *resul
 		spool_text(out, "no problems");
 }
 
+/* In the words of a check, so that one image is not called two things. */
 const char *repair_verdict(const struct qcow2_check_result *result)
 {
-	if (result->corruptions > 0)
-		return "corrupt";
-	return result->leaks > 0 ? "intact, but wasting space" : "sound";
+	static const char *const words[] = {
+		[VERDICT_SOUND] = "sound",
+		[VERDICT_LEAKS] = "intact, but wasting space",
+		[VERDICT_NOT_CLOSED] = "not closed (dirty bit)",
+		[VERDICT_MARKED] = "marked as corrupt, but nothing else is corrupt",
+		[VERDICT_LOST] = "short of tables (leaks may be the guest's data)",
+		[VERDICT_CORRUPT] = "corrupt",
+	};
+	/* What reads a report alone does not free its result. */
+	const struct check_report report = {.result = (struct qcow2_check_result *)result};
+
+	return words[check_verdict(&report)];
 }
 
 static const char *of_past(enum qcow2_reads reads)

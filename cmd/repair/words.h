@@ -9,7 +9,7 @@
 /* "7 corruptions, 1 leak and 2 warnings", or "no problems". */
 void repair_say_counts(struct spool *out, const struct qcow2_check_result *result);
 
-/* "corrupt", "intact, but wasting space" or "sound". */
+/* "corrupt", "intact, but wasting space" or "sound", and so on: the verdict of a check. */
 const char *repair_verdict(const struct qcow2_check_result *result);
 
 /* What the guest reads in a part of its disk, before and after; planned: it is not done yet. */

@@ -53,6 +53,10 @@ AGAIN = "qcow2 check I"
     # A repair that needs a decision changes nothing: both options at once.
     ("size 1M\nbitmap b\nbitmap c\nset bitmaps/0/type 7\nset bitmaps/1/granularity_bits 200\n",
      ["qcow2 bitmap repair --assume-dirty --drop-bad I", AGAIN]),
+    # What leaks may be of the bitmaps that are dropped: both at once.
+    ("size 1M\nbitmap b\nleak 2\nset bitmaps/0/granularity_bits 200\n"
+     "set bitmaps/0/type 7\n",
+     ["qcow2 repair --all I", AGAIN]),
     # Stale bitmaps do not keep the others from being repaired.
     ("size 1M\nbitmap b\nbitmap c\nset bitmaps/0/flags 8\nset bitmaps/1/flags 1\n",
      ["qcow2 bitmap repair I", "qcow2 bitmap repair --assume-dirty I", AGAIN]),
