@@ -32,14 +32,18 @@ const char *repair_verdict(const struct qcow2_check_result *result)
 		[VERDICT_SOUND] = "sound",
 		[VERDICT_LEAKS] = "intact, but wasting space",
 		[VERDICT_NOT_CLOSED] = "not closed (dirty bit)",
-		[VERDICT_MARKED] = "marked as corrupt, but nothing else is corrupt",
+		[VERDICT_MARKED] = "marked as corrupt, but nothing else is wrong",
 		[VERDICT_LOST] = "short of tables (leaks may be the guest's data)",
 		[VERDICT_CORRUPT] = "corrupt",
 	};
 	/* What reads a report alone does not free its result. */
 	const struct check_report report = {.result = (struct qcow2_check_result *)result};
 
-	return words[check_verdict(&report)];
+	enum check_verdict verdict = check_verdict(&report);
+
+	if (verdict == VERDICT_MARKED && result->leaks + result->warnings > 0)
+		return "marked as corrupt, but nothing else is corrupt";
+	return words[verdict];
 }
 
 static const char *of_past(enum qcow2_reads reads)

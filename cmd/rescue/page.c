@@ -202,8 +202,7 @@ static void show_ways(struct page *page)
 	const struct rescue_run *run = page->run;
 	unsigned given = run->how.confidence_least, least = least_sure(run);
 
-	if (qcow2_plan_count(run->change.report.plan) > 0 && run->candidate == 0 &&
-	    rescue_is_open_question(run)) {
+	if (qcow2_plan_count(run->change.report.plan) > 0 && run->open_question) {
 		show_rescue(page, given, " --apply --candidate=1");
 		show_meaning(page, "Candidate 2 explains the file equally well: see what both say, "
 				   "and give the number of one.");

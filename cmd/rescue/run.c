@@ -41,7 +41,8 @@ static uint64_t mapped_bytes(const struct qcow2_rescue_candidate *candidate)
 	return candidate->mapped_clusters << candidate->header->cluster_bits;
 }
 
-bool rescue_is_open_question(const struct rescue_run *run)
+/* Whether the first two candidates cannot be told apart, although it matters which one is taken. */
+static bool is_open_question(const struct rescue_run *run)
 {
 	const struct qcow2_rescue_candidate *first = qcow2_rescue_at(run->rescue, 0);
 	const struct qcow2_rescue_candidate *second = qcow2_rescue_at(run->rescue, 1);
@@ -64,7 +65,8 @@ static int choose(struct rescue_run *run)
 			 run->candidate, count);
 		return fail_text(run, text);
 	}
-	if (run->candidate == 0 && run->way != RESCUE_SHOW && rescue_is_open_question(run))
+	run->open_question = run->candidate == 0 && is_open_question(run);
+	if (run->open_question && run->way != RESCUE_SHOW)
 		return fail_text(run, "two candidates explain this file equally well: see what "
 				      "they say, and choose one with --candidate=N");
 	run->chosen_index = run->candidate ? (size_t)run->candidate - 1 : 0;

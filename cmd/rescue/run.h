@@ -34,6 +34,7 @@ struct rescue_run {
 	struct qcow2_rescue *rescue;                 /* NULL with --plan */
 	const struct qcow2_rescue_candidate *chosen; /* NULL if there is none */
 	size_t chosen_index;
+	bool open_question; /* two candidates explain the file equally well, and none was named */
 };
 
 /* Runs it. Returns the exit code. */
@@ -53,9 +54,6 @@ int rescue_plan(struct rescue_run *run, struct qcow2_plan *plan);
  * to look at it; 0 if not. opaque is the run.
  */
 uint64_t rescue_backing_size(void *opaque, struct qcow2_bytes name);
-
-/* Whether the first two candidates cannot be told apart, although it matters which one is taken. */
-bool rescue_is_open_question(const struct rescue_run *run);
 
 /* The exit code for an image that checks so: sound, corruptions left, leaks left. */
 int rescue_exit_code(const struct qcow2_check_result *check);

@@ -53,7 +53,7 @@ def document(*words, code=0):
 def test_repair_and_undo(make):
     before = make(CORRUPT)
     page = outside.text_of(repair("--undo-file=undo", "disk"))
-    assert page.startswith("disk was marked as corrupt, but nothing else is corrupt: 1 corruption\n")
+    assert page.startswith("disk was marked as corrupt, but nothing else is wrong: 1 corruption\n")
     assert "feature-corrupt (1): clears the corrupt bit\n" in page
     assert page.endswith("disk is now sound\nundo with: qcow2 undo undo\n")
     assert outside.run("check", "disk").returncode == 0
