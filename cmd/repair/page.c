@@ -203,6 +203,32 @@ static bool touches(const struct repair_run *run, const char *prefix)
 	return false;
 }
 
+/* Whether a step gives up something of a kind that begins so. */
+static bool gives_up(const struct repair_run *run, const char *prefix)
+{
+	for (size_t i = 0; i < run->kept.group_count; i++)
+		if (run->kept.groups[i].costs &&
+		    strncmp(run->kept.groups[i].kind->id, prefix, strlen(prefix)) == 0)
+			return true;
+	return false;
+}
+
+static const char *of_snapshots(const struct repair_run *run)
+{
+	if (run->how.drop_count > 0)
+		return "dropped as asked";
+	if (reads_otherwise(run, true) || gives_up(run, "snapshot"))
+		return "changed as said above";
+	return touches(run, "snapshot") ? "mended" : "as before";
+}
+
+static const char *of_bitmaps(const struct repair_run *run)
+{
+	if (gives_up(run, "bitmap"))
+		return "changed as said above";
+	return touches(run, "bitmap") ? "mended" : "as before";
+}
+
 static void show_effects(struct page *page)
 {
 	const struct repair_run *run = page->run;
@@ -214,11 +240,7 @@ static void show_effects(struct page *page)
 	spool_text(page->out, "\n");
 	spool_print(line, "guest data: %s; snapshots: %s; bitmaps: %s",
 		    reads_otherwise(run, false) ? "changed as said above" : "read as before",
-		    run->how.drop_count > 0      ? "dropped as asked"
-		    : reads_otherwise(run, true) ? "changed as said above"
-		    : touches(run, "snapshot")   ? "mended"
-						 : "as before",
-		    touches(run, "bitmap") ? "mended" : "as before");
+		    of_snapshots(run), of_bitmaps(run));
 	if (result->added_bytes > 0) {
 		spool_text(line, "; the file grows by ");
 		say_size(page, result->added_bytes);

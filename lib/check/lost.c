@@ -7,6 +7,8 @@
  */
 #include <inttypes.h>
 
+#include <qcow2/snapshot.h>
+
 #include "check/holes.h"
 #include "check/stages.h"
 #include "image/extensions.h"
@@ -16,6 +18,9 @@
 
 /* L2 tables whose refcounts are looked up. */
 #define TABLES_MOST 65536
+
+/* Snapshots whose entries are looked at: QEMU has no more. */
+#define SNAPSHOTS_MOST 65536
 
 /* Problems that say of a table that its entries are not what they were. */
 static const enum qcow2_problem_id broken_tables[] = {
@@ -33,6 +38,26 @@ static const enum qcow2_problem_id broken_tables[] = {
 	QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED,
 };
 
+/* Whether a snapshot has no L1 table at all: where its entry was, something else is, such as zeros. */
+static bool has_lost_snapshot(const struct q2_check *check)
+{
+	struct qcow2_error err;
+	const struct qcow2_snapshot *snapshot;
+	struct qcow2_snapshots *snapshots;
+	bool lost = false;
+
+	if (check->header->size == 0 || check->header->nb_snapshots == 0 ||
+	    qcow2_snapshots_open(check->image, &snapshots, &err))
+		return false;
+	for (unsigned i = 0; !lost && i < SNAPSHOTS_MOST; i++) {
+		if (qcow2_snapshots_next(snapshots, &snapshot, &err) <= 0)
+			break;
+		lost = snapshot->header.l1_table_offset == 0 || snapshot->header.l1_size == 0;
+	}
+	qcow2_snapshots_close(snapshots);
+	return lost;
+}
+
 /*
  * Whether a table is broken, or leads to a cluster that another entry leads to, as far as refcounts
  * can tell.
@@ -42,6 +67,8 @@ static bool tables_are_broken(const struct q2_check *check)
 	for (size_t i = 0; i < sizeof(broken_tables) / sizeof(broken_tables[0]); i++)
 		if (check->by_kind[broken_tables[i]] > 0)
 			return true;
+	if (has_lost_snapshot(check))
+		return true;
 	if (check->metadata.table_count == 0)
 		return false;
 	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;

@@ -310,3 +310,25 @@ def test_undo_places(make, tmp_path):
     assert (done.returncode, done.stdout) == (1, b"")
     assert outside.run("check", "-q", "disk").returncode == 2
     assert sorted(os.listdir(tmp_path)) == ["disk", "keep"]
+
+
+# Zeros in place of the table are entries to the format: empty ones, with no snapshot in any.
+@pytest.mark.parametrize("more", ["", "bitmap b\n"])
+def test_a_snapshot_table_of_zeros(make, more):
+    make("size 4M\nwrite 0 128k\nsnapshot one\nwrite 0 256k\n"
+         "snapshot two\nwrite 0 64k\n" + more)
+    header = json.loads(outside.run("dump", "-j", "disk", "header").stdout)["header"]
+    with open("disk", "r+b") as stream:
+        stream.seek(header["snapshot_offset"])
+        stream.write(bytes(128))
+    damaged = read("disk")
+    assert outside.run("check", "disk").stdout.splitlines()[0].endswith(b"; free no leaks")
+    said = document("-y", "disk", code=2)
+    assert not said["steps"] and read("disk") == damaged
+    assert "snapshots are given up" in said["left"][0]["why"] and "--all" in said["left"][0]["next"]
+    said = document("-y", "--all", "--undo-file=undo", "disk", code=3)
+    assert said["steps-with-costs"] == 1
+    assert outside.run("undo", "undo", "disk").returncode == 0 and read("disk") == damaged
+    page = outside.text_of(repair("-y", "--all", "--free-lost", "--no-undo", "disk"))
+    assert "0 of the 2 snapshots" in page and "snapshots: changed as said above" in page
+    assert outside.run("check", "disk").returncode == 0

@@ -128,11 +128,19 @@ static enum qcow2_problem_id table_problem(const struct q2_snapshot_notes *notes
 	return QCOW2_PROBLEM_NONE;
 }
 
-/* Whether the first place of the table holds nothing like an entry, nor does any other. */
-static bool is_lost(const struct q2_snapshot_notes *notes)
+/*
+ * Whether snapshots would be given up: no entry is found anywhere, or fewer than the header counts,
+ * and nothing says that the count is wrong or the end of the file cuts the table.
+ */
+static bool is_lost(const struct q2_repair *repair, const struct q2_snapshot_notes *notes)
 {
-	return notes->table.count == 0 && (notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET] ||
-					   notes->heard[QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END]);
+	bool cut = notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET] ||
+		   notes->heard[QCOW2_PROBLEM_SNAPSHOTS_BEYOND_END];
+
+	if (notes->table.count == 0 && cut)
+		return true;
+	return notes->table.count < repair->header->nb_snapshots && !cut &&
+	       !notes->heard[QCOW2_PROBLEM_SNAPSHOTS_COUNT_QEMU];
 }
 
 static int tell_table(struct q2_repair *repair, const struct q2_snapshot_notes *notes, bool costs)
@@ -222,12 +230,14 @@ static bool may_reform(struct q2_repair *repair, const struct q2_snapshot_notes 
 	}
 	if (id == QCOW2_PROBLEM_NONE)
 		return false;
-	if (q2_repair_may(repair, id, is_lost(notes)))
+	if (q2_repair_may(repair, id, is_lost(repair, notes)))
 		return true;
-	if (is_lost(notes))
+	if (is_lost(repair, notes))
 		q2_repair_leave(repair, id,
-				"no snapshot table is found: without it, the snapshots are given "
-				"up");
+				notes->table.count > 0
+					? "an entry is lost: its snapshot would be given up"
+					: "no snapshot table is found: without it, the snapshots "
+					  "are given up");
 	return false;
 }
 
@@ -273,7 +283,7 @@ static int mend_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	if (table->is_reformed || table->offset_bytes != old ||
 	    notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET]) {
 		if (may_reform(repair, notes)) {
-			if (tell_table(repair, notes, is_lost(notes)) ||
+			if (tell_table(repair, notes, is_lost(repair, notes)) ||
 			    intend_names(repair, table))
 				return -1;
 		} else if (!drops) {
