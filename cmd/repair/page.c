@@ -328,6 +328,17 @@ static bool names_rescue(const struct qcow2_repair_result *result)
 /* What may be lost is looked for before it is freed, or given up. */
 static void show_next(struct page *page)
 {
+	/* One at a time: who gives up one thing does not give up the others with it. */
+	static const struct {
+		unsigned wants;
+		const char *does;
+	} rows[] = {
+		{REPAIR_WANTS_ALL, "Gives up what nobody can read; it can be undone."},
+		{REPAIR_WANTS_DROP,
+		 "Drops a snapshot: put its ID, or #N for its place in the table from 0, in place "
+		 "of ID; it can be undone."},
+		{REPAIR_WANTS_FREE_LOST, "Frees leaked clusters, whatever they hold."},
+	};
 	const struct qcow2_repair_result *result = page->run->result;
 	unsigned wants = 0;
 	char line[8192];
@@ -342,12 +353,9 @@ static void show_next(struct page *page)
 					 "clusters, and changes nothing. Do this first."
 				       : "Looks for what is lost, and changes nothing. Do this "
 					 "first.");
-	if (repair_next_command(page->run, wants, line, sizeof(line)) > 0)
-		show_next_line(page, line,
-			       wants & REPAIR_WANTS_FREE_LOST ? "Frees them, whatever they hold."
-			       : wants & REPAIR_WANTS_ALL
-				       ? "Gives up what nobody can read; it can be undone."
-				       : "Drops the snapshot of that ID; it can be undone.");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (repair_next_command(page->run, wants & rows[i].wants, line, sizeof(line)) > 0)
+			show_next_line(page, line, rows[i].does);
 }
 
 void repair_show_human(struct spool *out, const struct repair_run *run)

@@ -57,4 +57,4 @@ def test_many_kinds_of_steps(tmp_path):
     page = " ".join(done.stdout.decode().split())
     assert "bitmap-table-shared (89): bitmap 'c511' is dropped" in page
     assert "steps of other kinds" not in page
-    assert "guest data: read as before; snapshots: as before; bitmaps: mended" in page
+    assert "guest data: read as before; snapshots: as before; bitmaps: changed as said above" in page
