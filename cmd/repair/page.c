@@ -358,6 +358,15 @@ static void show_next(struct page *page)
 			show_next_line(page, line, rows[i].does);
 }
 
+void repair_show_done(struct spool *out, const struct repair_run *run)
+{
+	struct page page = {.run = run, .out = out, .columns = terminal_columns()};
+
+	spool_init(&page.line, -1);
+	show_after(&page);
+	spool_release(&page.line);
+}
+
 void repair_show_human(struct spool *out, const struct repair_run *run)
 {
 	const struct qcow2_check_result *before = run->result->before;

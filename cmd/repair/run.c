@@ -117,6 +117,8 @@ static int show(struct change *change)
 		code = show_page(run);
 	if (code != EXIT_FINE)
 		return code;
+	if (run->has_shown)
+		repair_show_done(&change->out, run);
 	plan_show_undo(&change->out, &change->report);
 	if (has_data_file(change))
 		spool_text(&change->out,

@@ -249,7 +249,7 @@ def test_a_person_is_asked(make, answer):
     assert "disk would be sound" in shown and "Repair the image? [y/N]" in shown
     assert shown.index("disk would be sound") < shown.index("Repair the image?")
     if answer == b"y\n":
-        assert code == 0 and "undo with: qcow2 undo " in shown
+        assert code == 0 and "undo with: qcow2 undo " in shown.partition("\ndisk is now sound\n")[2]
         assert outside.run("check", "-q", "disk").returncode == 0
     else:
         assert code == 1 and "nothing was changed" in shown

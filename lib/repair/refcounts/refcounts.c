@@ -139,11 +139,13 @@ static void spare_bitmaps(struct q2_recount *r)
 	struct q2_repair *repair = r->repair;
 
 	if (!r->may_lower || repair->options->extent != QCOW2_REPAIR_LOSSLESS ||
-	    repair->options->only_count > 0 || bad_bitmaps(repair->found) == 0)
+	    repair->options->only_count > 0 ||
+	    (bad_bitmaps(repair->found) == 0 &&
+	     repair->found->by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] == 0))
 		return;
 	r->keeps_leaks = true;
 	q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_HIGH,
-			"leaked clusters may be of bitmaps that are damaged");
+			"leaked clusters may be of bitmaps that are damaged, or stale");
 	repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_all = true;
 }
 
