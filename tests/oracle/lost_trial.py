@@ -41,8 +41,7 @@ class Base(repair_trial.Base):
             self.check("qemu-img", "snapshot", "-c", "one", self.path)
             self.snapshots.append("one")
             self.fill(self.extents[::3])
-        self.bytes = repair_trial.read(self.path)
-        self.truth = repair_trial.disks(self.path, self.snapshots)
+        self.note()
 
     def choose(self):
         """Extents with data, rising: about 40, of up to 64 KiB, and the first cluster."""

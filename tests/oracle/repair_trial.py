@@ -78,6 +78,10 @@ class Base:
             for name in ("a", "b"):
                 self.check("qemu-img", "bitmap", "--add", "-g", "4k", self.path, name)
                 self.write()
+        self.note()
+
+    def note(self):
+        """What the image is before any damage."""
         self.bytes = read(self.path)
         self.truth = disks(self.path, self.snapshots)
         assert all(content is not None for content in self.truth)
