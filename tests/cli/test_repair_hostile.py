@@ -2,6 +2,7 @@
 # `qcow2 repair` and `qcow2 rescue` on images that are made to do harm: what bounds leave out must
 # not be taken for what is not there.
 """Repairs of images that are made to do harm."""
+import json
 import shutil
 import struct
 
@@ -58,3 +59,17 @@ def test_many_kinds_of_steps(tmp_path):
     assert "bitmap-table-shared (89): bitmap 'c511' is dropped" in page
     assert "steps of other kinds" not in page
     assert "guest data: read as before; snapshots: as before; bitmaps: mended" in page
+
+
+def test_index_after_drop(tmp_path):
+    """What is mended after a snapshot was dropped names the others as they were before."""
+    text = "size 4M\nwrite 0 128k\n" + "".join(
+        f"snapshot {n} name=s{n}\nwrite 0 {n * 64}k\n" for n in (1, 2, 3, 4))
+    text += "".join(f"set snapshots/{n}/l1/0 $snapshots/{n}/l1/0 | 1\n" for n in (1, 3))
+    path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
+    done = run("repair", "--no-undo", "-j", "--drop-snapshot=#2", "--drop-snapshot=1", path,
+               program=RELEASE)
+    assert done.returncode == 0, done
+    found = {(step["guest"]["snapshot"], step["guest"]["snapshot-index"])
+             for step in json.loads(done.stdout)["steps"] if "guest" in step}
+    assert found == {("s2", 1), ("s4", 3)}
