@@ -130,8 +130,10 @@ static int check_round(struct q2_repair *repair, bool told)
 	repair->counted_writes = qcow2_plan_count(repair->plan);
 	if (check(repair, told, repair->found, true))
 		return -1;
-	if (repair->round == 0)
+	if (repair->round == 0 && repair->counted) {
 		repair->counted_first = repair->counted;
+		repair->counted_first_bits = repair->geometry->cluster_bits;
+	}
 	return 0;
 }
 

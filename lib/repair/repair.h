@@ -77,6 +77,7 @@ struct q2_repair {
 	 * could not be looked at. `counted_first` is that of the first round.
 	 */
 	struct q2_references *counted, *counted_first;
+	unsigned counted_first_bits;  /* of a cluster in the first round */
 	size_t counted_writes;        /* of the plan, when that was */
 	struct q2_check_totals later; /* that of rounds after the first */
 	struct q2_space *space;

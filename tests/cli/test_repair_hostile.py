@@ -73,3 +73,19 @@ def test_index_after_drop(tmp_path):
     found = {(step["guest"]["snapshot"], step["guest"]["snapshot-index"])
              for step in json.loads(done.stdout)["steps"] if "guest" in step}
     assert found == {("s2", 1), ("s4", 3)}
+
+
+@pytest.mark.parametrize("field", ["refcount_order 9", "cluster_bits 40"])
+@pytest.mark.parametrize("options", [["--only=header"], ["--all"]])
+def test_nothing_was_counted_before(field, options, tmp_path):
+    """A header that has no geometry is mended; the refcounts that may not be mended stay."""
+    text = f"size 4M\nwrite 0 128k\nset l2/0/1 0\nset l1/0 0\nset refcounts/0/9 3\nset header/{field}\n"
+    path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
+    with open(path, "rb") as stream:
+        before = stream.read()
+    done = run("repair", "--no-undo", "--yes", *options, path, program=RELEASE)
+    assert done.returncode == 3 and b"refcount-high" in done.stdout, done
+    with open(path, "rb") as stream:
+        after = stream.read()
+    block = word(after, word(after, 48))
+    assert after[block:block + 16] == before[block:block + 16]
