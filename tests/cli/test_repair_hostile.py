@@ -89,3 +89,13 @@ def test_nothing_was_counted_before(field, options, tmp_path):
         after = stream.read()
     block = word(after, word(after, 48))
     assert after[block:block + 16] == before[block:block + 16]
+
+
+@pytest.mark.parametrize("place", ["0x20000000000", "0x20000001000", "0x200"])
+def test_lost_l1_and_others(place, tmp_path):
+    """An L1 table that nobody can read, before or after, keeps no other thing from being mended."""
+    text = "size 1M\nwrite 0 128k\nsnapshot 1 name=a\nbitmap b0 bits=1\n" \
+           f"set header/l1_table_offset {place}\nset bitmaps/0/flags 0x100\n"
+    path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
+    done = run("repair", "--no-undo", "--yes", "--only=bitmaps", path, program=RELEASE)
+    assert done.returncode == 2 and b"bitmap-flags-reserved (1)" in done.stdout, done
