@@ -99,3 +99,14 @@ def test_lost_l1_and_others(place, tmp_path):
     path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
     done = run("repair", "--no-undo", "--yes", "--only=bitmaps", path, program=RELEASE)
     assert done.returncode == 2 and b"bitmap-flags-reserved (1)" in done.stdout, done
+
+
+def test_freed_data_is_told(tmp_path):
+    """Leaks that hold data are freed as a killed writer leaves them, but not in silence."""
+    text = "size 8M\nwrite 0 1M\nset l2/0/3 0\nset l2/0/4 0\n"
+    path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
+    for options, more in (["--dry-run"], ": keep the undo file until nothing is missed"), \
+                         (["--no-undo"], ""):
+        done = run("repair", *options, path, program=RELEASE)
+        page = " ".join(done.stdout.decode().split())
+        assert f"; 2 clusters freed, 2 with data that no table maps{more} " in page, done
