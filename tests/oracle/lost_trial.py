@@ -43,6 +43,7 @@ class Base(repair_trial.Base):
             self.fill(self.extents[::3])
         self.bytes = repair_trial.read(self.path)
         self.truth = repair_trial.disks(self.path, self.snapshots)
+        self.sectors = [repair_trial.data_sectors(truth) for truth in self.truth]
 
     def choose(self):
         """Extents with data, rising: about 40, of up to 64 KiB, and the first cluster."""
