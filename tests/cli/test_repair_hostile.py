@@ -110,3 +110,19 @@ def test_freed_data_is_told(tmp_path):
         done = run("repair", *options, path, program=RELEASE)
         page = " ".join(done.stdout.decode().split())
         assert f"; 2 clusters freed, 2 with data that no table maps{more} " in page, done
+
+
+def test_leaks_of_lost_bitmaps(tmp_path):
+    """What may belong to a bitmap that nobody finds is freed when it is given up, not before."""
+    text = "size 4M\nbitmap b0 bits=1,9\nset bitmaps/0/bitmap_table_offset 0x200\n"
+    source, layout = image(text)
+    path = shutil.copy(source, str(tmp_path / "disk"))
+    for options, freed in ([], 0), (["--leaks"], 0), (["--all"], 2), (["--leaks", "--free-lost"], 2):
+        copy = shutil.copy(path, str(tmp_path / "copy"))
+        run("repair", "--yes", "--no-undo", *options, copy, program=RELEASE)
+        with open(copy, "rb") as stream:
+            data = stream.read()
+        block = word(data, word(data, 48))
+        counts = [struct.unpack_from(">H", data, block + (layout.offsets[name] >> 16) * 2)[0]
+                  for name in ("bitmaps/0/table", "bitmaps/0/data/0")]
+        assert counts.count(0) == freed, (options, counts)

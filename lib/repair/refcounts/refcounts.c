@@ -128,6 +128,36 @@ static bool may_be_lost_data(const struct q2_repair *repair)
 	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
+/*
+ * Whether leaks that hold something may belong to bitmaps that nobody finds as the image still is,
+ * although no other option gives these up. What a person finds of them by hand has to be there.
+ */
+static bool may_be_bitmaps(const struct q2_repair *repair)
+{
+	static const enum qcow2_problem_id kinds[] = {
+		QCOW2_PROBLEM_BITMAPS_COUNT,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
+		QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
+		QCOW2_PROBLEM_BITMAP_ENTRY_CUT,
+		QCOW2_PROBLEM_BITMAP_TABLE_OFFSET,
+		QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END,
+		QCOW2_PROBLEM_BITMAP_TABLE_SIZE,
+		QCOW2_PROBLEM_BITMAP_ENTRY_RESERVED,
+		QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
+		QCOW2_PROBLEM_BITMAP_DATA_BEYOND_END,
+	};
+	const struct qcow2_repair_options *options = repair->options;
+
+	if (options->free_lost || options->extent == QCOW2_REPAIR_ALL || options->only_count > 0 ||
+	    repair->found->sum.leaks_with_content == 0)
+		return false;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (repair->found->by_kind[kinds[i]] > 0)
+			return true;
+	return false;
+}
+
 /* Finds out which refcounts may be mended. */
 static void find_rights(struct q2_recount *r)
 {
@@ -143,6 +173,12 @@ static void find_rights(struct q2_recount *r)
 				spares ? "leaked clusters may be lost data of the guest"
 				       : "the image claims more clusters than could be counted");
 		repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_free_lost = spares;
+	}
+	if (r->may_lower && may_be_bitmaps(repair)) {
+		r->may_lower = false;
+		q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_HIGH,
+				"leaked clusters may belong to bitmaps that are not mended");
+		repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_all = true;
 	}
 	/* Such refcounts tell how long a file was that is cut. */
 	if (spares || repair->result->before.sum.file_cut) {
