@@ -229,6 +229,25 @@ static const char *of_bitmaps(const struct repair_run *run)
 	return touches(run, "bitmap") ? "mended" : "as before";
 }
 
+/* A killed writer leaves such leaks, and so does a table that was lost without a trace. */
+static void say_freed(struct page *page)
+{
+	const struct repair_run *run = page->run;
+	const struct qcow2_repair_result *result = run->result;
+	uint64_t before = result->before->leaks_with_content;
+	uint64_t after = result->after->leaks_with_content;
+	uint64_t freed = result->freed_clusters;
+
+	if (freed == 0)
+		return;
+	spool_print(&page->line, "; %" PRIu64 " cluster%s freed", freed, freed == 1 ? "" : "s");
+	if (before <= after)
+		return;
+	spool_print(&page->line, ", %" PRIu64 " with data that no table maps", before - after);
+	if (!run->change.undo.none)
+		spool_text(&page->line, ": keep the undo file until nothing is missed");
+}
+
 static void show_effects(struct page *page)
 {
 	const struct repair_run *run = page->run;
@@ -245,9 +264,7 @@ static void show_effects(struct page *page)
 		spool_text(line, "; the file grows by ");
 		say_size(page, result->added_bytes);
 	}
-	if (result->freed_clusters > 0)
-		spool_print(line, "; %" PRIu64 " cluster%s freed", result->freed_clusters,
-			    result->freed_clusters == 1 ? "" : "s");
+	say_freed(page);
 	end_line(page, 0);
 }
 

@@ -18,6 +18,8 @@
 #define PLAN_MOST  ((size_t)1 << 31)
 #define DEPTH_MOST 32
 #define TEXT_MOST  256
+/* As rescue_write_plan() writes it. */
+#define FORMAT_VERSION 1
 
 /* What is left to read. A wrong document sets bad, and then nothing more is read. */
 struct reader {
@@ -178,12 +180,25 @@ struct reading {
 	struct qcow2_plan *plan;
 	struct reader reader;
 	uint64_t size_before, size_after;
-	bool has_sizes[2], has_writes;
+	bool has_sizes[2], has_writes, is_known;
 };
 
 static int refuse(const struct reading *reading, const char *text)
 {
 	return report_text(reading->run->command, reading->run->plan_file, text);
+}
+
+/*
+ * Whether a write says all that it replaces, as far as the file goes, and stays inside the file as it
+ * will be. A write that says less would go to a file that nobody has compared.
+ */
+static bool is_whole(const struct reading *reading, uint64_t offset, size_t old_size,
+		     size_t new_size)
+{
+	if (new_size == 0 || old_size > new_size || offset > reading->size_after ||
+	    new_size > reading->size_after - offset)
+		return false;
+	return old_size == new_size || offset + old_size >= reading->size_before;
 }
 
 static int apply_bytes(struct reading *reading, const struct write *write, enum qcow2_phase phase)
@@ -198,6 +213,9 @@ static int apply_bytes(struct reading *reading, const struct write *write, enum 
 	qcow2_text_escape(write->why, why, sizeof(why));
 	if (!old || !new)
 		code = refuse(reading, "old and new have to be hexadecimal digits");
+	else if (!is_whole(reading, write->offset, old_size, new_size))
+		code = refuse(reading, "a write has to say all the bytes that it replaces, and to "
+				       "lie inside the file");
 	else if (qcow2_plan_view(reading->plan, &view, &err))
 		code = report_error(reading->run->command, reading->run->plan_file, &err);
 	else if (!has_old(view, write->offset, old, old_size))
@@ -269,6 +287,8 @@ static int take_sizes(struct reading *reading)
 	if (reading->size_before != qcow2_plan_size_bytes(reading->plan))
 		return refuse(reading, "this is not the file that the plan was made for: its size "
 				       "is another one");
+	if (reading->size_after < reading->size_before)
+		return refuse(reading, "no rescue makes a file shorter");
 	if (reading->size_after != reading->size_before &&
 	    qcow2_plan_resize(reading->plan, reading->size_after, &err))
 		return report_error(reading->run->command, reading->run->plan_file, &err);
@@ -288,13 +308,15 @@ static int read_document(struct reading *reading)
 		need(reader, ':');
 		if (is(key, "format")) {
 			named = is(take_string(reader), "qcow2-rescue-plan");
+		} else if (is(key, "format-version")) {
+			reading->is_known = take_number(reader) == FORMAT_VERSION;
 		} else if (is(key, "size-before")) {
 			reading->size_before = take_number(reader);
 			reading->has_sizes[0] = true;
 		} else if (is(key, "size-after")) {
 			reading->size_after = take_number(reader);
 			reading->has_sizes[1] = true;
-		} else if (is(key, "writes")) {
+		} else if (is(key, "writes") && !reading->has_writes) {
 			code = take_sizes(reading);
 			if (code == EXIT_FINE)
 				code = read_writes(reading);
@@ -303,7 +325,11 @@ static int read_document(struct reading *reading)
 		}
 		take(reader, ',');
 	}
-	if (code == EXIT_FINE && (reader->bad || !named || !reading->has_writes))
+	skip_blanks(reader);
+	if (code == EXIT_FINE && !reader->bad && named && !reading->is_known)
+		return refuse(reading, "a plan of a version that is not known here");
+	if (code == EXIT_FINE &&
+	    (reader->bad || !named || !reading->has_writes || reader->at != reader->end))
 		return refuse(reading, "this is no plan of qcow2 rescue --plan-to");
 	return code;
 }

@@ -57,6 +57,17 @@ static bool reads_backing(const struct qcow2_mapping_side *side)
 	return side->kind == QCOW2_L2_UNALLOCATED;
 }
 
+/* Whether nobody can read any of it, neither before nor after: the L1 table itself is missing. */
+static bool is_lost(const struct qcow2_mapping_side *old, const struct qcow2_mapping_side *new)
+{
+	return old->kind == QCOW2_L2_INVALID && new->kind == QCOW2_L2_INVALID &&
+	       old->problem == new->problem &&
+	       (old->problem == QCOW2_PROBLEM_L1_BEYOND_END ||
+		old->problem == QCOW2_PROBLEM_L1_OFFSET_UNALIGNED ||
+		old->problem == QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END ||
+		old->problem == QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
+}
+
 /* Sets *same to whether two places of the file have the same bytes, before and after. */
 static int compare_bytes(const struct proof *proof, const struct qcow2_mapping_side *old,
 			 const struct qcow2_mapping_side *new, bool *same)
@@ -90,7 +101,7 @@ static int reads_alike(const struct proof *proof, const struct qcow2_mapping_dif
 		(!new && old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED);
 	if (*same || !new)
 		return 0;
-	*same = (reads_zeros(old) && reads_zeros(new)) ||
+	*same = is_lost(old, new) || (reads_zeros(old) && reads_zeros(new)) ||
 		(reads_backing(old) && reads_backing(new)) ||
 		(!backed && (reads_zeros(old) || reads_backing(old)) &&
 		 (reads_zeros(new) || reads_backing(new)));

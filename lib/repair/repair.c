@@ -14,6 +14,8 @@
 
 /* Each round mends something that hid something else; good images of bad luck need three or four. */
 #define ROUNDS_MOST 16
+/* Snapshots that may be dropped: all that a header can count. */
+#define SNAPSHOTS_MOST ((size_t)UINT32_MAX)
 /* Runs of clusters that bitmaps may take. */
 #define BITMAP_RUNS_MOST ((size_t)1 << 20)
 
@@ -128,8 +130,10 @@ static int check_round(struct q2_repair *repair, bool told)
 	repair->counted_writes = qcow2_plan_count(repair->plan);
 	if (check(repair, told, repair->found, true))
 		return -1;
-	if (repair->round == 0)
+	if (repair->round == 0 && repair->counted) {
 		repair->counted_first = repair->counted;
+		repair->counted_first_bits = repair->geometry->cluster_bits;
+	}
 	return 0;
 }
 
@@ -256,6 +260,7 @@ static int run(struct q2_repair *repair)
 	q2_check_totals_release(&repair->later);
 	q2_space_close(repair);
 	q2_vector_release(&repair->bitmap_clusters);
+	q2_vector_release(&repair->dropped);
 	if (repair->counted != repair->counted_first)
 		q2_references_free(repair->counted);
 	q2_references_free(repair->counted_first);
@@ -281,6 +286,7 @@ int qcow2_repair(struct qcow2_plan *plan, const struct qcow2_repair_options *opt
 	if (!repair)
 		return q2_fail_memory(err);
 	repair->plan = plan;
+	q2_vector_init(&repair->dropped, sizeof(uint64_t), SNAPSHOTS_MOST);
 	q2_vector_init(&repair->bitmap_clusters, sizeof(struct q2_repair_run), BITMAP_RUNS_MOST);
 	repair->options = &mine;
 	repair->err = err ? err : &ignored;

@@ -77,6 +77,7 @@ struct q2_repair {
 	 * could not be looked at. `counted_first` is that of the first round.
 	 */
 	struct q2_references *counted, *counted_first;
+	unsigned counted_first_bits;  /* of a cluster in the first round */
 	size_t counted_writes;        /* of the plan, when that was */
 	struct q2_check_totals later; /* that of rounds after the first */
 	struct q2_space *space;
@@ -84,10 +85,13 @@ struct q2_repair {
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
 	bool gave_up; /* some entry of a mapping, or a table, which said that there was data */
-	struct q2_told told;              /* by steps, for the proof */
-	unsigned round;                   /* from 0 */
-	bool failed;                      /* a hear() has filled err */
-	bool snapshots_dropped;           /* those that the options name, in an earlier round */
+	struct q2_told told;    /* by steps, for the proof */
+	unsigned round;         /* from 0 */
+	bool failed;            /* a hear() has filled err */
+	bool snapshots_dropped; /* those that the options name, in an earlier round */
+	/* The indexes that these had, rising, and the round: what comes later has moved up. */
+	struct q2_vector dropped;
+	unsigned dropped_in;
 	struct q2_vector bitmap_clusters; /* runs that bitmaps took: nothing counts them yet */
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */

@@ -49,6 +49,18 @@ void q2_repair_leave(struct q2_repair *repair, enum qcow2_problem_id id, const c
 	va_end(arguments);
 }
 
+/* The index that a snapshot had before the repair. */
+static uint64_t first_index(const struct q2_repair *repair, uint64_t index)
+{
+	const uint64_t *dropped = (const void *)repair->dropped.data;
+
+	if (repair->round == repair->dropped_in)
+		return index;
+	for (size_t i = 0; i < repair->dropped.count && dropped[i] <= index; i++)
+		index++;
+	return index;
+}
+
 int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *step)
 {
 	struct qcow2_repair_step mine = *step;
@@ -56,6 +68,8 @@ int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *ste
 	mine.size = sizeof(mine);
 	if (mine.count == 0)
 		mine.count = 1;
+	if (mine.has_guest && mine.guest_of == QCOW2_PART_OF_SNAPSHOT)
+		mine.guest_of_index = first_index(repair, mine.guest_of_index);
 	repair->result->public.steps++;
 	repair->result->public.costs += mine.costs;
 	if ((mine.costs && strncmp(mine.kind->id, "bitmap", 6) != 0) ||

@@ -10,6 +10,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
+from tests.support.programs import RELEASE
 
 RECIPE = "size 8M\nwrite 64k 300k\nwrite 2M 1M\n"
 
@@ -105,6 +106,39 @@ def test_plan_files_that_are_none(lost, tmp_path, text):
     (tmp_path / "plan").write_text(text.replace("SIZE", str(len(before))))
     done = run("rescue", path, f"--plan={tmp_path}/plan", "--apply", "--no-undo")
     assert done.returncode == 1 and done.stdout == b"" and read(path) == before
+
+
+def plan_of(before, **changed):
+    """A plan that changes four bytes of a file; `changed` is what is wrong about it."""
+    write = {"phase": "point", "offset": 256, "why": "", "old": before[256:260].hex(),
+             "new": "01020304"}
+    write.update({key: value for key, value in changed.items() if key in write})
+    plan = {"format": "qcow2-rescue-plan", "format-version": 1, "size-before": len(before),
+            "size-after": len(before), "writes": [write]}
+    plan.update({key: value for key, value in changed.items() if key in plan})
+    return json.dumps(plan)
+
+
+EDITED = [
+    {"old": ""}, {"old": "00"}, {"old": "0000000000"}, {"new": ""}, {"offset": 1 << 62},
+    {"offset": (1 << 64) - 2}, {"offset": 1 << 40, "old": ""}, {"size-after": 512},
+    {"size-after": (1 << 64) - 1}, {"size-before": 512}, {"format-version": 2}, {"phase": "other"},
+]
+
+
+def test_edited_plans(lost, tmp_path):
+    """A plan that does not say all that it replaces is for no file."""
+    path, _ = lost
+    before = read(path)
+    whole = plan_of(before)
+    apply = ("rescue", path, f"--plan={tmp_path}/plan", "--apply", "--no-undo")
+    for text in [plan_of(before, **changed) for changed in EDITED] + [whole + "}", whole[:-1]]:
+        (tmp_path / "plan").write_text(text)
+        done = run(*apply, program=RELEASE)
+        assert (done.returncode, done.stdout, read(path)) == (1, b"", before), (text, done)
+    (tmp_path / "plan").write_text(whole)
+    assert run(*apply, program=RELEASE).returncode in (0, 1, 2)
+    assert read(path)[256:260] == bytes([1, 2, 3, 4])
 
 
 def test_copy_and_overlay(lost, tmp_path):

@@ -54,6 +54,11 @@ def read(path, most=-1):
         return stream.read(most)
 
 
+def data_sectors(truth):
+    """Where a disk has sectors that are not zeros."""
+    return [at for at in range(0, len(truth), SECTOR) if truth[at:at + SECTOR].strip(b"\0")]
+
+
 class Base:
     """An image that QEMU made, with what each of its disks holds."""
 
@@ -85,8 +90,7 @@ class Base:
         self.bytes = read(self.path)
         self.truth = disks(self.path, self.snapshots)
         assert all(content is not None for content in self.truth)
-        self.sectors = [[at for at in range(0, len(truth), SECTOR)
-                         if truth[at:at + SECTOR].strip(b"\0")] for truth in self.truth]
+        self.sectors = [data_sectors(truth) for truth in self.truth]
 
     def check(self, *words):
         assert qemu(*words) == 0, words

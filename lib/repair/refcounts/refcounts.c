@@ -139,7 +139,8 @@ static void spare_bitmaps(struct q2_recount *r)
 	struct q2_repair *repair = r->repair;
 
 	if (!r->may_lower || repair->options->extent != QCOW2_REPAIR_LOSSLESS ||
-	    repair->options->only_count > 0 ||
+	    repair->options->only_count > 0 || repair->options->free_lost ||
+	    repair->found->sum.leaks_with_content == 0 ||
 	    (bad_bitmaps(repair->found) == 0 &&
 	     repair->found->by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] == 0))
 		return;

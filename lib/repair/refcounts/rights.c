@@ -8,15 +8,29 @@
 
 #include <qcow2/entry.h>
 
+/*
+ * How often a cluster was used before the repair. Where the header was too damaged to count, it is
+ * what is counted now: but for what the repair made the file longer by, it took nothing of it.
+ */
+static uint64_t count_before(const struct q2_recount *r, uint64_t cluster, uint64_t count)
+{
+	const struct q2_references *first = r->repair->counted_first;
+
+	if (first == r->counted)
+		return count;
+	if (first && r->repair->counted_first_bits == r->cluster_bits)
+		return q2_references_of(first, cluster);
+	return cluster < r->old_clusters ? count : 0;
+}
+
 /* What the refcount of a cluster shall be; now is what it is, count how often it is used. */
 static uint64_t wanted(const struct q2_recount *r, uint64_t cluster, uint64_t now, uint64_t count)
 {
-	const struct q2_references *first = r->repair->counted_first;
 	uint64_t before, apart;
 
 	if (now == count)
 		return count;
-	before = first == r->counted ? count : q2_references_of(first, cluster);
+	before = count_before(r, cluster, count);
 	if (now > count ? r->may_lower && !(r->keeps_leaks && before + count == 0) : r->may_raise)
 		return count;
 	if (now > count) {

@@ -138,6 +138,17 @@ static int drop(struct q2_repair *repair, struct q2_snapshot_entry *entry)
 				"is dropped; what only it uses becomes free");
 }
 
+/* The table has its entries in the order of their indexes. */
+static int remember(struct q2_repair *repair, const struct q2_snapshot_table *table)
+{
+	repair->dropped_in = repair->round;
+	for (size_t i = 0; i < table->count; i++)
+		if (table->entries[i].dropped &&
+		    q2_vector_push(&repair->dropped, &table->entries[i].index))
+			return q2_fail_memory(repair->err);
+	return 0;
+}
+
 int q2_snapshots_drop(struct q2_repair *repair, struct q2_snapshot_table *table)
 {
 	const struct qcow2_repair_options *options = repair->options;
@@ -156,5 +167,5 @@ int q2_snapshots_drop(struct q2_repair *repair, struct q2_snapshot_table *table)
 		    drop(repair, &table->entries[match.first]))
 			return -1;
 	}
-	return 0;
+	return remember(repair, table);
 }
