@@ -77,6 +77,25 @@ static int compare_bytes(const struct proof *proof, const struct qcow2_mapping_s
 	return 0;
 }
 
+/* Sets *zeros to whether a place of the file has nothing but zeros after the repair. */
+static int find_zeros(const struct proof *proof, const struct qcow2_mapping_side *new, bool *zeros)
+{
+	static const uint8_t none[4096];
+	uint8_t bytes[sizeof(none)];
+
+	*zeros = true;
+	for (uint64_t done = 0; done < new->host_bytes &&*zeros; done += sizeof(none)) {
+		uint64_t left = new->host_bytes - done;
+		size_t piece = left < sizeof(none) ? (size_t)left : sizeof(none);
+
+		if (q2_plan_read(proof->repair->plan, new->host.byte + done, bytes, piece,
+				 proof->repair->err))
+			return -1;
+		*zeros = memcmp(bytes, none, piece) == 0;
+	}
+	return 0;
+}
+
 /* Sets *same to whether the guest reads of a difference what it read. */
 static int reads_alike(const struct proof *proof, const struct qcow2_mapping_difference *found,
 		       bool *same)
@@ -94,9 +113,13 @@ static int reads_alike(const struct proof *proof, const struct qcow2_mapping_dif
 		(reads_backing(old) && reads_backing(new)) ||
 		(!backed && (reads_zeros(old) || reads_backing(old)) &&
 		 (reads_zeros(new) || reads_backing(new)));
-	if (*same || old->kind != new->kind ||
-	    (old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED) ||
-	    proof->repair->geometry->data_file)
+	if (*same || proof->repair->geometry->data_file)
+		return 0;
+	/* What the end of the file cut off lies in it once it grows: a hole. */
+	if (reads_zeros(old) && new->kind == QCOW2_L2_DATA)
+		return find_zeros(proof, new, same);
+	if (old->kind != new->kind ||
+	    (old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED))
 		return 0;
 	return compare_bytes(proof, old, new, same);
 }

@@ -101,6 +101,11 @@ static int read_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	uint64_t offset = repair->header->snapshot_offset;
 	uint64_t aligned = offset - offset % repair->geometry->cluster_size_bytes;
 
+	/* The header is no table, whatever its bytes look like. */
+	if (offset == 0) {
+		notes->table = (struct q2_snapshot_table){.is_reformed = true};
+		return 0;
+	}
 	if (q2_snapshot_table_read(repair, offset, &notes->table))
 		return -1;
 	if (aligned == offset || aligned == 0 ||
