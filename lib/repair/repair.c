@@ -128,7 +128,8 @@ static int check_round(struct q2_repair *repair, bool told)
 	repair->counted_writes = qcow2_plan_count(repair->plan);
 	if (check(repair, told, repair->found, true))
 		return -1;
-	if (repair->round == 0)
+	/* Of an image whose cluster size has to be found first, nothing could be counted before. */
+	if (!repair->counted_first)
 		repair->counted_first = repair->counted;
 	return 0;
 }

@@ -74,7 +74,7 @@ struct q2_repair {
 	struct q2_check_totals *found; /* in this round */
 	/*
 	 * What that check counted, before anything was planned in this round; NULL if clusters
-	 * could not be looked at. `counted_first` is that of the first round.
+	 * could not be looked at. `counted_first` is that of the first round where they could.
 	 */
 	struct q2_references *counted, *counted_first;
 	size_t counted_writes;        /* of the plan, when that was */

@@ -16,7 +16,7 @@ static uint64_t wanted(const struct q2_recount *r, uint64_t cluster, uint64_t no
 
 	if (now == count || (now > count ? r->may_lower : r->may_raise))
 		return count;
-	before = first == r->counted ? count : q2_references_of(first, cluster);
+	before = !first || first == r->counted ? count : q2_references_of(first, cluster);
 	if (now > count) {
 		apart = now > before ? now - before : 0;
 		return count > now - apart ? now : count + apart;
