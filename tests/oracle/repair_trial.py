@@ -389,12 +389,16 @@ def repair(path, steps):
 
 def undo(path, undos, before):
     """Whether the undo files bring back the bytes before, and whether that took --exact."""
+    after = {name: read(name) for name in (path, *undos)}
     # A later undo file proves that no guest wrote to the image in between.
     for undo_file in reversed(undos):
         run_ours(undo_file, ["undo"])
     exact = read(path) != before
     # What a guest may have written since is not believed, unless somebody insists.
     if exact:
+        for name, content in after.items():
+            with open(name, "wb") as stream:
+                stream.write(content)
         for undo_file in reversed(undos):
             run_ours(undo_file, ["undo", "--exact"])
     return {"exact": exact, "undone": read(path) == before}

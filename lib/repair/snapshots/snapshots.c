@@ -193,7 +193,8 @@ static int intend_names(struct q2_repair *repair, const struct q2_snapshot_table
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
 	int more = 0, failed = 0;
-	bool all = table->count > COMPARED_MOST;
+	/* The bytes of the header, which a repair changes, are no names. */
+	bool all = table->count > COMPARED_MOST || repair->header->snapshot_offset == 0;
 
 	if (qcow2_snapshots_open(repair->image, &snapshots, repair->err))
 		return repair->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
