@@ -8,6 +8,7 @@
 """Trials of repair against qemu-img check -r all."""
 import argparse
 import concurrent.futures
+import functools
 import glob
 import json
 import multiprocessing
@@ -81,8 +82,12 @@ class Base:
         self.bytes = read(self.path)
         self.truth = disks(self.path, self.snapshots)
         assert all(content is not None for content in self.truth)
-        self.sectors = [[at for at in range(0, len(truth), SECTOR)
-                         if truth[at:at + SECTOR].strip(b"\0")] for truth in self.truth]
+
+    @functools.cached_property
+    def sectors(self):
+        """Where sectors with data are, for each disk."""
+        return [[at for at in range(0, len(truth), SECTOR) if truth[at:at + SECTOR].strip(b"\0")]
+                for truth in self.truth]
 
     def check(self, *words):
         assert qemu(*words) == 0, words
@@ -130,7 +135,7 @@ def disks(path, snapshots):
                      f"file.file.driver=file,file.file.filename={path}"]
         code = qemu("qemu-img", "convert", "--salvage", "-O", "raw", *words, raw)
         # The size of a snapshot's disk may be damaged.
-        contents.append(read(raw, DISK) if code == 0 else None)
+        contents.append(read(raw, MUCH) if code == 0 else None)
         if os.path.exists(raw):
             os.remove(raw)
     return contents
