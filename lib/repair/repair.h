@@ -93,6 +93,11 @@ struct q2_repair {
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
 	bool begin_again; /* the doctor wants a new check before others work */
+	/*
+	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
+	 * is nonsense, which nobody else may part, count or move anything for.
+	 */
+	bool is_header_claimed;
 };
 
 /*

@@ -36,13 +36,6 @@ static int move_structure(struct q2_parting *owners, const struct q2_party *part
 		q2_repair_leave(repair, party->id, "a table there is too large to be real");
 		return 0;
 	}
-	/* Bytes of the header are no snapshots: a copy would make it look as if the table were there. */
-	if (party->offset_bytes == 0 &&
-	    party->at == offsetof(struct qcow2_header, snapshot_offset)) {
-		q2_repair_leave(repair, party->id,
-				"the snapshot table is lost: its offset is that of the header");
-		return 0;
-	}
 	size = q2_div_ceil_u64(party->length_bytes, owners->geometry->cluster_size_bytes);
 	if (q2_parting_take(owners, party->id, size, &to))
 		return -1;

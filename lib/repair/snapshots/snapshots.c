@@ -279,10 +279,12 @@ static int mend_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	if (table->is_reformed || table->offset_bytes != old ||
 	    notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET]) {
 		if (may_reform(repair, notes)) {
+			q2_snapshots_name_nameless(table);
 			if (tell_table(repair, notes, is_lost(notes)) ||
 			    intend_names(repair, table))
 				return -1;
 		} else if (!drops) {
+			repair->is_header_claimed = old == 0;
 			return 0;
 		}
 	}
