@@ -220,6 +220,7 @@ def fixture_small(tmp_path_factory):
 
 @pytest.mark.parametrize("entry, hit", [
     ({0: bytes(8)}, 1),                                # its L1 table would be the header
+    ({0: bytes(12)}, 1),                               # it has none, and its disk needs one
     # No L1 table, of a number of entries that no program reads, and a state that none wrote.
     ({4: b"\xff" * 8, 40: (0x22 << 32).to_bytes(8, "big")}, 1),
     # It takes in the next one, and is what remains of it without an ID.

@@ -322,8 +322,8 @@ static int mend_l1(struct q2_repair *repair, struct q2_snapshot_notes *notes,
 	plan.there = entries_there(repair, plan.from, plan.entries);
 	if (mend_too_large(repair, entry, &plan) || mend_offset(repair, entry, &plan))
 		return -1;
-	if (!plan.moves &&
-	    (entry->header.l1_table_offset % cluster != 0 || entry->header.l1_table_offset == 0))
+	if (!plan.moves && (entry->header.l1_table_offset % cluster != 0 ||
+			    (entry->header.l1_table_offset == 0 && plan.entries > 0)))
 		return 0; /* it is left */
 	if ((!plan.moves && mend_overlong(repair, entry, &plan)) ||
 	    mend_short(repair, entry, &plan) || mend_cut(repair, entry, &plan))
