@@ -520,7 +520,7 @@ def main():
     parser.add_argument("what", choices=("random", "classes", *CLASSES))
     parser.add_argument("-n", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--bases", type=int, default=42)
+    parser.add_argument("--bases", type=int, default=28)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-j", type=int, default=2)
     parser.add_argument("--default", action="store_true", help="repair without --all")
