@@ -109,7 +109,10 @@ static int reads_alike(const struct proof *proof, const struct qcow2_mapping_dif
 		(!new && old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED);
 	if (*same || !new)
 		return 0;
-	*same = (reads_zeros(old) && reads_zeros(new)) ||
+	/* What could not be read still cannot. */
+	*same = (old->kind == QCOW2_L2_INVALID && new->kind == old->kind &&
+		 old->problem == new->problem) ||
+		(reads_zeros(old) && reads_zeros(new)) ||
 		(reads_backing(old) && reads_backing(new)) ||
 		(!backed && (reads_zeros(old) || reads_backing(old)) &&
 		 (reads_zeros(new) || reads_backing(new)));

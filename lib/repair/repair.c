@@ -151,7 +151,7 @@ static int mend(struct q2_repair *repair)
 	for (unsigned i = 0; i < Q2_DOCTORS && !repair->begin_again; i++) {
 		if (i > Q2_DOCTOR_HEADER && !repair->geometry)
 			break;
-		if (i > Q2_DOCTOR_SNAPSHOTS && repair->is_header_claimed)
+		if (i > Q2_DOCTOR_HEADER && repair->is_header_claimed)
 			break;
 		if (doctors[i]->mend && doctors[i]->mend(repair))
 			return -1;

@@ -336,6 +336,8 @@ class Damage:
 
 REPAIR = [["repair", "--all", "--yes"]]
 RESCUE = [["rescue", "--apply"], *REPAIR]
+# What the guards and the proof say of a plan that they refuse.
+REFUSALS = (b"refused: ", b"no step of the repair says so")
 FREE_LOST = ["repair", "--all", "--free-lost", "--yes"]
 
 
@@ -379,17 +381,19 @@ def share_of(base, before, after_qemu, after_ours):
 
 
 def repair(path, steps):
-    """The exit codes of the commands, and their undo files."""
-    exits, undos = [], []
+    """The exit codes of the commands, their undo files, and whether a plan of theirs was refused."""
+    exits, undos, refused = [], [], False
     # Leaks that may be lost data stay unless somebody insists.
     for number, words in enumerate([*steps, FREE_LOST]):
         if words is FREE_LOST and exits[-1] != 3:
             break
         undo_file = f"{path}.undo-{number}"
-        exits.append(run_ours(path, [*words, f"--undo-file={undo_file}"]).returncode)
+        done = run_ours(path, [*words, f"--undo-file={undo_file}"])
+        exits.append(done.returncode)
+        refused |= any(text in done.stderr for text in REFUSALS)
         if os.path.exists(undo_file):
             undos.append(undo_file)
-    return exits, undos
+    return exits, undos, refused
 
 
 def undo(path, undos, before):
@@ -421,10 +425,10 @@ def trial(base, damage, folder, steps):
     was_sound, before = judge(paths["qemu"])
     qemu("qemu-img", "check", "-q", "-r", "all", "-f", "qcow2", paths["qemu"])
     qemu_sound, after_qemu = judge(paths["qemu"])
-    exits, undos = repair(paths["ours"], steps)
+    exits, undos, refused = repair(paths["ours"], steps)
     ours_sound, after_ours = judge(paths["ours"])
     result = {"kind": base.kind, "was-sound": was_sound, "qemu-sound": qemu_sound, "exits": exits,
-              "ours-sound": ours_sound,
+              "ours-sound": ours_sound, "refused": refused,
               "ours-check": run_ours(paths["ours"], ["check", "-j"]).returncode}
     result.update(undo(paths["ours"], undos, bytes(damage.bytes)))
     if saved is not None:
@@ -463,6 +467,8 @@ def complaints(result):
         said.append("qemu-img makes it sound, repair does not")
     if result["lost"]:
         said.append(f"{result['lost']} sectors are lost that could be read")
+    if result["refused"]:
+        said.append("it refuses what it planned itself")
     if not result["undone"]:
         said.append("undo does not bring it back")
     if (result["exits"][-1] == 0) != (result["ours-check"] == 0):
