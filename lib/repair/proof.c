@@ -57,17 +57,6 @@ static bool reads_backing(const struct qcow2_mapping_side *side)
 	return side->kind == QCOW2_L2_UNALLOCATED;
 }
 
-/* Whether nobody can read any of it, neither before nor after: the L1 table itself is missing. */
-static bool is_lost(const struct qcow2_mapping_side *old, const struct qcow2_mapping_side *new)
-{
-	return old->kind == QCOW2_L2_INVALID && new->kind == QCOW2_L2_INVALID &&
-	       old->problem == new->problem &&
-	       (old->problem == QCOW2_PROBLEM_L1_BEYOND_END ||
-		old->problem == QCOW2_PROBLEM_L1_OFFSET_UNALIGNED ||
-		old->problem == QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END ||
-		old->problem == QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET);
-}
-
 /* Sets *same to whether two places of the file have the same bytes, before and after. */
 static int compare_bytes(const struct proof *proof, const struct qcow2_mapping_side *old,
 			 const struct qcow2_mapping_side *new, bool *same)
@@ -88,6 +77,25 @@ static int compare_bytes(const struct proof *proof, const struct qcow2_mapping_s
 	return 0;
 }
 
+/* Sets *zeros to whether a place of the file has nothing but zeros after the repair. */
+static int find_zeros(const struct proof *proof, const struct qcow2_mapping_side *new, bool *zeros)
+{
+	static const uint8_t none[4096];
+	uint8_t bytes[sizeof(none)];
+
+	*zeros = true;
+	for (uint64_t done = 0; done < new->host_bytes &&*zeros; done += sizeof(none)) {
+		uint64_t left = new->host_bytes - done;
+		size_t piece = left < sizeof(none) ? (size_t)left : sizeof(none);
+
+		if (q2_plan_read(proof->repair->plan, new->host.byte + done, bytes, piece,
+				 proof->repair->err))
+			return -1;
+		*zeros = memcmp(bytes, none, piece) == 0;
+	}
+	return 0;
+}
+
 /* Sets *same to whether the guest reads of a difference what it read. */
 static int reads_alike(const struct proof *proof, const struct qcow2_mapping_difference *found,
 		       bool *same)
@@ -101,13 +109,20 @@ static int reads_alike(const struct proof *proof, const struct qcow2_mapping_dif
 		(!new && old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED);
 	if (*same || !new)
 		return 0;
-	*same = is_lost(old, new) || (reads_zeros(old) && reads_zeros(new)) ||
+	/* What could not be read still cannot. */
+	*same = (old->kind == QCOW2_L2_INVALID && new->kind == old->kind &&
+		 old->problem == new->problem) ||
+		(reads_zeros(old) && reads_zeros(new)) ||
 		(reads_backing(old) && reads_backing(new)) ||
 		(!backed && (reads_zeros(old) || reads_backing(old)) &&
 		 (reads_zeros(new) || reads_backing(new)));
-	if (*same || old->kind != new->kind ||
-	    (old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED) ||
-	    proof->repair->geometry->data_file)
+	if (*same || proof->repair->geometry->data_file)
+		return 0;
+	/* What the end of the file cut off lies in it once it grows: a hole. */
+	if (reads_zeros(old) && new->kind == QCOW2_L2_DATA)
+		return find_zeros(proof, new, same);
+	if (old->kind != new->kind ||
+	    (old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED))
 		return 0;
 	return compare_bytes(proof, old, new, same);
 }

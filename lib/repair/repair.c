@@ -150,8 +150,11 @@ static void forget(struct q2_repair *repair)
 static int mend(struct q2_repair *repair)
 {
 	repair->begin_again = false;
+	repair->is_header_claimed = false;
 	for (unsigned i = 0; i < Q2_DOCTORS && !repair->begin_again; i++) {
 		if (i > Q2_DOCTOR_HEADER && !repair->geometry)
+			break;
+		if (i > Q2_DOCTOR_HEADER && repair->is_header_claimed)
 			break;
 		if (doctors[i]->mend && doctors[i]->mend(repair))
 			return -1;

@@ -74,7 +74,7 @@ struct q2_repair {
 	struct q2_check_totals *found; /* in this round */
 	/*
 	 * What that check counted, before anything was planned in this round; NULL if clusters
-	 * could not be looked at. `counted_first` is that of the first round.
+	 * could not be looked at. `counted_first` is that of the first round where they could.
 	 */
 	struct q2_references *counted, *counted_first;
 	unsigned counted_first_bits;  /* of a cluster in the first round */
@@ -97,6 +97,11 @@ struct q2_repair {
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
 	bool begin_again; /* the doctor wants a new check before others work */
+	/*
+	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
+	 * is nonsense, which nobody else may part, count or move anything for.
+	 */
+	bool is_header_claimed;
 };
 
 /*

@@ -148,3 +148,95 @@ def test_unknown_names(name, word):
     assert done.returncode == 1 and not done.stdout
     assert word in done.stderr.decode() and "#1 (ID 2, 'twice')" in done.stderr.decode()
     assert read(path) == before
+
+
+@pytest.mark.parametrize("count", [1, 0xc970d1cf])
+def test_table_at_the_header(tmp_path, count):
+    """The header is no snapshot table: the table is lost, and what it reads as are no snapshots."""
+    path = str(tmp_path / "a.qcow2")
+    assert qemu("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path,
+                "3M").returncode == 0
+    assert qemu("qemu-io", "-c", "write -P 5 0 1M", path).returncode == 0
+    assert qemu("qemu-img", "bitmap", "--add", path, "a").returncode == 0
+    wanted = digest(path)
+    poke(path, 60, count.to_bytes(4, "big") + bytes(8))
+    # A repair of bitmaps changes the header, and with it what would be entries of the table.
+    poke(path, 512, bytes(512))
+    before = read(path)
+    undo, _ = repaired(path)
+    # A copy of the header would look like a table, and hide that there is none.
+    assert read(path)[60:72] == before[60:72]
+    undone(path, undo, before)
+    undo, done = repaired(path, "--all")
+    assert done.returncode == 0, done
+    assert qemu("qemu-img", "check", path).returncode == 0
+    assert digest(path) == wanted
+    undone(path, undo, before)
+
+
+def test_growth_beneath_cut_data(made, tmp_path):
+    """The file grows for a new table where an entry leads: zeros are read there before and after."""
+    path = shutil.copy(made[0], str(tmp_path / "a.qcow2"))
+    raw = read(path)
+    table = int.from_bytes(raw[64:72], "big")
+    l2 = int.from_bytes(raw[int.from_bytes(raw[40:48], "big"):][:8], "big") & (1 << 56) - 512
+    poke(path, 64, (table + 8).to_bytes(8, "big"))
+    end = len(raw) + -len(raw) % CLUSTER
+    poke(path, l2 + 8 * 200, (1 << 63 | end).to_bytes(8, "big"))
+    before = read(path)
+    undo, _ = repaired(path)
+    assert qemu("qemu-img", "check", path).returncode == 0
+    assert qemu("qemu-io", "-c", f"read -P 0 {200 * CLUSTER} {CLUSTER}", path).returncode == 0
+    for i, wanted in enumerate(made[1]):
+        assert digest(path, f"state {i} of the disk") == wanted
+    undone(path, undo, before)
+
+
+def test_leaks_spared_after_a_width_that_is_none(made, tmp_path):
+    """The first round cannot count, and the others leave leaks that may be lost data."""
+    path = shutil.copy(made[0], str(tmp_path / "a.qcow2"))
+    l1 = int.from_bytes(read(path)[40:48], "big")
+    poke(path, 96, (12).to_bytes(4, "big"))
+    poke(path, l1, bytes(8))
+    before = read(path)
+    undo, done = repaired(path, "--all")
+    assert done.returncode == 3, done
+    assert b"leaked clusters may be lost data" in done.stdout
+    undone(path, undo, before)
+
+
+@pytest.fixture(name="small", scope="module")
+def fixture_small(tmp_path_factory):
+    """An image of small clusters, whose L1 tables have many entries, with two snapshots."""
+    path = str(tmp_path_factory.mktemp("small") / "made.qcow2")
+    assert qemu("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path,
+                "3M").returncode == 0
+    for i, name in enumerate(("one", "two")):
+        assert qemu("qemu-io", "-c", f"write -P {i + 1} {i}M 1M", path).returncode == 0
+        assert qemu("qemu-img", "snapshot", "-c", name, path).returncode == 0
+        assert qemu("qemu-img", "bitmap", "--add", path, name).returncode == 0
+    return path
+
+
+@pytest.mark.parametrize("entry, hit", [
+    ({0: bytes(8)}, 1),                                # its L1 table would be the header
+    ({0: bytes(12)}, 1),                               # it has none, and its disk needs one
+    # No L1 table, of a number of entries that no program reads, and a state that none wrote.
+    ({4: b"\xff" * 8, 40: (0x22 << 32).to_bytes(8, "big")}, 1),
+    # It takes in the next one, and is what remains of it without an ID.
+    ({14: b"\0\xb6", 53: b"\xdc\x9d_fx\xe3&\xa6yR\xbcL\xbc\xfe"}, 0)])
+def test_entry(small, tmp_path, entry, hit):
+    """One entry is nonsense: its snapshot may be lost with --all, no other one, and all is sound."""
+    path = shutil.copy(small, str(tmp_path / "a.qcow2"))
+    for at, data in entry.items():
+        poke(path, starts_of(small)[hit] + at, data)
+    before = read(path)
+    undo, _ = repaired(path)
+    undone(path, undo, before)
+    undo, done = repaired(path, "--all", "--free-lost")
+    assert done.returncode == 0, done
+    assert qemu("qemu-img", "check", path).returncode == 0
+    other = ("two", "one")[hit]
+    assert digest(path, other) == digest(small, other)
+    assert digest(path) == digest(small)
+    undone(path, undo, before)

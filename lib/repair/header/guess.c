@@ -24,11 +24,25 @@ struct score {
 	uint64_t data_file_offsets;
 };
 
-static int check_scratch(struct q2_repair *repair, struct qcow2_plan *scratch, struct score *score)
+/* Ends a check at the first corruption: guesses that have one are not looked at further. */
+static int hear_corruption(void *opaque, const struct qcow2_problem *problem)
+{
+	struct score *score = opaque;
+
+	score->corruptions += problem->kind->severity == QCOW2_CORRUPTION;
+	return score->corruptions > 0;
+}
+
+/* sound: the score says no more of images with corruptions than that they have some. */
+static int check_scratch(struct q2_repair *repair, struct qcow2_plan *scratch, bool sound,
+			 struct score *score)
 {
 	const struct qcow2_check_options how = {.threads = repair->options->threads,
 						.memory_limit_bytes =
-							repair->options->memory_limit_bytes};
+							repair->options->memory_limit_bytes,
+						.clusters_untold = sound,
+						.problem = sound ? hear_corruption : NULL,
+						.opaque = score};
 	struct qcow2_source *view = NULL;
 	struct qcow2_image *image = NULL;
 	struct q2_check_totals totals;
@@ -41,13 +55,17 @@ static int check_scratch(struct q2_repair *repair, struct qcow2_plan *scratch, s
 			*score = (struct score){totals.sum.clusters_checked, totals.sum.corruptions,
 						totals.sum.leaks,
 						totals.by_kind[QCOW2_PROBLEM_DATA_FILE_OFFSET]};
+		else if (score->corruptions > 0 && repair->err->code == QCOW2_ERROR_STOPPED)
+			failed = 0;
 	}
 	qcow2_image_close(image);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;
 }
 
-static int try_guess(struct q2_repair *repair, const struct guess *guess, struct score *score)
+/* sound: as check_scratch(). */
+static int try_guess(struct q2_repair *repair, const struct guess *guess, bool sound,
+		     struct score *score)
 {
 	struct qcow2_source *view = NULL;
 	struct qcow2_plan *scratch = NULL;
@@ -62,7 +80,7 @@ static int try_guess(struct q2_repair *repair, const struct guess *guess, struct
 		 qcow2_plan_write(scratch, QCOW2_PHASE_POINT, guess->at,
 				  (struct qcow2_bytes){bytes, guess->size}, "a guess",
 				  repair->err) ||
-		 check_scratch(repair, scratch, score);
+		 check_scratch(repair, scratch, sound, score);
 	qcow2_plan_close(scratch);
 	qcow2_source_close(view);
 	return failed ? -1 : 0;
@@ -99,10 +117,10 @@ int q2_header_mend_refcount_order(struct q2_repair *repair)
 	    repair->header->cluster_bits < QCOW2_LIMIT_CLUSTER_BITS_MIN ||
 	    !q2_repair_may(repair, id, false))
 		return 0;
-	if (try_guess(repair, &guess, &best))
+	if (try_guess(repair, &guess, false, &best))
 		return -1;
 	for (guess.value = 0; guess.value <= QCOW2_LIMIT_REFCOUNT_ORDER_MAX; guess.value++) {
-		if (try_guess(repair, &guess, &score))
+		if (try_guess(repair, &guess, false, &score))
 			return -1;
 		if (score.readable && (!best.readable || score.corruptions + score.leaks <
 								 best.corruptions + best.leaks)) {
@@ -148,7 +166,7 @@ int q2_header_mend_data_file(struct q2_repair *repair)
 
 	if (!q2_has(repair, id) || !repair->geometry || repair->header->version < 3)
 		return 0;
-	if (try_guess(repair, &guess, &score))
+	if (try_guess(repair, &guess, false, &score))
 		return -1;
 	/* Besides what the bit itself mends, which are this problem and that of the raw bit. */
 	before -= q2_has(repair, QCOW2_PROBLEM_FEATURE_RAW_WITHOUT_DATA_FILE);
@@ -188,7 +206,7 @@ static int enter(struct q2_repair *repair, struct contest *contest, const struct
 {
 	struct score score;
 
-	if (try_guess(repair, guess, &score))
+	if (try_guess(repair, guess, true, &score))
 		return -1;
 	/* More leaks than now: the guess hides what the tables map, and agrees with less. */
 	if (repair->found->sum.clusters_checked && score.leaks > repair->found->sum.leaks)

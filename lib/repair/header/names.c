@@ -64,6 +64,26 @@ static int intend_backing(struct q2_repair *repair, struct qcow2_bytes name)
 	return qcow2_plan_intend(repair->plan, QCOW2_INTENT_BACKING, name, repair->err);
 }
 
+/*
+ * Where the name seemed to begin, the extensions seemed to end. Programs that opened the image saw
+ * no bitmaps, and recorded nothing: those that come back are not to be believed.
+ */
+static int withdraw_bitmaps(struct q2_repair *repair, const struct q2_head *head)
+{
+	const struct qcow2_header *header = head->header;
+	const uint64_t bits = header->autoclear_features;
+
+	/* In later rounds, it is what this repair wrote that is put right. */
+	if (repair->round > 0 || header->version < 3 || !(bits & QCOW2_AUTOCLEAR_BITMAPS) ||
+	    header->backing_file_offset >=
+		    q2_chain_follow(head->first, header->header_length, head->first.size).at)
+		return 0;
+	return q2_repair_write_number(repair, QCOW2_PHASE_WITHDRAW,
+				      Q2_HEADER_AT(autoclear_features),
+				      bits & ~QCOW2_AUTOCLEAR_BITMAPS, 8,
+				      "bitmaps that were not seen are not to be believed");
+}
+
 /* Plans that the backing file's name is at a place, or nowhere. */
 static int point_at(struct q2_repair *repair, const struct q2_head *head, struct name name)
 {
@@ -76,7 +96,7 @@ static int point_at(struct q2_repair *repair, const struct q2_head *head, struct
 			       q2_repair_write_number(repair, QCOW2_PHASE_POINT,
 						      Q2_HEADER_AT(backing_file_size), name.size, 4,
 						      "how long the backing file's name is") ||
-			       intend_backing(repair, bytes)
+			       intend_backing(repair, bytes) || withdraw_bitmaps(repair, head)
 		       ? -1
 		       : 0;
 }

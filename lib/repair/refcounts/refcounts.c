@@ -238,16 +238,14 @@ static bool are_claimed_by_bitmap(const struct q2_recount *r)
 	return r->table_fault == QCOW2_PROBLEM_CLUSTER_OWNERS;
 }
 
-static int leave(struct q2_repair *repair)
+static int leave(struct q2_repair *repair, const char *why)
 {
 	static const enum qcow2_problem_id kinds[] = {
 		QCOW2_PROBLEM_REFCOUNT_LOW, QCOW2_PROBLEM_REFCOUNT_HIGH,
 		QCOW2_PROBLEM_CLUSTER_OWNERS, QCOW2_PROBLEM_COPIED_SET, QCOW2_PROBLEM_COPIED_CLEAR};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		q2_repair_leave(repair, kinds[i],
-				"a bitmap's table claims the place of refcounts: it has to be "
-				"mended first");
+		q2_repair_leave(repair, kinds[i], "%s", why);
 	return 0;
 }
 
@@ -262,7 +260,8 @@ static int run(struct q2_recount *r)
 	if (q2_recount_read_table(r))
 		return -1;
 	if (are_claimed_by_bitmap(r))
-		return leave(repair);
+		return leave(repair, "a bitmap's table claims the place of refcounts: it has to be "
+				     "mended first");
 	if (q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
 	if (!possible)
@@ -286,6 +285,9 @@ int q2_repair_refcounts(struct q2_repair *repair)
 
 	if (!repair->counted)
 		return 0;
+	if (repair->is_header_claimed)
+		return leave(repair, "a table of snapshots claims the place of the header: it has "
+				     "to be mended first");
 	failed = run(&r);
 	q2_bits_release(&r.changed);
 	q2_free(r.entries);

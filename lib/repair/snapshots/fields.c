@@ -229,8 +229,7 @@ static int mend_ids(struct q2_repair *repair, struct q2_snapshot_table *table)
 	return 0;
 }
 
-/* An entry whose ID was lost gets one: no two may be the same. */
-static void name_nameless(struct q2_snapshot_table *table)
+void q2_snapshots_name_nameless(struct q2_snapshot_table *table)
 {
 	uint64_t next = highest_id(table) + 1;
 
@@ -243,7 +242,7 @@ int q2_snapshots_mend_fields(struct q2_repair *repair, struct q2_snapshot_notes 
 {
 	struct q2_snapshot_table *table = &notes->table;
 
-	name_nameless(table);
+	q2_snapshots_name_nameless(table);
 	for (size_t i = 0; i < table->count; i++) {
 		struct q2_snapshot_entry *entry = &table->entries[i];
 

@@ -56,19 +56,40 @@ static int tell(struct q2_repair *repair, const struct q2_snapshot_entry *entry,
 
 /* ---- what is wrong, one after the other; each changes the entry and what is planned ---- */
 
-/* An offset inside a cluster: QEMU refuses to read the snapshot. */
+/* Entries that map all of the disk, without what programs keep behind it. */
+static uint64_t entries_of_disk(const struct q2_repair *repair, uint64_t disk)
+{
+	return q2_div_ceil_u64(q2_div_ceil_u64(disk, repair->geometry->cluster_size_bytes),
+			       repair->geometry->l2_entries);
+}
+
+/* The entries of a table that is lost: a number that no program reads is as lost as the table. */
+static uint64_t entries_of_lost(const struct q2_repair *repair, uint64_t disk, uint64_t claimed)
+{
+	uint64_t entries = entries_of_disk(repair, disk);
+
+	if (claimed <= QCOW2_LIMIT_QEMU_L1_ENTRIES)
+		return claimed;
+	return entries <= QCOW2_LIMIT_QEMU_L1_ENTRIES
+		       ? entries
+		       : entries_of_disk(repair, repair->header->size);
+}
+
+/* An offset inside a cluster, which QEMU refuses to read, or that of the header. */
 static int mend_offset(struct q2_repair *repair, struct q2_snapshot_entry *entry,
 		       struct l1_plan *plan)
 {
-	const enum qcow2_problem_id id = QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET;
 	uint64_t old = entry->header.l1_table_offset, found, disk;
+	const enum qcow2_problem_id id =
+		old == 0 ? QCOW2_PROBLEM_CLUSTER_OWNERS : QCOW2_PROBLEM_SNAPSHOT_L1_OFFSET;
 	struct q2_snapshot_step step = {.id = id,
 					.field = "l1_table_offset",
-					.before = QCOW2_READS_ERROR,
+					.before =
+						old == 0 ? QCOW2_READS_FOREIGN : QCOW2_READS_ERROR,
 					.after = QCOW2_READS_DATA};
 	struct q2_guest_range range;
 
-	if (old % repair->geometry->cluster_size_bytes == 0)
+	if (old == 0 ? plan->entries == 0 : old % repair->geometry->cluster_size_bytes == 0)
 		return 0;
 	q2_snapshot_disk_size(repair, entry, &disk);
 	range = q2_guest_l1(repair->geometry, disk, 0, plan->entries);
@@ -86,9 +107,11 @@ static int mend_offset(struct q2_repair *repair, struct q2_snapshot_entry *entry
 			"nothing proves where the snapshot's L1 table is: the snapshot can be "
 			"made empty, or dropped");
 		repair->why[id].wants_drop = true;
+		repair->is_header_claimed |= old == 0;
 		return 0;
 	}
 	plan->there = 0;
+	plan->entries = entries_of_lost(repair, disk, plan->entries);
 	plan->moves = true;
 	step.costs = true;
 	step.after = unmapped(repair);
@@ -201,11 +224,8 @@ static int mend_short(struct q2_repair *repair, struct q2_snapshot_entry *entry,
 					.field = "l1_size",
 					.before = unmapped(repair),
 					.after = unmapped(repair)};
-	uint64_t disk_needs =
-		q2_div_ceil_u64(q2_div_ceil_u64(disk, repair->geometry->cluster_size_bytes),
-				repair->geometry->l2_entries);
 
-	if (!has_size || plan->entries >= disk_needs)
+	if (!has_size || plan->entries >= entries_of_disk(repair, disk))
 		return 0;
 	if (needed > QCOW2_LIMIT_QEMU_L1_ENTRIES)
 		return mend_disk_size(repair, entry, plan);
@@ -302,7 +322,8 @@ static int mend_l1(struct q2_repair *repair, struct q2_snapshot_notes *notes,
 	plan.there = entries_there(repair, plan.from, plan.entries);
 	if (mend_too_large(repair, entry, &plan) || mend_offset(repair, entry, &plan))
 		return -1;
-	if (!plan.moves && entry->header.l1_table_offset % cluster != 0)
+	if (!plan.moves && (entry->header.l1_table_offset % cluster != 0 ||
+			    (entry->header.l1_table_offset == 0 && plan.entries > 0)))
 		return 0; /* it is left */
 	if ((!plan.moves && mend_overlong(repair, entry, &plan)) ||
 	    mend_short(repair, entry, &plan) || mend_cut(repair, entry, &plan))

@@ -101,6 +101,11 @@ static int read_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	uint64_t offset = repair->header->snapshot_offset;
 	uint64_t aligned = offset - offset % repair->geometry->cluster_size_bytes;
 
+	/* The header is no table, whatever its bytes look like. */
+	if (offset == 0) {
+		notes->table = (struct q2_snapshot_table){.is_reformed = true};
+		return 0;
+	}
 	if (q2_snapshot_table_read(repair, offset, &notes->table))
 		return -1;
 	if (aligned == offset || aligned == 0 ||
@@ -196,7 +201,8 @@ static int intend_names(struct q2_repair *repair, const struct q2_snapshot_table
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
 	int more = 0, failed = 0;
-	bool all = table->count > COMPARED_MOST;
+	/* The bytes of the header, which a repair changes, are no names. */
+	bool all = table->count > COMPARED_MOST || repair->header->snapshot_offset == 0;
 
 	if (qcow2_snapshots_open(repair->image, &snapshots, repair->err))
 		return repair->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
@@ -283,10 +289,12 @@ static int mend_table(struct q2_repair *repair, struct q2_snapshot_notes *notes)
 	if (table->is_reformed || table->offset_bytes != old ||
 	    notes->heard[QCOW2_PROBLEM_SNAPSHOTS_OFFSET]) {
 		if (may_reform(repair, notes)) {
+			q2_snapshots_name_nameless(table);
 			if (tell_table(repair, notes, is_lost(repair, notes)) ||
 			    intend_names(repair, table))
 				return -1;
 		} else if (!drops) {
+			repair->is_header_claimed = old == 0;
 			return 0;
 		}
 	}

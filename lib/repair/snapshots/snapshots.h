@@ -82,6 +82,9 @@ int q2_snapshot_table_store(struct q2_repair *repair, struct q2_snapshot_table *
 /* Marks what the options want dropped, and tells of each. */
 int q2_snapshots_drop(struct q2_repair *repair, struct q2_snapshot_table *table);
 
+/* Gives an ID to each entry whose ID was lost: no two may be the same. */
+void q2_snapshots_name_nameless(struct q2_snapshot_table *table);
+
 /* Mends the entries: fields, and then where the L1 tables are. */
 int q2_snapshots_mend_fields(struct q2_repair *repair, struct q2_snapshot_notes *notes);
 int q2_snapshots_mend_l1s(struct q2_repair *repair, struct q2_snapshot_notes *notes);
