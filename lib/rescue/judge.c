@@ -37,6 +37,40 @@ static uint64_t problems_of(const struct q2_candidate *candidate)
 	return candidate->check->corruptions + candidate->check->leaks;
 }
 
+/*
+ * The largest power of two at multiples of which the tables lie. QEMU puts the refcount table right
+ * behind the header, so that larger clusters are more likely if that is more than a cluster.
+ */
+static uint64_t alignment_of(const struct q2_candidate *candidate)
+{
+	const struct qcow2_header *header = &candidate->header;
+	uint64_t offsets = header->l1_table_offset | header->refcount_table_offset;
+
+	if (header->l1_table_offset == 0 || header->refcount_table_offset == 0)
+		return 0;
+	if (header->nb_snapshots > 0)
+		offsets |= header->snapshot_offset;
+	return offsets & -offsets;
+}
+
+static bool is_aligned_to_more(const struct q2_candidate *candidate)
+{
+	return alignment_of(candidate) > candidate->cluster_size_bytes;
+}
+
+/* Larger disks than that are rare, and so are those of which almost nothing is mapped. */
+#define LARGE_DISK_BYTES  (UINT64_C(1) << 46)
+#define SPARSE_DISK_TIMES (UINT64_C(1) << 20)
+
+/* Whether it may be, but other candidates are more likely. */
+static bool is_odd(const struct q2_candidate *candidate)
+{
+	uint64_t size = candidate->header.size;
+
+	return is_aligned_to_more(candidate) ||
+	       (size > LARGE_DISK_BYTES && candidate->mapped_bytes < size / SPARSE_DISK_TIMES);
+}
+
 /* How sure a candidate is: by its tables, and no more than what the check leaves of that. */
 static unsigned confidence_of(const struct q2_candidate *candidate)
 {
@@ -49,7 +83,19 @@ static unsigned confidence_of(const struct q2_candidate *candidate)
 		problems == 0 ? 99 : (unsigned)(95.0 * (double)right / (double)(right + problems));
 	if (by_check < confidence)
 		confidence = by_check;
-	return candidate->is_unlikely ? confidence * 6 / 10 : confidence;
+	return candidate->is_unlikely || is_odd(candidate) ? confidence * 6 / 10 : confidence;
+}
+
+static int say_alignment(struct qcow2_rescue *rescue, struct q2_candidate *candidate)
+{
+	const struct q2_evidence_head head = {QCOW2_RESCUE_CLUSTERS, 40, false};
+
+	if (!is_aligned_to_more(candidate))
+		return 0;
+	return q2_evidence_add(candidate, head, rescue->err,
+			       "all tables lie at multiples of %" PRIu64
+			       " bytes: clusters of that size would be more likely",
+			       alignment_of(candidate));
 }
 
 static int say_check(struct qcow2_rescue *rescue, struct q2_candidate *candidate)
@@ -172,7 +218,7 @@ int q2_judge_candidate(struct qcow2_rescue *rescue, struct q2_candidate *candida
 		return -1;
 	candidate->public.check = candidate->check;
 	candidate->public.confidence = confidence_of(candidate);
-	return say_check(rescue, candidate);
+	return say_alignment(rescue, candidate) || say_check(rescue, candidate) ? -1 : 0;
 }
 
 bool q2_is_better(const struct q2_candidate *candidate, const struct q2_candidate *other)
@@ -185,6 +231,13 @@ bool q2_is_better(const struct q2_candidate *candidate, const struct q2_candidat
 			return candidate->has_refcounts;
 		return candidate->mapped_bytes > other->mapped_bytes;
 	}
+	/* A disk that maps nothing has no problems either, and explains nothing. */
+	if ((candidate->mapped_bytes > 0) != (other->mapped_bytes > 0) && candidate->check &&
+	    other->check && candidate->check->corruptions == other->check->corruptions)
+		return candidate->mapped_bytes > 0;
+	if (is_odd(candidate) != is_odd(other) && candidate->check && other->check &&
+	    candidate->check->corruptions == other->check->corruptions)
+		return is_odd(other);
 	if (mine != theirs)
 		return mine < theirs;
 	if (candidate->public.confidence != other->public.confidence)
