@@ -64,7 +64,7 @@ static void write_guest(struct json *json, const struct repair_group *group,
 	json_number_member(json, "length", step->guest_length_bytes);
 	if (group->of_name) {
 		text(json, "snapshot", group->of_name);
-		json_number_member(json, "snapshot-index", group->of_index);
+		json_number_member(json, "snapshot-index", step->of_index);
 	}
 	json_end_object(json);
 }

@@ -2,6 +2,7 @@
 /* See kept.h. */
 #include "repair/kept.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,8 +29,8 @@ static bool belongs(const struct repair_group *group, const struct qcow2_repair_
 	return group->kind == step->kind && group->costs == step->costs &&
 	       group->has_guest == step->has_guest && group->before == step->before &&
 	       group->after == step->after && (group->of_name != NULL) == is_of_snapshot(step) &&
-	       (!group->of_name || group->of_index == step->guest_of_index) &&
-	       strcmp(group->does, step->does) == 0;
+	       (group->rest || ((!group->of_name || group->of_index == step->guest_of_index) &&
+				strcmp(group->does, step->does) == 0));
 }
 
 /* The newest groups come first: most steps do what the one before them did. */
@@ -41,8 +42,28 @@ static size_t find(const struct repair_kept *kept, const struct qcow2_repair_ste
 	return REPAIR_NONE;
 }
 
+/* Whether a new group has to take all steps that are like its first, whatever they say. */
+static bool is_full(const struct repair_kept *kept)
+{
+	return kept->group_count >=
+	       (kept->most_per_group == UINT64_MAX ? REPAIR_GROUPS_OF_ALL : REPAIR_GROUPS_MOST);
+}
+
+/* What the steps of a group do. NULL if memory is short. */
+static char *does_of(const struct qcow2_repair_step *step, bool rest)
+{
+	const char *more = rest ? " (or the like)" : "";
+	size_t size = strlen(step->does) + strlen(more) + 1;
+	char *does = malloc(size);
+
+	if (does)
+		snprintf(does, size, "%s%s", step->does, more);
+	return does;
+}
+
 static bool add_group(struct repair_kept *kept, const struct qcow2_repair_step *step)
 {
+	bool rest = is_full(kept);
 	struct repair_group *group;
 	void *grown =
 		grow(kept->groups, &kept->group_capacity, kept->group_count, sizeof(*kept->groups));
@@ -53,9 +74,10 @@ static bool add_group(struct repair_kept *kept, const struct qcow2_repair_step *
 	group = &kept->groups[kept->group_count];
 	*group = (struct repair_group){
 		.kind = step->kind,
-		.does = strdup(step->does),
-		.of_name = is_of_snapshot(step) ? strdup(step->guest_of_name) : NULL,
+		.does = does_of(step, rest),
+		.of_name = is_of_snapshot(step) ? strdup(rest ? "" : step->guest_of_name) : NULL,
 		.of_index = step->guest_of_index,
+		.rest = rest,
 		.before = step->before,
 		.after = step->after,
 		.costs = step->costs,
@@ -84,6 +106,7 @@ static bool add_step(struct repair_kept *kept, size_t group, const struct qcow2_
 		.count = step->count,
 		.guest_byte = step->guest_byte,
 		.guest_length_bytes = step->guest_length_bytes,
+		.of_index = step->guest_of_index,
 	};
 	if (!mine->where)
 		return false;
@@ -101,10 +124,6 @@ static bool keep(struct repair_kept *kept, const struct qcow2_repair_step *step)
 	size_t at = find(kept, step);
 	struct repair_group *group;
 
-	if (at == REPAIR_NONE && kept->group_count == REPAIR_GROUPS_MOST) {
-		kept->ungrouped++;
-		return true;
-	}
 	if (at == REPAIR_NONE) {
 		if (!add_group(kept, step))
 			return false;

@@ -14,17 +14,23 @@
 /* Steps of a group that are kept, for people and for programs, unless all are asked for. */
 #define REPAIR_SHOWN_TO_PEOPLE   3
 #define REPAIR_SHOWN_TO_PROGRAMS 100
-/* Groups that are kept; a hostile image may have more. */
-#define REPAIR_GROUPS_MOST 512
+/*
+ * Groups that are told apart by what their steps say, and by the snapshot: as a rule, and if all
+ * steps are asked for. A hostile image may have more. What it has more goes to groups by kind and
+ * by effect alone, of which there are few.
+ */
+#define REPAIR_GROUPS_MOST   512
+#define REPAIR_GROUPS_OF_ALL 8192
 
 /* Steps that do the same about problems of one kind, to one disk. */
 struct repair_group {
 	const struct qcow2_problem_kind *kind;
 	char *does;
-	char *of_name; /* of the snapshot whose disk is concerned; NULL: none's */
+	char *of_name; /* of the snapshot whose disk is concerned; NULL: none's; rest: empty */
 	uint64_t of_index;
 	enum qcow2_reads before, after;
 	bool costs, has_guest;
+	bool rest; /* steps that say different things, of any snapshot */
 	uint64_t steps, places, guest_bytes;
 	size_t first, last; /* of those that are kept: its chain through `next` */
 	size_t kept;
@@ -38,7 +44,7 @@ struct repair_step {
 	size_t group;
 	char *where;
 	uint64_t count;
-	uint64_t guest_byte, guest_length_bytes;
+	uint64_t guest_byte, guest_length_bytes, of_index;
 };
 
 /* All zeros but most_per_group: nothing was told. */
@@ -48,7 +54,6 @@ struct repair_kept {
 	size_t group_count, group_capacity;
 	struct repair_step *steps;
 	size_t step_count, step_capacity;
-	uint64_t ungrouped; /* steps of groups that are not kept */
 	bool short_of_memory;
 };
 

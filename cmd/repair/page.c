@@ -115,7 +115,9 @@ static const char *paint(const struct page *page, enum qcow2_severity severity)
 static void show_reads(struct page *page, const struct repair_group *group)
 {
 	repair_say_reads(&page->line, group->before, group->after, page->planned);
-	if (group->of_name)
+	if (group->of_name && group->rest)
+		spool_text(&page->line, " (snapshots)");
+	else if (group->of_name)
 		spool_print(&page->line, " (snapshot %" PRIu64 " \"%s\")", group->of_index,
 			    group->of_name);
 	spool_text(&page->line, ": ");
@@ -168,8 +170,6 @@ static void show_groups(struct page *page)
 	spool_print(page->out, "\n%s:\n", page->planned ? "it would be repaired so" : "repaired");
 	for (size_t i = 0; i < kept->group_count; i++)
 		show_group(page, &kept->groups[i]);
-	if (kept->ungrouped > 0)
-		spool_print(page->out, "… %" PRIu64 " steps of other kinds\n", kept->ungrouped);
 }
 
 /* ---- what it comes to ---- */
@@ -184,7 +184,7 @@ static bool reads_otherwise(const struct repair_run *run, bool snapshots)
 		    group->before != group->after)
 			return true;
 	}
-	return run->kept.ungrouped > 0;
+	return false;
 }
 
 /* Whether a step mends a kind, or works at a place, that begins so. */

@@ -183,6 +183,7 @@ static void hear_cut(void *opaque)
 	const struct listening *l = opaque;
 
 	l->check->digest_is_cut = true;
+	l->check->claims_are_cut = true; /* what was left out may refer to any cluster */
 }
 
 static int walk(struct q2_check *check, const struct q2_listener *listener)

@@ -176,9 +176,10 @@ static void unite(struct q2_metadata *metadata)
 
 /*
  * Leaves out tables that overlap the one before, once they have had their share. Only broken images
- * have such tables; in a hostile one each byte could be in 4,096 of them.
+ * have such tables; in a hostile one each byte could be in 4,096 of them. Returns whether any is
+ * left out.
  */
-static void leave_out_overlaps(struct q2_metadata *metadata)
+static bool leave_out_overlaps(struct q2_metadata *metadata)
 {
 	const uint64_t stored = qcow2_source_allocated_bytes(qcow2_image_source(metadata->image));
 	const uint64_t cluster = metadata->geometry->cluster_size_bytes;
@@ -196,8 +197,10 @@ static void leave_out_overlaps(struct q2_metadata *metadata)
 		left -= twice;
 		tables[++kept] = tables[i];
 	}
-	if (metadata->table_count > 0)
-		metadata->table_count = kept + 1;
+	if (metadata->table_count <= kept + 1)
+		return false;
+	metadata->table_count = kept + 1;
+	return true;
 }
 
 int q2_metadata_follow_l1(struct q2_metadata *metadata, const struct q2_listener *listener)
@@ -210,7 +213,8 @@ int q2_metadata_follow_l1(struct q2_metadata *metadata, const struct q2_listener
 	if (follow(metadata, listener, &active) || follow_snapshots(metadata, listener))
 		return -1;
 	unite(metadata);
-	leave_out_overlaps(metadata);
+	if (leave_out_overlaps(metadata) && listener->cut)
+		listener->cut(listener->opaque);
 	metadata->followed = true;
 	return 0;
 }

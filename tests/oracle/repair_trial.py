@@ -10,6 +10,7 @@ import argparse
 import concurrent.futures
 import glob
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ from tests.support.programs import RELEASE
 
 SECTOR = 512
 DISK = 3 << 20
+MUCH = 64 << 20  # what is longer is not compared
 # What qemu-img create is told, and a word for it.
 KINDS = [
     "cluster_size=4k", "cluster_size=512", "cluster_size=64k", "cluster_size=2M",
@@ -47,9 +49,9 @@ def command():
     return RELEASE
 
 
-def read(path):
+def read(path, most=-1):
     with open(path, "rb") as stream:
-        return stream.read()
+        return stream.read(most)
 
 
 class Base:
@@ -79,6 +81,8 @@ class Base:
         self.bytes = read(self.path)
         self.truth = disks(self.path, self.snapshots)
         assert all(content is not None for content in self.truth)
+        self.sectors = [[at for at in range(0, len(truth), SECTOR)
+                         if truth[at:at + SECTOR].strip(b"\0")] for truth in self.truth]
 
     def check(self, *words):
         assert qemu(*words) == 0, words
@@ -125,18 +129,20 @@ def disks(path, snapshots):
             words = ["--image-opts", f"driver=raw,size={DISK},file.driver=qcow2,"
                      f"file.file.driver=file,file.file.filename={path}"]
         code = qemu("qemu-img", "convert", "--salvage", "-O", "raw", *words, raw)
-        contents.append(read(raw) if code == 0 else None)
+        # The size of a snapshot's disk may be damaged.
+        contents.append(read(raw, DISK) if code == 0 else None)
         if os.path.exists(raw):
             os.remove(raw)
     return contents
 
 
-def right(truth, content):
+def right(truth, sectors, content):
     """A list that says of each sector with data whether it reads as it was written."""
+    if content == truth:
+        return [True] * len(sectors)
     if content is None:
         content = b""
-    return [content[at:at + SECTOR] == truth[at:at + SECTOR] for at in range(0, len(truth), SECTOR)
-            if truth[at:at + SECTOR].strip(b"\0")]
+    return [content[at:at + SECTOR] == truth[at:at + SECTOR] for at in sectors]
 
 
 # ---- damages ----
@@ -327,6 +333,7 @@ REPAIR = [["repair", "--all", "--yes"]]
 RESCUE = [["rescue", "--apply"], *REPAIR]
 FREE_LOST = ["repair", "--all", "--free-lost", "--yes"]
 
+
 def run_ours(path, words):
     """The exit code of a command of ours; none may crash."""
     done = subprocess.run([command(), *words, path], stdout=subprocess.PIPE,
@@ -335,68 +342,85 @@ def run_ours(path, words):
     return done
 
 
-def sound(path):
-    return qemu("qemu-img", "check", "-q", "-f", "qcow2", path) == 0
+class Judge:
+    """What QEMU says of an image, asked once for the same bytes."""
+
+    def __init__(self, snapshots):
+        self.snapshots = snapshots
+        self.known = {}
+
+    def __call__(self, path):
+        """Whether it is sound, and its disks."""
+        content = read(path, MUCH)
+        if len(content) == MUCH:
+            self.known.pop(content, None)
+        if content not in self.known:
+            sound = qemu("qemu-img", "check", "-q", "-f", "qcow2", path) == 0
+            self.known[content] = sound, disks(path, self.snapshots)
+        return self.known[content]
 
 
-def trial(base, damage, folder, steps):
-    """What becomes of one damaged image. steps: commands of ours, in their order."""
-    paths = {who: os.path.join(folder, f"{who}-{os.getpid()}.qcow2") for who in ("qemu", "ours")}
-    for path in paths.values():
-        with open(path, "wb") as stream:
-            stream.write(damage.bytes)
-        if base.has_data_file:
-            shutil.copyfile(base.path + ".data", path + ".data")
-    result = {"kind": base.kind, "was-sound": sound(paths["qemu"])}
-    before = disks(paths["qemu"], base.snapshots)
-    data = base.path + ".data"
-    saved = read(data) if base.has_data_file else None
-    qemu("qemu-img", "check", "-q", "-r", "all", "-f", "qcow2", paths["qemu"])
-    after_qemu = disks(paths["qemu"], base.snapshots)
-    result["qemu-sound"] = sound(paths["qemu"])
-    undo = paths["ours"] + ".undo"
+def share_of(base, before, after_qemu, after_ours):
+    """How many sectors read right before, after qemu-img and after ours."""
+    total = kept = theirs = mine = lost = saved = 0
+    for truth, sectors, *disk in zip(base.truth, base.sectors, before, after_qemu, after_ours):
+        for x, y, z in zip(*(right(truth, sectors, content) for content in disk)):
+            kept, theirs, mine = kept + x, theirs + y, mine + z
+            lost += not z and (y or x)
+            saved += z and not y
+        total += len(sectors)
+    return {"total": total, "before": kept, "qemu": theirs, "ours": mine, "lost": lost,
+            "saved": saved}
+
+
+def repair(path, steps):
+    """The exit codes of the commands, and their undo files."""
     exits, undos = [], []
     # Leaks that may be lost data stay unless somebody insists.
     for number, words in enumerate([*steps, FREE_LOST]):
         if words is FREE_LOST and exits[-1] != 3:
             break
-        undo = f"{paths['ours']}.undo-{number}"
-        done = run_ours(paths["ours"], [*words, f"--undo-file={undo}"])
-        exits.append(done.returncode)
-        if os.path.exists(undo):
-            undos.append(undo)
-    after_ours = disks(paths["ours"], base.snapshots)
-    result.update({"exits": exits, "ours-sound": sound(paths["ours"]),
-                   "ours-check": run_ours(paths["ours"], ["check", "-j"]).returncode})
+        undo_file = f"{path}.undo-{number}"
+        exits.append(run_ours(path, [*words, f"--undo-file={undo_file}"]).returncode)
+        if os.path.exists(undo_file):
+            undos.append(undo_file)
+    return exits, undos
+
+
+def undo(path, undos, before):
+    """Whether the undo files bring back the bytes before, and whether that took --exact."""
     # A later undo file proves that no guest wrote to the image in between.
-    result["exact"] = 0
-    for undo in reversed(undos):
-        run_ours(undo, ["undo"])
+    for undo_file in reversed(undos):
+        run_ours(undo_file, ["undo"])
+    exact = read(path) != before
     # What a guest may have written since is not believed, unless somebody insists.
-    if read(paths["ours"]) != bytes(damage.bytes):
-        result["exact"] = 1
-        for undo in reversed(undos):
-            run_ours(undo, ["undo", "--exact"])
-    for undo in undos:
-        os.remove(undo)
-    result["undone"] = read(paths["ours"]) == bytes(damage.bytes)
-    if saved is not None:
-        assert read(data) == saved
-    total = kept = theirs = mine = lost = saved_by_us = 0
-    for truth, a, b, c in zip(base.truth, before, after_qemu, after_ours):
-        sectors = list(zip(right(truth, a), right(truth, b), right(truth, c)))
-        total += len(sectors)
-        kept += sum(x for x, _, _ in sectors)
-        theirs += sum(y for _, y, _ in sectors)
-        mine += sum(z for _, _, z in sectors)
-        lost += sum(not z and (y or x) for x, y, z in sectors)
-        saved_by_us += sum(z and not y for _, y, z in sectors)
-    result.update({"total": total, "before": kept, "qemu": theirs, "ours": mine, "lost": lost,
-                   "saved": saved_by_us})
+    if exact:
+        for undo_file in reversed(undos):
+            run_ours(undo_file, ["undo", "--exact"])
+    return {"exact": exact, "undone": read(path) == before}
+
+
+def trial(base, damage, folder, steps):
+    """What becomes of one damaged image. steps: commands of ours, in their order."""
+    paths = {who: os.path.join(folder, f"{who}.qcow2") for who in ("qemu", "ours")}
     for path in paths.values():
-        for name in (path, path + ".data"):
-            if os.path.exists(name):
-                os.remove(name)
+        with open(path, "wb") as stream:
+            stream.write(damage.bytes)
+    judge = Judge(base.snapshots)
+    # All copies of the image name the same data file.
+    saved = read(base.path + ".data") if base.has_data_file else None
+    was_sound, before = judge(paths["qemu"])
+    qemu("qemu-img", "check", "-q", "-r", "all", "-f", "qcow2", paths["qemu"])
+    qemu_sound, after_qemu = judge(paths["qemu"])
+    exits, undos = repair(paths["ours"], steps)
+    ours_sound, after_ours = judge(paths["ours"])
+    result = {"kind": base.kind, "was-sound": was_sound, "qemu-sound": qemu_sound, "exits": exits,
+              "ours-sound": ours_sound,
+              "ours-check": run_ours(paths["ours"], ["check", "-j"]).returncode}
+    result.update(undo(paths["ours"], undos, bytes(damage.bytes)))
+    if saved is not None:
+        assert read(base.path + ".data") == saved
+    result.update(share_of(base, before, after_qemu, after_ours))
     return result
 
 
@@ -412,9 +436,15 @@ def one(folder, seed, name, bases, steps):
         getattr(damage, "class_" + name)()
     else:
         damage.random_damage()
-    result = trial(base, damage, folder, steps)
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        result = trial(base, damage, own, steps)
     result.update({"seed": seed, "class": name or "random"})
     return result
+
+
+def steps_of(name):
+    """The commands for a class of damage."""
+    return RESCUE if name in ("header", "l1") else REPAIR
 
 
 def complaints(result):
@@ -437,14 +467,22 @@ def make_bases(folder, count, seed):
     return [Base(folder, number, seed * 1000 + number) for number in range(count)]
 
 
-def run(folder, seeds, name, bases, steps, jobs=1):
-    """All trials of a class (None: random faults), as an iterator of results."""
-    if jobs == 1:
-        for seed in seeds:
-            yield one(folder, seed, name, bases, steps)
-        return
-    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(one, folder, seed, name, bases, steps) for seed in seeds]
+def prepare(*arguments):
+    """Keeps in a new process what its trials share."""
+    global SHARED
+    SHARED = arguments
+
+
+def at_seed(seed):
+    folder, *arguments = SHARED
+    return one(folder, seed, *arguments)
+
+
+def run(shared, seeds, jobs):
+    """An iterator of results. shared: arguments of one() but for the seed."""
+    with concurrent.futures.ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("fork"), prepare, shared) as pool:
+        waiting = [pool.submit(at_seed, seed) for seed in seeds]
         for done in concurrent.futures.as_completed(waiting):
             yield done.result()
 
@@ -463,7 +501,7 @@ def summary(results):
         "qemu-img fails, repair succeeds": sum(r["ours-sound"] and not r["qemu-sound"]
                                                for r in results),
         "whole": sum(r["ours"] == r["total"] for r in results),
-        "undone with --exact alone": sum(r["exact"] > 0 for r in results),
+        "undone with --exact alone": sum(r["exact"] for r in results),
         "complaints": sum(bool(complaints(r)) for r in results),
     }
 
@@ -484,12 +522,12 @@ def main():
     try:
         bases = make_bases(folder, arguments.bases, arguments.seed)
         for name in names:
-            steps = RESCUE if name in ("header", "l1") else REPAIR
+            steps = steps_of(name)
             if arguments.default:
                 steps = [[word for word in words if word != "--all"] for words in steps]
             results = []
             seeds = range(arguments.first, arguments.first + arguments.n)
-            for result in run(folder, seeds, name, bases, steps, arguments.j):
+            for result in run((folder, name, bases, steps), seeds, arguments.j):
                 results.append(result)
                 for text in complaints(result):
                     print(f"seed {result['seed']} ({result['kind']}): {text}", json.dumps(result))
