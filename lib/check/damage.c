@@ -215,7 +215,7 @@ static bool leads_to_bad(struct owning *owning, const struct q2_l2_ref *ref, uin
 	uint64_t cluster = offset >> geometry->cluster_bits;
 	struct qcow2_claim claim;
 
-	if (qcow2_l2_is_compressed(entry) || offset % geometry->cluster_size_bytes != 0)
+	if (qcow2_l2_is_compressed(entry) || (offset & (geometry->cluster_size_bytes - 1)) != 0)
 		return q2_l2_claim(geometry, ref, entry, &claim) && has_bad(check, &claim);
 	if (offset == 0)
 		return false;
