@@ -11,8 +11,10 @@ DUMP_DIRECTORY_SECONDS = 1.0
 CHECK = 30
 # snapshot space: how many times faster than qemu-img check.
 SPACE = 5
-# repair of all refcounts: in times of our own check of the damaged image.
-REPAIR_CHECKS = 3
+# repair of all refcounts: in times of our own check of the damaged image, and how many times faster
+# than qemu-img check -r all; of a sound image: in times of its check.
+REPAIR_CHECKS, REPAIR = 3, 10
+REPAIR_SOUND = 2.5
 # plans: all steps, in times of merely writing and syncing.
 PLANS = 8
 # bitmap extents: how many times faster than qemu-nbd and nbdinfo; list: times of reading the file.

@@ -47,25 +47,38 @@ static uint64_t *need_leaf(struct q2_bits *bits, uint64_t cluster)
 	return at;
 }
 
-void q2_bits_add(struct q2_bits *bits, uint64_t cluster)
+void q2_bits_add_word(struct q2_bits *bits, uint64_t cluster, uint64_t word)
 {
-	uint64_t *words = bits->failed ? NULL : need_leaf(bits, cluster);
-	uint64_t bit = UINT64_C(1) << (cluster % 64);
+	uint64_t *at;
 
-	if (!words) {
+	if (!bits->leaf || bits->leaf_number != cluster / LEAF_COUNT) {
+		bits->leaf = bits->failed ? NULL : need_leaf(bits, cluster);
+		bits->leaf_number = cluster / LEAF_COUNT;
+	}
+	if (!bits->leaf) {
 		bits->failed = true;
 		return;
 	}
-	words += cluster % LEAF_COUNT / 64;
-	bits->count += !(*words & bit);
-	*words |= bit;
+	at = &bits->leaf[cluster % LEAF_COUNT / 64];
+	bits->count += (uint64_t)__builtin_popcountll(word & ~*at);
+	*at |= word;
+}
+
+void q2_bits_add(struct q2_bits *bits, uint64_t cluster)
+{
+	q2_bits_add_word(bits, cluster, UINT64_C(1) << (cluster % 64));
+}
+
+uint64_t q2_bits_word(const struct q2_bits *bits, uint64_t cluster)
+{
+	const uint64_t *words = find_leaf(bits, cluster);
+
+	return words ? words[cluster % LEAF_COUNT / 64] : 0;
 }
 
 bool q2_bits_has(const struct q2_bits *bits, uint64_t cluster)
 {
-	const uint64_t *words = find_leaf(bits, cluster);
-
-	return words && (words[cluster % LEAF_COUNT / 64] >> (cluster % 64) & 1);
+	return q2_bits_word(bits, cluster) >> (cluster % 64) & 1;
 }
 
 /*
@@ -126,13 +139,14 @@ bool q2_bits_run(const struct q2_bits *bits, uint64_t end, uint64_t *first, uint
 
 void q2_bits_join(struct q2_bits *bits, const struct q2_bits *other)
 {
-	uint64_t first = 0, length;
+	const uint64_t end = UINT64_C(1) << 48;
+	uint64_t first = 0;
 
 	bits->failed |= other->failed;
-	while (q2_bits_run(other, UINT64_C(1) << 48, &first, &length)) {
-		for (uint64_t i = 0; i < length; i++)
-			q2_bits_add(bits, first + i);
-		first += length;
+	while ((first = next(other, first, end, true)) < end) {
+		first -= first % 64;
+		q2_bits_add_word(bits, first, q2_bits_word(other, first));
+		first += 64;
 	}
 }
 
@@ -155,5 +169,6 @@ void q2_bits_release(struct q2_bits *bits)
 {
 	release(bits, bits->root, LEVELS);
 	bits->root = NULL;
+	bits->leaf = NULL;
 	bits->count = 0;
 }

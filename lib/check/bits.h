@@ -17,14 +17,22 @@ struct q2_bits_node;
 struct q2_bits {
 	struct q2_memory *memory;
 	struct q2_bits_node *root;
-	uint64_t count; /* members */
-	bool failed;    /* memory was short: members are missing */
+	uint64_t *leaf;       /* to which a member was added last, */
+	uint64_t leaf_number; /* and which one that is */
+	uint64_t count;       /* members */
+	bool failed;          /* memory was short: members are missing */
 };
 
 /* Adds a cluster. */
 void q2_bits_add(struct q2_bits *bits, uint64_t cluster);
 
+/* Adds those of 64 clusters, from a multiple of 64 on, whose bits are set in word. */
+void q2_bits_add_word(struct q2_bits *bits, uint64_t cluster, uint64_t word);
+
 bool q2_bits_has(const struct q2_bits *bits, uint64_t cluster);
+
+/* Which of 64 clusters, from a multiple of 64 on, are members. */
+uint64_t q2_bits_word(const struct q2_bits *bits, uint64_t cluster);
 
 /*
  * Finds the first run of members in [*first, end), and sets *first to its start and *length to its

@@ -134,14 +134,14 @@ void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem)
 	}
 }
 
-void q2_damage_hear_cluster(const struct q2_check *check, struct q2_worker *worker,
-			    enum qcow2_problem_id id, uint64_t cluster)
+void q2_damage_hear_clusters(const struct q2_check *check, struct q2_worker *worker,
+			     enum qcow2_problem_id id, uint64_t cluster, uint64_t bits)
 {
 	/* Clusters from bad_from on are judged again, and have been heard of. */
 	if (!check->damage.wanted || check->bad_from > 0 || damage_of(id) == QCOW2_DAMAGE_NONE)
 		return;
 	raise(&worker->worst_damage, damage_of(id));
-	q2_bits_add(&worker->damaged, cluster);
+	q2_bits_add_word(&worker->damaged, cluster, bits);
 }
 
 void q2_damage_join_workers(struct q2_check *check)
@@ -163,7 +163,9 @@ void q2_damage_join_workers(struct q2_check *check)
 /* The walk that finds out what the clusters with problems hold. */
 struct owning {
 	struct q2_check *check;
-	size_t table; /* of the data that is told: it only rises */
+	size_t table; /* that is told: it only rises */
+	/* 64 clusters that were looked up last: entries side by side mostly lead there. */
+	uint64_t group, bad;
 };
 
 static bool has_bad(const struct q2_check *check, const struct qcow2_claim *claim)
@@ -181,7 +183,7 @@ static bool has_bad(const struct q2_check *check, const struct qcow2_claim *clai
 	return q2_bits_run(&check->damage.bad, (last >> bits) + 1, &first, &length);
 }
 
-/* The number of the table that data are of. Tables are told in their order. */
+/* The number of a table. Tables are told in their order. */
 static uint32_t table_of(struct owning *owning, const struct qcow2_claim *claim)
 {
 	const struct q2_metadata *metadata = &owning->check->metadata;
@@ -194,17 +196,77 @@ static uint32_t table_of(struct owning *owning, const struct qcow2_claim *claim)
 	return (uint32_t)owning->table;
 }
 
-static void add_table(struct owning *owning, const struct qcow2_claim *claim, bool all)
+static void add_entries(struct q2_check *check, size_t table, uint64_t first, uint64_t end)
+{
+	if (end > first)
+		q2_ranges_add(&check->damage.tables,
+			      (struct q2_table_range){.table = (uint32_t)table,
+						      .first = (uint32_t)first,
+						      .count = (uint32_t)(end - first),
+						      .damage = check->damage.bad_damage});
+}
+
+/* Whether an L2 entry that is not 0 leads to a cluster with a problem. */
+static bool leads_to_bad(struct owning *owning, const struct q2_l2_ref *ref, uint64_t entry)
 {
 	const struct q2_check *check = owning->check;
+	const struct qcow2_geometry *geometry = check->geometry;
+	uint64_t offset = entry & QCOW2_ENTRY_MASK(l2_entry, offset);
+	uint64_t cluster = offset >> geometry->cluster_bits;
+	struct qcow2_claim claim;
 
-	q2_ranges_add(&owning->check->damage.tables,
-		      (struct q2_table_range){
-			      .table = table_of(owning, claim),
-			      .first = all ? 0 : (uint32_t)claim->entry,
-			      .count = all ? (uint32_t)check->geometry->l2_entries : 1,
-			      .damage = check->damage.bad_damage,
-		      });
+	if (qcow2_l2_is_compressed(entry) || (offset & (geometry->cluster_size_bytes - 1)) != 0)
+		return q2_l2_claim(geometry, ref, entry, &claim) && has_bad(check, &claim);
+	if (offset == 0)
+		return false;
+	if (owning->group != cluster / 64) {
+		owning->group = cluster / 64;
+		owning->bad = q2_bits_word(&check->damage.bad, cluster - cluster % 64);
+	}
+	return owning->bad >> (cluster % 64) & 1;
+}
+
+/* Damage to entries side by side is noted at once. */
+static void find_in_table(struct owning *owning, size_t table, const uint8_t *bytes, uint64_t size)
+{
+	struct q2_check *check = owning->check;
+	const struct q2_l2_ref *ref = &check->metadata.tables[table];
+	unsigned width = check->geometry->l2_entry_bytes;
+	uint64_t first = 0, end = 0;
+
+	for (uint64_t i = 0; (i + 1) * width <= size; i++) {
+		uint64_t entry = q2_l2_entry_at(bytes, i, width);
+
+		if (entry == 0 || !leads_to_bad(owning, ref, entry))
+			continue;
+		if (i != end) {
+			add_entries(check, table, first, end);
+			first = i;
+		}
+		end = i + 1;
+	}
+	add_entries(check, table, first, end);
+}
+
+/* Data may be most of what an image uses, so its tables are gone through without claims. */
+static int find_data(struct owning *owning)
+{
+	struct q2_check *check = owning->check;
+	struct q2_metadata *metadata = &check->metadata;
+	uint64_t size;
+
+	for (size_t i = 0; i < metadata->table_count && !check->geometry->data_file; i++) {
+		const struct q2_l2_ref *ref = &metadata->tables[i];
+
+		if (!q2_metadata_l2_is_hole(metadata, ref)) {
+			if (q2_metadata_read_l2(metadata, ref->offset_bytes, &size))
+				return -1;
+			find_in_table(owning, i, metadata->buffer, size);
+		}
+		if (q2_check_progress(check))
+			return -1;
+	}
+	return 0;
 }
 
 static int hear_claim(void *opaque, const struct qcow2_claim *claim)
@@ -215,9 +277,9 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	if (!has_bad(owning->check, claim))
 		return 0;
 	switch (claim->part) {
-	case QCOW2_CLAIM_DATA:
 	case QCOW2_CLAIM_L2_TABLE:
-		add_table(owning, claim, claim->part == QCOW2_CLAIM_L2_TABLE);
+		add_entries(owning->check, table_of(owning, claim), 0,
+			    owning->check->geometry->l2_entries);
 		break;
 	case QCOW2_CLAIM_L1_TABLE:
 		add_part(damage,
@@ -237,7 +299,8 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	case QCOW2_CLAIM_BITMAP_DIRECTORY:
 	case QCOW2_CLAIM_BITMAP_TABLE:
 	case QCOW2_CLAIM_BITMAP_DATA:
-		break; /* without them, the guest's data is still where it was */
+	case QCOW2_CLAIM_DATA: /* comes with its table */
+		break;         /* without them, the guest's data is still where it was */
 	}
 	return 0;
 }
@@ -252,15 +315,14 @@ static int go_on(void *opaque)
 /* Finds what uses the clusters with problems. */
 static int find_owners(struct q2_check *check)
 {
-	struct owning owning = {.check = check};
+	struct owning owning = {.check = check, .group = UINT64_MAX};
 	const struct q2_listener listener = {
 		.opaque = &owning, .claim = hear_claim, .go_on = go_on};
 
 	if (q2_metadata_visit_structures(&check->metadata, &listener) ||
 	    q2_metadata_claim_l2_tables(&check->metadata, &listener))
 		return -1;
-	owning.table = 0;
-	return q2_metadata_claim_l2_entries(&check->metadata, &listener);
+	return find_data(&owning);
 }
 
 int q2_check_damage(struct q2_check *check)

@@ -68,9 +68,12 @@ void q2_damage_release(struct q2_check *check);
 bool q2_damage_hear_kind(struct q2_check *check, enum qcow2_problem_id id);
 void q2_damage_hear(struct q2_check *check, const struct qcow2_problem *problem);
 
-/* A worker has found that something is wrong with a cluster. */
-void q2_damage_hear_cluster(const struct q2_check *check, struct q2_worker *worker,
-			    enum qcow2_problem_id id, uint64_t cluster);
+/*
+ * A worker has found that something is wrong with those of 64 clusters, from a multiple of 64 on,
+ * whose bits are set.
+ */
+void q2_damage_hear_clusters(const struct q2_check *check, struct q2_worker *worker,
+			     enum qcow2_problem_id id, uint64_t cluster, uint64_t bits);
 
 /* Once all workers are through: joins what they have heard. */
 void q2_damage_join_workers(struct q2_check *check);

@@ -16,7 +16,9 @@ static void add_bad(const struct q2_judge *judge, enum q2_bad kind,
 	struct q2_worker *worker = judge->worker;
 
 	if (!lags || (kind != Q2_BAD_REFCOUNT_LOW && kind != Q2_BAD_COPIED_SET))
-		q2_damage_hear_cluster(judge->check, worker, q2_bad_id(kind), item->cluster);
+		q2_damage_hear_clusters(judge->check, worker, q2_bad_id(kind),
+					item->cluster - item->cluster % 64,
+					UINT64_C(1) << (item->cluster % 64));
 	if (!q2_bad_list_add(&worker->bad[kind], item) && !worker->failed)
 		q2_worker_fail_memory(worker);
 }
@@ -89,6 +91,12 @@ static uint64_t active_unflagged(const uint64_t *uses)
 	return (uses[0] & uses[1] & ~uses[2]) | (~uses[0] & uses[1] & uses[2]);
 }
 
+/* The same with the flag: DATA_COPIED (2, 010) and L2_COPIED (5, 101). */
+static uint64_t active_flagged(const uint64_t *uses)
+{
+	return (~uses[0] & uses[1] & ~uses[2]) | (uses[0] & ~uses[1] & uses[2]);
+}
+
 /*
  * Of 64 clusters, those to look at closely. In a chunk without counters nothing is referenced more
  * than once, so a refcount is right if it is 1 where there is a reference and 0 elsewhere, and only
@@ -157,6 +165,47 @@ static bool count_leaks(const struct q2_judge *judge, uint64_t cluster, uint64_t
 	return true;
 }
 
+/* Whether what is wrong with a cluster is only a matter of its references and its refcount. */
+static bool is_plain(const struct q2_check *check, const struct q2_cluster_chunk *chunk)
+{
+	return !chunk->few && !chunk->many && !check->options->wants_cluster &&
+	       !(check->header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY);
+}
+
+/*
+ * Counts the problems of 64 clusters, of which mask are judged, without a look at each of them.
+ * That is possible if nothing is referenced more than once and if none would be told: all refcounts
+ * of a large image may be wrong. False if they have to be looked at; then nothing is counted.
+ */
+static bool count_plain(const struct q2_judge *judge, const struct q2_cluster_chunk *chunk,
+			uint64_t cluster, struct q2_refcount_classes classes, uint64_t mask)
+{
+	struct q2_worker *worker = judge->worker;
+	const uint64_t *uses = chunk->uses[cluster / 64 % Q2_CHUNK_GROUPS];
+	uint64_t seen = uses[0] | uses[1] | uses[2];
+	const uint64_t bits[Q2_BAD_KINDS] = {
+		[Q2_BAD_REFCOUNT_LOW] = seen & classes.zero & mask,
+		[Q2_BAD_REFCOUNT_HIGH] = ~classes.zero & ~(seen & classes.one) & mask,
+		[Q2_BAD_COPIED_SET] = active_flagged(uses) & ~classes.one & mask,
+		[Q2_BAD_COPIED_CLEAR] = active_unflagged(uses) & classes.one & mask,
+	};
+
+	if (cluster < judge->check->bad_from || !is_plain(judge->check, chunk))
+		return false;
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++)
+		if (bits[kind] && !q2_bad_list_is_past(&worker->bad[kind], cluster))
+			return false;
+	for (unsigned kind = 0; kind < Q2_BAD_KINDS; kind++) {
+		if (bits[kind] == 0)
+			continue;
+		worker->bad[kind].total += (uint64_t)__builtin_popcountll(bits[kind]);
+		q2_damage_hear_clusters(judge->check, worker, q2_bad_id((enum q2_bad)kind), cluster,
+					bits[kind]);
+	}
+	worker->unreferenced += (uint64_t)__builtin_popcountll(~seen & ~classes.zero & mask);
+	return true;
+}
+
 /* Notes which clusters past the end of the file refcounts count. */
 static void note_beyond(struct q2_worker *worker, uint64_t cluster, uint64_t bits)
 {
@@ -191,7 +240,9 @@ static void compare_group(const struct q2_judge *judge, uint64_t cluster, const 
 		bits = 0;
 	note_highest(judge->worker, cluster, (~classes.zero & inside) | seen);
 	note_beyond(judge->worker, cluster, ~classes.zero & ~inside & ~seen);
-	judge_bits(judge, cluster, bits & (inside | seen), refcounts);
+	bits &= inside | seen;
+	if (bits != 0 && !(chunk && count_plain(judge, chunk, cluster, classes, inside | seen)))
+		judge_bits(judge, cluster, bits, refcounts);
 }
 
 void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block)
@@ -210,6 +261,11 @@ void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block
 
 void q2_judge_uncounted(const struct q2_judge *judge, uint64_t cluster, uint64_t seen)
 {
+	const struct q2_refcount_classes none = {.zero = UINT64_MAX};
+	const struct q2_cluster_chunk *chunk =
+		q2_clusters_chunk(&judge->check->workers[0].clusters, cluster);
+
 	note_highest(judge->worker, cluster, seen);
-	judge_bits(judge, cluster, seen, NULL);
+	if (!chunk || !count_plain(judge, chunk, cluster, none, seen))
+		judge_bits(judge, cluster, seen, NULL);
 }

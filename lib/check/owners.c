@@ -101,6 +101,7 @@ static int tell_progress(void *opaque)
 int q2_owners_find(struct q2_check *check, const struct q2_named *named)
 {
 	struct naming naming = {check, named};
+	unsigned bits = check->geometry->cluster_bits;
 	const struct q2_listener listener = {
 		.opaque = &naming, .claim = name_claim, .go_on = tell_progress};
 
@@ -108,5 +109,8 @@ int q2_owners_find(struct q2_check *check, const struct q2_named *named)
 	if (q2_metadata_visit_structures(&check->metadata, &listener) ||
 	    q2_metadata_claim_l2_tables(&check->metadata, &listener))
 		return -1;
-	return q2_metadata_claim_l2_entries(&check->metadata, &listener);
+	/* Most entries lead elsewhere. */
+	return q2_metadata_claim_l2_entries_near(
+		&check->metadata, &listener, named->items[0]->cluster << bits,
+		((named->items[named->count - 1]->cluster + 1) << bits) - 1);
 }

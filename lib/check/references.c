@@ -25,6 +25,7 @@ static void move(struct q2_check *check, struct q2_references *kept)
 	kept->beyond = check->workers[0].beyond;
 	kept->beyond.memory = &kept->memory;
 	check->workers[0].beyond.root = NULL;
+	check->workers[0].beyond.leaf = NULL;
 	kept->file_clusters = check->file_clusters;
 	kept->table_counted = check->table_counted;
 	kept->blocks_counted = check->blocks_counted;

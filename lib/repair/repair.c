@@ -235,8 +235,12 @@ static int finish(struct q2_repair *repair)
 
 	result->public.before = &result->before.sum;
 	result->public.after = &result->after.sum;
-	if (is_done(repair))
-		return q2_result_copy_before(repair);
+	if (is_done(repair)) {
+		if (q2_result_copy_before(repair))
+			return -1;
+		q2_plan_note_checks(repair->plan, &result->before, &result->after);
+		return 0;
+	}
 	/* Refcounts and copied flags do not change what a disk reads. */
 	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
 		return -1;

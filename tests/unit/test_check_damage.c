@@ -58,6 +58,39 @@ static void sets(void **state)
 	assert_int_equal(memory.used_bytes, 0);
 }
 
+/* 64 clusters at a step, in places that come and go, are those that are added one by one. */
+static void sets_by_words(void **state)
+{
+	struct q2_bits words = {.memory = &memory}, single = {.memory = &memory}, joined = words;
+
+	(void)state;
+	memory.limit_bytes = UINT64_C(1) << 24;
+	for (unsigned i = 0; i < 2000; i++) {
+		uint64_t cluster = (random_number() % 4 << 40) + random_number() % 2000 * 64;
+		uint64_t word = random_number() & random_number();
+
+		q2_bits_add_word(&words, cluster, word);
+		q2_bits_add_word(i % 2 ? &joined : &single, cluster, 0);
+		for (unsigned bit = 0; bit < 64; bit++)
+			if (word >> bit & 1)
+				q2_bits_add(i % 3 ? &joined : &single, cluster + bit);
+		assert_int_equal(q2_bits_word(&words, cluster) & word, word);
+	}
+	q2_bits_join(&joined, &single);
+	assert_int_equal(joined.count, words.count);
+	for (uint64_t part = 0; part < 4; part++)
+		for (uint64_t i = 0; i < 2000; i++)
+			assert_int_equal(q2_bits_word(&joined, (part << 40) + i * 64),
+					 q2_bits_word(&words, (part << 40) + i * 64));
+	q2_bits_release(&words);
+	q2_bits_release(&single);
+	q2_bits_release(&joined);
+	q2_bits_add(&words, 5); /* of an empty set again */
+	assert_int_equal(words.count, 1);
+	q2_bits_release(&words);
+	assert_int_equal(memory.used_bytes, 0);
+}
+
 static void sets_without_memory(void **state)
 {
 	struct q2_bits bits = {.memory = &memory};
@@ -67,6 +100,8 @@ static void sets_without_memory(void **state)
 	for (uint64_t i = 0; i < 10; i++)
 		q2_bits_add(&bits, i << 40);
 	assert_true(bits.failed);
+	q2_bits_add(&bits, 1); /* once members are missing, nothing is added */
+	assert_false(q2_bits_has(&bits, 1));
 	q2_bits_release(&bits);
 	assert_int_equal(memory.used_bytes, 0);
 }
@@ -163,6 +198,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sets),
+		cmocka_unit_test(sets_by_words),
 		cmocka_unit_test(sets_without_memory),
 		cmocka_unit_test(ranges_of_tables),
 		cmocka_unit_test(ranges_in_little_memory),

@@ -63,23 +63,52 @@ static uint64_t wanted(struct q2_recount *r, uint64_t cluster, uint64_t old)
 	return count;
 }
 
-/* Whether 64 refcounts are right, as far as can be told from which are 0 and which are 1. */
-static bool are_right(const struct piece *p, uint64_t cluster, uint64_t at)
+/* Makes 64 refcounts 0 or 1. */
+static void put_ones(struct q2_recount *r, uint64_t at, uint64_t ones)
 {
-	const struct q2_clusters *clusters = p->r->clusters;
-	const struct q2_cluster_chunk *chunk =
-		cluster < clusters->cluster_count ? q2_clusters_chunk(clusters, cluster) : NULL;
-	struct q2_refcount_classes classes = p->classify(p->r->old_bytes + at * p->r->width / 8);
-	const uint64_t *uses;
-	uint64_t seen;
+	uint8_t *bytes = r->new_bytes + at * r->width / 8;
+	unsigned step = r->width / 8;
 
-	if (!chunk)
-		return classes.zero == UINT64_MAX;
-	if (chunk->few || chunk->many)
+	memset(bytes, 0, (size_t)r->width * 8);
+	for (unsigned i = 0; step > 0 && i < 64; i++)
+		bytes[i * step + step - 1] = ones >> i & 1;
+	for (; step == 0 && ones != 0; ones &= ones - 1)
+		qcow2_refcount_put(r->new_bytes, at + (unsigned)__builtin_ctzll(ones), r->width, 1);
+}
+
+/*
+ * Puts 64 refcounts in order where all of them shall be 0 or 1 and may be: most are, and all may be
+ * wrong. False if they have to be looked at one by one; then nothing is done.
+ */
+static bool fix_plain(struct piece *p, uint64_t cluster, uint64_t at)
+{
+	struct q2_recount *r = p->r;
+	const struct q2_cluster_chunk *chunk = cluster < r->clusters->cluster_count
+						       ? q2_clusters_chunk(r->clusters, cluster)
+						       : NULL;
+	struct q2_refcount_classes old = p->classify(r->old_bytes + at * r->width / 8);
+	uint64_t seen = 0, low, high;
+
+	if (chunk && (chunk->few || chunk->many))
 		return false;
-	uses = chunk->uses[cluster / 64 % Q2_CHUNK_GROUPS];
-	seen = uses[0] | uses[1] | uses[2];
-	return classes.one == seen && classes.zero == ~seen;
+	if (chunk) {
+		const uint64_t *uses = chunk->uses[cluster / 64 % Q2_CHUNK_GROUPS];
+
+		seen = uses[0] | uses[1] | uses[2];
+	}
+	low = seen & old.zero;
+	high = ~old.zero & ~(seen & old.one);
+	if ((low | high) == 0)
+		return true;
+	if (r->restricted || cluster + 64 > r->old_clusters)
+		return false;
+	put_ones(r, at, seen);
+	p->rises |= low != 0;
+	p->falls |= high != 0;
+	q2_recount_note_word(r, QCOW2_PROBLEM_REFCOUNT_LOW, cluster, low);
+	q2_recount_note_word(r, QCOW2_PROBLEM_REFCOUNT_HIGH, cluster, high);
+	r->repair->result->public.freed_clusters += (uint64_t)__builtin_popcountll(high & ~seen);
+	return true;
 }
 
 /* Puts 64 refcounts in order, from cluster on. */
@@ -149,7 +178,7 @@ static int compare_piece(struct piece *p, uint64_t index, uint64_t at)
 		return -1;
 	memcpy(r->new_bytes, r->old_bytes, r->piece_bytes);
 	for (uint64_t i = 0; i < per_piece; i += 64)
-		if (!are_right(p, first + i, i))
+		if (!fix_plain(p, first + i, i))
 			fix_group(p, first + i, i);
 	return plan_piece(p, offset + at);
 }

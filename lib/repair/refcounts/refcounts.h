@@ -93,6 +93,17 @@ static inline void q2_recount_note(struct q2_recount *r, enum qcow2_problem_id i
 		r->mended[id].first = at;
 }
 
+/* The same for those of 64 clusters whose bits are set. */
+static inline void q2_recount_note_word(struct q2_recount *r, enum qcow2_problem_id id,
+					uint64_t cluster, uint64_t bits)
+{
+	if (bits == 0)
+		return;
+	if (r->mended[id].count == 0)
+		r->mended[id].first = cluster + (uint64_t)__builtin_ctzll(bits);
+	r->mended[id].count += (uint64_t)__builtin_popcountll(bits);
+}
+
 /* The number of the last entry that leads to a block or will, plus one. */
 uint64_t q2_recount_entries(const struct q2_recount *r);
 
