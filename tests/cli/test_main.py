@@ -480,7 +480,7 @@ def fixture_folder(tmp_path):
     for name in ("lost", "lost-data"):
         with open(tmp_path / name, "r+b") as stream:
             stream.write(bytes(512))
-    (tmp_path / "plan").write_text('{"format": "qcow2-rescue-plan", "size-before": '
+    (tmp_path / "plan").write_text('{"format": "qcow2-rescue-plan", "format-version": 1, "size-before": '
                                    f'{os.path.getsize(tmp_path / "base")}, "size-after": '
                                    f'{os.path.getsize(tmp_path / "base")}, "writes": []}}')
     (tmp_path / "script").write_text("set header/compatible_features=1\n")

@@ -453,6 +453,8 @@ def one(folder, seed, name, bases, steps):
         getattr(damage, "class_" + name)()
     else:
         damage.random_damage()
+    if name == "header":
+        steps = name_data_file(steps, base)
     with tempfile.TemporaryDirectory(dir=folder) as own:
         result = trial(base, damage, own, steps)
     result.update({"seed": seed, "class": name or "random"})
@@ -462,6 +464,14 @@ def one(folder, seed, name, bases, steps):
 def steps_of(name):
     """The commands for a class of damage."""
     return RESCUE if name in ("header", "l1") else REPAIR
+
+
+def name_data_file(steps, base):
+    """The same commands, where the header is lost and with it the name of the data file."""
+    if not base.has_data_file:
+        return steps
+    return [[*words, f"--data-file={base.path}.data"] if words[0] == "rescue" else words
+            for words in steps]
 
 
 def complaints(result):
