@@ -35,16 +35,15 @@ static uint64_t past_hole(const struct q2_recount *r, uint64_t cluster)
 }
 
 /*
- * What something referred to before the repair is not lost: the repair put it elsewhere, or gave it
- * up because it was told to. Where entries of mappings were given up, nobody knows.
+ * What something referred to before the repair is not lost: the repair put it elsewhere, or dropped a
+ * snapshot because it was told to.
  */
 static bool was_used(const struct q2_recount *r, uint64_t cluster)
 {
 	const struct q2_references *first = r->repair->counted_first;
 
-	return first && first != r->counted && !r->repair->gave_up &&
-	       r->repair->counted_first_bits == r->cluster_bits &&
-	       q2_references_of(first, cluster) > 0;
+	return first && first != r->counted && r->repair->counted_first_bits == r->cluster_bits &&
+	       q2_references_of(first, cluster) > 0 && !q2_recount_was_given_up(r, cluster);
 }
 
 /* The next cluster from `at` on, before end, that nothing refers to; or end. */
