@@ -84,7 +84,11 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
-	bool gave_up; /* some entry of a mapping, or a table, which said that there was data */
+	/*
+	 * Some entry of a mapping, or a table, which said that there was data, is given up, or
+	 * leads elsewhere than it did.
+	 */
+	bool gave_up;
 	struct q2_told told;    /* by steps, for the proof */
 	unsigned round;         /* from 0 */
 	bool failed;            /* a hear() has filled err */
