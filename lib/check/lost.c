@@ -189,13 +189,13 @@ static int has_lost_user(struct q2_check *check, struct q2_orphans *orphans, boo
 
 /*
  * An L1 table may be empty because nothing was ever written. Then leaks have another reason: the
- * image has other faults, or bitmaps that nobody can find.
+ * image has other faults, or bitmaps that nobody can find. The corrupt bit is no reason.
  */
 static bool is_unexplained(const struct q2_check *check)
 {
 	struct qcow2_extension extension;
 
-	return check->result->corruptions == 0 &&
+	return check->result->corruptions == check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT] &&
 	       ((check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
 		!q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension));
 }
