@@ -96,7 +96,8 @@ struct q2_repair {
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
-	bool begin_again; /* the doctor wants a new check before others work */
+	bool is_free_known; /* what nothing refers to is no lost data, although refcounts are lost */
+	bool begin_again;   /* the doctor wants a new check before others work */
 	/*
 	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
 	 * is nonsense, which nobody else may part, count or move anything for.
