@@ -202,8 +202,7 @@ static uint64_t count_faults(const struct q2_check *check)
 		QCOW2_PROBLEM_REFCOUNT_LOW,
 		QCOW2_PROBLEM_COPIED_SET,
 		QCOW2_PROBLEM_COPIED_CLEAR};
-	uint64_t count =
-		check->result->corruptions - check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
+	uint64_t count = check->result->corruptions - check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
 
 	for (size_t i = 0; check->presumed && i < sizeof(of_refcounts) / sizeof(of_refcounts[0]);
 	     i++)
