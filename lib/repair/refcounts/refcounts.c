@@ -180,6 +180,7 @@ static void find_rights(struct q2_recount *r)
 	struct q2_repair *repair = r->repair;
 	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
 
+	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->may_raise = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_LOW, false);
 	r->may_lower = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_HIGH, false);
 	r->may_beyond = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END, false);
