@@ -190,7 +190,7 @@ static bool were_bitmaps(const struct q2_repair *repair)
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
+	return repair->spared || (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
 	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
@@ -201,7 +201,7 @@ static void find_rights(struct q2_recount *r)
 	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
 
 	r->spares = spares;
-
+	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->may_raise = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_LOW, false);
 	r->may_lower = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_HIGH, false);
 	r->may_beyond = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END, false);
@@ -284,7 +284,7 @@ static int run(struct q2_recount *r)
 	if (are_claimed_by_bitmap(r))
 		return leave(repair, "a bitmap's table claims the place of refcounts: it has to be "
 				     "mended first");
-	if (r->table_fault && !q2_repair_may(repair, r->table_fault, false))
+	if (r->table_fault && !q2_recount_may(r, r->table_fault))
 		return 0;
 	q2_recount_settle(r);
 	if (q2_recount_spare_lost(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
