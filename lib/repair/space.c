@@ -172,13 +172,32 @@ static int look_at_device(struct q2_repair *repair, uint64_t cluster, bool *is_f
 	return 0;
 }
 
+/*
+ * Whether something leads to a cluster past the end of the file. What begins in the first of them and
+ * is shorter is counted like what lies in the file.
+ */
+static bool is_led_to(const struct q2_references *counted, uint64_t cluster)
+{
+	return counted &&
+	       (q2_bits_has(&counted->beyond, cluster) || q2_references_of(counted, cluster) > 0);
+}
+
+/*
+ * Version 3 has the corrupt bit until all is mended. In version 2 nothing keeps a guest from reading
+ * what is new through an entry that is broken yet, if the repair is interrupted.
+ */
+static bool was_led_to(const struct q2_repair *repair, uint64_t cluster)
+{
+	return repair->header->version < 3 &&
+	       repair->counted_first_bits == repair->geometry->cluster_bits &&
+	       is_led_to(repair->counted_first, cluster);
+}
+
 static int look(struct q2_repair *repair, uint64_t cluster, bool *is_free)
 {
-	const struct q2_references *counted = repair->counted;
-
 	if (repair->space->fixed)
 		return look_at_device(repair, cluster, is_free);
-	*is_free = !counted || !q2_bits_has(&counted->beyond, cluster);
+	*is_free = !is_led_to(repair->counted, cluster) && !was_led_to(repair, cluster);
 	return 0;
 }
 

@@ -193,7 +193,7 @@ static bool may_be_lost_data(const struct q2_repair *repair)
 {
 	const struct qcow2_check_result *found = &repair->found->sum;
 
-	return (found->leaks_may_be_data && !were_bitmaps(repair)) ||
+	return repair->spared || (found->leaks_may_be_data && !were_bitmaps(repair)) ||
 	       (repair->result->before.sum.leaks_may_be_data && repair->dropped.count > 0) ||
 	       (repair->gave_up && (found->leaks_with_content > 0 || !found->leaks_all_read));
 }
@@ -205,7 +205,7 @@ static void find_rights(struct q2_recount *r)
 	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
 
 	r->spares = spares;
-
+	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->may_raise = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_LOW, false);
 	r->may_lower = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_HIGH, false);
 	r->may_beyond = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END, false);
@@ -288,7 +288,7 @@ static int run(struct q2_recount *r)
 	if (are_claimed_by_bitmap(r))
 		return leave(repair, "a bitmap's table claims the place of refcounts: it has to be "
 				     "mended first");
-	if (r->table_fault && !q2_repair_may(repair, r->table_fault, false))
+	if (r->table_fault && !q2_recount_may(r, r->table_fault))
 		return 0;
 	q2_recount_settle(r);
 	if (q2_recount_spare_lost(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))

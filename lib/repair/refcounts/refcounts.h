@@ -67,6 +67,7 @@ struct q2_recount {
 	/* Clusters whose refcounts are lost, and how many of them are counted as leaked. */
 	struct q2_presumed presumed;
 	uint64_t spared, spared_first;
+	bool has_taken; /* the repair uses new clusters, which have to be counted somewhere */
 	/* If restricted: clusters whose refcount is changed, for the copied flags. */
 	struct q2_bits changed;
 	uint8_t *old_bytes, *new_bytes; /* a piece of a block each */
@@ -104,6 +105,15 @@ bool q2_recount_is_inside(const struct q2_recount *r, uint64_t offset_bytes, uin
 
 /* Whether nothing refers to count clusters from first on, both multiples of 64. */
 bool q2_recount_is_free(const struct q2_recount *r, uint64_t first, uint64_t count);
+
+/*
+ * Whether a place of the table or of a block may be mended. New clusters have to be counted, whatever
+ * else was to be mended: the next writer would overwrite them.
+ */
+static inline bool q2_recount_may(const struct q2_recount *r, enum qcow2_problem_id id)
+{
+	return r->has_taken || q2_repair_may(r->repair, id, false);
+}
 
 /* One more that is mended of a kind. */
 static inline void q2_recount_note(struct q2_recount *r, enum qcow2_problem_id id, uint64_t at)
