@@ -97,7 +97,8 @@ struct q2_repair {
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
 	bool refcounts_moved; /* the refcount table, or blocks, got another place */
-	bool begin_again;     /* the doctor wants a new check before others work */
+	bool is_free_known; /* what nothing refers to is no lost data, although refcounts are lost */
+	bool begin_again;   /* the doctor wants a new check before others work */
 	/*
 	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
 	 * is nonsense, which nobody else may part, count or move anything for.

@@ -189,11 +189,8 @@ static void leave_all(struct q2_recount *r, const char *why)
 		q2_repair_leave(r->repair, ids[i], "%s", why);
 }
 
-int q2_recount_complete(struct q2_recount *r, bool *possible)
+void q2_recount_settle(struct q2_recount *r)
 {
-	*possible = !r->table_fault || q2_recount_may(r, r->table_fault);
-	if (!*possible)
-		return 0;
 	settle_table(r);
 	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
 		settle_block(r, i);
@@ -201,6 +198,11 @@ int q2_recount_complete(struct q2_recount *r, bool *possible)
 		r->repair->refcounts_moved = true;
 		q2_recount_note(r, r->table_fault, 0);
 	}
+}
+
+int q2_recount_complete(struct q2_recount *r, bool *possible)
+{
+	*possible = true;
 	if (complete(r) == 0)
 		return 0;
 	if (r->repair->err->code != QCOW2_ERROR_LIMIT || r->counted->memory.limited)
