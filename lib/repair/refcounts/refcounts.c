@@ -198,7 +198,8 @@ static bool may_be_lost_data(const struct q2_repair *repair)
 static void find_rights(struct q2_recount *r)
 {
 	struct q2_repair *repair = r->repair;
-	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
+	bool spares = !repair->options->free_lost &&
+		      (repair->has_spared || may_be_lost_data(repair));
 
 	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->spares = spares;
@@ -289,6 +290,8 @@ static int run(struct q2_recount *r)
 	q2_recount_settle(r);
 	if (q2_recount_spare_lost(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
+	/* What is spared once does not look like lost data any more, once it is counted. */
+	repair->has_spared |= r->spares || r->spared > 0;
 	if (!possible)
 		return 0;
 	if (r->table_clusters < repair->header->refcount_table_clusters && !r->table_moves)
