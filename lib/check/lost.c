@@ -9,6 +9,7 @@
 
 #include <qcow2/snapshot.h>
 
+#include "check/check.h"
 #include "check/holes.h"
 #include "check/stages.h"
 #include "image/extensions.h"
@@ -189,26 +190,31 @@ static int has_lost_user(struct q2_check *check, struct q2_orphans *orphans, boo
 	return 0;
 }
 
+uint64_t q2_faults_of_refcounts(const uint64_t *by_kind)
+{
+	static const enum qcow2_problem_id kinds[] = {QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
+						      QCOW2_PROBLEM_REFTABLE_MISSING,
+						      QCOW2_PROBLEM_REFTABLE_BEYOND_END,
+						      QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED,
+						      QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
+						      QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
+						      QCOW2_PROBLEM_REFCOUNT_LOW,
+						      QCOW2_PROBLEM_COPIED_SET,
+						      QCOW2_PROBLEM_COPIED_CLEAR,
+						      QCOW2_PROBLEM_FEATURE_CORRUPT};
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		count += by_kind[kinds[i]];
+	return count;
+}
+
 /* Corruptions. Where refcounts are lost, they are not among them: something else is asked then. */
 static uint64_t count_faults(const struct q2_check *check)
 {
-	static const enum qcow2_problem_id of_refcounts[] = {
-		QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
-		QCOW2_PROBLEM_REFTABLE_MISSING,
-		QCOW2_PROBLEM_REFTABLE_BEYOND_END,
-		QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED,
-		QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
-		QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
-		QCOW2_PROBLEM_REFCOUNT_LOW,
-		QCOW2_PROBLEM_COPIED_SET,
-		QCOW2_PROBLEM_COPIED_CLEAR};
-	uint64_t count =
-		check->result->corruptions - check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT];
-
-	for (size_t i = 0; check->presumed && i < sizeof(of_refcounts) / sizeof(of_refcounts[0]);
-	     i++)
-		count -= check->by_kind[of_refcounts[i]];
-	return count;
+	return check->result->corruptions -
+	       (check->presumed ? q2_faults_of_refcounts(check->by_kind)
+				: check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT]);
 }
 
 /*

@@ -228,10 +228,7 @@ static int count_again(struct q2_repair *repair)
 	return check(repair, false, repair->found, true);
 }
 
-/*
- * Plans refcounts once nobody else has anything to do. A refcount table or a block that moves may
- * free the place of another table, which can be mended then: so it goes round once more.
- */
+/* Plans refcounts once nobody else has anything to do. */
 static int finish_refcounts(struct q2_repair *repair)
 {
 	/* Refcounts and copied flags do not change what a disk reads. */
@@ -244,11 +241,20 @@ static int finish_refcounts(struct q2_repair *repair)
 	return 0;
 }
 
-/* Whether more may be found out about the header, or mended, once all else is. */
-static bool goes_on(const struct q2_repair *repair)
+/*
+ * Whether to go round once more: a refcount table or a block that moved may have freed the place of
+ * another table, which can be mended then.
+ */
+static bool may_find_more(const struct q2_repair *repair)
 {
-	return repair->options->extent != QCOW2_REPAIR_LEAKS &&
-	       (repair->refcounts_moved || repair->found->by_kind[QCOW2_PROBLEM_L1_TOO_SMALL] > 0);
+	const struct q2_check_totals *found = repair->found;
+
+	if (repair->options->extent == QCOW2_REPAIR_LEAKS)
+		return false;
+	/* What the header should say may be found out once all else is right. */
+	return found->by_kind[QCOW2_PROBLEM_L1_TOO_SMALL] > 0 ||
+	       (repair->refcounts_moved &&
+		found->sum.corruptions > q2_faults_of_refcounts(found->by_kind));
 }
 
 /* Counts the image of before the repair anew: planning refcounts has changed what was counted. */
@@ -281,7 +287,7 @@ static int settle(struct q2_repair *repair)
 {
 	if (finish_refcounts(repair))
 		return -1;
-	if (repair->geometry && goes_on(repair)) {
+	if (repair->geometry && may_find_more(repair)) {
 		repair->is_settled = true;
 		if (recount_first(repair) || run_rounds(repair) || finish_refcounts(repair))
 			return -1;

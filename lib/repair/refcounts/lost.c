@@ -201,6 +201,7 @@ static void leave(struct q2_recount *r)
 
 	r->may_lower = false;
 	r->restricted = true;
+	repair->spared = true;
 	q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_HIGH,
 			"leaked clusters may be lost data of the guest");
 	repair->why[QCOW2_PROBLEM_REFCOUNT_HIGH].wants_free_lost = true;

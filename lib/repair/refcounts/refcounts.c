@@ -190,7 +190,7 @@ static bool were_bitmaps(const struct q2_repair *repair)
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
+	return repair->spared || (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
 	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
 }
 
@@ -198,11 +198,10 @@ static bool may_be_lost_data(const struct q2_repair *repair)
 static void find_rights(struct q2_recount *r)
 {
 	struct q2_repair *repair = r->repair;
-	bool spares = !repair->options->free_lost &&
-		      (repair->has_spared || may_be_lost_data(repair));
+	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
 
-	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->spares = spares;
+	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->may_raise = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_LOW, false);
 	r->may_lower = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_HIGH, false);
 	r->may_beyond = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END, false);
@@ -290,8 +289,6 @@ static int run(struct q2_recount *r)
 	q2_recount_settle(r);
 	if (q2_recount_spare_lost(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
-	/* What is spared once does not look like lost data any more, once it is counted. */
-	repair->has_spared |= r->spares || r->spared > 0;
 	if (!possible)
 		return 0;
 	if (r->table_clusters < repair->header->refcount_table_clusters && !r->table_moves)

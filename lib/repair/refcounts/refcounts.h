@@ -63,11 +63,11 @@ struct q2_recount {
 	bool may_raise, may_lower, may_beyond;
 	bool keeps_leaks; /* what nothing referred to before, either */
 	bool restricted;  /* not all of it */
-	bool has_taken;   /* the repair uses new clusters, which have to be counted somewhere */
 	bool spares;      /* leaks may be lost data of the guest, and are to stay */
 	/* Clusters whose refcounts are lost, and how many of them are counted as leaked. */
 	struct q2_presumed presumed;
 	uint64_t spared, spared_first;
+	bool has_taken; /* the repair uses new clusters, which have to be counted somewhere */
 	/* If restricted: clusters whose refcount is changed, for the copied flags. */
 	struct q2_bits changed;
 	uint8_t *old_bytes, *new_bytes; /* a piece of a block each */
