@@ -5,6 +5,7 @@
  * leads to lack a reference. What an orphan that comes earlier in the file leads to is its data,
  * whatever it reads as: the guest may keep images of its own.
  */
+#include "base/search.h"
 #include "rescue/lost/state.h"
 
 #include <stdlib.h>
@@ -84,16 +85,9 @@ int q2_lost_read_l1(struct q2_lost_state *state)
 
 uint32_t q2_lost_table_at(const struct q2_lost_state *state, uint64_t cluster)
 {
-	size_t low = 0, high = state->table_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (state->tables[middle].cluster < cluster)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	size_t low = q2_rising_lower(
+		Q2_RISING(state->tables, state->table_count, struct q2_lost_table, cluster),
+		cluster);
 	return low < state->table_count && state->tables[low].cluster == cluster ? (uint32_t)low
 										 : Q2_LOST_NONE;
 }
