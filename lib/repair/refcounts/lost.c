@@ -16,7 +16,6 @@
 #include "repair/refcounts/old_blocks.h"
 #include "repair/refcounts/refcounts.h"
 #include "repair/refcounts/trust.h"
-#include "source/write.h"
 
 #define PIECE_BYTES ((size_t)65536)
 
@@ -96,18 +95,6 @@ static int presume_kept(struct q2_recount *r, uint64_t index)
 			}
 	}
 	return 0;
-}
-
-/* Whether the entry of a block that is not there may have led to one. */
-bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
-{
-	const struct q2_block_entry *entry = &r->entries[index];
-
-	if (entry->state != Q2_BLOCK_NONE)
-		return false;
-	/* Behind what was ever used, a device holds anything. */
-	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
-	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
 }
 
 static int presume_all(struct q2_recount *r)
