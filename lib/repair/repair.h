@@ -100,6 +100,7 @@ struct q2_repair {
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
+	bool is_settled;    /* refcounts are right: what is found now, another repair would find */
 	bool spared;        /* leaks were spared that may be lost data */
 	bool is_free_known; /* what nothing refers to is no lost data, although refcounts are lost */
 	bool refcounts_moved; /* the refcount table, or blocks, got another place */
