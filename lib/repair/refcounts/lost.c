@@ -171,12 +171,13 @@ static int keep_all(struct q2_recount *r)
 			if (failed || !content)
 				continue;
 			q2_clusters_set_count(r->clusters, first, 1);
+			q2_bits_add(&r->counted->spared, first);
 			if (r->spared++ == 0)
 				r->spared_first = first;
 		}
 	}
 	q2_free(bytes);
-	if (!failed && r->clusters->failed)
+	if (!failed && (r->clusters->failed || r->counted->spared.failed))
 		return q2_memory_fail(&r->counted->memory, r->repair->err);
 	return failed;
 }
