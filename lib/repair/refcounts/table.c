@@ -157,14 +157,3 @@ int q2_recount_read_table(struct q2_recount *r)
 			judge_entry(r, i);
 	return 0;
 }
-
-bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
-{
-	const struct q2_block_entry *entry = &r->entries[index];
-
-	if (entry->state != Q2_BLOCK_NONE)
-		return false;
-	/* Behind what was ever used, a device holds anything. */
-	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
-	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
-}
