@@ -255,6 +255,8 @@ static void show_next(struct page *page)
 {
 	const struct rescue_run *run = page->run;
 
+	if (run->way == RESCUE_SHOW && run->chosen && !run->chosen->check)
+		return;
 	if (run->way == RESCUE_SHOW)
 		show_ways(page);
 	if (qcow2_plan_count(run->change.report.plan) == 0 &&

@@ -73,6 +73,10 @@ static int choose(struct rescue_run *run)
 	run->chosen_index = run->candidate ? (size_t)run->candidate - 1 : 0;
 	run->chosen = qcow2_rescue_at(run->rescue, run->chosen_index);
 	run->change.done = rescue_exit_code(run->chosen->check);
+	/* Nothing is written that takes away what the file still has. */
+	if (!run->chosen->check && run->way != RESCUE_SHOW)
+		return fail_text(run, "the image could not be opened with this candidate: nothing "
+				      "was changed");
 	return EXIT_FINE;
 }
 

@@ -302,6 +302,19 @@ def test_less_sure_places_have_a_command(tmp_path):
     assert run("check", path).returncode == 0
 
 
+# A table that shares a place with the header, or with the refcount table, is elsewhere: an entry that
+# were put into it would overwrite them.
+@pytest.mark.parametrize("place", ["0", "$header/refcount_table_offset"])
+def test_an_l1_table_that_is_something_else(tmp_path, place):
+    path = str(tmp_path / "disk.qcow2")
+    build(RECIPE, path)
+    before = disk(path)
+    build(RECIPE + f"set header/l1_table_offset {place}\n", path)
+    assert "stays as it is" not in text_of(run("rescue", path), code=0).split("\n\n", 1)[0]
+    text_of(run("rescue", "--apply", "--no-undo", path), code=0)
+    assert run("check", "-q", path).returncode == 0 and disk(path) == before
+
+
 def on_terminal(answer, *words):
     """Runs a rescue on a terminal, and types the answer. Returns the code and the screen."""
     ours, theirs = pty.openpty()
