@@ -25,4 +25,13 @@ void q2_error_append(struct qcow2_error *err, const char *text);
 /* QCOW2_ERROR_MEMORY. */
 int q2_fail_memory(struct qcow2_error *err);
 
+/*
+ * Whether the machine failed, not the image: what could not be read now says nothing of what it
+ * holds. Who goes on where an image is broken still fails then.
+ */
+static inline bool q2_is_fault(const struct qcow2_error *err)
+{
+	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
+}
+
 #endif

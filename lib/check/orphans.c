@@ -85,7 +85,7 @@ static int mark_bitmaps(struct q2_orphans *orphans)
 	if (check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS)
 		return 0;
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
-		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(check->err) ? -1 : 0;
 	more = qcow2_table_open(check->image, &table, check->err);
 	size = qcow2_bitmaps_header(bitmaps)->bitmap_directory_size;
 	if (more == 0)

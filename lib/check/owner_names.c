@@ -2,6 +2,7 @@
 /* See owner_names.h. */
 #include "check/owner_names.h"
 
+#include "base/error.h"
 #include "base/search.h"
 
 #include <stdlib.h>
@@ -76,7 +77,7 @@ static int find_snapshots(struct q2_check *check, struct search *search)
 	int more = 0;
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
-		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(check->err) ? -1 : 0;
 	while (search->next < search->wanted_count &&
 	       (more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0)
 		hear(search, snapshot->index, snapshot->name);
@@ -91,7 +92,7 @@ static int find_bitmaps(struct q2_check *check, struct search *search)
 	int more = 0;
 
 	if (qcow2_bitmaps_open(check->image, &bitmaps, check->err))
-		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(check->err) ? -1 : 0;
 	while (search->next < search->wanted_count &&
 	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, check->err)) > 0)
 		hear(search, bitmap->index, bitmap->name);

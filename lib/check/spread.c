@@ -290,7 +290,7 @@ static int spread_snapshots(struct spreading *all)
 	int more = 0;
 
 	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
-		return check->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(check->err) ? -1 : 0;
 	while ((more = qcow2_snapshots_next(snapshots, &snapshot, check->err)) > 0) {
 		struct disk disk = {
 			.total = {.of = QCOW2_PART_OF_SNAPSHOT, .of_index = snapshot->index},

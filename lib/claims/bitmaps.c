@@ -141,7 +141,7 @@ int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_list
 	if (!(metadata->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
 	if (qcow2_bitmaps_open(metadata->image, &bitmaps, metadata->err))
-		return metadata->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules say why */
+		return q2_is_fault(metadata->err) ? -1 : 0; /* the rules say why */
 	extension = qcow2_bitmaps_header(bitmaps);
 	if (qcow2_table_open(metadata->image, &visit.table, metadata->err) == 0 &&
 	    claim(&visit, NULL, QCOW2_CLAIM_BITMAP_DIRECTORY,

@@ -100,7 +100,7 @@ int q2_metadata_visit_snapshots(struct q2_metadata *metadata, const struct q2_li
 	if (metadata->header->nb_snapshots == 0)
 		return 0;
 	if (qcow2_snapshots_open(metadata->image, &snapshots, metadata->err))
-		return metadata->err->code == QCOW2_ERROR_MEMORY ? -1 : 0; /* the rules say why */
+		return q2_is_fault(metadata->err) ? -1 : 0; /* the rules say why */
 	result = visit_entries(metadata, listener, snapshots, &used_bytes);
 	qcow2_snapshots_close(snapshots);
 	if (result)

@@ -11,6 +11,8 @@
 #include "guards/guards.h"
 #include "plan/plan.h"
 
+#include "base/error.h"
+
 /* A bitmap of the planned image, and what it was before. */
 struct pair {
 	const struct qcow2_bitmap *now;
@@ -34,7 +36,7 @@ static int is_all_dirty(struct q2_trial *trial, const struct qcow2_bitmap *bitma
 	*dirty = qcow2_dirty_extents_open(trial->after, &bitmap->entry, 0, &extents, trial->err) ==
 		 0;
 	if (!*dirty)
-		return trial->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(trial->err) ? -1 : 0;
 	while (*dirty && (more = qcow2_dirty_extents_next(extents, &extent, trial->err)) > 0)
 		*dirty = extent.dirty;
 	qcow2_dirty_extents_close(extents);

@@ -173,7 +173,7 @@ static int check_source(struct qcow2_source *source, const struct qcow2_check_op
 
 	*opened = qcow2_image_open(source, &image, err) == 0;
 	if (!*opened)
-		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(err) ? -1 : 0;
 	failed = q2_check(image, options, totals, err);
 	qcow2_image_close(image);
 	return failed;
@@ -274,7 +274,7 @@ static int take_stock(struct qcow2_source *source, struct qcow2_image **image,
 	if (qcow2_image_open(source, image, err) == 0)
 		return q2_inventory_take(inventory, *image, err);
 	*image = NULL;
-	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	return q2_is_fault(err) ? -1 : 0;
 }
 
 /* Gives the image that the plan is compared with the planned bytes of a range. */

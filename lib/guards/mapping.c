@@ -5,13 +5,8 @@
 #include <qcow2/entry.h>
 
 #include "base/checked.h"
+#include "base/error.h"
 #include "guards/touched.h"
-
-/* Whether an error is of the medium or of this program; all others are about the image. */
-static bool is_grave(const struct qcow2_error *err)
-{
-	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY;
-}
 
 int q2_maps_nothing(const struct qcow2_image *image, bool *nothing, struct qcow2_error *err)
 {
@@ -101,7 +96,7 @@ int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_
 	if (!failed)
 		return 0;
 	*is_raw = false;
-	return is_grave(err) ? -1 : 0;
+	return q2_is_fault(err) ? -1 : 0;
 }
 
 /* L2 tables before and after a plan, compared for compressed clusters. */

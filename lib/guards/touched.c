@@ -54,7 +54,7 @@ static int see_snapshots(struct survey *survey)
 	int more = 0, stop = 0;
 
 	if (qcow2_snapshots_open(survey->image, &snapshots, err))
-		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(err) ? -1 : 0;
 	while (!stop && (more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0 &&
 	       !snapshot->cut) {
 		if (q2_name_set_insert(&survey->seen, snapshot->header.l1_table_offset, 0,

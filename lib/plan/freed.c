@@ -276,7 +276,7 @@ static int add_flags(struct freeing *f)
 	int more = 0;
 
 	if (qcow2_bitmaps_open(f->before.image, &bitmaps, f->err))
-		return f->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(f->err) ? -1 : 0;
 	while ((more = qcow2_bitmaps_next(bitmaps, &bitmap, f->err)) > 0 && !bitmap->cut) {
 		uint64_t offset = bitmap->offset_bytes + FLAGS_LAST;
 

@@ -48,6 +48,7 @@ struct q2_deciding {
 	struct q2_candidate *candidate;
 	struct qcow2_error *err;    /* not NULL */
 	struct qcow2_bytes backing; /* the name of the backing file, by q2_decide_backing() */
+	bool failed;                /* a read of the guest's disk, and err says why */
 };
 
 /*

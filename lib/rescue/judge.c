@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 
 #include <qcow2/check.h>
 #include <qcow2/image.h>
@@ -126,7 +127,7 @@ static int open_planned(struct qcow2_rescue *rescue, struct q2_candidate *candid
 	    qcow2_plan_view(planned->plan, &planned->view, rescue->err))
 		return -1;
 	if (qcow2_image_open(planned->view, &planned->image, rescue->err))
-		return rescue->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(rescue->err) ? -1 : 0;
 	return 0;
 }
 

@@ -135,7 +135,7 @@ int q2_keep_header(struct qcow2_rescue *rescue, struct q2_candidate **kept)
 
 	*kept = NULL;
 	if (qcow2_image_open(rescue->source, &image, rescue->err))
-		return rescue->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(rescue->err) ? -1 : 0;
 	if (is_whole(rescue, image)) {
 		candidate = q2_alloc(sizeof(*candidate));
 		failed = candidate ? make(rescue, candidate, image) : q2_fail_memory(rescue->err);

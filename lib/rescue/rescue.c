@@ -95,25 +95,28 @@ static int point_tables(struct q2_candidate *candidate, struct qcow2_error *err)
 	return 0;
 }
 
-/* Whether the header of the file says that the guest's data is in another one. */
-static bool has_data_file(struct qcow2_source *source)
+/* *has: whether the header of the file says that the guest's data is in another one. */
+static int find_data_file(struct qcow2_rescue *rescue, bool *has)
 {
 	struct qcow2_image *image;
-	bool has;
 
-	if (qcow2_image_open(source, &image, NULL))
-		return false;
-	has = qcow2_image_header(image)->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE;
+	*has = false;
+	if (qcow2_image_open(rescue->source, &image, rescue->err))
+		return q2_is_fault(rescue->err) ? -1 : 0;
+	*has = qcow2_image_header(image)->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE;
 	qcow2_image_close(image);
-	return has;
+	return 0;
 }
 
 static int run(struct qcow2_rescue *rescue)
 {
 	struct qcow2_rescue_options how = rescue->options;
+	bool has_data_file;
 
+	if (find_data_file(rescue, &has_data_file))
+		return -1;
 	/* Then offsets of tables are not bounded by this file. */
-	if (!how.data_file && has_data_file(rescue->source))
+	if (!how.data_file && has_data_file)
 		how.data_file = "";
 	if (q2_scan_file(&rescue->scan, rescue->source, &how, rescue->err) || q2_search(rescue))
 		return -1;

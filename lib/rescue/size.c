@@ -67,9 +67,20 @@ static struct bounds bounds_of(const struct q2_guess *guess)
 	return bounds;
 }
 
-/* Reads a sector of the guest's disk. False if it is not stored as it is. */
-static bool read_guest(struct q2_guess *guess, uint64_t offset, uint8_t *sector)
+/* As q2_pieces_read(). A failure is kept in deciding->failed, for who asks for no more than a hint. */
+static bool read(struct q2_deciding *deciding, uint64_t offset_bytes, size_t size,
+		 const uint8_t **bytes)
 {
+	deciding->failed =
+		deciding->failed ||
+		q2_pieces_read(&deciding->guess->pieces, offset_bytes, size, bytes, deciding->err);
+	return !deciding->failed;
+}
+
+/* Reads a sector of the guest's disk. False if it is not stored as it is. */
+static bool read_guest(struct q2_deciding *deciding, uint64_t offset, uint8_t *sector)
+{
+	const struct q2_guess *guess = deciding->guess;
 	const struct q2_guess_l1 *l1 = active_of(guess);
 	unsigned entry_bytes = guess->shape.extended_l2 ? 16 : 8, bits = guess->shape.cluster_bits;
 	uint64_t index = offset >> q2_guess_l2_bits(&guess->shape);
@@ -77,18 +88,17 @@ static bool read_guest(struct q2_guess *guess, uint64_t offset, uint8_t *sector)
 	const uint8_t *bytes;
 
 	if (!l1 || guess->shape.data_file || index >= l1->entries_end ||
-	    q2_pieces_read(&guess->pieces, l1->offset_bytes + index * 8, 8, &bytes, NULL))
+	    !read(deciding, l1->offset_bytes + index * 8, 8, &bytes))
 		return false;
 	entry = q2_load_be64(bytes) & QCOW2_ENTRY_MASK(l1_entry, offset);
-	if (entry == 0 ||
-	    q2_pieces_read(&guess->pieces, entry + within * entry_bytes, entry_bytes, &bytes, NULL))
+	if (entry == 0 || !read(deciding, entry + within * entry_bytes, entry_bytes, &bytes))
 		return false;
 	entry = q2_l2_entry_at(bytes, 0, entry_bytes);
 	if (qcow2_l2_classify(entry, guess->shape.extended_l2, false) != QCOW2_L2_DATA ||
-	    q2_pieces_read(&guess->pieces,
-			   (entry & QCOW2_ENTRY_MASK(l2_entry, offset)) +
-				   (offset & ((UINT64_C(1) << bits) - 1)),
-			   Q2_SECTOR_BYTES, &bytes, NULL))
+	    !read(deciding,
+		  (entry & QCOW2_ENTRY_MASK(l2_entry, offset)) +
+			  (offset & ((UINT64_C(1) << bits) - 1)),
+		  Q2_SECTOR_BYTES, &bytes))
 		return false;
 	memcpy(sector, bytes, Q2_SECTOR_BYTES);
 	return true;
@@ -104,12 +114,12 @@ static uint64_t load_le(const uint8_t *bytes, unsigned width)
 }
 
 /* GPT: the backup of its header is in the last sector ("alternate LBA"). */
-static bool told_by_gpt(struct q2_guess *guess, struct told *told)
+static bool told_by_gpt(struct q2_deciding *deciding, struct told *told)
 {
 	uint8_t sector[Q2_SECTOR_BYTES];
 	uint64_t last;
 
-	if (!read_guest(guess, Q2_SECTOR_BYTES, sector) || memcmp(sector, "EFI PART", 8) != 0)
+	if (!read_guest(deciding, Q2_SECTOR_BYTES, sector) || memcmp(sector, "EFI PART", 8) != 0)
 		return false;
 	last = load_le(sector + 32, 8);
 	if (last == 0 || last >= UINT64_MAX / Q2_SECTOR_BYTES)
@@ -120,12 +130,12 @@ static bool told_by_gpt(struct q2_guess *guess, struct told *told)
 }
 
 /* MBR: the disk is not smaller than the end of its last partition. */
-static bool told_by_mbr(struct q2_guess *guess, struct told *told)
+static bool told_by_mbr(struct q2_deciding *deciding, struct told *told)
 {
 	uint8_t sector[Q2_SECTOR_BYTES];
 	uint64_t end = 0;
 
-	if (!read_guest(guess, 0, sector) || sector[510] != 0x55 || sector[511] != 0xaa)
+	if (!read_guest(deciding, 0, sector) || sector[510] != 0x55 || sector[511] != 0xaa)
 		return false;
 	for (const uint8_t *entry = sector + 446; entry < sector + 510; entry += 16) {
 		uint64_t first = load_le(entry + 8, 4), count = load_le(entry + 12, 4);
@@ -171,10 +181,10 @@ static bool told_by_backing(const struct q2_deciding *deciding, struct told *tol
 	return told->bytes != 0;
 }
 
-static struct told choose(const struct q2_deciding *deciding, const struct bounds *bounds)
+static struct told choose(struct q2_deciding *deciding, const struct bounds *bounds)
 {
 	const struct qcow2_rescue_options *options = deciding->options;
-	struct q2_guess *guess = deciding->guess;
+	const struct q2_guess *guess = deciding->guess;
 	const struct q2_remains *remains = &deciding->remains;
 	struct told told;
 
@@ -182,7 +192,7 @@ static struct told choose(const struct q2_deciding *deciding, const struct bound
 		return (struct told){options->virtual_size_bytes, 100, "the one stated"};
 	if (remains->has_header && fits(bounds, remains->header.size))
 		return (struct told){remains->header.size, 95, "the field that is left"};
-	if (options->look_at_guest && told_by_gpt(guess, &told) && fits(bounds, told.bytes))
+	if (options->look_at_guest && told_by_gpt(deciding, &told) && fits(bounds, told.bytes))
 		return told;
 	if (options->like && fits(bounds, qcow2_image_header(options->like)->size))
 		return (struct told){qcow2_image_header(options->like)->size, 80,
@@ -192,7 +202,7 @@ static struct told choose(const struct q2_deciding *deciding, const struct bound
 	if (fits(bounds, guess->snapshots.disk_size_bytes))
 		return (struct told){guess->snapshots.disk_size_bytes, 90,
 				     "that of the last snapshot"};
-	if (options->look_at_guest && told_by_mbr(guess, &told) && fits(bounds, told.bytes))
+	if (options->look_at_guest && told_by_mbr(deciding, &told) && fits(bounds, told.bytes))
 		return told;
 	return told_by_tables(guess, bounds);
 }
@@ -235,6 +245,8 @@ int q2_decide_size(struct q2_deciding *deciding)
 	struct bounds bounds = bounds_of(guess);
 	struct told told = choose(deciding, &bounds);
 
+	if (deciding->failed)
+		return -1;
 	candidate->header.size = told.bytes;
 	candidate->header.l1_size = (uint32_t)l1_entries_for(guess, &bounds, told.bytes);
 	place_new_l1(deciding);

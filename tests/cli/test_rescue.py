@@ -10,8 +10,10 @@ import subprocess
 import pytest
 
 from tests.forge import build
+from tests.support import shims
+from tests.support.faults import each_fault, fault
 from tests.support.outside import run, text_of
-from tests.support.programs import QCOW2, RELEASE
+from tests.support.programs import QCOW2, RELEASE, image
 
 RECIPE = "size 8M\nwrite 64k 300k\nwrite 2M 1M\n"
 
@@ -375,3 +377,29 @@ def test_a_whole_header_is_no_guess(tmp_path):
     assert first.startswith("candidate 1 (chosen): the header is whole: version 3, "), text
     assert "1 leak" in text and "possible" not in text and "likely" not in text
     assert text.endswith(f"next: qcow2 repair {path}\n")
+
+
+# ---- failures of the system ----
+
+@pytest.fixture(name="shim", scope="module")
+def fixture_shim(tmp_path_factory):
+    return shims.build("faults", tmp_path_factory.mktemp("shim"))
+
+
+LOST = {"header": ("bitmap b bits=1\n", "poke 0 zeros:104\n"), "L1 table": ("", "poke @l1 zeros:64\n")}
+
+
+@pytest.mark.parametrize("words", [["-j"], []])
+@pytest.mark.parametrize("lost", LOST)
+def test_each_failure(shim, lost, words):
+    """What cannot be read now, or has no memory, is no evidence: there is one line, and no page."""
+    more, wipes = LOST[lost]
+    recipe = f"size 1M\ncluster_bits 12\nwrite 0 32k\nwrite 512k 8k\n{more}{wipes}"
+    arguments = ["rescue", "--threads=1", "--look-inside", *words, image(recipe)[0]]
+    undisturbed, _ = fault(shim, arguments)
+    for call, said in ("FAIL_ALLOC", b"memory"), ("FAIL_READ", b"Input/output error"):
+        for _, done in each_fault(shim, arguments, call):
+            # What kind of file it is without its header, and zones of time, are not needed.
+            if (done.returncode, done.stdout) != (undisturbed.returncode, undisturbed.stdout):
+                assert (done.returncode, done.stdout) == (1, b""), done
+                assert said in done.stderr and done.stderr.count(b"\n") == 1, done

@@ -8,6 +8,7 @@
 #include <qcow2/text.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 int q2_head_open(struct q2_repair *repair, struct q2_head *head)
 {
@@ -87,7 +88,7 @@ int q2_head_area(struct q2_repair *repair, struct q2_area *area, bool *usable)
 
 	*usable = q2_area_open(area, repair->plan, &err) == 0;
 	area->features_last = true;
-	if (!*usable && (err.code == QCOW2_ERROR_IO || err.code == QCOW2_ERROR_MEMORY)) {
+	if (!*usable && q2_is_fault(&err)) {
 		*repair->err = err;
 		return -1;
 	}

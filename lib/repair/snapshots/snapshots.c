@@ -205,7 +205,7 @@ static int intend_names(struct q2_repair *repair, const struct q2_snapshot_table
 	bool all = table->count > COMPARED_MOST || repair->header->snapshot_offset == 0;
 
 	if (qcow2_snapshots_open(repair->image, &snapshots, repair->err))
-		return repair->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(repair->err) ? -1 : 0;
 	for (unsigned i = 0; !all && !failed; i++) {
 		more = qcow2_snapshots_next(snapshots, &snapshot, repair->err);
 		if (more <= 0)

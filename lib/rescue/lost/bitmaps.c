@@ -73,7 +73,7 @@ static int read_bitmap(struct asking *asking, const struct qcow2_bitmap *bitmap)
 	int more;
 
 	if (qcow2_dirty_extents_open(state->image, &bitmap->entry, 0, &extents, state->err))
-		return state->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(state->err) ? -1 : 0;
 	while ((more = qcow2_dirty_extents_next(extents, &extent, state->err)) > 0 &&
 	       code == QCOW2_ERROR_NONE)
 		if (extent.dirty)
@@ -81,8 +81,7 @@ static int read_bitmap(struct asking *asking, const struct qcow2_bitmap *bitmap)
 	qcow2_dirty_extents_close(extents);
 	if (code == QCOW2_ERROR_MEMORY)
 		return q2_fail_memory(state->err);
-	if (more < 0 &&
-	    (state->err->code == QCOW2_ERROR_MEMORY || state->err->code == QCOW2_ERROR_IO))
+	if (more < 0 && q2_is_fault(state->err))
 		return -1;
 	if (more < 0 || code != QCOW2_ERROR_NONE)
 		dirty->runs.count = before;
@@ -107,7 +106,7 @@ static int visit_bitmaps(struct asking *asking,
 	int more = 0;
 
 	if (qcow2_bitmaps_open(state->image, &bitmaps, state->err))
-		return state->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(state->err) ? -1 : 0;
 	for (unsigned i = 0; i < BITMAPS_MOST; i++) {
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, state->err);
 		if (more <= 0)
@@ -118,7 +117,7 @@ static int visit_bitmaps(struct asking *asking,
 		}
 	}
 	qcow2_bitmaps_close(bitmaps);
-	return more < 0 && state->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+	return more < 0 && q2_is_fault(state->err) ? -1 : 0;
 }
 
 /* ---- places ---- */

@@ -20,7 +20,7 @@ int q2_rebuild_read_snapshots(struct q2_rebuild *rebuild)
 	int more;
 
 	if (qcow2_snapshots_open(state->image, &snapshots, state->err))
-		return state->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(state->err) ? -1 : 0;
 	while ((more = qcow2_snapshots_next(snapshots, &snapshot, state->err)) > 0) {
 		const struct q2_snapshot_l1 l1 = {snapshot->header.l1_table_offset,
 						  snapshot->header.l1_size,

@@ -116,7 +116,7 @@ static int read_snapshots(struct asking *asking)
 	int more;
 
 	if (qcow2_snapshots_open(state->image, &snapshots, state->err))
-		return state->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+		return q2_is_fault(state->err) ? -1 : 0;
 	while ((more = qcow2_snapshots_next(snapshots, &snapshot, state->err)) > 0)
 		if (read_l1(asking, snapshot)) {
 			more = -1;
