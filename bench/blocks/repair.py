@@ -11,6 +11,8 @@ import time
 import check_images
 import targets
 
+UNDO = "repair.undo"
+
 
 def damaged(path, copy, noise):
     """A copy of an image whose refcounts are all zeros, or random."""
@@ -44,17 +46,18 @@ def on_copies(bench, damage, commands):
             subprocess.run(["cp", "--sparse=always", damage, copy], check=True)
             os.sync()
             taken.append(timed(command + [copy]))
-            os.unlink(copy)
+            for made in (copy, bench.path(UNDO)):
+                if os.path.exists(made):
+                    os.unlink(made)
     return [(statistics.median(taken), min(taken)) for taken in times]
 
 
 def rows(bench, title, damage):
     """One kind of damage: our check and repair, and that of qemu-img, take turns by rounds."""
-    report, undo = bench.report, bench.path("repair.undo")
-    ours = [bench.qcow2, "repair", "--yes", "--free-lost"]
-    kept = ["sh", "-c", f'"$@"; rm -f {undo}', "sh", *ours, f"--undo-file={undo}"]
+    report, ours = bench.report, [bench.qcow2, "repair", "--yes"]
     check, repair, alone = on_copies(
-        bench, damage, [[bench.qcow2, "check"], kept, ours + ["--no-undo"]])
+        bench, damage, [[bench.qcow2, "check"], ours + [f"--undo-file={bench.path(UNDO)}"],
+                        ours + ["--no-undo"]])
     copy = bench.path("repaired.qcow2")
     subprocess.run(["cp", "--sparse=always", damage, copy], check=True)
     peer = timed(["qemu-img", "check", "-r", "all", copy])

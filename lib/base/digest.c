@@ -24,3 +24,8 @@ void q2_digest_add(struct q2_digest *digest, uint64_t offset_bytes, struct qcow2
 	digest->sum[0] += hash.low64;
 	digest->sum[1] += hash.high64;
 }
+
+uint64_t q2_checksum(uint64_t seed, struct qcow2_bytes bytes)
+{
+	return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
+}

@@ -41,10 +41,10 @@
 
 #include <qcow2/undo.h>
 
-#include "base/hash.h"
+#include "base/digest.h"
 
 #define Q2_UNDO_MAGIC          "QCOW2UND"
-#define Q2_UNDO_VERSION        3
+#define Q2_UNDO_VERSION        4
 #define Q2_UNDO_HEAD_BYTES     184
 #define Q2_UNDO_STATE_BYTES    40
 #define Q2_UNDO_STATE_AT       512 /* of the first state; the second follows 512 bytes later */
@@ -79,9 +79,7 @@ enum {
  */
 static inline uint64_t q2_undo_checksum(uint64_t seed, struct qcow2_bytes bytes)
 {
-	const struct q2_hash_key key = {seed, 0};
-
-	return q2_hash(&key, bytes);
+	return q2_checksum(seed, bytes);
 }
 
 #endif

@@ -157,6 +157,18 @@ static bool is_same(struct q2_digest a, struct q2_digest b)
 	return memcmp(&a, &b, sizeof(a)) == 0;
 }
 
+/* The first number is the one that the authors of XXH3 publish. */
+static void checksums_tell_bytes_and_seeds_apart(void **state)
+{
+	const struct qcow2_bytes nothing = {(const uint8_t *)"", 0},
+				 one = {(const uint8_t *)"\1", 1};
+
+	(void)state;
+	assert_int_equal(q2_checksum(0, nothing), UINT64_C(0x2d06800538d394c2));
+	assert_int_not_equal(q2_checksum(0, one), q2_checksum(0, nothing));
+	assert_int_not_equal(q2_checksum(0, one), q2_checksum(1, one));
+}
+
 static void digests_do_not_depend_on_order(void **state)
 {
 	struct q2_digest forth = {{0, 0}}, back = {{0, 0}}, joined = digest_of(0, "one", 3);
@@ -214,6 +226,7 @@ int main(void)
 		cmocka_unit_test(memory_up_to_the_limit),
 		cmocka_unit_test(memory_is_given_back),
 		cmocka_unit_test(arrays_grow_within_the_limit),
+		cmocka_unit_test(checksums_tell_bytes_and_seeds_apart),
 		cmocka_unit_test(digests_do_not_depend_on_order),
 		cmocka_unit_test(digests_know_place_and_content),
 		cmocka_unit_test(digests_of_zeros_are_nothing),
