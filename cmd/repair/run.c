@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/ask.h"
+#include "common/change_ask.h"
 #include "common/plan_preview.h"
 #include "common/plan_show.h"
 #include "common/report.h"
@@ -126,24 +126,21 @@ static int show(struct change *change)
 	return EXIT_FINE;
 }
 
-/*
- * Asks a person, who has to see first what it is about. A program that calls the command is not
- * asked, nor is anybody whom the page does not reach.
- */
-static bool is_confirmed(struct change *change)
+static int show_first(struct change *change)
 {
 	struct repair_run *run = change->opaque;
 
-	if (run->yes || change->as_json || wants_silence(change->command) ||
-	    qcow2_plan_count(change->report.plan) == 0 || !isatty(STDIN_FILENO) ||
-	    !isatty(STDERR_FILENO))
-		return true;
 	run->asks = true;
-	if (show_page(run) != EXIT_FINE ||
-	    finish_output(change->command, &change->out, EXIT_FINE) != EXIT_FINE)
-		return false;
 	run->has_shown = true;
-	return ask_person("Repair the image?");
+	return show_page(run);
+}
+
+static bool is_confirmed(struct change *change)
+{
+	const struct repair_run *run = change->opaque;
+
+	return change_ask(change,
+			  &(struct change_question){run->yes, "Repair the image?", show_first});
 }
 
 int repair_run(struct repair_run *run)

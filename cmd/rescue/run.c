@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/ask.h"
+#include "common/change_ask.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
@@ -152,22 +152,24 @@ static int show_page(struct rescue_run *run)
 	return EXIT_FINE;
 }
 
-/* Asks a person, who has to see first what it is about, by the same rules as qcow2 repair. */
-static bool is_confirmed(struct change *change)
+static int show_first(struct change *change)
 {
 	struct rescue_run *run = change->opaque;
+	int code;
 
-	if (run->yes || change->as_json || wants_silence(change->command) ||
-	    qcow2_plan_count(change->report.plan) == 0 || !isatty(STDIN_FILENO) ||
-	    !isatty(STDERR_FILENO))
-		return true;
 	run->asks = true;
-	if (show_page(run) != EXIT_FINE ||
-	    finish_output(change->command, &change->out, EXIT_FINE) != EXIT_FINE)
-		return false;
+	code = show_page(run);
 	run->asks = false;
 	run->has_shown = true;
-	return ask_person("Change the image?");
+	return code;
+}
+
+static bool is_confirmed(struct change *change)
+{
+	const struct rescue_run *run = change->opaque;
+
+	return change_ask(change,
+			  &(struct change_question){run->yes, "Change the image?", show_first});
 }
 
 static int show(struct change *change)

@@ -200,8 +200,7 @@ uint64_t q2_faults_of_refcounts(const uint64_t *by_kind)
 						      QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
 						      QCOW2_PROBLEM_REFCOUNT_LOW,
 						      QCOW2_PROBLEM_COPIED_SET,
-						      QCOW2_PROBLEM_COPIED_CLEAR,
-						      QCOW2_PROBLEM_FEATURE_CORRUPT};
+						      QCOW2_PROBLEM_COPIED_CLEAR};
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -212,9 +211,8 @@ uint64_t q2_faults_of_refcounts(const uint64_t *by_kind)
 /* Corruptions. Where refcounts are lost, they are not among them: something else is asked then. */
 static uint64_t count_faults(const struct q2_check *check)
 {
-	return check->result->corruptions -
-	       (check->presumed ? q2_faults_of_refcounts(check->by_kind)
-				: check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT]);
+	return check->result->corruptions - check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT] -
+	       (check->presumed ? q2_faults_of_refcounts(check->by_kind) : 0);
 }
 
 /*

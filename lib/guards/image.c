@@ -29,24 +29,9 @@ static void refuse(struct q2_trial *trial, enum qcow2_guard_id guard, const char
 /* Counts the problems of refcounts that a set dirty bit excuses. */
 static uint64_t wrong_refcounts(const struct q2_check_totals *result)
 {
-	static const enum qcow2_problem_id kinds[] = {
-		QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
-		QCOW2_PROBLEM_REFTABLE_MISSING,
-		QCOW2_PROBLEM_REFTABLE_BEYOND_END,
-		QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED,
-		QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
-		QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
-		QCOW2_PROBLEM_REFCOUNT_LOW,
-		QCOW2_PROBLEM_REFCOUNT_HIGH,
-		QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
-		QCOW2_PROBLEM_COPIED_SET,
-		QCOW2_PROBLEM_COPIED_CLEAR,
-	};
-	uint64_t wrong = 0;
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		wrong += result->by_kind[kinds[i]];
-	return wrong;
+	return q2_faults_of_refcounts(result->by_kind) +
+	       result->by_kind[QCOW2_PROBLEM_REFCOUNT_HIGH] +
+	       result->by_kind[QCOW2_PROBLEM_REFCOUNT_OVERFLOW];
 }
 
 static void ask_dirty(struct q2_trial *trial, uint64_t cleared)

@@ -254,7 +254,8 @@ static bool may_find_more(const struct q2_repair *repair)
 	/* What the header should say may be found out once all else is right. */
 	return found->by_kind[QCOW2_PROBLEM_L1_TOO_SMALL] > 0 ||
 	       (repair->refcounts_moved &&
-		found->sum.corruptions > q2_faults_of_refcounts(found->by_kind));
+		found->sum.corruptions > q2_faults_of_refcounts(found->by_kind) +
+						 found->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT]);
 }
 
 /* Counts the image of before the repair anew: planning refcounts has changed what was counted. */

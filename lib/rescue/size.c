@@ -68,7 +68,7 @@ static struct bounds bounds_of(const struct q2_guess *guess)
 }
 
 /* As q2_pieces_read(). A failure is kept in deciding->failed, for who asks for no more than a hint. */
-static bool read(struct q2_deciding *deciding, uint64_t offset_bytes, size_t size,
+static bool take(struct q2_deciding *deciding, uint64_t offset_bytes, size_t size,
 		 const uint8_t **bytes)
 {
 	deciding->failed =
@@ -88,14 +88,14 @@ static bool read_guest(struct q2_deciding *deciding, uint64_t offset, uint8_t *s
 	const uint8_t *bytes;
 
 	if (!l1 || guess->shape.data_file || index >= l1->entries_end ||
-	    !read(deciding, l1->offset_bytes + index * 8, 8, &bytes))
+	    !take(deciding, l1->offset_bytes + index * 8, 8, &bytes))
 		return false;
 	entry = q2_load_be64(bytes) & QCOW2_ENTRY_MASK(l1_entry, offset);
-	if (entry == 0 || !read(deciding, entry + within * entry_bytes, entry_bytes, &bytes))
+	if (entry == 0 || !take(deciding, entry + within * entry_bytes, entry_bytes, &bytes))
 		return false;
 	entry = q2_l2_entry_at(bytes, 0, entry_bytes);
 	if (qcow2_l2_classify(entry, guess->shape.extended_l2, false) != QCOW2_L2_DATA ||
-	    !read(deciding,
+	    !take(deciding,
 		  (entry & QCOW2_ENTRY_MASK(l2_entry, offset)) +
 			  (offset & ((UINT64_C(1) << bits) - 1)),
 		  Q2_SECTOR_BYTES, &bytes))

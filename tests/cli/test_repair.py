@@ -4,7 +4,6 @@
 """Repairs as people and scripts run them."""
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -12,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.support import outside
+from tests.support import outside, terminal
 from tests.support.answers import text_is_safe
 from tests.support.programs import QCOW2, RELEASE, image, recipe_image
 
@@ -223,27 +222,8 @@ def test_names(make, name):
 
 
 def on_terminal(answer, *words, meanwhile=None):
-    """Runs a repair on a terminal, and types the answer. Returns the code and the screen. What goes
-    on meanwhile does so when the question is there."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([QCOW2, "repair", *words], stdin=theirs, stdout=theirs, stderr=theirs,
-                          env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}) as process:
-        os.close(theirs)
-        shown = b""
-        while meanwhile and b"[y/N]" not in shown:
-            shown += os.read(ours, 4096)
-        if meanwhile:
-            meanwhile()
-        os.write(ours, answer)
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:
-                break
-            shown += piece
-        os.close(ours)
-        code = process.wait(timeout=60)
-    return code, shown.decode().replace("\r\n", "\n")
+    """The exit code of a repair on a terminal, and what it showed."""
+    return terminal.answer([QCOW2, "repair", *words], answer, meanwhile)
 
 
 @pytest.mark.parametrize("answer", [b"y\n", b"n\n", b"\n", b"\x04"])

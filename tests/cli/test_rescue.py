@@ -3,14 +3,13 @@
 """Tests of `qcow2 rescue`: images whose header is lost."""
 import json
 import os
-import pty
 import shlex
 import subprocess
 
 import pytest
 
 from tests.forge import build
-from tests.support import shims
+from tests.support import shims, terminal
 from tests.support.faults import each_fault, fault
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, image
@@ -318,22 +317,8 @@ def test_an_l1_table_that_is_something_else(tmp_path, place):
 
 
 def on_terminal(answer, *words):
-    """Runs a rescue on a terminal, and types the answer. Returns the code and the screen."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([QCOW2, "rescue", *words], stdin=theirs, stdout=theirs, stderr=theirs,
-                          env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}) as process:
-        os.close(theirs)
-        os.write(ours, answer)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:
-                break
-            shown += piece
-        os.close(ours)
-        code = process.wait(timeout=60)
-    return code, shown.decode().replace("\r\n", "\n")
+    """The exit code of a rescue on a terminal, and what it showed."""
+    return terminal.answer([QCOW2, "rescue", *words], answer)
 
 
 @pytest.mark.parametrize("answer", [b"y\n", b"n\n", b"\x04"])

@@ -89,3 +89,22 @@ def show(arguments, columns=80, rows=24, **more):
             return Screen(columns, rows, program.wait(SECONDS), text)
     finally:
         os.close(ours)
+
+
+def answer(arguments, typed, meanwhile=None):
+    """Run a program on a terminal and type an answer. What goes on meanwhile does so when a question
+    is there. Returns the exit code and all that was shown."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs,
+                          env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}) as program:
+        os.close(theirs)
+        shown = b""
+        while meanwhile and b"[y/N]" not in shown:
+            shown += os.read(ours, 4096)
+        if meanwhile:
+            meanwhile()
+        os.write(ours, typed)
+        shown += read_all(ours)
+        os.close(ours)
+        code = program.wait(SECONDS)
+    return code, shown.decode().replace("\r\n", "\n")
