@@ -204,3 +204,14 @@ def test_random_entries(seed):
             file.seek(at)
             file.write(struct.pack(">Q", chance.choice(used) | chance.choice((0, 1 << 63))))
     mend(path, snapshots=["1", "2"])
+
+
+def test_what_leaks_beside_too_many_references(tmp_path):
+    """An entry that was overwritten with another's place leaves a leak, which may be wanted."""
+    path = shutil.copy(image("refcount_order 0\nsize 1M\ncluster_bits 12\nwrite 0 64k\n"
+                             "set l2/0/3 $l2/0/2\n")[0], str(tmp_path / "disk"))
+    done = run("repair", "--yes", "--no-undo", "--all", path, program=RELEASE)
+    assert done.returncode == 3 and b"refcount-overflow (1)" in done.stdout, done
+    assert b"leaked clusters may be lost data of the guest" in done.stdout
+    done = run("repair", "--yes", "--no-undo", "--free-lost", path, program=RELEASE)
+    assert done.returncode == 0 and b"1 cluster freed" in b" ".join(done.stdout.split()), done

@@ -185,17 +185,29 @@ static bool were_bitmaps(const struct q2_repair *repair)
 }
 
 /*
- * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
- * nobody can tell any more, since entries were given up or snapshots dropped. What an entry led to
- * that was given up leaks only since. A snapshot that is dropped gives up nothing that is lost.
+ * Whether the first check said that leaks may be lost data: once tables are mended, nothing tells
+ * such leaks from others. If two things had the same cluster, these may have been refcounts, which
+ * then said nothing true of leaks; steps have told of guests who read what is not their own.
+ */
+static bool were_lost_data(const struct q2_repair *repair)
+{
+	const struct q2_check_totals *before = &repair->result->before;
+
+	return before->sum.leaks_may_be_data &&
+	       (before->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] == 0 || repair->dropped.count > 0);
+}
+
+/*
+ * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was. What an
+ * entry led to that was given up leaks only since.
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
 	const struct qcow2_check_result *found = &repair->found->sum;
+	bool was_told = repair->gave_up || were_lost_data(repair);
 
 	return repair->spared || (found->leaks_may_be_data && !were_bitmaps(repair)) ||
-	       (repair->result->before.sum.leaks_may_be_data && repair->dropped.count > 0) ||
-	       (repair->gave_up && (found->leaks_with_content > 0 || !found->leaks_all_read));
+	       (was_told && (found->leaks_with_content > 0 || !found->leaks_all_read));
 }
 
 /* Finds out which refcounts may be mended. */
