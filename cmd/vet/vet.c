@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* qcow2 vet: may this image, which a stranger sent, be opened? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "common/options.h"
+#include "common/report.h"
+#include "vet/run.h"
+
+enum {
+	OPTION_POLICY,
+	OPTION_VIRTUAL_SIZE,
+	OPTION_DEEP,
+	OPTION_OUTPUT,
+	OPTION_JSON,
+};
+
+static const struct option_row options[] = {
+	{"policy", 0, "POLICY", "upload (default), chain or strict", "upload chain strict"},
+	{"max-virtual-size", 0, "SIZE", "the largest virtual disk that is accepted", NULL},
+	{"deep", 0, NULL, "read all L2 tables, to find compressed bombs", NULL},
+	{"output", 0, "FORMAT", "human (default), json or ndjson", "human json ndjson"},
+	{"json", 'j', NULL, "short for --output=json", NULL},
+};
+
+static bool take_option(struct vet_run *run, int option, const char *value)
+{
+	int word;
+
+	switch (option) {
+	case OPTION_POLICY:
+		run->policy_name = value;
+		return true;
+	case OPTION_VIRTUAL_SIZE:
+		run->has_virtual_size = true;
+		return options_number(run->command, &options[option], value, INT64_MAX,
+				      &run->virtual_size_bytes);
+	case OPTION_DEEP:
+		run->deep = true;
+		return true;
+	case OPTION_JSON:
+		run->output = VET_JSON;
+		return true;
+	default:
+		word = options_word(run->command, &options[option], value);
+		run->output = (enum vet_output)word;
+		return word >= 0;
+	}
+}
+
+/* Makes the policy of the options. */
+static int make_policy(struct vet_run *run)
+{
+	struct qcow2_error err;
+
+	if (qcow2_vet_policy_new(run->policy_name, &run->policy, &err) ||
+	    (run->has_virtual_size && qcow2_vet_policy_set(run->policy, QCOW2_VET_RULE_VIRTUAL_SIZE,
+							   run->virtual_size_bytes, &err)))
+		return usage_error(run->command, "--policy: %s", err.text);
+	return EXIT_FINE;
+}
+
+static int run_vet(const struct command *command, int argc, char **argv)
+{
+	struct vet_run run = {.command = command, .policy_name = "upload"};
+	const char *value;
+	int code = EXIT_COULD_NOT, option;
+
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		if (!take_option(&run, option, value))
+			return EXIT_COULD_NOT;
+	if (option == OPTIONS_STOP)
+		return code;
+	if (optind == argc)
+		return usage_error(command, "no image given");
+	code = make_policy(&run);
+	if (code == EXIT_FINE)
+		code = vet_all(&run, argv + optind, argc - optind);
+	qcow2_vet_policy_free(run.policy);
+	return code;
+}
+
+const struct command vet_command = {
+	.name = "vet",
+	.operands = "IMAGE...",
+	.summary = "Decide whether an image of a stranger may be opened.",
+	.notes = "No other file that an image names is opened.\n"
+		 "Exit codes: 0 accepted, 1 could not look, 2 refused.\n",
+	.options = options,
+	.option_count = sizeof(options) / sizeof(options[0]),
+	.run = run_vet,
+};
