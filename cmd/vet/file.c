@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vet/pages.h"
+#include "vet/stream.h"
 
 #include <qcow2/source.h>
 
@@ -53,8 +54,10 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 		.reason = keep,
 		.opaque = answer};
 	struct qcow2_source *source;
-	int result;
+	int result, fd = vet_descriptor_of(answer->file);
 
+	if (fd >= 0)
+		return vet_stream(answer, fd, &options);
 	if (qcow2_source_open(answer->file, &source, &answer->err))
 		return -1;
 	result = qcow2_vet(source, &options, &answer->result, &answer->err);
@@ -62,10 +65,28 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 	return result;
 }
 
+/* Names the rules that could not be applied. */
+static void tell_unapplied(struct vet_answer *answer)
+{
+	struct qcow2_error *err = &answer->err;
+	const struct qcow2_vet_rule *rule;
+	size_t at;
+
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_LIMIT, .offset_bytes = QCOW2_NO_OFFSET};
+	at = (size_t)snprintf(err->text, sizeof(err->text),
+			      "what these rules look at has passed in the pipe, vet the file:");
+	for (size_t i = 0; (rule = qcow2_vet_rule_at(i)) != NULL; i++)
+		if (answer->result.unapplied >> rule->number & 1 && at < sizeof(err->text))
+			at += (size_t)snprintf(err->text + at, sizeof(err->text) - at, " %s",
+					       rule->id);
+}
+
 /* A reason that could not be kept makes no verdict wrong, but its page. */
 static void judge(struct vet_answer *answer, int result)
 {
 	answer->verdict = result ? QCOW2_VET_COULD_NOT_LOOK : answer->result.verdict;
+	if (result == 0 && answer->verdict == QCOW2_VET_COULD_NOT_LOOK)
+		tell_unapplied(answer);
 	if (result == 0 && answer->short_of_memory) {
 		answer->verdict = QCOW2_VET_COULD_NOT_LOOK;
 		answer->err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,

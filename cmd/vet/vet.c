@@ -10,12 +10,16 @@
 #include "common/report.h"
 #include "vet/run.h"
 
+#define JOBS_MOST 1024
+
 enum {
 	OPTION_POLICY,
 	OPTION_VIRTUAL_SIZE,
 	OPTION_DEEP,
 	OPTION_OUTPUT,
 	OPTION_JSON,
+	OPTION_FILES_FROM,
+	OPTION_JOBS,
 };
 
 static const struct option_row options[] = {
@@ -24,10 +28,14 @@ static const struct option_row options[] = {
 	{"deep", 0, NULL, "read all L2 tables, to find compressed bombs", NULL},
 	{"output", 0, "FORMAT", "human (default), json or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
+	{"files-from", 0, "FILE", "names of images, by newlines or NULs; - is standard input",
+	 NULL},
+	{"jobs", 0, "N", "vet so many files at once (default: as many as processors)", NULL},
 };
 
 static bool take_option(struct vet_run *run, int option, const char *value)
 {
+	uint64_t number;
 	int word;
 
 	switch (option) {
@@ -41,6 +49,14 @@ static bool take_option(struct vet_run *run, int option, const char *value)
 	case OPTION_DEEP:
 		run->deep = true;
 		return true;
+	case OPTION_FILES_FROM:
+		run->files_from = value;
+		return true;
+	case OPTION_JOBS:
+		if (!options_number(run->command, &options[option], value, JOBS_MOST, &number))
+			return false;
+		run->jobs = (unsigned)number;
+		return number > 0 || (usage_error(run->command, "--jobs is at least 1"), false);
 	case OPTION_JSON:
 		run->output = VET_JSON;
 		return true;
@@ -63,6 +79,16 @@ static int make_policy(struct vet_run *run)
 	return EXIT_FINE;
 }
 
+/* Whether standard input is an image, and another one or a list as well. */
+static bool reads_input_twice(const struct vet_run *run, char **files, int count)
+{
+	int times = run->files_from && strcmp(run->files_from, "-") == 0;
+
+	for (int i = 0; i < count; i++)
+		times += strcmp(files[i], "-") == 0;
+	return times > 1;
+}
+
 static int run_vet(const struct command *command, int argc, char **argv)
 {
 	struct vet_run run = {.command = command, .policy_name = "upload"};
@@ -74,8 +100,10 @@ static int run_vet(const struct command *command, int argc, char **argv)
 			return EXIT_COULD_NOT;
 	if (option == OPTIONS_STOP)
 		return code;
-	if (optind == argc)
+	if (optind == argc && !run.files_from)
 		return usage_error(command, "no image given");
+	if (reads_input_twice(&run, argv + optind, argc - optind))
+		return usage_error(command, "standard input is read once, not twice");
 	code = make_policy(&run);
 	if (code == EXIT_FINE)
 		code = vet_all(&run, argv + optind, argc - optind);
@@ -85,7 +113,7 @@ static int run_vet(const struct command *command, int argc, char **argv)
 
 const struct command vet_command = {
 	.name = "vet",
-	.operands = "IMAGE...",
+	.operands = "IMAGE...|-",
 	.summary = "Decide whether an image of a stranger may be opened.",
 	.notes = "No other file that an image names is opened.\n"
 		 "Exit codes: 0 accepted, 1 could not look, 2 refused.\n",

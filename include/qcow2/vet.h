@@ -205,8 +205,8 @@ struct qcow2_vet_result {
 	uint64_t virtual_size_bytes;        /* as the header says; 0 if it is cut off */
 	uint64_t file_size_bytes;           /* of a pipe: what has been read of it */
 	/*
-	 * How many rules that the policy asks for could not be applied, because a pipe passed what
-	 * they look at. They are those of bits 1 << number in unapplied.
+	 * Of a stream: rules that could not be applied, as what they look at has passed: bit
+	 * 1 << number for each.
 	 */
 	uint64_t unapplied;
 };
@@ -229,6 +229,51 @@ struct qcow2_vet_result {
  */
 QCOW2_API int qcow2_vet(struct qcow2_source *source, const struct qcow2_vet_options *options,
 			struct qcow2_vet_result *out, struct qcow2_error *err);
+
+/* ---- streams ---- */
+
+/* The vetting of an image that arrives piece by piece, as from a pipe. */
+struct qcow2_vet_stream;
+
+/*
+ * Begins the vetting of a stream. Its first 4 MiB are kept in memory, its last bytes, and of its
+ * tables what the policy needs; at most about 72 MiB, and a few 100 KiB for images of usual sizes.
+ *
+ * options: as for qcow2_vet(); what they point to stays the caller's until the stream is closed.
+ * *out: set on success; the caller closes it with qcow2_vet_stream_close().
+ *
+ * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT as qcow2_vet(), QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_vet_stream_open(const struct qcow2_vet_options *options,
+				    struct qcow2_vet_stream **out, struct qcow2_error *err);
+
+/*
+ * Takes the next bytes. The header is judged as soon as it is there, then the first cluster, then
+ * lists of snapshots and bitmaps; what is refused by them is refused without the rest.
+ *
+ * data: size bytes; they are not needed any more when the call returns.
+ *
+ * Returns 0 if more bytes are needed; 1 if the image is refused, which further bytes do not change:
+ * reasons have been told; or -1 with *err filled: QCOW2_ERROR_MEMORY.
+ */
+QCOW2_API int qcow2_vet_stream_feed(struct qcow2_vet_stream *stream, const void *data, size_t size,
+				    struct qcow2_error *err);
+
+/*
+ * Ends a stream, at its end or when it is refused, and gives the verdict. Tells the reasons that
+ * were not told before. With tables that lie in front of what leads to them, or with a policy or an
+ * option that reads all tables, there may be rules that cannot be applied to a long stream: then
+ * the verdict is QCOW2_VET_COULD_NOT_LOOK unless others refuse it, and out->unapplied names them.
+ *
+ * *out: filled on success; out->size is set by the caller.
+ *
+ * Returns 0, or -1 with *err filled as qcow2_vet().
+ */
+QCOW2_API int qcow2_vet_stream_end(struct qcow2_vet_stream *stream, struct qcow2_vet_result *out,
+				   struct qcow2_error *err);
+
+/* Closes and frees. stream: NULL is fine. */
+QCOW2_API void qcow2_vet_stream_close(struct qcow2_vet_stream *stream);
 
 QCOW2_END_DECLS
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Header extensions, whatever the feature bits say of them, and what hides behind their end. */
 #include <stdio.h>
+#include <string.h>
 
 #include "format/extension_kind.h"
 #include "image/extensions.h"
@@ -73,10 +74,12 @@ static void tell_hidden(struct q2_vet *vet, uint64_t begin, uint64_t end)
 
 	if (end > first.size)
 		end = first.size;
+	/* Nearly always all of it is zeros, which is quickly seen. */
+	if (at >= end || (first.data[at] == 0 && memcmp(first.data + at, first.data + at + 1,
+							(size_t)(end - at - 1)) == 0))
+		return;
 	while (at < end && first.data[at] == 0)
 		at++;
-	if (at >= end)
-		return;
 	q2_vet_tell(vet,
 		    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_HIDDEN_BYTES,
 					     .offset_bytes = at,

@@ -67,6 +67,8 @@ void q2_vet_header(struct q2_vet *vet)
 	tell_limit(vet, QCOW2_VET_RULE_SNAPSHOTS, AT(nb_snapshots), h->nb_snapshots,
 		   "header/nb_snapshots");
 	tell_limit(vet, QCOW2_VET_RULE_VIRTUAL_SIZE, AT(size), h->size, "header/size");
+	if (vet->size_unknown)
+		return;
 	if (file_bytes > 0)
 		tell_limit(vet, QCOW2_VET_RULE_SIZE_RATIO, AT(size), h->size / file_bytes,
 			   "header/size");

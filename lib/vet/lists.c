@@ -2,10 +2,12 @@
 /* Snapshots and bitmaps: how many, what they hold, what they are called. */
 #include <qcow2/limits.h>
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 
 #include "base/checked.h"
+#include "base/error.h"
 #include "rules/rules.h"
 #include "vet/problems.h"
 #include "vet/vet.h"
@@ -31,6 +33,21 @@ static void seen_end(struct q2_names_seen *seen)
 static int judge_open(const struct q2_vet *vet)
 {
 	return vet->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
+}
+
+/* What a stream has passed reads as zeros behind what was kept. */
+static bool is_kept(const struct q2_vet *vet, uint64_t at, uint64_t size)
+{
+	if (!vet->kept || at >= vet->result.file_size_bytes)
+		return true;
+	if (size > vet->result.file_size_bytes - at)
+		size = vet->result.file_size_bytes - at;
+	return q2_kept_has(vet->kept, at, size);
+}
+
+static int fail_passed(const struct q2_vet *vet)
+{
+	return q2_fail_errno(vet->err, ENODATA, QCOW2_NO_OFFSET, "the stream has passed it");
 }
 
 static void tell_snapshot(struct q2_vet *vet, const struct qcow2_snapshot *snapshot)
@@ -81,6 +98,8 @@ int q2_vet_snapshots(struct q2_vet *vet)
 	}
 	qcow2_snapshots_close(snapshots);
 	seen_end(&seen);
+	if (more >= 0 && !is_kept(vet, vet->header->snapshot_offset, vet->snapshot_bytes))
+		more = fail_passed(vet);
 	return more < 0 ? -1 : 0;
 }
 
@@ -155,6 +174,9 @@ int q2_vet_bitmaps(struct q2_vet *vet)
 			    .value = qcow2_bitmaps_header(bitmaps)->nb_bitmaps},
 		    "extensions/bitmaps/data/nb_bitmaps");
 	result = visit_bitmaps(vet, bitmaps);
+	if (result == 0 && !is_kept(vet, qcow2_bitmaps_header(bitmaps)->bitmap_directory_offset,
+				    qcow2_bitmaps_used_bytes(bitmaps)))
+		result = fail_passed(vet);
 	qcow2_bitmaps_close(bitmaps);
 	return result;
 }

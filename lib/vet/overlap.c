@@ -9,7 +9,7 @@
 #define AT(field) offsetof(struct qcow2_header, field)
 
 /* A fixed entry of the snapshot table: names and extra data come on top. */
-#define SNAPSHOT_LEAST_BYTES UINT64_C(40)
+#define SNAPSHOT_LEAST_BYTES ((uint64_t)sizeof(struct qcow2_snapshot_header))
 
 struct table {
 	const char *name;

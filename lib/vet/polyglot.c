@@ -163,6 +163,8 @@ static void tell_zip(struct q2_vet *vet)
 	uint64_t tail_at = vet->result.file_size_bytes - vet->tail.size;
 	const uint8_t *found = vet->tail.data, *end = vet->tail.data + vet->tail.size;
 
+	if (vet->tail.size == 0)
+		return; /* the end is not known yet */
 	while ((found = memmem(found, (size_t)(end - found), "PK\5\6", 4)) != NULL) {
 		if (end - found >= 22 &&
 		    is_zip_end(vet, tail_at + (uint64_t)(found - vet->tail.data))) {

@@ -90,7 +90,7 @@ static int search_refcounts(struct search *search)
 			continue;
 		if (qcow2_source_read(vet->source, table + i * 8, entry, sizeof(entry), vet->err))
 			return -1;
-		block = q2_load_be64(entry) & ~UINT64_C(0x1ff);
+		block = q2_load_be64(entry) & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
 		if (block == 0)
 			continue;
 		if (clusters - first > g->refcount_block_entries)
@@ -153,8 +153,12 @@ int q2_vet_trailing(struct q2_vet *vet)
 	begin = ((search.found ? search.cluster : 0) + 1) << vet->geometry->cluster_bits;
 	if (begin >= end)
 		return 0;
-	if (look_behind(&search, begin, &found, &at))
+	if (vet->kept) { /* of a stream it is known where its last byte is */
+		found = vet->kept->nonzero_end > begin;
+		at = vet->kept->nonzero_end - 1;
+	} else if (look_behind(&search, begin, &found, &at)) {
 		return -1;
+	}
 	if (found)
 		q2_vet_tell(vet,
 			    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_TRAILING_DATA,

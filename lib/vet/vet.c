@@ -2,7 +2,8 @@
 /* Vets an image: reads its start and its end, then lets one stage after the other look. */
 #include "vet/vet.h"
 
-#include <string.h>
+#include <errno.h>
+#include <stddef.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -29,6 +30,9 @@ static int read_ends(struct q2_vet *vet, uint8_t *buffer)
 		return 0;
 	}
 	vet->tail.data = buffer + Q2_VET_HEAD_BYTES;
+	if (vet->kept)
+		return q2_kept_tail(vet->kept, buffer + Q2_VET_HEAD_BYTES) == vet->tail.size ? 0
+											     : -1;
 	return qcow2_source_read(vet->source, size - vet->tail.size, buffer + Q2_VET_HEAD_BYTES,
 				 vet->tail.size, vet->err);
 }
@@ -49,7 +53,7 @@ static int judge_open(struct q2_vet *vet)
 		return 0;
 	case QCOW2_ERROR_UNSUPPORTED:
 		finding.rule = QCOW2_VET_RULE_VERSION;
-		finding.offset_bytes = 4;
+		finding.offset_bytes = offsetof(struct qcow2_header, version);
 		finding.has_value = true;
 		finding.value = vet->result.version;
 		q2_vet_tell(vet, &finding, "header/version");
@@ -88,8 +92,14 @@ static void tell_insane(struct q2_vet *vet)
 			    "header");
 }
 
-static int look_at_image(struct q2_vet *vet)
+/* Opens the image and looks at its first cluster. Not ours: no image is open. */
+int q2_vet_look_at_head(struct q2_vet *vet)
 {
+	take_header(vet);
+	if (qcow2_image_open(vet->source, &vet->image, vet->err))
+		return judge_open(vet);
+	vet->header = qcow2_image_header(vet->image);
+	vet->geometry = qcow2_image_geometry(vet->image);
 	tell_insane(vet);
 	q2_vet_header(vet);
 	q2_vet_extensions(vet);
@@ -97,27 +107,53 @@ static int look_at_image(struct q2_vet *vet)
 	q2_vet_rules(vet);
 	q2_vet_overlaps(vet);
 	q2_vet_polyglots(vet);
-	if (!vet->geometry)
-		return 0;
-	if (q2_vet_snapshots(vet) || q2_vet_bitmaps(vet) || q2_vet_trailing(vet) ||
-	    q2_vet_l1(vet) || q2_vet_costs(vet) || q2_vet_deep(vet))
-		return -1;
-	return q2_vet_check(vet);
+	return 0;
 }
 
-static int look(struct q2_vet *vet, uint8_t *buffer)
+#define BIT(RULE) (UINT64_C(1) << QCOW2_VET_RULE_##RULE)
+
+/* What looks further than the first cluster, and the rules that it applies. */
+static const struct {
+	int (*look)(struct q2_vet *vet);
+	uint64_t rules;
+} stages[] = {
+	{q2_vet_snapshots, BIT(VM_STATE)},
+	{q2_vet_bitmaps, BIT(BITMAPS)},
+	{q2_vet_trailing, BIT(TRAILING_DATA)},
+	{q2_vet_l1, BIT(L2_SHARED)},
+	{q2_vet_costs, BIT(CHECK_TIME) | BIT(MAP_TIME)},
+	{q2_vet_deep, BIT(COMPRESSION_RATIO)},
+	{q2_vet_check, BIT(CHECK_CORRUPTION) | BIT(CHECK_LEAK)},
+};
+
+/* A stream may have passed what a stage has to read. */
+static int look_at_tables(struct q2_vet *vet)
 {
+	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		if (stages[i].look(vet) == 0)
+			continue;
+		if (!vet->kept || vet->err->errnum != ENODATA)
+			return -1;
+		vet->result.unapplied |= stages[i].rules;
+	}
+	return 0;
+}
+
+int q2_vet_look(struct q2_vet *vet)
+{
+	uint8_t *buffer = q2_alloc_buffer(Q2_VET_HEAD_BYTES + Q2_VET_TAIL_BYTES);
 	int result;
 
-	if (read_ends(vet, buffer))
-		return -1;
-	take_header(vet);
-	if (qcow2_image_open(vet->source, &vet->image, vet->err))
-		return judge_open(vet);
-	vet->header = qcow2_image_header(vet->image);
-	vet->geometry = qcow2_image_geometry(vet->image);
-	result = look_at_image(vet);
+	if (!buffer)
+		return q2_fail_memory(vet->err);
+	result = read_ends(vet, buffer) || q2_vet_look_at_head(vet) ? -1 : 0;
+	if (result == 0 && vet->geometry)
+		result = look_at_tables(vet);
 	qcow2_image_close(vet->image);
+	vet->image = NULL;
+	q2_free(buffer);
+	if (vet->result.unapplied != 0 && vet->result.verdict == QCOW2_VET_ACCEPTED)
+		vet->result.verdict = QCOW2_VET_COULD_NOT_LOOK;
 	return result;
 }
 
@@ -126,20 +162,14 @@ int qcow2_vet(struct qcow2_source *source, const struct qcow2_vet_options *optio
 {
 	struct qcow2_error unheard;
 	struct q2_vet vet = {.source = source, .err = err ? err : &unheard};
-	uint8_t *buffer;
-	int result;
 
 	if (q2_sized_take(&vet.options, sizeof(vet.options), options, err) ||
 	    q2_sized_check(out, err))
 		return -1;
 	vet.result.size = sizeof(vet.result);
 	vet.result.file_size_bytes = qcow2_source_size_bytes(source);
-	buffer = q2_alloc_buffer(Q2_VET_HEAD_BYTES + Q2_VET_TAIL_BYTES);
-	if (!buffer)
-		return q2_fail_memory(err);
-	result = look(&vet, buffer);
-	q2_free(buffer);
-	if (result == 0)
-		q2_sized_give(out, &vet.result, sizeof(vet.result));
-	return result;
+	if (q2_vet_look(&vet))
+		return -1;
+	q2_sized_give(out, &vet.result, sizeof(vet.result));
+	return 0;
 }

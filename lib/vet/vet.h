@@ -7,6 +7,7 @@
 #ifndef Q2_VET_VET_H
 #define Q2_VET_VET_H
 
+#include "vet/kept.h"
 #include "vet/policy.h"
 
 #include <qcow2/image.h>
@@ -23,6 +24,9 @@ struct q2_vet {
 	const struct qcow2_header *header;
 	const struct qcow2_geometry *geometry; /* NULL if its numbers are insane */
 	struct qcow2_bytes head, tail; /* the file's first and last bytes, which may overlap */
+	/* Of a stream what was kept of it, of which a part may be missing; else NULL. */
+	const struct q2_kept *kept;
+	bool size_unknown;             /* the stream has not ended */
 	uint64_t told[Q2_VET_NUMBERS]; /* reasons by rule, those that were only counted as well */
 	/* What the stages learn for the estimates. */
 	uint64_t l2_tables;           /* entries of the active L1 table that lead to one */
@@ -61,6 +65,15 @@ void q2_vet_tell(struct q2_vet *vet, const struct q2_vet_finding *finding, const
 /* Tells a name that is not plain text. */
 void q2_vet_tell_name(struct q2_vet *vet, struct qcow2_bytes name, uint64_t offset_bytes,
 		      const char *field);
+
+/* Looks at all of the source, whose size is known. Returns 0, or -1 with vet->err filled. */
+int q2_vet_look(struct q2_vet *vet);
+
+/*
+ * Looks at what vet->head has: the whole of the first cluster and of the places of other formats.
+ * Leaves the image open.
+ */
+int q2_vet_look_at_head(struct q2_vet *vet);
 
 /* The stages. */
 void q2_vet_header(struct q2_vet *vet);     /* features, encryption, sizes */

@@ -384,6 +384,8 @@ OPTIONS = {
     ("vet", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("vet", "policy"): ([SAMPLE], ["--policy=strict"], names_the_policy),
     ("vet", "max-virtual-size"): ([SAMPLE], ["--max-virtual-size=1G"], is_unchanged),
+    ("vet", "jobs"): ([SAMPLE], ["--jobs=2"], is_unchanged),
+    ("vet", "files-from"): ([SAMPLE], ["--files-from=/dev/null"], is_unchanged),
     ("vet", "deep"): ([SAMPLE], ["--deep"], is_unchanged),
     ("vet", "help"): ([SAMPLE], ["--help"], is_help),
     ("measure", "json"): ([SAMPLE], ["--json"], shows_json),

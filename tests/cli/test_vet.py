@@ -5,12 +5,16 @@
 import json
 import os
 import re
+import shutil
 import struct
+import subprocess
+import sys
 
 import pytest
 
 from tests.forge import build
-from tests.support.programs import SAMPLE, TOP, recipe_image, run
+from tests.support.measure import MEASURE
+from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, recipe_image, run
 
 PLAIN = "size 1M\nwrite 0 64k\n"
 BACKING = "size 1M\nbacking {} {}\n"
@@ -67,6 +71,8 @@ def put(at, data):
     (["--policy=nobody", SAMPLE], "--policy: there is no policy 'nobody'"),
     (["--output=xml", SAMPLE], "--output is human, json"),
     (["--max-virtual-size=much", SAMPLE], "--max-virtual-size"),
+    (["--jobs=0", SAMPLE], "--jobs is at least 1"), (["--jobs=x", SAMPLE], "--jobs"),
+    (["-", "-"], "standard input is read once"), (["--files-from=-", "-"], "standard input is read once"),
 ])
 def test_wrong_lines(words, message):
     done = run("vet", *words)
@@ -219,6 +225,151 @@ def test_the_size_that_is_asked_for(forge):
     assert reasons(path, "--max-virtual-size=2G") == []
     found = answer(path, "--max-virtual-size=1G")["reasons"]
     assert [(one["rule"], one["value"], one["limit"]) for one in found] == [("virtual-size", 2 << 30, 1 << 30)]
+
+
+# ---- pipes ----
+
+def piped(data, *options, program=QCOW2):
+    return subprocess.run([program, "vet", "--output=ndjson", *options, "-"], input=data, check=False, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in FAULTS if rule not in ("check-memory", "compression-ratio")])
+def test_a_pipe_is_refused_for_the_same(rule, forge):
+    for text, change in FAULTS[rule]:
+        with open(forge(text, change=change), "rb") as stream:
+            done = piped(stream.read())
+        found = json.loads(done.stdout)
+        assert done.returncode == 2 and found["filename"] == "-", (done, text)
+        # What is decided on the way needs no rule of the rest.
+        assert {reason["rule"] for reason in found["reasons"]} <= set(
+            reasons(forge(text, change=change))), text
+
+
+def test_a_pipe_is_accepted(forge):
+    for text in (PLAIN, WITH_SNAPSHOT, "size 1M\nbitmap a bits=0-3\n", "version 2\nsize 1M\n",
+                 "cluster_bits 9\nsize 1M\nwrite 0 1M\n"):
+        with open(forge(text), "rb") as stream:
+            data = stream.read()
+        for options in ([], ["--policy=strict", "--deep"]):
+            assert piped(data, *options).returncode == 0, text
+
+
+def feed(piece):
+    """Feeds a piece to a pipe that stays open; the program has to end all the same."""
+    with subprocess.Popen([QCOW2, "vet", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            process.stdin.write(piece)
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has seen enough
+        try:
+            code = process.wait(20)
+        finally:
+            process.kill()
+        return code, process.stdout.read().decode()
+
+
+def test_an_upload_is_refused_while_it_arrives(forge):
+    with open(recipe_image("good-hostile-backing-passwd")[0], "rb") as stream:
+        data = stream.read()
+    code, text = feed(data[:512])
+    assert code == 2 and '"/etc/passwd"' in text
+    with open(forge("size 1M\nextension 0x44415441 hex:2f657463\nwrite 0 1M\n"), "rb") as stream:
+        data = stream.read()
+    code, text = feed(data[:1 << 17])
+    assert code == 2 and "data-file" in text
+    with open(forge("size 64M\nwrite 0 16M\nsnapshot 1 name=x vmstate=64k\nwrite 0 64k\n"), "rb") as stream:
+        data = stream.read()
+    code, text = feed(data[:-1])
+    assert code == 2 and "vm-state" in text
+
+
+def test_a_pipe_takes_little_memory(forge):
+    path = forge("size 8G\nwrite 0 64k\n", change=None)
+    with open(path, "ab") as stream:
+        stream.truncate(512 << 20)
+    done = subprocess.run([sys.executable, "-S", "-E", "-c", MEASURE, "60", "sh", "-c",
+                           'cat "$1" | "$2" vet -', "sh", path, RELEASE], check=False, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    code, kib = map(int, done.stderr.split())
+    assert code == 0 and kib < 16 << 10, (code, kib)
+
+
+def test_a_long_pipe_cannot_be_checked(forge):
+    with open(forge("size 16M\nwrite 0 8M\nwrite 15M 64k\n"), "rb") as stream:
+        data = stream.read() + bytes(16 << 20)
+    done = piped(data, "--policy=strict")
+    assert done.returncode in (0, 1) and (done.returncode == 0 or b"check-corruption" in done.stderr)
+
+
+def test_open_descriptors(tmp_path):
+    for name in ("/dev/fd/0", "/dev/stdin", "-"):
+        with open(SAMPLE, "rb") as stream:
+            done = run("vet", name, stdin=stream)
+            assert done.returncode == 0 and done.stdout.decode().startswith(f"{name}: accepted")
+        done = subprocess.run([QCOW2, "vet", name], input=b"nothing", check=False, stdout=subprocess.PIPE)
+        assert done.returncode == 2
+    assert run("vet", "/dev/fd/77").returncode == 1
+    os.mkfifo(tmp_path / "fifo")  # nobody waits for it
+    assert run("vet", tmp_path / "fifo").returncode == 1
+
+
+# ---- many files ----
+
+def make_many(folder, count):
+    names = []
+    for index in range(count):
+        kind = ("good-empty", "good-dirty", "good-default", "bad-magic")[index % 4]
+        path = folder / f"image {index}"
+        os.link(recipe_image(kind)[0], path) if folder.stat().st_dev == os.stat(
+            recipe_image(kind)[0]).st_dev else shutil.copy(recipe_image(kind)[0], path)
+        names.append(str(path))
+    return names
+
+
+def test_lists_of_names(tmp_path):
+    names = make_many(tmp_path, 1500)
+    wanted = run("vet", "--output=ndjson", "--jobs=1", *names[:1000]).stdout + run(
+        "vet", "--output=ndjson", "--jobs=1", *names[1000:]).stdout
+    assert [json.loads(line)["filename"] for line in wanted.splitlines()] == names
+    (tmp_path / "list").write_text("\n".join(names))
+    for jobs in (1, 3, 8):
+        for ends in ("\n", "\0"):
+            done = run("vet", "--output=ndjson", "--files-from=-", f"--jobs={jobs}",
+                       input=(ends.join(names) + ends).encode())
+            assert done.returncode == 2 and done.stdout == wanted
+    assert run("vet", "--output=ndjson", f"--files-from={tmp_path}/list").stdout == wanted
+    assert len(json.loads(run("vet", "-j", f"--files-from={tmp_path}/list").stdout)) == 1500
+
+
+def test_names_with_newlines(tmp_path):
+    path = tmp_path / "a\nb"
+    shutil.copy(SAMPLE, path)
+    done = run("vet", "--output=ndjson", "--files-from=-", input=f"{path}\0{SAMPLE}".encode())
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[0])["filename"] == str(path)
+    assert run("vet", "--files-from=-", input=b"").stdout == b""
+    assert run("vet", "--files-from=-", input=b"x" * 70000).returncode == 1
+    assert run("vet", f"--files-from={tmp_path}/none").returncode == 1
+
+
+def test_an_answer_for_each_name_at_once():
+    with subprocess.Popen([QCOW2, "vet", "--output=ndjson", "--files-from=-"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdin.write(f"{SAMPLE}\n".encode())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["verdict"] == "accepted"
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+def test_full_standard_output(tmp_path):
+    (tmp_path / "list").write_text(f"{SAMPLE}\n" * 2000)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([QCOW2, "vet", f"--files-from={tmp_path}/list"], stdout=full, check=False,
+                              stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1 and b"standard output" in done.stderr
 
 
 # ---- policies ----
