@@ -42,7 +42,9 @@ static void worsen(struct all *all, int code)
 
 static void print(struct all *all, const struct vet_answer *answer)
 {
-	worsen(all, (int)answer->verdict);
+	bool oslo = all->run->output == VET_OSLO; /* its exit codes are 0 and 1 */
+
+	worsen(all, oslo ? answer->verdict != QCOW2_VET_ACCEPTED : (int)answer->verdict);
 	if (answer->verdict == QCOW2_VET_COULD_NOT_LOOK)
 		report_error(all->run->command, answer->file, &answer->err);
 	if (answer->page.errnum)

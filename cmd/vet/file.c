@@ -105,8 +105,10 @@ static void show(struct vet_answer *answer)
 
 	switch (answer->run->output) {
 	case VET_HUMAN:
-	case VET_OSLO:
 		vet_show_human(answer);
+		return;
+	case VET_OSLO:
+		vet_show_oslo(answer);
 		return;
 	case VET_JSON:
 		return; /* a document of all of them is put together at the end */

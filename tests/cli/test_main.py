@@ -258,6 +258,10 @@ def adds_a_commit(before, after):
     assert "A commit into base:" in after and "A commit into" not in before
 
 
+def is_a_policy(_before, after):
+    assert "\nbacking-file = deny\n" in after
+
+
 def names_the_policy(before, after):
     assert "by policy strict" in after and "by policy upload" in before
 
@@ -273,7 +277,7 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
              ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
         ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
@@ -386,6 +390,7 @@ OPTIONS = {
     ("vet", "max-virtual-size"): ([SAMPLE], ["--max-virtual-size=1G"], is_unchanged),
     ("vet", "jobs"): ([SAMPLE], ["--jobs=2"], is_unchanged),
     ("vet", "files-from"): ([SAMPLE], ["--files-from=/dev/null"], is_unchanged),
+    ("vet", "list"): ([], ["--list"], is_a_policy),
     ("vet", "deep"): ([SAMPLE], ["--deep"], is_unchanged),
     ("vet", "help"): ([SAMPLE], ["--help"], is_help),
     ("measure", "json"): ([SAMPLE], ["--json"], shows_json),

@@ -68,8 +68,9 @@ def put(at, data):
 
 @pytest.mark.parametrize("words, message", [
     ([], "no image given"),
-    (["--policy=nobody", SAMPLE], "--policy: there is no policy 'nobody'"),
-    (["--output=xml", SAMPLE], "--output is human, json"),
+    (["--policy=nobody", SAMPLE], "--policy: there is no policy 'nobody', and no such file can be read"),
+    (["--output=xml", SAMPLE], "--output is human, json, ndjson or oslo, not 'xml'"),
+    (["--policy=-", "-"], "standard input is read once"),
     (["--max-virtual-size=much", SAMPLE], "--max-virtual-size"),
     (["--jobs=0", SAMPLE], "--jobs is at least 1"), (["--jobs=x", SAMPLE], "--jobs"),
     (["-", "-"], "standard input is read once"), (["--files-from=-", "-"], "standard input is read once"),
@@ -404,3 +405,89 @@ def test_strict_wants_a_clean_check(forge):
     assert reasons(forge(PLAIN + "leak 2\n"), "--policy=strict") == ["check-leak"] * 2
     assert "check-corruption" in reasons(forge(PLAIN + "set l2/0/0 3\n"), "--policy=strict")
     assert "backing-file" in reasons(forge(BACKING.format("base.raw", "raw")), "--policy=strict")
+
+
+# ---- policy files ----
+
+@pytest.fixture(name="policy")
+def fixture_policy(tmp_path):
+    def policy(text):
+        path = tmp_path / "policy.ini"
+        path.write_text(text)
+        return f"--policy={path}"
+    return policy
+
+
+def test_a_policy_file_sets_rules(forge, policy):
+    backed, trailed = forge(BACKING.format("/etc/passwd", "raw"), "a"), forge(PLAIN, "b", trail)
+    assert reasons(backed, policy("# ours\nbacking-file = allow\n")) == ["backing-path"]
+    assert reasons(backed, policy("base = chain\nbacking-path: allow ; ours\n")) == []
+    assert reasons(backed, policy("backing-path = allow\nbase = chain\n")) == []
+    assert reasons(trailed, policy("trailing-data = 64k\n")) == []
+    assert reasons(trailed, policy("trailing-data = no-limit\n")) == []
+    assert reasons(trailed, policy("trailing-data = deny\n")) == ["trailing-data"]
+    assert reasons(SAMPLE, policy("virtual-size = 1M\n")) == ["virtual-size"] * 2  # a snapshot, too
+    assert reasons(SAMPLE, policy("virtual-size = 1M\n"), "--max-virtual-size=1G") == []
+    assert reasons(SAMPLE, policy("")) == []
+    assert answer(SAMPLE, policy(""))["policy"].endswith("policy.ini")
+
+
+@pytest.mark.parametrize("text, message", [
+    ("backing-fiel = allow\n", "line 1: there is no rule 'backing-fiel': did you mean backing-file?"),
+    ("\nbacking-file = maybe\n", "line 2: backing-file is allow or deny, not 'maybe'"),
+    ("backing-file = 4\n", "line 1: backing-file is allow or deny, not '4'"),
+    ("virtual-size = much\n", "line 1: virtual-size: "),
+    ("format = allow\n", "line 1: the rule format always refuses"),
+    ("backing-file\n", "line 1: a line is 'rule = setting'"),
+    ("dirty = deny\ndirty = allow\n", "line 2: dirty is set twice"),
+    ("base = upload\nbase = chain\n", "line 2: base is set twice"),
+    ("base = none\n", "base: there is no policy 'none'"),
+    ("[rules]\ndirty = allow\n", "line 2: a policy has no sections, as [rules]"),
+    ("dirty = deny\n#" + "x" * 300 + "\n", "line 2: a line is too long"),
+    ("dirty = al\0low\n", "line 1: there is a NUL in it"),
+])
+def test_wrong_policy_files(text, message, policy):
+    done = run("vet", policy(text), SAMPLE)
+    assert done.returncode == 1 and done.stdout == b""
+    assert message in done.stderr.decode().splitlines()[0]
+
+
+def test_the_list_is_a_policy(forge, policy):
+    for name, place in (("upload", 0), ("chain", 1), ("strict", 2)):
+        text = run("vet", "--list", f"--policy={name}").stdout.decode()
+        found = dict(re.findall(r"^([a-z0-9-]+) = (\S+)$", text, re.M))
+        assert found == {rule: words[place].lower().replace("_", "-") for rule, (_, words) in rules().items()}
+        assert run("vet", "--list", policy(text)).stdout.decode() == text
+        assert reasons(forge(PLAIN + "leak 1\n"), policy(text)) == (["check-leak"] if name == "strict" else [])
+    for words in (["--list", SAMPLE], ["--list", "-j"], ["--list", "--files-from=x"]):
+        assert run("vet", *words).returncode == 1
+
+
+# ---- as oslo.utils ----
+
+def oslo(path):
+    done = run("vet", "--output=oslo", path)
+    lines = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+    return done.returncode, lines
+
+
+def test_lines_of_oslo(forge):
+    code, lines = oslo(SAMPLE)
+    assert code == 0 and list(lines) == ["SAFETY_CHECK_PASSED", "VIRTUAL_SIZE", "ACTUAL_SIZE", "IMAGE_FORMAT",
+                                         "OSLO_UTILS_VERSION"]
+    assert lines["SAFETY_CHECK_PASSED"] == "True" and lines["IMAGE_FORMAT"] == '"qcow2"'
+    assert int(lines["VIRTUAL_SIZE"]) == 16 << 20 and int(lines["ACTUAL_SIZE"]) == os.path.getsize(SAMPLE)
+    code, lines = oslo(forge("size 1M\nbacking base.raw raw\ndata_file x.raw\nincompatible 0x20\n"))
+    assert code == 1 and lines["SAFETY_CHECK_PASSED"] == "False"
+    assert lines["FAILURE_REASONS"].startswith("'unknown_features: Unknown QCOW2 features found,"
+                                               "data_file: Image has data_file set,"
+                                               "backing_file: Image has a backing file")
+    assert run("vet", "--output=oslo", "nothing").returncode == 1
+    assert run("vet", "--output=oslo", SAMPLE, SAMPLE).returncode == 1
+
+
+def test_lines_of_oslo_in_a_shell(forge):
+    path = forge("size 1M\nbitmap \"it's \\e[2J\"\n")
+    text = run("vet", "--output=oslo", path).stdout.decode()
+    done = subprocess.run(["sh", "-c", text + 'printf %s "$FAILURE_REASONS"'], stdout=subprocess.PIPE, check=True)
+    assert "it's \\u{1b}[2J" in done.stdout.decode()
