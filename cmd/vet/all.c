@@ -16,7 +16,7 @@
 
 #include <qcow2/source.h>
 
-#define BATCH_FILES 512
+#define BATCH_FILES 128
 #define JOBS_MOST   64U
 /* Fewer files are not worth a thread. */
 #define THREAD_FILES 8

@@ -23,10 +23,12 @@ static void seen_begin(struct q2_names_seen *seen)
 	q2_name_set_init(&seen->tables, SEEN_MAX);
 }
 
-static void seen_end(struct q2_names_seen *seen)
+/* Fails if duplicates may have been missed for lack of memory. */
+static int seen_end(const struct q2_vet *vet, struct q2_names_seen *seen)
 {
 	q2_name_set_release(&seen->set);
 	q2_name_set_release(&seen->tables);
+	return seen->short_of_memory ? q2_fail_memory(vet->err) : 0;
 }
 
 /* A table that cannot be found is told by the rules; else the call has failed. */
@@ -97,7 +99,8 @@ int q2_vet_snapshots(struct q2_vet *vet)
 		vet->snapshot_bytes += snapshot->size_bytes;
 	}
 	qcow2_snapshots_close(snapshots);
-	seen_end(&seen);
+	if (seen_end(vet, &seen))
+		return -1;
 	if (more >= 0 && !is_kept(vet, vet->header->snapshot_offset, vet->snapshot_bytes))
 		more = fail_passed(vet);
 	return more < 0 ? -1 : 0;
@@ -149,7 +152,8 @@ static int visit_bitmaps(struct q2_vet *vet, struct qcow2_bitmaps *bitmaps)
 		read.entries++;
 		read.cut |= bitmap->cut;
 	}
-	seen_end(&seen);
+	if (seen_end(vet, &seen))
+		return -1;
 	read.used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
 	if (more == 0 && used)
 		q2_rules_bitmap_directory(vet->image, &read, &reporter);

@@ -161,12 +161,14 @@ static bool is_zip_end(const struct q2_vet *vet, uint64_t at)
 static void tell_zip(struct q2_vet *vet)
 {
 	uint64_t tail_at = vet->result.file_size_bytes - vet->tail.size;
-	const uint8_t *found = vet->tail.data, *end = vet->tail.data + vet->tail.size;
+	const uint8_t *found = vet->tail.data, *end;
 
 	if (vet->tail.size == 0)
 		return; /* the end is not known yet */
-	while ((found = memmem(found, (size_t)(end - found), "PK\5\6", 4)) != NULL) {
-		if (end - found >= 22 &&
+	end = found + vet->tail.size;
+	/* Most of it has no P at all, which is quickly seen. */
+	while ((found = memchr(found, 'P', (size_t)(end - found))) != NULL) {
+		if (end - found >= 22 && memcmp(found, "PK\5\6", 4) == 0 &&
 		    is_zip_end(vet, tail_at + (uint64_t)(found - vet->tail.data))) {
 			tell(vet, tail_at + (uint64_t)(found - vet->tail.data), "a zip archive");
 			return;

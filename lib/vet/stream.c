@@ -116,11 +116,10 @@ static void judge_header(struct qcow2_vet_stream *stream)
 	vet->result.kind = qcow2_file_kind_get(QCOW2_FILE_QCOW2);
 	q2_vet_header(vet);
 	backing.value = header.backing_file_offset;
-	if (q2_kept_has(&stream->kept, backing.value, header.backing_file_size))
+	if (backing.value < raw.size && header.backing_file_size <= raw.size - backing.value &&
+	    header.backing_file_size <= QCOW2_LIMIT_BACKING_NAME_BYTES)
 		backing.name =
 			(struct qcow2_bytes){raw.data + backing.value, header.backing_file_size};
-	if (backing.name.size > QCOW2_LIMIT_BACKING_NAME_BYTES || backing.value >= raw.size)
-		backing.name.size = 0;
 	if (backing.value != 0)
 		q2_vet_tell(vet, &backing, "header/backing_file_offset");
 	vet->header = NULL;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "format/probe.h"
+#include "image/internal.h"
 
 static size_t up_to(uint64_t size, size_t most)
 {
@@ -96,7 +97,7 @@ static void tell_insane(struct q2_vet *vet)
 int q2_vet_look_at_head(struct q2_vet *vet)
 {
 	take_header(vet);
-	if (qcow2_image_open(vet->source, &vet->image, vet->err))
+	if (q2_image_open_started(vet->source, vet->head, &vet->image, vet->err))
 		return judge_open(vet);
 	vet->header = qcow2_image_header(vet->image);
 	vet->geometry = qcow2_image_geometry(vet->image);
