@@ -151,7 +151,8 @@ int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lack
 
 	if (read_refcount(like->check, cluster, &refcount))
 		return -1;
-	*lacks = refcount > count || (like->of_free_clusters && count == 0);
+	*lacks = refcount > count || (like->of_free_clusters && count == 0) ||
+		 q2_is_presumed(like->check, cluster);
 	return 0;
 }
 
@@ -166,7 +167,8 @@ static int judge_sample(const struct q2_l2_like *like, bool *is_table)
 			return -1;
 		lacking += lacks;
 	}
-	*is_table = lacking > 0 && lacking * 2 >= like->sampled;
+	/* If refcounts are lost, nothing tells of references to clusters that snapshots use as well. */
+	*is_table = lacking > 0 && (like->check->presumed || lacking * 2 >= like->sampled);
 	return 0;
 }
 

@@ -265,8 +265,18 @@ static void leave_all(struct q2_repair *repair)
  */
 static int distrust_all(struct q2_repair *repair)
 {
+	const struct qcow2_repair_step step = {
+		.kind = qcow2_problem_kind_get(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
+		.where = "header/autoclear_features",
+		.does = "takes the bitmaps bit back, as other faults reach into the bitmaps: until "
+			"they are mended, nobody can believe them",
+	};
+
 	leave_all(repair);
 	repair->bitmap_problems = 0;
+	if ((repair->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
+	    q2_repair_tell(repair, &step))
+		return -1;
 	repair->bitmaps = repair->bitmaps == Q2_BITMAPS_FIRST ? Q2_BITMAPS_WAIT : Q2_BITMAPS_FAILED;
 	return q2_plan_autoclear(repair->plan, QCOW2_PHASE_CLEAN,
 				 repair->header->autoclear_features & ~QCOW2_AUTOCLEAR_BITMAPS,

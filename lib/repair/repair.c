@@ -194,7 +194,7 @@ static int run_rounds(struct q2_repair *repair)
 		repair->found = &repair->result->before;
 		return open_image(repair) || check_round(repair, false) ? -1 : 0;
 	}
-	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++) {
+	for (; planned && repair->round < ROUNDS_MOST; repair->round++) {
 		if (run_round(repair, &planned))
 			return -1;
 		/* What was in the way is mended. */
@@ -228,6 +228,44 @@ static int count_again(struct q2_repair *repair)
 	return check(repair, false, repair->found, true);
 }
 
+/* Plans refcounts once nobody else has anything to do. */
+static int finish_refcounts(struct q2_repair *repair)
+{
+	/* Refcounts and copied flags do not change what a disk reads. */
+	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
+		return -1;
+	if (!repair->geometry)
+		return 0;
+	if (count_again(repair) || q2_repair_refcounts(repair) || open_image(repair))
+		return -1;
+	return 0;
+}
+
+/*
+ * Whether to go round once more: a refcount table or a block that moved may have freed the place of
+ * another table, which can be mended then.
+ */
+static bool may_find_more(const struct q2_repair *repair)
+{
+	const struct q2_check_totals *found = repair->found;
+
+	return repair->refcounts_moved && repair->options->extent != QCOW2_REPAIR_LEAKS &&
+	       found->sum.corruptions > q2_faults_of_refcounts(found->by_kind);
+}
+
+static int settle(struct q2_repair *repair)
+{
+	if (finish_refcounts(repair))
+		return -1;
+	if (may_find_more(repair)) {
+		if (run_rounds(repair) || open_image(repair))
+			return -1;
+		if (finish_refcounts(repair))
+			return -1;
+	}
+	return repair->geometry ? q2_repair_bits(repair) : 0;
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -241,11 +279,7 @@ static int finish(struct q2_repair *repair)
 		q2_plan_note_checks(repair->plan, &result->before, &result->after);
 		return 0;
 	}
-	/* Refcounts and copied flags do not change what a disk reads. */
-	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
-		return -1;
-	if (repair->geometry && (count_again(repair) || q2_repair_refcounts(repair) ||
-				 open_image(repair) || q2_repair_bits(repair)))
+	if (settle(repair))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||

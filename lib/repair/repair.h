@@ -96,7 +96,10 @@ struct q2_repair {
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
-	bool begin_again; /* the doctor wants a new check before others work */
+	bool spared;        /* leaks were spared that may be lost data */
+	bool is_free_known; /* what nothing refers to is no lost data, although refcounts are lost */
+	bool refcounts_moved; /* the refcount table, or blocks, got another place */
+	bool begin_again;     /* the doctor wants a new check before others work */
 	/*
 	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
 	 * is nonsense, which nobody else may part, count or move anything for.
@@ -141,6 +144,9 @@ void q2_repair_leave(struct q2_repair *repair, enum qcow2_problem_id id, const c
  * planned. 0, or -1 with repair->err filled.
  */
 int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *step);
+
+/* The same, for a step whose snapshot has the index that it had before the repair. */
+int q2_repair_tell_first(struct q2_repair *repair, const struct qcow2_repair_step *step);
 
 /* A step for a problem: kind, place and guest range are those of the problem. */
 struct qcow2_repair_step q2_repair_step_of(const struct qcow2_problem *problem, const char *does);
