@@ -217,8 +217,8 @@ def test_nothing_is_refused_without_a_fault(forge):
 
 
 def test_each_rule_has_an_image():
-    missing = {name for name, (_, words) in rules().items() if words[0] not in ("ALLOW", "NO_LIMIT")} - set(FAULTS) - {"backing-kind", "check-corruption", "check-leak"}
-    assert missing == set()
+    missing = {name for name, (_, words) in rules().items() if words[0] not in ("ALLOW", "NO_LIMIT")}
+    assert missing - set(FAULTS) == {"backing-kind"}  # see policies
 
 
 def test_the_size_that_is_asked_for(forge):
@@ -235,7 +235,11 @@ def piped(data, *options, program=QCOW2):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in FAULTS if rule not in ("check-memory", "compression-ratio")])
+# Too large for a pipe, the image of another one, and seen with --deep alone.
+NOT_PIPED = ("check-memory", "check-time", "compression-ratio")
+
+
+@pytest.mark.parametrize("rule", [rule for rule in FAULTS if rule not in NOT_PIPED])
 def test_a_pipe_is_refused_for_the_same(rule, forge):
     for text, change in FAULTS[rule]:
         with open(forge(text, change=change), "rb") as stream:
