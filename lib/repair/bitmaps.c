@@ -306,6 +306,11 @@ static int run(struct q2_repair *repair, bool costs)
 	    qcow2_plan_count(repair->plan) == before) {
 		leave_all(repair);
 		failed = 0;
+	} else if (failed && repair->err->code == QCOW2_ERROR_BROKEN &&
+		   repair->found->by_kind[QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET] > 0 &&
+		   qcow2_plan_count(repair->plan) == before) {
+		/* No program finds a bitmap there. */
+		failed = 0;
 	} else if (failed && repair->err->code == QCOW2_ERROR_BROKEN) {
 		failed = distrust_all(repair);
 	} else if (!failed) {

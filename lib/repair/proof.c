@@ -459,6 +459,12 @@ int q2_repair_prove(struct q2_repair *repair)
 	proof.whole = grows_beneath(repair);
 	q2_told_sort(&repair->told);
 	failed = qcow2_image_geometry(proof.images[0]) ? prove(&proof) : 0;
+	/* A table that all parts of a disk share. */
+	if (failed && repair->err->code == QCOW2_ERROR_LIMIT)
+		q2_fail(repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			"so many parts of a disk share L2 tables that what they read cannot be "
+			"compared: 'qemu-img convert' copies what can be read, --only=refcounts "
+			"mends no mapping");
 	close_disk(&proof);
 	qcow2_table_close(proof.tables[0]);
 	qcow2_table_close(proof.tables[1]);

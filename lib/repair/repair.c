@@ -249,18 +249,47 @@ static bool may_find_more(const struct q2_repair *repair)
 {
 	const struct q2_check_totals *found = repair->found;
 
-	return repair->refcounts_moved && repair->options->extent != QCOW2_REPAIR_LEAKS &&
-	       found->sum.corruptions > q2_faults_of_refcounts(found->by_kind);
+	if (repair->options->extent == QCOW2_REPAIR_LEAKS)
+		return false;
+	/* What the header should say may be found out once all else is right. */
+	return found->by_kind[QCOW2_PROBLEM_L1_TOO_SMALL] > 0 ||
+	       (repair->refcounts_moved &&
+		found->sum.corruptions > q2_faults_of_refcounts(found->by_kind));
+}
+
+/* Counts the image of before the repair anew: planning refcounts has changed what was counted. */
+static int recount_first(struct q2_repair *repair)
+{
+	const struct qcow2_check_options how = {
+		.threads = repair->options->threads,
+		.memory_limit_bytes = repair->options->memory_limit_bytes,
+		.clusters_untold = true,
+		.lost_mappings = true,
+	};
+	struct q2_check_totals totals;
+	struct qcow2_image *image;
+	int failed;
+
+	if (!repair->counted_first || repair->counted_first != repair->counted)
+		return 0;
+	/* What is counted now goes on as that of the last round. */
+	repair->counted_first = NULL;
+	if (qcow2_image_open(repair->plan->source, &image, repair->err))
+		return -1;
+	failed = q2_check_keep(image, &how, &totals, &repair->counted_first, repair->err);
+	if (!failed)
+		q2_check_totals_release(&totals);
+	qcow2_image_close(image);
+	return failed;
 }
 
 static int settle(struct q2_repair *repair)
 {
 	if (finish_refcounts(repair))
 		return -1;
-	if (may_find_more(repair)) {
-		if (run_rounds(repair) || open_image(repair))
-			return -1;
-		if (finish_refcounts(repair))
+	if (repair->geometry && may_find_more(repair)) {
+		repair->is_settled = true;
+		if (recount_first(repair) || run_rounds(repair) || finish_refcounts(repair))
 			return -1;
 	}
 	return repair->geometry ? q2_repair_bits(repair) : 0;

@@ -209,7 +209,9 @@ static int fail_full(const struct q2_repair *repair)
 			"the device is full: it has no clusters for what is new that are known "
 			"to be free");
 	return q2_fail(repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-		       "no cluster behind the end of the file is known to be free");
+		       "no cluster behind the end of the file is known to be free, as a structure "
+		       "claims all of them: 'qcow2 rescue' finds out what the image was, 'qemu-img "
+		       "convert' copies what can be read");
 }
 
 /*

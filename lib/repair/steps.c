@@ -81,7 +81,8 @@ int q2_repair_tell_first(struct q2_repair *repair, const struct qcow2_repair_ste
 	repair->result->public.costs += mine.costs;
 	if ((mine.costs && strncmp(mine.kind->id, "bitmap", 6) != 0) ||
 	    (mine.has_guest &&
-	     (mine.after == QCOW2_READS_ZEROS || mine.after == QCOW2_READS_BACKING)))
+	     (mine.after == QCOW2_READS_ZEROS || mine.after == QCOW2_READS_BACKING ||
+	      mine.after == QCOW2_READS_FOREIGN)))
 		repair->gave_up = true;
 	if (q2_told_add(&repair->told, &mine))
 		return q2_fail_memory(repair->err);

@@ -4,14 +4,19 @@
 # one that its own guards and its own proof let pass, that finds nothing more to do when it is asked
 # again, that can be undone, and whose result QEMU calls sound if it does itself. By hand:
 #
-#	python3 -B -m tests.oracle.repair_trial heavy -n 5000
+#	python3 -B -m tests.oracle.heavy_trial -n 5000
+#
+# --keep=FOLDER keeps the images that there are complaints about.
 """Trials of repair with heavy damage."""
+import argparse
 import json
 import os
+import random
+import shutil
 import subprocess
 import tempfile
 
-from tests.oracle.repair_trial import (MOST, OFFSET, Damage, command, disks, qemu, read)
+from tests.oracle.repair_trial import MOST, OFFSET, Damage, command, make_bases, qemu, read
 
 OPTIONS = [["--all"], ["--all"], ["--all"], [], [], ["--all", "--drop-bad-bitmaps"],
            ["--all", "--free-lost"], ["--only=mapping"], ["--only=refcounts"],
@@ -21,7 +26,7 @@ OPTIONS = [["--all"], ["--all"], ["--all"], [], [], ["--all", "--drop-bad-bitmap
 # What is no fault of the repair: it says why it does nothing at all.
 FAIR = (b"incompatible features", b"larger than any program", b"no snapshot has",
         b"more than one snapshot", b"qcow2 rescue")
-SECONDS = 60
+SECONDS = 120
 
 
 class Heavy(Damage):
@@ -144,7 +149,9 @@ def planned_again(path, options, code):
     if done.returncode not in (0, 2, 3):
         return "second run fails: " + " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
     plan = json.loads(done.stdout)
-    if code == 3 and all(step["kind"] in LEAKS for step in plan["steps"]):
+    kinds = {step["kind"] for step in plan["steps"]}
+    # Refcounts past the end of a file that is cut say how long it was.
+    if kinds == {"refcount-beyond-end"} or (code == 3 and kinds <= set(LEAKS)):
         return None
     if plan["steps-total"] == 0:
         return None
@@ -152,7 +159,12 @@ def planned_again(path, options, code):
         f"{s['kind']} at {s['where']}: {s['does']}" for s in plan["steps"][:3])
 
 
-def complaints(path, options, before, snapshots):
+def has_its_names(base, content):
+    """Whether QEMU finds the data file, if there is one, whose name may be damaged."""
+    return not base.has_data_file or (base.path + ".data").encode() in content[:4096]
+
+
+def complaints(path, options, before, base=None):
     """What is wrong with a repair of an image."""
     undo_file = path + ".undo"
     try:
@@ -165,7 +177,8 @@ def complaints(path, options, before, snapshots):
     if done.returncode in (1, 63):
         return []
     said = []
-    if done.returncode == 0 and qemu("qemu-img", "check", "-q", "-f", "qcow2", path) not in (0, 3):
+    if (done.returncode == 0 and (base is None or has_its_names(base, before)) and
+            qemu("qemu-img", "check", "-q", "-f", "qcow2", path) not in (0, 3, 124)):
         said.append("qemu-img does not call it sound")
     # What named a snapshot names another one the next time.
     if not any("drop-snapshot" in word for word in options):
@@ -191,7 +204,35 @@ def one(folder, chance, bases):
         path = os.path.join(own, "image.qcow2")
         with open(path, "wb") as stream:
             stream.write(damage.bytes)
-        said = complaints(path, options, bytes(damage.bytes), base.snapshots)
+        said = complaints(path, options, bytes(damage.bytes), base)
     if saved is not None:
         assert read(base.path + ".data") == saved
     return {"kind": base.kind, "options": options, "said": said}, bytes(damage.bytes)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--keep")
+    arguments = parser.parse_args()
+    folder = tempfile.mkdtemp(prefix="heavy-trial-", dir="/dev/shm")
+    bad = 0
+    try:
+        bases = make_bases(folder, 28, 1)
+        for seed in range(arguments.first, arguments.first + arguments.n):
+            result, image = one(folder, random.Random(seed), bases)
+            if not result["said"]:
+                continue
+            bad += 1
+            print(f"seed {seed}", json.dumps(result), flush=True)
+            if arguments.keep:
+                with open(os.path.join(arguments.keep, str(seed)), "wb") as stream:
+                    stream.write(image)
+    finally:
+        shutil.rmtree(folder)
+    print(f"{arguments.n} images, {bad} with complaints")
+
+
+if __name__ == "__main__":
+    main()

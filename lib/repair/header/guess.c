@@ -372,8 +372,8 @@ int q2_header_mend_geometry(struct q2_repair *repair)
 {
 	struct contest contest = {.best_count = 0};
 
-	/* Later rounds see what was mended, and would ask in vain. */
-	if (repair->round > 0)
+	/* Rounds between see what is half mended, and would ask in vain. */
+	if (repair->round > 0 && !repair->is_settled)
 		return 0;
 	if (enter_cluster_bits(repair, &contest) || enter_l1_size(repair, &contest) ||
 	    enter_size(repair, &contest) || enter_no_snapshots(repair, &contest) ||

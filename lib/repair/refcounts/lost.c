@@ -16,7 +16,6 @@
 #include "repair/refcounts/old_blocks.h"
 #include "repair/refcounts/refcounts.h"
 #include "repair/refcounts/trust.h"
-#include "source/write.h"
 
 #define PIECE_BYTES ((size_t)65536)
 
@@ -35,16 +34,15 @@ static uint64_t past_hole(const struct q2_recount *r, uint64_t cluster)
 }
 
 /*
- * What something referred to before the repair is not lost: the repair put it elsewhere, or gave it
- * up because it was told to. Where entries of mappings were given up, nobody knows.
+ * What something referred to before the repair is not lost: the repair put it elsewhere, or dropped a
+ * snapshot because it was told to.
  */
 static bool was_used(const struct q2_recount *r, uint64_t cluster)
 {
 	const struct q2_references *first = r->repair->counted_first;
 
-	return first && first != r->counted && !r->repair->gave_up &&
-	       r->repair->counted_first_bits == r->cluster_bits &&
-	       q2_references_of(first, cluster) > 0;
+	return first && first != r->counted && r->repair->counted_first_bits == r->cluster_bits &&
+	       q2_references_of(first, cluster) > 0 && !q2_recount_was_given_up(r, cluster);
 }
 
 /* The next cluster from `at` on, before end, that nothing refers to; or end. */
@@ -97,18 +95,6 @@ static int presume_kept(struct q2_recount *r, uint64_t index)
 			}
 	}
 	return 0;
-}
-
-/* Whether the entry of a block that is not there may have led to one. */
-bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
-{
-	const struct q2_block_entry *entry = &r->entries[index];
-
-	if (entry->state != Q2_BLOCK_NONE)
-		return false;
-	/* Behind what was ever used, a device holds anything. */
-	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
-	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
 }
 
 static int presume_all(struct q2_recount *r)
@@ -185,12 +171,13 @@ static int keep_all(struct q2_recount *r)
 			if (failed || !content)
 				continue;
 			q2_clusters_set_count(r->clusters, first, 1);
+			q2_bits_add(&r->counted->spared, first);
 			if (r->spared++ == 0)
 				r->spared_first = first;
 		}
 	}
 	q2_free(bytes);
-	if (!failed && r->clusters->failed)
+	if (!failed && (r->clusters->failed || r->counted->spared.failed))
 		return q2_memory_fail(&r->counted->memory, r->repair->err);
 	return failed;
 }

@@ -186,12 +186,16 @@ static bool were_bitmaps(const struct q2_repair *repair)
 
 /*
  * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
- * nobody can tell any more, since entries were given up.
+ * nobody can tell any more, since entries were given up or snapshots dropped. What an entry led to
+ * that was given up leaks only since. A snapshot that is dropped gives up nothing that is lost.
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return repair->spared || (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
-	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
+	const struct qcow2_check_result *found = &repair->found->sum;
+
+	return repair->spared || (found->leaks_may_be_data && !were_bitmaps(repair)) ||
+	       (repair->result->before.sum.leaks_may_be_data && repair->dropped.count > 0) ||
+	       (repair->gave_up && (found->leaks_with_content > 0 || !found->leaks_all_read));
 }
 
 /* Finds out which refcounts may be mended. */

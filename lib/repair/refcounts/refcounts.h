@@ -94,6 +94,12 @@ void q2_recount_settle(struct q2_recount *r);
 /* Whether the entry of a block that is not there may have led to one. */
 bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index);
 
+/*
+ * Whether a cluster was used for a mapping or its data before the repair, which has given up entries:
+ * one of them may have led to it.
+ */
+bool q2_recount_was_given_up(const struct q2_recount *r, uint64_t cluster);
+
 /* Whether a claim of that place is one that a check counts. */
 bool q2_recount_is_inside(const struct q2_recount *r, uint64_t offset_bytes, uint64_t size_bytes);
 

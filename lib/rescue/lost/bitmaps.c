@@ -195,8 +195,8 @@ static bool is_known(const struct best *best, bool late)
 	const struct q2_lost_fit *fit = &best->fit;
 
 	return best->slot != Q2_LOST_NONE && fit->hits > 0 && fit->unmapped <= fit->hits / 64 &&
-	       (late ? fit->has_gaps : fit->old <= fit->hits / 8) &&
-	       best->second != INT64_MAX && best->second >= against(fit) + GAP_LEAST;
+	       (late ? fit->has_gaps : fit->old <= fit->hits / 8) && best->second != INT64_MAX &&
+	       best->second >= against(fit) + GAP_LEAST;
 }
 
 static void count_claims(struct asking *asking, uint32_t table, int32_t change)
