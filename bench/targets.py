@@ -30,6 +30,9 @@ LAYOUT = 10
 LAYOUT_CHECKS = 2.5
 # measure: how many times faster than qemu-img measure.
 MEASURE = 5
+# vet: small images a second on one core, or in times of reading them; and how many times faster than
+# qemu-img info.
+VET_A_SECOND, VET_READINGS, VET = 20000, 3, 4
 # diff: in times of reading the tables of both images.
 DIFF_READINGS = 2.5
 # locate: --guest in seconds, --host in times of our own check.

@@ -27,5 +27,6 @@ extern const struct command repair_command;
 extern const struct command rescue_command;
 extern const struct command snapshot_command;
 extern const struct command undo_command;
+extern const struct command vet_command;
 
 #endif

@@ -22,6 +22,7 @@ static const struct command *const all[] = {
 	&diff_command,
 	&locate_command,
 	&check_command,
+	&vet_command,
 	&map_command,
 	&layout_command,
 	&measure_command,

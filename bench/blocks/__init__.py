@@ -5,7 +5,7 @@ Each is a function of one bench.Bench. README.md says what each measures.
 """
 
 from blocks import (bitmap, check, diff, dump, edit, extents, info, layout, locate, map_disk,
-                    measure, memory, repair, snapshot)
+                    measure, memory, repair, snapshot, vet)
 
 BLOCKS = {
     "info": info.run,
@@ -21,6 +21,7 @@ BLOCKS = {
     "map": map_disk.run,
     "layout": layout.run,
     "measure": measure.run,
+    "vet": vet.run,
     "diff": diff.run,
     "locate": locate.run,
     "memory": memory.run,

@@ -39,6 +39,7 @@
 #include <qcow2/undo.h>
 #include <qcow2/usage.h>
 #include <qcow2/version.h>
+#include <qcow2/vet.h>
 #include <qcow2/walk.h>
 
 #endif

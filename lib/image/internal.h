@@ -15,6 +15,13 @@ struct qcow2_image {
 };
 
 /*
+ * As qcow2_image_open(), for a caller that has read the first bytes of the source already: all of
+ * them, or at least 512.
+ */
+int q2_image_open_started(struct qcow2_source *source, struct qcow2_bytes start,
+			  struct qcow2_image **out, struct qcow2_error *err);
+
+/*
  * Checks that what the header leads to means what it says. Returns 0, or -1 with *err filled:
  * QCOW2_ERROR_BROKEN without a geometry, QCOW2_ERROR_UNSUPPORTED with an unknown incompatible
  * feature, as nobody here knows what that changes.

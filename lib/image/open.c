@@ -118,27 +118,35 @@ static int read_first(struct qcow2_image *image, const uint8_t *start, size_t st
 	return 0;
 }
 
-int qcow2_image_open(struct qcow2_source *source, struct qcow2_image **out, struct qcow2_error *err)
+int q2_image_open_started(struct qcow2_source *source, struct qcow2_bytes start,
+			  struct qcow2_image **out, struct qcow2_error *err)
 {
-	uint8_t start[512];
-	size_t start_size = (size_t)smaller(qcow2_source_size_bytes(source), sizeof(start));
 	struct qcow2_image *image;
 
-	if (qcow2_source_read(source, 0, start, start_size, err) ||
-	    identify(source, start, start_size, err))
+	if (identify(source, start.data, start.size, err))
 		return -1;
 	image = q2_alloc(sizeof(*image));
 	if (!image)
 		return q2_fail_memory(err);
 	image->source = source;
-	qcow2_header_decode(&image->header, start, start_size);
+	qcow2_header_decode(&image->header, start.data, start.size);
 	derive_geometry(image);
-	if (read_first(image, start, start_size, err)) {
+	if (read_first(image, start.data, start.size, err)) {
 		qcow2_image_close(image);
 		return -1;
 	}
 	*out = image;
 	return 0;
+}
+
+int qcow2_image_open(struct qcow2_source *source, struct qcow2_image **out, struct qcow2_error *err)
+{
+	uint8_t start[512];
+	size_t size = (size_t)smaller(qcow2_source_size_bytes(source), sizeof(start));
+
+	if (qcow2_source_read(source, 0, start, size, err))
+		return -1;
+	return q2_image_open_started(source, (struct qcow2_bytes){start, size}, out, err);
 }
 
 void qcow2_image_close(struct qcow2_image *image)

@@ -17,7 +17,7 @@ RUNS = (("dump",), ("dump", "-j"), ("info",), ("info", "--output=json"), ("info"
         ("compat", "dump-header"), ("compat", "-j", "dump-header"),
         ("check", "--threads=1", "--deep"), ("check", "-j", "--threads=2"),
         ("check", "--all", "--threads=1"), ("check", "--ranges", "--threads=1"), ("map", "--chain"),
-        ("map", "-j"))
+        ("map", "-j"), ("vet", "--policy=chain"))
 BULK = ("l1", "refcount_table/0..9", "refcounts/0/0..9")
 
 

@@ -12,7 +12,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "map", "layout", "measure", "snapshot", "repair",
+COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "map", "layout", "measure", "snapshot", "repair",
             "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
@@ -258,6 +258,14 @@ def adds_a_commit(before, after):
     assert "A commit into base:" in after and "A commit into" not in before
 
 
+def is_a_policy(_before, after):
+    assert "\nbacking-file = deny\n" in after
+
+
+def names_the_policy(before, after):
+    assert "by policy strict" in after and "by policy upload" in before
+
+
 EXTENTS = ["extents", "bitmaps", "a", "b"]
 ADDED = ["-n", "add", "bitmaps", "new"]
 MENDED = ["-n", "corrupt"]
@@ -269,7 +277,7 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
              ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
         ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
@@ -377,6 +385,15 @@ OPTIONS = {
     ("layout", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("layout", "width"): ([SAMPLE], ["--width=60"], is_narrower),
     ("layout", "help"): ([SAMPLE], ["--help"], is_help),
+    ("vet", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("vet", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("vet", "policy"): ([SAMPLE], ["--policy=strict"], names_the_policy),
+    ("vet", "max-virtual-size"): ([SAMPLE], ["--max-virtual-size=1G"], is_unchanged),
+    ("vet", "jobs"): ([SAMPLE], ["--jobs=2"], is_unchanged),
+    ("vet", "files-from"): ([SAMPLE], ["--files-from=/dev/null"], is_unchanged),
+    ("vet", "list"): ([], ["--list"], is_a_policy),
+    ("vet", "deep"): ([SAMPLE], ["--deep"], is_unchanged),
+    ("vet", "help"): ([SAMPLE], ["--help"], is_help),
     ("measure", "json"): ([SAMPLE], ["--json"], shows_json),
     ("measure", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("measure", "size"): ([], ["--size=1G"], tells_other_sizes),
@@ -456,7 +473,7 @@ OPTIONS = {
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE],
-                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE],
+                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE], "vet": [SAMPLE],
                         "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():

@@ -57,7 +57,7 @@ def outputs(folder):
              ("measure", "measure", recipe_image("good-snapshots")[0]),
              ("edit", "edit", "-n", "--dump=header", plain, "set", "header/compatible_features=1"),
              ("edit", "bitmap", "repair", "-n", plain),
-             ("rescue", "rescue", path),
+             ("rescue", "rescue", path), ("vet", "vet", path), ("vet", "vet", path, plain),
              ("repair", "repair", "-n", path), ("repair", "check", "--repair=all", "-nx", path),
              ("edit", "edit", f"--undo-file={made}", plain, "set", "header/compatible_features=1"),
              ("undo", "undo", "--list", made), ("undo", "undo", "--list", folder),

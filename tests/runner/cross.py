@@ -13,7 +13,7 @@ from tests.runner import programs, report
 
 PLACE = report.path("build/cross")
 LIBRARIES = ["libdeflate-dev", "libdeflate0", "libzstd-dev", "libzstd1", "libxxhash-dev",
-             "libcmocka-dev", "libcmocka0"]
+             "libinih-dev", "libinih1", "libcmocka-dev", "libcmocka0"]
 OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
 # Debian's name: compiler and folder of the machine, emulator, what Meson calls it
 MACHINES = {
@@ -181,7 +181,7 @@ def musl_headers(place):
     folder = os.path.join(place, "include")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    wanted = ["linux", "asm-generic", "asm", "libdeflate.h", "zstd.h", "zstd_errors.h", "xxhash.h",
+    wanted = ["linux", "asm-generic", "asm", "libdeflate.h", "zstd.h", "zstd_errors.h", "xxhash.h", "ini.h",
               "xxh3.h"]
     for name in wanted:
         for found in glob.glob(f"/usr/include/{name}") + glob.glob(f"/usr/include/*/{name}"):
@@ -213,7 +213,7 @@ def check_musl(out):
     out.case(f"{len(sources)} files compile with musl",
              "\n".join(text for _, status, text in done if status))
     command = os.path.join(place, "qcow2")
-    archives = [a for name in ("deflate", "zstd") for a in glob.glob(f"/usr/lib/*/lib{name}.a")[:1]]
+    archives = [a for name in ("deflate", "zstd", "inih") for a in glob.glob(f"/usr/lib/*/lib{name}.a")[:1]]
     status, text = report.run([*compiler, "-static", "-o", command, *(row[0] for row in done),
                                *archives])
     out.case("the command links with musl", text if status else "")

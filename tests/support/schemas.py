@@ -298,6 +298,8 @@ def schema_of(words, kind):
     if command == "snapshot":
         action = next((word for word in words if word in SHOWS), "list")
         return command, SHOWS[action][kind == "ndjson"]
+    if command == "vet":
+        return command, "answer" if kind == "ndjson" else None
     if command == "map":
         return command, "extent" if kind == "ndjson" else None
     if command == "check" and any(re.fullmatch("--rep[air]*(=.*)?|-[adjpqv]*r.*", word) for word in words):

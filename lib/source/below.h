@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What stands below a folder at a relative path. Nothing is opened. */
+#ifndef Q2_SOURCE_BELOW_H
+#define Q2_SOURCE_BELOW_H
+
+#include <qcow2/base.h>
+
+enum q2_below {
+	Q2_BELOW_NOTHING, /* or it cannot be known */
+	Q2_BELOW_FILE,    /* a regular file, in folders that are no links */
+	Q2_BELOW_OTHER,   /* a link, a device, or what else is no file */
+};
+
+/* name: a path without NUL, ".." and a slash in front. */
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name);
+
+#endif
