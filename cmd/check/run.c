@@ -11,6 +11,7 @@
 #include "common/each_file.h"
 #include "common/open_image.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "out/progress.h"
 #include "out/wrap.h"
 
@@ -332,6 +333,14 @@ int check_run(struct check_run *run, char **files, int count)
 {
 	int code;
 
+	if (run->threads == 0)
+		run->threads = qcow2_processors();
+	code = sandbox_read_files(run->command, &(struct sandbox_files){.names = files,
+									.count = count,
+									.chains = run->chain,
+									.undo_folders = true});
+	if (code != EXIT_FINE)
+		return code;
 	run->list = count > 1 || run->chain;
 	files_show(&(struct files){.names = files,
 				   .count = count,

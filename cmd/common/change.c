@@ -11,6 +11,7 @@
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 
 int change_fail(const struct change *change, const struct qcow2_error *err)
 {
@@ -245,6 +246,9 @@ static int change_file(struct change *change)
 		return change_fail(change, &err);
 	} else {
 		warn_in_use(change->command, file, change->source);
+		code = sandbox_read_any(change->command);
+		if (code != EXIT_FINE)
+			return code;
 	}
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
 	code = qcow2_plan_open(change->source, &change->report.plan, &err)

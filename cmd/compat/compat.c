@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "common/help.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "compat/edit.h"
 
 #include <qcow2/source.h>
@@ -199,10 +200,12 @@ static int show_file(const struct request *request, bool with_header, struct spo
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(request->words[0], &source, &err) ||
-	    qcow2_image_open(source, &image, &err))
+	if (qcow2_source_open(request->words[0], &source, &err))
+		return report_error(&compat_command, request->words[0], &err);
+	code = sandbox_seal(&compat_command);
+	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err))
 		code = report_error(&compat_command, request->words[0], &err);
-	else
+	else if (code == EXIT_FINE)
 		code = show(request, image, with_header, out);
 	qcow2_image_close(image);
 	qcow2_source_close(source);

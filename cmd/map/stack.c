@@ -61,13 +61,11 @@ static int open_layer(struct map_stack *stack, const struct chain_link *link, co
 	return map_layer_open(layer, snapshot ? &index : NULL, follow, err);
 }
 
-int map_stack_open(struct map_stack *stack, const char *file, const char *snapshot,
-		   struct qcow2_error *err)
+int map_stack_open(struct map_stack *stack, const char *file, struct qcow2_source *source,
+		   const char *snapshot, struct qcow2_error *err)
 {
-	struct chain_link link = {.file = file};
+	struct chain_link link = {.file = file, .source = source};
 
-	if (qcow2_source_open(file, &link.source, err))
-		return -1;
 	if (qcow2_image_open(link.source, &link.image, err)) {
 		qcow2_source_close(link.source);
 		return -1;

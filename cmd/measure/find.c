@@ -104,7 +104,8 @@ static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)
 
 static int find_usage(struct measure_run *run, struct qcow2_error *err)
 {
-	struct qcow2_usage_options options = {.size = sizeof(options), .users = true};
+	struct qcow2_usage_options options = {
+		.size = sizeof(options), .threads = run->threads, .users = true};
 	const struct map_layer *layer = &run->stack.layers[0];
 
 	run->file_bytes = qcow2_source_size_bytes(layer->source);

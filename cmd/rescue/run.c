@@ -10,6 +10,7 @@
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "rescue/files.h"
 #include "rescue/pages.h"
 
@@ -225,6 +226,10 @@ static int look(struct rescue_run *run)
 	if (qcow2_source_open(change->report.file, &change->source, &err))
 		return fail(run, &err);
 	warn_in_use(run->command, change->report.file, change->source);
+	code = run->way == RESCUE_SHOW ? sandbox_read_any(run->command)
+				       : sandbox_write_new(run->command, run->target);
+	if (code != EXIT_FINE)
+		return code;
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
 	spool_init(&change->out, STDOUT_FILENO);
 	json_init(&change->json, &change->out, 2, false);

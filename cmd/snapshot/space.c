@@ -111,6 +111,7 @@ static int count_users(struct space *space, struct qcow2_error *err)
 {
 	const struct qcow2_usage_options options = {
 		.size = sizeof(options),
+		.threads = space->run->threads,
 		.users = true,
 		.progress = hear_progress,
 		.opaque = space->run,

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "common/undo_place.h"
 #include "undo/find.h"
 #include "undo/now.h"
@@ -224,6 +225,11 @@ static int run_undo(const struct command *command, int argc, char **argv)
 	run.prune.command = command;
 	run.prune.force = run.force;
 	run.prune.as_json = run.as_json;
+	if (run.list || (run.pruning && !run.prune.yes)) {
+		code = sandbox_read_any(command);
+		if (code != EXIT_FINE)
+			return code;
+	}
 	spool_init(&run.out, STDOUT_FILENO);
 	json_init(&run.json, &run.out, 2, false);
 	if (run.pruning || (run.list && (run.operand_count != 1 || !undo_is_one(run.operands[0]))))
