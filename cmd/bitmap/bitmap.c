@@ -9,6 +9,7 @@
 
 #include "bitmap/actions.h"
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/option_rows.h"
@@ -160,7 +161,7 @@ static int run_reader(struct bitmap_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(run->file, &run->source, &err))
+	if (limits_open(run->command->common, run->file, &run->source, &err))
 		return bitmap_fail(run, &err);
 	code = enter_sandbox(run);
 	if (code != EXIT_FINE) {

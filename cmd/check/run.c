@@ -9,6 +9,7 @@
 #include "check/pages.h"
 #include "common/chain.h"
 #include "common/each_file.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "common/sandbox.h"
@@ -117,6 +118,7 @@ static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = one->run->threads,
+		.memory_limit_bytes = limits_memory(one->run->command),
 		.only = only,
 		.deep = one->run->deep,
 		.lost_mappings = true,
@@ -137,6 +139,7 @@ static void tell_ranges(void *opaque,
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = one->run->threads,
+		.memory_limit_bytes = limits_memory(one->run->command),
 		.deep = one->run->deep,
 		.damage = true,
 		.damage_range = hear,
@@ -207,6 +210,7 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = run->threads,
+		.memory_limit_bytes = limits_memory(run->command),
 		.max_per_kind = many ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
 		.damage = true,
@@ -277,6 +281,7 @@ static void check_file(void *opaque, const char *file)
 		return;
 	}
 	chain_begin(chain, file);
+	chain->common = run->command->common;
 	do {
 		more = chain_next(chain, &err);
 		if (more > 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/change_room.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
@@ -213,6 +214,9 @@ static int change_source(struct change *change)
 		return refused;
 	if (change->confirm && !change->report.dry_run && !change->confirm(change))
 		return change_fail_text(change, "nothing was changed");
+	/* What comes now is not cut off half way. */
+	if (!change->report.dry_run)
+		limits_end_time(change->command, change->source);
 	code = place_undo_file(change);
 	if (code != EXIT_FINE)
 		return code;
@@ -242,7 +246,8 @@ static int change_file(struct change *change)
 				     &change->source);
 		if (code != EXIT_FINE)
 			return code;
-	} else if (qcow2_source_open(file, &change->source, &err)) {
+		limits_watch(change->command->common, change->source);
+	} else if (limits_open(change->command->common, file, &change->source, &err)) {
 		return change_fail(change, &err);
 	} else {
 		warn_in_use(change->command, file, change->source);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -147,11 +148,15 @@ static int make_ruleset(enum kind kind, struct ruleset *ruleset)
 /* Allows something with a file, or with what is in a folder. What is not there cannot be opened. */
 static void allow(const struct ruleset *ruleset, const char *path, uint64_t rights)
 {
-	struct beneath rule = {.rights = rights & ruleset->taken.files,
-			       .fd = descriptors_open(path, O_PATH, 0)};
+	struct beneath rule = {.fd = descriptors_open(path, O_PATH, 0)};
+	struct stat status;
 
 	if (rule.fd < 0)
 		return;
+	/* A folder that stands for a file is opened to say that it is none, and no file in it is. */
+	if (rights == LANDLOCK_READ_FILE && fstat(rule.fd, &status) == 0 && S_ISDIR(status.st_mode))
+		rights = LANDLOCK_READ_DIR;
+	rule.rights = rights & ruleset->taken.files;
 	(void)syscall(SYS_landlock_add_rule, ruleset->fd, LANDLOCK_BENEATH, &rule, 0);
 	(void)close(rule.fd);
 }

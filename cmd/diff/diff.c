@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
@@ -115,7 +116,7 @@ static int open_and_compare(struct diff_run *run)
 	int code = EXIT_FINE;
 
 	for (size_t i = 0; i < 2 && code == EXIT_FINE; i++)
-		if (qcow2_source_open(run->files[i], &sources[i], &err))
+		if (limits_open(run->command->common, run->files[i], &sources[i], &err))
 			code = report_error(run->command, run->files[i], &err);
 	if (code == EXIT_FINE)
 		code = sandbox_seal(run->command);

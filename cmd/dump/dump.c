@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
@@ -119,7 +120,7 @@ static int dump_file(struct dump *dump)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(dump->file, &source, &err))
+	if (limits_open(dump->command->common, dump->file, &source, &err))
 		return report_error(dump->command, dump->file, &err);
 	code = sandbox_seal(dump->command);
 	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err)) {

@@ -122,6 +122,7 @@ static void show_chain(void *opaque, const char *file)
 		return;
 	}
 	chain_begin(chain, file);
+	chain->common = run->command->common;
 	do {
 		more = chain_next(chain, &err);
 		if (more < 0)

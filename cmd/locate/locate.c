@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "common/find_snapshot.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/options.h"
@@ -60,7 +61,7 @@ static int locate_file(struct locate_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(run->file, &source, &err))
+	if (limits_open(run->command->common, run->file, &source, &err))
 		return report_error(run->command, run->file, &err);
 	spool_init(&run->out, STDOUT_FILENO);
 	spool_init(&run->line, -1);

@@ -2,6 +2,7 @@
 /* Opens a stack and says what failed: apart from the stack, which is tested without a command. */
 #include <stdlib.h>
 
+#include "common/limits.h"
 #include "common/report.h"
 #include "common/sandbox.h"
 #include "map/stack.h"
@@ -13,7 +14,7 @@ static int open_image(struct map_stack *stack, const struct command *command, co
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(file, &source, &err))
+	if (limits_open(command->common, file, &source, &err))
 		return report_error(command, file, &err);
 	code = sandbox_seal(command);
 	if (code != EXIT_FINE) {
@@ -28,16 +29,15 @@ static int open_image(struct map_stack *stack, const struct command *command, co
 static int open_chain(struct map_stack *stack, const struct command *command, const char *file,
 		      const char *snapshot)
 {
-	struct qcow2_error err;
-	char *blamed = NULL;
+	struct map_blame blame;
 	int code = sandbox_read_any(command);
 
 	if (code != EXIT_FINE)
 		return code;
-	if (map_stack_open_chain(stack, file, snapshot, &blamed, &err) == 0)
+	if (map_stack_open_chain(stack, command->common, file, snapshot, &blame) == 0)
 		return sandbox_seal(command);
-	report_error(command, blamed ? blamed : file, &err);
-	free(blamed);
+	report_error(command, blame.file ? blame.file : file, &blame.err);
+	free(blame.file);
 	return EXIT_COULD_NOT;
 }
 

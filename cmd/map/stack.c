@@ -73,17 +73,19 @@ int map_stack_open(struct map_stack *stack, const char *file, struct qcow2_sourc
 	return open_layer(stack, &link, snapshot, false, err);
 }
 
-int map_stack_open_chain(struct map_stack *stack, const char *file, const char *snapshot,
-			 char **blamed, struct qcow2_error *err)
+int map_stack_open_chain(struct map_stack *stack, const struct common *common, const char *file,
+			 const char *snapshot, struct map_blame *blame)
 {
 	struct chain *chain = malloc(sizeof(*chain));
+	struct qcow2_error *err = &blame->err;
 	int more;
 
-	*blamed = NULL;
+	blame->file = NULL;
 	if (!chain)
 		return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
 	chain_begin(chain, file);
 	chain->keep = true;
+	chain->common = common;
 	while ((more = chain_next(chain, err)) > 0) {
 		more = open_layer(stack, &chain->link, stack->count == 0 ? snapshot : NULL, true,
 				  err);
@@ -91,7 +93,7 @@ int map_stack_open_chain(struct map_stack *stack, const char *file, const char *
 			break;
 	}
 	if (more < 0)
-		*blamed = strdup(chain->link.file);
+		blame->file = strdup(chain->link.file);
 	/* The name of a json: file may say that there is no backing file, whatever the image says. */
 	else if (stack->count > 0)
 		stack->layers[stack->count - 1].has_backing = false;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
@@ -83,7 +84,7 @@ int rescue_find(struct rescue_run *run, struct qcow2_source *source)
 	struct qcow2_error err;
 	int failed;
 
-	if (run->like && (qcow2_source_open(run->like, &sibling, &err) ||
+	if (run->like && (limits_open(run->command->common, run->like, &sibling, &err) ||
 			  qcow2_image_open(sibling, &like, &err))) {
 		qcow2_source_close(sibling);
 		return report_error(run->command, run->like, &err);
@@ -223,7 +224,7 @@ static int look(struct rescue_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(change->report.file, &change->source, &err))
+	if (limits_open(run->command->common, change->report.file, &change->source, &err))
 		return fail(run, &err);
 	warn_in_use(run->command, change->report.file, change->source);
 	code = run->way == RESCUE_SHOW ? sandbox_read_any(run->command)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/options.h"
@@ -87,9 +88,10 @@ static int enter_sandbox(struct snapshot_run *run)
 	char *const names[] = {(char *)(uintptr_t)run->with};
 	struct sandbox_files files = {.names = names, .count = 1};
 
-	/* Dates are shown in local time, whose rules are in a file. */
-	tzset();
-	if (run->action == &actions[ACTION_SPACE])
+	/* People see dates in local time, whose rules are in a file. */
+	if (run->format == SNAPSHOT_HUMAN)
+		tzset();
+	if (run->action == &actions[ACTION_SPACE] || run->action == &actions[ACTION_SHOW])
 		run->threads = qcow2_processors();
 	if (run->action != &actions[ACTION_DIFF])
 		return sandbox_seal(run->command);
@@ -103,7 +105,7 @@ static int run_action(struct snapshot_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(run->file, &run->source, &err))
+	if (limits_open(run->command->common, run->file, &run->source, &err))
 		return snapshot_fail(run, &err);
 	code = enter_sandbox(run);
 	if (code != EXIT_FINE) {

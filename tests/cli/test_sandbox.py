@@ -2,7 +2,6 @@
 # What an image could do that took a command over: nothing but to read what the command reads.
 """The sandbox: tests/shims/escape.c tries to get out of it at each read."""
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -10,54 +9,9 @@ import threading
 import pytest
 
 from tests.support import shims
-from tests.support.programs import RELEASE, SAMPLE
+from tests.support.programs import RELEASE
+from tests.support.reading import CHAIN, COMMANDS, SEALED, make_folder
 
-# How the command stands there, and what is open to it: SEALED nothing; CHAIN other files, for reading,
-# until all of the chain are open; READS other files, for reading; NEW the same, and a new file.
-SEALED, CHAIN, READS, NEW = "sealed", "chain", "reads", "new"
-COMMANDS = {
-    "info a.qcow2": SEALED,
-    "info -j a.qcow2 b.qcow2": SEALED,
-    "info --chain a.qcow2": CHAIN,
-    "dump a.qcow2": SEALED,
-    "dump -j a.qcow2 all": SEALED,
-    "diff a.qcow2 b.qcow2": SEALED,
-    "locate --guest=0 a.qcow2": SEALED,
-    "locate --host=0 a.qcow2": SEALED,
-    "check a.qcow2": SEALED,
-    "check --deep --threads=2 a.qcow2 b.qcow2": SEALED,
-    "check --chain a.qcow2": CHAIN,
-    "map a.qcow2": SEALED,
-    "map --binary a.qcow2": SEALED,
-    "map --chain a.qcow2": CHAIN,
-    "layout a.qcow2": SEALED,
-    "layout --output=svg a.qcow2": SEALED,
-    "measure a.qcow2": SEALED,
-    "measure --chain a.qcow2": CHAIN,
-    "snapshot list a.qcow2": SEALED,
-    "snapshot show a.qcow2 1": SEALED,
-    "snapshot space a.qcow2": SEALED,
-    "snapshot diff a.qcow2 1": SEALED,
-    "snapshot diff --with=b.qcow2 a.qcow2": SEALED,
-    "bitmap list a.qcow2": SEALED,
-    "bitmap list --chain a.qcow2": CHAIN,
-    "bitmap extents a.qcow2 nightly": SEALED,
-    "bitmap export a.qcow2 nightly": SEALED,
-    "bitmap export --to=new/bits a.qcow2 nightly": NEW,
-    "bitmap compare a.qcow2 nightly weekly": SEALED,
-    "bitmap compare --from=b.qcow2 a.qcow2 nightly weekly": SEALED,
-    "compat a.qcow2 dump-header": SEALED,
-    "__complete bash bitmap extents a.qcow2 n": SEALED,
-    "edit -n a.qcow2 set header/compatible_features=1": READS,
-    "bitmap add -n a.qcow2 other": READS,
-    "bitmap repair -n a.qcow2": READS,
-    "repair -n a.qcow2": READS,
-    "rescue a.qcow2": READS,
-    "rescue --plan-to=new/plan a.qcow2": NEW,
-    "rescue --overlay=new/overlay a.qcow2": NEW,
-    "undo --list .": READS,
-    "undo --prune --older-than=1d .": READS,
-}
 # What each part of the sandbox prevents by itself; "s" is a socket with a name, which is not a file
 # that Landlock looks at.
 FILTER, LANDLOCK = {"NO_LANDLOCK": "1"}, {"NO_FILTER": "1"}
@@ -76,14 +30,7 @@ def welcome(server):
 def fixture_cell(tmp_path_factory):
     """A folder with images, and what an image would like to reach."""
     folder = tmp_path_factory.mktemp("cell")
-    (folder / "new").mkdir()
-    for name in ("base.qcow2", "b.qcow2"):
-        shutil.copyfile(SAMPLE, folder / name)
-    shutil.copyfile(SAMPLE, folder / "a.qcow2")
-    subprocess.run([RELEASE, "edit", "--no-undo", "a.qcow2", "backing", "set", "base.qcow2",
-                    "qcow2"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([RELEASE, "bitmap", "add", "b.qcow2", "third"], cwd=folder, check=True,
-                   stdout=subprocess.DEVNULL)
+    make_folder(folder)
     (folder / "secret").write_text("secret", encoding="utf-8")
     (folder / "run").write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
     (folder / "run").chmod(0o755)
@@ -182,3 +129,14 @@ def test_a_file_of_the_line_that_is_replaced(cell, tmp_path):
                 done = subprocess.run([RELEASE, command, str(name)], cwd=folder, capture_output=True,
                                       check=False, timeout=20, pass_fds=(image.fileno(),))
                 assert done.returncode == 0, done
+
+
+def test_a_folder_in_place_of_a_file(cell):
+    """It is said to be one; what is in it stays out of reach."""
+    folder, _ = cell
+    for command in ("info", "check"):
+        done = subprocess.run([RELEASE, command, "."], cwd=folder, capture_output=True, check=False,
+                              timeout=20)
+        assert b"a directory, not a regular file" in done.stderr
+    _, lines = escape(cell, "info . a.qcow2")
+    assert set("".join(lines)) == set()
