@@ -102,6 +102,8 @@ static int list_directory(struct list *list, struct qcow2_error *err)
 
 	if (qcow2_bitmaps_open(list->image, &bitmaps, err))
 		return err->code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
+	/* That of the file before is closed. */
+	list->health = NULL;
 	failed = qcow2_bitmap_health_open(list->image, &list->health, err) ||
 		 list_all(list, bitmaps, err);
 	qcow2_bitmap_health_close(list->health);

@@ -29,7 +29,7 @@ void effects_show(const struct effects *effects, struct spool *out)
 {
 	if (effects->count == 0)
 		return;
-	spool_write(out, effects->lines.kept, effects->lines.size);
+	spool_add(out, &effects->lines);
 	if (effects->count > LINES_MOST)
 		spool_print(out, "… and %" PRIu64 " more\n", effects->count - LINES_MOST);
 }

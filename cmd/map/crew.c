@@ -170,7 +170,7 @@ static int use_piece(struct crew *crew, const struct piece *piece, struct qcow2_
 		push(crew, &piece->first);
 	if (piece->count > 1) {
 		add(crew);
-		spool_write(&run->out, piece->text.kept, piece->text.size);
+		spool_add(&run->out, &piece->text);
 		crew->pending = piece->last;
 	}
 	if (piece->found_bytes == piece->end_bytes)

@@ -91,6 +91,14 @@ void spool_write_pieces(struct spool *spool, const char *data, size_t size)
 	}
 }
 
+void spool_add(struct spool *spool, const struct spool *kept)
+{
+	if (kept->errnum)
+		spool->errnum = kept->errnum;
+	else
+		spool_write(spool, kept->kept, kept->size);
+}
+
 void spool_text(struct spool *spool, const char *text)
 {
 	spool_write(spool, text, strlen(text));

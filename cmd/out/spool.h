@@ -76,6 +76,9 @@ static inline void spool_fill(struct spool *spool, char byte, size_t count)
 	}
 }
 
+/* Adds what another one, which is only kept, holds; what that one lacks fails this one, too. */
+void spool_add(struct spool *spool, const struct spool *kept);
+
 void spool_text(struct spool *spool, const char *text);
 void spool_print(struct spool *spool, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -263,9 +263,7 @@ static void write_problem(const struct text_emitter *e, const struct qcow2_probl
 	}
 	spool_init(&line, -1);
 	problem_print(&line, problem, e->options.colour);
-	spool_write(&line, "", 1);
-	if (line.kept)
-		wrap_text(e->out, line.kept, 0, HANGING, e->options.columns);
+	wrap_spool(e->out, &line, 0, HANGING, e->options.columns);
 	spool_release(&line);
 }
 

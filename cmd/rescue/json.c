@@ -113,7 +113,7 @@ static void write_candidate(struct json *json, const struct qcow2_rescue_candida
 	json_end_object(json);
 }
 
-size_t rescue_overlay_name(const char *overlay, char *buffer, size_t size)
+size_t rescue_overlay_name(struct spool *out, const char *overlay, char *buffer, size_t size)
 {
 	struct spool spool;
 	struct json json;
@@ -126,7 +126,9 @@ size_t rescue_overlay_name(const char *overlay, char *buffer, size_t size)
 	length = (size_t)snprintf(buffer, size,
 				  "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"qcow2\","
 				  "\"file\":{\"driver\":\"file\",\"filename\":%s}}}",
-				  spool.kept ? spool.kept : "\"\"");
+				  spool.errnum == 0 ? spool.kept : "\"\"");
+	if (spool.errnum)
+		out->errnum = spool.errnum;
 	spool_release(&spool);
 	return length;
 }
@@ -138,7 +140,7 @@ static void write_target(struct json *json, const struct rescue_run *run)
 
 	text_or_null(json, "target", run->target);
 	if (run->way == RESCUE_OVERLAY &&
-	    rescue_overlay_name(run->target, name, sizeof(name)) < sizeof(name))
+	    rescue_overlay_name(json->out, run->target, name, sizeof(name)) < sizeof(name))
 		text(json, "overlay-name", name);
 }
 

@@ -67,7 +67,10 @@ static void show_evidence(struct page *page, const struct qcow2_rescue_evidence 
 			    page->colour ? "\033[0m" : "", evidence->confidence,
 			    evidence->wants_option ? "; an option can say it" : "");
 	spool_write(&page->line, "", 1);
-	wrap_rest(page->out, page->line.kept, TOPIC_COLUMNS, TOPIC_COLUMNS, page->columns);
+	if (page->line.errnum == 0)
+		wrap_rest(page->out, page->line.kept, TOPIC_COLUMNS, TOPIC_COLUMNS, page->columns);
+	else
+		page->out->errnum = page->line.errnum;
 	page->line.size = 0;
 }
 
@@ -198,8 +201,7 @@ static void show_rescue(struct page *page, unsigned confidence, const char *more
 
 	qcow2_text_shell_file(run->change.report.file, word, sizeof(word));
 	spool_text(page->out, "next: qcow2 rescue");
-	if (run->said.size > 0)
-		spool_write(page->out, run->said.kept, run->said.size);
+	spool_add(page->out, &run->said);
 	if (confidence > 0)
 		spool_print(page->out, " --confidence=%u", confidence);
 	spool_print(page->out, "%s %s\n", more, word);
@@ -244,7 +246,7 @@ static void show_overlay_name(struct page *page)
 {
 	char name[8192], word[16384];
 
-	if (rescue_overlay_name(page->run->target, name, sizeof(name)) >= sizeof(name))
+	if (rescue_overlay_name(page->out, page->run->target, name, sizeof(name)) >= sizeof(name))
 		return;
 	qcow2_text_shell((struct qcow2_bytes){(const uint8_t *)name, strlen(name)}, word,
 			 sizeof(word));

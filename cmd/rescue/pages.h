@@ -13,8 +13,8 @@ void rescue_show_json(struct json *json, const struct rescue_run *run);
 
 /*
  * The name under which QEMU opens an overlay: "json:{…}". Returns the length that it needs, as
- * snprintf() does.
+ * snprintf() does. Without memory for it, out->errnum is set.
  */
-size_t rescue_overlay_name(const char *overlay, char *buffer, size_t size);
+size_t rescue_overlay_name(struct spool *out, const char *overlay, char *buffer, size_t size);
 
 #endif

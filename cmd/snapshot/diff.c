@@ -28,18 +28,18 @@ static bool is_active(const char *word)
 	return strcmp(word, "active") == 0;
 }
 
-/* Writes what people call a snapshot, by its index. */
-static void name_snapshot(struct diff_side *side, uint64_t index)
+/* Writes what people call a snapshot, by its index. 0, or -1 with *err filled. */
+static int name_snapshot(struct diff_side *side, uint64_t index, struct qcow2_error *err)
 {
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
-	struct qcow2_error ignored;
 	char id[32], name[64];
+	int more;
 
 	snprintf(side->name, sizeof(side->name), "snapshot");
-	if (qcow2_snapshots_open(side->image, &snapshots, &ignored))
-		return;
-	while (qcow2_snapshots_next(snapshots, &snapshot, &ignored) > 0) {
+	if (qcow2_snapshots_open(side->image, &snapshots, err))
+		return -1;
+	while ((more = qcow2_snapshots_next(snapshots, &snapshot, err)) > 0) {
 		if (snapshot->index < index)
 			continue;
 		qcow2_text_escape(snapshot->id, id, sizeof(id));
@@ -48,6 +48,7 @@ static void name_snapshot(struct diff_side *side, uint64_t index)
 		break;
 	}
 	qcow2_snapshots_close(snapshots);
+	return more < 0 ? -1 : 0;
 }
 
 static int find_in(const struct snapshot_run *run, const struct diff_side *side, const char *word,
@@ -72,8 +73,8 @@ static int open_side(struct diff *diff, struct diff_side *side, const char *word
 		word = NULL;
 	}
 	if (word) {
-		name_snapshot(side, index);
-		if (qcow2_mapping_open_snapshot(side->image, index, &side->mapping, err))
+		if (name_snapshot(side, index, err) ||
+		    qcow2_mapping_open_snapshot(side->image, index, &side->mapping, err))
 			return -1;
 	} else {
 		snprintf(side->name, sizeof(side->name), "active disk");

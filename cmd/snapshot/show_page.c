@@ -103,7 +103,7 @@ static void show_problem(struct show *show, const struct qcow2_problem *problem)
 	spool_init(&line, -1); /* kept only */
 	problem_print(&line, problem, wants_colour(run->command));
 	if (run->columns == UINT_MAX) {
-		spool_write(&run->out, line.kept, line.size);
+		spool_add(&run->out, &line);
 		spool_text(&run->out, "\n");
 	} else {
 		wrap_spool(&run->out, &line, 0, 4, run->columns);
