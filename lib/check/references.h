@@ -25,6 +25,8 @@ struct q2_references {
 	 * not give them away. If it has failed, any may be one.
 	 */
 	struct q2_bits beyond;
+	/* Clusters that a repair has counted although nothing refers to them. */
+	struct q2_bits spared;
 	/* What the refcount table and its blocks claim: so that it can be taken away again. */
 	bool table_counted;
 	uint64_t blocks_counted; /* the first ones of the table */

@@ -16,7 +16,6 @@
 #include "repair/refcounts/old_blocks.h"
 #include "repair/refcounts/refcounts.h"
 #include "repair/refcounts/trust.h"
-#include "source/write.h"
 
 #define PIECE_BYTES ((size_t)65536)
 
@@ -98,18 +97,6 @@ static int presume_kept(struct q2_recount *r, uint64_t index)
 	return 0;
 }
 
-/* Whether the entry of a block that is not there may have led to one. */
-bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
-{
-	const struct q2_block_entry *entry = &r->entries[index];
-
-	if (entry->state != Q2_BLOCK_NONE)
-		return false;
-	/* Behind what was ever used, a device holds anything. */
-	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
-	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
-}
-
 static int presume_all(struct q2_recount *r)
 {
 	uint64_t end = (r->old_clusters + r->per_block - 1) / r->per_block;
@@ -184,12 +171,13 @@ static int keep_all(struct q2_recount *r)
 			if (failed || !content)
 				continue;
 			q2_clusters_set_count(r->clusters, first, 1);
+			q2_bits_add(&r->counted->spared, first);
 			if (r->spared++ == 0)
 				r->spared_first = first;
 		}
 	}
 	q2_free(bytes);
-	if (!failed && r->clusters->failed)
+	if (!failed && (r->clusters->failed || r->counted->spared.failed))
 		return q2_memory_fail(&r->counted->memory, r->repair->err);
 	return failed;
 }

@@ -86,6 +86,17 @@ bool q2_recount_is_free(const struct q2_recount *r, uint64_t first, uint64_t cou
 	return true;
 }
 
+bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
+{
+	const struct q2_block_entry *entry = &r->entries[index];
+
+	if (entry->state != Q2_BLOCK_NONE)
+		return false;
+	/* Behind what was ever used, a device holds anything. */
+	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
+	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
+}
+
 /*
  * Finds the first entry from *index on that has no block but has clusters to count. False if there
  * is none.

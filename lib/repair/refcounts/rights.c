@@ -19,7 +19,7 @@ static uint64_t count_before(const struct q2_recount *r, uint64_t cluster, uint6
 	if (first == r->counted)
 		return count;
 	if (first && r->repair->counted_first_bits == r->cluster_bits)
-		return q2_references_of(first, cluster);
+		return q2_bits_has(&first->spared, cluster) ? 0 : q2_references_of(first, cluster);
 	return cluster < r->old_clusters ? count : 0;
 }
 
