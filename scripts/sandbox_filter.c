@@ -143,8 +143,9 @@ static int allow_some(scmp_filter_ctx filter)
 		failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 					   SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, requests[i]));
 	for (size_t i = 0; i < COUNT(descriptor_commands); i++)
-		failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-					   SCMP_A1(SCMP_CMP_EQ, (uint64_t)descriptor_commands[i]));
+		failed |= seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint64_t)descriptor_commands[i]));
 	/* Threads, no processes; no code that was not there before. */
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				   SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
@@ -154,7 +155,8 @@ static int allow_some(scmp_filter_ctx filter)
 				   SCMP_A2(SCMP_CMP_MASKED_EQ, running, 0));
 	/* Limits are asked for, not set. */
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-				   SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+				   SCMP_A0(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0),
+				   SCMP_A2(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0));
 	for (size_t i = 0; i < COUNT(newer); i++)
 		failed |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), newer[i], 0);
 	return failed;
@@ -169,9 +171,9 @@ static int allow_reading(scmp_filter_ctx filter)
 				   SCMP_A2(SCMP_CMP_MASKED_EQ, FLAGS_WRITING, O_RDONLY));
 	/* What will seal the process later. */
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-				   SCMP_A0(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS));
+				   SCMP_A0(SCMP_CMP_MASKED_EQ, UINT64_MAX, PR_SET_NO_NEW_PRIVS));
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-				   SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+				   SCMP_A0(SCMP_CMP_MASKED_EQ, UINT64_MAX, PR_SET_SECCOMP));
 	return failed | allow_all(filter, lessening, COUNT(lessening));
 }
 
