@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/existing.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/read_file.h"
 #include "out/suggest.h"
@@ -87,7 +88,7 @@ static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act
 	struct qcow2_image *image = NULL;
 	int failed;
 
-	if (qcow2_source_open(act->from, &source, err))
+	if (limits_open(act->command->common, act->from, &source, err))
 		return fail_other(err, act->from);
 	failed = check_other_use(act, source, err) || qcow2_image_open(source, &image, err);
 	if (failed)

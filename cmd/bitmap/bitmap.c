@@ -9,11 +9,13 @@
 
 #include "bitmap/actions.h"
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/option_rows.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 
 #include <qcow2/source.h>
 
@@ -139,14 +141,33 @@ static int (*const functions[ACTION_COUNT])(struct bitmap_run *run) = {
 	[ACTION_SCRIPT] = bitmap_change,  [ACTION_REPAIR] = bitmap_repair,
 };
 
+/* Gives up what an action that only reads does not need. */
+static int enter_sandbox(const struct bitmap_run *run)
+{
+	char *const names[] = {(char *)(uintptr_t)(run->from ? run->from : run->file)};
+
+	if (run->action == &actions[ACTION_EXPORT] && strcmp(run->to, "-") != 0)
+		return sandbox_write_new(run->command, run->to);
+	if (!run->from && !run->chain)
+		return sandbox_seal(run->command);
+	return sandbox_read_files(
+		run->command,
+		&(struct sandbox_files){.names = names, .count = 1, .chains = run->chain});
+}
+
 /* Runs an action that only reads. */
 static int run_reader(struct bitmap_run *run)
 {
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(run->file, &run->source, &err))
+	if (limits_open(run->command->common, run->file, &run->source, &err))
 		return bitmap_fail(run, &err);
+	code = enter_sandbox(run);
+	if (code != EXIT_FINE) {
+		qcow2_source_close(run->source);
+		return code;
+	}
 	warn_in_use(run->command, run->file, run->source);
 	progress_init(&run->progress);
 	spool_init(&run->out, STDOUT_FILENO);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "bitmap/actions.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "out/human.h"
@@ -168,7 +169,7 @@ int bitmap_compare(struct bitmap_run *run)
 
 	if (!run->from)
 		return compare_images(run, run->image);
-	if (qcow2_source_open(run->from, &source, &err))
+	if (limits_open(run->command->common, run->from, &source, &err))
 		return report_error(run->command, run->from, &err);
 	warn_in_use(run->command, run->from, source);
 	if (qcow2_image_open(source, &image, &err)) {

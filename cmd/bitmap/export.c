@@ -12,6 +12,7 @@
 
 #include "bitmap/actions.h"
 #include "common/descriptors.h"
+#include "common/limits.h"
 #include "common/report.h"
 
 #include <qcow2/bitmap_file.h>
@@ -217,7 +218,10 @@ static int open_target(struct export *e)
 	/* Never write over an existing file: it may be the only copy of it. */
 	e->fd = descriptors_open(run->to, O_WRONLY | O_CREAT | O_EXCL, 0666);
 	e->seekable = run->sparse;
-	return e->fd < 0 ? fail_file(run, errno) : EXIT_FINE;
+	if (e->fd < 0)
+		return fail_file(run, errno);
+	limits_making(run->command, run->to);
+	return EXIT_FINE;
 }
 
 static int export_bitmap(struct export *e)
@@ -241,6 +245,7 @@ static int export_bitmap(struct export *e)
 	code = export_to(e, &entry);
 	if (e->fd == STDOUT_FILENO)
 		return code;
+	limits_making(run->command, NULL);
 	if (close(e->fd) < 0 && code == EXIT_FINE)
 		code = fail_file(run, errno);
 	if (code != EXIT_FINE)

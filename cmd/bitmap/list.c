@@ -42,6 +42,14 @@ static void count(struct list *list)
 	*left -= cost < *left ? cost : *left;
 }
 
+/* What the system refused is no property of the bitmap: nobody may take its counts for unknown. */
+static bool has_failed(const struct list *list)
+{
+	return !list->counted && list->uncounted.text[0] != '\0' &&
+	       (list->uncounted.code == QCOW2_ERROR_IO ||
+		list->uncounted.code == QCOW2_ERROR_MEMORY);
+}
+
 static int examine(struct list *list, struct qcow2_error *err)
 {
 	const struct bitmap_judge judge = {
@@ -56,7 +64,10 @@ static int examine(struct list *list, struct qcow2_error *err)
 	list->damaged |= state.damaged;
 	list->stale = strcmp(state.word, "inconsistent") == 0 || strcmp(state.word, "in use") == 0;
 	count(list);
-	return 0;
+	if (!has_failed(list))
+		return 0;
+	*err = list->uncounted;
+	return -1;
 }
 
 /* ---- all of them ---- */
@@ -136,6 +147,7 @@ static int list_chain(struct list *list)
 	if (array)
 		json_begin_array(json);
 	chain_begin(&chain, list->run->file);
+	chain.common = list->run->command->common;
 	while ((more = chain_next(&chain, &err)) > 0) {
 		list->file = chain.link.file;
 		list->image = chain.link.image;

@@ -9,8 +9,10 @@
 #include "check/pages.h"
 #include "common/chain.h"
 #include "common/each_file.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "out/progress.h"
 #include "out/wrap.h"
 
@@ -116,6 +118,7 @@ static void tell_all(void *opaque, const struct qcow2_problem_kind *only,
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = one->run->threads,
+		.memory_limit_bytes = limits_memory(one->run->command),
 		.only = only,
 		.deep = one->run->deep,
 		.lost_mappings = true,
@@ -136,6 +139,7 @@ static void tell_ranges(void *opaque,
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = one->run->threads,
+		.memory_limit_bytes = limits_memory(one->run->command),
 		.deep = one->run->deep,
 		.damage = true,
 		.damage_range = hear,
@@ -206,6 +210,7 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
 		.threads = run->threads,
+		.memory_limit_bytes = limits_memory(run->command),
 		.max_per_kind = many ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
 		.damage = true,
@@ -276,6 +281,7 @@ static void check_file(void *opaque, const char *file)
 		return;
 	}
 	chain_begin(chain, file);
+	chain->common = run->command->common;
 	do {
 		more = chain_next(chain, &err);
 		if (more > 0)
@@ -332,6 +338,14 @@ int check_run(struct check_run *run, char **files, int count)
 {
 	int code;
 
+	if (run->threads == 0)
+		run->threads = qcow2_processors();
+	code = sandbox_read_files(run->command, &(struct sandbox_files){.names = files,
+									.count = count,
+									.chains = run->chain,
+									.undo_folders = true});
+	if (code != EXIT_FINE)
+		return code;
 	run->list = count > 1 || run->chain;
 	files_show(&(struct files){.names = files,
 				   .count = count,

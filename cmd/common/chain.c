@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/json_name.h"
+#include "common/limits.h"
 
 #include <qcow2/text.h>
 
@@ -124,7 +125,7 @@ static int open_link(struct chain *chain, struct qcow2_error *err)
 {
 	struct chain_link *link = &chain->link;
 
-	if (qcow2_source_open(link->file, &link->source, err) || find_format(chain, err) ||
+	if (limits_open(chain->common, link->file, &link->source, err) || find_format(chain, err) ||
 	    (strcmp(link->format, "qcow2") == 0 &&
 	     qcow2_image_open(link->source, &link->image, err)))
 		return blame(link, err);

@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "common/command.h"
+
 #include <qcow2/image.h>
 #include <qcow2/probe.h>
 #include <qcow2/source.h>
@@ -44,11 +46,12 @@ struct chain_link {
 
 struct chain {
 	struct chain_link link;
-	char *file, *named_by;    /* what link.file and link.named_by lead to */
-	char stated[16];          /* the format that was stated for it, or "" */
-	bool last;                /* the name of the file says that it has no backing file */
-	bool keep;                /* set by the caller: see chain_begin() */
-	dev_t devices[CHAIN_MAX]; /* of the files that were there */
+	char *file, *named_by;       /* what link.file and link.named_by lead to */
+	char stated[16];             /* the format that was stated for it, or "" */
+	bool last;                   /* the name of the file says that it has no backing file */
+	bool keep;                   /* set by the caller: see chain_begin() */
+	const struct common *common; /* set by the caller: limits for all files, or NULL */
+	dev_t devices[CHAIN_MAX];    /* of the files that were there */
 	ino_t inodes[CHAIN_MAX];
 	size_t length;
 };

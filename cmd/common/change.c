@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "common/change_room.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 
 int change_fail(const struct change *change, const struct qcow2_error *err)
 {
@@ -229,6 +231,9 @@ static int change_source(struct change *change)
 	if (!is_still_there(change))
 		return change_fail_text(change, "it was renamed, removed or replaced while the "
 						"change was planned; nothing was changed");
+	/* What comes now is not cut off half way. */
+	if (!change->report.dry_run)
+		limits_end_time(change->command, change->source);
 	code = place_undo_file(change);
 	if (code != EXIT_FINE)
 		return code;
@@ -258,10 +263,14 @@ static int change_file(struct change *change)
 				     &change->source);
 		if (code != EXIT_FINE)
 			return code;
-	} else if (qcow2_source_open(file, &change->source, &err)) {
+		limits_watch(change->command->common, change->source);
+	} else if (limits_open(change->command->common, file, &change->source, &err)) {
 		return change_fail(change, &err);
 	} else {
 		warn_in_use(change->command, file, change->source);
+		code = sandbox_read_any(change->command);
+		if (code != EXIT_FINE)
+			return code;
 	}
 	change->is_known = stat(file, &change->opened) == 0;
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Exit codes. */
 enum {
@@ -57,13 +58,25 @@ enum colour_choice { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
 
 struct command_list;
 
+/* How much memory and time a command may take: see limits.h. */
+struct limits {
+	uint64_t memory_bytes, time_seconds; /* 0: no limit */
+	bool memory_given, time_given;       /* not the defaults */
+	uint64_t deadline_ns;                /* of CLOCK_MONOTONIC; 0: none */
+	bool has_timer;
+	timer_t timer;
+	const char *volatile making; /* a file that is half done, or NULL */
+	char last_words[96];
+};
+
 /* What the options say that all commands have. options_next() fills it. */
 struct common {
 	const char *program; /* as it was called */
 	const struct command_list *list;
 	enum colour_choice colour;
-	bool quiet;    /* nothing but errors, and data that were asked for */
-	bool verbose;  /* every write of a change */
+	bool quiet;   /* nothing but errors, and data that were asked for */
+	bool verbose; /* every write of a change */
+	struct limits limits;
 	bool has_data; /* the output is for programs, which -q does not silence */
 };
 

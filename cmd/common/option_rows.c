@@ -11,6 +11,8 @@ static const struct option_row common_rows[OPTIONS_COMMON] = {
 	{"color", 0, "WHEN", "use colours: auto (default), always or never", "auto always never"},
 	{"quiet", 'q', NULL, "print nothing but errors, and data as JSON", NULL},
 	{"verbose", 'v', NULL, "say more: writes of a change, rules of problems", NULL},
+	{"memory-limit", 0, "SIZE", "fail if it needs more memory (default 4G; 0: any)", NULL},
+	{"time-limit", 0, "SECONDS", "fail if it takes longer (default 86400; 0: any)", NULL},
 	{"help", HELP_LETTER, NULL, "print this help and exit", NULL},
 };
 

@@ -9,7 +9,7 @@
 #define HELP_LETTER 'h'
 
 /* How many rows all commands have. */
-#define OPTIONS_COMMON 4
+#define OPTIONS_COMMON 6
 
 /*
  * The rows that all commands have besides their own, "help" last. Sets *count, which is 1 if the

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See options.h. */
 #include "common/options.h"
+#include "common/limits.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -105,6 +106,8 @@ static bool take_common(const struct command *command, const struct option_row *
 			common->colour = (enum colour_choice)word;
 		return word >= 0;
 	}
+	if (!limits_take(command, row, value))
+		return false;
 	if (common && row->letter == 'q')
 		common->quiet = true;
 	if (common && row->letter == 'v')
@@ -166,7 +169,8 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 		*value = optarg;
 		if (found == -1) {
 			end_options(command, argc, argv);
-			return OPTIONS_END;
+			*exit_code = limits_begin(command);
+			return *exit_code == EXIT_FINE ? OPTIONS_END : OPTIONS_STOP;
 		}
 		row = row_of(command, found, &index);
 		if (row && index < command->option_count) {

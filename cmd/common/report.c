@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See report.h. */
 #include "common/report.h"
+#include "common/limits.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -37,10 +38,12 @@ int usage_error(const struct command *command, const char *format, ...)
 
 int report_error(const struct command *command, const char *file, const struct qcow2_error *err)
 {
+	struct qcow2_error shown = *err;
 	char name[4096];
 
+	limits_explain(command, &shown);
 	fprintf(stderr, "qcow2 %s: %s: %s", command->name,
-		file[0] ? safe(file, name, sizeof(name)) : "''", err->text);
+		file[0] ? safe(file, name, sizeof(name)) : "''", shown.text);
 	if (err->offset_bytes != QCOW2_NO_OFFSET)
 		fprintf(stderr, " (at offset 0x%" PRIx64 ")", err->offset_bytes);
 	fputc('\n', stderr);
@@ -57,8 +60,11 @@ int report_text(const struct command *command, const char *file, const char *tex
 
 int finish_output(const struct command *command, struct spool *spool, int code)
 {
-	bool written = spool_finish(spool);
+	bool written;
 
+	if (command && limits_are_over(command))
+		return EXIT_COULD_NOT;
+	written = spool_finish(spool);
 	if (!written) {
 		fprintf(stderr, "qcow2%s%s: standard output: %s\n", command ? " " : "",
 			command ? command->name : "", strerror(spool->errnum));

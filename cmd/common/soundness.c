@@ -18,6 +18,8 @@ int soundness_find(const struct qcow2_image *image, struct progress *progress,
 		   struct soundness *soundness, struct qcow2_error *err)
 {
 	const struct qcow2_check_options how = {.size = sizeof(how),
+						.threads = soundness->threads,
+						.memory_limit_bytes = soundness->memory_limit_bytes,
 						.lost_mappings = true,
 						.progress = tell_progress,
 						.opaque = progress};

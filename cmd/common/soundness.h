@@ -15,6 +15,8 @@
 #include <qcow2/image.h>
 
 struct soundness {
+	unsigned threads;            /* set by the caller; 0: one a processor */
+	uint64_t memory_limit_bytes; /* likewise; 0: that of the library */
 	uint64_t corruptions;
 	bool leaks_may_be_data; /* leaks may be lost data of the guest */
 };

@@ -6,7 +6,9 @@
 #include "compat/compat.h"
 #include "commands.h"
 #include "common/help.h"
+#include "common/limits.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "compat/edit.h"
 
 #include <qcow2/source.h>
@@ -18,6 +20,7 @@
 
 /* Commands take two arguments at most; what is more is counted and never looked at. */
 struct request {
+	const struct command *command;
 	const char *program;  /* as the usage text calls it */
 	const char *words[4]; /* file, command, its arguments */
 	struct undo_choice undo;
@@ -188,8 +191,8 @@ static int show(const struct request *request, const struct qcow2_image *image, 
 	else
 		compat_text_page(&text, &page);
 	if (compat_walk(image, with_header, &page, &hear, &err))
-		return report_error(&compat_command, request->words[0], &err);
-	return finish_output(&compat_command, out, flaws.count > 0 ? EXIT_MALFORMED : EXIT_FINE);
+		return report_error(request->command, request->words[0], &err);
+	return finish_output(request->command, out, flaws.count > 0 ? EXIT_MALFORMED : EXIT_FINE);
 }
 
 static int show_file(const struct request *request, bool with_header, struct spool *out)
@@ -199,10 +202,12 @@ static int show_file(const struct request *request, bool with_header, struct spo
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(request->words[0], &source, &err) ||
-	    qcow2_image_open(source, &image, &err))
-		code = report_error(&compat_command, request->words[0], &err);
-	else
+	if (limits_open(request->command->common, request->words[0], &source, &err))
+		return report_error(request->command, request->words[0], &err);
+	code = sandbox_seal(request->command);
+	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err))
+		code = report_error(request->command, request->words[0], &err);
+	else if (code == EXIT_FINE)
 		code = show(request, image, with_header, out);
 	qcow2_image_close(image);
 	qcow2_source_close(source);
@@ -218,7 +223,7 @@ static int unknown_command(const struct request *request, struct spool *out)
 		(struct qcow2_bytes){(const uint8_t *)request->words[1], strlen(request->words[1])},
 		name, sizeof(name));
 	spool_print(out, "Unknown command '%s'\n", name);
-	return finish_output(&compat_command, out, EXIT_FINE);
+	return finish_output(request->command, out, EXIT_FINE);
 }
 
 static int answer(const struct request *request, struct spool *out)
@@ -229,25 +234,27 @@ static int answer(const struct request *request, struct spool *out)
 
 	if (request->word_count < 2) {
 		print_usage(out, request->program);
-		return finish_output(&compat_command, out, EXIT_COULD_NOT);
+		return finish_output(request->command, out, EXIT_COULD_NOT);
 	}
 	for (size_t i = 0; i < ACTIONS; i++)
 		if (strcmp(actions[i].name, request->words[1]) == 0)
 			action = &actions[i];
 	/* qcow2.py opens the file before it looks at the command. */
-	if (qcow2_source_open(request->words[0], &source, &err))
-		return report_error(&compat_command, request->words[0], &err);
+	if (limits_open(request->command->common, request->words[0], &source, &err))
+		return report_error(request->command, request->words[0], &err);
 	qcow2_source_close(source);
 	if (!action)
 		return unknown_command(request, out);
 	if (request->word_count - 2 != action->argument_count) {
 		print_usage(out, request->program);
-		return finish_output(&compat_command, out, EXIT_FINE);
+		return finish_output(request->command, out, EXIT_FINE);
 	}
+	if (action->kind == EDIT)
+		limits_end_time(request->command, NULL);
 	if (action->kind == EDIT)
 		return compat_edit(&(struct compat_edit){.file = request->words[0],
 							 .command = action->name,
-							 .self = &compat_command,
+							 .self = request->command,
 							 .arguments = &request->words[2],
 							 .undo = request->undo},
 				   out);
@@ -257,7 +264,8 @@ static int answer(const struct request *request, struct spool *out)
 static int run(const struct command *command, int argc, char **argv)
 {
 	bool is_qcow2_py = argc == 0 || strcmp(argv[0], command->name) != 0;
-	struct request request = {.program = is_qcow2_py && argc > 0 ? argv[0] : "qcow2 compat"};
+	struct request request = {.command = command,
+				  .program = is_qcow2_py && argc > 0 ? argv[0] : "qcow2 compat"};
 	const char *wrong = parse(&request, argc, argv, is_qcow2_py);
 	struct spool out;
 	int code;
@@ -268,6 +276,9 @@ static int run(const struct command *command, int argc, char **argv)
 		return usage_error(command, "%s", wrong);
 	if (request.help)
 		return print_help(command);
+	code = limits_begin(command);
+	if (code != EXIT_FINE)
+		return code;
 	spool_init(&out, STDOUT_FILENO);
 	code = answer(&request, &out);
 	spool_release(&out);

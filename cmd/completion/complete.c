@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "common/option_rows.h"
+#include "common/sandbox.h"
 #include "completion/line.h"
 #include "completion/offer.h"
 #include "completion/words.h"
@@ -46,7 +47,8 @@ static void with_image(struct question *question, const char *path,
 		snprintf(home, sizeof(home), "%s%s", getenv("HOME"), path + 1);
 		path = home;
 	}
-	if (path && can_be_opened(path) && qcow2_source_open(path, &source, &err) == 0)
+	if (path && can_be_opened(path) && qcow2_source_open(path, &source, &err) == 0 &&
+	    sandbox_seal(&complete_command) == EXIT_FINE)
 		(void)qcow2_image_open(source, &image, &err);
 	give(question, image);
 	qcow2_image_close(image);

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "diff/run.h"
 #include "out/wrap.h"
 
@@ -113,9 +115,13 @@ static int open_and_compare(struct diff_run *run)
 	struct qcow2_error err;
 	int code = EXIT_FINE;
 
+	for (size_t i = 0; i < 2 && code == EXIT_FINE; i++)
+		if (limits_open(run->command->common, run->files[i], &sources[i], &err))
+			code = report_error(run->command, run->files[i], &err);
+	if (code == EXIT_FINE)
+		code = sandbox_seal(run->command);
 	for (size_t i = 0; i < 2 && code == EXIT_FINE; i++) {
-		if (qcow2_source_open(run->files[i], &sources[i], &err) ||
-		    qcow2_image_open(sources[i], &images[i], &err))
+		if (qcow2_image_open(sources[i], &images[i], &err))
 			code = report_error(run->command, run->files[i], &err);
 		else
 			warn_in_use(run->command, run->files[i], sources[i]);

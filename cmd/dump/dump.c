@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "out/emitter.h"
 #include "out/wrap.h"
 
@@ -118,10 +120,12 @@ static int dump_file(struct dump *dump)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(dump->file, &source, &err) ||
-	    qcow2_image_open(source, &image, &err)) {
+	if (limits_open(dump->command->common, dump->file, &source, &err))
+		return report_error(dump->command, dump->file, &err);
+	code = sandbox_seal(dump->command);
+	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err)) {
 		code = report_error(dump->command, dump->file, &err);
-	} else {
+	} else if (code == EXIT_FINE) {
 		warn_in_use(dump->command, dump->file, source);
 		code = dump_image(dump, image);
 	}

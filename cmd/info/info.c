@@ -11,6 +11,7 @@
 #include "common/open_image.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "info/pages.h"
 
 enum { OPTION_JSON, OPTION_OUTPUT, OPTION_CHAIN, OPTION_ALL };
@@ -121,6 +122,7 @@ static void show_chain(void *opaque, const char *file)
 		return;
 	}
 	chain_begin(chain, file);
+	chain->common = run->command->common;
 	do {
 		more = chain_next(chain, &err);
 		if (more < 0)
@@ -134,6 +136,11 @@ static int run_over(struct run *run, char **files, int count)
 {
 	int code;
 
+	code = sandbox_read_files(
+		run->command,
+		&(struct sandbox_files){.names = files, .count = count, .chains = run->chain});
+	if (code != EXIT_FINE)
+		return code;
 	run->colour = wants_colour(run->command);
 	run->list = count > 1 || run->chain;
 	files_show(&(struct files){.names = files,

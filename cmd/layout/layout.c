@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 
 enum { OPTION_OUTPUT, OPTION_JSON, OPTION_WIDTH };
 
@@ -67,6 +69,8 @@ static int tell_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 static int open_usage(struct layout *layout, struct qcow2_error *err)
 {
 	struct qcow2_usage_options how = {.size = sizeof(how),
+					  .threads = layout->threads,
+					  .memory_limit_bytes = limits_memory(layout->command),
 					  .owners = layout->format != LAYOUT_HUMAN,
 					  .users = true,
 					  .progress = tell_progress,
@@ -154,10 +158,15 @@ static int run_file(struct layout *layout)
 	int code;
 
 	layout->is_file = stat(layout->file, &status) == 0 && S_ISREG(status.st_mode);
-	if (qcow2_source_open(layout->file, &source, &err) ||
-	    qcow2_image_open(source, &image, &err)) {
+	if (limits_open(layout->command->common, layout->file, &source, &err))
+		return report_error(layout->command, layout->file, &err);
+	layout->threads = qcow2_processors();
+	layout->soundness.threads = layout->threads;
+	layout->soundness.memory_limit_bytes = limits_memory(layout->command);
+	code = sandbox_seal(layout->command);
+	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err)) {
 		code = report_error(layout->command, layout->file, &err);
-	} else {
+	} else if (code == EXIT_FINE) {
 		layout->source = source;
 		layout->image = image;
 		code = run_image(layout);

@@ -24,7 +24,8 @@ struct layout {
 	const char *file; /* its name as it was given: escape it before it is shown */
 	enum layout_format format;
 	unsigned width; /* of --width; 0: not given */
-	bool is_file;   /* a regular file: it can be cut, and have holes */
+	unsigned threads;
+	bool is_file; /* a regular file: it can be cut, and have holes */
 	struct soundness soundness;
 	const struct qcow2_source *source;
 	const struct qcow2_image *image;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers --host: the pieces of the range, the first one as the JSON object itself. */
+#include "common/limits.h"
 #include "locate/run.h"
 
 static int show(struct locate_run *run, const struct qcow2_piece *piece, struct qcow2_error *err)
@@ -99,10 +100,12 @@ static int show_header(struct locate_run *run, struct qcow2_error *err)
 
 int locate_host(struct locate_run *run, struct qcow2_error *err)
 {
+	const struct qcow2_pieces_options how = {.size = sizeof(how),
+						 .memory_limit_bytes = limits_memory(run->command)};
 	struct qcow2_pieces *pieces;
 	int result;
 
-	if (qcow2_pieces_open(run->image, NULL, &pieces, err))
+	if (qcow2_pieces_open(run->image, &how, &pieces, err))
 		return show_header(run, err);
 	if (run->as_json)
 		json_begin_object(&run->json);

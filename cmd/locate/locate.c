@@ -7,10 +7,12 @@
 
 #include "commands.h"
 #include "common/find_snapshot.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "locate/run.h"
 #include "out/wrap.h"
 
@@ -59,12 +61,15 @@ static int locate_file(struct locate_run *run)
 	struct qcow2_error err;
 	int code;
 
+	if (limits_open(run->command->common, run->file, &source, &err))
+		return report_error(run->command, run->file, &err);
 	spool_init(&run->out, STDOUT_FILENO);
 	spool_init(&run->line, -1);
 	run->columns = isatty(STDOUT_FILENO) ? terminal_columns() : UINT_MAX;
-	if (qcow2_source_open(run->file, &source, &err) || qcow2_image_open(source, &image, &err)) {
+	code = sandbox_seal(run->command);
+	if (code == EXIT_FINE && qcow2_image_open(source, &image, &err)) {
 		code = report_error(run->command, run->file, &err);
-	} else {
+	} else if (code == EXIT_FINE) {
 		warn_in_use(run->command, run->file, source);
 		run->image = image;
 		if (answer(run, &err))

@@ -55,11 +55,9 @@ struct worker {
 	struct map_text text;
 };
 
-static size_t choose_threads(void)
+static size_t choose_threads(const struct map_run *run)
 {
-	const unsigned count = qcow2_processors();
-
-	return count > THREADS_MOST ? THREADS_MOST : count;
+	return run->processors > THREADS_MOST ? THREADS_MOST : run->processors;
 }
 
 bool map_crew_pays(const struct map_run *run)
@@ -75,7 +73,7 @@ bool map_crew_pays(const struct map_run *run)
 	tables = layer->size_bytes / geometry->cluster_size_bytes / geometry->l2_entries + 1;
 	return stored >= STORED_LEAST &&
 	       tables <= (stored + STORED_SLACK) / geometry->cluster_size_bytes &&
-	       choose_threads() > 1;
+	       choose_threads(run) > 1;
 }
 
 /* ---- workers ---- */
@@ -281,7 +279,7 @@ static int show(struct crew *crew, struct worker *workers, size_t most, struct q
 
 int map_crew_show(struct map_run *run, struct qcow2_error *err)
 {
-	const size_t threads = choose_threads();
+	const size_t threads = choose_threads(run);
 	struct worker *workers = calloc(threads, sizeof(*workers));
 	struct crew *crew = calloc(1, sizeof(*crew));
 	int failed = -1;

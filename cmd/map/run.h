@@ -20,6 +20,7 @@ struct map_run {
 	const char *snapshot; /* as the command line names it, or NULL */
 	enum map_format format;
 	bool chain;
+	unsigned processors;
 	bool binary;                        /* --binary was given */
 	uint64_t start_bytes, length_bytes; /* of the range; length_bytes UINT64_MAX: all */
 	struct map_stack stack;

@@ -61,13 +61,11 @@ static int open_layer(struct map_stack *stack, const struct chain_link *link, co
 	return map_layer_open(layer, snapshot ? &index : NULL, follow, err);
 }
 
-int map_stack_open(struct map_stack *stack, const char *file, const char *snapshot,
-		   struct qcow2_error *err)
+int map_stack_open(struct map_stack *stack, const char *file, struct qcow2_source *source,
+		   const char *snapshot, struct qcow2_error *err)
 {
-	struct chain_link link = {.file = file};
+	struct chain_link link = {.file = file, .source = source};
 
-	if (qcow2_source_open(file, &link.source, err))
-		return -1;
 	if (qcow2_image_open(link.source, &link.image, err)) {
 		qcow2_source_close(link.source);
 		return -1;
@@ -75,17 +73,19 @@ int map_stack_open(struct map_stack *stack, const char *file, const char *snapsh
 	return open_layer(stack, &link, snapshot, false, err);
 }
 
-int map_stack_open_chain(struct map_stack *stack, const char *file, const char *snapshot,
-			 char **blamed, struct qcow2_error *err)
+int map_stack_open_chain(struct map_stack *stack, const struct common *common, const char *file,
+			 const char *snapshot, struct map_blame *blame)
 {
 	struct chain *chain = malloc(sizeof(*chain));
+	struct qcow2_error *err = &blame->err;
 	int more;
 
-	*blamed = NULL;
+	blame->file = NULL;
 	if (!chain)
 		return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
 	chain_begin(chain, file);
 	chain->keep = true;
+	chain->common = common;
 	while ((more = chain_next(chain, err)) > 0) {
 		more = open_layer(stack, &chain->link, stack->count == 0 ? snapshot : NULL, true,
 				  err);
@@ -93,7 +93,7 @@ int map_stack_open_chain(struct map_stack *stack, const char *file, const char *
 			break;
 	}
 	if (more < 0)
-		*blamed = strdup(chain->link.file);
+		blame->file = strdup(chain->link.file);
 	/* The name of a json: file may say that there is no backing file, whatever the image says. */
 	else if (stack->count > 0)
 		stack->layers[stack->count - 1].has_backing = false;

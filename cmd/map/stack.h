@@ -18,19 +18,27 @@ struct map_stack {
 	unsigned pending; /* which one may still grow */
 };
 
-/* Opens only the image, or the snapshot whose index is not NULL. 0, or -1 with *err filled. */
-int map_stack_open(struct map_stack *stack, const char *file, const char *snapshot,
-		   struct qcow2_error *err);
-
 /*
- * Opens the backing files as well. Returns 0, or -1 with *err filled and *blamed the path of the file
- * that it is about, which the caller frees; NULL: memory is short.
+ * Opens only the image in a source, which is the stack's from then on, or the snapshot of that name
+ * if that is not NULL. 0, or -1 with *err filled.
  */
-int map_stack_open_chain(struct map_stack *stack, const char *file, const char *snapshot,
-			 char **blamed, struct qcow2_error *err);
+int map_stack_open(struct map_stack *stack, const char *file, struct qcow2_source *source,
+		   const char *snapshot, struct qcow2_error *err);
+
+/* What failed. */
+struct map_blame {
+	struct qcow2_error err;
+	char *file; /* that it is about; the caller frees it. NULL: memory is short */
+};
 
 /*
- * Opens one or the other, as a command line says, and says what failed. EXIT_FINE or EXIT_COULD_NOT;
+ * Opens the backing files as well, within the limits of common, which may be NULL. Returns 0, or -1 with *blame filled.
+ */
+int map_stack_open_chain(struct map_stack *stack, const struct common *common, const char *file,
+			 const char *snapshot, struct map_blame *blame);
+
+/*
+ * Opens one or the other, as a command line says, enters the sandbox, and says what failed. EXIT_FINE or EXIT_COULD_NOT;
  * the stack has to be closed in either case.
  */
 int map_stack_open_said(struct map_stack *stack, const struct command *command, const char *file,

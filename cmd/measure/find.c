@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#include "common/limits.h"
+
 #include <qcow2/geometry.h>
 
 #define SECTOR_BYTES UINT64_C(512)
@@ -104,7 +106,10 @@ static int find_bitmaps(struct measure_run *run, struct qcow2_error *err)
 
 static int find_usage(struct measure_run *run, struct qcow2_error *err)
 {
-	struct qcow2_usage_options options = {.size = sizeof(options), .users = true};
+	struct qcow2_usage_options options = {.size = sizeof(options),
+					      .threads = run->threads,
+					      .memory_limit_bytes = limits_memory(run->command),
+					      .users = true};
 	const struct map_layer *layer = &run->stack.layers[0];
 
 	run->file_bytes = qcow2_source_size_bytes(layer->source);

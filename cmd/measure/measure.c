@@ -146,6 +146,7 @@ static int run_measure(const struct command *command, int argc, char **argv)
 		code = EXIT_COULD_NOT;
 	else if (option == OPTIONS_END)
 		code = take_operands(run, argc, argv);
+	run->threads = qcow2_processors();
 	if (option == OPTIONS_END && code == EXIT_FINE && run->file)
 		code = map_stack_open_said(&run->stack, command, run->file, run->snapshot,
 					   run->chain);

@@ -28,6 +28,7 @@ struct measure_run {
 	/* The file as it is, if there is one. */
 	bool has_image;
 	uint64_t file_bytes;
+	unsigned threads;
 	struct qcow2_usage *usage;
 	struct qcow2_measure_image image;
 	/* A commit into the next file of the chain, if there is one. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/option_rows.h"
 #include "common/options.h"
 #include "common/report.h"
@@ -215,6 +216,7 @@ static int run_repair(const struct command *command, int argc, char **argv)
 
 	if (parse(&run, argc, argv, &code) == 0) {
 		describe(&run);
+		run.how.memory_limit_bytes = limits_memory(command);
 		code = repair_run(&run);
 	}
 	free(run.only);

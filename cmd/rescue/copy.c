@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "rescue/files.h"
@@ -68,7 +69,7 @@ int rescue_copy(struct rescue_run *run)
 	uint8_t *piece = NULL;
 	int code;
 
-	if (qcow2_source_open(file, &from, &err))
+	if (limits_open(run->command->common, file, &from, &err))
 		return report_error(run->command, file, &err);
 	warn_in_use(run->command, file, from);
 	code = new_file_open(&to, run->command, run->target, 0666);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "common/limits.h"
 #include "common/report.h"
 
 static int fail(const struct new_file *file, const char *what, int errnum)
@@ -24,7 +25,10 @@ int new_file_open(struct new_file *file, const struct command *command, const ch
 {
 	*file = (struct new_file){.command = command, .path = path};
 	file->fd = descriptors_open(path, O_RDWR | O_CREAT | O_EXCL, mode);
-	return file->fd < 0 ? fail(file, "cannot make it", errno) : EXIT_FINE;
+	if (file->fd < 0)
+		return fail(file, "cannot make it", errno);
+	limits_making(command, path);
+	return EXIT_FINE;
 }
 
 bool new_file_write(struct new_file *file, uint64_t offset_bytes, const void *bytes, size_t size)
@@ -61,6 +65,7 @@ int new_file_close(struct new_file *file, int code)
 		file->errnum = errno;
 	if (close(file->fd) && file->errnum == 0)
 		file->errnum = errno;
+	limits_making(file->command, NULL);
 	if (code == EXIT_FINE && file->errnum == 0)
 		return EXIT_FINE;
 	unlink(file->path);

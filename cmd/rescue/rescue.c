@@ -7,6 +7,7 @@
 #include <qcow2/text.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
@@ -248,6 +249,7 @@ static int run_rescue(const struct command *command, int argc, char **argv)
 		code = refuse_mix(&run);
 	if (option != OPTIONS_STOP && code == EXIT_FINE)
 		code = operands_one_image(command, argc, argv, &run.change.report.file);
+	run.how.memory_limit_bytes = limits_memory(command);
 	if (option != OPTIONS_STOP && code == EXIT_FINE)
 		code = rescue_run(&run);
 	spool_release(&run.said);

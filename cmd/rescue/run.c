@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "common/change_ask.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "rescue/files.h"
 #include "rescue/pages.h"
 
@@ -87,7 +89,7 @@ int rescue_find(struct rescue_run *run, struct qcow2_source *source)
 	struct qcow2_error err;
 	int failed;
 
-	if (run->like && (qcow2_source_open(run->like, &sibling, &err) ||
+	if (run->like && (limits_open(run->command->common, run->like, &sibling, &err) ||
 			  qcow2_image_open(sibling, &like, &err))) {
 		qcow2_source_close(sibling);
 		return report_error(run->command, run->like, &err);
@@ -259,9 +261,13 @@ static int look(struct rescue_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(change->report.file, &change->source, &err))
+	if (limits_open(run->command->common, change->report.file, &change->source, &err))
 		return fail(run, &err);
 	warn_in_use(run->command, change->report.file, change->source);
+	code = run->way == RESCUE_SHOW ? sandbox_read_any(run->command)
+				       : sandbox_write_new(run->command, run->target);
+	if (code != EXIT_FINE)
+		return code;
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
 	spool_init(&change->out, STDOUT_FILENO);
 	json_init(&change->json, &change->out, 2, false);

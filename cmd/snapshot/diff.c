@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/find_snapshot.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
 
@@ -90,7 +91,7 @@ static int open_other(struct diff *diff, struct qcow2_error *err)
 
 	if (!diff->other_file)
 		return 0;
-	if (qcow2_source_open(diff->other_file, &diff->other_source, err))
+	if (limits_open(run->command->common, diff->other_file, &diff->other_source, err))
 		return -1;
 	warn_in_use(run->command, diff->other_file, diff->other_source);
 	return qcow2_image_open(diff->other_source, &diff->other_image, err);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "common/report.h"
 #include "out/problem_json.h"
 
@@ -107,6 +108,8 @@ static int find_problems(struct show *show, struct qcow2_error *err)
 	struct hearing hearing = {show, show->run};
 	const struct qcow2_check_options how = {
 		.size = sizeof(how),
+		.threads = show->run->threads,
+		.memory_limit_bytes = limits_memory(show->run->command),
 		.problem = hear,
 		.progress = pass_progress,
 		.damage = true,

@@ -6,13 +6,16 @@
 #include "snapshot/snapshot.h"
 
 #include <limits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/open_image.h"
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "out/wrap.h"
 
 #include <qcow2/source.h>
@@ -79,13 +82,36 @@ static int act(struct snapshot_run *run)
 	return functions[run->action - actions](run);
 }
 
+/* Gives up what the action does not need. An operand of diff may be the file of another image. */
+static int enter_sandbox(struct snapshot_run *run)
+{
+	char *const names[] = {(char *)(uintptr_t)run->with};
+	struct sandbox_files files = {.names = names, .count = 1};
+
+	/* People see dates in local time, whose rules are in a file. */
+	if (run->format == SNAPSHOT_HUMAN)
+		tzset();
+	if (run->action == &actions[ACTION_SPACE] || run->action == &actions[ACTION_SHOW])
+		run->threads = qcow2_processors();
+	if (run->action != &actions[ACTION_DIFF])
+		return sandbox_seal(run->command);
+	if (!run->with)
+		files = (struct sandbox_files){.names = run->names, .count = (int)run->name_count};
+	return sandbox_read_files(run->command, &files);
+}
+
 static int run_action(struct snapshot_run *run)
 {
 	struct qcow2_error err;
 	int code;
 
-	if (qcow2_source_open(run->file, &run->source, &err))
+	if (limits_open(run->command->common, run->file, &run->source, &err))
 		return snapshot_fail(run, &err);
+	code = enter_sandbox(run);
+	if (code != EXIT_FINE) {
+		qcow2_source_close(run->source);
+		return code;
+	}
 	warn_in_use(run->command, run->file, run->source);
 	run->columns = isatty(STDOUT_FILENO) ? terminal_columns() : UINT_MAX;
 	progress_init(&run->progress);

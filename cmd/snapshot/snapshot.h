@@ -32,6 +32,7 @@ struct snapshot_run {
 	struct spool out;
 	struct json json; /* writes to out, with indent 2; 0 for SNAPSHOT_NDJSON */
 	struct progress progress;
+	unsigned threads; /* of show and space */
 	/* Of diff. */
 	const char *with;                   /* another image, or NULL */
 	bool ignore_offsets;                /* compare kinds alone */

@@ -11,6 +11,7 @@
 
 #include "common/bitmap_state.h"
 #include "common/freed.h"
+#include "common/limits.h"
 #include "common/report.h"
 #include "common/soundness.h"
 
@@ -111,6 +112,8 @@ static int count_users(struct space *space, struct qcow2_error *err)
 {
 	const struct qcow2_usage_options options = {
 		.size = sizeof(options),
+		.threads = space->run->threads,
+		.memory_limit_bytes = limits_memory(space->run->command),
 		.users = true,
 		.progress = hear_progress,
 		.opaque = space->run,
@@ -189,7 +192,8 @@ static void release(struct space *space)
 int snapshot_space(struct snapshot_run *run)
 {
 	struct space space = {.run = run};
-	struct soundness soundness = {0};
+	struct soundness soundness = {.threads = run->threads,
+				      .memory_limit_bytes = limits_memory(run->command)};
 	struct qcow2_error err;
 	int code;
 

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common/limits.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "common/undo_place.h"
 #include "undo/find.h"
 #include "undo/now.h"
@@ -88,7 +90,7 @@ static int gather_image(const struct undo_run *run, struct undo_list *list, cons
 	struct qcow2_error err;
 	int code = EXIT_FINE;
 
-	if (qcow2_source_open(path, &filter.image, &err)) {
+	if (limits_open(run->command->common, path, &filter.image, &err)) {
 		code = report_error(run->command, path, &err);
 	} else {
 		undo_list_of_image(list, path, &filter);
@@ -224,6 +226,13 @@ static int run_undo(const struct command *command, int argc, char **argv)
 	run.prune.command = command;
 	run.prune.force = run.force;
 	run.prune.as_json = run.as_json;
+	if (run.list) {
+		code = sandbox_read_any(command);
+		if (code != EXIT_FINE)
+			return code;
+	} else {
+		limits_end_time(command, NULL);
+	}
 	spool_init(&run.out, STDOUT_FILENO);
 	json_init(&run.json, &run.out, 2, false);
 	if (run.pruning || (run.list && (run.operand_count != 1 || !undo_is_one(run.operands[0]))))

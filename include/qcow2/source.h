@@ -216,6 +216,25 @@ QCOW2_API uint64_t qcow2_source_data_end(const struct qcow2_source *source, uint
 QCOW2_API void qcow2_source_set_budget(struct qcow2_source *source, uint64_t budget_bytes);
 
 /*
+ * Sets a time after which nothing is read through a source any more. A program that answers in time
+ * whatever the image holds sets it before it opens the image: all calls that work on the image then
+ * fail soon after.
+ *
+ * deadline_ns: of the clock CLOCK_MONOTONIC, in nanoseconds; 0, which is the default, means none.
+ *   Reads that begin later fail with QCOW2_ERROR_IO and the errnum ETIMEDOUT, as reads of a device
+ *   that does not answer do, so that no call takes what could not be read for damage. A call replaces
+ *   the deadline of before.
+ *
+ *	struct timespec now;
+ *
+ *	clock_gettime(CLOCK_MONOTONIC, &now);
+ *	qcow2_source_set_deadline(source, ((uint64_t)now.tv_sec + 10) * 1000000000);
+ *
+ * Thread safe.
+ */
+QCOW2_API void qcow2_source_set_deadline(struct qcow2_source *source, uint64_t deadline_ns);
+
+/*
  * Tells how much was read through a source since it was made, whatever its budget: to show what a
  * call cost, or progress.
  *
@@ -231,7 +250,8 @@ QCOW2_API uint64_t qcow2_source_read_bytes(const struct qcow2_source *source);
  *
  * Returns 0, or -1 with *err filled and its offset_bytes set:
  *   QCOW2_ERROR_BROKEN  the range passes the end of the source
- *   QCOW2_ERROR_IO      the system could not read, or the file became shorter meanwhile
+ *   QCOW2_ERROR_IO      the system could not read, the file became shorter meanwhile, or the deadline
+ *                       has passed
  *   QCOW2_ERROR_LIMIT   the budget is used up
  * Thread safe.
  */

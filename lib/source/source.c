@@ -9,7 +9,9 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <time.h>
 
 struct qcow2_source *q2_source_new(const struct q2_source_backend *backend, uint64_t size_bytes,
 				   uint64_t allocated_bytes, struct qcow2_error *err)
@@ -69,6 +71,28 @@ void qcow2_source_set_budget(struct qcow2_source *source, uint64_t budget_bytes)
 	atomic_store_explicit(&source->budget_bytes, budget_bytes, memory_order_relaxed);
 }
 
+void qcow2_source_set_deadline(struct qcow2_source *source, uint64_t deadline_ns)
+{
+	atomic_store_explicit(&source->deadline_ns, deadline_ns, memory_order_relaxed);
+}
+
+static bool is_late(const struct qcow2_source *source)
+{
+	uint64_t deadline = atomic_load_explicit(&source->deadline_ns, memory_order_relaxed);
+	struct timespec now;
+
+	return deadline != 0 && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
+	       (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec >= deadline;
+}
+
+static int fail_late(struct qcow2_error *err, uint64_t offset_bytes)
+{
+	(void)q2_fail(err, QCOW2_ERROR_IO, offset_bytes, "the time limit is over");
+	if (err)
+		err->errnum = ETIMEDOUT;
+	return -1;
+}
+
 uint64_t qcow2_source_read_bytes(const struct qcow2_source *source)
 {
 	return atomic_load_explicit(&source->read_bytes, memory_order_relaxed);
@@ -104,6 +128,8 @@ int qcow2_source_read(struct qcow2_source *source, uint64_t offset_bytes, void *
 			       size, offset_bytes, source->size_bytes);
 	if (size == 0)
 		return 0;
+	if (is_late(source))
+		return fail_late(err, offset_bytes);
 	if (!charge(source, size))
 		return q2_fail(err, QCOW2_ERROR_LIMIT, offset_bytes,
 			       "reading %zu bytes at 0x%" PRIx64 " would pass the read limit", size,

@@ -46,6 +46,7 @@ struct qcow2_source {
 	enum qcow2_in_use locked;
 	_Atomic uint64_t read_bytes;
 	_Atomic uint64_t budget_bytes; /* bytes that may still be read; UINT64_MAX: no limit */
+	_Atomic uint64_t deadline_ns;  /* of CLOCK_MONOTONIC; 0: none */
 	union {
 		int fd;
 		const uint8_t *memory;

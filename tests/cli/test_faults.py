@@ -57,12 +57,13 @@ def test_memory_and_reads(shim, name, run):
     for _, done in each_fault(shim, arguments, "FAIL_ALLOC"):
         # libc allocates to look for a time zone, and writes the date without if it cannot
         # a thread that cannot be made is done without
-        harmless = b" UTC" in undisturbed.stdout or "--threads=2" in run
+        harmless = b" UTC" in undisturbed.stdout or "--threads=2" in run or "--chain" in run
         if not (harmless and same(done, undisturbed) or is_bounded(done, undisturbed)):
             assert_said(done, b"out of memory", b"Cannot allocate memory")
     for _, done in each_fault(shim, arguments, "FAIL_READ"):
-        # map shows what it found before a fault, then tries again, and these reads fail only once
-        if run[0] == "map" and same(done, undisturbed):
+        # map shows what it found before a fault, then tries again, and these reads fail only once;
+        # chains are followed once for the sandbox, and then again
+        if (run[0] == "map" or "--chain" in run) and same(done, undisturbed):
             continue
         assert_said(done, b"Input/output error (at offset 0x", b"Input/output error")
     for how in ("short", "interrupted"):
@@ -75,6 +76,8 @@ def test_file_that_shrinks(shim, run):
     """A read that finds the end where there should be bytes."""
     for _, done in each_fault(shim, arguments_of(run, recipe_image("good-bitmaps")[0]),
                               "FAIL_READ", "end"):
+        if run == ("info", "--chain") and done.returncode == 0:
+            continue  # as above
         assert_said(done, b"the file became shorter (at offset 0x")
 
 

@@ -478,6 +478,8 @@ for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():
     OPTIONS.setdefault((_command, "color"), (_line, ["--color=never"], is_unchanged))
+    OPTIONS.setdefault((_command, "memory-limit"), (_line, ["--memory-limit=1G"], is_unchanged))
+    OPTIONS.setdefault((_command, "time-limit"), (_line, ["--time-limit=50"], is_unchanged))
     OPTIONS.setdefault((_command, "quiet"), (_line, ["--quiet"], is_nothing))
     OPTIONS.setdefault((_command, "verbose"), (_line, ["--verbose"], is_unchanged))
 
@@ -551,7 +553,8 @@ def test_option(command, option, folder):
             wrong = usage(again(*words, *operands, f"--{option}=bogus", cwd=folder), command)
             assert wrong in ("--output is human or json, not 'bogus'",
                              "--color is auto, always or never, not 'bogus'",
-                             f"option '--{option}=bogus' takes no argument")
+                             f"option '--{option}=bogus' takes no argument",
+                             f"--{option}: 'bogus' is no number: write it as 4096, 64k, 1.5G or 0x1000")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

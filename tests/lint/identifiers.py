@@ -12,7 +12,7 @@ ROWS = [("QCOW2_PROBLEM", "QCOW2_PROBLEM_"), ("QCOW2_GUARD", "QCOW2_GUARD_"),
         ("QCOW2_LIMIT", "QCOW2_LIMIT_")]
 # Made by macros for each structure; placeholders; variables and switches; names of versions.
 MADE = re.compile(r"qcow2_\w+_(?:decode|encode|structure)$|qcow2_(?:KIND|NAME)|.*_$|"
-                  r"QCOW2_(?:UNDO_DIR|RELEASE|NO_OFD_LOCKS|0)$")
+                  r"QCOW2_(?:UNDO_DIR|MEMORY_LIMIT|TIME_LIMIT|SANDBOX|SECCOMP|RELEASE|NO_OFD_LOCKS|0)$")
 
 
 def declared(names):

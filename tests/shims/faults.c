@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Loaded before libc: makes the n-th allocation, read or write to standard output of a program
- * fail. FAIL_ALLOC, FAIL_READ and FAIL_WRITE say which one, FAIL_HOW says how; a byte goes to the
- * file descriptor that FAIL_REPORT says when that one was reached.
+ * fail. FAIL_ALLOC, FAIL_READ and FAIL_WRITE say which one, or "all"; FAIL_HOW says how; a byte goes to
+ * the file descriptor that FAIL_REPORT says when that one was reached.
+ *
+ * As FAIL_HOW says, a read fails, or is "short", finds the "end", is "interrupted"; or the file becomes
+ * shorter or longer before it, to FAIL_SIZE bytes ("resize"; FAIL_FILE is a descriptor of the file).
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,7 +27,7 @@ static int is_due(const char *name, long count)
 {
 	const char *wanted = getenv(name);
 
-	return wanted && atol(wanted) == count;
+	return wanted && (strcmp(wanted, "all") == 0 || atol(wanted) == count);
 }
 
 static void reached(void)
@@ -71,6 +74,10 @@ static ssize_t fail_how(size_t size, int error)
 		return size > 1 ? (ssize_t)(size / 2) : (ssize_t)size;
 	if (how && strcmp(how, "end") == 0)
 		return 0;
+	if (how && strcmp(how, "resize") == 0)
+		return ftruncate(atoi(getenv("FAIL_FILE")), atol(getenv("FAIL_SIZE"))) == 0
+			       ? (ssize_t)size
+			       : -1;
 	errno = how && strcmp(how, "interrupted") == 0 ? EINTR : error;
 	return -1;
 }

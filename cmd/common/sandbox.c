@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/* See sandbox.h. The filter is made while building, by scripts/sandbox_filter.c. */
+#include "common/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/chain.h"
+#include "common/descriptors.h"
+#include "common/report.h"
+#include "common/undo_place.h"
+
+#ifdef QCOW2_SECCOMP
+#include <linux/seccomp.h>
+
+#include <sandbox_filter.h>
+#endif
+
+/*
+ * The kernel's interface of Landlock, which older headers lack in part. The rights that a version
+ * knows are those of the versions before and some more.
+ */
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule       445
+#define SYS_landlock_restrict_self  446
+#endif
+#define LANDLOCK_VERSION        (1U << 0)
+#define LANDLOCK_BENEATH        1
+#define LANDLOCK_READ_FILE      (UINT64_C(1) << 2)
+#define LANDLOCK_READ_DIR       (UINT64_C(1) << 3)
+#define LANDLOCK_WRITE_FILE     (UINT64_C(1) << 1)
+#define LANDLOCK_REMOVE_FILE    (UINT64_C(1) << 5)
+#define LANDLOCK_MAKE_REG       (UINT64_C(1) << 8)
+#define LANDLOCK_FILES_V1       ((UINT64_C(1) << 13) - 1)
+#define LANDLOCK_FILES_REFER    (UINT64_C(1) << 13) /* version 2 */
+#define LANDLOCK_FILES_TRUNCATE (UINT64_C(1) << 14) /* version 3 */
+#define LANDLOCK_WRITE_NEW                                                                         \
+	(LANDLOCK_WRITE_FILE | LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG | LANDLOCK_FILES_TRUNCATE)
+#define LANDLOCK_NET_TCP UINT64_C(3) /* version 4: bind, connect */
+#define LANDLOCK_SCOPED  UINT64_C(3) /* version 6: abstract sockets, signals */
+
+struct rights {
+	uint64_t files, net, scoped;
+};
+
+struct ruleset {
+	int fd;
+	struct rights taken; /* what the process may not do any more, but for the rules */
+};
+
+struct beneath {
+	uint64_t rights;
+	int32_t fd;
+} __attribute__((packed));
+
+/* The runtimes of the sanitizers open files and start programs when they report. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define ENVIRONMENT "QCOW2_SANDBOX"
+
+enum choice { CHOICE_OFF, CHOICE_TRY, CHOICE_REQUIRE, CHOICE_WRONG };
+
+enum kind { SEALED, READ_FILES, READ_ANY, WRITE_NEW };
+
+static enum choice choose(void)
+{
+	static const char *const words[] = {"off", "try", "require"};
+	const char *value = getenv(ENVIRONMENT);
+
+	if (!value || value[0] == '\0')
+		return CHOICE_TRY;
+	for (int i = 0; i < CHOICE_WRONG; i++)
+		if (strcmp(value, words[i]) == 0)
+			return (enum choice)i;
+	return CHOICE_WRONG;
+}
+
+/* ---- what the kernel has ---- */
+
+/* Returns 0 or an errno value. */
+static int load_filter(enum kind kind)
+{
+#ifdef QCOW2_SECCOMP
+#define PROGRAM(lines)                                                                             \
+	{                                                                                          \
+		.len = sizeof(lines) / sizeof((lines)[0]), .filter = (lines)                       \
+	}
+	static const struct program {
+		unsigned short len;
+		const struct sock_filter *filter;
+	} programs[] = {
+		[SEALED] = PROGRAM(filter_sealed),
+		[READ_FILES] = PROGRAM(filter_reading),
+		[READ_ANY] = PROGRAM(filter_reading),
+		[WRITE_NEW] = PROGRAM(filter_writing),
+	};
+#undef PROGRAM
+	/* As struct sock_fprog, whose filter the kernel only reads. */
+	const struct program program = programs[kind];
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;
+#else
+	(void)kind;
+	return ENOSYS;
+#endif
+}
+
+/* Makes rules that allow nothing, or nothing but to read. Returns 0 or an errno value. */
+static int make_ruleset(enum kind kind, struct ruleset *ruleset)
+{
+	struct rights *taken = &ruleset->taken;
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
+
+	if (version < 1)
+		return version < 0 ? errno : ENOTSUP;
+	*taken = (struct rights){.files = LANDLOCK_FILES_V1};
+	if (version >= 2)
+		taken->files |= LANDLOCK_FILES_REFER;
+	if (version >= 3)
+		taken->files |= LANDLOCK_FILES_TRUNCATE;
+	if (version >= 4)
+		taken->net = LANDLOCK_NET_TCP;
+	if (version >= 6)
+		taken->scoped = LANDLOCK_SCOPED;
+	if (kind == READ_ANY || kind == WRITE_NEW)
+		taken->files &= ~(LANDLOCK_READ_FILE | LANDLOCK_READ_DIR);
+	ruleset->fd = (int)syscall(SYS_landlock_create_ruleset, taken, sizeof(*taken), 0);
+	return ruleset->fd < 0 ? errno : 0;
+}
+
+/* Allows something with a file, or with what is in a folder. What is not there cannot be opened. */
+static void allow(const struct ruleset *ruleset, const char *path, uint64_t rights)
+{
+	struct beneath rule = {.fd = descriptors_open(path, O_PATH, 0)};
+	struct stat status;
+
+	if (rule.fd < 0)
+		return;
+	/* A folder that stands for a file is opened to say that it is none, and no file in it is. */
+	if (rights == LANDLOCK_READ_FILE && fstat(rule.fd, &status) == 0 && S_ISDIR(status.st_mode))
+		rights = LANDLOCK_READ_DIR;
+	rule.rights = rights & ruleset->taken.files;
+	(void)syscall(SYS_landlock_add_rule, ruleset->fd, LANDLOCK_BENEATH, &rule, 0);
+	(void)close(rule.fd);
+}
+
+/* ---- which files ---- */
+
+static void allow_undo_folder(const struct ruleset *ruleset, const char *file)
+{
+	char folder[UNDO_PATH_MAX], path[UNDO_PATH_MAX + sizeof(UNDO_FOLDER) + 1];
+
+	if (!undo_folder_of(file, folder, sizeof(folder)))
+		return;
+	snprintf(path, sizeof(path), "%s/" UNDO_FOLDER, folder);
+	allow(ruleset, path, LANDLOCK_READ_DIR);
+}
+
+static void allow_file(const struct ruleset *ruleset, const char *file,
+		       const struct sandbox_files *files)
+{
+	allow(ruleset, file, LANDLOCK_READ_FILE);
+	if (files->undo_folders)
+		allow_undo_folder(ruleset, file);
+}
+
+/* Follows a chain. Where it cannot be followed now, that is an error later. */
+static void allow_chain(const struct ruleset *ruleset, const char *file,
+			const struct sandbox_files *files)
+{
+	struct chain *chain = malloc(sizeof(*chain));
+	struct qcow2_error err;
+
+	if (!chain) {
+		allow_file(ruleset, file, files);
+		return;
+	}
+	chain_begin(chain, file);
+	while (chain_next(chain, &err) > 0)
+		allow_file(ruleset, chain->link.file, files);
+	/* The one that the chain could not go on with is opened later all the same. */
+	allow_file(ruleset, chain->link.file, files);
+	chain_end(chain);
+	free(chain);
+}
+
+static void allow_files(const struct ruleset *ruleset, enum kind kind,
+			const struct sandbox_files *files)
+{
+	char folder[UNDO_PATH_MAX];
+
+	if (kind == WRITE_NEW && undo_folder_of(files->names[0], folder, sizeof(folder)))
+		allow(ruleset, folder, LANDLOCK_WRITE_NEW);
+	if (kind == WRITE_NEW)
+		return;
+	for (int i = 0; i < files->count; i++)
+		(files->chains ? allow_chain : allow_file)(ruleset, files->names[i], files);
+}
+
+/* ---- all of it ---- */
+
+/* Returns 0 or an errno value. */
+static int enter_landlock(enum kind kind, const struct sandbox_files *files)
+{
+	struct ruleset ruleset;
+	int errnum = make_ruleset(kind, &ruleset);
+
+	if (errnum)
+		return errnum;
+	if (files)
+		allow_files(&ruleset, kind, files);
+	if (syscall(SYS_landlock_restrict_self, ruleset.fd, 0))
+		errnum = errno;
+	(void)close(ruleset.fd);
+	return errnum;
+}
+
+/* Says which part is missing. Returns the exit code. */
+static int tell(const struct command *command, enum choice choice, const char *part, int errnum)
+{
+	if (choice == CHOICE_REQUIRE)
+		fprintf(stderr, "qcow2 %s: " ENVIRONMENT "=require, but no %s: %s\n", command->name,
+			part, strerror(errnum));
+	else if (wants_all(command))
+		fprintf(stderr, "qcow2 %s: the sandbox has no %s: %s\n", command->name, part,
+			strerror(errnum));
+	return choice == CHOICE_REQUIRE ? EXIT_COULD_NOT : EXIT_FINE;
+}
+
+static int enter(const struct command *command, enum choice choice, enum kind kind,
+		 const struct sandbox_files *files)
+{
+	int code = EXIT_FINE, landlock = 0, filter;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return tell(command, choice, "way to give up new privileges", errno);
+	/* Chains are followed behind the filter; once sealed, nothing can be given up any more. */
+	if (kind == SEALED)
+		landlock = enter_landlock(kind, NULL);
+	filter = load_filter(kind);
+	if (kind != SEALED)
+		landlock = enter_landlock(kind, files);
+	if (landlock)
+		code = tell(command, choice, "Landlock", landlock);
+	if (filter && code == EXIT_FINE)
+		code = tell(command, choice, "filter of system calls", filter);
+	return code;
+}
+
+static int enter_as_chosen(const struct command *command, enum kind kind,
+			   const struct sandbox_files *files)
+{
+	const enum choice choice = choose();
+
+	if (choice == CHOICE_WRONG) {
+		fprintf(stderr, "qcow2 %s: " ENVIRONMENT " is none of off, try and require\n",
+			command->name);
+		return EXIT_COULD_NOT;
+	}
+	if (choice == CHOICE_OFF)
+		return EXIT_FINE;
+	if (!SANITIZED)
+		return enter(command, choice, kind, files);
+	return choice == CHOICE_TRY
+		       ? EXIT_FINE
+		       : tell(command, choice, "sandbox in a build with sanitizers", ENOTSUP);
+}
+
+int sandbox_seal(const struct command *command)
+{
+	return enter_as_chosen(command, SEALED, NULL);
+}
+
+int sandbox_read_files(const struct command *command, const struct sandbox_files *files)
+{
+	return enter_as_chosen(command, READ_FILES, files);
+}
+
+int sandbox_read_any(const struct command *command)
+{
+	return enter_as_chosen(command, READ_ANY, NULL);
+}
+
+int sandbox_write_new(const struct command *command, const char *path)
+{
+	char *const names[] = {(char *)(uintptr_t)path};
+
+	return enter_as_chosen(command, WRITE_NEW,
+			       &(struct sandbox_files){.names = names, .count = 1});
+}
