@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* See bits.h: a tree of three levels of nodes, and leaves of 4 KiB. */
+/*
+ * See bits.h: a tree of up to three levels of nodes, and leaves of 4 KiB. It is as high as the highest
+ * member demands, so that a set of a small image is a leaf.
+ */
 #include "check/bits.h"
 
 #include <stddef.h>
@@ -12,6 +15,12 @@ struct q2_bits_node {
 	void *children[CHILDREN]; /* nodes, or arrays of words on the lowest level */
 };
 
+/* How many clusters a tree of that height has room for. */
+static uint64_t room_of(unsigned height)
+{
+	return LEAF_COUNT << (height * Q2_BITS_NODE_BITS);
+}
+
 /* The index of the child that holds a cluster, in a node of that level; 0 is the lowest. */
 static size_t child_of(uint64_t cluster, unsigned level)
 {
@@ -21,9 +30,9 @@ static size_t child_of(uint64_t cluster, unsigned level)
 /* The words of the leaf that holds a cluster, or NULL. */
 static uint64_t *find_leaf(const struct q2_bits *bits, uint64_t cluster)
 {
-	void *at = bits->root;
+	void *at = cluster < room_of(bits->height) ? bits->root : NULL;
 
-	for (unsigned level = LEVELS; at && level-- > 0;)
+	for (unsigned level = bits->height; at && level-- > 0;)
 		at = ((struct q2_bits_node *)at)->children[child_of(cluster, level)];
 	return at;
 }
@@ -36,12 +45,32 @@ static void *need(struct q2_bits *bits, void **slot, bool leaf)
 	return *slot;
 }
 
+/* Makes the tree high enough for a cluster. Returns false if memory is short. */
+static bool grow(struct q2_bits *bits, uint64_t cluster)
+{
+	while (bits->height < LEVELS && cluster >= room_of(bits->height)) {
+		struct q2_bits_node *above = NULL;
+
+		if (bits->root) {
+			above = q2_memory_get(bits->memory, 1, sizeof(*above));
+			if (!above)
+				return false;
+			above->children[0] = bits->root;
+		}
+		bits->root = above;
+		bits->height++;
+	}
+	return true;
+}
+
 static uint64_t *need_leaf(struct q2_bits *bits, uint64_t cluster)
 {
-	void *root = bits->root, *at = need(bits, &root, false);
+	void *at;
 
-	bits->root = root;
-	for (unsigned level = LEVELS; at && level-- > 0;)
+	if (!grow(bits, cluster))
+		return NULL;
+	at = need(bits, &bits->root, bits->height == 0);
+	for (unsigned level = bits->height; at && level-- > 0;)
 		at = need(bits, &((struct q2_bits_node *)at)->children[child_of(cluster, level)],
 			  level == 0);
 	return at;
@@ -88,10 +117,10 @@ bool q2_bits_has(const struct q2_bits *bits, uint64_t cluster)
 static uint64_t missing_from(const struct q2_bits *bits, uint64_t cluster)
 {
 	const void *at = bits->root;
-	unsigned level = LEVELS;
+	unsigned level = bits->height;
 	uint64_t size;
 
-	if (!at)
+	if (!at || cluster >= room_of(level))
 		return UINT64_MAX;
 	while (at && level-- > 0)
 		at = ((const struct q2_bits_node *)at)->children[child_of(cluster, level)];
@@ -167,8 +196,9 @@ static void release(struct q2_bits *bits, void *at, unsigned level)
 
 void q2_bits_release(struct q2_bits *bits)
 {
-	release(bits, bits->root, LEVELS);
+	release(bits, bits->root, bits->height);
 	bits->root = NULL;
+	bits->height = 0;
 	bits->leaf = NULL;
 	bits->count = 0;
 }

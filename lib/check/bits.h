@@ -12,11 +12,10 @@
 #define Q2_BITS_LEAF_BITS 15 /* clusters of a leaf */
 #define Q2_BITS_WORDS     ((size_t)1 << (Q2_BITS_LEAF_BITS - 6))
 
-struct q2_bits_node;
-
 struct q2_bits {
 	struct q2_memory *memory;
-	struct q2_bits_node *root;
+	void *root;           /* a leaf, or a node, */
+	unsigned height;      /* with so many levels of nodes */
 	uint64_t *leaf;       /* to which a member was added last, */
 	uint64_t leaf_number; /* and which one that is */
 	uint64_t count;       /* members */

@@ -116,33 +116,35 @@ static int follow(struct q2_metadata *metadata, const struct q2_listener *listen
 
 /*
  * Snapshots whose L1 tables are at the very same place are followed once. Where tables merely
- * overlap, only what lies past the ones before is followed, so that a byte of the file is read once
- * however many tables claim it; that the owners contradict each other, the claims tell.
+ * overlap, only what lies past the ones before is followed, so that a word of the file is read once
+ * however many tables claim it; that the owners contradict each other, the claims tell. A table that
+ * starts between two words of another one has other entries: it hides none of them.
  */
 static int follow_snapshots(struct q2_metadata *metadata, const struct q2_listener *listener)
 {
 	struct q2_l1_table *l1s = metadata->l1s;
-	uint64_t end = 0;
+	uint64_t ends[sizeof(uint64_t)] = {0};
 
 	if (metadata->l1_count > 1)
 		qsort(l1s, metadata->l1_count, sizeof(*l1s), by_place);
 	for (size_t i = 0; i < metadata->l1_count; i++) {
 		struct q2_l1_table l1 = l1s[i];
 		uint64_t l1_end = l1.offset_bytes + l1.entries * 8;
+		uint64_t *end = &ends[l1.offset_bytes % sizeof(uint64_t)];
 
 		while (i + 1 < metadata->l1_count && l1s[i + 1].offset_bytes == l1.offset_bytes &&
 		       l1s[i + 1].entries == l1.entries) {
 			l1.weight++;
 			i++;
 		}
-		if (l1_end < l1.offset_bytes || l1_end <= end)
+		if (l1_end < l1.offset_bytes || l1_end <= *end)
 			continue;
-		if (l1.offset_bytes < end) {
-			l1.first_index = l1.entries - (l1_end - end) / 8;
+		if (l1.offset_bytes < *end) {
+			l1.first_index = l1.entries - (l1_end - *end) / 8;
 			l1.entries -= l1.first_index;
 			l1.offset_bytes = l1_end - l1.entries * 8;
 		}
-		end = l1_end;
+		*end = l1_end;
 		if (follow(metadata, listener, &l1))
 			return -1;
 	}

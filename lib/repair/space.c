@@ -17,9 +17,10 @@
 #define OFFSET_BITS 56
 
 struct q2_space {
-	bool fixed;    /* a device */
-	uint64_t next; /* clusters before this one are not looked at again */
-	uint64_t end;  /* of the clusters that can be taken */
+	bool fixed;     /* a device */
+	uint64_t first; /* of the clusters that can be taken */
+	uint64_t next;  /* clusters before this one are not looked at again */
+	uint64_t end;   /* behind the clusters that can be taken */
 	uint64_t taken;
 	struct q2_memory memory;
 	struct q2_bits runs; /* on a device: clusters from `next` on that were taken as runs */
@@ -53,6 +54,7 @@ static int open_space(struct q2_repair *repair)
 		space->next = (size + geometry->cluster_size_bytes - 1) >> geometry->cluster_bits;
 		space->end = UINT64_C(1) << (OFFSET_BITS - geometry->cluster_bits);
 	}
+	space->first = space->next;
 	return 0;
 }
 
@@ -165,6 +167,17 @@ int q2_space_take(struct q2_repair *repair, uint64_t count, uint64_t *offset_byt
 	space->taken += count;
 	*offset_bytes = first << repair->geometry->cluster_bits;
 	return 0;
+}
+
+bool q2_space_is_taken(const struct q2_repair *repair, uint64_t offset_bytes)
+{
+	const struct q2_space *space = repair->space;
+	const uint64_t cluster = offset_bytes >> repair->geometry->cluster_bits;
+
+	if (!space)
+		return false;
+	return space->fixed ? q2_bits_has(&space->runs, cluster)
+			    : cluster >= space->first && cluster < space->next;
 }
 
 uint64_t q2_space_taken_count(const struct q2_repair *repair)

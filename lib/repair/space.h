@@ -22,6 +22,9 @@ struct q2_space;
  */
 int q2_space_take(struct q2_repair *repair, uint64_t count, uint64_t *offset_bytes);
 
+/* Whether the cluster of a host offset was taken: then the plan alone knows what it holds. */
+bool q2_space_is_taken(const struct q2_repair *repair, uint64_t offset_bytes);
+
 /* Clusters that were taken so far, and the offset of each: for the refcount stage and its tests. */
 uint64_t q2_space_taken_count(const struct q2_repair *repair);
 

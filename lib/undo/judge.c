@@ -134,8 +134,11 @@ static int prove(struct q2_undoing *u, struct qcow2_source *restored)
 					  : u->undo->info.state == QCOW2_UNDO_UNDONE;
 	if (u->is_copy && u->result->is_undone)
 		return 0;
-	/* An undo that insists on the saved bytes may follow one that was careful. */
-	if (u->result->is_undone && (!u->is_exact || u->undo->mark.was_exact))
+	/*
+	 * An undo that insists on the saved bytes may follow one that was careful, or a program that
+	 * cleared autoclear bits since.
+	 */
+	if (u->result->is_undone && (!u->is_exact || (u->undo->mark.was_exact && u->is_old)))
 		return 0;
 	u->result->is_undone = false;
 	u->result->doubt = q2_undo_find_doubt(u);
@@ -162,8 +165,9 @@ int q2_undo_find_out(struct q2_undoing *u)
 		return -1;
 	failed = prove(u, restored);
 	qcow2_source_close(restored);
-	u->result->is_exact = u->result->is_undone ? u->is_copy || u->undo->mark.was_exact
-						   : u->patches.count == 0 && !u->is_marked;
+	u->result->is_exact = u->result->is_undone
+				      ? u->is_copy || (u->undo->mark.was_exact && u->is_old)
+				      : u->patches.count == 0 && !u->is_marked;
 	return failed;
 }
 

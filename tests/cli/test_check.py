@@ -167,6 +167,18 @@ def test_table_beyond_the_disk_that_a_snapshot_shares():
     assert ids(report(path)) == {"l2-entry-beyond-size"}
 
 
+def test_l1_table_between_the_words_of_another_one():
+    """It hides no entry of the other one, which leads to what would else be leaked."""
+    text = ("cluster_bits 9\nsize 64k\nwrite 0 4k\nsnapshot 1\nwrite 0 4k pattern=9\n"
+            "snapshot 2\nwrite 8k 4k\n")
+    path, layout = image(text + "set snapshots/2/l1_table_offset 22\n"
+                                "set snapshots/2/l1_size 25856\n")
+    leaks = [problem for problem in report(path, "--all")["problems"]
+             if problem["id"] == "refcount-high"]
+    mine = {layout.offsets["snapshots/0/l2/0"], 0x400}
+    assert leaks and not [leak for leak in leaks if leak["cluster-offset"] in mine], leaks
+
+
 def many(count):
     """A recipe of an image with many L2 tables, so that several threads have something to do."""
     return ("cluster_bits 9\nsize 16M\nwrite 0 8M\nsnapshot 1 name=one\nwrite 1M 2M\n"

@@ -53,6 +53,9 @@ TOO_MANY = {
                   "compressed 128k 64k pattern=mixed\n",
     "L2 table": "refcount_order 1\nsaturate\nsize 8M\ncluster_bits 12\nwrite 0 64k\n"
                 "share_l2 0 1 3\n",
+    # The copy of an earlier round is copied again.
+    "data that was copied before": "refcount_order 0\nsize 64k\ncluster_bits 9\nwrite 0 512\n"
+                                   "write 1024 1024\nset l2/0/0 1<<63 | @l2/0\nset l1/1 $l1/0\n",
 }
 
 

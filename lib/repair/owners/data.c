@@ -23,9 +23,16 @@ struct moving {
 };
 
 /*
- * Copies bytes as the file has them now, since the guest reads these, even if a plan has mended a
- * table in the same place meanwhile.
+ * Reads guest data: as the file has it now, since the guest reads these bytes, even if the plan has
+ * mended a table in the same place meanwhile. A copy that an earlier round made is in the plan alone.
  */
+static int read_data(const struct q2_repair *repair, uint64_t offset, uint8_t *bytes, size_t size)
+{
+	return q2_space_is_taken(repair, offset)
+		       ? q2_plan_read(repair->plan, offset, bytes, size, repair->err)
+		       : q2_plan_read_old(repair->plan, offset, bytes, size, repair->err);
+}
+
 static int copy(struct moving *m, const struct q2_party *party, uint64_t to)
 {
 	struct q2_repair *repair = m->owners->repair;
@@ -35,8 +42,7 @@ static int copy(struct moving *m, const struct q2_party *party, uint64_t to)
 		uint64_t left = party->length_bytes - at;
 		size_t piece = left < Q2_PIECE_BYTES ? (size_t)left : Q2_PIECE_BYTES;
 
-		if (q2_plan_read_old(repair->plan, party->offset_bytes + at, buffer, piece,
-				     repair->err) ||
+		if (read_data(repair, party->offset_bytes + at, buffer, piece) ||
 		    q2_repair_write(repair, QCOW2_PHASE_NEW, to + at,
 				    (struct qcow2_bytes){buffer, piece}, "a copy of guest data"))
 			return -1;
