@@ -135,7 +135,7 @@ QCOW2_API int qcow2_measure_tally_stored(struct qcow2_measure_tally *tally,
  * Measures a new image.
  *
  * size_bytes: of its disk, any number. tally: of its data, begun with the same target; NULL: there
- * is none. *out: the caller sets size.
+ * is none. *out: the caller sets size; a file that would pass 2^61 bytes is QCOW2_MEASURE_TOO_LARGE.
  *
  * Returns 0, or -1 with *err filled:
  *   QCOW2_ERROR_ARGUMENT  size is not set; a number of the target is out of its range; version 2

@@ -37,7 +37,7 @@ static int visit_entry(void *opaque, uint64_t at, uint64_t entry)
 
 /*
  * A table that starts inside a cluster, which the rules of the header complain of, is read as if it
- * were right.
+ * were right. An entry that the end of the file cuts is padded with zeros.
  */
 int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
 				     const struct q2_listener *listener)
@@ -50,10 +50,9 @@ int q2_metadata_visit_refcount_table(struct q2_metadata *metadata,
 	if (start >= geometry->file_size_bytes || start == 0)
 		return 0;
 	if (size > geometry->file_size_bytes - start)
-		size = geometry->file_size_bytes - start;
-	return q2_metadata_read_words(metadata, listener,
-				      &(struct q2_words){.start = start,
-							 .end = start + (size & ~UINT64_C(7)),
-							 .word = visit_entry,
-							 .opaque = &r});
+		size = (geometry->file_size_bytes - start + 7) & ~UINT64_C(7);
+	return q2_metadata_read_words(
+		metadata, listener,
+		&(struct q2_words){
+			.start = start, .end = start + size, .word = visit_entry, .opaque = &r});
 }

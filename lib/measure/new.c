@@ -62,7 +62,7 @@ int qcow2_measure_new(const struct qcow2_measure_target *target, uint64_t size_b
 	struct qcow2_measure_size mine = {.size = sizeof(mine)};
 	struct qcow2_measure_target wanted;
 	struct q2_measure_disk disk = {0};
-	uint64_t data, tables, luks, disk_bytes;
+	uint64_t data, tables, luks, full;
 
 	if (q2_sized_check(out, err) || q2_measure_take(&wanted, target, err))
 		return -1;
@@ -81,12 +81,10 @@ int qcow2_measure_new(const struct qcow2_measure_target *target, uint64_t size_b
 			       "the tally is of another target, or passes the end of the disk");
 	data = clusters_of(&wanted, &disk, tally, &tables);
 	luks = q2_div_ceil_u64(wanted.luks_bytes, UINT64_C(1) << wanted.cluster_bits);
-	disk_bytes = disk.clusters << disk.cluster_bits;
+	full = q2_measure_full_tables(&disk) + disk.clusters;
 	/* QEMU counts no refcounts for the encryption header: its numbers are kept. */
-	mine.fully_allocated_bytes =
-		(luks << disk.cluster_bits) +
-		q2_measure_file(&disk, q2_measure_full_tables(&disk) + disk.clusters);
-	mine.required_bytes = mine.fully_allocated_bytes - disk_bytes + (data << disk.cluster_bits);
+	mine.fully_allocated_bytes = q2_measure_counted(&disk, luks + full, full);
+	mine.required_bytes = q2_measure_counted(&disk, luks + full - disk.clusters + data, full);
 	if (wanted.data_file)
 		data = 0;
 	mine.smallest_bytes = q2_measure_file(&disk, 1 + disk.l1_clusters + luks + tables + data);

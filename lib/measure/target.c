@@ -83,9 +83,14 @@ uint64_t q2_measure_refcounts(const struct q2_measure_disk *disk, uint64_t clust
 	return blocks + table;
 }
 
-uint64_t q2_measure_file(const struct q2_measure_disk *disk, uint64_t clusters)
+uint64_t q2_measure_counted(const struct q2_measure_disk *disk, uint64_t clusters, uint64_t counted)
 {
 	if (clusters > MOST_BYTES >> disk->cluster_bits)
 		return QCOW2_MEASURE_TOO_LARGE;
-	return (clusters + q2_measure_refcounts(disk, clusters, false)) << disk->cluster_bits;
+	return (clusters + q2_measure_refcounts(disk, counted, false)) << disk->cluster_bits;
+}
+
+uint64_t q2_measure_file(const struct q2_measure_disk *disk, uint64_t clusters)
+{
+	return q2_measure_counted(disk, clusters, clusters);
 }

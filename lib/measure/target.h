@@ -39,8 +39,14 @@ static inline uint64_t q2_measure_full_tables(const struct q2_measure_disk *disk
 	return 1 + disk->l1_clusters + disk->l2_tables;
 }
 
-/* Gives the bytes of a file of so many clusters and the refcounts that they need, or
- * QCOW2_MEASURE_TOO_LARGE. */
+/*
+ * Gives the bytes of a file of so many clusters, and of refcounts for as many as counted says, or
+ * QCOW2_MEASURE_TOO_LARGE.
+ */
+uint64_t q2_measure_counted(const struct q2_measure_disk *disk, uint64_t clusters,
+			    uint64_t counted);
+
+/* The same where all clusters are counted, and no other one. */
 uint64_t q2_measure_file(const struct q2_measure_disk *disk, uint64_t clusters);
 
 /*

@@ -44,6 +44,12 @@ static bool is_contradicted(const struct qcow2_rescue_options *options,
 	       options->backing_file || options->backing_format || options->data_file;
 }
 
+/* Whether the L1 table would lie in the place of the header: entries would be written over it. */
+static bool is_covered(const struct qcow2_header *header)
+{
+	return header->l1_size > 0 && header->l1_table_offset == 0;
+}
+
 static bool is_whole(const struct qcow2_rescue *rescue, const struct qcow2_image *image)
 {
 	const struct qcow2_header *header = qcow2_image_header(image);
@@ -51,7 +57,8 @@ static bool is_whole(const struct qcow2_rescue *rescue, const struct qcow2_image
 
 	return geometry && geometry->cluster_bits <= QCOW2_LIMIT_QEMU_CLUSTER_BITS &&
 	       !(header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN) &&
-	       !is_contradicted(&rescue->options, header, geometry) && obeys_rules(image);
+	       !is_contradicted(&rescue->options, header, geometry) && !is_covered(header) &&
+	       obeys_rules(image);
 }
 
 static int fill(struct qcow2_rescue *rescue, struct q2_candidate *candidate,

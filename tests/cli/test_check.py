@@ -179,6 +179,13 @@ def test_l1_table_between_the_words_of_another_one():
     assert leaks and not [leak for leak in leaks if leak["cluster-offset"] in mine], leaks
 
 
+def test_refcount_table_cut_within_an_entry():
+    """What is cut off an entry is zeros, for who counts its block as for who reads it."""
+    path, _ = image("cluster_bits 9\nsize 32k\nrefcounts_first\ntruncate @refcount_table + 7\n")
+    shown = report(path, "--all")
+    assert "refcount-low" not in ids(shown), shown
+
+
 def many(count):
     """A recipe of an image with many L2 tables, so that several threads have something to do."""
     return ("cluster_bits 9\nsize 16M\nwrite 0 8M\nsnapshot 1 name=one\nwrite 1M 2M\n"

@@ -65,6 +65,12 @@ def test_what_cannot_be_done(words, code, message):
     assert done.returncode == code and done.stdout == b"" and message in done.stderr.decode()
 
 
+def test_required_where_the_full_disk_is_too_large():
+    """qemu-img says the same; it also tells the size of a full disk, which no file can have."""
+    size = told("--size=2305843009213693951", "-o", "cluster_size=2M,refcount_bits=1")
+    assert size["required"] == 8933571821568 and size["fully-allocated"] is None
+
+
 def test_options_as_qemu_img_takes_them():
     """Commas in values are doubled, a name alone is on, and the last one wins."""
     base = told("--size=1G", "-o", "cluster_size=16k,extended_l2=on")

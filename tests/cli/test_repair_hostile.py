@@ -101,6 +101,17 @@ def test_lost_l1_and_others(place, tmp_path):
     assert done.returncode == 2 and b"bitmap-flags-reserved (1)" in done.stdout, done
 
 
+def test_unaligned_l1_of_a_disk_that_is_too_large(tmp_path):
+    """No table of terabytes is looked for room for: the place and the size of the table are left."""
+    text = ("cluster_bits 9\nsize 64k\nwrite 0 32k\nset header/size 0xee000000008000\n"
+            "set header/l1_table_offset @l1 + 48\n")
+    path = shutil.copy(image(text)[0], str(tmp_path / "disk"))
+    done = run("repair", "--dry-run", "-j", path, program=RELEASE)
+    left = {row["kind"]: row["why"] for row in json.loads(done.stdout.decode("utf-8"))["left"]}
+    for kind in ("l1-offset-unaligned", "l1-too-small"):
+        assert left[kind] == "the table would be over 32 MiB: is the disk that large?", left
+
+
 def test_freed_data_is_told(tmp_path):
     """Leaks that hold data are freed as a killed writer leaves them, but not in silence."""
     text = "size 8M\nwrite 0 1M\nset l2/0/3 0\nset l2/0/4 0\n"

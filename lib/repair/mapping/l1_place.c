@@ -319,18 +319,35 @@ static int mend_too_large(struct q2_repair *repair, struct qcow2_repair_step *st
 	return cut(repair, step, rest.leading > 0);
 }
 
+/* Leaves the table alone if it would be larger than QEMU reads. */
+static bool is_left(struct q2_repair *repair, const struct q2_l1_place *place)
+{
+	const struct {
+		bool there;
+		enum qcow2_problem_id id;
+	} all[] = {{place->unaligned.kind, QCOW2_PROBLEM_L1_OFFSET_UNALIGNED},
+		   {place->beyond_end.kind, QCOW2_PROBLEM_L1_BEYOND_END},
+		   {place->too_small.kind, QCOW2_PROBLEM_L1_TOO_SMALL}};
+	bool left = false;
+
+	if (repair->geometry->l1_entries_needed <= QCOW2_LIMIT_QEMU_L1_ENTRIES)
+		return false;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (!all[i].there)
+			continue;
+		left = true;
+		q2_repair_leave(repair, all[i].id,
+				"the table would be over 32 MiB: is the disk that large?");
+	}
+	return left;
+}
+
 int q2_l1_place_mend(struct q2_repair *repair, struct q2_l1_place *place)
 {
+	if (is_left(repair, place))
+		return 0;
 	if (place->unaligned.kind)
 		return mend_unaligned(repair, &place->unaligned);
-	if (place->beyond_end.kind || place->too_small.kind)
-		if (repair->geometry->l1_entries_needed > QCOW2_LIMIT_QEMU_L1_ENTRIES) {
-			q2_repair_leave(repair,
-					place->beyond_end.kind ? QCOW2_PROBLEM_L1_BEYOND_END
-							       : QCOW2_PROBLEM_L1_TOO_SMALL,
-					"the table would be over 32 MiB: is the disk that large?");
-			return 0;
-		}
 	if (place->beyond_end.kind)
 		return mend_beyond_end(repair, &place->beyond_end);
 	if (place->too_small.kind)
