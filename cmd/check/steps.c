@@ -97,10 +97,20 @@ static struct check_step *find(struct check_steps *steps, const char *command)
 	return NULL;
 }
 
+/* Whether a remedy that may need a decision begins with a repair of what needs none. */
+static bool is_repair(const struct qcow2_remedy *remedy)
+{
+	return strcmp(remedy->command, "qcow2 repair IMAGE") == 0;
+}
+
 static void describe(struct check_step *step, const struct qcow2_remedy *remedy)
 {
-	step->by_hand = remedy->effect == QCOW2_REMEDY_BY_HAND || !step->command;
-	step->mends_image = !step->by_hand;
+	bool by_hand =
+		(remedy->effect == QCOW2_REMEDY_BY_HAND && !is_repair(remedy)) || !step->command;
+
+	/* A repair that mends other kinds as well is no decision. */
+	step->by_hand = by_hand && !step->mends_image;
+	step->mends_image = !by_hand || step->mends_image;
 	if (step->qemu && strcmp(step->qemu, remedy->qemu) != 0)
 		step->qemu = "mends a part of it at most";
 	else
@@ -142,51 +152,64 @@ static const char *const bitmap_rows[BITMAP_ROWS] = {"bitmap-repair", "bitmap-re
 						     "bitmap-assume-dirty", "bitmap-drop",
 						     "bitmap-stale"};
 
-/* The step of a repair with these options; its costs are those of the options. */
-static struct check_step *add_repair(struct check_steps *steps, const struct check_report *report,
-				     bool dirty, bool drop)
+static void find_wanted(const struct check_report *report, bool wanted[BITMAP_ROWS])
 {
-	char command[64];
-	struct check_step *step;
-
-	snprintf(command, sizeof(command), "qcow2 bitmap repair %s%s",
-		 dirty ? "--assume-dirty " : "", drop ? "--drop-bad " : "");
-	step = add(steps, check_steps_line(steps, command, report->file, ""),
-		   dirty && drop ? "Makes bitmaps all dirty that nothing can mend, and drops those "
-				   "that cannot even be all dirty."
-		   : dirty       ? "Makes bitmaps all dirty that nothing can mend."
-		   : drop        ? "Drops bitmaps that nothing can mend."
-				 : "Mends each bitmap by itself.");
-	if (!step)
-		return NULL;
-	step->qemu = "refuses the image, or leaves it";
-	step->mends_image = true;
-	return step;
-}
-
-/* All bitmaps are mended at once: a repair that needs a decision changes nothing. */
-static void add_bitmaps(struct check_steps *steps, const struct check_report *report)
-{
-	bool wanted[BITMAP_ROWS], dirty, drop;
-	struct check_step *step;
-
 	for (size_t i = 0; i < BITMAP_ROWS; i++)
 		wanted[i] = is_wanted(report, qcow2_remedy_find(bitmap_rows[i]));
-	drop = wanted[DROP];
-	/* What can be made all dirty is not to be dropped with the others. */
-	dirty = wanted[ASSUME_DIRTY] || (drop && (wanted[REPAIR_OR_ASK] || wanted[STALE]));
-	if (wanted[REPAIR] || wanted[REPAIR_OR_ASK] || dirty || drop) {
-		step = add_repair(steps, report, dirty, drop);
-		for (size_t i = 0; step && i < BITMAP_ROWS; i++)
-			if (wanted[i] && (i != STALE || dirty))
-				add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]), true);
-		/* The cost of an option is more than that of a plain repair, which comes first. */
-		if (step && (dirty || drop) && wanted[REPAIR] && step->cost_count > 1)
-			memmove(step->costs, step->costs + 1,
-				--step->cost_count * sizeof(step->costs[0]));
-	}
-	if (wanted[STALE] && !dirty)
-		add_remedy(steps, report, qcow2_remedy_find("bitmap-stale"));
+}
+
+/* Whether bitmaps have to be given up, so that one command mends the others as well. */
+static bool gives_up_bitmaps(const bool wanted[BITMAP_ROWS])
+{
+	return wanted[ASSUME_DIRTY] || wanted[DROP];
+}
+
+/* What a repair mends of bitmaps without giving any up. */
+static void add_bitmaps(struct check_steps *steps, const struct check_report *report)
+{
+	bool wanted[BITMAP_ROWS];
+
+	find_wanted(report, wanted);
+	if (gives_up_bitmaps(wanted))
+		return;
+	if (wanted[REPAIR])
+		add_remedy(steps, report, qcow2_remedy_find(bitmap_rows[REPAIR]));
+	if (wanted[REPAIR_OR_ASK])
+		add_remedy(steps, report, qcow2_remedy_find(bitmap_rows[REPAIR_OR_ASK]));
+}
+
+/*
+ * What gives bitmaps up: one command for all of them. What leaks may be what they had, and a repair
+ * that gives nothing up keeps it.
+ */
+static void add_bitmaps_given_up(struct check_steps *steps, const struct check_report *report)
+{
+	bool wanted[BITMAP_ROWS];
+	struct check_step *step;
+	char *command;
+
+	find_wanted(report, wanted);
+	if (!gives_up_bitmaps(wanted) && !wanted[STALE])
+		return;
+	command = check_steps_line(steps, "qcow2 repair --all ", report->file, "");
+	step = command ? find(steps, command) : NULL;
+	if (step)
+		free(command);
+	else
+		step = add(steps, command,
+			   wanted[DROP] ? "Makes bitmaps all dirty that nothing can mend, and "
+					  "drops those that cannot even be all dirty."
+					: "Makes bitmaps all dirty that nothing can mend.");
+	if (!step)
+		return;
+	step->qemu = "refuses the image, or leaves it";
+	step->mends_image = true;
+	for (size_t i = 0; i < BITMAP_ROWS; i++)
+		if (wanted[i] && (i == STALE || gives_up_bitmaps(wanted)))
+			add_kinds(step, report, qcow2_remedy_find(bitmap_rows[i]), false);
+	add_cost(step, wanted[DROP] ? "The next incremental backup copies the whole disk; the next "
+				      "one of the chain of a dropped bitmap has to be a full one."
+				    : "The next incremental backup copies the whole disk.");
 }
 
 static bool is_of_bitmaps(const struct qcow2_remedy *remedy)
@@ -330,43 +353,50 @@ static void warn_of_content(struct check_steps *steps, const struct check_report
 		steps->list[i].frees_content = frees_leaks(&steps->list[i]);
 }
 
-/* The step whose command begins so; the count of steps if there is none. */
-static size_t find_begun(const struct check_steps *steps, const char *begin)
+/*
+ * What leaks may be what bitmaps had that are given up: a repair keeps it until they are, so the
+ * command that does it is the one that frees leaks.
+ */
+static void join_leaks(struct check_steps *steps, const struct check_report *report)
 {
-	size_t i = 0;
+	const struct qcow2_problem_kind *leak = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_HIGH);
+	struct check_step *giving_up, *freeing = NULL;
+	bool wanted[BITMAP_ROWS];
+	char *command;
 
-	while (i < steps->count && (!steps->list[i].command ||
-				    strncmp(steps->list[i].command, begin, strlen(begin)) != 0))
-		i++;
-	return i;
+	find_wanted(report, wanted);
+	if (!gives_up_bitmaps(wanted) && !wanted[STALE])
+		return;
+	command = check_steps_line(steps, "qcow2 repair --all ", report->file, "");
+	giving_up = command ? find(steps, command) : NULL;
+	free(command);
+	for (size_t i = 0; i < steps->count && !freeing; i++)
+		if (frees_leaks(&steps->list[i]))
+			freeing = &steps->list[i];
+	if (!giving_up || !freeing || giving_up == freeing)
+		return;
+	take_kind(freeing, leak, report->result->leaks);
+	if (giving_up->mend_count < MENDS_MOST)
+		giving_up->mends[giving_up->mend_count++] = leak;
+	giving_up->problems += report->result->leaks;
+	if (freeing->mend_count > 0)
+		return;
+	free(freeing->command);
+	memmove(freeing, freeing + 1,
+		(size_t)(&steps->list[--steps->count] - freeing) * sizeof(*freeing));
 }
 
-/*
- * What leaks may be what dropped bitmaps had. Once they are dropped, their tables cannot be told from
- * lost L2 tables any more, so one command has to do both.
- */
-static void join_bitmaps(struct check_steps *steps, const struct check_report *report)
+/* Nothing is repaired in an image with features that are not known. */
+static void take_out_repairs(struct check_steps *steps)
 {
-	size_t at = find_begun(steps, "qcow2 bitmap repair --"), leaks = 0;
-	struct check_step *step = &steps->list[at];
+	size_t kept = 0;
 
-	while (leaks < steps->count && !frees_leaks(&steps->list[leaks]))
-		leaks++;
-	if (at == steps->count || leaks == steps->count || !strstr(step->command, " --drop-bad "))
-		return;
-	free(step->command);
-	step->command = check_steps_line(steps, "qcow2 repair --all ", report->file, "");
-	step->does = "Makes bitmaps all dirty that nothing can mend, and drops those that cannot "
-		     "even be all dirty.";
-	step->cost_count = 0;
-	add_cost(step, "The next incremental backup copies the whole disk; the next one of the "
-		       "chain of a dropped bitmap has to be a full one.");
-	for (size_t i = 0; i < steps->list[leaks].mend_count && step->mend_count < MENDS_MOST; i++)
-		step->mends[step->mend_count++] = steps->list[leaks].mends[i];
-	step->problems += steps->list[leaks].problems;
-	free(steps->list[leaks].command);
-	memmove(&steps->list[leaks], &steps->list[leaks + 1],
-		(--steps->count - leaks) * sizeof(steps->list[0]));
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->list[i].command && steps->list[i].mends_image)
+			free(steps->list[i].command);
+		else
+			steps->list[kept++] = steps->list[i];
+	steps->count = kept;
 }
 
 void check_steps_make(struct check_steps *steps, const struct check_report *report)
@@ -386,16 +416,19 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 			add_remedy(steps, report, remedy);
 		}
 	}
+	add_bitmaps_given_up(steps, report);
 	if (report->result->leaks_may_be_data) {
 		warn_of_leaks(steps, report);
 	} else {
-		join_bitmaps(steps, report);
+		join_leaks(steps, report);
 		look_for_l1(steps, report);
 		warn_of_content(steps, report);
 	}
 	if (check_report_unread(report))
 		warn_of_unread(steps, report);
 	warn_of_cut(steps, report);
+	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_INCOMPATIBLE_UNKNOWN) > 0)
+		take_out_repairs(steps);
 	if (report->result->corruptions > 0 &&
 	    check_has_undo_files(report->file, &steps->short_of_memory))
 		insert(steps, 0, check_steps_line(steps, "qcow2 undo --list ", report->file, ""),

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/change_room.h"
@@ -161,6 +162,19 @@ static int show_plan(struct change *change)
 	return EXIT_FINE;
 }
 
+/*
+ * Whether the name is still that of the file that is open. Who answers a question may take his time
+ * meanwhile.
+ */
+static bool is_still_there(const struct change *change)
+{
+	struct stat now;
+
+	return change->report.dry_run || !change->is_known ||
+	       (stat(change->report.file, &now) == 0 && now.st_dev == change->opened.st_dev &&
+		now.st_ino == change->opened.st_ino);
+}
+
 static int apply(struct change *change)
 {
 	/* An absolute path, so that the image is found from any folder. */
@@ -212,6 +226,9 @@ static int change_source(struct change *change)
 		return refused;
 	if (change->confirm && !change->report.dry_run && !change->confirm(change))
 		return change_fail_text(change, "nothing was changed");
+	if (!is_still_there(change))
+		return change_fail_text(change, "it was renamed, removed or replaced while the "
+						"change was planned; nothing was changed");
 	code = place_undo_file(change);
 	if (code != EXIT_FINE)
 		return code;
@@ -246,6 +263,7 @@ static int change_file(struct change *change)
 	} else {
 		warn_in_use(change->command, file, change->source);
 	}
+	change->is_known = stat(file, &change->opened) == 0;
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
 	code = qcow2_plan_open(change->source, &change->report.plan, &err)
 		       ? change_fail(change, &err)

@@ -3,6 +3,8 @@
 #ifndef CMD_COMMON_CHANGE_H
 #define CMD_COMMON_CHANGE_H
 
+#include <sys/stat.h>
+
 #include "common/command.h"
 #include "common/effects.h"
 #include "common/plan_report.h"
@@ -33,6 +35,8 @@ struct change {
 	void *opaque;
 
 	struct qcow2_source *source;
+	struct stat opened; /* the file, if is_known */
+	bool is_known;
 	struct qcow2_plan_verdict *verdict;
 	struct problem_log problems;
 	struct effects effects; /* plan() adds them */

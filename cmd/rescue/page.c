@@ -54,14 +54,18 @@ static const char *word_of(unsigned confidence)
 	return confidence >= 95 ? "certain" : confidence >= 70 ? "likely" : "possible";
 }
 
-static void show_evidence(struct page *page, const struct qcow2_rescue_evidence *evidence)
+static void show_evidence(struct page *page, const struct qcow2_rescue_evidence *evidence,
+			  bool percent)
 {
 	spool_print(page->out, "  %-*s", TOPIC_COLUMNS - 2,
 		    qcow2_rescue_topic_name(evidence->topic));
-	spool_print(&page->line, "%s (%s%s%s, %u %%%s)", evidence->text,
-		    paint(page, evidence->confidence), word_of(evidence->confidence),
-		    page->colour ? "\033[0m" : "", evidence->confidence,
-		    evidence->wants_option ? "; an option can say it" : "");
+	if (!percent)
+		spool_text(&page->line, evidence->text);
+	else
+		spool_print(&page->line, "%s (%s%s%s, %u %%%s)", evidence->text,
+			    paint(page, evidence->confidence), word_of(evidence->confidence),
+			    page->colour ? "\033[0m" : "", evidence->confidence,
+			    evidence->wants_option ? "; an option can say it" : "");
 	spool_write(&page->line, "", 1);
 	wrap_rest(page->out, page->line.kept, TOPIC_COLUMNS, TOPIC_COLUMNS, page->columns);
 	page->line.size = 0;
@@ -96,16 +100,23 @@ static void show_candidate(struct page *page, size_t index)
 	const struct qcow2_header *header = candidate->header;
 	char cluster[HUMAN_MAX], disk[HUMAN_MAX];
 
-	spool_print(&page->line, "candidate %zu%s: %s%s, %u %%%s", index + 1,
-		    candidate == page->run->chosen ? " (chosen)" : "",
-		    paint(page, candidate->confidence), word_of(candidate->confidence),
-		    candidate->confidence, page->colour ? "\033[0m" : "");
+	spool_print(&page->line, "candidate %zu%s: ", index + 1,
+		    candidate == page->run->chosen ? " (chosen)" : "");
+	/* Nothing about a whole header is a guess; damage elsewhere makes it no less sure. */
+	if (!candidate->changes_header)
+		spool_text(&page->line, "the header is whole");
+	else
+		spool_print(&page->line, "%s%s, %u %%%s", paint(page, candidate->confidence),
+			    word_of(candidate->confidence), candidate->confidence,
+			    page->colour ? "\033[0m" : "");
 	spool_print(&page->line, ": version %" PRIu32 ", clusters of %s, disk of %s",
 		    header->version, human_size(UINT64_C(1) << header->cluster_bits, cluster),
 		    human_size(header->size, disk));
 	end_line(page, 0, 2);
 	for (size_t i = 0; i < candidate->evidence_count; i++)
-		show_evidence(page, candidate->evidence[i]);
+		show_evidence(page, candidate->evidence[i],
+			      candidate->changes_header ||
+				      candidate->evidence[i]->topic != QCOW2_RESCUE_CHECK);
 	show_tables(page, candidate);
 	spool_text(page->out, "\n");
 }
@@ -146,6 +157,10 @@ static void show_done(struct page *page)
 		spool_text(&page->line, "would change ");
 		say_name(page, run->change.report.file);
 		spool_text(&page->line, "; nothing was written");
+		break;
+	case RESCUE_APPLY:
+		spool_text(&page->line, run->asks ? "would be made in " : "made in ");
+		say_name(page, run->change.report.file);
 		break;
 	case RESCUE_PLAN:
 		spool_text(&page->line, "planned in ");
@@ -240,6 +255,8 @@ static void show_next(struct page *page)
 {
 	const struct rescue_run *run = page->run;
 
+	if (run->way == RESCUE_SHOW && run->chosen && !run->chosen->check)
+		return;
 	if (run->way == RESCUE_SHOW)
 		show_ways(page);
 	if (qcow2_plan_count(run->change.report.plan) == 0 &&
@@ -273,9 +290,11 @@ void rescue_show_human(struct spool *out, const struct rescue_run *run)
 	};
 
 	spool_init(&page.line, -1);
-	for (size_t i = 0; run->rescue && i < qcow2_rescue_count(run->rescue); i++)
+	for (size_t i = 0; run->rescue && !run->has_shown && i < qcow2_rescue_count(run->rescue);
+	     i++)
 		show_candidate(&page, i);
 	show_done(&page);
-	show_next(&page);
+	if (!run->asks)
+		show_next(&page);
 	spool_release(&page.line);
 }

@@ -31,6 +31,7 @@ enum {
 	OPTION_LOOK_INSIDE,
 	OPTION_DRY_RUN,
 	OPTION_HEX,
+	OPTION_YES,
 	OPTION_FORCE,
 	OPTION_UNDO_FILE,
 	OPTION_UNDO_DIR,
@@ -60,6 +61,7 @@ static const struct option_row options[] = {
 	{"look-inside", 0, NULL, "ask the guest's partition table and the backing file", NULL},
 	{"dry-run", 'n', NULL, "show what was found; change nothing (the default)", NULL},
 	{"hex", 'x', NULL, "every byte that would change, too", NULL},
+	{"yes", 'y', NULL, "with --apply: do not ask before the image is changed", NULL},
 	{"force", 'f', NULL, "even if the image is read-only", NULL},
 	CHANGE_UNDO_ROWS,
 	{"threads", 0, "N", "use at most N threads (default: one a processor)", NULL},
@@ -190,6 +192,9 @@ static bool take_option(struct rescue_run *run, int option, const char *value)
 	switch (option) {
 	case OPTION_HEX:
 		run->hex = true;
+		return true;
+	case OPTION_YES:
+		run->yes = true;
 		return true;
 	case OPTION_FORCE:
 		run->change.force = true;

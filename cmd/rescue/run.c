@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/ask.h"
 #include "common/open_image.h"
 #include "common/plan_show.h"
 #include "common/report.h"
@@ -72,6 +73,10 @@ static int choose(struct rescue_run *run)
 	run->chosen_index = run->candidate ? (size_t)run->candidate - 1 : 0;
 	run->chosen = qcow2_rescue_at(run->rescue, run->chosen_index);
 	run->change.done = rescue_exit_code(run->chosen->check);
+	/* Nothing is written that takes away what the file still has. */
+	if (!run->chosen->check && run->way != RESCUE_SHOW)
+		return fail_text(run, "the image could not be opened with this candidate: nothing "
+				      "was changed");
 	return EXIT_FINE;
 }
 
@@ -135,19 +140,47 @@ int rescue_plan(struct rescue_run *run, struct qcow2_plan *plan)
 	return EXIT_FINE;
 }
 
+static int show_page(struct rescue_run *run)
+{
+	struct spool *out = &run->change.out;
+	struct qcow2_error err;
+
+	rescue_show_human(out, run);
+	if (run->hex && !run->has_shown &&
+	    plan_show_writes(out, &run->change.report, wants_colour(run->command), &err))
+		return fail(run, &err);
+	return EXIT_FINE;
+}
+
+/* Asks a person, who has to see first what it is about, by the same rules as qcow2 repair. */
+static bool is_confirmed(struct change *change)
+{
+	struct rescue_run *run = change->opaque;
+
+	if (run->yes || change->as_json || wants_silence(change->command) ||
+	    qcow2_plan_count(change->report.plan) == 0 || !isatty(STDIN_FILENO) ||
+	    !isatty(STDERR_FILENO))
+		return true;
+	run->asks = true;
+	if (show_page(run) != EXIT_FINE ||
+	    finish_output(change->command, &change->out, EXIT_FINE) != EXIT_FINE)
+		return false;
+	run->asks = false;
+	run->has_shown = true;
+	return ask_person("Change the image?");
+}
+
 static int show(struct change *change)
 {
 	struct rescue_run *run = change->opaque;
 	struct plan_report *report = &change->report;
 	struct qcow2_error err;
+	int code;
 
 	if (!change->as_json) {
-		rescue_show_human(&change->out, run);
-		if (run->hex &&
-		    plan_show_writes(&change->out, report, wants_colour(run->command), &err))
-			return fail(run, &err);
+		code = show_page(run);
 		plan_show_undo(&change->out, report);
-		return EXIT_FINE;
+		return code;
 	}
 	json_begin_object(&change->json);
 	rescue_show_json(&change->json, run);
@@ -174,6 +207,8 @@ static int apply(struct rescue_run *run)
 	snprintf(change->description, sizeof(change->description), "rescue --apply");
 	change->plan = plan_in_place;
 	change->show = show;
+	/* A copy is a new file, and nobody's loss. */
+	change->confirm = run->way == RESCUE_APPLY ? is_confirmed : NULL;
 	change->begins_itself = true;
 	change->is_rescue = true;
 	return change_run(change);

@@ -29,6 +29,9 @@ struct rescue_run {
 	struct spool said;  /* options of the candidate, but --confidence, as words for a shell */
 	uint64_t candidate; /* as people count them, from 1; 0: the best one */
 	bool hex, progress_wanted;
+	bool yes;       /* nobody is asked before the image is changed */
+	bool asks;      /* the page is for a person who is asked then */
+	bool has_shown; /* that person has seen the candidates */
 	struct qcow2_rescue_options how;
 	struct progress progress;
 	struct qcow2_rescue *rescue;                 /* NULL with --plan */

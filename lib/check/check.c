@@ -154,12 +154,20 @@ static int run_all(struct q2_check *check, struct q2_references **kept)
 	return kept && check->workers ? q2_references_take(check, kept) : 0;
 }
 
-int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_options *options,
-		  struct q2_check_totals *totals, struct q2_references **kept,
-		  struct qcow2_error *err)
+/* What else a check is given, and what it fills. */
+struct task {
+	struct q2_check_totals *totals;
+	struct q2_references **kept;        /* or NULL */
+	const struct q2_presumed *presumed; /* or NULL */
+};
+
+static int check_image(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		       const struct task *task, struct qcow2_error *err)
 {
 	static const struct qcow2_check_options defaults;
 	struct qcow2_error ignored;
+	struct q2_check_totals *totals = task->totals;
+	struct q2_references **kept = task->kept;
 	struct q2_check check = {
 		.image = image,
 		.header = qcow2_image_header(image),
@@ -170,6 +178,7 @@ int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_opti
 		.by_kind = totals->by_kind,
 		.err = err ? err : &ignored,
 		.keeps = kept != NULL,
+		.presumed = task->presumed,
 	};
 	int failed;
 
@@ -193,6 +202,27 @@ int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_opti
 	q2_damage_release(&check);
 	q2_check_release(&check);
 	return check.stopped && !failed ? q2_check_fail_stopped(&check) : failed;
+}
+
+int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		  struct q2_check_totals *totals, struct q2_references **kept,
+		  struct qcow2_error *err)
+{
+	return check_image(image, options, &(struct task){.totals = totals, .kept = kept}, err);
+}
+
+int q2_check_presumed(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		      const struct q2_presumed *presumed, bool *may_be_data,
+		      struct qcow2_error *err)
+{
+	struct q2_check_totals totals;
+	const struct task task = {.totals = &totals, .presumed = presumed};
+
+	if (check_image(image, options, &task, err))
+		return -1;
+	*may_be_data = totals.sum.leaks_may_be_data;
+	q2_check_totals_release(&totals);
+	return 0;
 }
 
 int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,

@@ -20,6 +20,9 @@ struct q2_check_totals {
 int q2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,
 	     struct q2_check_totals *totals, struct qcow2_error *err);
 
+/* How many corruptions are of refcounts, copied flags, or the corrupt bit: by kind, as in totals. */
+uint64_t q2_faults_of_refcounts(const uint64_t *by_kind);
+
 /* Frees what totals have, which only happens with options->damage. Not totals itself. */
 void q2_check_totals_release(struct q2_check_totals *totals);
 

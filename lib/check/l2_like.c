@@ -6,14 +6,18 @@
 
 /* What is read at first: most clusters that are no L2 tables show it at once. */
 #define FIRST_BYTES ((size_t)4096)
+/* What is wrong in a table at the most: so many entries, and one of so many that are not 0. */
+#define FAULTS_MOST UINT64_C(8)
+#define FAULT_SHARE UINT64_C(16)
 
 /* Goes through the entries of a cluster. */
 struct pass {
 	struct q2_l2_like *like;
 	uint64_t before; /* the cluster that the last entry led to, or UINT64_MAX */
 	uint64_t index;
-	bool content; /* an entry is not 0 */
-	bool faulty;  /* an entry is none of an L2 table */
+	bool content;          /* an entry is not 0 */
+	bool faulty;           /* what was read is no L2 table */
+	uint64_t seen, faults; /* entries that are not 0, and those that are none of a table */
 	void (*visit)(void *opaque, uint64_t target);
 	void *opaque;
 };
@@ -41,23 +45,41 @@ static void sample(struct q2_l2_like *like, uint64_t target)
 	like->sample[like->sampled++] = target;
 }
 
+/*
+ * Whether there are too many faults for a table. One that leaks may have been damaged before it was
+ * lost, but most of it has to be whole. Not all entries need be seen yet.
+ */
+static bool is_too_faulty(const struct pass *pass, bool all_seen)
+{
+	if (pass->faults == 0)
+		return false;
+	if (pass->like->of_free_clusters || pass->faults > FAULTS_MOST)
+		return true;
+	return all_seen && pass->faults * FAULT_SHARE > pass->seen;
+}
+
 /* An entry that is not 0. */
 static void take_entry(struct pass *pass, uint64_t entry, uint64_t subclusters)
 {
 	const struct q2_check *check = pass->like->check;
-	const struct q2_reporter silent = {.opaque = &pass->faulty, .wanted = note_fault};
+	bool faulty = false;
+	const struct q2_reporter silent = {.opaque = &faulty, .wanted = note_fault};
 	const struct q2_entry_place place = {.owner = ""};
 	const struct q2_l2_ref ref = {.weight = 1};
 	struct qcow2_claim claim;
 	uint64_t target;
 
 	pass->content = true;
+	pass->seen++;
 	q2_rules_l2_entry(check->image, &place, entry, subclusters, &silent);
-	if (pass->faulty || !q2_l2_claim(check->geometry, &ref, entry, &claim))
+	if (!faulty && !q2_l2_claim(check->geometry, &ref, entry, &claim))
 		return;
-	target = claim.offset_bytes >> check->geometry->cluster_bits;
-	if (claim.use != QCOW2_USE_COMPRESSED && target == pass->before)
-		pass->faulty = true;
+	target = faulty ? 0 : claim.offset_bytes >> check->geometry->cluster_bits;
+	if (faulty || (claim.use != QCOW2_USE_COMPRESSED && target == pass->before)) {
+		pass->faults++;
+		pass->faulty = is_too_faulty(pass, false);
+		return;
+	}
 	pass->before = target;
 	pass->like->flagged += claim.use == QCOW2_USE_COMPRESSED ||
 			       (entry & QCOW2_ENTRY_MASK(l2_entry, copied)) != 0;
@@ -151,7 +173,8 @@ int q2_l2_like_lacks(const struct q2_l2_like *like, uint64_t cluster, bool *lack
 
 	if (read_refcount(like->check, cluster, &refcount))
 		return -1;
-	*lacks = refcount > count || (like->of_free_clusters && count == 0);
+	*lacks = refcount > count || (like->of_free_clusters && count == 0) ||
+		 q2_is_presumed(like->check, cluster);
 	return 0;
 }
 
@@ -166,7 +189,8 @@ static int judge_sample(const struct q2_l2_like *like, bool *is_table)
 			return -1;
 		lacking += lacks;
 	}
-	*is_table = lacking > 0 && lacking * 2 >= like->sampled;
+	/* If refcounts are lost, nothing tells of references to clusters that snapshots use as well. */
+	*is_table = lacking > 0 && (like->check->presumed || lacking * 2 >= like->sampled);
 	return 0;
 }
 
@@ -177,8 +201,8 @@ int q2_l2_like_read(struct q2_l2_like *like, uint64_t cluster, enum q2_content *
 
 	if (read_cluster(&pass, cluster))
 		return -1;
-	if (!pass.faulty && like->flagged >= (like->needs_flags ? 1 : 0) &&
-	    judge_sample(like, &is_table))
+	if (!pass.faulty && !is_too_faulty(&pass, true) &&
+	    like->flagged >= (like->needs_flags ? 1 : 0) && judge_sample(like, &is_table))
 		return -1;
 	*content = is_table       ? Q2_CONTENT_L2_TABLE
 		   : pass.content ? Q2_CONTENT_DATA

@@ -9,6 +9,7 @@
 
 #include <qcow2/snapshot.h>
 
+#include "check/check.h"
 #include "check/holes.h"
 #include "check/stages.h"
 #include "image/extensions.h"
@@ -70,6 +71,8 @@ static bool tables_are_broken(const struct q2_check *check)
 	if (has_lost_snapshot(check))
 		return true;
 	if (check->metadata.table_count == 0)
+		return false;
+	if (check->presumed && check->presumed->are_owners_told)
 		return false;
 	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;
 }
@@ -187,15 +190,42 @@ static int has_lost_user(struct q2_check *check, struct q2_orphans *orphans, boo
 	return 0;
 }
 
+uint64_t q2_faults_of_refcounts(const uint64_t *by_kind)
+{
+	static const enum qcow2_problem_id kinds[] = {QCOW2_PROBLEM_REFTABLE_OFFSET_UNALIGNED,
+						      QCOW2_PROBLEM_REFTABLE_MISSING,
+						      QCOW2_PROBLEM_REFTABLE_BEYOND_END,
+						      QCOW2_PROBLEM_REFTABLE_ENTRY_RESERVED,
+						      QCOW2_PROBLEM_REFBLOCK_UNALIGNED,
+						      QCOW2_PROBLEM_REFBLOCK_BEYOND_END,
+						      QCOW2_PROBLEM_REFCOUNT_LOW,
+						      QCOW2_PROBLEM_COPIED_SET,
+						      QCOW2_PROBLEM_COPIED_CLEAR,
+						      QCOW2_PROBLEM_FEATURE_CORRUPT};
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		count += by_kind[kinds[i]];
+	return count;
+}
+
+/* Corruptions. Where refcounts are lost, they are not among them: something else is asked then. */
+static uint64_t count_faults(const struct q2_check *check)
+{
+	return check->result->corruptions -
+	       (check->presumed ? q2_faults_of_refcounts(check->by_kind)
+				: check->by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT]);
+}
+
 /*
  * An L1 table may be empty because nothing was ever written. Then leaks have another reason: the
- * image has other faults, or bitmaps that nobody can find.
+ * image has other faults, or bitmaps that nobody can find. The corrupt bit is no reason.
  */
 static bool is_unexplained(const struct q2_check *check)
 {
 	struct qcow2_extension extension;
 
-	return check->result->corruptions == 0 &&
+	return count_faults(check) == 0 &&
 	       ((check->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) ||
 		!q2_find_extension(check->image, QCOW2_EXTENSION_BITMAPS, &extension));
 }
@@ -249,7 +279,7 @@ int q2_check_lost(struct q2_check *check)
 {
 	struct qcow2_check_result *result = check->result;
 	struct q2_orphans orphans = {.check = check};
-	bool leaks = check->by_kind[QCOW2_PROBLEM_REFCOUNT_HIGH] > 0;
+	bool leaks = check->by_kind[QCOW2_PROBLEM_REFCOUNT_HIGH] > 0 || check->presumed;
 	bool all = true;
 	int failed = 0;
 

@@ -185,7 +185,9 @@ static int probe(struct q2_orphans *orphans, const struct group *group, uint64_t
 	}
 	orphans->like.of_free_clusters = !leaked;
 	/* Refcount tables of old read as L2 tables, too, of clusters that are free as well. */
-	orphans->like.needs_flags = orphans->has_bitmaps || !leaked;
+	orphans->like.needs_flags =
+		orphans->has_bitmaps || !leaked ||
+		(q2_is_presumed(orphans->check, cluster) && orphans->check->presumed->needs_flags);
 	if (q2_l2_like_read(&orphans->like, cluster, &content))
 		return -1;
 	orphans->with_content += leaked && content != Q2_CONTENT_ZEROS;
@@ -272,6 +274,8 @@ static int visit_range(struct q2_orphans *orphans, const struct q2_refcount_bloc
 						geometry->refcount_bits / 8)
 				       .zero;
 		group.leaked = bits & ~zero;
+		if (check->presumed)
+			group.leaked |= bits & q2_bits_word(&check->presumed->clusters, at);
 		group.free = check->options->deep ? bits & zero : 0;
 		if (visit_group(orphans, &group, &next))
 			return -1;
@@ -308,7 +312,7 @@ static int visit_clusters(struct q2_orphans *orphans)
 		block = q2_check_block(check, at / per_block);
 		if (block && block->hole)
 			block = NULL;
-		if (!block && !check->options->deep)
+		if (!block && !check->options->deep && !check->presumed)
 			continue;
 		if (block && read_block(check, block))
 			return -1;

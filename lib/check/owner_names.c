@@ -2,6 +2,8 @@
 /* See owner_names.h. */
 #include "check/owner_names.h"
 
+#include "base/search.h"
+
 #include <stdlib.h>
 
 #include <qcow2/text.h>
@@ -125,19 +127,10 @@ int q2_part_names_find(struct q2_check *check, const struct q2_named *named,
 
 const char *q2_part_names_get(const struct q2_part_names *names, uint64_t index)
 {
-	size_t low = 0, high = names->count;
+	const struct q2_part_name *name = q2_rising_find(
+		Q2_RISING(names->items, names->count, struct q2_part_name, index), index);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (names->items[middle].index == index)
-			return names->items[middle].text;
-		if (names->items[middle].index < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return "";
+	return name ? name->text : "";
 }
 
 void q2_part_names_release(struct q2_check *check, struct q2_part_names *names)

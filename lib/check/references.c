@@ -24,6 +24,7 @@ static void move(struct q2_check *check, struct q2_references *kept)
 		q2_bits_join(&check->workers[0].beyond, &check->workers[i].beyond);
 	kept->beyond = check->workers[0].beyond;
 	kept->beyond.memory = &kept->memory;
+	kept->spared.memory = &kept->memory;
 	check->workers[0].beyond.root = NULL;
 	check->workers[0].beyond.leaf = NULL;
 	kept->file_clusters = check->file_clusters;
@@ -49,6 +50,7 @@ void q2_references_free(struct q2_references *references)
 		return;
 	q2_clusters_release(&references->clusters);
 	q2_bits_release(&references->beyond);
+	q2_bits_release(&references->spared);
 	q2_memory_put(&references->memory, references->tables, references->table_capacity,
 		      sizeof(*references->tables));
 	q2_free(references);

@@ -25,6 +25,8 @@ struct q2_references {
 	 * not give them away. If it has failed, any may be one.
 	 */
 	struct q2_bits beyond;
+	/* Clusters that a repair has counted although nothing refers to them. */
+	struct q2_bits spared;
 	/* What the refcount table and its blocks claim: so that it can be taken away again. */
 	bool table_counted;
 	uint64_t blocks_counted; /* the first ones of the table */
@@ -38,6 +40,24 @@ struct q2_references {
 int q2_check_keep(const struct qcow2_image *image, const struct qcow2_check_options *options,
 		  struct q2_check_totals *totals, struct q2_references **kept,
 		  struct qcow2_error *err);
+
+/*
+ * Clusters that nothing refers to and whose refcounts are lost: they are taken for leaks, as they may
+ * have been in use.
+ */
+struct q2_presumed {
+	struct q2_bits clusters;
+	bool needs_flags;     /* bitmaps leak as well: see struct q2_l2_like */
+	bool are_owners_told; /* clusters with two owners are those of refcounts, which are moved */
+};
+
+/*
+ * Whether such leaks, and others, may be lost data of the guest: *may_be_data, as leaks_may_be_data
+ * of a check. 0, or -1 with *err filled, as q2_check().
+ */
+int q2_check_presumed(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		      const struct q2_presumed *presumed, bool *may_be_data,
+		      struct qcow2_error *err);
 
 /* references may be NULL. */
 void q2_references_free(struct q2_references *references);

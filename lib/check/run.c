@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/crew.h"
 #include "base/error.h"
+#include "base/search.h"
 
 _Static_assert(QCOW2_CHECK_THREADS_MAX == Q2_CREW_MAX, "one limit of threads");
 
@@ -103,19 +104,9 @@ void q2_check_release(struct q2_check *check)
 
 const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index)
 {
-	size_t low = 0, high = check->block_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (check->blocks[middle].index == index)
-			return &check->blocks[middle];
-		if (check->blocks[middle].index < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return q2_rising_find(
+		Q2_RISING(check->blocks, check->block_count, struct q2_refcount_block, index),
+		index);
 }
 
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem)

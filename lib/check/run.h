@@ -52,6 +52,7 @@ struct q2_check {
 	uint64_t blocks_counted; /* so many claims of refcount blocks were: the first ones */
 	bool claims_are_cut;     /* metadata claims so much that a part was not counted */
 	bool digest_is_cut;      /* a bound on what is read kept some metadata out of the digest */
+	const struct q2_presumed *presumed; /* NULL, or leaks that refcounts do not tell */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */
@@ -63,6 +64,12 @@ int q2_references_take(struct q2_check *check, struct q2_references **out);
 
 /* The refcount block of that index that counts clusters of the file, or NULL. */
 const struct q2_refcount_block *q2_check_block(const struct q2_check *check, uint64_t index);
+
+/* Whether a cluster is taken for a leak although no refcount says so. */
+static inline bool q2_is_presumed(const struct q2_check *check, uint64_t cluster)
+{
+	return check->presumed && q2_bits_has(&check->presumed->clusters, cluster);
+}
 
 /* Hands a problem to the caller, until the caller wants no more. Only for the calling thread. */
 void q2_check_tell(struct q2_check *check, const struct qcow2_problem *problem);

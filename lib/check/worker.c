@@ -66,4 +66,7 @@ void q2_worker_count(struct q2_worker *worker, const struct qcow2_claim *claim)
 	}
 	q2_clusters_mark(&worker->clusters, first, ((end - 1) >> bits) - first + 1, claim->use,
 			 claim->weight);
+	/* A short file may end before the last cluster of what passes its end by little. */
+	if (end > geometry->file_size_bytes)
+		note_beyond(worker, first, ((end - 1) >> bits) + 1);
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/search.h"
 
 void q2_metadata_init(struct q2_metadata *metadata, const struct qcow2_image *image,
 		      struct q2_memory *memory, struct qcow2_error *err)
@@ -122,17 +123,9 @@ struct q2_guest_range q2_metadata_guest_in(const struct q2_metadata *metadata,
 
 size_t q2_metadata_find_table(const struct q2_metadata *metadata, uint64_t offset_bytes)
 {
-	size_t low = 0, high = metadata->table_count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (metadata->tables[middle].offset_bytes < offset_bytes)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(
+		Q2_RISING(metadata->tables, metadata->table_count, struct q2_l2_ref, offset_bytes),
+		offset_bytes);
 }
 
 /*

@@ -117,10 +117,13 @@ static int ask_one(struct q2_trial *trial, const struct qcow2_bitmap *bitmap)
 	return 0;
 }
 
-/* Asks about the bitmaps bit, cleared while there are bitmaps. */
+/*
+ * Asks about the bitmaps bit, cleared while there are bitmaps. A repair clears it where other faults
+ * reach into them, and says so.
+ */
 static void ask_cleared(struct q2_trial *trial)
 {
-	if (trial->had.trusts_bitmaps && !trial->has.trusts_bitmaps &&
+	if (!trial->repairs && trial->had.trusts_bitmaps && !trial->has.trusts_bitmaps &&
 	    trial->had.bitmaps.list.count > 0 && trial->has.bitmaps.list.count > 0)
 		q2_guard_refuse(trial, QCOW2_GUARD_BITMAPS_BIT_CLEARED, "header/autoclear_features",
 				"", (struct qcow2_bytes){NULL, 0});

@@ -5,6 +5,8 @@
  */
 #include <string.h>
 
+#include <qcow2/entry.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
@@ -91,24 +93,27 @@ static bool was_hidden(const struct hearing *hearing, size_t id)
 }
 
 /*
- * Whether the plan lowers the refcount that a problem is about. A refcount below a byte, or one that
- * is not in the file yet, counts as lowered if it is written at all.
+ * Whether the plan lowers the refcount that a problem is about. One that is not in the file yet
+ * counts as lowered.
  */
 static bool is_lowered(const struct q2_trial *trial, const struct qcow2_problem *problem)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
-	size_t size = geometry->refcount_bits < 8 ? 1 : geometry->refcount_bits / 8;
+	const unsigned width = geometry->refcount_bits;
+	size_t size = width < 8 ? 1 : width / 8;
 	uint64_t offset = problem->offset_bytes;
+	/* Which of those in a byte it is. */
+	uint64_t inside =
+		width < 8 ? (problem->cluster_offset_bytes >> geometry->cluster_bits) % (8 / width)
+			  : 0;
 	uint8_t old[8], new[8];
 	struct qcow2_error ignored;
-	int order;
 
 	if (offset == QCOW2_NO_OFFSET || offset >= trial->plan->old_size_bytes ||
 	    q2_plan_read_old(trial->plan, offset, old, size, &ignored) ||
 	    q2_plan_read(trial->plan, offset, new, size, &ignored))
 		return true;
-	order = memcmp(new, old, size);
-	return geometry->refcount_bits < 8 ? order != 0 : order < 0;
+	return qcow2_refcount_get(new, inside, width) < qcow2_refcount_get(old, inside, width);
 }
 
 /*
@@ -119,9 +124,11 @@ static bool is_excused_by_repair(const struct hearing *hearing, const struct qco
 {
 	size_t id = id_of(problem);
 
-	if (!hearing->trial->repairs || !qcow2_image_geometry(hearing->trial->after))
+	if (!hearing->trial->repairs)
 		return false;
-	return id != QCOW2_PROBLEM_REFCOUNT_LOW || !is_lowered(hearing->trial, problem);
+	/* Without a geometry, nobody looks at refcounts. */
+	return id != QCOW2_PROBLEM_REFCOUNT_LOW || (qcow2_image_geometry(hearing->trial->after) &&
+						    !is_lowered(hearing->trial, problem));
 }
 
 static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)

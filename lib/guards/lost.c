@@ -40,6 +40,27 @@ static bool is_told_elsewhere(uint32_t magic)
 	return magic == QCOW2_EXTENSION_BACKING_FORMAT || magic == QCOW2_EXTENSION_DATA_FILE;
 }
 
+/*
+ * Whether a repair found that an extension is a part of the data of the one before it, whose length
+ * was wrong.
+ */
+static bool is_data_of_another(const struct q2_trial *trial,
+			       const struct qcow2_extension *extension)
+{
+	struct qcow2_extension other;
+	struct q2_extensions it;
+
+	if (!trial->repairs)
+		return false;
+	q2_extensions_begin(trial->after, &it);
+	while (q2_extensions_next(&it, &other))
+		if (extension->offset_bytes > other.offset_bytes &&
+		    extension->offset_bytes - other.offset_bytes <
+			    sizeof(other.header) + other.data.size)
+			return true;
+	return false;
+}
+
 static void ask_extension(struct q2_trial *trial, const struct qcow2_extension *extension)
 {
 	uint64_t hash = q2_inventory_extension(&trial->had, extension);
@@ -51,6 +72,8 @@ static void ask_extension(struct q2_trial *trial, const struct qcow2_extension *
 		return;
 	/* The feature name table may change, but must not become shorter. */
 	if (now && (magic != QCOW2_EXTENSION_FEATURE_NAMES || now->size >= extension->data.size))
+		return;
+	if (is_data_of_another(trial, extension))
 		return;
 	snprintf(where, sizeof(where), "extensions/%" PRIu64, extension->index);
 	snprintf(text, sizeof(text), "extension 0x%08" PRIx32 " of %zu bytes", magic,
@@ -111,7 +134,8 @@ static void ask_backing(struct q2_trial *trial)
 	if (format.size > 0 && !is_meant && !is_same(format, now))
 		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
 				"the format now is", format);
-	else if (is_named && has.size > 0 && now.size == 0 && !is_same(had, has))
+	/* A repair finds the name of before again, and what is not written down it does not know. */
+	else if (!trial->repairs && is_named && has.size > 0 && now.size == 0 && !is_same(had, has))
 		q2_guard_refuse(trial, QCOW2_GUARD_BACKING_FORMAT, "extensions",
 				"the file that would be named is", has);
 }

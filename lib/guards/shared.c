@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <qcow2/entry.h>
+#include <qcow2/mapping.h>
 
 #include "base/error.h"
 #include "guards/guards.h"
@@ -26,15 +27,49 @@ static bool is_guest_data(const struct qcow2_owner *owner)
 }
 
 /*
+ * Whether a guest can read what an entry leads to. Of an entry that is broken itself, no program
+ * reads anything, nor of one past the end of the disk.
+ */
+static bool is_read(const struct q2_trial *trial, const struct qcow2_owner *owner)
+{
+	const struct qcow2_mapping_extent *extent;
+	struct qcow2_mapping *mapping;
+	struct qcow2_error ignored;
+	bool read = false;
+	int failed;
+
+	if (!owner->has_guest || owner->guest_count > 1)
+		return true;
+	failed = owner->part_of == QCOW2_PART_OF_SNAPSHOT
+			 ? qcow2_mapping_open_snapshot(trial->after, owner->part_of_index, &mapping,
+						       &ignored)
+			 : qcow2_mapping_open(trial->after, &mapping, &ignored);
+	if (failed)
+		return true;
+	qcow2_mapping_seek(mapping, (struct qcow2_guest){owner->guest_byte},
+			   owner->guest_length_bytes);
+	while (!read && (failed = qcow2_mapping_next(mapping, &extent, &ignored)) > 0)
+		read = extent->kind == QCOW2_L2_DATA || extent->kind == QCOW2_L2_COMPRESSED;
+	qcow2_mapping_close(mapping);
+	return read || failed < 0;
+}
+
+/*
  * Whether a repair may write to such a cluster. It had to leave the cluster shared, and what users
  * besides the guest have there is as damaged as before.
  */
 static bool is_repairable(const struct q2_trial *trial, const struct qcow2_problem *problem)
 {
-	for (unsigned i = 0; i < problem->owner_count; i++)
-		if (is_guest_data(problem->owners[i]))
+	uint64_t named = 0;
+
+	for (unsigned i = 0; trial->repairs && i < problem->owner_count; i++) {
+		const struct qcow2_owner *owner = problem->owners[i];
+
+		if (is_guest_data(owner) && is_read(trial, owner))
 			return false;
-	return trial->repairs && problem->owners_total == problem->owner_count;
+		named += owner->has_guest ? owner->guest_count : 1;
+	}
+	return trial->repairs && named >= problem->owners_total;
 }
 
 void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem *problem)
@@ -42,12 +77,11 @@ void q2_guards_shared_cluster(struct q2_trial *trial, const struct qcow2_problem
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
 	char text[QCOW2_REFUSAL_TEXT];
 
-	if (!geometry || is_repairable(trial, problem) ||
-	    !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
-			     geometry->cluster_size_bytes))
+	if (!geometry || !q2_plan_touches(trial->plan, problem->cluster_offset_bytes,
+					  geometry->cluster_size_bytes))
 		return;
 	/* A repair changes the header, whatever else claims its place. */
-	if (trial->repairs && problem->cluster_offset_bytes == 0)
+	if ((trial->repairs && problem->cluster_offset_bytes == 0) || is_repairable(trial, problem))
 		return;
 	snprintf(text, sizeof(text), "%s and %s, at 0x%" PRIx64,
 		 problem->owner_count > 0 ? problem->owners[0]->where : "one",

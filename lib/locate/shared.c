@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/search.h"
 #include "locate/owners.h"
 
 /* What may be read of L1 tables that overlap, for each byte that the file stores. */
@@ -186,17 +187,9 @@ int q2_owners_find_sharers(struct q2_owners *owners)
 /* The first sharer of a table, or of the first one behind it. */
 static size_t lower(const struct q2_owners *owners, uint64_t l2_table)
 {
-	size_t low = 0, high = owners->sharer_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (owners->sharers[middle].l2_table < l2_table)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(
+		Q2_RISING(owners->sharers, owners->sharer_count, struct q2_sharer, l2_table),
+		l2_table);
 }
 
 size_t q2_owners_sharers(const struct q2_owners *owners, uint64_t l2_table, size_t *first)

@@ -265,8 +265,18 @@ static void leave_all(struct q2_repair *repair)
  */
 static int distrust_all(struct q2_repair *repair)
 {
+	const struct qcow2_repair_step step = {
+		.kind = qcow2_problem_kind_get(QCOW2_PROBLEM_BITMAPS_INCONSISTENT),
+		.where = "header/autoclear_features",
+		.does = "takes the bitmaps bit back, as other faults reach into the bitmaps: until "
+			"they are mended, nobody can believe them",
+	};
+
 	leave_all(repair);
 	repair->bitmap_problems = 0;
+	if ((repair->header->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
+	    q2_repair_tell(repair, &step))
+		return -1;
 	repair->bitmaps = repair->bitmaps == Q2_BITMAPS_FIRST ? Q2_BITMAPS_WAIT : Q2_BITMAPS_FAILED;
 	return q2_plan_autoclear(repair->plan, QCOW2_PHASE_CLEAN,
 				 repair->header->autoclear_features & ~QCOW2_AUTOCLEAR_BITMAPS,
@@ -295,6 +305,11 @@ static int run(struct q2_repair *repair, bool costs)
 	if (failed && repair->err->code == QCOW2_ERROR_LIMIT &&
 	    qcow2_plan_count(repair->plan) == before) {
 		leave_all(repair);
+		failed = 0;
+	} else if (failed && repair->err->code == QCOW2_ERROR_BROKEN &&
+		   repair->found->by_kind[QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET] > 0 &&
+		   qcow2_plan_count(repair->plan) == before) {
+		/* No program finds a bitmap there. */
 		failed = 0;
 	} else if (failed && repair->err->code == QCOW2_ERROR_BROKEN) {
 		failed = distrust_all(repair);

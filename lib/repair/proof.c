@@ -11,6 +11,7 @@
 #include <qcow2/snapshot.h>
 #include <qcow2/table.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "repair/repair.h"
@@ -20,6 +21,9 @@
 #define ENTRIES_APART 4096
 /* A compressed cluster that is copied may end in one sector less. */
 #define SECTOR_BYTES 512
+
+/* Neither deflate nor zstd knows what to do with so many zeros at the start. */
+#define BEGINNING_BYTES 16
 
 /* Where a disk is kept: its L1 table. */
 struct place {
@@ -49,11 +53,13 @@ static bool reads_zeros(const struct qcow2_mapping_side *side)
 	return side->kind == QCOW2_L2_INVALID && side->problem == QCOW2_PROBLEM_DATA_BEYOND_END;
 }
 
-/* Whether it reads what the backing file has: so also of L2 tables past the end of the file. */
+/* Whether it reads what the backing file has: so also of tables past the end of the file. */
 static bool reads_backing(const struct qcow2_mapping_side *side)
 {
 	if (side->kind == QCOW2_L2_INVALID)
-		return side->problem == QCOW2_PROBLEM_L2_TABLE_BEYOND_END;
+		return side->problem == QCOW2_PROBLEM_L2_TABLE_BEYOND_END ||
+		       side->problem == QCOW2_PROBLEM_L1_BEYOND_END ||
+		       side->problem == QCOW2_PROBLEM_SNAPSHOT_L1_BEYOND_END;
 	return side->kind == QCOW2_L2_UNALLOCATED;
 }
 
@@ -77,21 +83,24 @@ static int compare_bytes(const struct proof *proof, const struct qcow2_mapping_s
 	return 0;
 }
 
-/* Sets *zeros to whether a place of the file has nothing but zeros after the repair. */
-static int find_zeros(const struct proof *proof, const struct qcow2_mapping_side *new, bool *zeros)
+/* Sets *zeros to whether `size` bytes of a place are nothing but zeros after the repair. */
+static int find_zeros(const struct proof *proof, const struct qcow2_mapping_side *new,
+		      uint64_t size, bool *zeros)
 {
 	static const uint8_t none[4096];
 	uint8_t bytes[sizeof(none)];
 
 	*zeros = true;
-	for (uint64_t done = 0; done < new->host_bytes &&*zeros; done += sizeof(none)) {
-		uint64_t left = new->host_bytes - done;
+	for (uint64_t done = 0; done < size; done += sizeof(none)) {
+		uint64_t left = size - done;
 		size_t piece = left < sizeof(none) ? (size_t)left : sizeof(none);
 
 		if (q2_plan_read(proof->repair->plan, new->host.byte + done, bytes, piece,
 				 proof->repair->err))
 			return -1;
 		*zeros = memcmp(bytes, none, piece) == 0;
+		if (!*zeros)
+			break;
 	}
 	return 0;
 }
@@ -120,7 +129,14 @@ static int reads_alike(const struct proof *proof, const struct qcow2_mapping_dif
 		return 0;
 	/* What the end of the file cut off lies in it once it grows: a hole. */
 	if (reads_zeros(old) && new->kind == QCOW2_L2_DATA)
-		return find_zeros(proof, new, same);
+		return find_zeros(proof, new, new->host_bytes, same);
+	/* The same of compressed data: it was zeros, which nothing inflates, and still begins so. */
+	if (old->kind == QCOW2_L2_INVALID && old->problem == QCOW2_PROBLEM_COMPRESSED_BEYOND_END &&
+	    new->kind == QCOW2_L2_COMPRESSED)
+		return find_zeros(proof, new,
+				  new->host_bytes < BEGINNING_BYTES ? new->host_bytes
+								    : BEGINNING_BYTES,
+				  same);
 	if (old->kind != new->kind ||
 	    (old->kind != QCOW2_L2_DATA && old->kind != QCOW2_L2_COMPRESSED))
 		return 0;
@@ -139,6 +155,50 @@ static int fail(const struct proof *proof, uint64_t start, uint64_t end)
 		       disk, start, end - 1);
 }
 
+/*
+ * Whether the file leads to a part of the disk by bytes of the header: its L1 table, or an L2 table,
+ * claims to be there. What is read by them is nonsense, and any change of the header changes it.
+ */
+static bool is_read_by_header(const struct proof *proof, uint64_t start, uint64_t end)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(proof->images[0]);
+	const uint64_t span = geometry->l2_entries << geometry->cluster_bits;
+	const uint64_t cluster = geometry->cluster_size_bytes;
+	uint64_t at = proof->places[0].offset_bytes + start / span * 8;
+	uint64_t last = proof->places[0].offset_bytes + (end - 1) / span * 8;
+	struct qcow2_error ignored;
+	uint8_t word[8];
+
+	for (; at <= last; at += sizeof(word)) {
+		if (at < cluster)
+			continue;
+		if (at >= geometry->file_size_bytes ||
+		    q2_plan_read_old(proof->repair->plan, at, word, sizeof(word), &ignored) ||
+		    q2_load_be64(word) == 0 ||
+		    (q2_load_be64(word) & QCOW2_ENTRY_MASK(l1_entry, offset)) >= cluster)
+			return false;
+	}
+	return true;
+}
+
+static int tell_header(const struct proof *proof, uint64_t start, uint64_t length)
+{
+	const struct qcow2_repair_step step = {
+		.kind = qcow2_problem_kind_get(QCOW2_PROBLEM_CLUSTER_OWNERS),
+		.where = "header",
+		.does = "changes the header, whose bytes seem to map a part of a disk",
+		.has_guest = true,
+		.guest_byte = start,
+		.guest_length_bytes = length,
+		.guest_of = proof->disk > 0 ? QCOW2_PART_OF_SNAPSHOT : QCOW2_PART_OF_IMAGE,
+		.guest_of_index = proof->disk > 0 ? proof->disk - 1 : 0,
+		.before = QCOW2_READS_FOREIGN,
+		.after = QCOW2_READS_FOREIGN,
+	};
+
+	return q2_repair_tell_first(proof->repair, &step);
+}
+
 static int prove_range(const struct proof *proof, uint64_t start, uint64_t length)
 {
 	const struct qcow2_mapping_difference *found;
@@ -153,8 +213,12 @@ static int prove_range(const struct proof *proof, uint64_t start, uint64_t lengt
 			continue;
 		if (reads_alike(proof, found, &same))
 			return -1;
-		if (!same)
+		if (same)
+			continue;
+		if (!is_read_by_header(proof, found->start.byte, end))
 			return fail(proof, found->start.byte, end);
+		if (tell_header(proof, found->start.byte, found->length_bytes))
+			return -1;
 	}
 	return more;
 }
@@ -395,6 +459,12 @@ int q2_repair_prove(struct q2_repair *repair)
 	proof.whole = grows_beneath(repair);
 	q2_told_sort(&repair->told);
 	failed = qcow2_image_geometry(proof.images[0]) ? prove(&proof) : 0;
+	/* A table that all parts of a disk share. */
+	if (failed && repair->err->code == QCOW2_ERROR_LIMIT)
+		q2_fail(repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			"so many parts of a disk share L2 tables that what they read cannot be "
+			"compared: 'qemu-img convert' copies what can be read, --only=refcounts "
+			"mends no mapping");
 	close_disk(&proof);
 	qcow2_table_close(proof.tables[0]);
 	qcow2_table_close(proof.tables[1]);

@@ -194,7 +194,7 @@ static int run_rounds(struct q2_repair *repair)
 		repair->found = &repair->result->before;
 		return open_image(repair) || check_round(repair, false) ? -1 : 0;
 	}
-	for (repair->round = 0; planned && repair->round < ROUNDS_MOST; repair->round++) {
+	for (; planned && repair->round < ROUNDS_MOST; repair->round++) {
 		if (run_round(repair, &planned))
 			return -1;
 		/* What was in the way is mended. */
@@ -228,6 +228,73 @@ static int count_again(struct q2_repair *repair)
 	return check(repair, false, repair->found, true);
 }
 
+/* Plans refcounts once nobody else has anything to do. */
+static int finish_refcounts(struct q2_repair *repair)
+{
+	/* Refcounts and copied flags do not change what a disk reads. */
+	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
+		return -1;
+	if (!repair->geometry)
+		return 0;
+	if (count_again(repair) || q2_repair_refcounts(repair) || open_image(repair))
+		return -1;
+	return 0;
+}
+
+/*
+ * Whether to go round once more: a refcount table or a block that moved may have freed the place of
+ * another table, which can be mended then.
+ */
+static bool may_find_more(const struct q2_repair *repair)
+{
+	const struct q2_check_totals *found = repair->found;
+
+	if (repair->options->extent == QCOW2_REPAIR_LEAKS)
+		return false;
+	/* What the header should say may be found out once all else is right. */
+	return found->by_kind[QCOW2_PROBLEM_L1_TOO_SMALL] > 0 ||
+	       (repair->refcounts_moved &&
+		found->sum.corruptions > q2_faults_of_refcounts(found->by_kind));
+}
+
+/* Counts the image of before the repair anew: planning refcounts has changed what was counted. */
+static int recount_first(struct q2_repair *repair)
+{
+	const struct qcow2_check_options how = {
+		.threads = repair->options->threads,
+		.memory_limit_bytes = repair->options->memory_limit_bytes,
+		.clusters_untold = true,
+		.lost_mappings = true,
+	};
+	struct q2_check_totals totals;
+	struct qcow2_image *image;
+	int failed;
+
+	if (!repair->counted_first || repair->counted_first != repair->counted)
+		return 0;
+	/* What is counted now goes on as that of the last round. */
+	repair->counted_first = NULL;
+	if (qcow2_image_open(repair->plan->source, &image, repair->err))
+		return -1;
+	failed = q2_check_keep(image, &how, &totals, &repair->counted_first, repair->err);
+	if (!failed)
+		q2_check_totals_release(&totals);
+	qcow2_image_close(image);
+	return failed;
+}
+
+static int settle(struct q2_repair *repair)
+{
+	if (finish_refcounts(repair))
+		return -1;
+	if (repair->geometry && may_find_more(repair)) {
+		repair->is_settled = true;
+		if (recount_first(repair) || run_rounds(repair) || finish_refcounts(repair))
+			return -1;
+	}
+	return repair->geometry ? q2_repair_bits(repair) : 0;
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -241,11 +308,7 @@ static int finish(struct q2_repair *repair)
 		q2_plan_note_checks(repair->plan, &result->before, &result->after);
 		return 0;
 	}
-	/* Refcounts and copied flags do not change what a disk reads. */
-	if (open_image(repair) || (qcow2_plan_count(repair->plan) > 0 && q2_repair_prove(repair)))
-		return -1;
-	if (repair->geometry && (count_again(repair) || q2_repair_refcounts(repair) ||
-				 open_image(repair) || q2_repair_bits(repair)))
+	if (settle(repair))
 		return -1;
 	if (qcow2_plan_count(repair->plan) > 0 &&
 	    (qcow2_edit_begin(repair->plan, repair->err) ||

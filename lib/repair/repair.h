@@ -84,7 +84,11 @@ struct q2_repair {
 	void *notes[Q2_DOCTORS]; /* what each doctor keeps of a round; freed by its forget() */
 	struct q2_repair_why why[Q2_PROBLEM_NUMBERS];
 	struct q2_repair_result *result;
-	bool gave_up; /* some entry of a mapping, or a table, which said that there was data */
+	/*
+	 * Some entry of a mapping, or a table, which said that there was data, is given up, or
+	 * leads elsewhere than it did.
+	 */
+	bool gave_up;
 	struct q2_told told;    /* by steps, for the proof */
 	unsigned round;         /* from 0 */
 	bool failed;            /* a hear() has filled err */
@@ -96,7 +100,11 @@ struct q2_repair {
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
 	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
-	bool begin_again; /* the doctor wants a new check before others work */
+	bool is_settled;    /* refcounts are right: what is found now, another repair would find */
+	bool spared;        /* leaks were spared that may be lost data */
+	bool is_free_known; /* what nothing refers to is no lost data, although refcounts are lost */
+	bool refcounts_moved; /* the refcount table, or blocks, got another place */
+	bool begin_again;     /* the doctor wants a new check before others work */
 	/*
 	 * A table of snapshots claims to be where the header is, and is left. What it seems to map
 	 * is nonsense, which nobody else may part, count or move anything for.
@@ -141,6 +149,9 @@ void q2_repair_leave(struct q2_repair *repair, enum qcow2_problem_id id, const c
  * planned. 0, or -1 with repair->err filled.
  */
 int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *step);
+
+/* The same, for a step whose snapshot has the index that it had before the repair. */
+int q2_repair_tell_first(struct q2_repair *repair, const struct qcow2_repair_step *step);
 
 /* A step for a problem: kind, place and guest range are those of the problem. */
 struct qcow2_repair_step q2_repair_step_of(const struct qcow2_problem *problem, const char *does);

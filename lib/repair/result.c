@@ -28,6 +28,13 @@ int q2_result_copy_before(struct q2_repair *repair)
 	return 0;
 }
 
+/* Whether a kind is about the snapshot table or an entry of it. */
+static bool is_of_snapshots(const struct qcow2_problem_kind *kind)
+{
+	return kind->number >= QCOW2_PROBLEM_SNAPSHOTS_OFFSET &&
+	       kind->number <= QCOW2_PROBLEM_SNAPSHOT_DATE_NSEC;
+}
+
 static void fill_one(const struct q2_repair *repair, struct qcow2_repair_left *left,
 		     const struct qcow2_problem_kind *kind, uint64_t count)
 {
@@ -41,8 +48,15 @@ static void fill_one(const struct q2_repair *repair, struct qcow2_repair_left *l
 		.wants_free_lost = why->wants_free_lost,
 		.wants_drop = why->wants_drop,
 	};
-	snprintf(left->why, sizeof(left->why), "%s",
-		 why->text[0] ? why->text : "nothing here mends it");
+	if (why->text[0]) {
+		snprintf(left->why, sizeof(left->why), "%s", why->text);
+	} else if (is_of_snapshots(kind)) {
+		snprintf(left->why, sizeof(left->why),
+			 "nothing tells what was there: dropping the snapshot gives it up");
+		left->wants_drop = true;
+	} else {
+		snprintf(left->why, sizeof(left->why), "nothing here mends it");
+	}
 }
 
 int q2_result_fill_left(struct q2_repair *repair)

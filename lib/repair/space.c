@@ -6,11 +6,14 @@
  */
 #include "repair/space.h"
 
+#include <string.h>
+
 #include <qcow2/entry.h>
 
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "repair/refcounts/trust.h"
 #include "repair/repair.h"
 
 /* What an offset in an entry can say. */
@@ -28,6 +31,7 @@ struct q2_space {
 	uint8_t *block;
 	uint64_t block_index;
 	bool block_there; /* it counts; else all its refcounts are 0 */
+	bool block_lost;  /* it does not, although it should */
 };
 
 static int open_space(struct q2_repair *repair)
@@ -79,12 +83,79 @@ static int find_block(const struct q2_repair *repair, uint64_t index, uint64_t *
 	return 0;
 }
 
-/* Whether a cluster of a device is free: no refcount counts it and nothing refers to it. */
+/* Whether something refers to a cluster that a block counts. */
+static bool is_block_used(const struct q2_repair *repair, uint64_t index)
+{
+	uint64_t count = repair->geometry->refcount_block_entries;
+
+	for (uint64_t i = index * count; i < (index + 1) * count; i += 64) {
+		if (i >= repair->counted->clusters.cluster_count)
+			break;
+		if (q2_trust_used(&repair->counted->clusters, i))
+			return true;
+	}
+	return false;
+}
+
+/* Reads the block that counts a cluster. */
+static int read_block(struct q2_repair *repair, uint64_t index)
+{
+	struct q2_space *space = repair->space;
+	uint64_t offset;
+
+	if (find_block(repair, index, &offset))
+		return -1;
+	space->block_there = offset != 0;
+	space->block_lost = offset == 0 && is_block_used(repair, index);
+	if (space->block_there &&
+	    q2_plan_read(repair->plan, offset, space->block,
+			 (size_t)repair->geometry->cluster_size_bytes, repair->err))
+		return -1;
+	space->block_index = index;
+	return 0;
+}
+
+/* Whether the refcount of a cluster, which is 0, is lost. */
+static bool is_refcount_lost(const struct q2_repair *repair, uint64_t cluster)
+{
+	const struct qcow2_geometry *geometry = repair->geometry;
+	const struct q2_space *space = repair->space;
+	uint64_t index = cluster % geometry->refcount_block_entries;
+	uint64_t at = index * geometry->refcount_bits / 8 & ~(uint64_t)(Q2_TRUST_BYTES - 1);
+
+	if (!space->block_there)
+		return space->block_lost;
+	return q2_trust_is_lost(&repair->counted->clusters, repair->header->refcount_order,
+				space->block + at,
+				cluster - index + at * 8 / geometry->refcount_bits);
+}
+
+/* Reads whether a cluster holds zeros. */
+static int look_for_zeros(struct q2_repair *repair, uint64_t cluster, bool *zeros)
+{
+	uint8_t bytes[4096];
+	uint64_t size = repair->geometry->cluster_size_bytes, at = cluster * size;
+
+	*zeros = true;
+	for (uint64_t end = at + size; at < end && *zeros; at += sizeof(bytes)) {
+		size_t piece = end - at < sizeof(bytes) ? (size_t)(end - at) : sizeof(bytes);
+
+		if (q2_plan_read(repair->plan, at, bytes, piece, repair->err))
+			return -1;
+		*zeros = bytes[0] == 0 && memcmp(bytes, bytes + 1, piece - 1) == 0;
+	}
+	return 0;
+}
+
+/*
+ * Whether a cluster of a device is free: no refcount counts it and nothing refers to it. If its
+ * refcount is lost, it may be lost data unless it holds zeros.
+ */
 static int look_at_device(struct q2_repair *repair, uint64_t cluster, bool *is_free)
 {
 	const struct qcow2_geometry *geometry = repair->geometry;
 	struct q2_space *space = repair->space;
-	uint64_t index = cluster / geometry->refcount_block_entries, offset;
+	uint64_t index = cluster / geometry->refcount_block_entries;
 	uint64_t size = geometry->cluster_size_bytes;
 
 	*is_free = false;
@@ -92,38 +163,57 @@ static int look_at_device(struct q2_repair *repair, uint64_t cluster, bool *is_f
 	    q2_bits_has(&space->runs, cluster) ||
 	    q2_plan_touches(repair->plan, cluster * size, size))
 		return 0;
-	if (index != space->block_index) {
-		if (find_block(repair, index, &offset))
-			return -1;
-		space->block_there = offset != 0;
-		if (space->block_there &&
-		    q2_plan_read(repair->plan, offset, space->block, (size_t)size, repair->err))
-			return -1;
-		space->block_index = index;
-	}
+	if (index != space->block_index && read_block(repair, index))
+		return -1;
 	*is_free = !space->block_there ||
 		   qcow2_refcount_get(space->block, cluster % geometry->refcount_block_entries,
 				      geometry->refcount_bits) == 0;
+	if (*is_free && !repair->options->free_lost && !repair->is_free_known &&
+	    is_refcount_lost(repair, cluster))
+		return look_for_zeros(repair, cluster, is_free);
 	return 0;
+}
+
+/*
+ * Whether something leads to a cluster past the end of the file. What begins in the first of them and
+ * is shorter is counted like what lies in the file.
+ */
+static bool is_led_to(const struct q2_references *counted, uint64_t cluster)
+{
+	return counted &&
+	       (q2_bits_has(&counted->beyond, cluster) || q2_references_of(counted, cluster) > 0);
+}
+
+/*
+ * Version 3 has the corrupt bit until all is mended. In version 2 nothing keeps a guest from reading
+ * what is new through an entry that is broken yet, if the repair is interrupted.
+ */
+static bool was_led_to(const struct q2_repair *repair, uint64_t cluster)
+{
+	return repair->header->version < 3 &&
+	       repair->counted_first_bits == repair->geometry->cluster_bits &&
+	       is_led_to(repair->counted_first, cluster);
 }
 
 static int look(struct q2_repair *repair, uint64_t cluster, bool *is_free)
 {
-	const struct q2_references *counted = repair->counted;
-
 	if (repair->space->fixed)
 		return look_at_device(repair, cluster, is_free);
-	*is_free = !counted || !q2_bits_has(&counted->beyond, cluster);
+	*is_free = !is_led_to(repair->counted, cluster) && !was_led_to(repair, cluster);
 	return 0;
 }
 
 static int fail_full(const struct q2_repair *repair)
 {
 	if (repair->space->fixed)
-		return q2_fail(repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-			       "the device is full: it has no free clusters for what is new");
+		return q2_fail(
+			repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
+			"the device is full: it has no clusters for what is new that are known "
+			"to be free");
 	return q2_fail(repair->err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
-		       "no cluster behind the end of the file is known to be free");
+		       "no cluster behind the end of the file is known to be free, as a structure "
+		       "claims all of them: 'qcow2 rescue' finds out what the image was, 'qemu-img "
+		       "convert' copies what can be read");
 }
 
 /*

@@ -65,16 +65,24 @@ int q2_repair_tell(struct q2_repair *repair, const struct qcow2_repair_step *ste
 {
 	struct qcow2_repair_step mine = *step;
 
+	if (mine.has_guest && mine.guest_of == QCOW2_PART_OF_SNAPSHOT)
+		mine.guest_of_index = first_index(repair, mine.guest_of_index);
+	return q2_repair_tell_first(repair, &mine);
+}
+
+int q2_repair_tell_first(struct q2_repair *repair, const struct qcow2_repair_step *step)
+{
+	struct qcow2_repair_step mine = *step;
+
 	mine.size = sizeof(mine);
 	if (mine.count == 0)
 		mine.count = 1;
-	if (mine.has_guest && mine.guest_of == QCOW2_PART_OF_SNAPSHOT)
-		mine.guest_of_index = first_index(repair, mine.guest_of_index);
 	repair->result->public.steps++;
 	repair->result->public.costs += mine.costs;
 	if ((mine.costs && strncmp(mine.kind->id, "bitmap", 6) != 0) ||
 	    (mine.has_guest &&
-	     (mine.after == QCOW2_READS_ZEROS || mine.after == QCOW2_READS_BACKING)))
+	     (mine.after == QCOW2_READS_ZEROS || mine.after == QCOW2_READS_BACKING ||
+	      mine.after == QCOW2_READS_FOREIGN)))
 		repair->gave_up = true;
 	if (q2_told_add(&repair->told, &mine))
 		return q2_fail_memory(repair->err);

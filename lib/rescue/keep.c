@@ -44,10 +44,24 @@ static bool is_contradicted(const struct qcow2_rescue_options *options,
 	       options->backing_file || options->backing_format || options->data_file;
 }
 
-/* Whether the L1 table would lie in the place of the header: entries would be written over it. */
-static bool is_covered(const struct qcow2_header *header)
+static bool overlap(uint64_t a_byte, uint64_t a_bytes, uint64_t b_byte, uint64_t b_bytes)
 {
-	return header->l1_size > 0 && header->l1_table_offset == 0;
+	return a_byte < b_byte ? b_byte - a_byte < a_bytes : a_byte - b_byte < b_bytes;
+}
+
+/*
+ * Whether the L1 table shares a place with the header or the refcount table: it is elsewhere, and
+ * entries that are put into it would overwrite them.
+ */
+static bool is_l1_misplaced(const struct qcow2_header *header,
+			    const struct qcow2_geometry *geometry)
+{
+	const uint64_t cluster_bytes = geometry->cluster_size_bytes;
+	uint64_t l1_bytes = geometry->l1_entries_needed * 8;
+
+	return overlap(header->l1_table_offset, l1_bytes, 0, cluster_bytes) ||
+	       overlap(header->l1_table_offset, l1_bytes, header->refcount_table_offset,
+		       header->refcount_table_clusters * cluster_bytes);
 }
 
 static bool is_whole(const struct qcow2_rescue *rescue, const struct qcow2_image *image)
@@ -57,8 +71,8 @@ static bool is_whole(const struct qcow2_rescue *rescue, const struct qcow2_image
 
 	return geometry && geometry->cluster_bits <= QCOW2_LIMIT_QEMU_CLUSTER_BITS &&
 	       !(header->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN) &&
-	       !is_contradicted(&rescue->options, header, geometry) && !is_covered(header) &&
-	       obeys_rules(image);
+	       !is_contradicted(&rescue->options, header, geometry) &&
+	       !is_l1_misplaced(header, geometry) && obeys_rules(image);
 }
 
 static int fill(struct qcow2_rescue *rescue, struct q2_candidate *candidate,

@@ -2,6 +2,7 @@
 /* Judges clusters as tables for one shape: see scan.h. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/search.h"
 #include "format/l2_table.h"
 #include "rescue/pieces.h"
 #include "rescue/words.h"
@@ -206,18 +207,7 @@ int q2_scan_table_at(const struct q2_scan *scan, const struct q2_rescue_shape *s
 
 const struct q2_found_table *q2_found_table(const struct q2_vector *tables, uint64_t offset_bytes)
 {
-	size_t low = 0, high = tables->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct q2_found_table *table = q2_vector_at(tables, middle);
-
-		if (table->offset_bytes == offset_bytes)
-			return table;
-		if (table->offset_bytes < offset_bytes)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return q2_rising_find(
+		Q2_RISING(tables->data, tables->count, struct q2_found_table, offset_bytes),
+		offset_bytes);
 }

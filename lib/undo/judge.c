@@ -103,14 +103,35 @@ static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
 }
 
 /*
+ * Whether a change or an undo was interrupted, and left the file no image that a program could have
+ * opened since.
+ */
+static int find_unusable(struct q2_undoing *u, bool *unusable)
+{
+	enum qcow2_undo_state state = u->undo->info.state;
+	struct qcow2_image *now;
+
+	*unusable = false;
+	if (u->is_copy || (state != QCOW2_UNDO_APPLYING && state != QCOW2_UNDO_UNDOING))
+		return 0;
+	if (q2_undo_open_image(u, u->image, &now))
+		return -1;
+	*unusable = !now;
+	qcow2_image_close(now);
+	return 0;
+}
+
+/*
  * Judges an undo of an image that could not be checked, and so has no digest. Then only a file that
- * nobody has touched is known to be what the change left.
+ * nobody has touched, or could have used, is known to be what the change left.
  */
 static int check_without_digests(struct q2_undoing *u, struct qcow2_source *restored)
 {
-	if (q2_undo_check_freed(u) || check_first(u, restored))
+	bool unusable;
+
+	if (q2_undo_check_freed(u) || check_first(u, restored) || find_unusable(u, &unusable))
 		return -1;
-	if (u->is_untouched || u->is_exact)
+	if (u->is_untouched || u->is_exact || unusable)
 		return 0;
 	return q2_undo_mismatch(u, QCOW2_NO_OFFSET,
 				"the image could not be checked when it was changed, so that "

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/crew.h"
 #include "base/error.h"
+#include "base/search.h"
 #include "check/classify.h"
 
 /* What is read before the next thread gets a turn. */
@@ -195,17 +196,8 @@ int q2_counted_read(struct q2_counted *counted, const struct qcow2_image *image,
 /* The first block whose index is not lower. */
 static size_t lower(const struct q2_counted *counted, uint64_t index)
 {
-	size_t low = 0, high = counted->count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (counted->blocks[middle].index < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(
+		Q2_RISING(counted->blocks, counted->count, struct q2_counted_block, index), index);
 }
 
 /* How many bits from `at` on are as the first one, at most `most`. */

@@ -6,6 +6,7 @@
  * number of the L2 table and the entry are kept, from which the claim is made when the run is told.
  */
 #include "base/error.h"
+#include "base/search.h"
 #include "usage/l2_table.h"
 
 /* So many runs have to fit in memory. */
@@ -150,20 +151,13 @@ static bool is_first_run(const struct q2_owners_window *window, uint64_t at, uin
 /* The first run that does not start before a cluster. Often it is near the one before. */
 static uint64_t first_run(struct q2_owners_window *window, uint64_t cluster)
 {
-	uint64_t low = 0, high = window->count;
 
 	for (uint64_t at = window->hint; at <= window->hint + 2 && at <= window->count; at++)
 		if (is_first_run(window, at, cluster))
 			return window->hint = at;
-	while (low < high) {
-		const uint64_t middle = low + (high - low) / 2;
-
-		if (window->runs[middle].first < cluster)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return window->hint = low;
+	return window->hint = q2_rising_lower(
+		       Q2_RISING(window->runs, (size_t)window->count, struct owned_run, first),
+		       cluster);
 }
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What each user refers to, what only it refers to, and what deleting several would free. */
 #include "base/error.h"
+#include "base/search.h"
 #include "usage/freed.h"
 #include "usage/usage.h"
 
@@ -90,17 +91,7 @@ uint64_t q2_usage_freed_but(const struct qcow2_usage *usage, uint64_t number)
 /* How many of the users are below a number. They rise. */
 static size_t count_below(const uint64_t *users, size_t count, uint64_t number)
 {
-	size_t low = 0, high = count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (users[middle] < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(q2_rising_numbers(users, count), number);
 }
 
 /* Whether all users of a state are among those. */

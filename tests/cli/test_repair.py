@@ -222,14 +222,19 @@ def test_names(make, name):
     assert outside.run("check", "-q", "--", name).returncode == 0
 
 
-def on_terminal(answer, *words):
-    """Runs a repair on a terminal, and types the answer. Returns the code and the screen."""
+def on_terminal(answer, *words, meanwhile=None):
+    """Runs a repair on a terminal, and types the answer. Returns the code and the screen. What goes
+    on meanwhile does so when the question is there."""
     ours, theirs = pty.openpty()
     with subprocess.Popen([QCOW2, "repair", *words], stdin=theirs, stdout=theirs, stderr=theirs,
                           env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}) as process:
         os.close(theirs)
-        os.write(ours, answer)
         shown = b""
+        while meanwhile and b"[y/N]" not in shown:
+            shown += os.read(ours, 4096)
+        if meanwhile:
+            meanwhile()
+        os.write(ours, answer)
         while True:
             try:
                 piece = os.read(ours, 4096)
@@ -254,6 +259,22 @@ def test_a_person_is_asked(make, answer):
     else:
         assert code == 1 and "nothing was changed" in shown
         assert read("disk") == before and os.listdir(".") == ["disk"]
+
+
+def another_file():
+    shutil.copyfile("disk", "copy")
+    os.rename("copy", "disk")
+
+
+@pytest.mark.parametrize("meanwhile", [another_file, lambda: os.rename("disk", "moved"),
+                                       lambda: os.truncate("disk", os.path.getsize("disk") + 1)])
+def test_another_program_while_a_person_is_asked(make, meanwhile):
+    """The plan was for another file, or for what the file was."""
+    make(CORRUPT)
+    with open("disk", "rb") as held:
+        code, shown = on_terminal(b"y\n", "disk", meanwhile=meanwhile)
+        assert code == 1 and "planned; nothing was changed" in " ".join(shown.split())
+        assert "is now sound" not in shown and held.read(80)[79] & 2
 
 
 @pytest.mark.parametrize("words", [["--yes"], ["-j"], ["-q"], ["--dry-run"]])

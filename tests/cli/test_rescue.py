@@ -3,6 +3,7 @@
 """Tests of `qcow2 rescue`: images whose header is lost."""
 import json
 import os
+import pty
 import shlex
 import subprocess
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
-from tests.support.programs import RELEASE
+from tests.support.programs import QCOW2, RELEASE
 
 RECIPE = "size 8M\nwrite 64k 300k\nwrite 2M 1M\n"
 
@@ -299,3 +300,78 @@ def test_less_sure_places_have_a_command(tmp_path):
     assert again == [commands[0][:-1] + ["--apply", path]]
     assert run(*again[0][1:]).returncode == 0
     assert run("check", path).returncode == 0
+
+
+# A table that shares a place with the header, or with the refcount table, is elsewhere: an entry that
+# were put into it would overwrite them.
+@pytest.mark.parametrize("place", ["0", "$header/refcount_table_offset"])
+def test_an_l1_table_that_is_something_else(tmp_path, place):
+    path = str(tmp_path / "disk.qcow2")
+    build(RECIPE, path)
+    before = disk(path)
+    build(RECIPE + f"set header/l1_table_offset {place}\n", path)
+    assert "stays as it is" not in text_of(run("rescue", path), code=0).split("\n\n", 1)[0]
+    text_of(run("rescue", "--apply", "--no-undo", path), code=0)
+    assert run("check", "-q", path).returncode == 0 and disk(path) == before
+
+
+def on_terminal(answer, *words):
+    """Runs a rescue on a terminal, and types the answer. Returns the code and the screen."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([QCOW2, "rescue", *words], stdin=theirs, stdout=theirs, stderr=theirs,
+                          env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}) as process:
+        os.close(theirs)
+        os.write(ours, answer)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:
+                break
+            shown += piece
+        os.close(ours)
+        code = process.wait(timeout=60)
+    return code, shown.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("answer", [b"y\n", b"n\n", b"\x04"])
+def test_a_person_is_asked(lost, tmp_path, answer):
+    """As qcow2 repair asks: the candidates come first; without a yes nothing is written."""
+    path, before = lost
+    damaged = read(path)
+    code, shown = on_terminal(answer, "--apply", path)
+    assert shown.index("candidate 1") < shown.index("Change the image? [y/N]")
+    assert shown.count("candidate 1") == 1 and "would be made in " in " ".join(shown.split())
+    if answer == b"y\n":
+        assert code == 0 and "undo with: qcow2 undo " in shown.partition("[y/N]")[2]
+        assert disk(path).rstrip(b"\0") == before.rstrip(b"\0")
+    else:
+        assert code == 1 and "nothing was changed" in shown
+        assert read(path) == damaged and os.listdir(tmp_path) == ["lost.qcow2"]
+
+
+@pytest.mark.parametrize("words", [["--apply", "--yes"], ["--apply", "-j"], ["--apply", "-q"],
+                                   ["--copy=COPY"], []])
+def test_nobody_is_asked(lost, tmp_path, words):
+    path, _ = lost
+    words = [word.replace("COPY", str(tmp_path / "copy")) for word in words]
+    code, shown = on_terminal(b"", *words, path)
+    assert code == 0 and "[y/N]" not in shown
+
+
+def test_a_whole_header_is_no_guess(tmp_path):
+    """Leaks make the header no less sure; the page says what command is for them."""
+    path = str(tmp_path / "whole.qcow2")
+    build(RECIPE, path)
+    with open(path, "ab") as stream:
+        stream.write(bytes(65536))
+    table = int.from_bytes(read(path)[48:56], "big")
+    block = int.from_bytes(read(path)[table:table + 8], "big")
+    with open(path, "r+b") as stream:
+        stream.seek(block + 2 * ((os.path.getsize(path) >> 16) - 1))
+        stream.write(b"\0\1")
+    text = text_of(run("rescue", path), code=3)
+    first = text.splitlines()[0]
+    assert first.startswith("candidate 1 (chosen): the header is whole: version 3, "), text
+    assert "1 leak" in text and "possible" not in text and "likely" not in text
+    assert text.endswith(f"next: qcow2 repair {path}\n")

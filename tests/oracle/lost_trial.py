@@ -120,7 +120,10 @@ def one(folder, seed, loss, base):
     """A trial by its seed, so that any can be repeated alone."""
     damage = Damage(base, random.Random(seed))
     damage.lose(loss)
-    result = repair_trial.trial(base, damage, folder, STEPS)
+    # Undo files of the loss before would stand in the way.
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        result = repair_trial.trial(base, damage, own, STEPS)
+    assert 1 not in result["exits"], result
     result.update({"seed": seed, "loss": loss, "tables": len(damage.live())})
     return result
 

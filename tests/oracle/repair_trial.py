@@ -93,6 +93,23 @@ class Base:
         return [[at for at in range(0, len(truth), SECTOR) if truth[at:at + SECTOR].strip(b"\0")]
                 for truth in self.truth]
 
+    @functools.cached_property
+    def places(self):
+        """For each disk and each of its sectors with data: where that is in the file, if anywhere."""
+        return [self.places_of(name, sectors)
+                for name, sectors in zip([None, *self.snapshots], self.sectors)]
+
+    def places_of(self, name, sectors):
+        words = ["--snapshot", name] if name else []
+        done = subprocess.run([command(), "map", "-j", *words, self.path], stdout=subprocess.PIPE,
+                              check=True)
+        known = {}
+        for extent in json.loads(done.stdout):
+            if "offset" in extent and not self.has_data_file:
+                for at in range(0, extent["length"], SECTOR):
+                    known[extent["start"] + at] = extent["offset"] + at
+        return [known.get(at) for at in sectors]
+
     def check(self, *words):
         assert qemu(*words) == 0, words
 
@@ -152,6 +169,28 @@ def right(truth, sectors, content):
     if content is None:
         content = b""
     return [content[at:at + SECTOR] == truth[at:at + SECTOR] for at in sectors]
+
+
+class Refcounts:
+    """What the refcounts of an image say."""
+
+    def __init__(self, content):
+        def number(offset, size=8):
+            return int.from_bytes(content[offset:offset + size], "big")
+        self.content, self.number = content, number
+        self.cluster = number(20, 4) if number(20, 4) < 22 else 16
+        self.width = 1 << min(6, number(96, 4)) if number(4, 4) > 2 else 16
+        self.table, self.table_bytes = number(48), number(56, 4) << self.cluster
+
+    def of(self, place):
+        index, at = divmod(place >> self.cluster, (8 << self.cluster) // self.width)
+        block = self.number(self.table + 8 * index) if 8 * index < self.table_bytes else 0
+        if not block:
+            return 0
+        at *= self.width
+        if self.width < 8:
+            return self.number(block + at // 8, 1) >> at % 8 & (1 << self.width) - 1
+        return self.number(block + at // 8, self.width // 8)
 
 
 # ---- damages ----
@@ -384,20 +423,58 @@ def share_of(base, before, after_qemu, after_ours):
             "saved": saved}
 
 
+def is_lone(base, damaged, offset):
+    """
+    Whether an entry that led to a cluster became zero, and its neighbours did not: that leaves no
+    trace. What is freed then may be any leak.
+    """
+    entry, at = offset.to_bytes(8, "big")[1:], -1
+    while (at := base.bytes.find(entry, at + 1)) >= 0:
+        around = damaged[at & ~511:(at | 511) + 1]
+        if at % 8 == 1 and damaged[at - 1:at + 7] == bytes(8) and around.strip(b"\0"):
+            return True
+    return False
+
+
+def freed_of(base, damaged, repaired, *contents):
+    """
+    How many sectors that can be read neither before nor after, and that the damage left in the file,
+    are in clusters that became free. contents: all disks, before and after.
+    """
+    counts, freed, clusters = Refcounts(repaired), 0, {}
+    for truth, sectors, places, *disk in zip(base.truth, base.sectors, base.places, *contents):
+        rights = [right(truth, sectors, content) for content in disk]
+        for at, place, *reads in zip(sectors, places, *rights):
+            sector = truth[at:at + SECTOR]
+            if place is None or any(reads) or damaged[place:place + SECTOR] != sector:
+                continue
+            cluster = place >> counts.cluster
+            if cluster not in clusters:
+                clusters[cluster] = (counts.of(place) == 0 and
+                                     not is_lone(base, damaged, cluster << counts.cluster))
+            freed += clusters[cluster]
+    return freed
+
+
 def repair(path, steps):
-    """The exit codes of the commands, their undo files, and whether a plan of theirs was refused."""
-    exits, undos, refused = [], [], False
+    """
+    The exit codes of the commands, their undo files, whether a plan of theirs was refused, and the
+    image as it is unless somebody insists.
+    """
+    exits, undos, refused, content = [], [], False, None
     # Leaks that may be lost data stay unless somebody insists.
     for number, words in enumerate([*steps, FREE_LOST]):
-        if words is FREE_LOST and exits[-1] != 3:
-            break
+        if words is FREE_LOST:
+            content = read(path, MUCH)
+            if exits[-1] != 3:
+                break
         undo_file = f"{path}.undo-{number}"
         done = run_ours(path, [*words, f"--undo-file={undo_file}"])
         exits.append(done.returncode)
         refused |= any(text in done.stderr for text in REFUSALS)
         if os.path.exists(undo_file):
             undos.append(undo_file)
-    return exits, undos, refused
+    return exits, undos, refused, content
 
 
 def undo(path, undos, before):
@@ -429,7 +506,7 @@ def trial(base, damage, folder, steps):
     was_sound, before = judge(paths["qemu"])
     qemu("qemu-img", "check", "-q", "-r", "all", "-f", "qcow2", paths["qemu"])
     qemu_sound, after_qemu = judge(paths["qemu"])
-    exits, undos, refused = repair(paths["ours"], steps)
+    exits, undos, refused, content = repair(paths["ours"], steps)
     ours_sound, after_ours = judge(paths["ours"])
     result = {"kind": base.kind, "was-sound": was_sound, "qemu-sound": qemu_sound, "exits": exits,
               "ours-sound": ours_sound, "refused": refused,
@@ -438,6 +515,10 @@ def trial(base, damage, folder, steps):
     if saved is not None:
         assert read(base.path + ".data") == saved
     result.update(share_of(base, before, after_qemu, after_ours))
+    # What is still corrupt may have no refcounts yet.
+    result["freed"] = 0
+    if exits[len(steps) - 1] in (0, 3):
+        result["freed"] = freed_of(base, damage.bytes, content, before, after_ours)
     return result
 
 
@@ -481,6 +562,8 @@ def complaints(result):
         said.append("qemu-img makes it sound, repair does not")
     if result["lost"]:
         said.append(f"{result['lost']} sectors are lost that could be read")
+    if result["freed"]:
+        said.append(f"{result['freed']} sectors that may be found again are given away")
     if result["refused"]:
         said.append("it refuses what it planned itself")
     if not result["undone"]:

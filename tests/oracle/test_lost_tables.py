@@ -198,3 +198,75 @@ def test_garbage_is_no_table(image):
         data[table:table + CLUSTER] = chance.randbytes(CLUSTER)
     save(image, data)
     assert candidate(image)["tables"] == []
+
+
+def bitmap(path, *words):
+    qemu("qemu-img", "bitmap", *words[:-1], path, words[-1])
+
+
+def test_bitmaps_tell_places(image):
+    """Dirty ranges have entries, and what lies beside them has none: so a table has one place."""
+    create(image, 32 * SPAN)
+    write(image, (5 * SPAN, 65536))
+    bitmap(image, "--add", "-g", "4k", "a")
+    write(image, (20 * SPAN - 40960, 2 * SPAN + 4096), (9 * SPAN + 8192, 40960),
+          (28 * SPAN + 65536, 16384))
+    truth = content(image)
+    lose_l1(image)
+    found = [t for t in candidate(image)["tables"] if "bitmaps have as dirty" in t["text"]]
+    assert [t["l1-index"] for t in found] == [9, 19, 20, 21, 28]
+    assert all(t["confidence"] == 90 and t["planned"] for t in found)
+    assert rescue(image, "--apply").returncode == 0
+    assert content(image)[6 * SPAN:] == truth[6 * SPAN:]  # the first one was not dirty
+
+
+def test_bitmaps_that_say_nothing(image):
+    """All dirty, or begun after the data was written: no place is better than another."""
+    create(image, 32 * SPAN)
+    write(image, (20 * SPAN, 65536), (9 * SPAN, 40960))
+    bitmap(image, "--add", "-g", "4k", "clean")
+    lose_l1(image)
+    before = load(image)
+    assert not any("bitmaps" in t["text"] for t in candidate(image)["tables"])
+    save(image, before)
+    write(image, (0, 32 * SPAN))
+    lose_l1(image)
+    assert not any("bitmaps" in t["text"] for t in candidate(image)["tables"])
+
+
+def test_zeroed_tables_of_snapshots_are_found(image):
+    """Zeroed entries of clusters that a snapshot keeps have no copied flag, but a zero flag."""
+    create(image, 4 * SPAN)
+    bitmap(image, "--add", "-g", "4k", "a")
+    write(image, (0, 4096), (SPAN, 2 * SPAN))
+    qemu("qemu-img", "snapshot", "-c", "one", image)
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -z {SPAN} {SPAN}", image)
+    truth = content(image)
+    lose_l1(image)
+    assert rescue(image, "--apply").returncode == 0
+    assert content(image) == truth
+
+
+def test_weak_evidence_takes_no_place(image):
+    """An old cluster that names a table once does not keep it from its neighbours."""
+    create(image, 6 * SPAN)
+    write(image, (SPAN, 3 * SPAN))
+    data = load(image)
+    old = len(data) + CLUSTER - 1 & -CLUSTER
+    data += bytes(old - len(data)) + tables(data)[2].to_bytes(8, "big") + bytes(CLUSTER - 8)
+    at = number(data, 40)
+    data[at + 16:at + 24] = bytes(8)
+    save(image, data)
+    found = candidate(image)["tables"]
+    assert [(t["l1-index"], t["planned"]) for t in found if t["planned"]] == [(2, True)]
+
+
+def test_counts_of_tables_are_right(image):
+    """A table that a snapshot shares is no orphan, so that fewer orphans than places are planned."""
+    create(image, 4 * SPAN)
+    write(image, (0, 4096), (2 * SPAN, 4096))
+    qemu("qemu-img", "snapshot", "-c", "one", image)
+    write(image, (SPAN, 4096))
+    lose_l1(image)
+    texts = [e["text"] for e in candidate(image)["evidence"]]
+    assert any(text.endswith("tables that stay without one: 1") for text in texts), texts

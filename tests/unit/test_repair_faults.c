@@ -177,6 +177,43 @@ static void device_gives_its_free_clusters(void **state)
 	end(&trial);
 }
 
+/* What is in free clusters is no reason to spare them while nothing of the mapping is missing. */
+static void device_gives_what_was_freed(void **state)
+{
+	struct trial trial;
+
+	(void)state;
+	build();
+	put_be(bytes + TABLE, 8, UINT64_C(100) * CLUSTER);
+	memset(bytes + BLOCK, 7, CLUSTER);
+	memset(bytes + 6 * CLUSTER, 7, 2 * CLUSTER);
+	assert_int_equal(start(&trial, CLUSTERS, true), 0);
+	assert_int_equal(repair(&trial), 0);
+	assert_int_equal(trial.result->after->corruptions + trial.result->after->leaks, 0);
+	end(&trial);
+}
+
+/* The L1 entry is lost with the block: neither the L2 table nor the data may become free. */
+static void device_spares_lost_data(void **state)
+{
+	struct trial trial;
+	uint8_t word[8];
+
+	(void)state;
+	build();
+	put_be(bytes + TABLE, 8, UINT64_C(100) * CLUSTER);
+	put_be(bytes + 3 * CLUSTER, 8, 0);
+	memset(bytes + 5 * CLUSTER, 7, CLUSTER);
+	assert_int_equal(start(&trial, CLUSTERS, true), 0);
+	assert_int_equal(repair(&trial), 0);
+	assert_int_equal(trial.result->after->corruptions, 0);
+	assert_int_equal(trial.result->after->leaks, 2);
+	assert_int_equal(q2_plan_read(trial.plan, TABLE, word, sizeof(word), &err), 0);
+	/* Of the two that hold zeros. */
+	assert_in_range(word[6] * 256 + word[7], 6 * CLUSTER, 7 * CLUSTER);
+	end(&trial);
+}
+
 /* All clusters are in use: the block cannot be made, nothing is planned, and the reason is told. */
 static void full_device_is_left(void **state)
 {
@@ -233,6 +270,8 @@ int main(void)
 		cmocka_unit_test(sound_is_checked_once),
 		cmocka_unit_test(proof_ends_with_the_plan),
 		cmocka_unit_test(device_gives_its_free_clusters),
+		cmocka_unit_test(device_gives_what_was_freed),
+		cmocka_unit_test(device_spares_lost_data),
 		cmocka_unit_test(full_device_is_left),
 		cmocka_unit_test(without_memory),
 	};

@@ -350,6 +350,10 @@ static int mark_in_place(struct q2_bitmap_repair_run *r)
 	struct q2_directory_walk walk;
 	int more, failed = 0;
 
+	if (q2_trust_directory_is_shared(r->trust))
+		return q2_fail(r->err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
+			       "something else uses the place of the list of bitmaps: --all "
+			       "writes it anew");
 	if (q2_directory_walk_open(&walk, r->editor->image, r->err))
 		return r->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 	while (!failed && (more = q2_directory_walk_next(&walk, r->err)) > 0) {

@@ -108,3 +108,8 @@ bool q2_trust_refcounts_low(const struct q2_bitmap_trust *trust)
 {
 	return trust->refcounts_low;
 }
+
+bool q2_trust_directory_is_shared(const struct q2_bitmap_trust *trust)
+{
+	return trust->directory == QCOW2_PROBLEM_CLUSTER_OWNERS;
+}

@@ -48,4 +48,7 @@ bool q2_trust_others_sound(const struct q2_bitmap_trust *trust);
 /* Whether refcounts are too low, so that a cluster which counts as free may be in use. */
 bool q2_trust_refcounts_low(const struct q2_bitmap_trust *trust);
 
+/* Whether something else uses the clusters of the directory: writing there would change that. */
+bool q2_trust_directory_is_shared(const struct q2_bitmap_trust *trust);
+
 #endif

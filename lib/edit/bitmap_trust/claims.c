@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/search.h"
 #include "check/check.h"
 #include "plan/plan.h"
 
@@ -103,17 +104,8 @@ static int by_cluster(const void *left, const void *right)
 static size_t find_claim(const struct q2_bitmap_trust *trust, uint64_t cluster)
 {
 	const struct q2_bitmap_claim *claims = (const void *)trust->claims.data;
-	size_t low = 0, high = trust->claims.count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (claims[middle].cluster < cluster)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(
+		Q2_RISING(claims, trust->claims.count, struct q2_bitmap_claim, cluster), cluster);
 }
 
 static struct q2_bitmap_claim *claim_at(const struct q2_bitmap_trust *trust, size_t at)

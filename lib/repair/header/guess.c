@@ -24,12 +24,16 @@ struct score {
 	uint64_t data_file_offsets;
 };
 
-/* Ends a check at the first corruption: guesses that have one are not looked at further. */
+/*
+ * Ends a check at the first corruption: guesses that have one are not looked at further. The corrupt
+ * bit is none here: a repair that was interrupted leaves it, and no guess can clear it.
+ */
 static int hear_corruption(void *opaque, const struct qcow2_problem *problem)
 {
 	struct score *score = opaque;
 
-	score->corruptions += problem->kind->severity == QCOW2_CORRUPTION;
+	score->corruptions += problem->kind->severity == QCOW2_CORRUPTION &&
+			      problem->kind->number != QCOW2_PROBLEM_FEATURE_CORRUPT;
 	return score->corruptions > 0;
 }
 
@@ -52,9 +56,11 @@ static int check_scratch(struct q2_repair *repair, struct qcow2_plan *scratch, b
 	if (!failed && qcow2_image_geometry(image)) {
 		failed = q2_check(image, &how, &totals, repair->err);
 		if (!failed)
-			*score = (struct score){totals.sum.clusters_checked, totals.sum.corruptions,
-						totals.sum.leaks,
-						totals.by_kind[QCOW2_PROBLEM_DATA_FILE_OFFSET]};
+			*score = (struct score){
+				totals.sum.clusters_checked,
+				totals.sum.corruptions -
+					totals.by_kind[QCOW2_PROBLEM_FEATURE_CORRUPT],
+				totals.sum.leaks, totals.by_kind[QCOW2_PROBLEM_DATA_FILE_OFFSET]};
 		else if (score->corruptions > 0 && repair->err->code == QCOW2_ERROR_STOPPED)
 			failed = 0;
 	}
@@ -170,6 +176,7 @@ int q2_header_mend_data_file(struct q2_repair *repair)
 		return -1;
 	/* Besides what the bit itself mends, which are this problem and that of the raw bit. */
 	before -= q2_has(repair, QCOW2_PROBLEM_FEATURE_RAW_WITHOUT_DATA_FILE);
+	before -= q2_has(repair, QCOW2_PROBLEM_FEATURE_CORRUPT);
 	if (score.readable && score.data_file_offsets == 0 &&
 	    score.corruptions + score.leaks + 1 < before)
 		return !q2_repair_may(repair, id, false)
@@ -365,8 +372,8 @@ int q2_header_mend_geometry(struct q2_repair *repair)
 {
 	struct contest contest = {.best_count = 0};
 
-	/* Later rounds see what was mended, and would ask in vain. */
-	if (repair->round > 0)
+	/* Rounds between see what is half mended, and would ask in vain. */
+	if (repair->round > 0 && !repair->is_settled)
 		return 0;
 	if (enter_cluster_bits(repair, &contest) || enter_l1_size(repair, &contest) ||
 	    enter_size(repair, &contest) || enter_no_snapshots(repair, &contest) ||

@@ -33,26 +33,30 @@ static struct name name_at(const struct q2_head *head, uint64_t at)
 	return name;
 }
 
+static bool has_format(const struct q2_head *head)
+{
+	struct qcow2_bytes data;
+
+	return qcow2_image_find_extension(head->image, QCOW2_EXTENSION_BACKING_FORMAT, &data);
+}
+
 /* The name behind the end mark of the extensions, whatever the header says of it. */
 static struct name find_name(const struct q2_head *head)
 {
 	const struct q2_chain chain =
 		q2_chain_follow(head->first, head->header->header_length, head->first.size);
 	uint64_t at = chain.at;
+	struct name name;
 
 	if (!chain.whole)
 		return (struct name){0, 0};
-	/* Some programs leave a gap. */
+	/* Some programs leave a gap. What is behind it may be anything, unless the header says more. */
 	while (is_byte(head, at, 0))
 		at++;
-	return name_at(head, at);
-}
-
-static bool has_format(const struct q2_head *head)
-{
-	struct qcow2_bytes data;
-
-	return qcow2_image_find_extension(head->image, QCOW2_EXTENSION_BACKING_FORMAT, &data);
+	name = name_at(head, at);
+	if (at > chain.at && name.size != head->header->backing_file_size && !has_format(head))
+		name.size = 0;
+	return name;
 }
 
 static int intend_backing(struct q2_repair *repair, struct qcow2_bytes name)

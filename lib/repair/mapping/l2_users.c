@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/search.h"
 
 /* Entries that are read at once. */
 #define PIECE ((size_t)8192)
@@ -133,17 +134,10 @@ int q2_l2_users_find(struct q2_l2_users *users)
 const struct q2_l2_use *q2_l2_users_of(const struct q2_l2_users *users, uint64_t table,
 				       size_t *count)
 {
-	size_t low = 0, high = users->use_count;
+	size_t low = q2_rising_lower(
+		Q2_RISING(users->uses, users->use_count, struct q2_l2_use, table), table);
 
 	*count = 0;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (users->uses[middle].table < table)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	while (low + *count < users->use_count && users->uses[low + *count].table == table)
 		++*count;
 	return users->stopped || *count == 0 ? NULL : &users->uses[low];

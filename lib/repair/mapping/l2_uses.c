@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/search.h"
 #include "claims/l2.h"
 
 /* A hostile image can claim everything again and again: then everything counts as contested. */
@@ -95,32 +96,15 @@ static void sort_questions(struct q2_uses *uses)
 /* The first area that starts at or behind an offset. */
 static size_t find_area(const struct q2_uses *uses, uint64_t start)
 {
-	size_t low = 0, high = uses->area_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (uses->areas[middle].start < start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(Q2_RISING(uses->areas, uses->area_count, struct q2_use_area, start),
+			       start);
 }
 
 static size_t find_cluster(const struct q2_uses *uses, uint64_t offset)
 {
-	size_t low = 0, high = uses->cluster_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (uses->clusters[middle].offset < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return q2_rising_lower(
+		Q2_RISING(uses->clusters, uses->cluster_count, struct q2_use_cluster, offset),
+		offset);
 }
 
 static void note_areas(struct q2_uses *uses, const struct qcow2_claim *claim, uint64_t end)

@@ -132,6 +132,8 @@ static int move_one(struct moving *m, const struct q2_party *party)
 	uint64_t to, word = party->word & placeless;
 	bool fits = true;
 
+	if (q2_parting_is_word_shared(m->owners, party->at, party))
+		return 0;
 	if (!party->unread) {
 		if (place(m, party, &to))
 			return -1;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "format/l2_table.h"
 #include "repair/owners/owners.h"
 
@@ -133,17 +134,8 @@ static bool is_unread(const struct q2_parting *owners, uint64_t word, uint64_t s
 
 static bool is_overlap(const struct q2_parting *owners, uint64_t offset_bytes)
 {
-	size_t low = 0, high = owners->overlap_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (owners->overlaps[middle] < offset_bytes)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < owners->overlap_count && owners->overlaps[low] == offset_bytes;
+	return q2_rising_find(q2_rising_numbers(owners->overlaps, owners->overlap_count),
+			      offset_bytes) != NULL;
 }
 
 static bool is_wanted(const struct q2_parting *owners, uint64_t cluster)

@@ -11,6 +11,8 @@
 /* Passes and rounds in which a place that is new may turn out to be in use. */
 #define FEW_PASSES 8
 #define FEW_ROUNDS 4
+/* L1 tables of snapshots that are looked at. */
+#define LONG_L1S_MOST 256
 
 /* The users of one cluster: list[first, end). */
 struct group {
@@ -33,6 +35,12 @@ static bool is_of_bitmap(const struct q2_party *party)
 	default:
 		return false;
 	}
+}
+
+/* Whether the repair made it: then it is where it has to be, and what else leads there is wrong. */
+static bool is_new(const struct q2_parting *owners, const struct q2_party *party)
+{
+	return party->offset_bytes >= owners->repair->plan->old_size_bytes;
 }
 
 /*
@@ -60,7 +68,7 @@ static unsigned rank(const struct q2_parting *owners, const struct q2_party *par
 	case QCOW2_CLAIM_DATA:
 		return party->use == QCOW2_USE_COMPRESSED ? 2 : fixed ? 8 : 1;
 	default:
-		return 0;
+		return is_new(owners, party) ? 8 : 0;
 	}
 }
 
@@ -115,9 +123,9 @@ static bool is_loop(const struct q2_parting *owners, const struct q2_party *part
 	       (owners->pass >= FEW_PASSES || owners->repair->round >= FEW_ROUNDS);
 }
 
-static bool takes_part(const struct q2_party *party)
+static bool takes_part(const struct q2_parting *owners, const struct q2_party *party)
 {
-	return !party->faulty && !is_of_bitmap(party);
+	return !party->faulty && (!is_of_bitmap(party) || is_new(owners, party));
 }
 
 /* Guest data may share a cluster, and compressed clusters may. */
@@ -135,7 +143,7 @@ static bool choose_keeper(struct group *group)
 	for (size_t i = group->first; i < group->end; i++) {
 		const struct q2_party *party = &owners->list[i];
 
-		if (takes_part(party) && !party->unread &&
+		if (takes_part(owners, party) && !party->unread &&
 		    (group->keeper == SIZE_MAX ||
 		     rank(owners, party) > rank(owners, &owners->list[group->keeper])))
 			group->keeper = i;
@@ -168,7 +176,7 @@ static void judge_conflict(struct group *group)
 		if (is_loop(owners, party))
 			q2_repair_leave(owners->repair, party->id,
 					"what leads there is a part of two structures at once");
-		else if (takes_part(party) && i != group->keeper &&
+		else if (takes_part(owners, party) && i != group->keeper &&
 			 (party->unread ||
 			  (kept && !may_share(&owners->list[group->keeper], party))))
 			party->level = level_of(owners, party);
@@ -187,7 +195,7 @@ static void judge_overflow(const struct group *group)
 		party->id = QCOW2_PROBLEM_REFCOUNT_OVERFLOW;
 		if (party->weight <= room)
 			room -= party->weight;
-		else if (takes_part(party))
+		else if (takes_part(owners, party))
 			party->level = level_of(owners, party);
 		if (party->level == Q2_PARTY_STAYS && q2_parting_data_is_fixed(owners))
 			q2_repair_leave(owners->repair, QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
@@ -263,6 +271,85 @@ static int list_movers(struct q2_parting *owners)
 			owners->movers[++kept] = owners->movers[i];
 	owners->mover_count = kept + 1;
 	return 0;
+}
+
+/* The first user of a cluster in the list, or the end of the list. */
+static size_t find_cluster(const struct q2_parting *owners, uint64_t cluster)
+{
+	size_t low = 0, high = owners->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (owners->list[middle].cluster < cluster)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool note_shared(const struct q2_parting *owners, const struct q2_party *mover)
+{
+	q2_repair_leave(owners->repair, mover->id,
+			"what leads there is a part of two structures at once");
+	return true;
+}
+
+/* Whether a place is in an L1 table that passes the end of the file. */
+static bool is_in_long_l1(const struct q2_parting *owners, uint64_t start, uint64_t entries,
+			  uint64_t at)
+{
+	const uint64_t size = owners->geometry->file_size_bytes;
+
+	return start <= at && start < size && entries > (size - start) / 8 + 1;
+}
+
+/*
+ * Whether a word of some structure is also one of an L1 table that passes the end of the file. Such
+ * a table claims no clusters, but the entries that the file has of it are followed.
+ */
+static bool is_under_long_l1(const struct q2_parting *owners, uint64_t at)
+{
+	const struct q2_metadata *metadata = &owners->metadata;
+	const uint64_t cluster = at >> owners->geometry->cluster_bits;
+
+	if (q2_clusters_get(&owners->clusters, cluster).use < QCOW2_USE_METADATA)
+		return false;
+	if (is_in_long_l1(owners, metadata->header->l1_table_offset, metadata->header->l1_size, at))
+		return true;
+	for (size_t i = 0; i < metadata->l1_count && i < LONG_L1S_MOST; i++)
+		if (is_in_long_l1(owners, metadata->l1s[i].offset_bytes, metadata->l1s[i].entries,
+				  at))
+			return true;
+	return false;
+}
+
+bool q2_parting_is_word_shared(const struct q2_parting *owners, uint64_t at,
+			       const struct q2_party *mover)
+{
+	const uint64_t cluster = at >> owners->geometry->cluster_bits;
+	const struct q2_party *one = NULL;
+
+	/* Whatever leads to the header cannot change what the header says. */
+	if (cluster == 0)
+		return false;
+	if (is_under_long_l1(owners, at))
+		return note_shared(owners, mover);
+	for (size_t i = find_cluster(owners, cluster); i < owners->count; i++) {
+		const struct q2_party *party = &owners->list[i];
+
+		if (party->cluster != cluster)
+			break;
+		/* Those that move in the same pass take the word along. */
+		if (party->part == QCOW2_CLAIM_DATA || party->level == mover->level ||
+		    at < party->offset_bytes || at - party->offset_bytes >= party->length_bytes)
+			continue;
+		if (one && (one->part != party->part || one->offset_bytes != party->offset_bytes))
+			return note_shared(owners, mover);
+		one = party;
+	}
+	return false;
 }
 
 int q2_parting_judge(struct q2_parting *owners)

@@ -103,6 +103,14 @@ int q2_parting_find(struct q2_parting *owners);
 /* Decides for everyone in the list, and fills movers with those of the lowest level. */
 int q2_parting_judge(struct q2_parting *owners);
 
+/*
+ * Whether the word that leads to `mover` is a part of two structures, such as an entry of an L1
+ * table that runs over the snapshot table: changing it for one would change it for the other. Notes
+ * the reason then.
+ */
+bool q2_parting_is_word_shared(const struct q2_parting *owners, uint64_t at,
+			       const struct q2_party *mover);
+
 /* Move the movers of their levels. */
 int q2_parting_move_structures(struct q2_parting *owners);
 int q2_parting_move_l2_tables(struct q2_parting *owners);

@@ -32,6 +32,8 @@ static int move_structure(struct q2_parting *owners, const struct q2_party *part
 	struct q2_repair *repair = owners->repair;
 	uint64_t size, to;
 
+	if (q2_parting_is_word_shared(owners, party->at, party))
+		return 0;
 	if (party->length_bytes > TABLE_MOST_BYTES) {
 		q2_repair_leave(repair, party->id, "a table there is too large to be real");
 		return 0;
@@ -173,6 +175,8 @@ static int move_l2(struct q2_parting *owners, const struct q2_party *party,
 	for (size_t i = 0; i < count; i++) {
 		uint64_t word = found[i].word & ~QCOW2_ENTRY_MASK(l1_entry, offset);
 
+		if (q2_parting_is_word_shared(owners, found[i].at, party))
+			continue;
 		if (found[i].weight > room) {
 			if (q2_parting_take(owners, party->id, 1, &to))
 				return -1;

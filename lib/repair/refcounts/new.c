@@ -49,6 +49,7 @@ static void settle_block(struct q2_recount *r, uint64_t index)
 	if (entry->counted)
 		q2_clusters_drop(r->clusters, cluster);
 	entry->word &= ~OFFSET;
+	r->repair->refcounts_moved = true;
 	q2_recount_note(r, entry->fault, index);
 }
 
@@ -83,6 +84,17 @@ bool q2_recount_is_free(const struct q2_recount *r, uint64_t first, uint64_t cou
 		at += chunk ? 64 : Q2_CHUNK_CLUSTERS - at % Q2_CHUNK_CLUSTERS;
 	}
 	return true;
+}
+
+bool q2_recount_is_lost(const struct q2_recount *r, uint64_t index)
+{
+	const struct q2_block_entry *entry = &r->entries[index];
+
+	if (entry->state != Q2_BLOCK_NONE)
+		return false;
+	/* Behind what was ever used, a device holds anything. */
+	return entry->fault || !q2_source_has_fixed_size(r->repair->plan->source) ||
+	       !q2_recount_is_free(r, index * r->per_block, r->per_block);
 }
 
 /*
@@ -188,16 +200,20 @@ static void leave_all(struct q2_recount *r, const char *why)
 		q2_repair_leave(r->repair, ids[i], "%s", why);
 }
 
-int q2_recount_complete(struct q2_recount *r, bool *possible)
+void q2_recount_settle(struct q2_recount *r)
 {
-	*possible = !r->table_fault || q2_repair_may(r->repair, r->table_fault, false);
-	if (!*possible)
-		return 0;
 	settle_table(r);
 	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
 		settle_block(r, i);
-	if (r->table_fault)
+	if (r->table_fault) {
+		r->repair->refcounts_moved = true;
 		q2_recount_note(r, r->table_fault, 0);
+	}
+}
+
+int q2_recount_complete(struct q2_recount *r, bool *possible)
+{
+	*possible = true;
 	if (complete(r) == 0)
 		return 0;
 	if (r->repair->err->code != QCOW2_ERROR_LIMIT || r->counted->memory.limited)
@@ -216,10 +232,17 @@ static int plan_pointer(struct q2_recount *r)
 	};
 	uint8_t header[sizeof(struct qcow2_header)];
 
+	const struct qcow2_bytes bytes = {header + HEADER_TABLE_AT, HEADER_TABLE_BYTES};
+	/* Who wrote the header as a whole, in a later phase, wrote the old place. */
+	bool again = q2_plan_touches(r->repair->plan, HEADER_TABLE_AT, HEADER_TABLE_BYTES);
+
 	qcow2_header_encode(&place, header, sizeof(header));
-	return q2_repair_write(r->repair, QCOW2_PHASE_COUNT, HEADER_TABLE_AT,
-			       (struct qcow2_bytes){header + HEADER_TABLE_AT, HEADER_TABLE_BYTES},
-			       "where the refcount table is");
+	if (q2_repair_write(r->repair, QCOW2_PHASE_COUNT, HEADER_TABLE_AT, bytes,
+			    "where the refcount table is"))
+		return -1;
+	return again ? q2_repair_write(r->repair, QCOW2_PHASE_POINT, HEADER_TABLE_AT, bytes,
+				       "where the refcount table is")
+		     : 0;
 }
 
 static int plan_piece(struct q2_recount *r, uint64_t first, uint64_t count)

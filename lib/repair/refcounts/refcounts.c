@@ -121,6 +121,26 @@ static int tell(struct q2_recount *r)
 	return 0;
 }
 
+/* What is counted although nothing refers to it: not a refcount that was too low. */
+static int tell_spared(struct q2_recount *r)
+{
+	struct q2_mended *low = &r->mended[QCOW2_PROBLEM_REFCOUNT_LOW];
+	struct qcow2_repair_step step = {.kind = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_LOW),
+					 .count = r->spared};
+	char does[160], digits[32];
+
+	if (r->spared == 0)
+		return 0;
+	low->count -= r->spared < low->count ? r->spared : low->count;
+	put_where(r, QCOW2_PROBLEM_REFCOUNT_LOW, r->spared_first, step.where, sizeof(step.where));
+	snprintf(does, sizeof(does),
+		 "counts %s cluster%s as leaked whose refcounts are lost: lost data of the guest "
+		 "may be there",
+		 number(r->spared, digits, sizeof(digits)), r->spared == 1 ? "" : "s");
+	step.does = does;
+	return q2_repair_tell(r->repair, &step);
+}
+
 /* How many corruptions of bitmaps a check has found. */
 static uint64_t bad_bitmaps(const struct q2_check_totals *totals)
 {
@@ -166,12 +186,16 @@ static bool were_bitmaps(const struct q2_repair *repair)
 
 /*
  * Leaks may be the guest's data whose mapping is lost, as the image still is, or as it was and
- * nobody can tell any more, since entries were given up.
+ * nobody can tell any more, since entries were given up or snapshots dropped. What an entry led to
+ * that was given up leaks only since. A snapshot that is dropped gives up nothing that is lost.
  */
 static bool may_be_lost_data(const struct q2_repair *repair)
 {
-	return (repair->found->sum.leaks_may_be_data && !were_bitmaps(repair)) ||
-	       (repair->result->before.sum.leaks_may_be_data && repair->gave_up);
+	const struct qcow2_check_result *found = &repair->found->sum;
+
+	return repair->spared || (found->leaks_may_be_data && !were_bitmaps(repair)) ||
+	       (repair->result->before.sum.leaks_may_be_data && repair->dropped.count > 0) ||
+	       (repair->gave_up && (found->leaks_with_content > 0 || !found->leaks_all_read));
 }
 
 /* Finds out which refcounts may be mended. */
@@ -180,6 +204,8 @@ static void find_rights(struct q2_recount *r)
 	struct q2_repair *repair = r->repair;
 	bool spares = !repair->options->free_lost && may_be_lost_data(repair);
 
+	r->spares = spares;
+	r->has_taken = q2_space_taken_count(repair) > 0;
 	r->may_raise = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_LOW, false);
 	r->may_lower = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_HIGH, false);
 	r->may_beyond = q2_repair_may(repair, QCOW2_PROBLEM_REFCOUNT_BEYOND_END, false);
@@ -262,7 +288,10 @@ static int run(struct q2_recount *r)
 	if (are_claimed_by_bitmap(r))
 		return leave(repair, "a bitmap's table claims the place of refcounts: it has to be "
 				     "mended first");
-	if (q2_recount_restrict(r) || q2_recount_complete(r, &possible))
+	if (r->table_fault && !q2_recount_may(r, r->table_fault))
+		return 0;
+	q2_recount_settle(r);
+	if (q2_recount_spare_lost(r) || q2_recount_restrict(r) || q2_recount_complete(r, &possible))
 		return -1;
 	if (!possible)
 		return 0;
@@ -275,7 +304,7 @@ static int run(struct q2_recount *r)
 		q2_repair_leave(repair, QCOW2_PROBLEM_REFCOUNT_OVERFLOW,
 				"a refcount of %u bits cannot say more than %" PRIu64, r->width,
 				r->most);
-	return tell(r);
+	return tell_spared(r) || tell(r) ? -1 : 0;
 }
 
 int q2_repair_refcounts(struct q2_repair *repair)

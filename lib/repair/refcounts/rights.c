@@ -19,8 +19,21 @@ static uint64_t count_before(const struct q2_recount *r, uint64_t cluster, uint6
 	if (first == r->counted)
 		return count;
 	if (first && r->repair->counted_first_bits == r->cluster_bits)
-		return q2_references_of(first, cluster);
+		return q2_bits_has(&first->spared, cluster) ? 0 : q2_references_of(first, cluster);
 	return cluster < r->old_clusters ? count : 0;
+}
+
+bool q2_recount_was_given_up(const struct q2_recount *r, uint64_t cluster)
+{
+	const struct q2_references *first = r->repair->counted_first;
+	struct q2_cluster_state state;
+
+	if (!r->repair->gave_up || !first || first == r->counted ||
+	    r->repair->counted_first_bits != r->cluster_bits ||
+	    cluster >= first->clusters.cluster_count)
+		return false;
+	state = q2_clusters_get(&first->clusters, cluster);
+	return state.count > 0 && state.use != QCOW2_USE_METADATA;
 }
 
 /* What the refcount of a cluster shall be; now is what it is, count how often it is used. */
@@ -30,6 +43,8 @@ static uint64_t wanted(const struct q2_recount *r, uint64_t cluster, uint64_t no
 
 	if (now == count)
 		return count;
+	if (count == 0 && r->spares && q2_recount_was_given_up(r, cluster))
+		return now;
 	before = count_before(r, cluster, count);
 	if (now > count ? r->may_lower && !(r->keeps_leaks && before + count == 0) : r->may_raise)
 		return count;

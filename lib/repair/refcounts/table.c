@@ -135,8 +135,10 @@ static void judge_entry(struct q2_recount *r, uint64_t index)
 	entry->fault = (uint16_t)fault_of(r, entry);
 	if (!entry->fault)
 		entry->state = Q2_BLOCK_KEPT;
-	else if (!q2_repair_may(r->repair, entry->fault, false))
+	else if (!q2_recount_may(r, entry->fault))
 		entry->state = Q2_BLOCK_LEFT;
+	else
+		r->may_raise = true;
 }
 
 int q2_recount_read_table(struct q2_recount *r)
@@ -145,6 +147,9 @@ int q2_recount_read_table(struct q2_recount *r)
 	if (!r->entries)
 		return q2_fail_memory(r->repair->err);
 	judge_table(r);
+	/* Blocks that are made anew have to count all that is there. */
+	if (r->table_fault && q2_recount_may(r, r->table_fault))
+		r->may_raise = true;
 	if (read_entries(r))
 		return -1;
 	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)

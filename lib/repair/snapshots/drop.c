@@ -130,12 +130,17 @@ static enum qcow2_problem_id reason(const struct q2_repair *repair)
 static int drop(struct q2_repair *repair, struct q2_snapshot_entry *entry)
 {
 	enum qcow2_problem_id id = reason(repair);
+	bool gave_up = repair->gave_up;
 
 	entry->dropped = true;
 	if (qcow2_plan_intend(repair->plan, QCOW2_INTENT_SNAPSHOT_GONE, entry->id, repair->err))
 		return -1;
-	return q2_snapshot_tell(repair, entry, &(struct q2_snapshot_step){.id = id, .costs = true},
-				"is dropped; what only it uses becomes free");
+	if (q2_snapshot_tell(repair, entry, &(struct q2_snapshot_step){.id = id, .costs = true},
+			     "is dropped; what only it uses becomes free"))
+		return -1;
+	/* Somebody asked for it: what only it uses is no lost data. */
+	repair->gave_up = gave_up;
+	return 0;
 }
 
 /* The table has its entries in the order of their indexes. */

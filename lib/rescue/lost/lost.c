@@ -44,7 +44,11 @@ static int place_tables(struct q2_lost_state *state)
 	if (state->how->look_at_guest && q2_lost_ask_guest(state))
 		return -1;
 	q2_lost_settle(state);
-	return q2_lost_ask_neighbours(state) || q2_lost_ask_order(state) ? -1 : 0;
+	if (q2_lost_ask_neighbours(state) || q2_lost_ask_bitmaps(state) ||
+	    q2_lost_ask_neighbours(state) || q2_lost_ask_order(state))
+		return -1;
+	q2_lost_settle_rest(state);
+	return 0;
 }
 
 /* Whether a vote is told: it was followed, or its table has no place so far. */
@@ -81,7 +85,8 @@ static int tell_vote(struct q2_lost_state *state, const struct q2_lost_vote *vot
 	place.copied = refcount == 1;
 	q2_lost_explain(state, vote, place.public.text, sizeof(place.public.text));
 	if (place.public.planned) {
-		state->lost->unplaced--;
+		/* Tables of snapshots are no orphans, but go to places as well. */
+		state->lost->unplaced -= !table->shared;
 		state->lost->planned++;
 		state->lost->mapped_clusters += table->data;
 	}

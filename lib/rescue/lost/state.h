@@ -65,6 +65,7 @@ enum q2_lost_why {
 	Q2_WHY_BEGIN,        /* the only one that has the first cluster of its place */
 	Q2_WHY_ORDER_FIRST,  /* the first one of the file that has the first cluster of its place */
 	Q2_WHY_ORDER_SOME,   /* fewer or more tables than holes: detail is the number of holes */
+	Q2_WHY_BITMAPS,      /* dirty bitmaps: agree of detail units are mapped and dirty */
 };
 
 /* A table that may belong to a place. */
@@ -130,21 +131,24 @@ bool q2_lost_target(const struct qcow2_geometry *geometry, uint64_t entry, uint6
 /*
  * votes.c: q2_lost_vote() notes that a table may belong to a place, q2_lost_settle() gives the
  * places to votes that were noted since the last time, the best ones first, and q2_lost_take()
- * notes a vote and gives it the place at once, if both are free.
+ * notes a vote and gives it the place at once, if both are free. A vote that is less than likely
+ * gets a place that no other vote wants, when all stages have voted: q2_lost_settle_rest().
  */
 int q2_lost_vote(struct q2_lost_state *state, const struct q2_lost_vote *vote);
 int q2_lost_take(struct q2_lost_state *state, const struct q2_lost_vote *vote);
 void q2_lost_settle(struct q2_lost_state *state);
+void q2_lost_settle_rest(struct q2_lost_state *state);
 /* Whether the vote could be given its place now. */
 bool q2_lost_is_free(const struct q2_lost_state *state, uint32_t table, uint32_t slot);
 
-/* Stages that vote: L1 tables that are there, snapshots' tables, the guest's data, order. */
+/* Stages: L1 tables that are there, snapshots' tables, the guest's data, bitmaps, order. */
 int q2_lost_ask_l1(struct q2_lost_state *state);
 int q2_lost_ask_snapshots(struct q2_lost_state *state);
 int q2_lost_ask_guest(struct q2_lost_state *state);
 /* Finds which tables have their data side by side; then places those next to placed ones. */
 int q2_lost_find_neighbours(struct q2_lost_state *state);
 int q2_lost_ask_neighbours(struct q2_lost_state *state);
+int q2_lost_ask_bitmaps(struct q2_lost_state *state);
 int q2_lost_ask_order(struct q2_lost_state *state);
 
 /* l2.c: L2 tables whose entries are gone. */

@@ -5,6 +5,7 @@
  * leads to lack a reference. What an orphan that comes earlier in the file leads to is its data,
  * whatever it reads as: the guest may keep images of its own.
  */
+#include "base/search.h"
 #include "rescue/lost/state.h"
 
 #include <stdlib.h>
@@ -84,16 +85,9 @@ int q2_lost_read_l1(struct q2_lost_state *state)
 
 uint32_t q2_lost_table_at(const struct q2_lost_state *state, uint64_t cluster)
 {
-	size_t low = 0, high = state->table_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (state->tables[middle].cluster < cluster)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	size_t low = q2_rising_lower(
+		Q2_RISING(state->tables, state->table_count, struct q2_lost_table, cluster),
+		cluster);
 	return low < state->table_count && state->tables[low].cluster == cluster ? (uint32_t)low
 										 : Q2_LOST_NONE;
 }
@@ -101,7 +95,7 @@ uint32_t q2_lost_table_at(const struct q2_lost_state *state, uint64_t cluster)
 /* What an orphan is judged by, besides what is kept of it. */
 struct reading {
 	struct q2_lost_table table;
-	uint32_t flagged; /* entries with the copied flag, or compressed */
+	uint32_t flagged; /* entries with the copied or zero flag, or compressed */
 	uint32_t stride, sampled;
 	uint64_t sample[TRIALS]; /* clusters that it leads to */
 };
@@ -139,7 +133,8 @@ static void take_entry(const struct q2_lost_state *state, struct reading *readin
 	table->data++;
 	table->compressed += qcow2_l2_is_compressed(entry);
 	reading->flagged +=
-		qcow2_l2_is_compressed(entry) || (entry & QCOW2_ENTRY_MASK(l2_entry, copied)) != 0;
+		qcow2_l2_is_compressed(entry) || (entry & (QCOW2_ENTRY_MASK(l2_entry, copied) |
+							   QCOW2_ENTRY_MASK(l2_entry, zero))) != 0;
 }
 
 static int read_table(struct q2_lost_state *state, uint64_t cluster, struct reading *reading)
@@ -181,22 +176,28 @@ static bool leads_to_tables(const struct q2_lost_state *state, const struct read
 	return reading->sampled > 0 && tables * 2 > reading->sampled;
 }
 
+/* Whether something else leads to a cluster as to data. */
+static bool is_data_of_snapshot(const struct q2_lost_state *state, uint64_t cluster)
+{
+	const struct q2_cluster_state uses = q2_clusters_get(&state->clusters, cluster);
+
+	return uses.count > 0 && uses.use != QCOW2_USE_METADATA &&
+	       uses.use != QCOW2_USE_L2_COPIED && uses.use != QCOW2_USE_L2_SHARED;
+}
+
 /* Whether what reads as an L2 table is one that lost its place. */
 static int judge(struct q2_lost_state *state, const struct reading *reading, bool *orphan)
 {
 	uint64_t refcount;
-	unsigned lacking = 0;
+	unsigned lacking = 0, shared = 0;
 
 	*orphan = false;
 	if (q2_lost_refcount(state, reading->table.cluster, &refcount))
 		return -1;
 	if (state->refcounts && refcount == 0)
 		return 0;
-	/* Tables of bitmaps and refcounts read much as L2 tables do, but know no flags. */
-	if (reading->flagged == 0 && (state->has_bitmaps || !state->refcounts))
-		return 0;
 	if (state->geometry->data_file || reading->table.data == 0) {
-		*orphan = state->refcounts;
+		*orphan = state->refcounts && (reading->flagged > 0 || !state->has_bitmaps);
 		return 0;
 	}
 	for (unsigned i = 0; i < reading->sampled; i++) {
@@ -205,8 +206,15 @@ static int judge(struct q2_lost_state *state, const struct reading *reading, boo
 		if (q2_lost_lacks(state, reading->sample[i], &lacks))
 			return -1;
 		lacking += lacks;
+		shared += lacks && is_data_of_snapshot(state, reading->sample[i]);
 	}
 	*orphan = lacking * 2 >= reading->sampled;
+	/*
+	 * Tables of bitmaps and refcounts read much as L2 tables do, but know no flags, and what they
+	 * lead to is not the data of a snapshot.
+	 */
+	if (reading->flagged == 0 && (state->has_bitmaps || !state->refcounts))
+		*orphan = state->refcounts && shared * 2 >= reading->sampled;
 	return 0;
 }
 

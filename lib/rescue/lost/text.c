@@ -68,6 +68,11 @@ void q2_lost_explain(const struct q2_lost_state *state, const struct q2_lost_vot
 			 ", which nothing refers to, has it at this place"
 			 " (%" PRIu64 " of its entries fit)",
 			 detail, vote->agree);
+	else if (vote->why == Q2_WHY_BITMAPS)
+		snprintf(text, size,
+			 "bitmaps have as dirty what it and its neighbours map (%" PRIu64
+			 " of %" PRIu64 " parts agree), and nowhere else so well",
+			 vote->agree, detail);
 	else if (vote->why == Q2_WHY_GUEST)
 		snprintf(text, size, "%s in its data says where it is on the disk",
 			 q2_lost_magic_name(detail));

@@ -73,6 +73,13 @@ void q2_lost_settle(struct q2_lost_state *state)
 	if (count > 1)
 		qsort(votes, count, sizeof(*votes), compare_votes);
 	for (size_t i = 0; i < count; i++)
-		give(state, &votes[i]);
+		if (votes[i].confidence >= Q2_LOST_LIKELY)
+			give(state, &votes[i]);
 	state->settled = state->votes.count;
+}
+
+void q2_lost_settle_rest(struct q2_lost_state *state)
+{
+	for (size_t i = 0; i < state->votes.count; i++)
+		give(state, q2_vector_at(&state->votes, i));
 }
