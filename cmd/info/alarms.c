@@ -92,13 +92,12 @@ static bool starts_with(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* The remedy of a problem. Bitmaps are repaired together, which asks before it gives one up. */
+/* The remedy of a problem. Bitmaps are repaired together, and none is given up at first. */
 static const struct qcow2_remedy *remedy_of(const struct qcow2_problem *problem)
 {
 	const struct qcow2_remedy *remedy = problem->kind->remedy;
 
-	if (starts_with(remedy->id, "bitmap-") &&
-	    starts_with(remedy->command, "qcow2 bitmap repair"))
+	if (starts_with(remedy->id, "bitmap-") && starts_with(remedy->command, "qcow2 repair "))
 		remedy = qcow2_remedy_find("bitmap-repair-or-ask");
 	return remedy;
 }

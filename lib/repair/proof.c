@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "image/mapping/mapping.h"
 #include "repair/repair.h"
 #include "repair/result.h"
 
@@ -351,8 +352,8 @@ static int prove_snapshot(struct proof *proof, const struct qcow2_snapshot *old,
 	for (unsigned side = 0; side < 2 && !failed; side++) {
 		proof->places[side] = (struct place){snapshots[side]->header.l1_table_offset,
 						     snapshots[side]->header.l1_size};
-		failed = qcow2_mapping_open_snapshot(proof->images[side], snapshots[side]->index,
-						     &proof->mappings[side], proof->repair->err);
+		failed = q2_mapping_open_of(proof->images[side], snapshots[side],
+					    &proof->mappings[side], proof->repair->err);
 	}
 	if (!failed)
 		failed = prove_disk(proof);

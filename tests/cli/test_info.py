@@ -62,13 +62,13 @@ def test_alarms_come_first(text, code, words):
 @pytest.mark.parametrize("text, verdict, commands", [
     ("incompatible 0x100000\n", "refuses to open this image", ["Use a program that knows"]),
     ("bitmap b\nset bitmaps/0/type 7\n", "refuses to open this image",
-     ["qcow2 bitmap repair FILE"]),
+     ["qcow2 repair FILE"]),
     ("corrupt\n", "opens this image for reading only",
      ["qcow2 repair FILE"]),
     ("set header/autoclear_features 2\n", "opens this image for reading only",
      ["qcow2 repair FILE"]),
     ("dirty\n", None, ["qcow2 repair FILE"]),
-    ("bitmap b flags=in_use\n", None, ["qcow2 bitmap repair FILE"]),
+    ("bitmap b flags=in_use\n", None, ["qcow2 repair FILE"]),
     ("size 1M\nset header/l1_size 0\n", "refuses to open this image", ["qcow2 repair FILE"]),
     ("size 1M\n", None, []),
 ])

@@ -344,6 +344,7 @@ OPTIONS = {
     ("rescue", "copy"): (["base"], ["--copy=new"], is_of_the_copy),
     ("rescue", "overlay"): (["base"], ["--overlay=new"], is_unchanged),
     ("rescue", "plan"): (KEPT, ["--plan=plan"], is_anything),
+    ("rescue", "yes"): (["base"], ["--yes"], is_unchanged),
     ("rescue", "candidate"): (["lost"], ["--candidate=1"], says_it_again),
     ("rescue", "confidence"): (["lost"], ["--confidence=60"], says_it_again),
     ("rescue", "cluster-size"): (["lost"], ["--cluster-size=64k"], is_anything),

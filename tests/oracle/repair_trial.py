@@ -57,6 +57,7 @@ def read(path, most=-1):
 
 class Base:
     """An image that QEMU made, with what each of its disks holds."""
+    longest = DISK  # what is compared of the active disk, whose size may be damaged
 
     def __init__(self, folder, number, seed):
         self.random = random.Random(seed)
@@ -84,7 +85,7 @@ class Base:
     def note(self):
         """What the image is before any damage."""
         self.bytes = read(self.path)
-        self.truth = disks(self.path, self.snapshots)
+        self.truth = disks(self.path, self.snapshots, self.longest)
         assert all(content is not None for content in self.truth)
 
     @functools.cached_property
@@ -146,13 +147,13 @@ def virtual_size(path):
         return int.from_bytes(stream.read(32)[24:], "big")
 
 
-def disks(path, snapshots):
+def disks(path, snapshots, longest=DISK):
     """What QEMU reads of the active disk and of each snapshot; None: it cannot be opened."""
     raw, contents = path + ".raw", []
     for name in [None, *snapshots]:
         words = [*(["-l", f"snapshot.name={name}"] if name else []), "-f", "qcow2", path]
-        if not name and virtual_size(path) > DISK:
-            words = ["--image-opts", f"driver=raw,size={DISK},file.driver=qcow2,"
+        if not name and virtual_size(path) > longest:
+            words = ["--image-opts", f"driver=raw,size={longest},file.driver=qcow2,"
                      f"file.file.driver=file,file.file.filename={path}"]
         code = qemu("qemu-img", "convert", "--salvage", "-O", "raw", *words, raw)
         # The size of a snapshot's disk may be damaged.
@@ -395,8 +396,8 @@ def run_ours(path, words):
 class Judge:
     """What QEMU says of an image, asked once for the same bytes."""
 
-    def __init__(self, snapshots):
-        self.snapshots = snapshots
+    def __init__(self, snapshots, longest=DISK):
+        self.snapshots, self.longest = snapshots, longest
         self.known = {}
 
     def __call__(self, path):
@@ -406,7 +407,7 @@ class Judge:
             self.known.pop(content, None)
         if content not in self.known:
             sound = qemu("qemu-img", "check", "-q", "-f", "qcow2", path) == 0
-            self.known[content] = sound, disks(path, self.snapshots)
+            self.known[content] = sound, disks(path, self.snapshots, self.longest)
         return self.known[content]
 
 
@@ -500,7 +501,7 @@ def trial(base, damage, folder, steps):
     for path in paths.values():
         with open(path, "wb") as stream:
             stream.write(damage.bytes)
-    judge = Judge(base.snapshots)
+    judge = Judge(base.snapshots, base.longest)
     # All copies of the image name the same data file.
     saved = read(base.path + ".data") if base.has_data_file else None
     was_sound, before = judge(paths["qemu"])

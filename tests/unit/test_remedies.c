@@ -84,7 +84,7 @@ static void commands_name_what_they_mend(void **state)
 	assert_command(QCOW2_PROBLEM_COMPRESSED_OVERLAP, "x:y", problems, 1,
 		       "qcow2 repair --deep ./x:y");
 	assert_command(QCOW2_PROBLEM_BITMAP_TYPE, "/dev/a/b", NULL, 0,
-		       "qcow2 bitmap repair --drop-bad /dev/a/b");
+		       "qcow2 repair --all /dev/a/b");
 	assert_command(QCOW2_PROBLEM_LUKS_MAGIC, "x", problems, 1, "");
 }
 
@@ -95,11 +95,11 @@ static void commands_are_cut(void **state)
 	(void)state;
 	assert_int_equal(qcow2_remedy_command(remedy_of(QCOW2_PROBLEM_BITMAP_TYPE), "image", NULL,
 					      0, line, sizeof(line)),
-			 strlen("qcow2 bitmap repair --drop-bad image"));
-	assert_string_equal(line, "qcow2 b");
+			 strlen("qcow2 repair --all image"));
+	assert_string_equal(line, "qcow2 r");
 	assert_int_equal(qcow2_remedy_command(remedy_of(QCOW2_PROBLEM_BITMAP_TYPE), "image", NULL,
 					      0, NULL, 0),
-			 strlen("qcow2 bitmap repair --drop-bad image"));
+			 strlen("qcow2 repair --all image"));
 }
 
 static void assert_word(const char *text, const char *wanted)
