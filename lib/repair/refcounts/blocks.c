@@ -201,7 +201,7 @@ int q2_recount_plan_blocks(struct q2_recount *r)
 		.classify = q2_classify_choose(r->repair->header->refcount_order),
 	};
 
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++) {
+	for (uint64_t i = 0; i < r->entries_end; i++) {
 		unsigned state = r->entries[i].state;
 
 		if ((state != Q2_BLOCK_KEPT && state != Q2_BLOCK_NEW) || is_idle(r, i))

@@ -130,7 +130,7 @@ static int judge(struct q2_recount *r, bool *may_be_data)
 		return 0;
 	r->presumed.needs_flags = repair->header->nb_snapshots == 0;
 	r->presumed.are_owners_told = r->table_fault == QCOW2_PROBLEM_CLUSTER_OWNERS;
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+	for (uint64_t i = 0; i < r->entries_end; i++)
 		r->presumed.are_owners_told |= r->entries[i].fault == QCOW2_PROBLEM_CLUSTER_OWNERS;
 	return q2_check_presumed(repair->image, &how, &r->presumed, may_be_data, repair->err);
 }

@@ -135,6 +135,8 @@ static int add_blocks(struct q2_recount *r, bool *added)
 			entry = &r->entries[i];
 			entry->word |= offset;
 			entry->state = Q2_BLOCK_NEW;
+			if (i >= r->entries_end)
+				r->entries_end = i + 1;
 			again = *added = true;
 		}
 	}
@@ -143,7 +145,7 @@ static int add_blocks(struct q2_recount *r, bool *added)
 
 uint64_t q2_recount_entries(const struct q2_recount *r)
 {
-	uint64_t count = Q2_TABLE_ENTRIES_MOST;
+	uint64_t count = r->entries_end;
 
 	while (count > 0 && r->entries[count - 1].word == 0)
 		count--;
@@ -203,7 +205,7 @@ static void leave_all(struct q2_recount *r, const char *why)
 void q2_recount_settle(struct q2_recount *r)
 {
 	settle_table(r);
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+	for (uint64_t i = 0; i < r->entries_end; i++)
 		settle_block(r, i);
 	if (r->table_fault) {
 		r->repair->refcounts_moved = true;

@@ -258,7 +258,7 @@ static bool are_claimed_by_bitmap(const struct q2_recount *r)
 {
 	if (r->repair->found->by_kind[QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END] == 0)
 		return false;
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+	for (uint64_t i = 0; i < r->entries_end; i++)
 		if (r->entries[i].fault == QCOW2_PROBLEM_CLUSTER_OWNERS)
 			return true;
 	return r->table_fault == QCOW2_PROBLEM_CLUSTER_OWNERS;

@@ -52,8 +52,12 @@ struct q2_recount {
 	unsigned cluster_bits, width;
 	uint64_t most;         /* the largest refcount of that width */
 	uint64_t old_clusters; /* of the file before the repair */
-	/* The table: Q2_TABLE_ENTRIES_MOST entries in memory. */
+	/*
+	 * The table: Q2_TABLE_ENTRIES_MOST entries in memory. From entries_end on, they are all as if
+	 * they were not there: most tables are short.
+	 */
 	struct q2_block_entry *entries;
+	uint64_t entries_end;
 	uint64_t table_offset, table_clusters; /* as the file will have them */
 	bool table_moves;                      /* it is made anew */
 	enum qcow2_problem_id table_fault;     /* why, or 0 */

@@ -21,8 +21,11 @@ static int hear_entry(void *opaque, const struct q2_entry_place *place, uint64_t
 {
 	struct q2_recount *r = opaque;
 
-	if (place->index < Q2_TABLE_ENTRIES_MOST)
-		r->entries[place->index].word = entry;
+	if (place->index >= Q2_TABLE_ENTRIES_MOST || entry == 0)
+		return 0;
+	r->entries[place->index].word = entry;
+	if (place->index >= r->entries_end)
+		r->entries_end = place->index + 1;
 	return 0;
 }
 
@@ -152,7 +155,7 @@ int q2_recount_read_table(struct q2_recount *r)
 		r->may_raise = true;
 	if (read_entries(r))
 		return -1;
-	for (uint64_t i = 0; i < Q2_TABLE_ENTRIES_MOST; i++)
+	for (uint64_t i = 0; i < r->entries_end; i++)
 		if (r->entries[i].word != 0)
 			judge_entry(r, i);
 	return 0;

@@ -40,10 +40,12 @@ static struct qcow2_snapshot_header fixed_at(const struct q2_snapshot_table *tab
 {
 	struct qcow2_snapshot_header header;
 	uint64_t there = at < table->size_bytes ? table->size_bytes - at : 0;
+	/* Nothing at all may have been read. */
+	const uint8_t *bytes = there > 0 ? table->bytes + at : (const uint8_t *)"";
 
 	if (there > Q2_SNAPSHOT_BYTES)
 		there = Q2_SNAPSHOT_BYTES;
-	qcow2_snapshot_header_decode(&header, table->bytes + (there ? at : 0), (size_t)there);
+	qcow2_snapshot_header_decode(&header, bytes, (size_t)there);
 	return header;
 }
 
