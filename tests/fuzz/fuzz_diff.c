@@ -9,11 +9,15 @@
 
 #include <qcow2/qcow2.h>
 
+#include "mutator/mutator.h"
+
 #define IMAGE_MOST  ((size_t)1 << 17)
 #define PATCHES     8
 #define PATCH_BYTES 4 /* three of an offset, and the new byte */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = (size_t)PATCHES * PATCH_BYTES;
 
 /* What a comparison told. */
 struct told {
@@ -157,8 +161,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	twin = malloc(size);
 	demand(twin != NULL);
 	memcpy(twin, data, size);
-	for (size_t i = 0; i < PATCHES; i++, patch += PATCH_BYTES)
-		twin[((size_t)patch[0] << 16 | (size_t)patch[1] << 8 | patch[2]) % size] = patch[3];
+	for (size_t i = 0; i < PATCHES; i++, patch += PATCH_BYTES) {
+		const size_t at = (size_t)patch[0] << 16 | (size_t)patch[1] << 8 | patch[2];
+
+		/* A patch of zeros is none: images end with zeros, and the magic must stay. */
+		if (at != 0)
+			twin[at % size] = patch[3];
+	}
 	images[0] = open_image(data, size, &sources[0]);
 	images[1] = open_image(twin, size, &sources[1]);
 	if (images[0] && images[1])
