@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzzes comparing: the input is an image, and behind it patches that make a second one of it. An
- * image is the same as itself, and two images differ in as much the other way round. Ranges do not
- * overlap, and have as many entries as were counted.
+ * image is the same as itself, and two images differ in as much the other way round if all of both
+ * was compared. Ranges do not overlap, and have as many entries as were counted.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +58,8 @@ static int take_field(void *opaque, const struct qcow2_diff_field *field)
 	demand(field->values[0] || field->values[1]);
 	demand(!told->elements || !field->values[0] || !field->values[1]);
 	told->differences += !told->elements;
+	/* Of two bitmaps extensions, both have a bitmap 0: what follows is of another one. */
+	told->last_path[0] = '\0';
 	return 0;
 }
 
@@ -142,9 +144,12 @@ static void judge(const struct qcow2_image *a, const struct qcow2_image *b)
 
 	if (compare(a, a, &one))
 		demand(one.differences == 0);
-	if (compare(a, b, &one) && compare(b, a, &other))
-		demand(one.differences == other.differences && one.entries == other.entries &&
-		       one.gaps == other.gaps);
+	if (!compare(a, b, &one) || !compare(b, a, &other))
+		return;
+	demand(one.gaps == other.gaps);
+	/* What is left out of tables that claim too much depends on which comes first. */
+	if (one.gaps == 0)
+		demand(one.differences == other.differences && one.entries == other.entries);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
