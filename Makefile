@@ -6,7 +6,8 @@
 #   make test       everything that has to hold; the last line is "N passed, N failed"
 #   make demo       show the dump of a small image with two bitmaps, and what else to try
 #   make lint       layout and house rules only
-#   make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each
+#   make fuzz       every fuzz target for FUZZ_SECONDS (default 60) each; FUZZ_TARGETS names some
+#   make coverage   which lines the inputs of the fuzz targets reach, by file and room
 #   make bench      measure against qemu-img
 #   make install    install the release build (PREFIX, LIBDIR, DESTDIR)
 #   make clean      remove build/
@@ -28,7 +29,7 @@ install_deps = scripts/deps
 need_deps = scripts/deps --need
 endif
 
-.PHONY: all build demo check test lint fuzz bench install clean help
+.PHONY: all build demo check test lint fuzz coverage bench install clean help
 
 all:
 	@$(need_deps) build
@@ -56,7 +57,11 @@ lint:
 
 fuzz:
 	@$(need_deps) build test
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run fuzz
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run fuzz-long
+
+coverage:
+	@$(need_deps) build test
+	@tests/run fuzz-coverage
 
 bench:
 	@$(need_deps) build bench

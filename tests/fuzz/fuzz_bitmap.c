@@ -10,6 +10,7 @@
 
 #include <qcow2/qcow2.h>
 
+#include "mutator/mutator.h"
 #include "source/source.h"
 
 #define COMMAND_BYTES 4
@@ -19,6 +20,8 @@
 #define NAMES_MOST    64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = COMMANDS * COMMAND_BYTES;
 
 static int hear(void *opaque, const struct qcow2_problem *problem)
 {

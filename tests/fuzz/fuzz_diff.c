@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzzes comparing: the input is an image, and behind it patches that make a second one of it. An
- * image is the same as itself, and two images differ in as much the other way round. Ranges do not
- * overlap, and have as many entries as were counted.
+ * image is the same as itself, and two images differ in as much the other way round if all of both
+ * was compared. Ranges do not overlap, and have as many entries as were counted.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include <qcow2/qcow2.h>
 
+#include "mutator/mutator.h"
+
 #define IMAGE_MOST  ((size_t)1 << 17)
 #define PATCHES     8
 #define PATCH_BYTES 4 /* three of an offset, and the new byte */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = (size_t)PATCHES * PATCH_BYTES;
 
 /* What a comparison told. */
 struct told {
@@ -54,6 +58,8 @@ static int take_field(void *opaque, const struct qcow2_diff_field *field)
 	demand(field->values[0] || field->values[1]);
 	demand(!told->elements || !field->values[0] || !field->values[1]);
 	told->differences += !told->elements;
+	/* Of two bitmaps extensions, both have a bitmap 0: what follows is of another one. */
+	told->last_path[0] = '\0';
 	return 0;
 }
 
@@ -138,9 +144,12 @@ static void judge(const struct qcow2_image *a, const struct qcow2_image *b)
 
 	if (compare(a, a, &one))
 		demand(one.differences == 0);
-	if (compare(a, b, &one) && compare(b, a, &other))
-		demand(one.differences == other.differences && one.entries == other.entries &&
-		       one.gaps == other.gaps);
+	if (!compare(a, b, &one) || !compare(b, a, &other))
+		return;
+	demand(one.gaps == other.gaps);
+	/* What is left out of tables that claim too much depends on which comes first. */
+	if (one.gaps == 0)
+		demand(one.differences == other.differences && one.entries == other.entries);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -157,8 +166,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	twin = malloc(size);
 	demand(twin != NULL);
 	memcpy(twin, data, size);
-	for (size_t i = 0; i < PATCHES; i++, patch += PATCH_BYTES)
-		twin[((size_t)patch[0] << 16 | (size_t)patch[1] << 8 | patch[2]) % size] = patch[3];
+	for (size_t i = 0; i < PATCHES; i++, patch += PATCH_BYTES) {
+		const size_t at = (size_t)patch[0] << 16 | (size_t)patch[1] << 8 | patch[2];
+
+		/* A patch of zeros is none: images end with zeros, and the magic must stay. */
+		if (at != 0)
+			twin[at % size] = patch[3];
+	}
 	images[0] = open_image(data, size, &sources[0]);
 	images[1] = open_image(twin, size, &sources[1]);
 	if (images[0] && images[1])

@@ -13,12 +13,15 @@
 #include <qcow2/qcow2.h>
 
 #include "memory.h"
+#include "mutator/mutator.h"
 
 #define COMMAND_BYTES 16
 #define COMMANDS      6
 #define IMAGE_MOST    ((size_t)1 << 18)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = COMMANDS * COMMAND_BYTES;
 
 static const char *const paths[] = {
 	"header/size",

@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "mutator/mutator.h"
 
 #define IMAGE_MOST   ((size_t)1 << 18)
 #define EXTENTS_MOST 2000
 #define PIECE_MOST   4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = 1;
 
 static void demand(bool truth)
 {

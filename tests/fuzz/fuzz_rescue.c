@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "memory.h"
+#include "mutator/mutator.h"
 
 #define FILE_MOST ((size_t)1 << 18)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const size_t fuzz_command_bytes = 1;
 
 static void demand(bool truth)
 {

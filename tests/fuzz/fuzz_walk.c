@@ -8,7 +8,7 @@
 
 #include <qcow2/qcow2.h>
 
-#define EVENTS_MAX 10000
+#define EVENTS_MAX 3000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

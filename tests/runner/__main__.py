@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.lint import abi, arrows, documents, headers, house, man, prose, symbols
-from tests.runner import builds, cross, demo, install, mutation, programs, threads
+from tests.runner import builds, cross, demo, fuzz, install, mutation, programs, threads
 from tests.runner.report import Report
 
 LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
@@ -32,12 +32,15 @@ CHECKS = {
              ("gcc", "clang")),
     "threads": (TESTS, "four threads under ThreadSanitizer", threads.check, ("clang",)),
     "cli": (TESTS, "the command from outside: pytest", programs.check_cli, ("gcc", "release")),
-    "fuzz": (TESTS, "fuzz targets: corpus, then FUZZ_SECONDS each", programs.check_fuzz,
-             ("clang",)),
+    "fuzz": (TESTS, "fuzz targets: seeds, then FUZZ_SECONDS each", fuzz.check, ("clang",)),
     "unit-gcc": (DEMAND, "C tests under ASan and UBSan, by gcc alone", programs.check_unit_gcc,
                  ("gcc",)),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
     "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built", cross.check, ()),
+    "fuzz-long": (DEMAND, "FUZZ_SECONDS for each fuzz target, most of it without sanitizers",
+                  fuzz.check_long, ("fuzz", "fuzz-asan")),
+    "fuzz-coverage": (DEMAND, "lines that the inputs of the fuzz targets reach, by file and room",
+                      fuzz.check_coverage, ("coverage",)),
     "mutation": (DEMAND, "how many changes of the source the tests notice", mutation.check, ()),
 }
 # What one name stands for.

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 # The builds that everything is tested on. Each is brought up to date at most once a run.
 """The checks `build-gcc`, `build-clang`, `build-release`, and the builds that others need."""
+import glob
+import os
+
 from tests.runner import report
 
 SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined",
@@ -8,21 +11,41 @@ SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined
 # The command starts some ten thousand times. At a fixed address it has 200000 relocations less to
 # do, each time, and a fifth less to run.
 FIXED = ["-Db_pie=false"]
+# Telling libFuzzer of every comparison took up to half of the time, and the mutator knows the values.
+FUZZED = ["--buildtype=release", "-Ddebug=true", "-Db_ndebug=false", "-Db_lundef=false",
+          "-Dfuzz=true", "-Ddocs=false", "-Dfuzz_comparisons=false"]
 BUILDS = {
     "gcc": ("build/gcc-asan", "gcc", SANITIZED + FIXED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
     "tsan": ("build/tsan", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true",
                                      "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
 }
+# Only the fuzz targets of these are built.
+TARGETS = {
+    "fuzz": ("build/fuzz-fast", "clang", FUZZED),
+    "fuzz-asan": ("build/fuzz-asan", "clang", FUZZED + ["-Db_sanitize=address,undefined"]),
+    "coverage": ("build/coverage", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dfuzz=true",
+                                             "-Db_lundef=false", "-Ddocs=false",
+                                             "-Dc_args=-fprofile-instr-generate -fcoverage-mapping",
+                                             "-Dc_link_args=-fprofile-instr-generate"]),
+}
 DONE = {}
 
 
+def fuzz_targets():
+    """The names of all fuzz targets, sorted."""
+    return sorted(os.path.basename(source)[:-2]
+                  for source in glob.glob(report.path("tests/fuzz/fuzz_*.c")))
+
+
 def sanitized(name):
-    directory, compiler, options = BUILDS[name]
-    env = {"CC": compiler}
+    directory, compiler, options = (BUILDS | TARGETS)[name]
+    names = [f"tests/{target}" for target in fuzz_targets()] if name in TARGETS else []
+    # What Meson compiles and runs to try the compiler must not write profiles into the tree.
+    env = {"CC": compiler, "LLVM_PROFILE_FILE": "/dev/null"}
     status, text = report.run(["scripts/configure", directory, *options], env=env)
     if status == 0:
-        status, text = report.run(["ninja", "-k", "0", "-C", directory], env=env, timeout=1800)
+        status, text = report.run(["ninja", "-k", "0", "-C", directory, *names], env=env, timeout=1800)
     return text or "failed" if status else ""
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Runs the test programs: cmocka executables, pytest, fuzz targets; counts what they counted.
-"""The checks `unit`, `unit-gcc`, `cli`, `smoke` and `fuzz`."""
+# Runs the test programs: cmocka executables and pytest; counts what they counted.
+"""The checks `unit`, `unit-gcc`, `cli` and `smoke`."""
 import concurrent.futures
 import glob
 import hashlib
@@ -11,7 +11,7 @@ import xml.etree.ElementTree as tree
 from tests.runner import report
 
 RESULTS = report.path("build/results")
-SEED_BYTES = 256 * 1024
+SMALL_BYTES = 256 * 1024
 # What `make check` runs of the tests in Python: a minute's worth that reaches every command and every
 # room of the library.
 SMOKE = [
@@ -150,8 +150,8 @@ def forge_stamp():
 
 
 def forged():
-    """The small ones of the forged images: seeds for targets whose input is an image."""
-    folder = report.path("build/fuzz/forged")
+    """The small ones of the forged images."""
+    folder = report.path("build/forged")
     stamp = folder + ".stamp"
     now = forge_stamp()
     if not os.path.exists(stamp) or report.read(stamp) != now:
@@ -162,52 +162,6 @@ def forged():
         with open(stamp, "w", encoding="utf-8") as stream:
             stream.write(now)
     for name in glob.glob(os.path.join(folder, "*")):
-        if os.path.getsize(name) > SEED_BYTES:
+        if os.path.getsize(name) > SMALL_BYTES:
             os.unlink(name)
     return folder
-
-
-def corpus_of(name):
-    """A folder of seeds: the one checked in, or for targets without one the forged images."""
-    folder = report.path("tests/fuzz/corpus", name)
-    return folder if os.path.isdir(folder) else forged()
-
-
-def fuzz_target(target, seconds):
-    """The cases of one target, and how many inputs it ran."""
-    name = target[len("fuzz_"):]
-    program = report.path("build/clang-asan/tests", target)
-    work = report.path("build/fuzz", name)
-    shutil.rmtree(os.path.join(work, "found"), ignore_errors=True)
-    os.makedirs(os.path.join(work, "corpus"), exist_ok=True)
-    os.makedirs(os.path.join(work, "found"))
-    corpus = corpus_of(name)
-    seeds = sorted(glob.glob(os.path.join(corpus, "*")))
-    cases = [(f"{name} has a corpus", "" if seeds else f"{corpus} is empty")]
-    limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={work}/found/"]
-    dictionary = [f"-dict={d}" for d in (report.path("tests/fuzz/qcow2.dict"),) if os.path.exists(d)]
-    if seeds:
-        status, text = report.run([program, *limits, *seeds], env=report.SANITIZERS)
-        cases.append((f"{name} over its corpus of {len(seeds)}",
-                      text or "failed" if status else ""))
-    command = [program, *limits, *dictionary, f"-max_total_time={seconds}",
-               f"-max_len={SEED_BYTES}", "-print_final_stats=1",
-               os.path.join(work, "corpus")] + ([corpus] if seeds else [])
-    status, text = report.run(command, env=report.SANITIZERS, timeout=seconds + 120)
-    cases.append((f"{name} for {seconds} s", text or "failed" if status else ""))
-    runs = [line for line in text.splitlines() if "number_of_executed_units" in line]
-    return cases, f"{name}: {runs[-1].split()[-1]} executions" if runs else ""
-
-
-def check_fuzz(out):
-    """As many targets at a time as there are cores."""
-    seconds = int(os.environ.get("FUZZ_SECONDS", "3"))
-    forged()
-    names = sorted(os.path.basename(source)[:-2]
-                   for source in glob.glob(report.path("tests/fuzz/fuzz_*.c")))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for cases, note in pool.map(lambda name: fuzz_target(name, seconds), names):
-            for case in cases:
-                out.case(*case)
-            if note:
-                out.note(note)
