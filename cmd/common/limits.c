@@ -123,6 +123,16 @@ void limits_end_time(const struct command *command, struct qcow2_source *source)
 	limits->deadline_ns = 0;
 }
 
+void limits_renew_time(const struct command *command)
+{
+	struct limits *limits = limits_of(command);
+
+	if (!limits || limits->time_given)
+		return;
+	limits_end_time(command, NULL);
+	begin_time(command, limits);
+}
+
 void limits_making(const struct command *command, const char *path)
 {
 	struct limits *limits = limits_of(command);

@@ -57,6 +57,12 @@ bool limits_are_over(const struct command *command);
  */
 void limits_end_time(const struct command *command, struct qcow2_source *source);
 
+/*
+ * The default limit of time begins anew: for a command that answers to a list as it arrives. One that
+ * was given stays as it is.
+ */
+void limits_renew_time(const struct command *command);
+
 /* The file at `path` is removed if time runs out: half of it is there. NULL: there is none. */
 void limits_making(const struct command *command, const char *path);
 

@@ -44,8 +44,8 @@ int report_error(const struct command *command, const char *file, const struct q
 	limits_explain(command, &shown);
 	fprintf(stderr, "qcow2 %s: %s: %s", command->name,
 		file[0] ? safe(file, name, sizeof(name)) : "''", shown.text);
-	if (err->offset_bytes != QCOW2_NO_OFFSET)
-		fprintf(stderr, " (at offset 0x%" PRIx64 ")", err->offset_bytes);
+	if (shown.offset_bytes != QCOW2_NO_OFFSET)
+		fprintf(stderr, " (at offset 0x%" PRIx64 ")", shown.offset_bytes);
 	fputc('\n', stderr);
 	return EXIT_COULD_NOT;
 }

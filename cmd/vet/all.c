@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/limits.h"
 #include "common/report.h"
+#include "common/sandbox.h"
 #include "vet/names.h"
 #include "vet/pages.h"
 
@@ -71,7 +73,7 @@ static void *work(void *opaque)
 static unsigned jobs_for(const struct all *all)
 {
 	size_t worth = all->count / THREAD_FILES;
-	unsigned jobs = all->run->jobs ? all->run->jobs : qcow2_processors();
+	unsigned jobs = all->run->jobs;
 
 	jobs = jobs < JOBS_MOST ? jobs : JOBS_MOST;
 	return jobs < worth ? jobs : (unsigned)worth;
@@ -120,6 +122,7 @@ static void add_list(struct all *all)
 			going = add(all, file);
 		/* The names are gone when more is read. */
 		going = going && finish_batch(all);
+		limits_renew_time(all->run->command);
 		if (going)
 			more = names_read(names, &err);
 	}
@@ -142,6 +145,23 @@ static void vet_each(struct all *all, char **files, int count)
 		add_list(all);
 }
 
+/*
+ * Images of a list are not known before it is read. What is found out by files of the system is
+ * found out before they are out of reach.
+ */
+static int enter_sandbox(struct vet_run *run, char **files, int count)
+{
+	bool list = count > 1 || run->files_from;
+
+	if (run->jobs == 0)
+		run->jobs = qcow2_processors();
+	run->threads = list ? 1 : run->jobs;
+	if (run->files_from)
+		return sandbox_read_any(run->command);
+	return sandbox_read_files(run->command,
+				  &(struct sandbox_files){.names = files, .count = count});
+}
+
 int vet_all(struct vet_run *run, char **files, int count)
 {
 	struct all *all = calloc(1, sizeof(*all));
@@ -150,6 +170,11 @@ int vet_all(struct vet_run *run, char **files, int count)
 
 	if (!all)
 		return report_text(run->command, "", "out of memory");
+	code = enter_sandbox(run, files, count);
+	if (code != EXIT_FINE) {
+		free(all);
+		return code;
+	}
 	all->run = run;
 	spool_init(&all->out, STDOUT_FILENO);
 	for (size_t i = 0; i < BATCH_FILES; i++)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/limits.h"
 #include "vet/pages.h"
 #include "vet/stream.h"
 
@@ -51,6 +52,8 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 		.policy = run->policy,
 		.deep = run->deep,
 		.folder = folder_of(answer->file, folder, sizeof(folder)),
+		.threads = run->threads,
+		.memory_limit_bytes = limits_memory(run->command),
 		.reason = keep,
 		.opaque = answer};
 	struct qcow2_source *source;
@@ -58,7 +61,7 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 
 	if (fd >= 0)
 		return vet_stream(answer, fd, &options);
-	if (qcow2_source_open(answer->file, &source, &answer->err))
+	if (limits_open(run->command->common, answer->file, &source, &answer->err))
 		return -1;
 	result = qcow2_vet(source, &options, &answer->result, &answer->err);
 	qcow2_source_close(source);

@@ -18,6 +18,7 @@ struct vet_run {
 	enum vet_output output;
 	bool deep;
 	unsigned jobs;          /* threads that vet images; 0: as many as there are processors */
+	unsigned threads;       /* of the check of one image */
 	const char *files_from; /* a file with names, or NULL */
 	bool list;              /* the rules, no image */
 	bool has_virtual_size;

@@ -189,7 +189,9 @@ struct qcow2_vet_options {
 	 * a regular file (rule "backing-kind"). It is looked at, not opened. NULL: not known.
 	 */
 	const char *folder;
-	unsigned threads; /* of a check, as in struct qcow2_check_options */
+	/* Of a check, as in struct qcow2_check_options. */
+	unsigned threads;
+	uint64_t memory_limit_bytes;
 	/* Called for each reason, from the calling thread. NULL: the verdict is enough. */
 	void (*reason)(void *opaque, const struct qcow2_vet_reason *reason);
 	void *opaque; /* handed to it */

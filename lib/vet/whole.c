@@ -29,6 +29,8 @@ int q2_vet_check(struct q2_vet *vet)
 {
 	const struct qcow2_check_options options = {.size = sizeof(options),
 						    .threads = vet->options.threads,
+						    .memory_limit_bytes =
+							    vet->options.memory_limit_bytes,
 						    .max_per_kind = PROBLEMS_PER_KIND,
 						    .deep = vet->options.deep,
 						    .problem = hear,

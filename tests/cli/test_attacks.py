@@ -36,7 +36,8 @@ ATTACKS = {
 LINES = ("info {}", "info -j {}", "dump -j {}", "diff {} {}", "locate --guest=0 {}",
          "locate -j --host=0x200 {}", "check {}", "check -j --deep {}", "map {}", "map -j {}",
          "layout {}", "measure {}", "snapshot list -j {}", "snapshot space {}", "bitmap list {}",
-         "compat {} dump-header", "rescue {}", "repair -n {}", "edit -n {} set header/size=1M")
+         "compat {} dump-header", "rescue {}", "repair -n {}", "edit -n {} set header/size=1M",
+         "vet {}", "vet -j --deep --policy=strict {}")
 CODES = (0, 1, 2, 3, 63)
 
 

@@ -20,7 +20,7 @@ from tests.support.reading import COMMANDS, JSON, make_folder
 SOME = (1, 2, 3, 4, 6, 9, 14, 22, 35, 60, 100, 170, 300)
 CALLS = range(1, 2000) if os.environ.get("FAULTS") == "all" else SOME
 # What goes on to other images shows those that it can.
-SEVERAL = [x for x in COMMANDS if "--chain" in x or x.startswith(("info -j", "check -j"))]
+SEVERAL = [x for x in COMMANDS if "--chain" in x or x.startswith(("info -j", "check -j", "vet -j", "vet --files"))]
 # It answers with nothing, for a shell that cannot show more.
 SILENT = [x for x in COMMANDS if x.startswith("__complete")]
 # It says of each file what it could not find out.

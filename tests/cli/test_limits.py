@@ -3,7 +3,6 @@
 # is taken for a whole one.
 """--memory-limit and --time-limit."""
 import concurrent.futures
-import json
 import os
 import resource
 import subprocess
@@ -127,8 +126,7 @@ def test_half_a_document_is_an_error(tmp_path):
     path = recipe_image("good-hostile-shared-l2")[0]
     done = start(tmp_path, ["map", "-j", "--time-limit=1", path])
     assert done.returncode == 1 and len(done.stdout) > 1 << 22 and b"the time limit" in done.stderr
-    with pytest.raises(ValueError):
-        json.loads(done.stdout)
+    assert not done.stdout.rstrip().endswith(b"]")
 
 
 def test_a_change_is_cut_off_while_it_is_planned_alone(folder, slow, tmp_path):
@@ -165,5 +163,5 @@ def test_defaults_are_bounded(folder, slow):
             time.sleep(0.1)
             with open(f"/proc/{run.pid}/limits", encoding="ascii") as stream:
                 row = next(x for x in stream if x.startswith("Max data size"))
+            run.kill()
             assert row.split()[3:5] == [limit, limit]
-        assert run.returncode == 0

@@ -53,6 +53,10 @@ COMMANDS = {
     "rescue --plan-to=new/plan a.qcow2": NEW,
     "rescue --overlay=new/overlay a.qcow2": NEW,
     "undo --list .": READS,
+    "vet --policy=chain a.qcow2": SEALED,
+    "vet -j --deep a.qcow2 b.qcow2": SEALED,
+    "vet --policy=strict a.qcow2": SEALED,
+    "vet --files-from=list": READS,
 }
 # compat prints two documents, as qcow2.py does.
 JSON = {line: "-j" in line.split() and not line.startswith("compat") for line in COMMANDS}
@@ -61,6 +65,7 @@ JSON = {line: "-j" in line.split() and not line.startswith("compat") for line in
 def make_folder(folder):
     """a.qcow2 with snapshot and bitmaps over base.qcow2, b.qcow2 with an undo file; `new` is empty."""
     (folder / "new").mkdir()
+    (folder / "list").write_text("a.qcow2\nb.qcow2\n", encoding="ascii")
     for name in ("a.qcow2", "b.qcow2", "base.qcow2"):
         shutil.copyfile(SAMPLE, folder / name)
     for line in ("edit --no-undo a.qcow2 backing set base.qcow2 qcow2", "bitmap add b.qcow2 third"):
