@@ -309,6 +309,18 @@ def test_an_upload_is_refused_early(hook, ignored):
     assert json.loads(out)["verdict"] == "refused" and os.listdir(hook.store) == []
 
 
+def test_more_than_was_announced_is_not_taken(hook):
+    sent = 0
+    with hook("a.qcow2", 100000) as process:
+        with pytest.raises(BrokenPipeError):
+            while sent < 1 << 30:
+                sent += process.stdin.write(data_of("sample") if sent == 0 else bytes(1 << 16))
+                process.stdin.flush()
+        process.stdin = None
+        process.communicate(timeout=60)
+    assert process.returncode == 1 and sent < 1 << 24 and os.listdir(hook.store) == []
+
+
 def test_what_is_not_stored(hook):
     sample, unsafe = data_of("sample"), data_of("good-dirty")
     assert upload(hook, unsafe)[:3] == (2, "refused", [])
