@@ -140,10 +140,13 @@ def test_a_host_that_is_down_loses_nothing(place, env, names, lines):
     folder.mkdir()
     with hosts.serve(folder, env["PATH"]) as ssh:
         done = subprocess.run(
-            ["parallel", "-S", "4/down,4/one", "--retries", "3", "--pipe", "--recend", "\\0", "-N", "6",
+            ["parallel", "-j1", "-S", "down,one,two", "--retries", "3", "--joblog", folder / "jobs", "--pipe",
+             "--recend", "\\0", "-N", "4",
              "qcow2 vet --files-from=- --output=ndjson || [ $? -eq 2 ]"], input=names, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, env={**env, "PARALLEL_SSH": ssh}, timeout=60, check=False)
     assert done.returncode == 0 and sorted(done.stdout.splitlines()) == lines, done
+    jobs = [line.split("\t") for line in read(folder, "jobs").splitlines()[1:]]
+    assert {job[1].split("/")[-1] for job in jobs if job[6] == "0"} == {"one", "two"}
 
 
 # ---- the service ----

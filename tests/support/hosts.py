@@ -66,7 +66,7 @@ def make_files(folder, port, path):
 
 
 def wait_for(port, server):
-    for _ in range(200):
+    for _ in range(1500):
         assert server.poll() is None, "sshd has ended"
         with socket.socket() as tried:
             if tried.connect_ex(("127.0.0.1", port)) == 0:
