@@ -19,19 +19,30 @@
 
 struct q2_bitmap_trust;
 
+/* Instead of a place in the file: all bits of the bitmap are set, and those past its end are not. */
+#define Q2_FROM_ONES UINT64_C(1)
+
+/*
+ * An entry of a new table. With data, `word` becomes their place once one is taken; without, it says
+ * all bits at once, as 0 or Q2_BITMAP_ENTRY_ONES. Data are a cluster of bits in memory, or what
+ * `from` says, which is read when they are written.
+ */
+struct q2_edited_entry {
+	uint64_t word;
+	uint8_t *data; /* NULL: none in memory */
+	uint64_t from; /* where the file has the data, or Q2_FROM_ONES; 0: neither */
+};
+
 /*
  * A bitmap in memory. As long as `entries` is NULL, its table and data stay where the file has
- * them. Otherwise it gets a new table: data[i], where it is not NULL, is a cluster of bits in
- * memory, and entries[i] becomes its place once one is taken; where data[i] is NULL, entries[i]
- * says all bits at once, as 0 or Q2_BITMAP_ENTRY_ONES.
+ * them. Otherwise it gets a new table.
  */
 struct q2_edited_bitmap {
 	struct qcow2_bitmap_dir_entry entry;
 	uint8_t *name, *extra;
-	uint64_t index;    /* in the directory that was read; UINT64_MAX: a new one */
-	bool stored;       /* entry has a table in the file */
-	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
-	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
+	uint64_t index;                  /* in the directory that was read; UINT64_MAX: a new one */
+	bool stored;                     /* entry has a table in the file */
+	struct q2_edited_entry *entries; /* of the new table; NULL: the table stays as it is */
 	uint64_t entry_count;
 	bool all_dirty; /* because the caller asked to assume that it is */
 	bool left;      /* a repair does nothing about it: it is as it was */
@@ -56,7 +67,7 @@ struct qcow2_bitmap_editor {
 	bool changed, inconsistent;
 	bool failed;  /* a change failed halfway: nothing can be planned any more */
 	bool careful; /* refcounts are too low: a cluster that they call free may be in use */
-	uint64_t held_bytes;     /* of tables and data in memory */
+	uint64_t held_bytes;     /* of tables and data that are to be written */
 	uint64_t unread_entries; /* of tables that are given up: how many may still be read */
 	bool has_extension;
 	uint64_t directory_offset, directory_size; /* as the extension has them */
