@@ -19,8 +19,8 @@
 
 /* The most that all bitmaps of an editor have to write; a plan in memory holds no more either. */
 #define HELD_MOST_BYTES (UINT64_C(1) << 30)
-/* What an entry of a table costs. */
-#define PER_ENTRY_BYTES sizeof(struct q2_edited_entry)
+/* What an entry of a table costs: itself, and what leads to its data. */
+#define PER_ENTRY_BYTES UINT64_C(16)
 
 static uint64_t bits_per_entry(const struct qcow2_bitmap_editor *editor)
 {
@@ -88,34 +88,31 @@ static int hold(struct qcow2_bitmap_editor *editor, uint64_t bytes, struct qcow2
 void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			    uint64_t index)
 {
-	struct q2_edited_entry *entry = &bitmap->entries[index];
-
-	if (!q2_edited_has_data(entry))
+	if (!q2_edited_has_data(bitmap, index))
 		return;
-	q2_free(entry->data);
-	entry->data = NULL;
-	entry->from = 0;
+	if (bitmap->data) {
+		q2_free(bitmap->data[index]);
+		bitmap->data[index] = NULL;
+	}
+	if (bitmap->from)
+		bitmap->from[index] = 0;
+	if (index == bitmap->entry_count - 1)
+		bitmap->is_spelled_out = false;
 	editor->held_bytes -= editor->geometry->cluster_size_bytes;
 }
 
 void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap)
 {
-	for (uint64_t i = 0; bitmap->entries && i < bitmap->entry_count; i++)
+	for (uint64_t i = 0; i < bitmap->entry_count; i++)
 		q2_bitmap_release_data(editor, bitmap, i);
+	q2_free(bitmap->data);
+	q2_free(bitmap->from);
 	q2_free(bitmap->entries);
+	bitmap->data = NULL;
+	bitmap->from = NULL;
 	bitmap->entries = NULL;
 	editor->held_bytes -= bitmap->entry_count * PER_ENTRY_BYTES;
 	bitmap->entry_count = 0;
-}
-
-/* Gives an entry that has no data what `from` says. */
-static int hold_from(struct qcow2_bitmap_editor *editor, struct q2_edited_entry *entry,
-		     uint64_t from, struct qcow2_error *err)
-{
-	if (hold(editor, editor->geometry->cluster_size_bytes, err))
-		return -1;
-	entry->from = from;
-	return 0;
 }
 
 int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
@@ -139,7 +136,7 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 		return q2_fail_memory(err);
 	}
 	for (uint64_t i = 0; i < needed; i++)
-		bitmap->entries[i].word = entry;
+		bitmap->entries[i] = entry;
 	editor->changed = true;
 	return 0;
 }
@@ -174,13 +171,11 @@ const uint8_t *q2_edited_read(const struct qcow2_bitmap_editor *editor,
 			      const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *room,
 			      struct qcow2_error *err)
 {
-	const struct q2_edited_entry *entry = &bitmap->entries[index];
-
-	if (entry->data)
-		return entry->data;
-	if (entry->from == Q2_FROM_ONES)
+	if (bitmap->data && bitmap->data[index])
+		return bitmap->data[index];
+	if (!bitmap->from || bitmap->from[index] == 0)
 		fill_ones(editor, bitmap, index, room);
-	else if (q2_image_read_padded(editor->image, entry->from, room,
+	else if (q2_image_read_padded(editor->image, bitmap->from[index], room,
 				      (size_t)editor->geometry->cluster_size_bytes, err))
 		return NULL;
 	else
@@ -189,37 +184,73 @@ const uint8_t *q2_edited_read(const struct qcow2_bitmap_editor *editor,
 }
 
 int q2_bitmap_spell_out(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-			uint64_t index, struct qcow2_error *err)
+			struct qcow2_error *err)
 {
-	bitmap->entries[index].word = 0;
-	return hold_from(editor, &bitmap->entries[index], Q2_FROM_ONES, err);
+	if (hold(editor, editor->geometry->cluster_size_bytes, err))
+		return -1;
+	bitmap->is_spelled_out = true;
+	bitmap->entries[bitmap->entry_count - 1] = 0;
+	return 0;
+}
+
+/* Gives an entry bits that the file has. */
+static int take_over(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		     uint64_t index, uint64_t from, struct qcow2_error *err)
+{
+	if (!bitmap->from)
+		bitmap->from = q2_alloc_array((size_t)bitmap->entry_count, sizeof(*bitmap->from));
+	if (!bitmap->from)
+		return q2_fail_memory(err);
+	if (hold(editor, editor->geometry->cluster_size_bytes, err))
+		return -1;
+	bitmap->from[index] = from;
+	bitmap->entries[index] = 0;
+	return 0;
+}
+
+/* Makes a cluster of bits of what an entry says. */
+static uint8_t *make_data(const struct qcow2_bitmap_editor *editor,
+			  const struct q2_edited_bitmap *bitmap, uint64_t index,
+			  struct qcow2_error *err)
+{
+	uint8_t *data = q2_alloc_array((size_t)editor->geometry->cluster_size_bytes, 1);
+
+	if (!data) {
+		q2_fail_memory(err);
+	} else if (q2_edited_has_data(bitmap, index)) {
+		if (!q2_edited_read(editor, bitmap, index, data, err)) {
+			q2_free(data);
+			data = NULL;
+		}
+	} else if (bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES) {
+		fill_ones(editor, bitmap, index, data);
+	}
+	return data;
 }
 
 uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			uint64_t index, struct qcow2_error *err)
 {
-	struct q2_edited_entry *entry = &bitmap->entries[index];
 	uint8_t *data;
 
-	if (entry->data)
-		return entry->data;
-	if (entry->from == 0 && entry->word == Q2_BITMAP_ENTRY_ONES &&
-	    q2_bitmap_spell_out(editor, bitmap, index, err))
+	if (!bitmap->data)
+		bitmap->data = q2_alloc_array((size_t)bitmap->entry_count, sizeof(*bitmap->data));
+	if (!bitmap->data) {
+		q2_fail_memory(err);
 		return NULL;
-	if (entry->from == 0 && hold(editor, editor->geometry->cluster_size_bytes, err))
+	}
+	if (bitmap->data[index])
+		return bitmap->data[index];
+	data = make_data(editor, bitmap, index, err);
+	if (!data)
 		return NULL;
-	data = q2_alloc_array((size_t)editor->geometry->cluster_size_bytes, 1);
-	if (!data || (entry->from != 0 && !q2_edited_read(editor, bitmap, index, data, err))) {
-		if (!data)
-			q2_fail_memory(err);
-		if (entry->from == 0)
-			editor->held_bytes -= editor->geometry->cluster_size_bytes;
+	q2_bitmap_release_data(editor, bitmap, index);
+	if (hold(editor, editor->geometry->cluster_size_bytes, err)) {
 		q2_free(data);
 		return NULL;
 	}
-	entry->from = 0;
-	entry->data = data;
-	return data;
+	bitmap->entries[index] = 0;
+	return bitmap->data[index] = data;
 }
 
 /* ---- taking a stored table over ---- */
@@ -244,11 +275,10 @@ static int load_entry(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 {
 	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 
-	bitmap->entries[index].word = entry & Q2_BITMAP_ENTRY_ONES;
+	bitmap->entries[index] = entry & Q2_BITMAP_ENTRY_ONES;
 	if (offset == 0)
 		return 0;
-	bitmap->entries[index].word = 0;
-	if (hold_from(editor, &bitmap->entries[index], offset, err))
+	if (take_over(editor, bitmap, index, offset, err))
 		return -1;
 	return editor->within || q2_bitmap_data(editor, bitmap, index, err) ? 0 : -1;
 }
@@ -325,9 +355,9 @@ int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitm
 
 		if (from == 0 && to == bits) {
 			q2_bitmap_release_data(editor, bitmap, index);
-			bitmap->entries[index].word = Q2_BITMAP_ENTRY_ONES;
-		} else if (q2_edited_has_data(&bitmap->entries[index]) ||
-			   bitmap->entries[index].word != Q2_BITMAP_ENTRY_ONES) {
+			bitmap->entries[index] = Q2_BITMAP_ENTRY_ONES;
+		} else if (q2_edited_has_data(bitmap, index) ||
+			   bitmap->entries[index] != Q2_BITMAP_ENTRY_ONES) {
 			data = q2_bitmap_data(editor, bitmap, index, err);
 			if (!data)
 				return -1;
@@ -376,8 +406,8 @@ static int edited_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *
 	while (e->bit < e->bits && q2_dirty_extents_have_room(extents)) {
 		uint64_t index = e->bit / per_entry;
 		uint64_t end = bits_of_entry(e->editor, bitmap, index);
-		bool dirty = bitmap->entries[index].word == Q2_BITMAP_ENTRY_ONES;
-		const uint8_t *data = bitmap->entries[index].data;
+		bool dirty = bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES;
+		const uint8_t *data = bitmap->data ? bitmap->data[index] : NULL;
 
 		if (data) {
 			dirty = data[e->bit % per_entry / 8] >> e->bit % 8 & 1;

@@ -21,9 +21,10 @@ int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularit
 void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap);
 
 /* Whether an entry gets a cluster of data. */
-static inline bool q2_edited_has_data(const struct q2_edited_entry *entry)
+static inline bool q2_edited_has_data(const struct q2_edited_bitmap *bitmap, uint64_t index)
 {
-	return entry->data || entry->from != 0;
+	return (bitmap->data && bitmap->data[index]) || (bitmap->from && bitmap->from[index]) ||
+	       (bitmap->is_spelled_out && index == bitmap->entry_count - 1);
 }
 
 /*
@@ -34,9 +35,9 @@ const uint8_t *q2_edited_read(const struct qcow2_bitmap_editor *editor,
 			      const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *room,
 			      struct qcow2_error *err);
 
-/* Gives an entry whose bits are all set data of its own. Errors: QCOW2_ERROR_LIMIT. */
+/* Gives the last entry, whose bits are all set, data of its own. Errors: QCOW2_ERROR_LIMIT. */
 int q2_bitmap_spell_out(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-			uint64_t index, struct qcow2_error *err);
+			struct qcow2_error *err);
 
 /* Frees the data of one entry, if it has any. */
 void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,

@@ -19,33 +19,25 @@
 
 struct q2_bitmap_trust;
 
-/* Instead of a place in the file: all bits of the bitmap are set, and those past its end are not. */
-#define Q2_FROM_ONES UINT64_C(1)
-
-/*
- * An entry of a new table. With data, `word` becomes their place once one is taken; without, it says
- * all bits at once, as 0 or Q2_BITMAP_ENTRY_ONES. Data are a cluster of bits in memory, or what
- * `from` says, which is read when they are written.
- */
-struct q2_edited_entry {
-	uint64_t word;
-	uint8_t *data; /* NULL: none in memory */
-	uint64_t from; /* where the file has the data, or Q2_FROM_ONES; 0: neither */
-};
-
 /*
  * A bitmap in memory. As long as `entries` is NULL, its table and data stay where the file has
- * them. Otherwise it gets a new table.
+ * them. Otherwise it gets a new table. An entry with data (q2_edited_has_data()) becomes their place
+ * once one is taken. Data are a cluster of bits in memory, or in the file, where they are read when
+ * they are written; or they are made then, if the last entry is spelled out. An entry without data
+ * says all bits at once, as 0 or Q2_BITMAP_ENTRY_ONES.
  */
 struct q2_edited_bitmap {
 	struct qcow2_bitmap_dir_entry entry;
 	uint8_t *name, *extra;
-	uint64_t index;                  /* in the directory that was read; UINT64_MAX: a new one */
-	bool stored;                     /* entry has a table in the file */
-	struct q2_edited_entry *entries; /* of the new table; NULL: the table stays as it is */
+	uint64_t index;    /* in the directory that was read; UINT64_MAX: a new one */
+	bool stored;       /* entry has a table in the file */
+	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
+	uint8_t **data;    /* of each entry: bits in memory, or NULL; NULL: of none */
+	uint64_t *from;    /* of each entry: where the file has its bits, or 0; NULL: of none */
 	uint64_t entry_count;
-	bool all_dirty; /* because the caller asked to assume that it is */
-	bool left;      /* a repair does nothing about it: it is as it was */
+	bool is_spelled_out; /* all bits of the last entry are set, and those past the end are not */
+	bool all_dirty;      /* because the caller asked to assume that it is */
+	bool left;           /* a repair does nothing about it: it is as it was */
 };
 
 /* The clusters that a plan of bitmaps has to take. */

@@ -37,15 +37,15 @@ static int place_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 		size_t count = 0;
 
 		for (uint64_t i = at; i < bitmap->entry_count && count < most; i++)
-			count += q2_edited_has_data(&bitmap->entries[i]);
+			count += q2_edited_has_data(bitmap, i);
 		if (count == 0)
 			return 0;
 		if (take(editor, count, &offset, err))
 			return -1;
 		for (; count > 0; at++) {
-			if (!q2_edited_has_data(&bitmap->entries[at]))
+			if (!q2_edited_has_data(bitmap, at))
 				continue;
-			bitmap->entries[at].word = offset;
+			bitmap->entries[at] = offset;
 			offset += editor->geometry->cluster_size_bytes;
 			count--;
 		}

@@ -44,8 +44,8 @@ static int append_table(struct rest *rest, const struct q2_edited_bitmap *bitmap
 	if (!raw)
 		return q2_fail_memory(rest->err);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++)
-		if (!q2_edited_has_data(&bitmap->entries[i]))
-			q2_store_be64(raw + i * 8, bitmap->entries[i].word);
+		if (!q2_edited_has_data(bitmap, i))
+			q2_store_be64(raw + i * 8, bitmap->entries[i]);
 	failed = append(rest, raw, bitmap->entry_count * 8, offset);
 	q2_free(raw);
 	return failed;

@@ -67,7 +67,7 @@ static int simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap 
 	if (ones != 0 && (ones != bits || bits != cluster * 8))
 		return 0;
 	q2_bitmap_release_data(editor, bitmap, index);
-	bitmap->entries[index].word = ones ? Q2_BITMAP_ENTRY_ONES : 0;
+	bitmap->entries[index] = ones ? Q2_BITMAP_ENTRY_ONES : 0;
 	return 0;
 }
 
@@ -81,11 +81,10 @@ static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_b
 	uint64_t per_entry = editor->geometry->cluster_size_bytes * 8;
 	uint64_t last = bitmap->entry_count - 1;
 
-	if (q2_edited_has_data(&bitmap->entries[last]) ||
-	    bitmap->entries[last].word != Q2_BITMAP_ENTRY_ONES ||
+	if (q2_edited_has_data(bitmap, last) || bitmap->entries[last] != Q2_BITMAP_ENTRY_ONES ||
 	    q2_edited_bits(editor, bitmap) % per_entry == 0)
 		return 0;
-	return q2_bitmap_spell_out(editor, bitmap, last, err);
+	return q2_bitmap_spell_out(editor, bitmap, err);
 }
 
 /*
@@ -99,13 +98,9 @@ static int settle(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *b
 		return -1;
 	editor->needs.clusters += q2_edited_table_clusters(editor, bitmap);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
-		const struct q2_edited_entry *entry = &bitmap->entries[i];
-
-		/* Ones that are spelled out stay so. */
-		if (q2_edited_has_data(entry) && entry->from != Q2_FROM_ONES &&
-		    simplify(editor, bitmap, i, room, err))
+		if (q2_edited_has_data(bitmap, i) && simplify(editor, bitmap, i, room, err))
 			return -1;
-		editor->needs.clusters += q2_edited_has_data(entry);
+		editor->needs.clusters += q2_edited_has_data(bitmap, i);
 	}
 	return 0;
 }
@@ -157,11 +152,11 @@ static int write_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	if (!run)
 		return q2_fail_memory(err);
 	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
-		if (!q2_edited_has_data(&bitmap->entries[i]))
+		if (!q2_edited_has_data(bitmap, i))
 			continue;
-		if (size == most || bitmap->entries[i].word != offset + size) {
+		if (size == most || bitmap->entries[i] != offset + size) {
 			failed = write_run(editor, offset, run, size, err);
-			offset = bitmap->entries[i].word;
+			offset = bitmap->entries[i];
 			size = 0;
 		}
 		if (!failed)
@@ -185,7 +180,7 @@ static int write_table(struct qcow2_bitmap_editor *editor, struct q2_edited_bitm
 	if (!raw)
 		return q2_fail_memory(err);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++)
-		q2_store_be64(raw + i * 8, bitmap->entries[i].word);
+		q2_store_be64(raw + i * 8, bitmap->entries[i]);
 	failed = qcow2_plan_intend(editor->plan, QCOW2_INTENT_BITMAP_WRITTEN,
 				   q2_edited_name(bitmap), err) ||
 		 qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, bitmap->entry.bitmap_table_offset,
