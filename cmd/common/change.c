@@ -200,12 +200,19 @@ static int apply(struct change *change)
 	return change_fail(change, &err);
 }
 
+/* Finds a folder for what of the plan memory cannot hold. */
+static bool find_spill_path(struct change *change)
+{
+	return (!change->report.dry_run &&
+		undo_spill_path(&change->undo, change->report.file, change->spill_path)) ||
+	       undo_temporary_path(change->spill_path);
+}
+
 static int plan_changes(struct change *change)
 {
 	struct qcow2_error err;
 
-	if (!change->report.dry_run &&
-	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
+	if (find_spill_path(change) &&
 	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
 		return change_fail(change, &err);
 	if (!change->begins_itself && qcow2_edit_begin(change->report.plan, &err))
