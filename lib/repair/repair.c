@@ -95,6 +95,14 @@ static bool is_deep(const struct qcow2_repair_options *options)
 	return options->deep;
 }
 
+/* Frees what the last check counted, unless it is that of the first round. */
+static void drop_counted(struct q2_repair *repair)
+{
+	if (repair->counted != repair->counted_first)
+		q2_references_free(repair->counted);
+	repair->counted = NULL;
+}
+
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
 static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals, bool keep)
 {
@@ -113,9 +121,7 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 	struct qcow2_error err;
 
 	q2_check_totals_release(totals);
-	if (repair->counted != repair->counted_first)
-		q2_references_free(repair->counted);
-	repair->counted = NULL;
+	drop_counted(repair);
 	if (q2_check_keep(repair->image, &how, totals, keep ? &repair->counted : NULL, &err) == 0)
 		return 0;
 	/* A doctor has filled repair->err itself. */
@@ -296,6 +302,15 @@ static int settle(struct q2_repair *repair)
 	return repair->geometry ? q2_repair_bits(repair) : 0;
 }
 
+/* Checks the image as it will be. Nothing is planned any more: what was counted has served. */
+static int check_after(struct q2_repair *repair)
+{
+	drop_counted(repair);
+	q2_references_free(repair->counted_first);
+	repair->counted_first = NULL;
+	return open_image(repair) || check(repair, false, &repair->result->after, false) ? -1 : 0;
+}
+
 static int finish(struct q2_repair *repair)
 {
 	struct q2_repair_result *result = repair->result;
@@ -315,7 +330,7 @@ static int finish(struct q2_repair *repair)
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
 	     qcow2_plan_intend(repair->plan, QCOW2_INTENT_REPAIR, any, repair->err)))
 		return -1;
-	if (open_image(repair) || check(repair, false, &result->after, false))
+	if (check_after(repair))
 		return -1;
 	q2_plan_note_checks(repair->plan, &result->before, &result->after);
 	if (qcow2_plan_size_bytes(repair->plan) > repair->plan->old_size_bytes)
@@ -332,8 +347,7 @@ static int run(struct q2_repair *repair)
 	q2_space_close(repair);
 	q2_vector_release(&repair->bitmap_clusters);
 	q2_vector_release(&repair->dropped);
-	if (repair->counted != repair->counted_first)
-		q2_references_free(repair->counted);
+	drop_counted(repair);
 	q2_references_free(repair->counted_first);
 	q2_told_release(&repair->told);
 	close_image(repair);
