@@ -95,12 +95,18 @@ static bool is_deep(const struct qcow2_repair_options *options)
 	return options->deep;
 }
 
-/* Frees what the last check counted, unless it is that of the first round. */
-static void drop_counted(struct q2_repair *repair)
+/* Frees what the last check counted, or packs it if it is that of the first round. */
+static int drop_counted(struct q2_repair *repair)
 {
-	if (repair->counted != repair->counted_first)
+	bool is_first = repair->counted == repair->counted_first;
+	int failed = 0;
+
+	if (!is_first)
 		q2_references_free(repair->counted);
+	else if (repair->counted && !q2_references_pack(repair->counted))
+		failed = q2_memory_fail(&repair->counted->memory, repair->err);
 	repair->counted = NULL;
+	return failed;
 }
 
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
@@ -121,7 +127,8 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 	struct qcow2_error err;
 
 	q2_check_totals_release(totals);
-	drop_counted(repair);
+	if (drop_counted(repair))
+		return -1;
 	if (q2_check_keep(repair->image, &how, totals, keep ? &repair->counted : NULL, &err) == 0)
 		return 0;
 	/* A doctor has filled repair->err itself. */
@@ -279,15 +286,19 @@ static int recount_first(struct q2_repair *repair)
 
 	if (!repair->counted_first || repair->counted_first != repair->counted)
 		return 0;
-	/* What is counted now goes on as that of the last round. */
-	repair->counted_first = NULL;
+	q2_references_free(repair->counted);
+	repair->counted = repair->counted_first = NULL;
 	if (qcow2_image_open(repair->plan->source, &image, repair->err))
 		return -1;
 	failed = q2_check_keep(image, &how, &totals, &repair->counted_first, repair->err);
-	if (!failed)
-		q2_check_totals_release(&totals);
 	qcow2_image_close(image);
-	return failed;
+	if (failed)
+		return -1;
+	q2_check_totals_release(&totals);
+	/* What cannot be counted is NULL. */
+	if (repair->counted_first && !q2_references_pack(repair->counted_first))
+		return q2_memory_fail(&repair->counted_first->memory, repair->err);
+	return 0;
 }
 
 static int settle(struct q2_repair *repair)
@@ -302,12 +313,18 @@ static int settle(struct q2_repair *repair)
 	return repair->geometry ? q2_repair_bits(repair) : 0;
 }
 
+static void free_counted(struct q2_repair *repair)
+{
+	if (repair->counted != repair->counted_first)
+		q2_references_free(repair->counted);
+	q2_references_free(repair->counted_first);
+	repair->counted = repair->counted_first = NULL;
+}
+
 /* Checks the image as it will be. Nothing is planned any more: what was counted has served. */
 static int check_after(struct q2_repair *repair)
 {
-	drop_counted(repair);
-	q2_references_free(repair->counted_first);
-	repair->counted_first = NULL;
+	free_counted(repair);
 	return open_image(repair) || check(repair, false, &repair->result->after, false) ? -1 : 0;
 }
 
@@ -347,8 +364,7 @@ static int run(struct q2_repair *repair)
 	q2_space_close(repair);
 	q2_vector_release(&repair->bitmap_clusters);
 	q2_vector_release(&repair->dropped);
-	drop_counted(repair);
-	q2_references_free(repair->counted_first);
+	free_counted(repair);
 	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;
