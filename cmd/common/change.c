@@ -132,10 +132,9 @@ static int judge(struct change *change)
 	if (qcow2_plan_judge(change->report.plan, &how, &change->verdict, &err)) {
 		if (change->force)
 			return EXIT_FINE;
-		snprintf(text, sizeof(text),
-			 "the planned image cannot be checked: %.150s "
-			 "(--force goes on)",
-			 err.text);
+		/* What cannot be read now cannot be read or written later, either. */
+		snprintf(text, sizeof(text), "the planned image cannot be checked: %.150s%s",
+			 err.text, err.code == QCOW2_ERROR_IO ? "" : " (--force goes on)");
 		return change_fail_text(change, text);
 	}
 	change->report.verdict = change->verdict;
