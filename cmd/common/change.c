@@ -134,10 +134,9 @@ static int judge(struct change *change)
 	if (qcow2_plan_judge(change->report.plan, &how, &change->verdict, &err)) {
 		if (change->force)
 			return EXIT_FINE;
-		snprintf(text, sizeof(text),
-			 "the planned image cannot be checked: %.150s "
-			 "(--force goes on)",
-			 err.text);
+		/* What cannot be read now cannot be read or written later, either. */
+		snprintf(text, sizeof(text), "the planned image cannot be checked: %.150s%s",
+			 err.text, err.code == QCOW2_ERROR_IO ? "" : " (--force goes on)");
 		return change_fail_text(change, text);
 	}
 	change->report.verdict = change->verdict;
@@ -202,12 +201,19 @@ static int apply(struct change *change)
 	return change_fail(change, &err);
 }
 
+/* Finds a folder for what of the plan memory cannot hold. */
+static bool find_spill_path(struct change *change)
+{
+	return (!change->report.dry_run &&
+		undo_spill_path(&change->undo, change->report.file, change->spill_path)) ||
+	       undo_temporary_path(change->spill_path);
+}
+
 static int plan_changes(struct change *change)
 {
 	struct qcow2_error err;
 
-	if (!change->report.dry_run &&
-	    undo_spill_path(&change->undo, change->report.file, change->spill_path) &&
+	if (find_spill_path(change) &&
 	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
 		return change_fail(change, &err);
 	if (!change->begins_itself && qcow2_edit_begin(change->report.plan, &err))

@@ -276,6 +276,18 @@ bool undo_spill_path(const struct undo_choice *choice, const char *image, char *
 	return snprintf(path, UNDO_PATH_MAX, "%s", name) < UNDO_PATH_MAX;
 }
 
+bool undo_temporary_path(char *path)
+{
+	const char *const folders[] = {getenv("TMPDIR"), "/var/tmp"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		if (folders[i] && access(folders[i], W_OK | X_OK) == 0 &&
+		    !path_is_in_memory(folders[i]) &&
+		    snprintf(path, UNDO_PATH_MAX, "%s/plan", folders[i]) < UNDO_PATH_MAX)
+			return true;
+	return false;
+}
+
 /* ---- making it ---- */
 
 /*

@@ -55,6 +55,12 @@ int undo_place_choose(const struct command *command, const struct undo_choice *c
  */
 bool undo_spill_path(const struct undo_choice *choice, const char *image, char *path);
 
+/*
+ * The same for a change that is only shown, which makes nothing beside the image, and for one whose
+ * undo file has no folder on a medium: the folder for temporary files, TMPDIR or /var/tmp.
+ */
+bool undo_temporary_path(char *path);
+
 /* Makes the folder, and tests that a file can be made there. Returns as above. */
 int undo_place_prepare(const struct command *command, struct undo_place *place);
 

@@ -21,7 +21,7 @@ bool q2_clusters_init(struct q2_clusters *clusters, uint64_t cluster_count,
 	return clusters->leaves != NULL;
 }
 
-static void release_chunk(struct q2_memory *memory, struct q2_cluster_chunk *chunk)
+void q2_chunk_free(struct q2_memory *memory, struct q2_cluster_chunk *chunk)
 {
 	if (!chunk)
 		return;
@@ -35,7 +35,7 @@ static void release_leaf(struct q2_memory *memory, struct q2_cluster_leaf *leaf)
 	if (!leaf)
 		return;
 	for (size_t i = 0; i < Q2_LEAF_CHUNKS; i++)
-		release_chunk(memory, leaf->chunks[i]);
+		q2_chunk_free(memory, leaf->chunks[i]);
 	for (size_t use = 0; use < Q2_FRESH_USES; use++)
 		for (size_t i = 0; i < Q2_LEAF_FRESH; i++)
 			q2_memory_put(memory, leaf->fresh[use][i], Q2_FRESH_WORDS,
@@ -285,7 +285,7 @@ static void merge_chunk(struct q2_clusters *clusters, uint64_t index,
 	}
 	for (unsigned group = 0; group < Q2_CHUNK_GROUPS; group++)
 		merge_group(clusters, *to, *from, group);
-	release_chunk(clusters->memory, *from);
+	q2_chunk_free(clusters->memory, *from);
 	*from = NULL;
 }
 
@@ -416,15 +416,47 @@ bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count)
 	return true;
 }
 
+struct q2_cluster_state q2_chunk_state(const struct q2_cluster_chunk *chunk, unsigned at)
+{
+	uint64_t counter = full_counter(chunk, at);
+
+	return (struct q2_cluster_state){
+		.count = counter >> FLAG_BITS, .use = use_at(chunk, at), .flags = counter & FLAGS};
+}
+
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster)
 {
 	const struct q2_cluster_chunk *chunk = q2_clusters_chunk(clusters, cluster);
-	unsigned at = (unsigned)(cluster % Q2_CHUNK_CLUSTERS);
-	uint64_t counter;
 
-	if (!chunk)
-		return (struct q2_cluster_state){0};
-	counter = full_counter(chunk, at);
-	return (struct q2_cluster_state){
-		.count = counter >> FLAG_BITS, .use = use_at(chunk, at), .flags = counter & FLAGS};
+	return chunk ? q2_chunk_state(chunk, (unsigned)(cluster % Q2_CHUNK_CLUSTERS))
+		     : (struct q2_cluster_state){0};
+}
+
+/* The end of the clusters from one on that have the same use. */
+static unsigned use_end(const struct q2_cluster_chunk *chunk, unsigned at)
+{
+	enum qcow2_claim_use use = use_at(chunk, at);
+	uint64_t mask = UINT64_MAX << (at % 64);
+
+	for (unsigned group = at / 64; group < Q2_CHUNK_GROUPS; group++, mask = UINT64_MAX) {
+		const uint64_t *uses = chunk->uses[group];
+		uint64_t other = (uses[0] ^ (use & 1 ? UINT64_MAX : 0)) |
+				 (uses[1] ^ (use & 2 ? UINT64_MAX : 0)) |
+				 (uses[2] ^ (use & 4 ? UINT64_MAX : 0));
+
+		if (other & mask)
+			return group * 64 + (unsigned)__builtin_ctzll(other & mask);
+	}
+	return Q2_CHUNK_CLUSTERS;
+}
+
+unsigned q2_chunk_run_end(const struct q2_cluster_chunk *chunk, unsigned at)
+{
+	unsigned end = use_end(chunk, at), i = at + 1;
+
+	if (!chunk->few && !chunk->many)
+		return end;
+	while (i < end && counter_at(chunk, i) == counter_at(chunk, at))
+		i++;
+	return i;
 }

@@ -94,6 +94,13 @@ bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count);
 /* All that is known of a cluster. */
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster);
 
+/* All that is known of a cluster of a chunk, and the end of the clusters from it on that are alike. */
+struct q2_cluster_state q2_chunk_state(const struct q2_cluster_chunk *chunk, unsigned at);
+unsigned q2_chunk_run_end(const struct q2_cluster_chunk *chunk, unsigned at);
+
+/* Frees a chunk that was taken from its clusters. NULL is fine. */
+void q2_chunk_free(struct q2_memory *memory, struct q2_cluster_chunk *chunk);
+
 /* The chunk that holds a cluster, or NULL if nothing in it is referenced. */
 static inline struct q2_cluster_chunk *q2_clusters_chunk(const struct q2_clusters *clusters,
 							 uint64_t cluster)

@@ -9,6 +9,7 @@
 
 #include <qcow2/snapshot.h>
 
+#include "base/error.h"
 #include "check/check.h"
 #include "check/holes.h"
 #include "check/stages.h"
@@ -39,42 +40,47 @@ static const enum qcow2_problem_id broken_tables[] = {
 	QCOW2_PROBLEM_SUBCLUSTER_COMPRESSED,
 };
 
-/* Whether a snapshot has no L1 table at all: where its entry was, something else is, such as zeros. */
-static bool has_lost_snapshot(const struct q2_check *check)
+/*
+ * Sets *lost to whether a snapshot has no L1 table at all: where its entry was, something else is,
+ * such as zeros. A table that is broken has no entries behind the fault.
+ */
+static int find_lost_snapshot(const struct q2_check *check, bool *lost)
 {
-	struct qcow2_error err;
 	const struct qcow2_snapshot *snapshot;
 	struct qcow2_snapshots *snapshots;
-	bool lost = false;
+	int more = 1;
 
-	if (check->header->size == 0 || check->header->nb_snapshots == 0 ||
-	    qcow2_snapshots_open(check->image, &snapshots, &err))
-		return false;
-	for (unsigned i = 0; !lost && i < SNAPSHOTS_MOST; i++) {
-		if (qcow2_snapshots_next(snapshots, &snapshot, &err) <= 0)
+	*lost = false;
+	if (check->header->size == 0 || check->header->nb_snapshots == 0)
+		return 0;
+	if (qcow2_snapshots_open(check->image, &snapshots, check->err))
+		return q2_is_fault(check->err) ? -1 : 0;
+	for (unsigned i = 0; !*lost && i < SNAPSHOTS_MOST; i++) {
+		more = qcow2_snapshots_next(snapshots, &snapshot, check->err);
+		if (more <= 0)
 			break;
-		lost = snapshot->header.l1_table_offset == 0 || snapshot->header.l1_size == 0;
+		*lost = snapshot->header.l1_table_offset == 0 || snapshot->header.l1_size == 0;
 	}
 	qcow2_snapshots_close(snapshots);
-	return lost;
+	return more < 0 && q2_is_fault(check->err) ? -1 : 0;
 }
 
 /*
- * Whether a table is broken, or leads to a cluster that another entry leads to, as far as refcounts
- * can tell.
+ * Sets *broken to whether a table is broken, or leads to a cluster that another entry leads to, as
+ * far as refcounts can tell.
  */
-static bool tables_are_broken(const struct q2_check *check)
+static int find_broken_tables(const struct q2_check *check, bool *broken)
 {
+	*broken = false;
 	for (size_t i = 0; i < sizeof(broken_tables) / sizeof(broken_tables[0]); i++)
-		if (check->by_kind[broken_tables[i]] > 0)
-			return true;
-	if (has_lost_snapshot(check))
-		return true;
-	if (check->metadata.table_count == 0)
-		return false;
-	if (check->presumed && check->presumed->are_owners_told)
-		return false;
-	return check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;
+		*broken |= check->by_kind[broken_tables[i]] > 0;
+	if (!*broken && find_lost_snapshot(check, broken))
+		return -1;
+	if (*broken || check->metadata.table_count == 0 ||
+	    (check->presumed && check->presumed->are_owners_told))
+		return 0;
+	*broken = check->by_kind[QCOW2_PROBLEM_CLUSTER_OWNERS] > 0 || check->workers[0].misled;
+	return 0;
 }
 
 static uint64_t count_empty_l2(const struct q2_check *check)
@@ -253,13 +259,14 @@ static void report_orphans(struct q2_check *check, const struct q2_orphans *orph
 static int judge(struct q2_check *check, struct q2_orphans *orphans)
 {
 	struct qcow2_check_result *result = check->result;
-	bool l1_empty = false, l2_lost = false;
+	bool l1_empty = false, l2_lost = false, broken = false;
 
+	if (orphans->with_content > 0 && find_broken_tables(check, &broken))
+		return -1;
 	result->empty_tables = count_empty_l2(check);
-	result->leaks_may_be_data = result->orphan_tables > 0 ||
-				    check->by_kind[QCOW2_PROBLEM_L2_ENTRIES_EMPTY] > 0 ||
-				    (orphans->with_content > 0 &&
-				     (result->empty_tables > 0 || tables_are_broken(check)));
+	result->leaks_may_be_data =
+		result->orphan_tables > 0 || check->by_kind[QCOW2_PROBLEM_L2_ENTRIES_EMPTY] > 0 ||
+		(orphans->with_content > 0 && (result->empty_tables > 0 || broken));
 	if (look_at_l1(check, false, &l1_empty))
 		return -1;
 	if (l1_empty && has_lost_user(check, orphans, &l2_lost))

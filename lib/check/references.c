@@ -44,21 +44,44 @@ int q2_references_take(struct q2_check *check, struct q2_references **out)
 	return 0;
 }
 
+static void release_tables(struct q2_references *references)
+{
+	q2_memory_put(&references->memory, references->tables, references->table_capacity,
+		      sizeof(*references->tables));
+	references->tables = NULL;
+	references->table_count = references->table_capacity = 0;
+}
+
+bool q2_references_pack(struct q2_references *references)
+{
+	if (references->packed.leaves)
+		return true;
+	release_tables(references);
+	return q2_packed_take(&references->packed, &references->clusters);
+}
+
 void q2_references_free(struct q2_references *references)
 {
 	if (!references)
 		return;
 	q2_clusters_release(&references->clusters);
+	q2_packed_release(&references->packed);
 	q2_bits_release(&references->beyond);
 	q2_bits_release(&references->spared);
-	q2_memory_put(&references->memory, references->tables, references->table_capacity,
-		      sizeof(*references->tables));
+	release_tables(references);
 	q2_free(references);
+}
+
+struct q2_cluster_state q2_references_state(const struct q2_references *references,
+					    uint64_t cluster)
+{
+	if (cluster >= references->clusters.cluster_count)
+		return (struct q2_cluster_state){0};
+	return references->packed.leaves ? q2_packed_get(&references->packed, cluster)
+					 : q2_clusters_get(&references->clusters, cluster);
 }
 
 uint64_t q2_references_of(const struct q2_references *references, uint64_t cluster)
 {
-	if (cluster >= references->clusters.cluster_count)
-		return 0;
-	return q2_clusters_get(&references->clusters, cluster).count;
+	return q2_references_state(references, cluster).count;
 }

@@ -9,6 +9,7 @@
 #include "check/bits.h"
 #include "check/check.h"
 #include "check/clusters.h"
+#include "check/packed.h"
 #include "claims/l2.h"
 
 /* Of the clusters past the end of the file, so many behind it are in q2_references.beyond. */
@@ -16,7 +17,8 @@
 
 struct q2_references {
 	struct q2_memory memory;     /* of all that follows */
-	struct q2_clusters clusters; /* may be changed by who keeps them */
+	struct q2_clusters clusters; /* may be changed by who keeps them; empty once packed */
+	struct q2_packed packed;     /* instead, if q2_references_pack() was called */
 	uint64_t file_clusters;      /* the last may be cut */
 	struct q2_l2_ref *tables;    /* distinct L2 tables, in the order of their offsets */
 	size_t table_count, table_capacity;
@@ -61,6 +63,16 @@ int q2_check_presumed(const struct qcow2_image *image, const struct qcow2_check_
 
 /* references may be NULL. */
 void q2_references_free(struct q2_references *references);
+
+/*
+ * Keeps what was counted in less memory, to be looked up alone: its tables and clusters are gone.
+ * False if memory is short.
+ */
+bool q2_references_pack(struct q2_references *references);
+
+/* What is known of a cluster; nothing of one past those of the file. */
+struct q2_cluster_state q2_references_state(const struct q2_references *references,
+					    uint64_t cluster);
 
 /* How often a cluster is referenced; 0 for one past those of the file. */
 uint64_t q2_references_of(const struct q2_references *references, uint64_t cluster);

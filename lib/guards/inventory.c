@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "format/extension_kind.h"
@@ -15,14 +16,16 @@
 
 static void init(struct q2_items *items)
 {
+	*items = (struct q2_items){.slot_count = 0};
 	q2_vector_init(&items->list, sizeof(struct q2_item), ITEMS_MOST);
-	q2_name_set_init(&items->first, ITEMS_MOST);
 }
 
 static void release(struct q2_items *items)
 {
 	q2_vector_release(&items->list);
-	q2_name_set_release(&items->first);
+	q2_free(items->slots);
+	items->slots = NULL;
+	items->slot_count = 0;
 }
 
 void q2_inventory_init(struct q2_inventory *inventory, const struct q2_intents *intents, bool after)
@@ -45,9 +48,21 @@ struct q2_item *q2_items_at(const struct q2_items *items, uint64_t index)
 	return index < items->list.count ? q2_vector_at(&items->list, (size_t)index) : NULL;
 }
 
+/* The slot of the first item of a hash, or the empty one where it belongs. */
+static uint32_t *find_slot(const struct q2_items *items, uint64_t hash)
+{
+	size_t mask = items->slot_count - 1, i = (size_t)hash & mask;
+
+	while (items->slots[i] != 0 && q2_items_at(items, items->slots[i] - 1)->hash != hash)
+		i = (i + 1) & mask;
+	return &items->slots[i];
+}
+
 struct q2_item *q2_items_find(const struct q2_items *items, uint64_t hash)
 {
-	return q2_items_at(items, q2_name_set_find(&items->first, hash));
+	uint32_t slot = items->slots ? *find_slot(items, hash) : 0;
+
+	return slot == 0 ? NULL : q2_items_at(items, slot - 1);
 }
 
 struct q2_item *q2_items_take(struct q2_items *items, uint64_t hash)
@@ -63,52 +78,42 @@ struct q2_item *q2_items_take(struct q2_items *items, uint64_t hash)
 void q2_items_rewind(struct q2_items *items)
 {
 	for (size_t i = 0; i < items->list.count; i++)
-		q2_items_at(items, i)->cursor = i;
+		q2_items_at(items, i)->cursor = (uint32_t)i;
 }
 
 /* Adds an item. Items beyond the limit are left out. False if memory is short. */
 static bool add(struct q2_items *items, struct q2_item item)
 {
-	uint64_t index = items->list.count, first;
 	enum qcow2_error_code code;
 
 	item.next = Q2_NO_ITEM;
-	item.cursor = index;
+	item.cursor = (uint32_t)items->list.count;
 	code = q2_vector_push(&items->list, &item);
-	if (code != QCOW2_ERROR_NONE)
-		return code == QCOW2_ERROR_LIMIT;
-	return q2_name_set_insert(&items->first, item.hash, index, &first) != QCOW2_ERROR_MEMORY;
+	return code == QCOW2_ERROR_NONE || code == QCOW2_ERROR_LIMIT;
 }
 
 /*
  * Links the items of one hash, in their order, once all are there. Going backwards, each item finds
- * the one behind it in one step; a walk along the chain, which may be as long as the list, would be
- * quadratic.
+ * the one behind it in one step.
  */
 static bool chain(struct q2_items *items)
 {
-	struct q2_name_set behind;
-	bool done = true;
+	if (items->list.count == 0)
+		return true;
+	for (items->slot_count = 4; items->slot_count <= 2 * items->list.count;)
+		items->slot_count *= 2;
+	items->slots = q2_alloc_array(items->slot_count, sizeof(*items->slots));
+	if (!items->slots)
+		return false;
+	for (size_t i = items->list.count; i-- > 0;) {
+		struct q2_item *item = q2_items_at(items, i);
+		uint32_t *slot = find_slot(items, item->hash);
 
-	q2_name_set_init(&behind, ITEMS_MOST);
-	for (size_t i = items->list.count; i-- > 0 && done;) {
-		struct q2_item *item = q2_items_at(items, i), *last;
-		uint64_t known;
-
-		/*
-		 * The set holds the last item of each hash; its cursor leads to the item found
-		 * before.
-		 */
-		done = q2_name_set_insert(&behind, item->hash, i, &known) != QCOW2_ERROR_MEMORY;
-		if (!done || known == Q2_NAME_SET_NEW)
-			continue;
-		last = q2_items_at(items, known);
-		item->next = last->cursor;
-		last->cursor = i;
+		if (*slot != 0)
+			item->next = *slot - 1;
+		*slot = (uint32_t)i + 1;
 	}
-	q2_name_set_release(&behind);
-	q2_items_rewind(items);
-	return done;
+	return true;
 }
 
 /* ---- what things are called ---- */

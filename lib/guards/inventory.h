@@ -13,7 +13,7 @@
 #include "plan/intents.h"
 
 /* No item. */
-#define Q2_NO_ITEM UINT64_MAX
+#define Q2_NO_ITEM UINT32_MAX
 
 /* What a snapshot reads as: its L1 table, and how many bytes of it are the disk. */
 struct q2_snapshot_state {
@@ -26,17 +26,20 @@ struct q2_snapshot_state {
 struct q2_item {
 	uint64_t hash; /* of its name: of an extension, its type and what must stay of its data */
 	uint64_t old_hash; /* of the name that it had before the plan, where that is known */
-	uint64_t next;     /* the next item of that hash, or Q2_NO_ITEM */
-	uint64_t cursor;   /* of the first of a hash: the next one that is not taken yet */
-	uint64_t size;     /* of an extension: of its data, in bytes */
-	struct qcow2_bitmap_dir_entry entry; /* of a bitmap */
-	struct q2_snapshot_state state;      /* of a snapshot */
+	union {
+		uint64_t size;                       /* of an extension: of its data, in bytes */
+		struct qcow2_bitmap_dir_entry entry; /* of a bitmap */
+		struct q2_snapshot_state state;      /* of a snapshot */
+	};
+	uint32_t next;   /* the next item of that hash, or Q2_NO_ITEM */
+	uint32_t cursor; /* of the first of a hash: the next one that is not taken yet */
 };
 
 /* Items in the order of the image, and where to find those of a hash. */
 struct q2_items {
-	struct q2_vector list;    /* of struct q2_item */
-	struct q2_name_set first; /* the index of the first item of a hash */
+	struct q2_vector list; /* of struct q2_item */
+	uint32_t *slots;       /* the first item of a hash, plus 1, near the place that it says */
+	size_t slot_count;     /* a power of two, more than twice the items; or 0 */
 };
 
 struct q2_inventory {

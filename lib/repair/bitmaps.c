@@ -129,29 +129,60 @@ static void leave_bitmaps(struct q2_repair *repair, enum qcow2_problem_id id,
 	}
 }
 
-/* A step, until it is known that the plan can hold what the bitmaps need. */
+/*
+ * A step, until it is known that the plan can hold what the bitmaps need: its path and what it does
+ * follow, each with a NUL.
+ */
 struct kept_step {
-	struct qcow2_repair_step step;
-	char does[320];
+	uint16_t kind;
+	bool costs;
+	uint16_t where_size;
+	uint16_t does_size;
 };
 
 /* Steps that are kept: as many as QEMU has bitmaps, with two faults each. */
 #define STEPS_MOST ((size_t)1 << 17)
+/* Of what a step does. */
+#define DOES_MOST 320
+#define STEP_MOST (sizeof(struct kept_step) + QCOW2_PROBLEM_WHERE_MAX + DOES_MOST)
 
-static int keep(struct q2_repair *repair, const struct kept_step *kept)
+static int keep(struct q2_repair *repair, const struct qcow2_repair_step *step, const char *does)
 {
-	enum qcow2_error_code code = q2_vector_push(&repair->bitmap_steps, kept);
+	const struct kept_step kept = {
+		.kind = (uint16_t)step->kind->number,
+		.costs = step->costs,
+		.where_size = (uint16_t)(strlen(step->where) + 1),
+		.does_size = (uint16_t)(strlen(does) + 1),
+	};
+	struct q2_vector *steps = &repair->bitmap_steps;
 
-	return code == QCOW2_ERROR_MEMORY ? q2_fail_memory(repair->err) : 0;
+	if (repair->bitmap_steps_count == STEPS_MOST)
+		return 0;
+	repair->bitmap_steps_count++;
+	if (q2_vector_append(steps, &kept, sizeof(kept)) != QCOW2_ERROR_NONE ||
+	    q2_vector_append(steps, step->where, kept.where_size) != QCOW2_ERROR_NONE ||
+	    q2_vector_append(steps, does, kept.does_size) != QCOW2_ERROR_NONE)
+		return q2_fail_memory(repair->err);
+	return 0;
 }
 
 static int tell_kept(struct q2_repair *repair)
 {
-	for (size_t i = 0; i < repair->bitmap_steps.count; i++) {
-		struct kept_step *kept = q2_vector_at(&repair->bitmap_steps, i);
+	const uint8_t *at = repair->bitmap_steps.data;
 
-		kept->step.does = kept->does;
-		if (q2_repair_tell(repair, &kept->step))
+	for (size_t i = 0; i < repair->bitmap_steps_count; i++) {
+		struct qcow2_repair_step step = {.size = sizeof(step)};
+		struct kept_step kept;
+
+		memcpy(&kept, at, sizeof(kept));
+		at += sizeof(kept);
+		memcpy(step.where, at, kept.where_size);
+		at += kept.where_size;
+		step.kind = qcow2_problem_kind_get((enum qcow2_problem_id)kept.kind);
+		step.costs = kept.costs;
+		step.does = (const char *)at;
+		at += kept.does_size;
+		if (q2_repair_tell(repair, &step))
 			return -1;
 	}
 	return 0;
@@ -165,11 +196,11 @@ static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *tre
 						   : QCOW2_PROBLEM_BITMAPS_INCONSISTENT;
 	bool left = treatment->remedy == QCOW2_BITMAP_REMEDY_LEFT ||
 		    treatment->remedy == QCOW2_BITMAP_REMEDY_NEEDED;
-	char name[100];
-	struct kept_step kept = {
-		.step.kind = qcow2_problem_kind_get(id),
-		.step.costs = treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED ||
-			      treatment->remedy == QCOW2_BITMAP_REMEDY_ALL_DIRTY,
+	char name[100], does[DOES_MOST];
+	struct qcow2_repair_step step = {
+		.kind = qcow2_problem_kind_get(id),
+		.costs = treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED ||
+			 treatment->remedy == QCOW2_BITMAP_REMEDY_ALL_DIRTY,
 	};
 
 	qcow2_text_escape(treatment->name, name, sizeof(name));
@@ -178,33 +209,31 @@ static int hear_treatment(void *opaque, const struct qcow2_bitmap_treatment *tre
 		return 0;
 	}
 	if (treatment->has_bitmap) {
-		snprintf(kept.does, sizeof(kept.does), "bitmap '%s' %s: %s", name,
+		snprintf(does, sizeof(does), "bitmap '%s' %s: %s", name,
 			 name_of_remedy(treatment->remedy), treatment->cost);
-		snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps/%" PRIu64,
-			 treatment->index);
+		snprintf(step.where, sizeof(step.where), "bitmaps/%" PRIu64, treatment->index);
 	} else {
-		snprintf(kept.does, sizeof(kept.does), "%s: %s",
+		snprintf(does, sizeof(does), "%s: %s",
 			 treatment->remedy == QCOW2_BITMAP_REMEDY_DROPPED
 				 ? "all bitmaps are dropped"
 				 : "the list of bitmaps is mended",
 			 treatment->cost);
-		snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps");
+		snprintf(step.where, sizeof(step.where), "bitmaps");
 	}
-	return keep(repair, &kept);
+	return keep(repair, &step, does);
 }
 
 static int hear_mark(void *opaque, const struct qcow2_bitmap *bitmap,
 		     const struct qcow2_problem_kind *kind)
 {
-	char name[100];
-	struct kept_step kept = {.step.kind = kind};
+	char name[100], does[DOES_MOST];
+	struct qcow2_repair_step step = {.kind = kind};
 
 	qcow2_text_escape(bitmap->name, name, sizeof(name));
-	snprintf(kept.does, sizeof(kept.does),
+	snprintf(does, sizeof(does),
 		 "bitmap '%s' is marked as in use: something else may have written to it", name);
-	snprintf(kept.step.where, sizeof(kept.step.where), "bitmaps/%" PRIu64 "/flags",
-		 bitmap->index);
-	return keep(opaque, &kept);
+	snprintf(step.where, sizeof(step.where), "bitmaps/%" PRIu64 "/flags", bitmap->index);
+	return keep(opaque, &step, does);
 }
 
 /* ---- clusters ---- */
@@ -299,7 +328,8 @@ static int run(struct q2_repair *repair, bool costs)
 		.take = take, .is_own = is_own, .mark = hear_mark, .opaque = repair};
 	const size_t before = qcow2_plan_count(repair->plan);
 
-	q2_vector_init(&repair->bitmap_steps, sizeof(struct kept_step), STEPS_MOST);
+	q2_vector_init(&repair->bitmap_steps, 1, STEPS_MOST * STEP_MOST);
+	repair->bitmap_steps_count = 0;
 	failed = q2_bitmap_repair_within(repair->plan, &how, &within, repair->err);
 	/* Bitmaps that are too large for a plan must not keep the disk from being mended. */
 	if (failed && repair->err->code == QCOW2_ERROR_LIMIT &&

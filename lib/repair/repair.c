@@ -95,6 +95,20 @@ static bool is_deep(const struct qcow2_repair_options *options)
 	return options->deep;
 }
 
+/* Frees what the last check counted, or packs it if it is that of the first round. */
+static int drop_counted(struct q2_repair *repair)
+{
+	bool is_first = repair->counted == repair->counted_first;
+	int failed = 0;
+
+	if (!is_first)
+		q2_references_free(repair->counted);
+	else if (repair->counted && !q2_references_pack(repair->counted))
+		failed = q2_memory_fail(&repair->counted->memory, repair->err);
+	repair->counted = NULL;
+	return failed;
+}
+
 /* Checks the image as it is planned now. Doctors hear of its problems if they are to work. */
 static int check(struct q2_repair *repair, bool told, struct q2_check_totals *totals, bool keep)
 {
@@ -113,9 +127,8 @@ static int check(struct q2_repair *repair, bool told, struct q2_check_totals *to
 	struct qcow2_error err;
 
 	q2_check_totals_release(totals);
-	if (repair->counted != repair->counted_first)
-		q2_references_free(repair->counted);
-	repair->counted = NULL;
+	if (drop_counted(repair))
+		return -1;
 	if (q2_check_keep(repair->image, &how, totals, keep ? &repair->counted : NULL, &err) == 0)
 		return 0;
 	/* A doctor has filled repair->err itself. */
@@ -273,15 +286,19 @@ static int recount_first(struct q2_repair *repair)
 
 	if (!repair->counted_first || repair->counted_first != repair->counted)
 		return 0;
-	/* What is counted now goes on as that of the last round. */
-	repair->counted_first = NULL;
+	q2_references_free(repair->counted);
+	repair->counted = repair->counted_first = NULL;
 	if (qcow2_image_open(repair->plan->source, &image, repair->err))
 		return -1;
 	failed = q2_check_keep(image, &how, &totals, &repair->counted_first, repair->err);
-	if (!failed)
-		q2_check_totals_release(&totals);
 	qcow2_image_close(image);
-	return failed;
+	if (failed)
+		return -1;
+	q2_check_totals_release(&totals);
+	/* What cannot be counted is NULL. */
+	if (repair->counted_first && !q2_references_pack(repair->counted_first))
+		return q2_memory_fail(&repair->counted_first->memory, repair->err);
+	return 0;
 }
 
 static int settle(struct q2_repair *repair)
@@ -294,6 +311,21 @@ static int settle(struct q2_repair *repair)
 			return -1;
 	}
 	return repair->geometry ? q2_repair_bits(repair) : 0;
+}
+
+static void free_counted(struct q2_repair *repair)
+{
+	if (repair->counted != repair->counted_first)
+		q2_references_free(repair->counted);
+	q2_references_free(repair->counted_first);
+	repair->counted = repair->counted_first = NULL;
+}
+
+/* Checks the image as it will be. Nothing is planned any more: what was counted has served. */
+static int check_after(struct q2_repair *repair)
+{
+	free_counted(repair);
+	return open_image(repair) || check(repair, false, &repair->result->after, false) ? -1 : 0;
 }
 
 static int finish(struct q2_repair *repair)
@@ -315,7 +347,7 @@ static int finish(struct q2_repair *repair)
 	    (qcow2_edit_begin(repair->plan, repair->err) ||
 	     qcow2_plan_intend(repair->plan, QCOW2_INTENT_REPAIR, any, repair->err)))
 		return -1;
-	if (open_image(repair) || check(repair, false, &result->after, false))
+	if (check_after(repair))
 		return -1;
 	q2_plan_note_checks(repair->plan, &result->before, &result->after);
 	if (qcow2_plan_size_bytes(repair->plan) > repair->plan->old_size_bytes)
@@ -332,9 +364,7 @@ static int run(struct q2_repair *repair)
 	q2_space_close(repair);
 	q2_vector_release(&repair->bitmap_clusters);
 	q2_vector_release(&repair->dropped);
-	if (repair->counted != repair->counted_first)
-		q2_references_free(repair->counted);
-	q2_references_free(repair->counted_first);
+	free_counted(repair);
 	q2_told_release(&repair->told);
 	close_image(repair);
 	return failed ? -1 : 0;

@@ -98,7 +98,8 @@ struct q2_repair {
 	unsigned dropped_in;
 	struct q2_vector bitmap_clusters; /* runs that bitmaps took: nothing counts them yet */
 	struct q2_vector bitmap_steps;    /* until it is known that the bitmaps can be written */
-	uint64_t bitmap_problems;         /* of which the doctor of bitmaps knew last */
+	size_t bitmap_steps_count;
+	uint64_t bitmap_problems; /* of which the doctor of bitmaps knew last */
 	enum q2_bitmaps_turn bitmaps;
 	bool is_settled;    /* refcounts are right: what is found now, another repair would find */
 	bool spared;        /* leaks were spared that may be lost data */

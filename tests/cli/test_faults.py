@@ -6,7 +6,7 @@
 import pytest
 
 from tests.support.faults import each_fault, fault
-from tests.support.programs import recipe_image
+from tests.support.programs import image, recipe_image
 
 RECIPES = ("good-bitmaps", "good-snapshots", "good-luks1", "good-extensions-unknown",
            "good-extended-l2-compressed", "good-data-file", "good-v2-snapshots",
@@ -69,6 +69,25 @@ def test_memory_and_reads(shim, name, run):
     for how in ("short", "interrupted"):
         for _, done in each_fault(shim, arguments, "FAIL_READ", how):
             assert same(done, undisturbed), done
+
+
+def test_reads_for_leaks(shim):
+    """Leaks that hold data: the check asks the snapshots whether a mapping may be lost."""
+    path, _ = image("cluster_bits 9\nsize 64K\nwrite 0 4K\nsnapshot one\nset l2/0/1 0\n"
+                    "set snapshots/0/l1/0 0\n")
+    undisturbed, _ = fault(shim, ["check", "--threads=1", path])
+    assert undisturbed.returncode in (2, 3) and b"leak" in undisturbed.stdout
+    for _, done in each_fault(shim, ["check", "--threads=1", path], "FAIL_READ"):
+        assert_said(done, b"Input/output error")
+
+
+def test_reads_of_a_planned_image(shim):
+    """--force skips the check of a planned image, but reads no bytes that cannot be read."""
+    path = recipe_image("good-snapshots")[0]
+    said = [done.stderr for _, done in each_fault(
+        shim, ["edit", "-n", path, "set", "header/compatible_features=1"], "FAIL_READ")]
+    assert sum(b"the planned image cannot be checked" in text for text in said) > 1
+    assert not any(b"Input/output error" in text and b"--force" in text for text in said)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=" ".join)

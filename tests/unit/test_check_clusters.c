@@ -13,6 +13,7 @@
 #include "base/crew.h"
 #include "check/classify.h"
 #include "check/clusters.h"
+#include "check/packed.h"
 
 #define CLUSTERS 40000
 
@@ -206,6 +207,68 @@ static bool count_piece(void *opaque, unsigned worker, uint64_t piece)
 	return piece != 700;
 }
 
+/* Clusters of every kind: runs, single ones, shared ones, counts of 16, 32 and 64 bits. */
+static void mark_all_kinds(struct q2_clusters *c)
+{
+	start(c);
+	q2_clusters_mark(c, 0, 5000, QCOW2_USE_DATA_COPIED, 1);
+	q2_clusters_mark(c, 63, 2, QCOW2_USE_METADATA, 1);
+	q2_clusters_mark(c, 9000, 3000, QCOW2_USE_DATA, 7);
+	q2_clusters_mark(c, 12500, 1, QCOW2_USE_COMPRESSED, 70000);
+	q2_clusters_mark(c, 20000, 1, QCOW2_USE_DATA_SHARED, UINT64_C(1) << 40);
+	for (uint64_t i = 24576; i < 32768; i += 2)
+		q2_clusters_mark(c, i, 1, QCOW2_USE_L2_COPIED, 1 + i % 5);
+	q2_clusters_mark(c, CLUSTERS - 1, 1, QCOW2_USE_L2_SHARED, 1);
+}
+
+static void packing(void **state)
+{
+	struct q2_clusters c, same;
+	struct q2_packed packed;
+	uint64_t before;
+
+	(void)state;
+	mark_all_kinds(&same);
+	mark_all_kinds(&c);
+	assert_true(q2_packed_take(&packed, &c));
+	assert_null(c.leaves);
+	for (uint64_t i = 0; i < CLUSTERS; i++) {
+		struct q2_cluster_state now = q2_packed_get(&packed, i);
+
+		assert_state(&same, i, now.count, now.use, now.flags);
+	}
+	q2_packed_release(&packed);
+	q2_packed_release(&packed);
+	q2_clusters_release(&same);
+	assert_int_equal(memory.used_bytes, 0);
+	/* Runs take little, and what is not packed no more than before. */
+	start(&c);
+	q2_clusters_mark(&c, 0, CLUSTERS, QCOW2_USE_DATA_COPIED, 1);
+	before = memory.used_bytes;
+	assert_true(q2_packed_take(&packed, &c));
+	assert_true(memory.used_bytes + 8192 < before);
+	q2_packed_release(&packed);
+}
+
+static void packing_without_memory(void **state)
+{
+	struct q2_clusters c;
+	struct q2_packed packed;
+	unsigned failures = 0;
+
+	(void)state;
+	for (unsigned more = 0; more < 34000; more += 1000) {
+		mark_all_kinds(&c);
+		memory.limit_bytes = memory.used_bytes + more;
+		/* What was packed makes room for more. */
+		failures += !q2_packed_take(&packed, &c);
+		q2_packed_release(&packed);
+		assert_int_equal(memory.used_bytes, 0);
+		memory.limited = false;
+	}
+	assert_true(failures > 0);
+}
+
 static void crews(void **state)
 {
 	static _Atomic uint64_t done[1000];
@@ -228,8 +291,10 @@ static void crews(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(marks),  cmocka_unit_test(conflicts), cmocka_unit_test(merging),
-		cmocka_unit_test(limits), cmocka_unit_test(classes),   cmocka_unit_test(crews),
+		cmocka_unit_test(marks),   cmocka_unit_test(conflicts),
+		cmocka_unit_test(merging), cmocka_unit_test(limits),
+		cmocka_unit_test(classes), cmocka_unit_test(crews),
+		cmocka_unit_test(packing), cmocka_unit_test(packing_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* See bits.h. */
 #include "edit/bitmap/bits.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -16,9 +17,9 @@
 #include "image/bitmaps/dirty_extents.h"
 #include "image/internal.h"
 
-/* The most that all bitmaps of an editor hold in memory; a plan holds no more either. */
+/* The most that all bitmaps of an editor have to write; a plan in memory holds no more either. */
 #define HELD_MOST_BYTES (UINT64_C(1) << 30)
-/* What an entry of a table in memory costs: the entry and the pointer to its data. */
+/* What an entry of a table costs: itself, and what leads to its data. */
 #define PER_ENTRY_BYTES UINT64_C(16)
 
 static uint64_t bits_per_entry(const struct qcow2_bitmap_editor *editor)
@@ -87,38 +88,31 @@ static int hold(struct qcow2_bitmap_editor *editor, uint64_t bytes, struct qcow2
 void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			    uint64_t index)
 {
-	if (!bitmap->data[index])
+	if (!q2_edited_has_data(bitmap, index))
 		return;
-	q2_free(bitmap->data[index]);
-	bitmap->data[index] = NULL;
+	if (bitmap->data) {
+		q2_free(bitmap->data[index]);
+		bitmap->data[index] = NULL;
+	}
+	if (bitmap->from)
+		bitmap->from[index] = 0;
+	if (index == bitmap->entry_count - 1)
+		bitmap->is_spelled_out = false;
 	editor->held_bytes -= editor->geometry->cluster_size_bytes;
 }
 
 void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap)
 {
-	for (uint64_t i = 0; bitmap->data && i < bitmap->entry_count; i++)
+	for (uint64_t i = 0; i < bitmap->entry_count; i++)
 		q2_bitmap_release_data(editor, bitmap, i);
 	q2_free(bitmap->data);
+	q2_free(bitmap->from);
 	q2_free(bitmap->entries);
 	bitmap->data = NULL;
+	bitmap->from = NULL;
 	bitmap->entries = NULL;
 	editor->held_bytes -= bitmap->entry_count * PER_ENTRY_BYTES;
 	bitmap->entry_count = 0;
-}
-
-/* Gives an entry data in memory, all zeros. */
-static int new_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-		    uint64_t index, struct qcow2_error *err)
-{
-	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
-
-	if (hold(editor, cluster, err))
-		return -1;
-	bitmap->data[index] = q2_alloc_array(cluster, 1);
-	if (bitmap->data[index])
-		return 0;
-	editor->held_bytes -= cluster;
-	return q2_fail_memory(err);
 }
 
 int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
@@ -136,8 +130,7 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 		return -1;
 	bitmap->entry_count = needed;
 	bitmap->entries = q2_alloc_array((size_t)needed, sizeof(*bitmap->entries));
-	bitmap->data = q2_alloc_array((size_t)needed, sizeof(*bitmap->data));
-	if (!bitmap->entries || !bitmap->data) {
+	if (!bitmap->entries) {
 		/* Later actions see that there are no bits. */
 		q2_bitmap_release_bits(editor, bitmap);
 		return q2_fail_memory(err);
@@ -146,6 +139,118 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 		bitmap->entries[i] = entry;
 	editor->changed = true;
 	return 0;
+}
+
+/* ---- data ---- */
+
+/* Sets all bits of an entry's data, but those past the end of the bitmap. */
+static void fill_ones(const struct qcow2_bitmap_editor *editor,
+		      const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *data)
+{
+	uint64_t bits = bits_of_entry(editor, bitmap, index);
+
+	memset(data, 0xff, (size_t)(bits / 8));
+	memset(data + bits / 8, 0, (size_t)(editor->geometry->cluster_size_bytes - bits / 8));
+	if (bits % 8 != 0)
+		data[bits / 8] = (uint8_t)((1U << bits % 8) - 1);
+}
+
+/* Clears what is set past the end of the bitmap. */
+static void clear_tail(const struct qcow2_bitmap_editor *editor,
+		       const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *data)
+{
+	uint64_t bits = bits_of_entry(editor, bitmap, index);
+	uint64_t whole = q2_div_ceil_u64(bits, 8);
+
+	if (bits % 8 != 0)
+		data[bits / 8] &= (uint8_t)((1U << bits % 8) - 1);
+	memset(data + whole, 0, (size_t)(editor->geometry->cluster_size_bytes - whole));
+}
+
+const uint8_t *q2_edited_read(const struct qcow2_bitmap_editor *editor,
+			      const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *room,
+			      struct qcow2_error *err)
+{
+	if (bitmap->data && bitmap->data[index])
+		return bitmap->data[index];
+	if (!bitmap->from || bitmap->from[index] == 0)
+		fill_ones(editor, bitmap, index, room);
+	else if (q2_image_read_padded(editor->image, bitmap->from[index], room,
+				      (size_t)editor->geometry->cluster_size_bytes, err))
+		return NULL;
+	else
+		clear_tail(editor, bitmap, index, room);
+	return room;
+}
+
+int q2_bitmap_spell_out(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			struct qcow2_error *err)
+{
+	if (hold(editor, editor->geometry->cluster_size_bytes, err))
+		return -1;
+	bitmap->is_spelled_out = true;
+	bitmap->entries[bitmap->entry_count - 1] = 0;
+	return 0;
+}
+
+/* Gives an entry bits that the file has. */
+static int take_over(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		     uint64_t index, uint64_t from, struct qcow2_error *err)
+{
+	if (!bitmap->from)
+		bitmap->from = q2_alloc_array((size_t)bitmap->entry_count, sizeof(*bitmap->from));
+	if (!bitmap->from)
+		return q2_fail_memory(err);
+	if (hold(editor, editor->geometry->cluster_size_bytes, err))
+		return -1;
+	bitmap->from[index] = from;
+	bitmap->entries[index] = 0;
+	return 0;
+}
+
+/* Makes a cluster of bits of what an entry says. */
+static uint8_t *make_data(const struct qcow2_bitmap_editor *editor,
+			  const struct q2_edited_bitmap *bitmap, uint64_t index,
+			  struct qcow2_error *err)
+{
+	uint8_t *data = q2_alloc_array((size_t)editor->geometry->cluster_size_bytes, 1);
+
+	if (!data) {
+		q2_fail_memory(err);
+	} else if (q2_edited_has_data(bitmap, index)) {
+		if (!q2_edited_read(editor, bitmap, index, data, err)) {
+			q2_free(data);
+			data = NULL;
+		}
+	} else if (bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES) {
+		fill_ones(editor, bitmap, index, data);
+	}
+	return data;
+}
+
+uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			uint64_t index, struct qcow2_error *err)
+{
+	uint8_t *data;
+
+	if (!bitmap->data)
+		bitmap->data = q2_alloc_array((size_t)bitmap->entry_count, sizeof(*bitmap->data));
+	if (!bitmap->data) {
+		q2_fail_memory(err);
+		return NULL;
+	}
+	if (bitmap->data[index])
+		return bitmap->data[index];
+	data = make_data(editor, bitmap, index, err);
+	if (!data)
+		return NULL;
+	q2_bitmap_release_data(editor, bitmap, index);
+	if (hold(editor, editor->geometry->cluster_size_bytes, err)) {
+		q2_free(data);
+		return NULL;
+	}
+	bitmap->entries[index] = 0;
+	return bitmap->data[index] = data;
 }
 
 /* ---- taking a stored table over ---- */
@@ -160,20 +265,22 @@ static bool is_damaged(const struct qcow2_bitmap_editor *editor, uint64_t entry)
 	       offset >= editor->geometry->file_size_bytes;
 }
 
-/* Takes one entry of a stored table into memory, with a copy of its data. */
+/*
+ * Takes one entry of a stored table over. Its data stay in the file until they are written, if that
+ * is part of a repair: what a repair writes lies where nothing else is. Otherwise what is new may
+ * get their place, and they are copied.
+ */
 static int load_entry(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		      uint64_t index, uint64_t entry, struct qcow2_error *err)
 {
-	size_t cluster = (size_t)editor->geometry->cluster_size_bytes;
 	uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
 
 	bitmap->entries[index] = entry & Q2_BITMAP_ENTRY_ONES;
 	if (offset == 0)
 		return 0;
-	bitmap->entries[index] = 0;
-	if (new_data(editor, bitmap, index, err))
+	if (take_over(editor, bitmap, index, offset, err))
 		return -1;
-	return q2_image_read_padded(editor->image, offset, bitmap->data[index], cluster, err);
+	return editor->within || q2_bitmap_data(editor, bitmap, index, err) ? 0 : -1;
 }
 
 int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
@@ -216,25 +323,6 @@ int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
 
 /* ---- setting ---- */
 
-uint8_t *q2_bitmap_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-			uint64_t index, struct qcow2_error *err)
-{
-	uint64_t bits = bits_of_entry(editor, bitmap, index);
-
-	if (bitmap->data[index])
-		return bitmap->data[index];
-	if (new_data(editor, bitmap, index, err))
-		return NULL;
-	if (bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES) {
-		/* Bits past the end of the bitmap stay zero, as QEMU checks. */
-		memset(bitmap->data[index], 0xff, (size_t)(bits / 8));
-		if (bits % 8 != 0)
-			bitmap->data[index][bits / 8] = (uint8_t)((1U << bits % 8) - 1);
-	}
-	bitmap->entries[index] = 0;
-	return bitmap->data[index];
-}
-
 /* Sets the bits [first, end) of one entry's data. */
 static void set_in_data(uint8_t *data, uint64_t first, uint64_t end)
 {
@@ -268,7 +356,8 @@ int q2_bitmap_set_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitm
 		if (from == 0 && to == bits) {
 			q2_bitmap_release_data(editor, bitmap, index);
 			bitmap->entries[index] = Q2_BITMAP_ENTRY_ONES;
-		} else if (bitmap->data[index] || bitmap->entries[index] != Q2_BITMAP_ENTRY_ONES) {
+		} else if (q2_edited_has_data(bitmap, index) ||
+			   bitmap->entries[index] != Q2_BITMAP_ENTRY_ONES) {
 			data = q2_bitmap_data(editor, bitmap, index, err);
 			if (!data)
 				return -1;
@@ -313,11 +402,12 @@ static int edited_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *
 	uint64_t per_entry = bits_per_entry(e->editor);
 
 	(void)err;
+	assert(!e->editor->within); /* all data are in memory */
 	while (e->bit < e->bits && q2_dirty_extents_have_room(extents)) {
 		uint64_t index = e->bit / per_entry;
 		uint64_t end = bits_of_entry(e->editor, bitmap, index);
 		bool dirty = bitmap->entries[index] == Q2_BITMAP_ENTRY_ONES;
-		const uint8_t *data = bitmap->data[index];
+		const uint8_t *data = bitmap->data ? bitmap->data[index] : NULL;
 
 		if (data) {
 			dirty = data[e->bit % per_entry / 8] >> e->bit % 8 & 1;

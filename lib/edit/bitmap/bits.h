@@ -20,6 +20,25 @@ int q2_bitmap_fits(const struct qcow2_bitmap_editor *editor, unsigned granularit
 /* Frees the table and the data that a bitmap has in memory. */
 void q2_bitmap_release_bits(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap);
 
+/* Whether an entry gets a cluster of data. */
+static inline bool q2_edited_has_data(const struct q2_edited_bitmap *bitmap, uint64_t index)
+{
+	return (bitmap->data && bitmap->data[index]) || (bitmap->from && bitmap->from[index]) ||
+	       (bitmap->is_spelled_out && index == bitmap->entry_count - 1);
+}
+
+/*
+ * Returns the data of an entry that has any: those in memory, or `room`, of one cluster, which is
+ * filled; NULL with *err filled.
+ */
+const uint8_t *q2_edited_read(const struct qcow2_bitmap_editor *editor,
+			      const struct q2_edited_bitmap *bitmap, uint64_t index, uint8_t *room,
+			      struct qcow2_error *err);
+
+/* Gives the last entry, whose bits are all set, data of its own. Errors: QCOW2_ERROR_LIMIT. */
+int q2_bitmap_spell_out(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+			struct qcow2_error *err);
+
 /* Frees the data of one entry, if it has any. */
 void q2_bitmap_release_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 			    uint64_t index);
@@ -35,7 +54,8 @@ int q2_bitmap_fill(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *
  * Takes the table of a stored bitmap into memory, unless it is there already. Without `trust`, an
  * entry that is damaged or missing is an error. With `trust`, such an entry and one that cannot be
  * believed become all ones, since a backup that copies too much is right; *uncertain counts their
- * bits. Errors: QCOW2_ERROR_BROKEN, QCOW2_ERROR_LIMIT, QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
+ * bits. Bits past the end of the bitmap are cleared. Errors: QCOW2_ERROR_BROKEN, QCOW2_ERROR_LIMIT,
+ * QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */
 int q2_bitmap_load(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
 		   const struct q2_bitmap_trust *trust, uint64_t *uncertain,

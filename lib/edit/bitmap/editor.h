@@ -21,8 +21,9 @@ struct q2_bitmap_trust;
 
 /*
  * A bitmap in memory. As long as `entries` is NULL, its table and data stay where the file has
- * them. Otherwise it gets a new table: data[i], where it is not NULL, is a cluster of bits in
- * memory, and entries[i] becomes its place once one is taken; where data[i] is NULL, entries[i]
+ * them. Otherwise it gets a new table. An entry with data (q2_edited_has_data()) becomes their place
+ * once one is taken. Data are a cluster of bits in memory, or in the file, where they are read when
+ * they are written; or they are made then, if the last entry is spelled out. An entry without data
  * says all bits at once, as 0 or Q2_BITMAP_ENTRY_ONES.
  */
 struct q2_edited_bitmap {
@@ -31,10 +32,12 @@ struct q2_edited_bitmap {
 	uint64_t index;    /* in the directory that was read; UINT64_MAX: a new one */
 	bool stored;       /* entry has a table in the file */
 	uint64_t *entries; /* of the new table; NULL: the table stays as it is */
-	uint8_t **data;    /* of each entry: a new cluster, or NULL: what the entry says */
+	uint8_t **data;    /* of each entry: bits in memory, or NULL; NULL: of none */
+	uint64_t *from;    /* of each entry: where the file has its bits, or 0; NULL: of none */
 	uint64_t entry_count;
-	bool all_dirty; /* because the caller asked to assume that it is */
-	bool left;      /* a repair does nothing about it: it is as it was */
+	bool is_spelled_out; /* all bits of the last entry are set, and those past the end are not */
+	bool all_dirty;      /* because the caller asked to assume that it is */
+	bool left;           /* a repair does nothing about it: it is as it was */
 };
 
 /* The clusters that a plan of bitmaps has to take. */
@@ -56,7 +59,7 @@ struct qcow2_bitmap_editor {
 	bool changed, inconsistent;
 	bool failed;  /* a change failed halfway: nothing can be planned any more */
 	bool careful; /* refcounts are too low: a cluster that they call free may be in use */
-	uint64_t held_bytes;     /* of tables and data in memory */
+	uint64_t held_bytes;     /* of tables and data that are to be written */
 	uint64_t unread_entries; /* of tables that are given up: how many may still be read */
 	bool has_extension;
 	uint64_t directory_offset, directory_size; /* as the extension has them */

@@ -37,13 +37,13 @@ static int place_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 		size_t count = 0;
 
 		for (uint64_t i = at; i < bitmap->entry_count && count < most; i++)
-			count += bitmap->data[i] != NULL;
+			count += q2_edited_has_data(bitmap, i);
 		if (count == 0)
 			return 0;
 		if (take(editor, count, &offset, err))
 			return -1;
 		for (; count > 0; at++) {
-			if (!bitmap->data[at])
+			if (!q2_edited_has_data(bitmap, at))
 				continue;
 			bitmap->entries[at] = offset;
 			offset += editor->geometry->cluster_size_bytes;

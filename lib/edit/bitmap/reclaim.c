@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "edit/area.h"
+#include "edit/bitmap/bits.h"
 #include "edit/bitmap/entry.h"
 #include "edit/bitmap/given_up.h"
 
@@ -43,7 +44,7 @@ static int append_table(struct rest *rest, const struct q2_edited_bitmap *bitmap
 	if (!raw)
 		return q2_fail_memory(rest->err);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++)
-		if (!bitmap->data[i])
+		if (!q2_edited_has_data(bitmap, i))
 			q2_store_be64(raw + i * 8, bitmap->entries[i]);
 	failed = append(rest, raw, bitmap->entry_count * 8, offset);
 	q2_free(raw);

@@ -52,18 +52,23 @@ static int withdraw(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
 /* ---- data and tables ---- */
 
 /* Drops the data of an entry if they are all zeros or all ones: the entry can say that alone. */
-static void simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-		     uint64_t index)
+static int simplify(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		    uint64_t index, uint8_t *room, struct qcow2_error *err)
 {
+	const uint8_t *data = q2_edited_read(editor, bitmap, index, room, err);
 	uint64_t cluster = editor->geometry->cluster_size_bytes;
 	uint64_t left = q2_edited_bits(editor, bitmap) - index * cluster * 8;
 	uint64_t bits = left < cluster * 8 ? left : cluster * 8;
-	uint64_t ones = q2_count_ones(bitmap->data[index], (size_t)cluster);
+	uint64_t ones;
 
+	if (!data)
+		return -1;
+	ones = q2_count_ones(data, (size_t)cluster);
 	if (ones != 0 && (ones != bits || bits != cluster * 8))
-		return;
+		return 0;
 	q2_bitmap_release_data(editor, bitmap, index);
 	bitmap->entries[index] = ones ? Q2_BITMAP_ENTRY_ONES : 0;
+	return 0;
 }
 
 /*
@@ -76,10 +81,10 @@ static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_b
 	uint64_t per_entry = editor->geometry->cluster_size_bytes * 8;
 	uint64_t last = bitmap->entry_count - 1;
 
-	if (bitmap->data[last] || bitmap->entries[last] != Q2_BITMAP_ENTRY_ONES ||
+	if (q2_edited_has_data(bitmap, last) || bitmap->entries[last] != Q2_BITMAP_ENTRY_ONES ||
 	    q2_edited_bits(editor, bitmap) % per_entry == 0)
 		return 0;
-	return q2_bitmap_data(editor, bitmap, last, err) ? 0 : -1;
+	return q2_bitmap_spell_out(editor, bitmap, err);
 }
 
 /*
@@ -87,17 +92,30 @@ static int spell_out_last(struct qcow2_bitmap_editor *editor, struct q2_edited_b
  * take.
  */
 static int settle(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
-		  uint64_t *clusters, struct qcow2_error *err)
+		  uint8_t *room, struct qcow2_error *err)
 {
 	if (spell_out_last(editor, bitmap, err))
 		return -1;
-	*clusters += q2_edited_table_clusters(editor, bitmap);
+	editor->needs.clusters += q2_edited_table_clusters(editor, bitmap);
 	for (uint64_t i = 0; i < bitmap->entry_count; i++) {
-		if (bitmap->data[i])
-			simplify(editor, bitmap, i);
-		*clusters += bitmap->data[i] != NULL;
+		if (q2_edited_has_data(bitmap, i) && simplify(editor, bitmap, i, room, err))
+			return -1;
+		editor->needs.clusters += q2_edited_has_data(bitmap, i);
 	}
 	return 0;
+}
+
+/* Settles all bitmaps that change. */
+static int settle_bitmaps(struct qcow2_bitmap_editor *editor, struct qcow2_error *err)
+{
+	uint8_t *room = q2_alloc_buffer((size_t)editor->geometry->cluster_size_bytes);
+	int failed = room ? 0 : q2_fail_memory(err);
+
+	for (size_t i = 0; i < editor->count && !failed; i++)
+		if (editor->bitmaps[i]->entries)
+			failed = settle(editor, editor->bitmaps[i], room, err);
+	q2_free(room);
+	return failed;
 }
 
 static int write_run(struct qcow2_bitmap_editor *editor, uint64_t offset, const uint8_t *run,
@@ -105,6 +123,20 @@ static int write_run(struct qcow2_bitmap_editor *editor, uint64_t offset, const 
 {
 	return qcow2_plan_write(editor->plan, QCOW2_PHASE_NEW, offset,
 				(struct qcow2_bytes){run, size}, "bitmap data", err);
+}
+
+/* Puts the data of an entry behind those of a run. */
+static int add_to_run(struct qcow2_bitmap_editor *editor, struct q2_edited_bitmap *bitmap,
+		      uint64_t index, uint8_t *to, struct qcow2_error *err)
+{
+	const uint8_t *data = q2_edited_read(editor, bitmap, index, to, err);
+
+	if (!data)
+		return -1;
+	if (data != to)
+		memcpy(to, data, (size_t)editor->geometry->cluster_size_bytes);
+	q2_bitmap_release_data(editor, bitmap, index);
+	return 0;
 }
 
 /* Plans the data of a bitmap; data that lie side by side are one write. */
@@ -120,16 +152,16 @@ static int write_data(struct qcow2_bitmap_editor *editor, struct q2_edited_bitma
 	if (!run)
 		return q2_fail_memory(err);
 	for (uint64_t i = 0; i < bitmap->entry_count && !failed; i++) {
-		if (!bitmap->data[i])
+		if (!q2_edited_has_data(bitmap, i))
 			continue;
 		if (size == most || bitmap->entries[i] != offset + size) {
 			failed = write_run(editor, offset, run, size, err);
 			offset = bitmap->entries[i];
 			size = 0;
 		}
-		memcpy(run + size, bitmap->data[i], cluster);
+		if (!failed)
+			failed = add_to_run(editor, bitmap, i, run + size, err);
 		size += cluster;
-		q2_bitmap_release_data(editor, bitmap, i);
 	}
 	if (!failed)
 		failed = write_run(editor, offset, run, size, err);
@@ -279,13 +311,10 @@ static int settle_all(struct qcow2_bitmap_editor *editor, struct qcow2_error *er
 	struct q2_bitmap_needs *needs = &editor->needs;
 
 	*needs = (struct q2_bitmap_needs){0};
-	for (size_t i = 0; i < editor->count; i++) {
-		struct q2_edited_bitmap *bitmap = editor->bitmaps[i];
-
-		if (bitmap->entries && settle(editor, bitmap, &needs->clusters, err))
-			return -1;
-		needs->directory_bytes += q2_edited_entry_size(bitmap);
-	}
+	if (settle_bitmaps(editor, err))
+		return -1;
+	for (size_t i = 0; i < editor->count; i++)
+		needs->directory_bytes += q2_edited_entry_size(editor->bitmaps[i]);
 	if (needs->directory_bytes > QCOW2_LIMIT_QEMU_BITMAP_DIRECTORY_BYTES)
 		return q2_fail(err, QCOW2_ERROR_LIMIT, QCOW2_NO_OFFSET,
 			       "the bitmap directory would be over %" PRIu64 " bytes",

@@ -161,27 +161,6 @@ static enum qcow2_problem_id first_of(const struct q2_bitmap_repair_run *r,
 	return QCOW2_PROBLEM_NONE;
 }
 
-/* Clears the bits past the end of the bitmap. */
-static int mend_tail(struct q2_bitmap_repair_run *r)
-{
-	struct q2_edited_bitmap *e = last_of(r);
-	uint64_t bits = q2_edited_bits(r->editor, e);
-	size_t cluster = (size_t)r->editor->geometry->cluster_size_bytes;
-	size_t inside = (size_t)(bits % (cluster * 8));
-	uint64_t unused;
-	uint8_t *data;
-
-	if (q2_bitmap_load(r->editor, e, r->trust, &unused, r->err))
-		return -1;
-	data = e->data[e->entry_count - 1];
-	if (!data || inside == 0)
-		return 0;
-	if (inside % 8 != 0)
-		data[inside / 8] &= (uint8_t)((1U << inside % 8) - 1);
-	memset(data + (inside + 7) / 8, 0, cluster - (inside + 7) / 8);
-	return 0;
-}
-
 /*
  * Whether a bitmap's data may still be read. Bitmaps may share data; all together may read as much
  * as the file stores.
@@ -283,8 +262,6 @@ static int mend_table(struct q2_bitmap_repair_run *r, enum qcow2_problem_id *why
 	}
 	if (uncertain > q2_tracked_bytes(r->editor->geometry))
 		uncertain = q2_tracked_bytes(r->editor->geometry);
-	if (r->kinds[QCOW2_PROBLEM_BITMAP_DATA_TAIL] && mend_tail(r))
-		return -1;
 	q2_bitmap_repair_tell(r, q2_bitmap_repair_kind(*why), QCOW2_BITMAP_REMEDY_MENDED, uncertain,
 			      *why == QCOW2_PROBLEM_CLUSTER_OWNERS ? cost_shared
 			      : uncertain > 0                      ? cost_some

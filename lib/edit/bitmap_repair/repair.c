@@ -185,6 +185,9 @@ static int treat_directory(struct q2_bitmap_repair_run *r, struct q2_directory_w
 	if (treat_entries(r, walk))
 		return -1;
 	treat_extension(r, walk, place);
+	/* It remembers all names, and is not needed any more. */
+	qcow2_bitmap_health_close(r->health);
+	r->health = NULL;
 	return q2_bitmap_repair_names(r);
 }
 

@@ -29,10 +29,9 @@ bool q2_recount_was_given_up(const struct q2_recount *r, uint64_t cluster)
 	struct q2_cluster_state state;
 
 	if (!r->repair->gave_up || !first || first == r->counted ||
-	    r->repair->counted_first_bits != r->cluster_bits ||
-	    cluster >= first->clusters.cluster_count)
+	    r->repair->counted_first_bits != r->cluster_bits)
 		return false;
-	state = q2_clusters_get(&first->clusters, cluster);
+	state = q2_references_state(first, cluster);
 	return state.count > 0 && state.use != QCOW2_USE_METADATA;
 }
 

@@ -23,6 +23,12 @@
 /* The longest entry that QEMU writes, to guess how long a table is. */
 #define ENTRY_TYPICAL (Q2_SNAPSHOT_BYTES + QCOW2_LIMIT_QEMU_SNAPSHOT_EXTRA_BYTES + 128 + 256 + 8)
 
+/* What entries take as a rule, where none is damaged. */
+#define ENTRY_SHORT (Q2_SNAPSHOT_BYTES + 88)
+
+/* Bytes that are read at once. */
+#define PIECE_BYTES ((size_t)65536)
+
 /* IDs that programs give are short numbers. */
 #define ID_LIKELY_MOST 32
 /* Names longer than this are not looked for where lengths are wrong. */
@@ -220,6 +226,17 @@ bool q2_snapshot_refit(const struct q2_repair *repair, const struct q2_snapshot_
 
 /* ---- the table ---- */
 
+/* Reads a piece, unless it lies in a hole: zeros that nobody wrote take no memory. */
+static int read_piece(struct q2_repair *repair, struct q2_snapshot_table *table, uint64_t at)
+{
+	uint64_t left = table->size_bytes - at, offset = table->offset_bytes + at;
+	size_t size = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+
+	if (qcow2_source_hole_end(repair->view, offset) - offset >= size)
+		return 0;
+	return q2_image_read_padded(repair->image, offset, table->bytes + at, size, repair->err);
+}
+
 static int read_bytes(struct q2_repair *repair, struct q2_snapshot_table *table, uint64_t most)
 {
 	uint64_t end = repair->geometry->file_size_bytes;
@@ -228,13 +245,14 @@ static int read_bytes(struct q2_repair *repair, struct q2_snapshot_table *table,
 		return 0;
 	if (most > end - table->offset_bytes)
 		most = end - table->offset_bytes;
-	table->bytes = q2_alloc_buffer((size_t)most + 8);
+	table->bytes = q2_alloc_array((size_t)most + 8, 1);
 	if (!table->bytes)
 		return q2_fail_memory(repair->err);
-	memset(table->bytes + most, 0, 8);
 	table->size_bytes = most;
-	return q2_image_read_padded(repair->image, table->offset_bytes, table->bytes, (size_t)most,
-				    repair->err);
+	for (uint64_t at = 0; at < most; at += PIECE_BYTES)
+		if (read_piece(repair, table, at))
+			return -1;
+	return 0;
 }
 
 static int add(struct q2_repair *repair, struct q2_snapshot_table *table,
@@ -354,12 +372,36 @@ static int read_table(struct q2_repair *repair, struct q2_snapshot_table *table,
 	return 0;
 }
 
+/*
+ * Reads no more than a table in order takes as a rule: what lies behind it may be large, and makes no
+ * difference. *done: all entries are there, and in order.
+ */
+static int read_short(struct q2_repair *repair, struct q2_snapshot_table *table, bool *done)
+{
+	uint64_t count = repair->header->nb_snapshots, offset = table->offset_bytes;
+	bool more;
+
+	*done = false;
+	if (count > QCOW2_LIMIT_QEMU_SNAPSHOTS)
+		return 0;
+	if (read_table(repair, table, ENTRY_MOST + count * ENTRY_SHORT, &more))
+		return -1;
+	*done = !table->is_reformed;
+	if (!*done)
+		q2_snapshot_table_release(table);
+	table->offset_bytes = offset;
+	return 0;
+}
+
 int q2_snapshot_table_read(struct q2_repair *repair, uint64_t offset_bytes,
 			   struct q2_snapshot_table *table)
 {
 	uint64_t count = repair->header->nb_snapshots, most = ENTRY_MOST;
-	bool more = true;
+	bool more = true, done;
 
+	*table = (struct q2_snapshot_table){.offset_bytes = offset_bytes};
+	if (read_short(repair, table, &done) || done)
+		return done ? 0 : -1;
 	most += count > QCOW2_LIMIT_QEMU_SNAPSHOTS ? 64 * ENTRY_TYPICAL : count * ENTRY_TYPICAL;
 	for (;;) {
 		if (most > Q2_SNAPSHOTS_READ_MOST)
