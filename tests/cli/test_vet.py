@@ -155,6 +155,13 @@ def share_l2(data):
     put(place, struct.pack(">QQ", 0, 1) * 4096)(data)
 
 
+def gpt_end(sector_bytes):
+    """The copy of a GPT's header in the last sector, which says where that is."""
+    def change(data):
+        put(-sector_bytes, b"EFI PART" + bytes(16) + struct.pack("<Q", len(data) // sector_bytes - 1))(data)
+    return change
+
+
 FAULTS = {
     "version": [(PLAIN, put(4, struct.pack(">I", 4)))],
     "header": [(PLAIN, put(20, struct.pack(">I", 40))), (PLAIN, lambda data: data.__delitem__(slice(90, None)))],
@@ -166,7 +173,8 @@ FAULTS = {
     "qemu-limit": [("size 1M\nbitmap a granularity=4G\n", None)],
     "polyglot": [(PLAIN, put(510, b"\x55\xaa")), (PLAIN, put(0x8001, b"CD001")), (PLAIN, put(64, b"\x7f\x10\xda\xbe")),
                  (PLAIN, put(257, b"ustar")), (PLAIN, put(300, b"%PDF-1.4")), (PLAIN, zip_end), (PLAIN, vhd_end),
-                 (PLAIN, put(512, b"EFI PART")), (PLAIN, put(-512, b"koly"))],
+                 (PLAIN, put(512, b"EFI PART")), (PLAIN, put(-512, b"koly")), (PLAIN, gpt_end(512)),
+                 (PLAIN, gpt_end(4096))],
     "incompatible-feature": [("size 1M\nincompatible 0x20\n", None)],
     "dirty": [("size 1M\ndirty\n", None)],
     "corrupt": [("size 1M\ncorrupt\n", None)],
@@ -214,6 +222,16 @@ def test_nothing_is_refused_without_a_fault(forge):
                  "version 2\nsize 1M\nextension 0x11223344 hex:00112233\n", "compression zstd\nsize 1M\n",
                  "size 0\n", "refcount_order 0\nsize 1M\nwrite 0 64k\n"):
         assert reasons(forge(text)) == [], text
+
+
+def test_the_partitions_of_a_guest_are_no_fault(forge):
+    """The last cluster of the file is that of the disk, which ends with the copy of a GPT."""
+    last = put(-512, b"EFI PART" + bytes(16) + struct.pack("<Q", (1 << 20) // 512 - 1))
+    for text in ("size 1M\nwrite 0 1M\n", "size 1M\nwrite 960k 64k\n"):
+        path = forge(text, change=last)
+        assert reasons(path) == []
+        with open(path, "rb") as stream:
+            assert piped(stream.read()).returncode == 0
 
 
 def test_each_rule_has_an_image():
