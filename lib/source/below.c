@@ -7,18 +7,30 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static enum q2_below kind_of(const char *path, bool last)
+static enum q2_below kind_of_folder(const char *path)
 {
 	struct stat st;
 
 	if (lstat(path, &st) != 0)
 		return Q2_BELOW_NOTHING;
-	if (last ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode))
-		return Q2_BELOW_FILE;
-	return Q2_BELOW_OTHER;
+	return S_ISDIR(st.st_mode) ? Q2_BELOW_FILE : Q2_BELOW_OTHER;
 }
 
-enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name)
+static enum q2_below kind_of_file(const char *path, const struct q2_source_identity *self)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return Q2_BELOW_NOTHING;
+	if (!S_ISREG(st.st_mode))
+		return Q2_BELOW_OTHER;
+	return self->is_file && st.st_dev == self->device && st.st_ino == self->inode
+		       ? Q2_BELOW_SELF
+		       : Q2_BELOW_FILE;
+}
+
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name,
+				   const struct q2_source_identity *self)
 {
 	char path[PATH_MAX];
 	size_t at = strlen(folder), end = at + 1 + name.size, part;
@@ -33,9 +45,9 @@ enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name)
 	for (;; path[part] = '/', at = part + 1) {
 		part = at + strcspn(path + at, "/");
 		if (part >= end)
-			return kind_of(path, true);
+			return kind_of_file(path, self);
 		path[part] = '\0';
-		kind = kind_of(path, false);
+		kind = kind_of_folder(path);
 		if (kind != Q2_BELOW_FILE)
 			return kind;
 	}

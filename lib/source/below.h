@@ -3,15 +3,17 @@
 #ifndef Q2_SOURCE_BELOW_H
 #define Q2_SOURCE_BELOW_H
 
-#include <qcow2/base.h>
+#include "source/write.h"
 
 enum q2_below {
 	Q2_BELOW_NOTHING, /* or it cannot be known */
 	Q2_BELOW_FILE,    /* a regular file, in folders that are no links */
 	Q2_BELOW_OTHER,   /* a link, a device, or what else is no file */
+	Q2_BELOW_SELF,    /* the file that was given */
 };
 
-/* name: a path without NUL, ".." and a slash in front. */
-enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name);
+/* name: a path without NUL, ".." and a slash in front. self: who asks. */
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name,
+				   const struct q2_source_identity *self);
 
 #endif

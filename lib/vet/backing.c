@@ -74,6 +74,18 @@ static void tell_format(struct q2_vet *vet)
 	q2_vet_tell(vet, &finding, "extensions/%llu", (unsigned long long)extension.index);
 }
 
+/* What stands at the name, if anything does. */
+static void tell_kind(struct q2_vet *vet, struct qcow2_bytes name)
+{
+	struct q2_source_identity self;
+	enum q2_below kind;
+
+	q2_source_identify(vet->source, &self);
+	kind = q2_source_look_below(vet->options.folder, name, &self);
+	if (kind == Q2_BELOW_OTHER || kind == Q2_BELOW_SELF)
+		tell(vet, QCOW2_VET_RULE_BACKING_KIND, name);
+}
+
 void q2_vet_backing(struct q2_vet *vet)
 {
 	const struct qcow2_header *h = vet->header;
@@ -96,7 +108,6 @@ void q2_vet_backing(struct q2_vet *vet)
 		tell(vet, QCOW2_VET_RULE_BACKING_PROTOCOL, name);
 	if (!is_below(name))
 		tell(vet, QCOW2_VET_RULE_BACKING_PATH, name);
-	else if (vet->options.folder &&
-		 q2_source_look_below(vet->options.folder, name) == Q2_BELOW_OTHER)
-		tell(vet, QCOW2_VET_RULE_BACKING_KIND, name);
+	else if (vet->options.folder)
+		tell_kind(vet, name);
 }

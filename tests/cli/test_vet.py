@@ -15,6 +15,7 @@ import pytest
 from tests.forge import build
 from tests.support.measure import MEASURE
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, recipe_image, run
+from tests.support.qemu import create
 
 PLAIN = "size 1M\nwrite 0 64k\n"
 BACKING = "size 1M\nbacking {} {}\n"
@@ -234,6 +235,12 @@ def test_the_partitions_of_a_guest_are_no_fault(forge):
             assert piped(stream.read()).returncode == 0
 
 
+def test_preallocated_data_are_no_bomb(tmp_path):
+    """They are a hole in the file."""
+    path = create(str(tmp_path / "image"), "1G", "preallocation=metadata")
+    assert reasons(path, "--deep") == [] == reasons(path, "--deep", "--policy=strict")
+
+
 def test_each_rule_has_an_image():
     missing = {name for name, (_, words) in rules().items() if words[0] not in ("ALLOW", "NO_LIMIT")}
     assert missing - set(FAULTS) == {"backing-kind"}  # see policies
@@ -416,9 +423,11 @@ def test_chain_looks_what_the_backing_file_is(forge, tmp_path):
         base.unlink()
         make()
         assert reasons(path, "--policy=chain") == ["backing-kind"]
+    assert reasons(forge(BACKING.format("image.qcow2", "qcow2")), "--policy=chain") == ["backing-kind"]
     base.rmdir()
     (tmp_path / "sub").rmdir()
     (tmp_path / "sub").symlink_to("/etc")
+    path = forge(BACKING.format("sub/base", "raw"))
     assert reasons(path, "--policy=chain") == ["backing-kind"]
 
 
