@@ -121,7 +121,7 @@ static const struct {
 	{q2_vet_snapshots, BIT(VM_STATE)},
 	{q2_vet_bitmaps, BIT(BITMAPS)},
 	{q2_vet_trailing, BIT(TRAILING_DATA)},
-	{q2_vet_l1, BIT(L2_SHARED)},
+	{q2_vet_l1, BIT(L2_SHARED) | BIT(TABLE_OVERLAP)},
 	{q2_vet_costs, BIT(CHECK_TIME) | BIT(MAP_TIME)},
 	{q2_vet_deep, BIT(COMPRESSION_RATIO)},
 	{q2_vet_check, BIT(CHECK_CORRUPTION) | BIT(CHECK_LEAK)},

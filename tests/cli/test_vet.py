@@ -199,7 +199,7 @@ FAULTS = {
     "trailing-data": [(PLAIN, trail)],
     "virtual-size": [("size 65T\n", None), ("cluster_bits 21\nsize 1024T\n", None)],
     "size-ratio": [("size 64T\n", lambda data: data.__delitem__(slice(200000, None)))],
-    "table-overlap": [(PLAIN, lambda data: put(40, data[48:56])(data))],
+    "table-overlap": [(PLAIN, lambda data: put(40, data[48:56])(data)), (PLAIN + "set l1/0 @l1/0 | 1<<63\n", None)],
     "open-memory": [("size 32T\nrepeat 10 bitmap b{} granularity=32k table=zeroes\n", None)],
     "open-time": [(PLAIN, many_bitmaps)],
     "check-memory": [("cluster_bits 12\nsize 1M\nsparse 4T\n", None)],
