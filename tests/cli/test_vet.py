@@ -15,7 +15,7 @@ import pytest
 from tests.forge import build
 from tests.support.measure import MEASURE
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, recipe_image, run
-from tests.support.qemu import create
+from tests.support.qemu import create, tool
 
 PLAIN = "size 1M\nwrite 0 64k\n"
 BACKING = "size 1M\nbacking {} {}\n"
@@ -196,7 +196,9 @@ FAULTS = {
     "name-text": [("size 1M\nbitmap \"\\e[2J\"\n", None), ("size 1M\nsnapshot 1 name=\"a\\nb\"\n", None),
                   (BACKING.format('"a\\nb"', "raw"), None)],
     "hidden-bytes": [(PLAIN, put(60000, b"\1")), (PLAIN, put(1000, struct.pack(">II", 0x44415441, 4) + b"/etc"))],
-    "trailing-data": [(PLAIN, trail)],
+    "trailing-data": [(PLAIN, trail), (PLAIN, lambda data: data.extend(b"x" * 65536)),
+                      (PLAIN, lambda data: data.extend(struct.pack(">Q", 1 << 62))),
+                      (PLAIN, lambda data: data.extend(struct.pack(">Q", 0x10200)))],
     "virtual-size": [("size 65T\n", None), ("cluster_bits 21\nsize 1024T\n", None)],
     "size-ratio": [("size 64T\n", lambda data: data.__delitem__(slice(200000, None)))],
     "table-overlap": [(PLAIN, lambda data: put(40, data[48:56])(data)), (PLAIN + "set l1/0 @l1/0 | 1<<63\n", None)],
@@ -239,6 +241,39 @@ def test_preallocated_data_are_no_bomb(tmp_path):
     """They are a hole in the file."""
     path = create(str(tmp_path / "image"), "1G", "preallocation=metadata")
     assert reasons(path, "--deep") == [] == reasons(path, "--deep", "--policy=strict")
+
+
+def directory(*names):
+    """A bitmap directory whose tables are in the first clusters."""
+    return b"".join(struct.pack(">QIIBBHI", 65536, 1, 2, 1, 16, len(name), 0) + name + bytes(-len(name) % 8)
+                    for name in names)
+
+
+ENTRIES = struct.pack(">QQ", 1 << 63 | 1 << 16, 3 << 16)
+# What may be behind the last cluster in use, and whether it is left of a freed table.
+BEHIND = [(ENTRIES + bytes(24), True), (ENTRIES.ljust(65536, b"\0") + ENTRIES, True), (ENTRIES + b"x", False),
+          (struct.pack(">H", 1) * 32768, True), (struct.pack(">H", 256) * 32768, False),
+          (directory(b"a", b"day"), True), (directory(b"a", b"\n"), False), (directory(b"a") + b"x", False)]
+
+
+@pytest.mark.parametrize("case", range(len(BEHIND)))
+def test_freed_tables_are_no_trailing_data(case, forge):
+    tail, is_table = BEHIND[case]
+    path = forge(PLAIN, change=lambda data: data.extend(tail))
+    assert reasons(path) == ([] if is_table else ["trailing-data"])
+    with open(path, "rb") as stream:
+        assert piped(stream.read()).returncode == (0 if is_table else 2)
+
+
+def test_freed_tables_of_a_long_pipe(tmp_path):
+    """It keeps the first 4 MiB, and the last bytes. What has passed cannot be looked at."""
+    path = create(str(tmp_path / "image"), "64M")
+    tool("qemu-io", "-f", "qcow2", "-c", "write -q 0 6M", path)
+    with open(path, "rb") as stream:
+        data = stream.read()
+    whole = ENTRIES * 4096
+    for tail, code in ((ENTRIES, 0), (whole + ENTRIES, 0), (whole * 3, 1), (whole * 3 + b"x", 2), (b"x" * 262144, 2)):
+        assert piped(data + tail).returncode == code, tail[:20]
 
 
 def test_each_rule_has_an_image():
