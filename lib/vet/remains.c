@@ -64,7 +64,8 @@ static size_t directory_entry(const struct q2_vet *vet, struct qcow2_bytes bytes
 	qcow2_bitmap_dir_entry_decode(&entry, bytes.data, bytes.size);
 	bytes.data += sizeof(entry);
 	bytes.size -= sizeof(entry);
-	if (entry.type != 1 || entry.extra_data_size != 0 || entry.bitmap_table_offset == 0 ||
+	/* While a bitmap is in use, QEMU writes no offset of its table. */
+	if (entry.type != 1 || entry.extra_data_size != 0 ||
 	    !is_cluster(vet, entry.bitmap_table_offset) || entry.name_size == 0 ||
 	    entry.name_size > QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES || entry.name_size > bytes.size ||
 	    !is_text((struct qcow2_bytes){bytes.data, entry.name_size}))

@@ -21,8 +21,9 @@
 #define PIECE_ENTRIES (PIECE_BYTES / 8)
 /* The most pieces that are read: those of 64 blocks of 64 KiB. */
 #define PIECES_MOST 1024
-/* How much behind the last cluster is read to find anything but zeros. */
-#define LOOK_BYTES (UINT64_C(1) << 20)
+/* How much behind the last cluster is read to find anything but zeros, and at least. */
+#define LOOK_BYTES    (UINT64_C(1) << 20)
+#define LOOK_CLUSTERS 16
 
 struct search {
 	struct q2_vet *vet;
@@ -32,6 +33,7 @@ struct search {
 	bool found;
 	uint64_t cluster; /* the last one in use, if found */
 	uint8_t *buffer;  /* for a cluster behind it */
+	uint64_t remains; /* clusters behind it that hold what remains of tables */
 };
 
 /* The index of the last refcount that is not 0 in the first size bytes of the piece. */
@@ -125,6 +127,13 @@ static int search_refcounts(struct search *search)
 	return 0;
 }
 
+static uint64_t clusters_to_look_at(const struct q2_vet *vet)
+{
+	uint64_t clusters = LOOK_BYTES / vet->geometry->cluster_size_bytes;
+
+	return clusters > LOOK_CLUSTERS ? clusters : LOOK_CLUSTERS;
+}
+
 /* Finds anything but zeros in bytes at an offset of the file. */
 static bool find_byte(struct qcow2_bytes bytes, uint64_t offset, uint64_t *at)
 {
@@ -168,7 +177,10 @@ static int look_at_cluster(struct search *search, uint64_t offset, bool *found, 
 		bytes.size = (size_t)(vet->result.file_size_bytes - offset);
 	if (read_behind(search, offset, bytes.size))
 		return -1;
-	*found = find_byte(bytes, offset, at) && !q2_vet_is_old_table(vet, bytes);
+	if (!find_byte(bytes, offset, at))
+		return 0;
+	*found = !q2_vet_is_old_table(vet, bytes);
+	search->remains++;
 	return 0;
 }
 
@@ -177,28 +189,19 @@ static int look_in_file(struct search *search, uint64_t begin, bool *found, uint
 {
 	struct q2_vet *vet = search->vet;
 	uint64_t end = vet->result.file_size_bytes, cluster = vet->geometry->cluster_size_bytes;
-	uint64_t next = begin, left = LOOK_BYTES, tail = end - vet->tail.size;
-	struct qcow2_bytes rest = vet->tail;
+	uint64_t next = begin, left = clusters_to_look_at(vet), tail = end - vet->tail.size;
 
-	while (left > 0 && next < end) {
+	while (next < end && !*found) {
 		next = qcow2_source_hole_end(vet->source, next);
 		next -= next % cluster;
-		if (next >= end)
-			return 0;
-		if (look_at_cluster(search, next, found, at))
+		if (left == 0 && next < tail)
+			next = tail - tail % cluster;
+		else if (left > 0)
+			left--;
+		if (next < end && look_at_cluster(search, next, found, at))
 			return -1;
-		if (*found)
-			return 0;
 		next += cluster;
-		left -= cluster < left ? cluster : left;
 	}
-	if (next >= end)
-		return 0;
-	if (next > tail) {
-		rest.data += next - tail;
-		rest.size -= (size_t)(next - tail);
-	}
-	*found = find_byte(rest, end - rest.size, at);
 	return 0;
 }
 
@@ -207,17 +210,13 @@ static int look_in_stream(struct search *search, uint64_t begin, bool *found, ui
 {
 	const struct q2_vet *vet = search->vet;
 	uint64_t cluster = vet->geometry->cluster_size_bytes, end = vet->kept->nonzero_end;
-	uint64_t last, left = LOOK_BYTES;
 
-	for (*at = end - 1; end > begin && left > 0; end = last) {
-		last = (end - 1) - (end - 1) % cluster;
-		if (look_at_cluster(search, last, found, at))
+	while (end > begin && !*found && search->remains < clusters_to_look_at(vet)) {
+		end = (end - 1) - (end - 1) % cluster;
+		if (look_at_cluster(search, end, found, at))
 			return -1;
-		if (*found)
-			return 0;
-		left -= cluster < left ? cluster : left;
 	}
-	*found = end > begin;
+	*found = *found || end > begin;
 	return 0;
 }
 

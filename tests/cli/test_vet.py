@@ -243,9 +243,9 @@ def test_preallocated_data_are_no_bomb(tmp_path):
     assert reasons(path, "--deep") == [] == reasons(path, "--deep", "--policy=strict")
 
 
-def directory(*names):
-    """A bitmap directory whose tables are in the first clusters."""
-    return b"".join(struct.pack(">QIIBBHI", 65536, 1, 2, 1, 16, len(name), 0) + name + bytes(-len(name) % 8)
+def directory(*names, table=65536):
+    """A bitmap directory; while a bitmap is in use, QEMU writes 0 as the offset of its table."""
+    return b"".join(struct.pack(">QIIBBHI", table, 1, 2, 1, 16, len(name), 0) + name + bytes(-len(name) % 8)
                     for name in names)
 
 
@@ -253,7 +253,8 @@ ENTRIES = struct.pack(">QQ", 1 << 63 | 1 << 16, 3 << 16)
 # What may be behind the last cluster in use, and whether it is left of a freed table.
 BEHIND = [(ENTRIES + bytes(24), True), (ENTRIES.ljust(65536, b"\0") + ENTRIES, True), (ENTRIES + b"x", False),
           (struct.pack(">H", 1) * 32768, True), (struct.pack(">H", 256) * 32768, False),
-          (directory(b"a", b"day"), True), (directory(b"a", b"\n"), False), (directory(b"a") + b"x", False)]
+          (directory(b"a", b"day"), True), (directory(b"a", b"b", table=0), True), (directory(b"a", table=99), False),
+          (directory(b"a", b"\n"), False), (directory(b"a") + b"x", False)]
 
 
 @pytest.mark.parametrize("case", range(len(BEHIND)))
@@ -272,7 +273,8 @@ def test_freed_tables_of_a_long_pipe(tmp_path):
     with open(path, "rb") as stream:
         data = stream.read()
     whole = ENTRIES * 4096
-    for tail, code in ((ENTRIES, 0), (whole + ENTRIES, 0), (whole * 3, 1), (whole * 3 + b"x", 2), (b"x" * 262144, 2)):
+    for tail, code in ((ENTRIES, 0), (whole + ENTRIES, 0), (whole * 3, 1), (whole * 3 + b"x", 2), (b"x" * 262144, 2),
+                       (whole * 40, 1)):
         assert piped(data + tail).returncode == code, tail[:20]
 
 
