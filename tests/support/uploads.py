@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: MIT
 # The uploads of tests/cli/uploads.txt: how they are made, and what each program says of them. The
 # tests compare it with what is written there; scripts/generate makes docs/vet-uploads.md of it.
-"""Uploads, and the verdicts of vet, oslo.utils and qemu-img."""
+"""Uploads, and the verdicts of vet, oslo.utils and qemu-img.
+
+python3 -B -m tests.support.uploads writes the verdicts of today into uploads.txt, to be reviewed."""
+import concurrent.futures
 import dataclasses
+import functools
 import json
 import os
 import re
 import subprocess
+import tempfile
 import textwrap
 
 from tests.forge import build, build_named
+from tests.support.programs import QCOW2
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cli", "uploads.txt")
 POLICIES = ("upload", "chain", "strict")
@@ -74,9 +80,9 @@ def load():
     return uploads
 
 
-def vet(program, paths, *options):
+def vet(paths, *options):
     """The rules by which each of the files is refused."""
-    done = subprocess.run([program, "vet", "--output=ndjson", "--files-from=-", *options], timeout=60,
+    done = subprocess.run([QCOW2, "vet", "--output=ndjson", "--files-from=-", *options], timeout=60,
                           input="\0".join(paths).encode(), stdout=subprocess.PIPE, check=False)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["filename"] for one in found] == paths and done.returncode in (0, 2), done
@@ -117,6 +123,45 @@ def qemu_img(path):
     why += ["data-file"] if "data-file" in data else []
     why += ["virtual-size"] if info["virtual-size"] > SIZE_BYTES else []
     return " ".join(why) or ("" if info["format"] == "qcow2" else f"as {info['format']}")
+
+
+def _make(folder, upload):
+    """Its path, with what oslo.utils and qemu-img say of it."""
+    path = upload.make(os.path.join(folder, upload.name))
+    return path, oslo(path), qemu_img(path)
+
+
+def measure(uploads, folder):
+    """{speaker: what it says of each}; of oslo.utils None if it is not installed."""
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        made = list(pool.map(functools.partial(_make, folder), uploads, chunksize=8))
+    paths, *others = map(list, zip(*made))
+    said = {policy: vet(paths, f"--policy={policy}") for policy in POLICIES}
+    said["deep"] = [sorted(set(deep) - set(known))
+                    for deep, known in zip(vet(paths, "--deep"), said["upload"])]
+    return {**said, **dict(zip(("oslo", "qemu-img"), others))}
+
+
+def _verdicts(upload):
+    """The lines of its verdicts."""
+    said = {speaker: " ".join(what) if isinstance(what, list) else what for speaker, what in upload.said.items()}
+    ours = [said.get(policy, "") for policy in POLICIES]
+    if len(set(ours)) == 1:
+        said = {"vet": ours[0], **{speaker: said.get(speaker) for speaker in SPEAKERS[len(POLICIES):]}}
+    return "".join(f"> {speaker}: {said[speaker]}\n" for speaker in ("vet", *SPEAKERS) if said.get(speaker))
+
+
+def write(uploads):
+    """Writes their verdicts into uploads.txt."""
+    with open(DATA, encoding="utf-8") as stream:
+        parts = re.split(r"^(?=\[)", stream.read(), flags=re.M)
+    text = parts[0]
+    for part, upload in zip(parts[1:], uploads, strict=True):
+        made, _, rest = part.partition("\n\n")
+        lines = [line for line in made.rstrip("\n").split("\n") if not line.startswith("> ")]
+        text += "\n".join(lines) + "\n" + _verdicts(upload) + (f"\n{rest}" if rest or part.endswith("\n\n") else "")
+    with open(DATA, "w", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 # ---- the document ----
@@ -178,3 +223,17 @@ def document():
             text += f"| `{upload.name}` | {CELLS[upload.kind]} | {' | '.join(cells)} |\n"
         text += "\n" + "".join(map(_item, them)) + "\n"
     return f"{_summary(uploads)}\n{text.rstrip()}\n"
+
+
+def main():
+    uploads = load()
+    with tempfile.TemporaryDirectory(prefix="qcow2-uploads-") as folder:
+        for speaker, found in measure(uploads, folder).items():
+            for upload, said in zip(uploads, found):
+                if said is not None:
+                    upload.said[speaker] = said
+    write(uploads)
+
+
+if __name__ == "__main__":
+    main()
