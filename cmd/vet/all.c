@@ -48,7 +48,7 @@ static void print(struct all *all, const struct vet_answer *answer)
 
 	worsen(all, oslo ? answer->verdict != QCOW2_VET_ACCEPTED : (int)answer->verdict);
 	if (answer->verdict == QCOW2_VET_COULD_NOT_LOOK)
-		report_error(all->run->command, answer->file, &answer->err);
+		report_error(all->run->command, answer->name, &answer->err);
 	if (answer->page.errnum)
 		all->out.errnum = answer->page.errnum;
 	if (all->run->output != VET_JSON) {

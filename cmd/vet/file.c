@@ -30,16 +30,20 @@ static void keep(void *opaque, const struct qcow2_vet_reason *reason)
 	answer->reasons[answer->count++] = *reason;
 }
 
-/* The folder of a file, as its path says; NULL if it has no name there. */
+/*
+ * The folder of a file, as its path says. NULL for an open descriptor: where its file has a name is
+ * not known.
+ */
 static const char *folder_of(const char *file, char *folder, size_t size)
 {
 	const char *slash = strrchr(file, '/');
 	int length = slash ? (int)(slash - file) : 0;
 
+	if (strcmp(file, "-") == 0 || strcmp(file, "/dev/stdin") == 0 ||
+	    strncmp(file, "/dev/fd/", 8) == 0 || (size_t)length >= size)
+		return NULL;
 	if (!slash)
 		return ".";
-	if (strncmp(file, "/dev/fd/", 8) == 0 || (size_t)length >= size)
-		return NULL;
 	snprintf(folder, size, "%.*s", length, file);
 	return folder;
 }
@@ -128,6 +132,7 @@ void vet_file(const struct vet_run *run, const char *file, struct vet_answer *an
 {
 	answer->run = run;
 	answer->file = file;
+	answer->name = run->label ? run->label : file;
 	answer->count = 0;
 	answer->short_of_memory = false;
 	answer->result = (struct qcow2_vet_result){.size = sizeof(answer->result)};

@@ -46,7 +46,7 @@ void vet_show_human(struct vet_answer *answer)
 
 	if (answer->verdict == QCOW2_VET_COULD_NOT_LOOK)
 		return;
-	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)answer->file, strlen(answer->file)},
+	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)answer->name, strlen(answer->name)},
 			  name, sizeof(name));
 	spool_print(out, "%s: %s by policy %s\n", name, vet_verdict_name(answer->verdict),
 		    answer->run->policy_name);

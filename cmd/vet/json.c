@@ -60,7 +60,7 @@ static void put_facts(struct json *json, const struct qcow2_vet_result *result)
 
 void vet_show_json(struct json *json, const struct vet_answer *answer)
 {
-	json_text_member(json, "filename", bytes_of(answer->file));
+	json_text_member(json, "filename", bytes_of(answer->name));
 	json_text_member(json, "policy", bytes_of(answer->run->policy_name));
 	json_text_member(json, "verdict", bytes_of(vet_verdict_name(answer->verdict)));
 	json_key(json, "reasons");

@@ -20,6 +20,7 @@ struct vet_run {
 	unsigned jobs;          /* threads that vet images; 0: as many as there are processors */
 	unsigned threads;       /* of the check of one image */
 	const char *files_from; /* a file with names, or NULL */
+	const char *label;      /* what the answer calls the image, or NULL */
 	bool list;              /* the rules, no image */
 	bool has_virtual_size;
 	uint64_t virtual_size_bytes; /* --max-virtual-size */
@@ -29,6 +30,7 @@ struct vet_run {
 struct vet_answer {
 	const struct vet_run *run;
 	const char *file;
+	const char *name; /* the label, or the file */
 	enum qcow2_vet_verdict verdict;
 	struct qcow2_vet_result result;
 	struct qcow2_vet_reason *reasons;

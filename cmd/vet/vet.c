@@ -19,6 +19,7 @@ enum {
 	OPTION_JSON,
 	OPTION_FILES_FROM,
 	OPTION_JOBS,
+	OPTION_LABEL,
 	OPTION_LIST,
 };
 
@@ -32,6 +33,7 @@ static const struct option_row options[] = {
 	{"files-from", 0, "FILE", "names of images, by newlines or NULs; - is standard input",
 	 NULL},
 	{"jobs", 0, "N", "vet so many files at once (default: as many as processors)", NULL},
+	{"label", 0, "NAME", "what the answer calls the one image, which may be a pipe", NULL},
 	{"list", 0, NULL, "show the policy as a file, with all rules, and exit", NULL},
 };
 
@@ -56,6 +58,9 @@ static bool take_option(struct vet_run *run, int option, const char *value)
 		return true;
 	case OPTION_FILES_FROM:
 		run->files_from = value;
+		return true;
+	case OPTION_LABEL:
+		run->label = value;
 		return true;
 	case OPTION_JOBS:
 		if (!options_number(run->command, &options[option], value, JOBS_MOST, &number))
@@ -113,6 +118,10 @@ static int run_vet(const struct command *command, int argc, char **argv)
 		return usage_error(command, "no image given");
 	if (run.output == VET_OSLO && (argc - optind != 1 || run.files_from))
 		return usage_error(command, "--output=oslo is for one image");
+	if (run.label && (argc - optind != 1 || run.files_from))
+		return usage_error(command, "--label names one image");
+	if (run.label && !*run.label)
+		return usage_error(command, "--label is a name, and not empty");
 	if (reads_input_twice(&run, argv + optind, argc - optind))
 		return usage_error(command, "standard input is read once, not twice");
 	code = vet_policy_make(&run);

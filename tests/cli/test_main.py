@@ -262,6 +262,10 @@ def is_a_policy(_before, after):
     assert "\nbacking-file = deny\n" in after
 
 
+def has_the_label(_before, after):
+    assert after.startswith("x: accepted by policy upload")
+
+
 def names_the_policy(before, after):
     assert "by policy strict" in after and "by policy upload" in before
 
@@ -389,6 +393,7 @@ OPTIONS = {
     ("vet", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("vet", "policy"): ([SAMPLE], ["--policy=strict"], names_the_policy),
     ("vet", "max-virtual-size"): ([SAMPLE], ["--max-virtual-size=1G"], is_unchanged),
+    ("vet", "label"): ([SAMPLE], ["--label=x"], has_the_label),
     ("vet", "jobs"): ([SAMPLE], ["--jobs=2"], is_unchanged),
     ("vet", "files-from"): ([SAMPLE], ["--files-from=/dev/null"], is_unchanged),
     ("vet", "list"): ([], ["--list"], is_a_policy),

@@ -75,6 +75,8 @@ def put(at, data):
     (["--max-virtual-size=much", SAMPLE], "--max-virtual-size"),
     (["--jobs=0", SAMPLE], "--jobs is at least 1"), (["--jobs=x", SAMPLE], "--jobs"),
     (["-", "-"], "standard input is read once"), (["--files-from=-", "-"], "standard input is read once"),
+    (["--label=x", SAMPLE, SAMPLE], "--label names one image"), (["--label=x", "--files-from=-"], "--label names one"),
+    (["--label=", SAMPLE], "--label is a name, and not empty"), (["--label=x", "--list"], "--label names one"),
 ])
 def test_wrong_lines(words, message):
     done = run("vet", *words)
@@ -380,6 +382,31 @@ def test_open_descriptors(tmp_path):
     assert run("vet", "/dev/fd/77").returncode == 1
     os.mkfifo(tmp_path / "fifo")  # nobody waits for it
     assert run("vet", tmp_path / "fifo").returncode == 1
+
+
+def test_an_answer_has_the_name_that_is_asked_for(forge, tmp_path):
+    with open(forge("size 1M\ndirty\n"), "rb") as stream:
+        data = stream.read()
+    done = piped(data, "--label=uploads/a\nb")
+    assert done.returncode == 2 and json.loads(done.stdout)["filename"] == "uploads/a\nb"
+    done = run("vet", "--label=uploads/a\nb", "-", input=data)
+    assert done.stdout.startswith(b"uploads/a\\nb: refused by policy upload\n")
+    assert answer(SAMPLE, "--label=x")["filename"] == "x"
+    done = run("vet", "--output=ndjson", "--label=uploads/x", tmp_path / "nothing")
+    assert json.loads(done.stdout)["filename"] == "uploads/x" and b"uploads/x" in done.stderr
+
+
+def test_a_pipe_has_no_folder(forge, tmp_path):
+    path = forge(BACKING.format("null", "raw"))  # a device of /dev
+    (tmp_path / "null").symlink_to("/etc/passwd")
+    assert reasons(path, "--policy=chain") == ["backing-kind"]
+    assert run("vet", "--policy=chain", path.name, cwd=tmp_path).returncode == 2
+    for name in ("-", "/dev/stdin", "/dev/fd/0"):  # whatever the current folder has
+        done = subprocess.run(["sh", "-c", f'cat "$0" | "$1" vet --policy=chain {name}', path, QCOW2],
+                              check=False, cwd=tmp_path)
+        assert done.returncode == 0
+        with open(path, "rb") as stream:
+            assert run("vet", "--policy=chain", name, stdin=stream, cwd=tmp_path).returncode == 0
 
 
 # ---- many files ----

@@ -32,6 +32,15 @@ def document(image, *arguments, program=QCOW2):
     return json.loads(done.stdout.decode("utf-8"))
 
 
+def tool(name):
+    """The path of another program: one of the system, or one that scripts/deps unpacked."""
+    unpacked = os.path.join(TOP, "build", "deps", "usr")
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", f"{unpacked}/bin", f"{unpacked}/sbin"])
+    found = shutil.which(name, path=path)
+    assert found, f"{name}: not there; scripts/deps test has it"
+    return found
+
+
 @functools.lru_cache(None)
 def folder():
     path = tempfile.mkdtemp(prefix="qcow2-tests-")
