@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Vets an image: reads its start and its end, then lets one stage after the other look. */
-#include "vet/vet.h"
+#include "vet/costs.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -122,7 +122,8 @@ static const struct {
 	{q2_vet_bitmaps, BIT(BITMAPS)},
 	{q2_vet_trailing, BIT(TRAILING_DATA)},
 	{q2_vet_l1, BIT(L2_SHARED)},
-	{q2_vet_costs, BIT(CHECK_TIME) | BIT(MAP_TIME)},
+	{q2_vet_costs, BIT(CHECK_TIME)},
+	{q2_vet_reading_costs, BIT(MAP_TIME) | BIT(CONVERT_TIME)},
 	{q2_vet_deep, BIT(COMPRESSION_RATIO)},
 	{q2_vet_check, BIT(CHECK_CORRUPTION) | BIT(CHECK_LEAK)},
 };

@@ -86,7 +86,7 @@ int q2_vet_snapshots(struct q2_vet *vet);
 int q2_vet_bitmaps(struct q2_vet *vet);
 int q2_vet_trailing(struct q2_vet *vet); /* data behind the last cluster in use */
 int q2_vet_l1(struct q2_vet *vet);       /* the active L1 table */
-int q2_vet_costs(struct q2_vet *vet);    /* what QEMU needs, after all of the above */
+int q2_vet_costs(struct q2_vet *vet);    /* what QEMU needs to open and check it, see costs.h */
 int q2_vet_deep(struct q2_vet *vet);     /* compressed bombs, if options ask for it */
 int q2_vet_check(struct q2_vet *vet);    /* if the policy wants it to be clean */
 
