@@ -167,8 +167,9 @@ static int tell_check(struct q2_vet *vet, uint64_t open_memory)
 		return 0;
 	if (count_snapshots(vet, &count))
 		return -1;
-	if (!is_too_long(vet, count, 0) && is_too_long(vet, count, most_faults(vet, count)) &&
-	    count_faults(vet, &faults))
+	/* What is refused already needs no count. */
+	if (vet->result.reasons == 0 && !is_too_long(vet, count, 0) &&
+	    is_too_long(vet, count, most_faults(vet, count)) && count_faults(vet, &faults))
 		return -1;
 	q2_tell_cost(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, count, faults),
 		     faults > 0                     ? "check"

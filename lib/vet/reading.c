@@ -10,7 +10,12 @@
 /* QEMU reads L2 tables in slices, and asks for each extent once. */
 #define SLICE_BYTES 4096
 #define SLICE_NS    UINT64_C(15000)
-#define EXTENT_NS   UINT64_C(2000)
+/* For an L2 table, besides its slices. */
+#define TABLE_NS UINT64_C(45000)
+/* To convert, tables are read twice, and an extent takes longer. */
+#define CONVERT_READS     2
+#define CONVERT_EXTENT_NS UINT64_C(5000)
+#define EXTENT_NS         UINT64_C(2000)
 /* An L1 entry that leads nowhere is an extent that is not printed. */
 #define L1_ENTRY_NS UINT64_C(500)
 /* For a byte that is copied, and for one that is inflated, or read to be inflated. */
@@ -41,7 +46,8 @@ static uint64_t convert_ms(const struct q2_vet *vet, const struct reading *readi
 			      q2_times(reading->compressed_bytes, COMPRESSED_BYTE_NS));
 	uint64_t credit = q2_times(qcow2_source_allocated_bytes(vet->source), HONEST_RATIO);
 
-	ns = q2_plus(ns, q2_plus(reading->fixed_ns, q2_times(reading->extents, EXTENT_NS)));
+	ns = q2_plus(ns, q2_times(reading->fixed_ns, CONVERT_READS));
+	ns = q2_plus(ns, q2_times(reading->extents, CONVERT_EXTENT_NS));
 	return q2_ms_beyond(ns, q2_times(credit, DATA_BYTE_NS));
 }
 
@@ -55,7 +61,7 @@ static bool is_too_long(const struct q2_vet *vet, const struct reading *reading)
 static uint64_t fixed_ns(const struct q2_vet *vet)
 {
 	uint64_t slices = q2_div_ceil_u64(vet->geometry->cluster_size_bytes, SLICE_BYTES);
-	uint64_t ns = q2_times(q2_times(vet->l2_tables, slices), SLICE_NS);
+	uint64_t ns = q2_times(vet->l2_tables, slices * SLICE_NS + TABLE_NS);
 
 	ns = q2_plus(ns, q2_times(q2_file_clusters(vet), Q2_FILE_CLUSTER_NS));
 	return q2_plus(ns, q2_times(vet->header->l1_size, L1_ENTRY_NS));

@@ -105,6 +105,7 @@ int q2_vet_look_at_head(struct q2_vet *vet)
 	q2_vet_header(vet);
 	q2_vet_extensions(vet);
 	q2_vet_backing(vet);
+	q2_vet_file_name(vet);
 	q2_vet_rules(vet);
 	q2_vet_overlaps(vet);
 	q2_vet_polyglots(vet);

@@ -79,6 +79,7 @@ int q2_vet_look_at_head(struct q2_vet *vet);
 void q2_vet_header(struct q2_vet *vet);     /* features, encryption, sizes */
 void q2_vet_extensions(struct q2_vet *vet); /* header extensions, and what lies behind them */
 void q2_vet_backing(struct q2_vet *vet);    /* the name of the backing file */
+void q2_vet_file_name(struct q2_vet *vet);  /* that of the image, if it is known */
 void q2_vet_rules(struct q2_vet *vet);      /* the format's own rules of the header */
 void q2_vet_overlaps(struct q2_vet *vet);   /* tables that the header names */
 void q2_vet_polyglots(struct q2_vet *vet);  /* other formats */
