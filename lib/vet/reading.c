@@ -21,6 +21,8 @@
 /* For a byte that is copied, and for one that is inflated, or read to be inflated. */
 #define DATA_BYTE_NS       UINT64_C(1)
 #define COMPRESSED_BYTE_NS UINT64_C(3)
+/* For a compressed cluster, however small. */
+#define COMPRESSED_NS UINT64_C(30000)
 /* As much as honest data may shrink: what the rule compression-ratio allows. */
 #define HONEST_RATIO UINT64_C(200)
 /* How many extents are counted before it is asked whether they are enough. */
@@ -31,7 +33,7 @@
 struct reading {
 	uint64_t fixed_ns; /* whatever the tables hold */
 	uint64_t extents;
-	uint64_t data_bytes, compressed_bytes;
+	uint64_t data_bytes, compressed_bytes, compressed;
 };
 
 static uint64_t map_ms(const struct q2_vet *vet, const struct reading *reading)
@@ -46,6 +48,7 @@ static uint64_t convert_ms(const struct q2_vet *vet, const struct reading *readi
 			      q2_times(reading->compressed_bytes, COMPRESSED_BYTE_NS));
 	uint64_t credit = q2_times(qcow2_source_allocated_bytes(vet->source), HONEST_RATIO);
 
+	ns = q2_plus(ns, q2_times(reading->compressed, COMPRESSED_NS));
 	ns = q2_plus(ns, q2_times(reading->fixed_ns, CONVERT_READS));
 	ns = q2_plus(ns, q2_times(reading->extents, CONVERT_EXTENT_NS));
 	return q2_ms_beyond(ns, q2_times(credit, DATA_BYTE_NS));
@@ -74,6 +77,7 @@ static struct reading most_of(const struct q2_vet *vet)
 
 	return (struct reading){
 		.fixed_ns = fixed_ns(vet),
+		.compressed = entries,
 		.extents = q2_times(entries, vet->geometry->extended_l2 ? SUBCLUSTERS : 1),
 		.compressed_bytes =
 			q2_times(q2_times(entries, 2), vet->geometry->cluster_size_bytes)};
@@ -82,9 +86,11 @@ static struct reading most_of(const struct q2_vet *vet)
 static void add(struct reading *reading, const struct qcow2_mapping_extent *extent)
 {
 	reading->extents++;
-	if (extent->kind == QCOW2_L2_COMPRESSED)
+	if (extent->kind == QCOW2_L2_COMPRESSED) {
+		reading->compressed++;
 		reading->compressed_bytes = q2_plus(reading->compressed_bytes,
 						    extent->length_bytes + extent->host_bytes);
+	}
 	/* What lies behind the end of the file is read as zeros. */
 	if (extent->kind == QCOW2_L2_DATA || extent->kind == QCOW2_L2_INVALID)
 		reading->data_bytes = q2_plus(reading->data_bytes, extent->length_bytes);

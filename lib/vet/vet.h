@@ -25,7 +25,7 @@ struct q2_vet {
 	const struct qcow2_geometry *geometry; /* NULL if its numbers are insane */
 	struct qcow2_bytes head, tail; /* the file's first and last bytes, which may overlap */
 	/* Of a stream what was kept of it, of which a part may be missing; else NULL. */
-	const struct q2_kept *kept;
+	struct q2_kept *kept;
 	bool size_unknown;             /* the stream has not ended */
 	uint64_t told[Q2_VET_NUMBERS]; /* reasons by rule, those that were only counted as well */
 	/* What the stages learn for the estimates. */

@@ -290,6 +290,14 @@ def shared_data(scale):
 
 
 @idea(1, 1000)
+def small_data(scale):
+    """Clusters of 512 bytes, all of them the same one."""
+    image = Sparse(9)
+    data = image.add(b"x" * 512)
+    return of_tables(image, words(data) * 64, scale * 64)
+
+
+@idea(1, 1000)
 def shared_compressed(scale):
     image = Sparse()
     packed = deflated(b"x" * image.cluster)
