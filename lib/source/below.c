@@ -7,30 +7,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static enum q2_below kind_of_folder(const char *path)
+static enum q2_below kind_of(const char *path, bool last)
 {
 	struct stat st;
 
 	if (lstat(path, &st) != 0)
 		return Q2_BELOW_NOTHING;
-	return S_ISDIR(st.st_mode) ? Q2_BELOW_FILE : Q2_BELOW_OTHER;
+	if (last ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode))
+		return Q2_BELOW_FILE;
+	return Q2_BELOW_OTHER;
 }
 
-static enum q2_below kind_of_file(const char *path, const struct q2_source_identity *self)
+/* Whether two names lead to one file. */
+static bool is_same(const char *path, const char *from)
 {
-	struct stat st;
+	struct stat a, b;
 
-	if (lstat(path, &st) != 0)
-		return Q2_BELOW_NOTHING;
-	if (!S_ISREG(st.st_mode))
-		return Q2_BELOW_OTHER;
-	return self->is_file && st.st_dev == self->device && st.st_ino == self->inode
-		       ? Q2_BELOW_SELF
-		       : Q2_BELOW_FILE;
+	return stat(path, &a) == 0 && stat(from, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
-enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name,
-				   const struct q2_source_identity *self)
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name, const char *from)
 {
 	char path[PATH_MAX];
 	size_t at = strlen(folder), end = at + 1 + name.size, part;
@@ -45,9 +42,9 @@ enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name,
 	for (;; path[part] = '/', at = part + 1) {
 		part = at + strcspn(path + at, "/");
 		if (part >= end)
-			return kind_of_file(path, self);
+			return from && is_same(path, from) ? Q2_BELOW_ITSELF : kind_of(path, true);
 		path[part] = '\0';
-		kind = kind_of_folder(path);
+		kind = kind_of(path, false);
 		if (kind != Q2_BELOW_FILE)
 			return kind;
 	}

@@ -165,6 +165,14 @@ def gpt_end(sector_bytes):
     return change
 
 
+def share_data(data):
+    """Makes all L1 entries lead to one L2 table, and all its entries to one cluster."""
+    share_l2(data)
+    at = struct.unpack(">Q", data[40:48])[0]
+    place = struct.unpack(">Q", data[at:at + 8])[0]
+    put(place, struct.pack(">Q", 65536) * 8192)(data)
+
+
 FAULTS = {
     "version": [(PLAIN, put(4, struct.pack(">I", 4)))],
     "header": [(PLAIN, put(20, struct.pack(">I", 40))), (PLAIN, lambda data: data.__delitem__(slice(90, None)))],
@@ -209,6 +217,7 @@ FAULTS = {
     "check-memory": [("cluster_bits 12\nsize 1M\nsparse 4T\n", None)],
     "check-time": [("size 64T\nwrite 0 64k\n", share_l2)],
     "map-time": [("size 64T\nwrite 0 64k\n", share_l2)],
+    "convert-time": [("size 64T\nwrite 0 64k\n", share_data)],
     "compression-ratio": [("cluster_bits 21\nsize 4M\ncompressed 0 4M\n", None)],
     "l2-shared": [("size 1G\nwrite 0 64k\nset l1/1 @l2/0 | 1<<63\n", None)],
 }
@@ -282,7 +291,7 @@ def test_freed_tables_of_a_long_pipe(tmp_path):
 
 def test_each_rule_has_an_image():
     missing = {name for name, (_, words) in rules().items() if words[0] not in ("ALLOW", "NO_LIMIT")}
-    assert missing - set(FAULTS) == {"backing-kind"}  # see policies
+    assert missing - set(FAULTS) == {"backing-kind", "file-name"}  # see policies, and names
 
 
 def test_the_size_that_is_asked_for(forge):
@@ -290,6 +299,22 @@ def test_the_size_that_is_asked_for(forge):
     assert reasons(path, "--max-virtual-size=2G") == []
     found = answer(path, "--max-virtual-size=1G")["reasons"]
     assert [(one["rule"], one["value"], one["limit"]) for one in found] == [("virtual-size", 2 << 30, 1 << 30)]
+
+
+def test_names_that_qemu_takes_for_something_else(forge, tmp_path):
+    names = ["nbd:x", "json:{}", "a:b", ":", "-f"]
+    for name in names:
+        shutil.copy(forge(PLAIN), tmp_path / name)
+    done = subprocess.run([QCOW2, "vet", "--output=ndjson", "--", *names], cwd=tmp_path, stdout=subprocess.PIPE,
+                          check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2 and [line["filename"] for line in found] == names
+    for line in found:
+        assert [(one["rule"], one["value"]) for one in line["reasons"]] == [("file-name", line["filename"])]
+    assert run("vet", *[tmp_path / name for name in names]).returncode == 0  # a path is a path
+    done = subprocess.run([QCOW2, "vet", *[f"./{name}" for name in names]], cwd=tmp_path, check=False,
+                          stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
 
 
 # ---- pipes ----
@@ -487,12 +512,23 @@ def test_chain_looks_what_the_backing_file_is(forge, tmp_path):
         base.unlink()
         make()
         assert reasons(path, "--policy=chain") == ["backing-kind"]
-    assert reasons(forge(BACKING.format("image.qcow2", "qcow2")), "--policy=chain") == ["backing-kind"]
     base.rmdir()
     (tmp_path / "sub").rmdir()
     (tmp_path / "sub").symlink_to("/etc")
-    path = forge(BACKING.format("sub/base", "raw"))
     assert reasons(path, "--policy=chain") == ["backing-kind"]
+
+
+def test_chain_does_not_take_an_image_that_backs_itself(forge, tmp_path):
+    path = forge(BACKING.format("sub/image.qcow2", "qcow2"))
+    (tmp_path / "sub").mkdir()
+    os.link(path, tmp_path / "sub" / "image.qcow2")
+    found = answer(path, "--policy=chain")["reasons"]
+    assert [one["rule"] for one in found] == ["backing-kind"] and "it is the image itself" in found[0]["text"]
+    done = subprocess.run([QCOW2, "vet", "--policy=chain", "image.qcow2"], cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    shutil.copy(path, tmp_path / "other")
+    os.replace(tmp_path / "other", tmp_path / "sub" / "image.qcow2")
+    assert reasons(path, "--policy=chain") == []
 
 
 def test_strict_wants_a_clean_check(forge):
