@@ -22,7 +22,7 @@
 #define FAULT_NS UINT64_C(2500)
 /* For two names of bitmaps that are compared, and for a cluster and a byte of one that is loaded. */
 #define NAMES_NS          UINT64_C(45)
-#define BITMAP_CLUSTER_NS UINT64_C(15000)
+#define BITMAP_CLUSTER_NS UINT64_C(30000)
 #define BYTES_A_NS        UINT64_C(2)
 #define PIECE_ENTRIES     512
 /* L1 tables of snapshots are read up to this; beyond that, all of their entries count. */

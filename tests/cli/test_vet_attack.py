@@ -4,6 +4,7 @@
 # where it is small.
 """Images that attack who opens them."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -16,21 +17,21 @@ from tests.support.programs import QCOW2, RELEASE, recipe_image, run
 REFUSED = {
     "clusters_in_holes": (1 << 32, {"check-time", "map-time"}),
     "leaks": (40, {"check-time"}),
-    "small_tables": (1 << 20, {"check-time", "map-time"}),
+    "small_tables": (1 << 18, {"map-time"}),
     "empty_tables": (61440, {"check-time", "map-time"}),
-    "subclusters": (200, {"map-time"}),
-    "zeros_between": (900, {"map-time"}),
+    "subclusters": (200, {"map-time", "convert-time"}),
+    "zeros_between": (500, {"map-time", "convert-time"}),
     "shared_data": (30, {"convert-time"}),
     "shared_compressed": (30, {"convert-time"}),
     "shared_compressed_2m": (8192, {"convert-time"}),
     "slow_compressed": (8192, {"convert-time"}),
+    "small_data": (900, {"convert-time"}),
+    "small_compressed": (100, {"convert-time"}),
     "zstd_window": (8192, {"convert-time"}),
     "data_behind_the_end": (100, {"convert-time"}),
-    "data_between_clusters": (600, {"check-time"}),
+    "data_between_clusters": (60, {"convert-time"}),
     "snapshots_of_faults": (1000, {"check-time"}),
     "snapshots_of_data": (1000, {"check-time"}),
-    "snapshots_of_nothing": (1000, {"check-time"}),
-    "snapshots_of_compressed": (900, {"check-time"}),
     "snapshots_in_holes": (1000, {"check-time"}),
     "bitmaps_of_small_clusters": (1000, {"open-time"}),
     "bitmaps_of_ones": (1000, {"open-memory"}),
@@ -68,8 +69,9 @@ NAMED = {"backing-kind"}
 
 
 def test_a_pipe_and_a_file_agree():
-    paths = [path for path in (recipe_image(name)[0] for name in recipes("")) if size_of(path) < 8 << 20]
-    assert len(paths) > 300
+    """One recipe in nine: vet_attack.py --recipes goes through all."""
+    paths = [path for path in (recipe_image(name)[0] for name in recipes("")[::9]) if os.path.getsize(path) < 8 << 20]
+    assert len(paths) > 30
     for path, (verdict, rules) in zip(paths, verdicts(paths, "--policy=chain")):
         through, found = piped(path, "chain")
         assert found <= rules, path
@@ -77,11 +79,6 @@ def test_a_pipe_and_a_file_agree():
             assert through == "refused", (path, rules)
         else:
             assert through == "could not look" or through == "accepted" and not found, (path, verdict)
-
-
-def size_of(path):
-    with open(path, "rb") as stream:
-        return stream.seek(0, 2)
 
 
 def test_hostile_names_in_lists(tmp_path):

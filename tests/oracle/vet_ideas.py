@@ -173,6 +173,7 @@ def empty(cluster_bits, size, **fields):
 def clusters_in_holes(scale):
     """So many clusters of 512 bytes, all of them holes but the first."""
     image = empty(9, 1 << 30, order=0)
+    image.refcounts()
     image.length = min(scale * 512, 15 << 40)
     return image
 
@@ -392,7 +393,7 @@ def snapshots_of_nothing(scale):
 def snapshots_of_compressed(scale):
     image = Sparse(21)
     packed = deflated(b"x" * image.cluster)
-    return with_snapshots_of(image, words(compressed(image, image.add(packed), len(packed))) * 262144, scale)
+    return with_snapshots_of(image, words(compressed(image, image.add(packed), len(packed))) * 1000, scale)
 
 
 @idea(1, 1000)
