@@ -51,6 +51,7 @@ static const char *folder_of(const char *file, char *folder, size_t size)
 static int look(const struct vet_run *run, struct vet_answer *answer)
 {
 	char folder[PATH_MAX];
+	int result, fd = vet_descriptor_of(answer->file);
 	const struct qcow2_vet_options options = {
 		.size = sizeof(options),
 		.policy = run->policy,
@@ -59,9 +60,9 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 		.threads = run->threads,
 		.memory_limit_bytes = limits_memory(run->command),
 		.reason = keep,
-		.opaque = answer};
+		.opaque = answer,
+		.file = fd < 0 ? answer->file : NULL};
 	struct qcow2_source *source;
-	int result, fd = vet_descriptor_of(answer->file);
 
 	if (fd >= 0)
 		return vet_stream(answer, fd, &options);

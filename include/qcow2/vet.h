@@ -195,6 +195,12 @@ struct qcow2_vet_options {
 	/* Called for each reason, from the calling thread. NULL: the verdict is enough. */
 	void (*reason)(void *opaque, const struct qcow2_vet_reason *reason);
 	void *opaque; /* handed to it */
+	/*
+	 * The name of the image's file, as other programs will be given it: QEMU would open
+	 * something else for "nbd:x" (rule "file-name"). The backing file must not be this file
+	 * (rule "backing-kind"). It is looked at, not opened. NULL: not known.
+	 */
+	const char *file;
 };
 
 /* What was found. The caller owns it and sets size. */

@@ -18,7 +18,16 @@ static enum q2_below kind_of(const char *path, bool last)
 	return Q2_BELOW_OTHER;
 }
 
-enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name)
+/* Whether two names lead to one file. */
+static bool is_same(const char *path, const char *from)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && stat(from, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name, const char *from)
 {
 	char path[PATH_MAX];
 	size_t at = strlen(folder), end = at + 1 + name.size, part;
@@ -33,7 +42,7 @@ enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name)
 	for (;; path[part] = '/', at = part + 1) {
 		part = at + strcspn(path + at, "/");
 		if (part >= end)
-			return kind_of(path, true);
+			return from && is_same(path, from) ? Q2_BELOW_ITSELF : kind_of(path, true);
 		path[part] = '\0';
 		kind = kind_of(path, false);
 		if (kind != Q2_BELOW_FILE)

@@ -9,9 +9,13 @@ enum q2_below {
 	Q2_BELOW_NOTHING, /* or it cannot be known */
 	Q2_BELOW_FILE,    /* a regular file, in folders that are no links */
 	Q2_BELOW_OTHER,   /* a link, a device, or what else is no file */
+	Q2_BELOW_ITSELF,  /* the file that one comes from */
 };
 
-/* name: a path without NUL, ".." and a slash in front. */
-enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name);
+/*
+ * name: a path without NUL, ".." and a slash in front. from: the file that has the name; NULL if that
+ * is not known.
+ */
+enum q2_below q2_source_look_below(const char *folder, struct qcow2_bytes name, const char *from);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The name of the backing file: what programs would open for it. */
+/* The names of the backing file and of the image: what programs would open for them. */
 #include <stddef.h>
 #include <string.h>
 
@@ -47,13 +47,26 @@ static bool is_below(struct qcow2_bytes name)
 	}
 }
 
-static void tell(struct q2_vet *vet, enum qcow2_vet_rule_number rule, struct qcow2_bytes name)
+static void tell(struct q2_vet *vet, enum qcow2_vet_rule_number rule, struct qcow2_bytes name,
+		 const char *detail)
 {
 	q2_vet_tell(vet,
 		    &(struct q2_vet_finding){.rule = rule,
 					     .offset_bytes = vet->header->backing_file_offset,
-					     .name = name},
+					     .name = name,
+					     .detail = detail},
 		    "backing_file/name");
+}
+
+/* QEMU would open an image that is its own backing file again and again. */
+static void tell_kind(struct q2_vet *vet, struct qcow2_bytes name)
+{
+	enum q2_below kind = q2_source_look_below(vet->options.folder, name, vet->options.file);
+
+	if (kind == Q2_BELOW_ITSELF)
+		tell(vet, QCOW2_VET_RULE_BACKING_KIND, name, "it is the image itself");
+	else if (kind == Q2_BELOW_OTHER)
+		tell(vet, QCOW2_VET_RULE_BACKING_KIND, name, NULL);
 }
 
 static void tell_format(struct q2_vet *vet)
@@ -93,10 +106,23 @@ void q2_vet_backing(struct q2_vet *vet)
 	q2_vet_tell_name(vet, name, h->backing_file_offset, "backing_file/name");
 	tell_format(vet);
 	if (has_protocol(name))
-		tell(vet, QCOW2_VET_RULE_BACKING_PROTOCOL, name);
+		tell(vet, QCOW2_VET_RULE_BACKING_PROTOCOL, name, NULL);
 	if (!is_below(name))
-		tell(vet, QCOW2_VET_RULE_BACKING_PATH, name);
-	else if (vet->options.folder &&
-		 q2_source_look_below(vet->options.folder, name) == Q2_BELOW_OTHER)
-		tell(vet, QCOW2_VET_RULE_BACKING_KIND, name);
+		tell(vet, QCOW2_VET_RULE_BACKING_PATH, name, NULL);
+	else if (vet->options.folder)
+		tell_kind(vet, name);
+}
+
+/* What has a hyphen in front is an option to programs. */
+void q2_vet_file_name(struct q2_vet *vet)
+{
+	const char *file = vet->options.file;
+	struct qcow2_bytes name = {(const uint8_t *)file, file ? strlen(file) : 0};
+
+	if (name.size > 0 && (has_protocol(name) || name.data[0] == '-'))
+		q2_vet_tell(vet,
+			    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_FILE_NAME,
+						     .offset_bytes = QCOW2_NO_OFFSET,
+						     .name = name},
+			    "file");
 }

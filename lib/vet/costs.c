@@ -1,59 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What QEMU needs to open, check and map an image: estimates from numbers that were measured with
+ * What QEMU needs to open and check an image: estimates from numbers that were measured with
  * qemu-img 7.2 on one core of 2020 (docs/vet.md). They are made to tell images that take minutes
- * from those that take as long as honest ones of their size. So the work that every cluster of the
- * file may cause is taken off, and tables are read only if the numbers of the header are not enough.
+ * from those that take as long as honest ones of their size. So the work that the bytes of the file
+ * may cause is taken off, and tables are read only if the numbers of the header are not enough.
  */
+#include "vet/costs.h"
+
 #include <stddef.h>
 
 #include "base/bytes.h"
-#include "base/checked.h"
-#include "vet/vet.h"
 
+#include <qcow2/check.h>
 #include <qcow2/entry.h>
-#include <qcow2/mapping.h>
+#include <qcow2/problem.h>
 
-/* Nanoseconds for an entry of an L2 table that is checked, and for an extent that is mapped. */
+/* Nanoseconds for an entry of an L2 table that is checked, and for the table itself. */
 #define CHECK_ENTRY_NS UINT64_C(20)
-#define MAP_EXTENT_NS  UINT64_C(2000)
-/* What each cluster of the file may take; for checks, as often as a hundred snapshots share it. */
-#define CLUSTER_NS UINT64_C(2000)
-/* For two names of bitmaps that are compared, and for a byte of a bitmap that is loaded. */
-#define NAMES_NS         UINT64_C(45)
-#define BYTES_A_NS       UINT64_C(2)
-#define NS_A_MILLISECOND UINT64_C(1000000)
-#define PIECE_ENTRIES    512
+#define CHECK_TABLE_NS UINT64_C(30000)
+/* For a fault, of which qemu-img check prints one or two lines. */
+#define FAULT_NS UINT64_C(2500)
+/* For two names of bitmaps that are compared, and for a cluster and a byte of one that is loaded. */
+#define NAMES_NS          UINT64_C(45)
+#define BITMAP_CLUSTER_NS UINT64_C(30000)
+#define BYTES_A_NS        UINT64_C(2)
+#define PIECE_ENTRIES     512
 /* L1 tables of snapshots are read up to this; beyond that, all of their entries count. */
 #define SNAPSHOT_L1_BYTES (UINT64_C(256) << 20)
 
-/* Numbers of hostile images are large; what does not fit is large enough. */
-static uint64_t times(uint64_t a, uint64_t b)
-{
-	uint64_t product;
-
-	return q2_mul_u64(a, b, &product) ? UINT64_MAX : product;
-}
-
-static uint64_t plus(uint64_t a, uint64_t b)
-{
-	uint64_t sum;
-
-	return q2_add_u64(a, b, &sum) ? UINT64_MAX : sum;
-}
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
-static uint64_t file_clusters(const struct q2_vet *vet)
-{
-	return q2_div_ceil_u64(vet->result.file_size_bytes, vet->geometry->cluster_size_bytes);
-}
-
-static void tell(struct q2_vet *vet, enum qcow2_vet_rule_number rule, uint64_t value,
-		 const char *field)
+void q2_tell_cost(struct q2_vet *vet, enum qcow2_vet_rule_number rule, uint64_t value,
+		  const char *field)
 {
 	q2_vet_tell(vet,
 		    &(struct q2_vet_finding){
@@ -66,18 +42,18 @@ static uint64_t tell_open(struct q2_vet *vet)
 {
 	const struct qcow2_header *h = vet->header;
 	uint64_t tables = h->l1_size * UINT64_C(8) +
-			  times(h->refcount_table_clusters, vet->geometry->cluster_size_bytes);
-	uint64_t memory = plus(plus(tables, vet->snapshot_bytes), vet->bitmap_bytes);
-	uint64_t pairs = times(vet->bitmaps, vet->bitmaps) / 2;
-	uint64_t ns = plus(times(pairs, NAMES_NS), vet->bitmap_table_bytes / BYTES_A_NS);
+			  q2_times(h->refcount_table_clusters, vet->geometry->cluster_size_bytes);
+	uint64_t memory = q2_plus(q2_plus(tables, vet->snapshot_bytes), vet->bitmap_bytes);
+	uint64_t pairs = q2_times(vet->bitmaps, vet->bitmaps) / 2;
+	uint64_t clusters = vet->bitmap_table_bytes >> vet->geometry->cluster_bits;
+	uint64_t ns = q2_plus(q2_times(pairs, NAMES_NS), vet->bitmap_table_bytes / BYTES_A_NS);
 
-	tell(vet, QCOW2_VET_RULE_OPEN_MEMORY, memory,
-	     vet->bitmap_bytes > tables ? "bitmaps" : "header");
-	tell(vet, QCOW2_VET_RULE_OPEN_TIME, ns / NS_A_MILLISECOND, "bitmaps");
+	ns = q2_plus(ns, q2_times(clusters, BITMAP_CLUSTER_NS));
+	q2_tell_cost(vet, QCOW2_VET_RULE_OPEN_MEMORY, memory,
+		     vet->bitmap_bytes > tables ? "bitmaps" : "header");
+	q2_tell_cost(vet, QCOW2_VET_RULE_OPEN_TIME, q2_ms_beyond(ns, q2_stored_ns(vet)), "bitmaps");
 	return memory;
 }
-
-/* ---- the check ---- */
 
 /* Counts the entries of an L1 table that lead anywhere. */
 static int count_l1(struct q2_vet *vet, uint64_t at, uint64_t entries, uint64_t *count)
@@ -108,6 +84,12 @@ static int count_snapshots(struct q2_vet *vet, uint64_t *count)
 	struct qcow2_snapshots *snapshots;
 	int more, result = 0;
 
+	if (vet->snapshot_l1_entries == 0)
+		return 0;
+	if (vet->snapshot_l1_entries > SNAPSHOT_L1_BYTES / 8) {
+		*count += vet->snapshot_l1_entries;
+		return 0;
+	}
 	if (qcow2_snapshots_open(vet->image, &snapshots, vet->err))
 		return -1;
 	while (result == 0 && (more = qcow2_snapshots_next(snapshots, &snapshot, vet->err)) != 0)
@@ -118,68 +100,85 @@ static int count_snapshots(struct q2_vet *vet, uint64_t *count)
 	return result;
 }
 
-static uint64_t check_ms(const struct q2_vet *vet, uint64_t l2_tables)
+/* For a check that finds so many faults. */
+static uint64_t check_ms(const struct q2_vet *vet, uint64_t l2_tables, uint64_t faults)
 {
-	uint64_t ns = times(times(l2_tables, vet->geometry->l2_entries), CHECK_ENTRY_NS);
+	uint64_t table_ns = vet->geometry->l2_entries * CHECK_ENTRY_NS + CHECK_TABLE_NS;
+	uint64_t ns = q2_plus(q2_times(l2_tables, table_ns),
+			      q2_times(q2_file_clusters(vet), Q2_FILE_CLUSTER_NS));
 
-	return less(ns, times(file_clusters(vet), CLUSTER_NS)) / NS_A_MILLISECOND;
+	return q2_ms_beyond(q2_plus(ns, q2_times(faults, FAULT_NS)), q2_stored_ns(vet));
+}
+
+/* The most faults that a check can find: every entry, and every cluster of the file. */
+static uint64_t most_faults(const struct q2_vet *vet, uint64_t l2_tables)
+{
+	uint64_t refcounts = q2_times(vet->header->refcount_table_clusters,
+				      vet->geometry->cluster_size_bytes / 8);
+
+	return q2_plus(q2_plus(q2_times(l2_tables, vet->geometry->l2_entries), refcounts),
+		       q2_file_clusters(vet));
+}
+
+/* A cluster with more users than its refcount can say is a fault for each of them. */
+static int add_overflow(void *opaque, const struct qcow2_problem *problem)
+{
+	uint64_t *users = opaque;
+
+	*users = q2_plus(*users, problem->expected);
+	return 0;
+}
+
+/* Lets the check of this library count the faults. qemu-img finds them again in each snapshot. */
+static int count_faults(struct q2_vet *vet, uint64_t *faults)
+{
+	uint64_t users = 0;
+	const struct qcow2_check_options options = {
+		.size = sizeof(options),
+		.threads = vet->options.threads,
+		.memory_limit_bytes = vet->options.memory_limit_bytes,
+		.only = qcow2_problem_kind_get(QCOW2_PROBLEM_REFCOUNT_OVERFLOW),
+		.problem = add_overflow,
+		.opaque = &users};
+	struct qcow2_check_result *result;
+
+	if (qcow2_check(vet->image, &options, &result, vet->err))
+		return -1;
+	*faults = q2_times(q2_plus(result->corruptions, result->leaks),
+			   UINT64_C(1) + vet->header->nb_snapshots);
+	*faults = q2_plus(*faults, users);
+	qcow2_check_result_free(result);
+	return 0;
+}
+
+static bool is_too_long(const struct q2_vet *vet, uint64_t l2_tables, uint64_t faults)
+{
+	return q2_vet_passes(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, l2_tables, faults));
 }
 
 static int tell_check(struct q2_vet *vet, uint64_t open_memory)
 {
-	uint64_t bits = times(file_clusters(vet), vet->geometry->refcount_bits);
-	uint64_t most = plus(vet->l2_tables, vet->snapshot_l1_entries), count = vet->l2_tables;
+	uint64_t bits = q2_times(q2_file_clusters(vet), vet->geometry->refcount_bits);
+	uint64_t most = q2_plus(vet->l2_tables, vet->snapshot_l1_entries);
+	uint64_t count = vet->l2_tables, faults = 0;
 
-	tell(vet, QCOW2_VET_RULE_CHECK_MEMORY, plus(open_memory, bits / 8), "file");
-	if (!q2_vet_passes(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, most)))
+	q2_tell_cost(vet, QCOW2_VET_RULE_CHECK_MEMORY, q2_plus(open_memory, bits / 8), "file");
+	if (!is_too_long(vet, most, most_faults(vet, most)))
 		return 0;
-	if (vet->snapshot_l1_entries > SNAPSHOT_L1_BYTES / 8)
-		count = most;
-	else if (vet->snapshot_l1_entries > 0 && count_snapshots(vet, &count))
+	if (count_snapshots(vet, &count))
 		return -1;
-	tell(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, count),
-	     vet->snapshot_l1_entries > 0 ? "snapshots" : "l1");
+	/* What is refused already needs no count. */
+	if (vet->result.reasons == 0 && !is_too_long(vet, count, 0) &&
+	    is_too_long(vet, count, most_faults(vet, count)) && count_faults(vet, &faults))
+		return -1;
+	q2_tell_cost(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, count, faults),
+		     faults > 0                     ? "check"
+		     : vet->snapshot_l1_entries > 0 ? "snapshots"
+						    : "l1");
 	return 0;
-}
-
-/* ---- the map ---- */
-
-static uint64_t map_ms(const struct q2_vet *vet, uint64_t extents)
-{
-	return less(times(extents, MAP_EXTENT_NS), times(file_clusters(vet), CLUSTER_NS)) /
-	       NS_A_MILLISECOND;
-}
-
-/* Counts extents until there are enough. */
-static int count_extents(struct q2_vet *vet, struct qcow2_mapping *mapping, uint64_t *count)
-{
-	const struct qcow2_mapping_extent *extent;
-	int more;
-
-	while ((more = qcow2_mapping_next(mapping, &extent, vet->err)) > 0)
-		if (++*count % 4096 == 0 &&
-		    q2_vet_passes(vet, QCOW2_VET_RULE_MAP_TIME, map_ms(vet, *count)))
-			return 0;
-	return more < 0 && vet->err->code != QCOW2_ERROR_LIMIT ? -1 : 0;
-}
-
-static int tell_map(struct q2_vet *vet)
-{
-	uint64_t most = times(vet->l2_tables, vet->geometry->l2_entries), count = 0;
-	struct qcow2_mapping *mapping;
-	int result;
-
-	if (!q2_vet_passes(vet, QCOW2_VET_RULE_MAP_TIME, map_ms(vet, most)))
-		return 0;
-	if (qcow2_mapping_open(vet->image, &mapping, vet->err))
-		return vet->err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	result = count_extents(vet, mapping, &count);
-	qcow2_mapping_close(mapping);
-	tell(vet, QCOW2_VET_RULE_MAP_TIME, map_ms(vet, count), "l2");
-	return result;
 }
 
 int q2_vet_costs(struct q2_vet *vet)
 {
-	return tell_check(vet, tell_open(vet)) || tell_map(vet) ? -1 : 0;
+	return tell_check(vet, tell_open(vet));
 }

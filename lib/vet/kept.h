@@ -30,6 +30,8 @@ struct q2_kept {
 	uint8_t *tail;        /* the last bytes, as a ring */
 	size_t tail_bytes;    /* its size */
 	bool short_of_memory;
+	/* Who reads does not find out by itself what is missing: reads fail if a part of it is. */
+	bool strict;
 };
 
 /* Begins with the head alone. False if memory is short. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The active L1 table: how many L2 tables it leads to, and whether to any of them twice. */
+/*
+ * The active L1 table: how many L2 tables it leads to, whether to any of them twice, and whether to
+ * one that is another table.
+ */
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -9,7 +12,7 @@
 #include "base/error.h"
 #include "rules/rules.h"
 #include "vet/problems.h"
-#include "vet/vet.h"
+#include "vet/tables.h"
 
 #include <qcow2/entry.h>
 #include <qcow2/limits.h>
@@ -31,16 +34,35 @@ static int compare(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Tells an L2 table that shares bytes with a table of the header. */
+static void tell_overlap(struct q2_vet *vet, const struct q2_vet_tables *tables,
+			 const struct q2_entry_place *place, uint64_t at)
+{
+	const struct q2_vet_table *table =
+		q2_vet_find_table(tables, at, vet->geometry->cluster_size_bytes);
+
+	if (table)
+		q2_vet_tell(vet,
+			    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_TABLE_OVERLAP,
+						     .offset_bytes = place->offset_bytes,
+						     .has_value = true,
+						     .value = at,
+						     .detail = table->name},
+			    "l1/%llu", (unsigned long long)place->index);
+}
+
 /* Reads the table, as far as the file has it. */
 static int read_entries(struct q2_vet *vet, struct used *used, uint64_t entries)
 {
 	uint64_t at = vet->header->l1_table_offset, offset;
 	const struct q2_reporter reporter = q2_vet_reporter(vet);
 	struct q2_entry_place place = {.owner = "l1"};
+	struct q2_vet_tables tables;
 	uint8_t piece[PIECE_ENTRIES * 8];
 	uint64_t entry;
 	size_t size;
 
+	q2_vet_list_tables(vet, &tables);
 	for (uint64_t i = 0; i < entries; i++) {
 		if (i % PIECE_ENTRIES == 0) {
 			size = entries - i < PIECE_ENTRIES ? (size_t)(entries - i) * 8
@@ -55,8 +77,10 @@ static int read_entries(struct q2_vet *vet, struct used *used, uint64_t entries)
 		place.offset_bytes = at + i * 8;
 		q2_rules_l1_entry(vet->geometry, &place, entry, &reporter);
 		offset = entry & QCOW2_ENTRY_MASK(l1_entry, offset);
-		if (offset != 0)
-			used[vet->l2_tables++] = (struct used){offset, i};
+		if (offset == 0)
+			continue;
+		tell_overlap(vet, &tables, &place, offset);
+		used[vet->l2_tables++] = (struct used){offset, i};
 	}
 	return 0;
 }

@@ -37,8 +37,6 @@ static const struct signature signatures[] = {
 	START(510, "\x55\xaa", "a disk with a boot sector or partitions"),
 	START(512, "EFI PART", "a disk with a GPT"),
 	START(4096, "EFI PART", "a disk with a GPT"),
-	END(512, "EFI PART", "a disk with a GPT"),
-	END(4096, "EFI PART", "a disk with a GPT"),
 	START(0x4000, "SKUL\xba\xbe", "a LUKS2 volume"),
 	START(0x8000, "SKUL\xba\xbe", "a LUKS2 volume"),
 	START(0x10000, "SKUL\xba\xbe", "a LUKS2 volume"),
@@ -120,6 +118,29 @@ static uint32_t load_le16(const uint8_t *bytes)
 	return bytes[0] | (uint32_t)bytes[1] << 8;
 }
 
+static uint64_t load_le64(const uint8_t *bytes)
+{
+	return load_le32(bytes) | (uint64_t)load_le32(bytes + 4) << 32;
+}
+
+/*
+ * The last sector of a disk with a GPT holds a copy of its header, which programs use if the first
+ * one is broken. The last cluster of an image is often the last one of its guest's disk, and ends
+ * with the copy of the guest. A copy names its own sector: only if that is the file's last one does
+ * it make the file a disk.
+ */
+static void tell_gpt(struct q2_vet *vet, uint64_t sector_bytes)
+{
+	uint64_t size = vet->result.file_size_bytes, last = size / sector_bytes - 1;
+	const uint8_t *header;
+
+	if (size == 0 || size % sector_bytes != 0)
+		return;
+	header = view(vet, last * sector_bytes, 32);
+	if (header && memcmp(header, "EFI PART", 8) == 0 && load_le64(header + 24) == last)
+		tell(vet, last * sector_bytes, "a disk with a GPT");
+}
+
 /* The magic number of ext2 to ext4 has two bytes: inodes, blocks and their size have to fit. */
 static void tell_ext(struct q2_vet *vet)
 {
@@ -182,6 +203,8 @@ void q2_vet_polyglots(struct q2_vet *vet)
 	if (!q2_vet_denies(vet, QCOW2_VET_RULE_POLYGLOT))
 		return;
 	tell_signatures(vet);
+	tell_gpt(vet, 512);
+	tell_gpt(vet, 4096);
 	tell_ext(vet);
 	tell_pdf(vet);
 	tell_zip(vet);

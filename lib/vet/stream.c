@@ -23,6 +23,8 @@
 #define SNAPSHOT_BYTES      UINT64_C(2048)
 #define SNAPSHOT_MORE_BYTES (UINT64_C(256) << 10)
 #define TABLE_MOST_BYTES    (UINT64_C(32) << 20)
+/* Disks from this size on may take longer to convert than the policies allow. */
+#define L2_DISK_BYTES (UINT64_C(1) << 30)
 
 enum stage { AT_HEADER, AT_HEAD, AT_LISTS, AT_REST };
 
@@ -31,7 +33,7 @@ struct qcow2_vet_stream {
 	struct q2_kept kept;
 	struct qcow2_source *source; /* of what is kept, and larger than anything */
 	enum stage stage;
-	bool blocks_asked;
+	bool blocks_asked, l2_asked;
 	uint64_t snapshots_at, snapshots_left; /* the next entry that may not be there */
 	uint64_t directory_at, directory_bytes;
 	bool decided;
@@ -45,7 +47,9 @@ static int read_kept(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 	const struct qcow2_vet_stream *stream = opaque;
 	uint64_t missing_from = UINT64_MAX;
 
-	return q2_kept_read(&stream->kept, offset_bytes, buffer, size, &missing_from) ? 0 : ENODATA;
+	if (!q2_kept_read(&stream->kept, offset_bytes, buffer, size, &missing_from))
+		return ENODATA;
+	return stream->kept.strict && missing_from != UINT64_MAX ? ENODATA : 0;
 }
 
 static int open_source(struct qcow2_vet_stream *stream, uint64_t size_bytes,
@@ -132,7 +136,8 @@ static uint64_t head_bytes(const struct qcow2_vet_stream *stream)
 {
 	uint32_t bits = q2_load_be32(stream->kept.regions[0].bytes +
 				     offsetof(struct qcow2_header, cluster_bits));
-	uint64_t cluster = bits <= QCOW2_LIMIT_QEMU_CLUSTER_BITS ? UINT64_C(1) << bits : 0;
+	unsigned most = QCOW2_LIMIT_QEMU_CLUSTER_BITS; /* more is not read of larger ones */
+	uint64_t cluster = UINT64_C(1) << (bits < most ? bits : most);
 
 	return cluster > Q2_VET_HEAD_BYTES ? cluster : Q2_VET_HEAD_BYTES;
 }
@@ -196,6 +201,36 @@ static void ask_for_blocks(struct qcow2_vet_stream *stream)
 		if (block != 0)
 			q2_kept_ask(&stream->kept, block, cluster);
 	}
+}
+
+/*
+ * Asks for the L2 tables once the L1 table is there, if the disk is so large that they may have to
+ * be looked at (reading.c). How much the file stores is not known yet.
+ */
+static void ask_for_l2(struct qcow2_vet_stream *stream)
+{
+	const struct q2_vet *vet = &stream->vet;
+	uint64_t at = vet->header->l1_table_offset, missing_from = UINT64_MAX, table;
+	uint8_t entry[8];
+
+	stream->l2_asked = true;
+	if (vet->header->size < L2_DISK_BYTES)
+		return;
+	for (uint64_t i = 0; i < vet->header->l1_size; i++) {
+		if (!q2_kept_read(&stream->kept, at + i * 8, entry, sizeof(entry), &missing_from))
+			return;
+		table = q2_load_be64(entry) & QCOW2_ENTRY_MASK(l1_entry, offset);
+		if (table != 0)
+			q2_kept_ask(&stream->kept, table, vet->geometry->cluster_size_bytes);
+	}
+}
+
+static bool has_l1(const struct qcow2_vet_stream *stream)
+{
+	const struct qcow2_header *h = stream->vet.header;
+
+	return h->l1_size <= QCOW2_LIMIT_QEMU_L1_ENTRIES &&
+	       q2_kept_has(&stream->kept, h->l1_table_offset, h->l1_size * UINT64_C(8));
 }
 
 /* Whether the table and its entries are there, and what they lead to can be asked for. */
@@ -263,6 +298,8 @@ static int advance(struct qcow2_vet_stream *stream)
 	}
 	if (!stream->blocks_asked && has_refcount_table(stream))
 		ask_for_blocks(stream);
+	if (!stream->l2_asked && has_l1(stream))
+		ask_for_l2(stream);
 	return 0;
 }
 

@@ -2,22 +2,28 @@
 /*
  * Data behind the last cluster that is in use. The refcounts say which that is; they are read from
  * the end of the file on, so that a sound image costs two short reads. What is all zeros may be
- * preallocated, and counts as nothing.
+ * preallocated, and what remains of tables was freed: both count as nothing.
  */
+#include <errno.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "vet/vet.h"
+#include "base/error.h"
+#include "vet/remains.h"
 
 #include <qcow2/entry.h>
+#include <qcow2/limits.h>
 
 /* Refcounts are read in pieces of this size, from the end of their block. */
-#define PIECE_BYTES 4096
+#define PIECE_BYTES   4096
+#define PIECE_ENTRIES (PIECE_BYTES / 8)
 /* The most pieces that are read: those of 64 blocks of 64 KiB. */
 #define PIECES_MOST 1024
-/* How much behind the last cluster is read to find anything but zeros. */
-#define LOOK_BYTES (UINT64_C(1) << 20)
+/* How much behind the last cluster is read to find anything but zeros, and at least. */
+#define LOOK_BYTES    (UINT64_C(1) << 20)
+#define LOOK_CLUSTERS 16
 
 struct search {
 	struct q2_vet *vet;
@@ -26,6 +32,8 @@ struct search {
 	uint8_t piece[PIECE_BYTES];
 	bool found;
 	uint64_t cluster; /* the last one in use, if found */
+	uint8_t *buffer;  /* for a cluster behind it */
+	uint64_t remains; /* clusters behind it that hold what remains of tables */
 };
 
 /* The index of the last refcount that is not 0 in the first size bytes of the piece. */
@@ -71,28 +79,46 @@ static int search_block(struct search *search, uint64_t block, uint64_t cluster,
 	return 0;
 }
 
+/* Reads the piece of the refcount table that ends with entry i, as far as the file has it. */
+static int read_entries(struct search *search, uint64_t i, uint8_t *piece)
+{
+	struct q2_vet *vet = search->vet;
+	uint64_t at = vet->header->refcount_table_offset, first = i - i % PIECE_ENTRIES;
+	size_t size = (size_t)(i - first + 1) * 8;
+
+	memset(piece, 0, PIECE_BYTES);
+	if (!q2_range_fits(at, (i + 1) * 8, vet->result.file_size_bytes))
+		return 0; /* the rules of the header say so */
+	return qcow2_source_read(vet->source, at + first * 8, piece, size, vet->err);
+}
+
 /* Finds the last cluster of the file with a refcount. */
 static int search_refcounts(struct search *search)
 {
 	struct q2_vet *vet = search->vet;
 	const struct qcow2_geometry *g = vet->geometry;
 	uint64_t clusters = q2_div_ceil_u64(vet->result.file_size_bytes, g->cluster_size_bytes);
-	uint64_t table = vet->header->refcount_table_offset, block, first;
 	uint64_t entries = vet->header->refcount_table_clusters * (g->cluster_size_bytes / 8);
-	uint8_t entry[8];
+	uint64_t i = q2_div_ceil_u64(clusters, g->refcount_block_entries), block, first;
+	uint8_t piece[PIECE_BYTES];
+	bool has_piece = false;
 
-	for (uint64_t i = (clusters - 1) / g->refcount_block_entries + 1; i-- > 0;) {
-		first = i * g->refcount_block_entries;
-		if (search->found || search->pieces >= PIECES_MOST)
-			break;
-		search->pieces++;
-		if (i >= entries || !q2_range_fits(table, i * 8 + 8, vet->result.file_size_bytes))
-			continue;
-		if (qcow2_source_read(vet->source, table + i * 8, entry, sizeof(entry), vet->err))
-			return -1;
-		block = q2_load_be64(entry) & QCOW2_ENTRY_MASK(refcount_table_entry, offset);
+	/* Blocks that QEMU does not read are those of a table that it does not read. */
+	if (i > entries)
+		i = entries;
+	if (i > QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / 8)
+		i = QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES / 8;
+	while (i-- > 0 && !search->found && search->pieces < PIECES_MOST) {
+		if (!has_piece || i % PIECE_ENTRIES == PIECE_ENTRIES - 1) {
+			if (read_entries(search, i, piece))
+				return -1;
+			has_piece = true;
+		}
+		block = q2_load_be64(piece + i % PIECE_ENTRIES * 8) &
+			QCOW2_ENTRY_MASK(refcount_table_entry, offset);
 		if (block == 0)
 			continue;
+		first = i * g->refcount_block_entries;
 		if (clusters - first > g->refcount_block_entries)
 			clusters = first + g->refcount_block_entries;
 		if (search_block(search, block, first, clusters - first))
@@ -101,41 +127,113 @@ static int search_refcounts(struct search *search)
 	return 0;
 }
 
-static bool find_byte(const uint8_t *bytes, size_t size, size_t *at)
+static uint64_t clusters_to_look_at(const struct q2_vet *vet)
 {
-	for (*at = 0; *at < size; ++*at)
-		if (bytes[*at] != 0)
+	uint64_t clusters = LOOK_BYTES / vet->geometry->cluster_size_bytes;
+
+	return clusters > LOOK_CLUSTERS ? clusters : LOOK_CLUSTERS;
+}
+
+/* Finds anything but zeros in bytes at an offset of the file. */
+static bool find_byte(struct qcow2_bytes bytes, uint64_t offset, uint64_t *at)
+{
+	for (size_t i = 0; i < bytes.size; i++) {
+		*at = offset + i;
+		if (bytes.data[i] != 0)
 			return true;
+	}
 	return false;
 }
 
-/* Finds anything but zeros from `begin` on, near there or at the end of the file. */
+/* Reads bytes, which of a stream may be kept with its last ones or not at all. */
+static int read_behind(struct search *search, uint64_t at, size_t size)
+{
+	struct q2_vet *vet = search->vet;
+	uint64_t tail_at = vet->result.file_size_bytes - vet->tail.size;
+
+	if (!vet->kept)
+		return qcow2_source_read(vet->source, at, search->buffer, size, vet->err);
+	memset(search->buffer, 0, size);
+	if (at >= vet->kept->nonzero_end)
+		return 0;
+	if (size > vet->kept->nonzero_end - at)
+		size = (size_t)(vet->kept->nonzero_end - at);
+	if (at >= tail_at)
+		memcpy(search->buffer, vet->tail.data + (at - tail_at), size);
+	else if (q2_kept_has(vet->kept, at, size))
+		return qcow2_source_read(vet->source, at, search->buffer, size, vet->err);
+	else
+		return q2_fail_errno(vet->err, ENODATA, at, "the stream has passed it");
+	return 0;
+}
+
+/* Looks at the cluster at an offset, or at what the file has of it. */
+static int look_at_cluster(struct search *search, uint64_t offset, bool *found, uint64_t *at)
+{
+	const struct q2_vet *vet = search->vet;
+	struct qcow2_bytes bytes = {search->buffer, vet->geometry->cluster_size_bytes};
+
+	if (bytes.size > vet->result.file_size_bytes - offset)
+		bytes.size = (size_t)(vet->result.file_size_bytes - offset);
+	if (read_behind(search, offset, bytes.size))
+		return -1;
+	if (!find_byte(bytes, offset, at))
+		return 0;
+	*found = !q2_vet_is_old_table(vet, bytes);
+	search->remains++;
+	return 0;
+}
+
+/* Looks behind `begin` in a file: near there, and at the end. */
+static int look_in_file(struct search *search, uint64_t begin, bool *found, uint64_t *at)
+{
+	struct q2_vet *vet = search->vet;
+	uint64_t end = vet->result.file_size_bytes, cluster = vet->geometry->cluster_size_bytes;
+	uint64_t next = begin, left = clusters_to_look_at(vet), tail = end - vet->tail.size;
+
+	while (next < end && !*found) {
+		next = qcow2_source_hole_end(vet->source, next);
+		next -= next % cluster;
+		if (left == 0 && next < tail)
+			next = tail - tail % cluster;
+		else if (left > 0)
+			left--;
+		if (next < end && look_at_cluster(search, next, found, at))
+			return -1;
+		next += cluster;
+	}
+	return 0;
+}
+
+/* Looks behind `begin` in a stream, of which the last bytes are known best. */
+static int look_in_stream(struct search *search, uint64_t begin, bool *found, uint64_t *at)
+{
+	const struct q2_vet *vet = search->vet;
+	uint64_t cluster = vet->geometry->cluster_size_bytes, end = vet->kept->nonzero_end;
+
+	while (end > begin && !*found && search->remains < clusters_to_look_at(vet)) {
+		end = (end - 1) - (end - 1) % cluster;
+		if (look_at_cluster(search, end, found, at))
+			return -1;
+	}
+	*found = *found || end > begin;
+	return 0;
+}
+
 static int look_behind(struct search *search, uint64_t begin, bool *found, uint64_t *at)
 {
 	struct q2_vet *vet = search->vet;
-	uint64_t end = vet->result.file_size_bytes, left = LOOK_BYTES, next = begin, tail;
-	size_t size, byte;
+	int result;
 
-	while (left > 0 && next < end) {
-		*at = next;
-		next = qcow2_source_hole_end(vet->source, *at);
-		if (next > *at)
-			continue;
-		size = end - next < PIECE_BYTES ? (size_t)(end - next) : PIECE_BYTES;
-		if (qcow2_source_read(vet->source, next, search->piece, size, vet->err))
-			return -1;
-		*found = find_byte(search->piece, size, &byte);
-		*at = next + byte;
-		if (*found)
-			return 0;
-		next += size;
-		left -= size < left ? size : left;
-	}
-	tail = end - vet->tail.size;
-	byte = begin > tail ? (size_t)(begin - tail) : 0;
-	*found = find_byte(vet->tail.data + byte, vet->tail.size - byte, &size);
-	*at = tail + byte + size;
-	return 0;
+	if (vet->kept && vet->kept->nonzero_end <= begin)
+		return 0;
+	search->buffer = q2_alloc_buffer(vet->geometry->cluster_size_bytes);
+	if (!search->buffer)
+		return q2_fail_memory(vet->err);
+	result = vet->kept ? look_in_stream(search, begin, found, at)
+			   : look_in_file(search, begin, found, at);
+	q2_free(search->buffer);
+	return result;
 }
 
 int q2_vet_trailing(struct q2_vet *vet)
@@ -151,14 +249,8 @@ int q2_vet_trailing(struct q2_vet *vet)
 	if (search_refcounts(&search))
 		return -1;
 	begin = ((search.found ? search.cluster : 0) + 1) << vet->geometry->cluster_bits;
-	if (begin >= end)
-		return 0;
-	if (vet->kept) { /* of a stream it is known where its last byte is */
-		found = vet->kept->nonzero_end > begin;
-		at = vet->kept->nonzero_end - 1;
-	} else if (look_behind(&search, begin, &found, &at)) {
+	if (begin < end && look_behind(&search, begin, &found, &at))
 		return -1;
-	}
 	if (found)
 		q2_vet_tell(vet,
 			    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_TRAILING_DATA,

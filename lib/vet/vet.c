@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Vets an image: reads its start and its end, then lets one stage after the other look. */
-#include "vet/vet.h"
+#include "vet/costs.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -105,6 +105,7 @@ int q2_vet_look_at_head(struct q2_vet *vet)
 	q2_vet_header(vet);
 	q2_vet_extensions(vet);
 	q2_vet_backing(vet);
+	q2_vet_file_name(vet);
 	q2_vet_rules(vet);
 	q2_vet_overlaps(vet);
 	q2_vet_polyglots(vet);
@@ -113,24 +114,31 @@ int q2_vet_look_at_head(struct q2_vet *vet)
 
 #define BIT(RULE) (UINT64_C(1) << QCOW2_VET_RULE_##RULE)
 
-/* What looks further than the first cluster, and the rules that it applies. */
+/*
+ * What looks further than the first cluster, and the rules that it applies. Lists are read ahead, and
+ * find out what of them a stream has passed.
+ */
 static const struct {
 	int (*look)(struct q2_vet *vet);
 	uint64_t rules;
+	bool is_list;
 } stages[] = {
-	{q2_vet_snapshots, BIT(VM_STATE)},
-	{q2_vet_bitmaps, BIT(BITMAPS)},
-	{q2_vet_trailing, BIT(TRAILING_DATA)},
-	{q2_vet_l1, BIT(L2_SHARED)},
-	{q2_vet_costs, BIT(CHECK_TIME) | BIT(MAP_TIME)},
-	{q2_vet_deep, BIT(COMPRESSION_RATIO)},
-	{q2_vet_check, BIT(CHECK_CORRUPTION) | BIT(CHECK_LEAK)},
+	{q2_vet_snapshots, BIT(VM_STATE), true},
+	{q2_vet_bitmaps, BIT(BITMAPS), true},
+	{q2_vet_trailing, BIT(TRAILING_DATA), false},
+	{q2_vet_l1, BIT(L2_SHARED) | BIT(TABLE_OVERLAP), false},
+	{q2_vet_costs, BIT(CHECK_TIME), false},
+	{q2_vet_reading_costs, BIT(MAP_TIME) | BIT(CONVERT_TIME), false},
+	{q2_vet_deep, BIT(COMPRESSION_RATIO), false},
+	{q2_vet_check, BIT(CHECK_CORRUPTION) | BIT(CHECK_LEAK), false},
 };
 
 /* A stream may have passed what a stage has to read. */
 static int look_at_tables(struct q2_vet *vet)
 {
 	for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+		if (vet->kept)
+			vet->kept->strict = !stages[i].is_list;
 		if (stages[i].look(vet) == 0)
 			continue;
 		if (!vet->kept || vet->err->errnum != ENODATA)

@@ -25,7 +25,7 @@ struct q2_vet {
 	const struct qcow2_geometry *geometry; /* NULL if its numbers are insane */
 	struct qcow2_bytes head, tail; /* the file's first and last bytes, which may overlap */
 	/* Of a stream what was kept of it, of which a part may be missing; else NULL. */
-	const struct q2_kept *kept;
+	struct q2_kept *kept;
 	bool size_unknown;             /* the stream has not ended */
 	uint64_t told[Q2_VET_NUMBERS]; /* reasons by rule, those that were only counted as well */
 	/* What the stages learn for the estimates. */
@@ -79,6 +79,7 @@ int q2_vet_look_at_head(struct q2_vet *vet);
 void q2_vet_header(struct q2_vet *vet);     /* features, encryption, sizes */
 void q2_vet_extensions(struct q2_vet *vet); /* header extensions, and what lies behind them */
 void q2_vet_backing(struct q2_vet *vet);    /* the name of the backing file */
+void q2_vet_file_name(struct q2_vet *vet);  /* that of the image, if it is known */
 void q2_vet_rules(struct q2_vet *vet);      /* the format's own rules of the header */
 void q2_vet_overlaps(struct q2_vet *vet);   /* tables that the header names */
 void q2_vet_polyglots(struct q2_vet *vet);  /* other formats */
@@ -86,7 +87,7 @@ int q2_vet_snapshots(struct q2_vet *vet);
 int q2_vet_bitmaps(struct q2_vet *vet);
 int q2_vet_trailing(struct q2_vet *vet); /* data behind the last cluster in use */
 int q2_vet_l1(struct q2_vet *vet);       /* the active L1 table */
-int q2_vet_costs(struct q2_vet *vet);    /* what QEMU needs, after all of the above */
+int q2_vet_costs(struct q2_vet *vet);    /* what QEMU needs to open and check it, see costs.h */
 int q2_vet_deep(struct q2_vet *vet);     /* compressed bombs, if options ask for it */
 int q2_vet_check(struct q2_vet *vet);    /* if the policy wants it to be clean */
 

@@ -63,7 +63,10 @@ static int sum_up(struct q2_vet *vet, struct qcow2_mapping *mapping, uint64_t *g
 	return more;
 }
 
-/* Clusters that share their bytes count as often as they are used, so that the file is the bound. */
+/*
+ * Clusters that share their bytes count as often as they are used, so that the file is the bound:
+ * its size and not what it takes on a disk, since preallocated data may be a hole.
+ */
 int q2_vet_deep(struct q2_vet *vet)
 {
 	uint64_t guest_bytes = 0, host_bytes = 0;
@@ -78,7 +81,7 @@ int q2_vet_deep(struct q2_vet *vet)
 	qcow2_mapping_close(mapping);
 	if (result && vet->err->code != QCOW2_ERROR_LIMIT)
 		return -1;
-	host_bytes = smaller(host_bytes, qcow2_source_allocated_bytes(vet->source));
+	host_bytes = smaller(host_bytes, vet->result.file_size_bytes);
 	if (host_bytes > 0)
 		q2_vet_tell(vet,
 			    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_COMPRESSION_RATIO,

@@ -15,6 +15,7 @@ import pytest
 from tests.forge import build
 from tests.support.measure import MEASURE
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP, recipe_image, run
+from tests.support.qemu import create, tool
 
 PLAIN = "size 1M\nwrite 0 64k\n"
 BACKING = "size 1M\nbacking {} {}\n"
@@ -157,6 +158,21 @@ def share_l2(data):
     put(place, struct.pack(">QQ", 0, 1) * 4096)(data)
 
 
+def gpt_end(sector_bytes):
+    """The copy of a GPT's header in the last sector, which says where that is."""
+    def change(data):
+        put(-sector_bytes, b"EFI PART" + bytes(16) + struct.pack("<Q", len(data) // sector_bytes - 1))(data)
+    return change
+
+
+def share_data(data):
+    """Makes all L1 entries lead to one L2 table, and all its entries to one cluster."""
+    share_l2(data)
+    at = struct.unpack(">Q", data[40:48])[0]
+    place = struct.unpack(">Q", data[at:at + 8])[0]
+    put(place, struct.pack(">Q", 65536) * 8192)(data)
+
+
 FAULTS = {
     "version": [(PLAIN, put(4, struct.pack(">I", 4)))],
     "header": [(PLAIN, put(20, struct.pack(">I", 40))), (PLAIN, lambda data: data.__delitem__(slice(90, None)))],
@@ -168,7 +184,8 @@ FAULTS = {
     "qemu-limit": [("size 1M\nbitmap a granularity=4G\n", None)],
     "polyglot": [(PLAIN, put(510, b"\x55\xaa")), (PLAIN, put(0x8001, b"CD001")), (PLAIN, put(64, b"\x7f\x10\xda\xbe")),
                  (PLAIN, put(257, b"ustar")), (PLAIN, put(300, b"%PDF-1.4")), (PLAIN, zip_end), (PLAIN, vhd_end),
-                 (PLAIN, put(512, b"EFI PART")), (PLAIN, put(-512, b"koly"))],
+                 (PLAIN, put(512, b"EFI PART")), (PLAIN, put(-512, b"koly")), (PLAIN, gpt_end(512)),
+                 (PLAIN, gpt_end(4096))],
     "incompatible-feature": [("size 1M\nincompatible 0x20\n", None)],
     "dirty": [("size 1M\ndirty\n", None)],
     "corrupt": [("size 1M\ncorrupt\n", None)],
@@ -189,15 +206,18 @@ FAULTS = {
     "name-text": [("size 1M\nbitmap \"\\e[2J\"\n", None), ("size 1M\nsnapshot 1 name=\"a\\nb\"\n", None),
                   (BACKING.format('"a\\nb"', "raw"), None)],
     "hidden-bytes": [(PLAIN, put(60000, b"\1")), (PLAIN, put(1000, struct.pack(">II", 0x44415441, 4) + b"/etc"))],
-    "trailing-data": [(PLAIN, trail)],
+    "trailing-data": [(PLAIN, trail), (PLAIN, lambda data: data.extend(b"x" * 65536)),
+                      (PLAIN, lambda data: data.extend(struct.pack(">Q", 1 << 62))),
+                      (PLAIN, lambda data: data.extend(struct.pack(">Q", 0x10200)))],
     "virtual-size": [("size 65T\n", None), ("cluster_bits 21\nsize 1024T\n", None)],
     "size-ratio": [("size 64T\n", lambda data: data.__delitem__(slice(200000, None)))],
-    "table-overlap": [(PLAIN, lambda data: put(40, data[48:56])(data))],
+    "table-overlap": [(PLAIN, lambda data: put(40, data[48:56])(data)), (PLAIN + "set l1/0 @l1/0 | 1<<63\n", None)],
     "open-memory": [("size 32T\nrepeat 10 bitmap b{} granularity=32k table=zeroes\n", None)],
     "open-time": [(PLAIN, many_bitmaps)],
     "check-memory": [("cluster_bits 12\nsize 1M\nsparse 4T\n", None)],
     "check-time": [("size 64T\nwrite 0 64k\n", share_l2)],
     "map-time": [("size 64T\nwrite 0 64k\n", share_l2)],
+    "convert-time": [("size 64T\nwrite 0 64k\n", share_data)],
     "compression-ratio": [("cluster_bits 21\nsize 4M\ncompressed 0 4M\n", None)],
     "l2-shared": [("size 1G\nwrite 0 64k\nset l1/1 @l2/0 | 1<<63\n", None)],
 }
@@ -218,9 +238,60 @@ def test_nothing_is_refused_without_a_fault(forge):
         assert reasons(forge(text)) == [], text
 
 
+def test_the_partitions_of_a_guest_are_no_fault(forge):
+    """The last cluster of the file is that of the disk, which ends with the copy of a GPT."""
+    last = put(-512, b"EFI PART" + bytes(16) + struct.pack("<Q", (1 << 20) // 512 - 1))
+    for text in ("size 1M\nwrite 0 1M\n", "size 1M\nwrite 960k 64k\n"):
+        path = forge(text, change=last)
+        assert reasons(path) == []
+        with open(path, "rb") as stream:
+            assert piped(stream.read()).returncode == 0
+
+
+def test_preallocated_data_are_no_bomb(tmp_path):
+    """They are a hole in the file."""
+    path = create(str(tmp_path / "image"), "1G", "preallocation=metadata")
+    assert reasons(path, "--deep") == [] == reasons(path, "--deep", "--policy=strict")
+
+
+def directory(*names, table=65536):
+    """A bitmap directory; while a bitmap is in use, QEMU writes 0 as the offset of its table."""
+    return b"".join(struct.pack(">QIIBBHI", table, 1, 2, 1, 16, len(name), 0) + name + bytes(-len(name) % 8)
+                    for name in names)
+
+
+ENTRIES = struct.pack(">QQ", 1 << 63 | 1 << 16, 3 << 16)
+# What may be behind the last cluster in use, and whether it is left of a freed table.
+BEHIND = [(ENTRIES + bytes(24), True), (ENTRIES.ljust(65536, b"\0") + ENTRIES, True), (ENTRIES + b"x", False),
+          (struct.pack(">H", 1) * 32768, True), (struct.pack(">H", 256) * 32768, False),
+          (directory(b"a", b"day"), True), (directory(b"a", b"b", table=0), True), (directory(b"a", table=99), False),
+          (directory(b"a", b"\n"), False), (directory(b"a") + b"x", False)]
+
+
+@pytest.mark.parametrize("case", range(len(BEHIND)))
+def test_freed_tables_are_no_trailing_data(case, forge):
+    tail, is_table = BEHIND[case]
+    path = forge(PLAIN, change=lambda data: data.extend(tail))
+    assert reasons(path) == ([] if is_table else ["trailing-data"])
+    with open(path, "rb") as stream:
+        assert piped(stream.read()).returncode == (0 if is_table else 2)
+
+
+def test_freed_tables_of_a_long_pipe(tmp_path):
+    """It keeps the first 4 MiB, and the last bytes. What has passed cannot be looked at."""
+    path = create(str(tmp_path / "image"), "64M")
+    tool("qemu-io", "-f", "qcow2", "-c", "write -q 0 6M", path)
+    with open(path, "rb") as stream:
+        data = stream.read()
+    whole = ENTRIES * 4096
+    for tail, code in ((ENTRIES, 0), (whole + ENTRIES, 0), (whole * 3, 1), (whole * 3 + b"x", 2), (b"x" * 262144, 2),
+                       (whole * 40, 1)):
+        assert piped(data + tail).returncode == code, tail[:20]
+
+
 def test_each_rule_has_an_image():
     missing = {name for name, (_, words) in rules().items() if words[0] not in ("ALLOW", "NO_LIMIT")}
-    assert missing - set(FAULTS) == {"backing-kind"}  # see policies
+    assert missing - set(FAULTS) == {"backing-kind", "file-name"}  # see policies, and names
 
 
 def test_the_size_that_is_asked_for(forge):
@@ -228,6 +299,22 @@ def test_the_size_that_is_asked_for(forge):
     assert reasons(path, "--max-virtual-size=2G") == []
     found = answer(path, "--max-virtual-size=1G")["reasons"]
     assert [(one["rule"], one["value"], one["limit"]) for one in found] == [("virtual-size", 2 << 30, 1 << 30)]
+
+
+def test_names_that_qemu_takes_for_something_else(forge, tmp_path):
+    names = ["nbd:x", "json:{}", "a:b", ":", "-f"]
+    for name in names:
+        shutil.copy(forge(PLAIN), tmp_path / name)
+    done = subprocess.run([QCOW2, "vet", "--output=ndjson", "--", *names], cwd=tmp_path, stdout=subprocess.PIPE,
+                          check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2 and [line["filename"] for line in found] == names
+    for line in found:
+        assert [(one["rule"], one["value"]) for one in line["reasons"]] == [("file-name", line["filename"])]
+    assert run("vet", *[tmp_path / name for name in names]).returncode == 0  # a path is a path
+    done = subprocess.run([QCOW2, "vet", *[f"./{name}" for name in names]], cwd=tmp_path, check=False,
+                          stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
 
 
 # ---- pipes ----
@@ -429,6 +516,19 @@ def test_chain_looks_what_the_backing_file_is(forge, tmp_path):
     (tmp_path / "sub").rmdir()
     (tmp_path / "sub").symlink_to("/etc")
     assert reasons(path, "--policy=chain") == ["backing-kind"]
+
+
+def test_chain_does_not_take_an_image_that_backs_itself(forge, tmp_path):
+    path = forge(BACKING.format("sub/image.qcow2", "qcow2"))
+    (tmp_path / "sub").mkdir()
+    os.link(path, tmp_path / "sub" / "image.qcow2")
+    found = answer(path, "--policy=chain")["reasons"]
+    assert [one["rule"] for one in found] == ["backing-kind"] and "it is the image itself" in found[0]["text"]
+    done = subprocess.run([QCOW2, "vet", "--policy=chain", "image.qcow2"], cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    shutil.copy(path, tmp_path / "other")
+    os.replace(tmp_path / "other", tmp_path / "sub" / "image.qcow2")
+    assert reasons(path, "--policy=chain") == []
 
 
 def test_strict_wants_a_clean_check(forge):
