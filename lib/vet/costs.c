@@ -129,8 +129,7 @@ static int add_overflow(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-/* Lets the check of this library count the faults. qemu-img finds them again in each snapshot. */
-static int count_faults(struct q2_vet *vet, uint64_t *faults)
+int q2_count_faults(struct q2_vet *vet, uint64_t *faults)
 {
 	uint64_t users = 0;
 	const struct qcow2_check_options options = {
@@ -169,7 +168,7 @@ static int tell_check(struct q2_vet *vet, uint64_t open_memory)
 		return -1;
 	/* What is refused already needs no count. */
 	if (vet->result.reasons == 0 && !is_too_long(vet, count, 0) &&
-	    is_too_long(vet, count, most_faults(vet, count)) && count_faults(vet, &faults))
+	    is_too_long(vet, count, most_faults(vet, count)) && q2_count_faults(vet, &faults))
 		return -1;
 	q2_tell_cost(vet, QCOW2_VET_RULE_CHECK_TIME, check_ms(vet, count, faults),
 		     faults > 0                     ? "check"

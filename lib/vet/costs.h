@@ -50,6 +50,12 @@ static inline uint64_t q2_file_clusters(const struct q2_vet *vet)
 void q2_tell_cost(struct q2_vet *vet, enum qcow2_vet_rule_number rule, uint64_t value,
 		  const char *field);
 
+/*
+ * Lets the check of this library count the faults that qemu-img check prints, which finds them again
+ * in each snapshot. Returns 0, or -1 with vet->err filled.
+ */
+int q2_count_faults(struct q2_vet *vet, uint64_t *faults);
+
 /* What map and convert need. */
 int q2_vet_reading_costs(struct q2_vet *vet);
 

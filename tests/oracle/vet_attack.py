@@ -5,24 +5,29 @@
 #	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.vet_attack              # the ideas
 #	QCOW2=build/release/cmd/qcow2 python3 -B -m tests.oracle.vet_attack -n 2000      # random fields, too
 #
-# Files are sparse; what is converted is thrown away. --keep=FOLDER keeps the images of findings.
+# The ideas are those of vet_ideas.py: of each, the largest scale is looked for that vet accepts. With -n,
+# fields of forged images get extreme values, and each other's. Files are sparse; what is converted is
+# thrown away. --only=NAME chooses ideas.
 """Attacks on qemu-img by images that vet accepts."""
 import argparse
 import json
 import os
+import random
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
+from tests.forge import build, load, recipes
 from tests.oracle.vet_ideas import IDEAS
 
 MOST_BYTES = 512 << 20
 MOST_SECONDS = 10
 # Files that programs open for themselves.
-OWN = ("/etc/ld.so", "/lib", "/usr/", "/proc/", "/sys/", "/dev/null", "/etc/ssl", "/etc/gnutls", "/etc/localtime")
+OWN = ("/etc/ld.so", "/lib", "/usr/", "/proc/", "/sys/", "/dev/null", "/dev/urandom", "/etc/ssl", "/etc/gnutls", "/etc/localtime")
 
 
 def command():
@@ -75,7 +80,8 @@ def opened(path):
         with tempfile.NamedTemporaryFile(mode="r") as log:
             try:
                 subprocess.run(["strace", "-f", "--seccomp-bpf", "-o", log.name, "-e",
-                                "trace=open,openat,openat2,connect,execve,creat", "timeout", "5", "qemu-img", *words],
+                                "trace=open,openat,openat2,connect,execve,creat", shutil.which("timeout"), "5",
+                                shutil.which("qemu-img"), *words],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False)
             except subprocess.TimeoutExpired:
                 pass
@@ -168,16 +174,83 @@ def attack_limit(folder, name, steps, show):
     return found
 
 
+# ---- random fields ----
+
+# Images that are small, and have all structures between them.
+BASES = [name for name in recipes("good-") if not re.search("hostile|sparse|terabytes|backing|data-file|luks|aes|warn",
+                                                            name)]
+BATCH = 200
+
+
+def mutate(data, layout, rng):
+    """Gives some fields extreme values, values near their own, or those of others."""
+    fields = [field for field in layout.fields.values() if 0 < field.width <= 8 and
+              field.offset + field.width <= len(data)]
+    for _ in range(rng.choice((1, 1, 2, 3, 5))):
+        field, other = rng.choice(fields), rng.choice(fields)
+        most = (1 << 8 * field.width) - 1
+        now = int.from_bytes(data[field.offset:field.offset + field.width], "big")
+        value = rng.choice((0, 1, most, most >> 1, 1 << rng.randrange(8 * field.width), now ^ 1 << rng.randrange(64),
+                            now + 1, now - 1, now * 2, other.offset,
+                            int.from_bytes(data[other.offset:other.offset + other.width], "big"),
+                            len(data), now + 65536))
+        data[field.offset:field.offset + field.width] = (value & most).to_bytes(field.width, "big")
+
+
+def make_random(folder, seed, bases):
+    rng = random.Random(seed)
+    data, layout = bases[rng.randrange(len(bases))]
+    data = bytearray(data)
+    mutate(data, layout, rng)
+    path = os.path.join(folder, f"random-{seed}.qcow2")
+    with open(path, "wb") as stream:
+        stream.write(data)
+    return path
+
+
+def read_bases(folder):
+    found = []
+    for name in BASES:
+        path = os.path.join(folder, "base.qcow2")
+        layout = build(load(name), path)
+        if os.path.getsize(path) <= 4 << 20:
+            with open(path, "rb") as stream:
+                found.append((stream.read(), layout))
+        os.unlink(path)
+    return found
+
+
+def attack_random(folder, count, seed):
+    """Vets images with random fields, in batches, and attacks with those that are accepted."""
+    bases, found, accepted = read_bases(folder), [], 0
+    for begin in range(seed, seed + count, BATCH):
+        paths = [make_random(folder, i, bases) for i in range(begin, min(begin + BATCH, seed + count))]
+        done = subprocess.run([command(), "vet", "--output=ndjson", "--files-from=-"], check=False, timeout=600,
+                              input="\n".join(paths).encode(), stdout=subprocess.PIPE)
+        for path, line in zip(paths, done.stdout.splitlines()):
+            line = json.loads(line)
+            if line["verdict"] == "accepted":
+                accepted += 1
+                found += attack(os.path.basename(path), path, line["virtual-size"])
+            os.unlink(path)
+    print(f"random fields: {count} images, {accepted} accepted, {len(found)} findings", flush=True)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("-n", type=int, default=0, help="so many images with random fields, instead of ideas")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="ideas whose names match this")
     parser.add_argument("--steps", type=int, default=8, help="how closely the limit is looked for")
     parser.add_argument("--show", type=float, default=1.0, help="show what takes longer")
     arguments = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.n:
+            found = attack_random(folder, arguments.n, arguments.seed)
         for name in IDEAS:
-            if re.search(arguments.only, name):
+            if not arguments.n and re.search(arguments.only, name):
                 found += attack_limit(folder, name, arguments.steps, arguments.show)
     print(f"{len(found)} findings", *found, sep="\n")
     return 1 if found else 0

@@ -290,6 +290,18 @@ def shared_data(scale):
     return of_tables(image, words(data) * 8192, scale)
 
 
+@idea(1, 2000)
+def data_in_holes(scale):
+    """Clusters in holes that have no refcounts, so that they do not look preallocated."""
+    image = Sparse(16, scale << 29)
+    tables = [image.add(words(*[COPIED | (scale + i + index * 8192 + 64) * 65536 for i in range(8192)]))
+              for index in range(scale)]
+    image.l1_for(tables)
+    image.refcounts()
+    image.length = (scale * 8193 + 128) * 65536
+    return image
+
+
 @idea(1, 1000)
 def small_data(scale):
     """Clusters of 512 bytes, all of them the same one."""
