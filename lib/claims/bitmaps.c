@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "claims/metadata.h"
+#include "source/ahead.h"
 
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
@@ -14,6 +15,7 @@ struct visit {
 	struct q2_metadata *metadata;
 	const struct q2_listener *listener;
 	struct qcow2_table *table;
+	struct qcow2_bitmaps *ahead; /* of tables that the disk is told to read, or NULL */
 	/* The bytes of tables that are still followed: 65,535 bitmaps may each claim a table of
 	 * 32 GiB at the same place. */
 	uint64_t table_bytes_left;
@@ -97,6 +99,41 @@ static int visit_bitmap(struct visit *visit, const struct qcow2_bitmap *bitmap)
 	return visit_table(visit, bitmap);
 }
 
+/* Tells the system of the next tables. They lie anywhere, and each is read alone. */
+static void look_ahead(struct visit *visit, unsigned count)
+{
+	const struct qcow2_bitmap *bitmap;
+	struct qcow2_error err;
+
+	while (visit->ahead && count-- > 0) {
+		if (qcow2_bitmaps_next(visit->ahead, &bitmap, &err) <= 0) {
+			qcow2_bitmaps_close(visit->ahead);
+			visit->ahead = NULL;
+		} else if (bitmap->entry.bitmap_table_size > 0) {
+			q2_source_will_need(qcow2_image_source(visit->metadata->image),
+					    bitmap->entry.bitmap_table_offset,
+					    bitmap->entry.bitmap_table_size * UINT64_C(8));
+		}
+	}
+}
+
+/* Begins to look ahead if the first table has to come from the disk. */
+static void begin_ahead(struct visit *visit)
+{
+	const struct qcow2_image *image = visit->metadata->image;
+	const struct qcow2_bitmap *bitmap;
+	struct qcow2_error err;
+
+	if (qcow2_bitmaps_open(image, &visit->ahead, &err))
+		return;
+	if (qcow2_bitmaps_next(visit->ahead, &bitmap, &err) <= 0 ||
+	    !q2_source_is_cold(qcow2_image_source(image), bitmap->entry.bitmap_table_offset)) {
+		qcow2_bitmaps_close(visit->ahead);
+		visit->ahead = NULL;
+	}
+	look_ahead(visit, Q2_AHEAD);
+}
+
 static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 {
 	const struct q2_listener *listener = visit->listener;
@@ -109,6 +146,7 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, visit->metadata->err);
 		if (more <= 0)
 			break;
+		look_ahead(visit, 1);
 		if (visit_bitmap(visit, bitmap))
 			return -1;
 		read.entries++;
@@ -146,8 +184,11 @@ int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_list
 	if (qcow2_table_open(metadata->image, &visit.table, metadata->err) == 0 &&
 	    claim(&visit, NULL, QCOW2_CLAIM_BITMAP_DIRECTORY,
 		  (struct qcow2_claim){.offset_bytes = extension->bitmap_directory_offset,
-				       .length_bytes = extension->bitmap_directory_size}) == 0)
+				       .length_bytes = extension->bitmap_directory_size}) == 0) {
+		begin_ahead(&visit);
 		result = visit_directory(&visit, bitmaps);
+	}
+	qcow2_bitmaps_close(visit.ahead);
 	qcow2_table_close(visit.table);
 	qcow2_bitmaps_close(bitmaps);
 	return result;
