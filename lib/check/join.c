@@ -6,6 +6,9 @@
 #include "base/crew.h"
 #include "check/tally.h"
 
+/* Of fewer clusters it is not worth to start a thread. */
+#define THREADS_FROM_CLUSTERS (UINT64_C(1) << 17)
+
 #define LEAF_PARTS (Q2_LEAF_CHUNKS / Q2_PART_CHUNKS)
 
 struct join {
@@ -77,7 +80,7 @@ void q2_clusters_join(struct q2_clusters *const *all, unsigned count, unsigned t
 	if (!all[0]->failed)
 		(void)q2_crew_run(&(struct q2_crew_work){
 			.pieces = join.leaf_count * LEAF_PARTS,
-			.threads = threads,
+			.threads = all[0]->cluster_count < THREADS_FROM_CLUSTERS ? 1 : threads,
 			.work = join_part,
 			.opaque = &join,
 		});

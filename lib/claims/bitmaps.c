@@ -9,6 +9,8 @@
 
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
+/* Of one table in so many it is asked whether it has to come from the disk. */
+#define ASK_EACH 64
 
 /* One visit to the directory. */
 struct visit {
@@ -117,21 +119,19 @@ static void look_ahead(struct visit *visit, unsigned count)
 	}
 }
 
-/* Begins to look ahead if the first table has to come from the disk. */
-static void begin_ahead(struct visit *visit)
+/*
+ * Looks ahead from a bitmap on, if its table has to come from the disk. The first tables may have
+ * come with the header, so that others are asked for as well, but not often.
+ */
+static void begin_ahead(struct visit *visit, const struct qcow2_bitmap *bitmap)
 {
 	const struct qcow2_image *image = visit->metadata->image;
-	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error err;
 
-	if (qcow2_bitmaps_open(image, &visit->ahead, &err))
-		return;
-	if (qcow2_bitmaps_next(visit->ahead, &bitmap, &err) <= 0 ||
-	    !q2_source_is_cold(qcow2_image_source(image), bitmap->entry.bitmap_table_offset)) {
-		qcow2_bitmaps_close(visit->ahead);
-		visit->ahead = NULL;
-	}
-	look_ahead(visit, Q2_AHEAD);
+	if (!visit->ahead && bitmap->index % ASK_EACH == ASK_EACH - 1 &&
+	    q2_source_is_cold(qcow2_image_source(image), bitmap->entry.bitmap_table_offset) &&
+	    qcow2_bitmaps_open(image, &visit->ahead, &err) == 0)
+		look_ahead(visit, (unsigned)bitmap->index + Q2_AHEAD);
 }
 
 static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
@@ -146,6 +146,7 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, visit->metadata->err);
 		if (more <= 0)
 			break;
+		begin_ahead(visit, bitmap);
 		look_ahead(visit, 1);
 		if (visit_bitmap(visit, bitmap))
 			return -1;
@@ -184,10 +185,8 @@ int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_list
 	if (qcow2_table_open(metadata->image, &visit.table, metadata->err) == 0 &&
 	    claim(&visit, NULL, QCOW2_CLAIM_BITMAP_DIRECTORY,
 		  (struct qcow2_claim){.offset_bytes = extension->bitmap_directory_offset,
-				       .length_bytes = extension->bitmap_directory_size}) == 0) {
-		begin_ahead(&visit);
+				       .length_bytes = extension->bitmap_directory_size}) == 0)
 		result = visit_directory(&visit, bitmaps);
-	}
 	qcow2_bitmaps_close(visit.ahead);
 	qcow2_table_close(visit.table);
 	qcow2_bitmaps_close(bitmaps);

@@ -15,7 +15,7 @@
 #include "check/clusters.h"
 #include "check/tally.h"
 
-#define CLUSTERS 40000
+#define CLUSTERS 140000
 
 static struct q2_memory memory;
 
