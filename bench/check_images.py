@@ -278,14 +278,3 @@ def terabytes(folder):
                                     ("1 TiB half full, scattered runs", scattered, False),
                                     ("1 TiB shuffled", shuffled, True)):
         yield title, disk(os.path.join(folder, "terabyte.qcow2"), TIB, hosts_from), slow
-
-
-def all_images(folder):
-    """Makes one after another: (title, path, how many times the time of reading a check may take,
-    whether qemu-img gets done with it before long)."""
-    for title, path, slow in terabytes(folder):
-        yield title, path, 4 if title.endswith("order") else 6, not slow
-    yield ("1 TiB, extended L2", disk(os.path.join(folder, "extended.qcow2"), TIB, in_order, True),
-           4, True)
-    yield ("64 GiB, 100 snapshots that share all",
-           snapshots(os.path.join(folder, "snapshots.qcow2"), 64 * GIB, 100), 4, True)

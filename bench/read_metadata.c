@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads the L2 tables and refcount blocks of an image and does nothing with them, in sorted reads
- * of up to a MiB, with as many threads as one says: the least that any check can take. For sound
- * images only; it believes what they say.
+ * Reads the tables of an image that a check reads (L2 tables, refcount blocks, the bitmap directory,
+ * bitmap tables) and does nothing with them, in sorted reads of up to a MiB, with as many threads as
+ * one says: the least that any check can take. For sound images only; it believes what they say.
  *
  *   read_metadata THREADS IMAGE
  */
@@ -16,14 +16,15 @@
 
 #define PIECE       ((uint64_t)1 << 20)
 #define THREADS_MAX 64
+#define BITMAPS     0x23852875
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 
 struct piece {
 	uint64_t offset, size;
 };
 
-static struct piece *pieces;
-static size_t count;
+static struct piece *wanted, *pieces;
+static size_t wanted_count, count;
 static _Atomic size_t next;
 static int fd;
 
@@ -47,42 +48,87 @@ static uint8_t *load(uint64_t offset, uint64_t size)
 	return bytes;
 }
 
-static int by_offset(const void *left, const void *right)
+static void want(uint64_t offset, uint64_t size)
 {
-	const uint64_t *a = left, *b = right;
+	static size_t room;
 
-	return *a < *b ? -1 : *a > *b;
+	if (wanted_count == room) {
+		room = room ? room * 2 : 4096;
+		wanted = realloc(wanted, room * sizeof(*wanted));
+		if (!wanted)
+			exit(1);
+	}
+	if (offset != 0)
+		wanted[wanted_count++] = (struct piece){offset, size};
 }
 
-/* The clusters that two tables lead to, sorted and joined. */
+/* The clusters that the entries of a table lead to. */
+static void want_table(uint64_t offset, uint64_t entries, uint64_t size)
+{
+	uint8_t *table = load(offset, entries * 8);
+
+	for (uint64_t i = 0; i < entries; i++)
+		want(be(table + i * 8, 8) & OFFSET_MASK, size);
+	free(table);
+}
+
+static void want_snapshots(uint64_t offset, uint64_t number, uint64_t cluster)
+{
+	while (number-- > 0) {
+		uint8_t *row = load(offset, 40);
+
+		want_table(be(row, 8), be(row + 8, 4), cluster);
+		offset += (40 + be(row + 36, 4) + be(row + 12, 2) + be(row + 14, 2) + 7) / 8 * 8;
+		free(row);
+	}
+}
+
+/* The directory, and the tables of all bitmaps. */
+static void want_bitmaps(const uint8_t *extension)
+{
+	uint64_t size = be(extension + 8, 8), offset = be(extension + 16, 8), at = 0;
+	uint8_t *directory = load(offset, size);
+
+	for (uint64_t number = be(extension, 4); number > 0; number--) {
+		const uint8_t *row = directory + at;
+
+		want(be(row, 8), be(row + 8, 4) * 8);
+		at += (24 + be(row + 20, 4) + be(row + 18, 2) + 7) / 8 * 8;
+	}
+	free(directory);
+}
+
+static int by_offset(const void *left, const void *right)
+{
+	const struct piece *a = left, *b = right;
+
+	return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+/* What the tables lead to, sorted and joined. What several lead to is read once. */
 static void plan(const uint8_t *header)
 {
-	uint64_t cluster = UINT64_C(1) << be(header + 20, 4);
-	uint64_t l1_size = be(header + 36, 4) * 8, table_size = be(header + 56, 4) * cluster;
-	uint8_t *l1 = load(be(header + 40, 8), l1_size);
-	uint8_t *table = load(be(header + 48, 8), table_size);
-	uint64_t *offsets = calloc((l1_size + table_size) / 8 + 1, 8);
-	size_t used = 0;
+	uint64_t cluster = UINT64_C(1) << be(header + 20, 4), at = be(header + 100, 4);
 
-	for (uint64_t i = 0; i < l1_size; i += 8)
-		if (be(l1 + i, 8) & OFFSET_MASK)
-			offsets[used++] = be(l1 + i, 8) & OFFSET_MASK;
-	for (uint64_t i = 0; i < table_size; i += 8)
-		if (be(table + i, 8))
-			offsets[used++] = be(table + i, 8);
-	qsort(offsets, used, 8, by_offset);
-	pieces = calloc(used + 1, sizeof(*pieces));
-	for (size_t i = 0; i < used; i++) {
+	want_table(be(header + 40, 8), be(header + 36, 4), cluster);
+	want_table(be(header + 48, 8), be(header + 56, 4) * cluster / 8, cluster);
+	want_snapshots(be(header + 64, 8), be(header + 60, 4), cluster);
+	for (; be(header + at, 4) != 0; at += 8 + (be(header + at + 4, 4) + 7) / 8 * 8)
+		if (be(header + at, 4) == BITMAPS)
+			want_bitmaps(header + at + 8);
+	qsort(wanted, wanted_count, sizeof(*wanted), by_offset);
+	pieces = calloc(wanted_count + 1, sizeof(*pieces));
+	for (size_t i = 0; i < wanted_count; i++) {
 		struct piece *last = count ? &pieces[count - 1] : NULL;
 
-		if (last && last->offset + last->size == offsets[i] && last->size < PIECE)
-			last->size += cluster;
+		if (i > 0 && wanted[i].offset == wanted[i - 1].offset)
+			continue;
+		if (last && last->offset + last->size == wanted[i].offset && last->size < PIECE)
+			last->size += wanted[i].size;
 		else
-			pieces[count++] = (struct piece){offsets[i], cluster};
+			pieces[count++] = wanted[i];
 	}
-	free(offsets);
-	free(l1);
-	free(table);
+	free(wanted);
 }
 
 static void *read_pieces(void *buffer)
@@ -98,19 +144,19 @@ static void *read_pieces(void *buffer)
 int main(int argc, char **argv)
 {
 	pthread_t threads[THREADS_MAX];
-	int wanted = argc == 3 ? atoi(argv[1]) : 0;
+	int crew = argc == 3 ? atoi(argv[1]) : 0;
 	uint8_t *header;
 
-	if (wanted < 1 || wanted > THREADS_MAX || (fd = open(argv[2], O_RDONLY)) < 0) {
+	if (crew < 1 || crew > THREADS_MAX || (fd = open(argv[2], O_RDONLY)) < 0) {
 		fprintf(stderr, "Usage: read_metadata THREADS IMAGE\n");
 		return 1;
 	}
-	header = load(0, 104);
+	header = load(0, 512);
 	plan(header);
-	for (int i = 1; i < wanted; i++)
+	for (int i = 1; i < crew; i++)
 		pthread_create(&threads[i], NULL, read_pieces, malloc(2 * PIECE + (2 << 20)));
 	read_pieces(malloc(2 * PIECE + (2 << 20)));
-	for (int i = 1; i < wanted; i++)
+	for (int i = 1; i < crew; i++)
 		pthread_join(threads[i], NULL);
 	free(pieces);
 	free(header);

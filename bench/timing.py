@@ -41,14 +41,16 @@ class Times:
         return statistics.median(self.seconds)
 
 
-def side_by_side(commands, runs, codes=(0,)):
+def side_by_side(commands, runs, codes=(0,), before=None):
     """Runs the commands in turn, A B A B …, so that noise hits all alike; one Times for each.
 
-    One round before that warms the caches and is not counted.
+    One round before that warms the caches and is not counted. before: called before each run.
     """
     times = [Times() for _ in commands]
     for turn in range(runs + 1):
         for kept, command in zip(times, commands):
+            if before:
+                before()
             seconds = once(command, codes)
             if turn > 0:
                 kept.seconds.append(seconds)

@@ -26,6 +26,7 @@ BLOCKS = {
     "locate": locate.run,
     "memory": memory.run,
     "growth": check.growth,
+    "cold": check.cold,
 }
 # Only if they are named: they take long, and much room.
-BY_NAME = {"growth"}
+BY_NAME = {"cold", "growth"}

@@ -9,6 +9,8 @@
 
 #include <qcow2/text.h>
 
+#define PLAIN_STEP 16 /* bytes of a text that are looked at together */
+
 void json_init(struct json *json, struct spool *out, unsigned indent, bool ascii)
 {
 	*json = (struct json){.out = out, .indent = indent, .ascii = ascii};
@@ -211,19 +213,31 @@ static void write_character(struct json *json, uint32_t codepoint, const uint8_t
 		spool_write(json->out, bytes, size);
 }
 
+static bool is_plain(uint8_t c)
+{
+	return (c >= 0x20) & (c <= 0x7e) & (c != '"') & (c != '\\');
+}
+
+/* Without a branch, so that a compiler makes one comparison of it. */
+static bool are_plain(const uint8_t *bytes)
+{
+	unsigned plain = 1;
+
+	for (unsigned i = 0; i < PLAIN_STEP; i++)
+		plain &= is_plain(bytes[i]);
+	return plain != 0;
+}
+
 /* How many bytes from at on need no thought. */
 static size_t plain_run(struct qcow2_bytes text, size_t at)
 {
-	size_t size = 0;
+	size_t end = at;
 
-	while (at + size < text.size) {
-		uint8_t c = text.data[at + size];
-
-		if (c < 0x20 || c > 0x7e || c == '"' || c == '\\')
-			break;
-		size++;
-	}
-	return size;
+	while (text.size - end >= PLAIN_STEP && are_plain(text.data + end))
+		end += PLAIN_STEP;
+	while (end < text.size && is_plain(text.data[end]))
+		end++;
+	return end - at;
 }
 
 /* The inside of a string. */

@@ -46,6 +46,19 @@ static void put(struct pieces *pieces, const void *piece, size_t length)
 	pieces->used += length;
 }
 
+/* As put(), of characters of a byte each, of which as many are put as fit. */
+static void put_run(struct pieces *pieces, const uint8_t *bytes, size_t length)
+{
+	size_t room = pieces->full ? 0 : pieces->size - pieces->used - 1;
+	size_t fits = length < room ? length : room;
+
+	if (fits > 0)
+		memcpy(pieces->buffer + pieces->used, bytes, fits);
+	pieces->used += fits;
+	pieces->wanted += length;
+	pieces->full |= fits < length;
+}
+
 static void put_escape(struct pieces *pieces, uint32_t codepoint)
 {
 	char escape[16];
@@ -78,6 +91,15 @@ static void put_byte(struct pieces *pieces, uint8_t byte)
 	put(pieces, escape, (size_t)length);
 }
 
+/* How many bytes from here on stay as they are: printable ASCII without a backslash. */
+static size_t plain_run(const uint8_t *here, size_t size)
+{
+	size_t run = q2_ascii_run(here, size);
+	const uint8_t *backslash = memchr(here, '\\', run);
+
+	return backslash ? (size_t)(backslash - here) : run;
+}
+
 size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
 {
 	struct pieces pieces = {.buffer = buffer, .size = size, .full = size == 0};
@@ -85,10 +107,16 @@ size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
 
 	while (at < text.size) {
 		const uint8_t *here = text.data + at;
+		size_t length = plain_run(here, text.size - at);
 		uint32_t codepoint;
 		bool valid;
-		size_t length = q2_utf8_next(here, text.size - at, &codepoint, &valid);
 
+		if (length > 0) {
+			put_run(&pieces, here, length);
+			at += length;
+			continue;
+		}
+		length = q2_utf8_next(here, text.size - at, &codepoint, &valid);
 		if (!valid)
 			put_byte(&pieces, *here);
 		else if (codepoint != '\\' && q2_codepoint_printable(codepoint))

@@ -5,6 +5,9 @@
  */
 #include "base/utf8.h"
 
+/* Bytes that are looked at together. */
+#define ASCII_STEP 16
+
 struct range {
 	uint32_t first;
 	uint32_t last;
@@ -93,7 +96,29 @@ size_t q2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool 
 	return length;
 }
 
-bool q2_utf8_valid(struct qcow2_bytes bytes)
+/* Without a branch, so that a compiler makes one comparison of it. */
+static bool are_ascii(const uint8_t *data)
+{
+	unsigned other = 0;
+
+	for (unsigned i = 0; i < ASCII_STEP; i++)
+		other |= (uint8_t)(data[i] - 0x20) > 0x7e - 0x20;
+	return other == 0;
+}
+
+size_t q2_ascii_run(const uint8_t *data, size_t size)
+{
+	size_t at = 0;
+
+	while (size - at >= ASCII_STEP && are_ascii(data + at))
+		at += ASCII_STEP;
+	while (at < size && data[at] >= 0x20 && data[at] < 0x7f)
+		at++;
+	return at;
+}
+
+/* Whether all characters are well-formed, and printable if that is asked. */
+static bool is_text(struct qcow2_bytes bytes, bool printable)
 {
 	size_t at = 0;
 
@@ -101,9 +126,22 @@ bool q2_utf8_valid(struct qcow2_bytes bytes)
 		uint32_t codepoint;
 		bool valid;
 
+		at += q2_ascii_run(bytes.data + at, bytes.size - at);
+		if (at == bytes.size)
+			break;
 		at += q2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
-		if (!valid)
+		if (!valid || (printable && !q2_codepoint_printable(codepoint)))
 			return false;
 	}
 	return true;
+}
+
+bool q2_utf8_valid(struct qcow2_bytes bytes)
+{
+	return is_text(bytes, false);
+}
+
+bool q2_utf8_printable(struct qcow2_bytes bytes)
+{
+	return is_text(bytes, true);
 }

@@ -22,6 +22,15 @@ bool q2_utf8_valid(struct qcow2_bytes bytes);
 size_t q2_utf8_next(const uint8_t *data, size_t size, uint32_t *codepoint, bool *valid);
 
 /*
+ * How many bytes from data on are printable ASCII, of which most text is made: characters that need
+ * no decoding. Goes 16 at a step.
+ */
+size_t q2_ascii_run(const uint8_t *data, size_t size);
+
+/* Whether the bytes are UTF-8 of which every character is safe to show. True for no bytes. */
+bool q2_utf8_printable(struct qcow2_bytes bytes);
+
+/*
  * Whether a code point is safe to show. Not safe are controls, line and paragraph separators,
  * characters that are invisible or change the direction of text, surrogates, noncharacters and
  * tags.

@@ -6,9 +6,7 @@
 #include <string.h>
 
 #define CLUSTERS_MAX (UINT64_C(1) << 48)
-#define FLAG_BITS    3
 #define FLAGS        7U
-#define FEW_MAX      (UINT16_MAX >> FLAG_BITS) /* largest count that fits a small counter */
 
 bool q2_clusters_init(struct q2_clusters *clusters, uint64_t cluster_count,
 		      struct q2_memory *memory)
@@ -36,6 +34,9 @@ static void release_leaf(struct q2_memory *memory, struct q2_cluster_leaf *leaf)
 		return;
 	for (size_t i = 0; i < Q2_LEAF_CHUNKS; i++)
 		q2_chunk_free(memory, leaf->chunks[i]);
+	for (size_t i = 0; leaf->tallies && i < Q2_LEAF_CHUNKS; i++)
+		q2_memory_put(memory, leaf->tallies[i], Q2_CHUNK_CLUSTERS, sizeof(**leaf->tallies));
+	q2_memory_put(memory, leaf->tallies, Q2_LEAF_CHUNKS, sizeof(*leaf->tallies));
 	for (size_t use = 0; use < Q2_FRESH_USES; use++)
 		for (size_t i = 0; i < Q2_LEAF_FRESH; i++)
 			q2_memory_put(memory, leaf->fresh[use][i], Q2_FRESH_WORDS,
@@ -52,20 +53,21 @@ void q2_clusters_release(struct q2_clusters *clusters)
 	clusters->leaves = NULL;
 }
 
-static struct q2_cluster_leaf *need_leaf(struct q2_clusters *clusters, uint64_t index)
+struct q2_cluster_leaf *q2_clusters_need_leaf(struct q2_clusters *clusters, uint64_t index)
 {
 	struct q2_cluster_leaf **leaf = &clusters->leaves[index];
 
 	if (!*leaf)
 		*leaf = q2_memory_get(clusters->memory, 1, sizeof(**leaf));
-	clusters->failed |= !*leaf;
+	if (!*leaf)
+		clusters->failed = true;
 	return *leaf;
 }
 
 /* Where the pointer to a chunk is kept, or NULL if memory is short. */
 static struct q2_cluster_chunk **chunk_slot(struct q2_clusters *clusters, uint64_t chunk)
 {
-	struct q2_cluster_leaf *leaf = need_leaf(clusters, chunk / Q2_LEAF_CHUNKS);
+	struct q2_cluster_leaf *leaf = q2_clusters_need_leaf(clusters, chunk / Q2_LEAF_CHUNKS);
 
 	return leaf ? &leaf->chunks[chunk % Q2_LEAF_CHUNKS] : NULL;
 }
@@ -76,9 +78,28 @@ static struct q2_cluster_chunk *need_chunk(struct q2_clusters *clusters, uint64_
 
 	if (slot && !*slot) {
 		*slot = q2_memory_get(clusters->memory, 1, sizeof(**slot));
-		clusters->failed |= !*slot;
+		if (!*slot)
+			clusters->failed = true;
 	}
 	return slot ? *slot : NULL;
+}
+
+/* False if memory is short. */
+static bool need_few(struct q2_clusters *clusters, struct q2_cluster_chunk *chunk)
+{
+	if (!chunk->few)
+		chunk->few =
+			q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
+	if (!chunk->few)
+		clusters->failed = true;
+	return chunk->few != NULL;
+}
+
+struct q2_cluster_chunk *q2_clusters_need_few(struct q2_clusters *clusters, uint64_t cluster)
+{
+	struct q2_cluster_chunk *chunk = need_chunk(clusters, cluster / Q2_CHUNK_CLUSTERS);
+
+	return chunk && (chunk->many || need_few(clusters, chunk)) ? chunk : NULL;
 }
 
 /* What active entries of that use say of the copied flag. */
@@ -155,15 +176,16 @@ static uint64_t full_counter(const struct q2_cluster_chunk *chunk, unsigned at)
 	enum qcow2_claim_use use = use_at(chunk, at);
 
 	if (counter == 0 && use != QCOW2_USE_NONE)
-		return UINT64_C(1) << FLAG_BITS | flags_of(use);
+		return UINT64_C(1) << Q2_FLAG_BITS | flags_of(use);
 	return counter;
 }
 
 static uint64_t add_counters(uint64_t a, uint64_t b, unsigned flags)
 {
-	uint64_t count = (a >> FLAG_BITS) + (b >> FLAG_BITS), most = UINT64_MAX >> FLAG_BITS;
+	uint64_t count = (a >> Q2_FLAG_BITS) + (b >> Q2_FLAG_BITS),
+		 most = UINT64_MAX >> Q2_FLAG_BITS;
 
-	return (count < most ? count : most) << FLAG_BITS | ((a | b | flags) & FLAGS);
+	return (count < most ? count : most) << Q2_FLAG_BITS | ((a | b | flags) & FLAGS);
 }
 
 /* Clusters of one group that are seen again, or for the first time more than once. */
@@ -179,7 +201,7 @@ static void mark_again(struct q2_clusters *clusters, struct q2_cluster_chunk *ch
 					 : 0;
 
 		set_counter(clusters, chunk, at,
-			    add_counters(counter, mark.count << FLAG_BITS | mark.flags, clash));
+			    add_counters(counter, mark.count << Q2_FLAG_BITS | mark.flags, clash));
 	}
 }
 
@@ -192,15 +214,11 @@ static bool mark_shared(struct q2_clusters *clusters, struct q2_cluster_chunk *c
 {
 	uint16_t *few;
 
-	if (mark->count > FEW_MAX || chunk->many)
+	if (mark->count > Q2_FEW_MOST || chunk->many)
 		return false;
-	if (!chunk->few)
-		chunk->few =
-			q2_memory_get(clusters->memory, Q2_CHUNK_CLUSTERS, sizeof(*chunk->few));
-	clusters->failed |= !chunk->few;
-	few = chunk->few ? chunk->few + (size_t)group * 64 : NULL;
+	few = need_few(clusters, chunk) ? chunk->few + (size_t)group * 64 : NULL;
 	for (unsigned i = (unsigned)__builtin_ctzll(mask); few && i < 64 && mask >> i & 1; i++)
-		few[i] = (uint16_t)(mark->count << FLAG_BITS | mark->flags);
+		few[i] = (uint16_t)(mark->count << Q2_FLAG_BITS | mark->flags);
 	return true;
 }
 
@@ -289,22 +307,19 @@ static void merge_chunk(struct q2_clusters *clusters, uint64_t index,
 	*from = NULL;
 }
 
-void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other)
+void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other,
+		       struct q2_cluster_part part)
 {
-	assert(clusters->leaf_count == other->leaf_count);
-	clusters->failed |= other->failed;
-	for (uint64_t i = 0; i < other->leaf_count; i++) {
-		struct q2_cluster_leaf *leaf = other->leaves[i];
+	struct q2_cluster_leaf *leaf = other->leaves[part.leaf];
 
-		for (size_t j = 0; leaf && j < Q2_LEAF_CHUNKS; j++)
-			if (leaf->chunks[j])
-				merge_chunk(clusters, i * Q2_LEAF_CHUNKS + j, &leaf->chunks[j]);
-	}
+	for (size_t i = part.chunk; leaf && i < part.chunk + Q2_PART_CHUNKS; i++)
+		if (leaf->chunks[i])
+			merge_chunk(clusters, part.leaf * Q2_LEAF_CHUNKS + i, &leaf->chunks[i]);
 }
 
 void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum qcow2_claim_use use)
 {
-	struct q2_cluster_leaf *leaf = need_leaf(clusters, cluster / Q2_LEAF_CLUSTERS);
+	struct q2_cluster_leaf *leaf = q2_clusters_need_leaf(clusters, cluster / Q2_LEAF_CLUSTERS);
 	uint64_t **words;
 
 	if (!leaf)
@@ -312,8 +327,9 @@ void q2_clusters_note(struct q2_clusters *clusters, uint64_t cluster, enum qcow2
 	words = &leaf->fresh[use - QCOW2_USE_DATA][cluster / Q2_FRESH_CLUSTERS % Q2_LEAF_FRESH];
 	if (!*words)
 		*words = q2_memory_get(clusters->memory, Q2_FRESH_WORDS, sizeof(**words));
-	clusters->failed |= !*words;
-	if (*words && !q2_clusters_note_fresh(clusters, cluster, use))
+	if (!*words)
+		clusters->failed = true;
+	else if (!q2_clusters_note_fresh(clusters, cluster, use))
 		q2_clusters_mark(clusters, cluster, 1, use, 1);
 }
 
@@ -336,19 +352,25 @@ static void fold_words(struct q2_clusters *clusters, const uint64_t *words, uint
 	}
 }
 
-void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source)
-{
-	for (uint64_t i = 0; i < source->leaf_count; i++) {
-		struct q2_cluster_leaf *leaf = source->leaves[i];
+_Static_assert(Q2_PART_CHUNKS *Q2_CHUNK_CLUSTERS % Q2_FRESH_CLUSTERS == 0,
+	       "a part has whole bitsets");
 
-		for (size_t j = 0; leaf && j < Q2_FRESH_USES * Q2_LEAF_FRESH; j++) {
-			uint64_t **words = &leaf->fresh[j / Q2_LEAF_FRESH][j % Q2_LEAF_FRESH];
+void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source,
+		      struct q2_cluster_part part)
+{
+	struct q2_cluster_leaf *leaf = source->leaves[part.leaf];
+	size_t first = (size_t)part.chunk * Q2_CHUNK_CLUSTERS / Q2_FRESH_CLUSTERS;
+	size_t end = first + Q2_PART_CHUNKS * Q2_CHUNK_CLUSTERS / Q2_FRESH_CLUSTERS;
+
+	for (size_t use = 0; leaf && use < Q2_FRESH_USES; use++) {
+		for (size_t i = first; i < end; i++) {
+			uint64_t **words = &leaf->fresh[use][i];
 
 			if (!*words)
 				continue;
 			fold_words(clusters, *words,
-				   i * Q2_LEAF_CLUSTERS + j % Q2_LEAF_FRESH * Q2_FRESH_CLUSTERS,
-				   (enum qcow2_claim_use)(QCOW2_USE_DATA + j / Q2_LEAF_FRESH));
+				   part.leaf * Q2_LEAF_CLUSTERS + i * Q2_FRESH_CLUSTERS,
+				   (enum qcow2_claim_use)(QCOW2_USE_DATA + use));
 			q2_memory_put(source->memory, *words, Q2_FRESH_WORDS, sizeof(**words));
 			*words = NULL;
 		}
@@ -360,7 +382,7 @@ void q2_clusters_set_count(struct q2_clusters *clusters, uint64_t cluster, uint6
 	struct q2_cluster_chunk *chunk = need_chunk(clusters, cluster / Q2_CHUNK_CLUSTERS);
 	unsigned at = (unsigned)(cluster % Q2_CHUNK_CLUSTERS), bit = at % 64;
 	uint64_t *uses;
-	uint64_t flags, most = UINT64_MAX >> FLAG_BITS;
+	uint64_t flags, most = UINT64_MAX >> Q2_FLAG_BITS;
 
 	if (!chunk)
 		return;
@@ -381,7 +403,7 @@ void q2_clusters_set_count(struct q2_clusters *clusters, uint64_t cluster, uint6
 		uses[2] |= (uint64_t)(QCOW2_USE_METADATA >> 2 & 1) << bit;
 	}
 	if (count != 1 || counter_at(chunk, at) != 0)
-		set_counter(clusters, chunk, at, count << FLAG_BITS | flags);
+		set_counter(clusters, chunk, at, count << Q2_FLAG_BITS | flags);
 }
 
 void q2_clusters_drop(struct q2_clusters *clusters, uint64_t cluster)
@@ -420,8 +442,9 @@ struct q2_cluster_state q2_chunk_state(const struct q2_cluster_chunk *chunk, uns
 {
 	uint64_t counter = full_counter(chunk, at);
 
-	return (struct q2_cluster_state){
-		.count = counter >> FLAG_BITS, .use = use_at(chunk, at), .flags = counter & FLAGS};
+	return (struct q2_cluster_state){.count = counter >> Q2_FLAG_BITS,
+					 .use = use_at(chunk, at),
+					 .flags = counter & FLAGS};
 }
 
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster)

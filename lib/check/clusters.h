@@ -31,6 +31,9 @@ _Static_assert(QCOW2_USE_COMPRESSED < 8, "a use fits three bits");
 #define Q2_SEEN_SHARED   2 /* by an active entry without it */
 #define Q2_SEEN_CONFLICT 4 /* by two owners that may not share */
 
+#define Q2_FLAG_BITS 3
+#define Q2_FEW_MOST  (UINT16_MAX >> Q2_FLAG_BITS) /* the largest count of a small counter */
+
 struct q2_cluster_chunk {
 	uint64_t uses[Q2_CHUNK_GROUPS][3]; /* bit planes of enum qcow2_claim_use */
 	/* count << 3 | flags of clusters referenced more than once; others are 0. One of both. */
@@ -48,6 +51,8 @@ struct q2_cluster_chunk {
 struct q2_cluster_leaf {
 	struct q2_cluster_chunk *chunks[Q2_LEAF_CHUNKS];
 	uint64_t *fresh[Q2_FRESH_USES][Q2_LEAF_FRESH]; /* single references, not folded yet */
+	uint16_t *
+		*tallies; /* NULL, or a page or NULL for each chunk: see tally.h; not folded yet */
 };
 
 struct q2_clusters {
@@ -55,7 +60,7 @@ struct q2_clusters {
 	uint64_t leaf_count;
 	uint64_t cluster_count; /* marks beyond are not allowed */
 	struct q2_memory *memory;
-	bool failed; /* memory was short: the contents are not complete */
+	_Atomic bool failed; /* memory was short: the contents are not complete */
 };
 
 struct q2_cluster_state {
@@ -73,11 +78,25 @@ void q2_clusters_release(struct q2_clusters *clusters);
 void q2_clusters_mark(struct q2_clusters *clusters, uint64_t first, uint64_t count,
 		      enum qcow2_claim_use use, uint64_t weight);
 
-/* Adds what other knows; other is empty afterwards. */
-void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other);
+/*
+ * Puts what is known to count threads together in the first of them, in parts of the file by so many
+ * threads; the others are empty afterwards. With a single one, what it has noted becomes known.
+ */
+void q2_clusters_join(struct q2_clusters *const *all, unsigned count, unsigned threads);
 
-/* Makes known what was noted in source, which may be the same. */
-void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source);
+/* Chunks of a leaf from chunk on, Q2_PART_CHUNKS of them, which one thread puts together. */
+#define Q2_PART_CHUNKS 256
+
+struct q2_cluster_part {
+	uint64_t leaf;
+	unsigned chunk;
+};
+
+/* The steps of that, of one part. Leaves of clusters are there where those of the other are. */
+void q2_clusters_merge(struct q2_clusters *clusters, struct q2_clusters *other,
+		       struct q2_cluster_part part);
+void q2_clusters_fold(struct q2_clusters *clusters, struct q2_clusters *source,
+		      struct q2_cluster_part part);
 
 /*
  * Takes one reference from a cluster; does nothing to one without any. The use of a cluster that is
@@ -90,6 +109,12 @@ void q2_clusters_set_count(struct q2_clusters *clusters, uint64_t cluster, uint6
 
 /* Makes room for clusters below cluster_count. False if memory is short. */
 bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count);
+
+/* The leaf at an index, which is made if there is none. NULL if memory is short. */
+struct q2_cluster_leaf *q2_clusters_need_leaf(struct q2_clusters *clusters, uint64_t index);
+
+/* The chunk of a cluster, with small counters unless it has wide ones. NULL if memory is short. */
+struct q2_cluster_chunk *q2_clusters_need_few(struct q2_clusters *clusters, uint64_t cluster);
 
 /* All that is known of a cluster. */
 struct q2_cluster_state q2_clusters_get(const struct q2_clusters *clusters, uint64_t cluster);

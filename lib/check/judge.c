@@ -2,8 +2,6 @@
 /* See judge.h. */
 #include "check/judge.h"
 
-#include <string.h>
-
 static uint64_t largest_refcount(const struct q2_check *check)
 {
 	return UINT64_MAX >> (64 - check->geometry->refcount_bits);
@@ -245,18 +243,14 @@ static void compare_group(const struct q2_judge *judge, uint64_t cluster, const 
 		judge_bits(judge, cluster, bits, refcounts);
 }
 
-void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block)
+void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block,
+		    const uint8_t *bytes)
 {
 	const struct qcow2_geometry *geometry = judge->check->geometry;
-	uint8_t *buffer = judge->worker->buffer;
-	uint64_t left = geometry->file_size_bytes - block->offset_bytes;
 	uint64_t first = block->index * geometry->refcount_block_entries;
 
-	/* A block cut by the end of the file is padded with zeros. */
-	if (left < geometry->cluster_size_bytes)
-		memset(buffer + left, 0, (size_t)(geometry->cluster_size_bytes - left));
 	for (uint64_t i = 0; i < geometry->refcount_block_entries; i += 64)
-		compare_group(judge, first + i, buffer + i * geometry->refcount_bits / 8);
+		compare_group(judge, first + i, bytes + i * geometry->refcount_bits / 8);
 }
 
 void q2_judge_uncounted(const struct q2_judge *judge, uint64_t cluster, uint64_t seen)

@@ -17,8 +17,9 @@ struct q2_judge {
 	q2_classify classify;
 };
 
-/* All clusters that a refcount block counts; the worker's buffer has as much of it as the file. */
-void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block);
+/* All clusters that a refcount block counts, whose bytes are padded to a cluster. */
+void q2_judge_block(const struct q2_judge *judge, const struct q2_refcount_block *block,
+		    const uint8_t *bytes);
 
 /*
  * Of 64 clusters from cluster on, those whose bits in `seen` are set: something refers to them, but

@@ -25,13 +25,29 @@ struct listening {
 	struct q2_check *check;
 	struct q2_worker *worker;
 	struct q2_names_seen snapshots, bitmaps;
-	uint64_t needed_entries; /* of the table of the bitmap that was told last */
+	uint64_t needed_entries;       /* of the table of the bitmap that was told last */
+	uint64_t data_begin, data_end; /* where the file is known to have data */
 };
 
-/* Remembers a block that counts clusters which the file has. */
-static int note_block(struct q2_check *check, const struct qcow2_claim *claim)
+/* Whether a cluster is a hole. Most often it lies in the same piece of data as the one before. */
+static bool is_hole(struct listening *l, uint64_t offset)
 {
-	struct qcow2_source *source = qcow2_image_source(check->image);
+	const struct qcow2_source *source = qcow2_image_source(l->check->image);
+	uint64_t cluster = l->check->geometry->cluster_size_bytes;
+
+	if (offset >= l->data_begin && offset < l->data_end)
+		return false;
+	if (qcow2_source_hole_end(source, offset) - offset >= cluster)
+		return true;
+	l->data_begin = offset;
+	l->data_end = qcow2_source_data_end(source, offset);
+	return false;
+}
+
+/* Remembers a block that counts clusters which the file has. */
+static int note_block(struct listening *l, const struct qcow2_claim *claim)
+{
+	struct q2_check *check = l->check;
 	uint64_t needed =
 		q2_div_ceil_u64(check->file_clusters + 1, check->geometry->refcount_block_entries);
 
@@ -44,18 +60,17 @@ static int note_block(struct q2_check *check, const struct qcow2_claim *claim)
 	check->blocks[check->block_count++] = (struct q2_refcount_block){
 		.offset_bytes = claim->offset_bytes,
 		.index = claim->index,
-		.hole = qcow2_source_hole_end(source, claim->offset_bytes) - claim->offset_bytes >=
-			check->geometry->cluster_size_bytes,
+		.hole = is_hole(l, claim->offset_bytes),
 	};
 	return 0;
 }
 
 static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 {
-	const struct listening *l = opaque;
+	struct listening *l = opaque;
 	struct q2_check *check = l->check;
 
-	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(check, claim))
+	if (claim->part == QCOW2_CLAIM_REFCOUNT_BLOCK && note_block(l, claim))
 		return -1;
 	/* Such tables are broken, and no sign of a cut file. */
 	if (claim->offset_bytes % check->geometry->cluster_size_bytes == 0 &&

@@ -4,11 +4,13 @@
  * threads. Then come the clusters that no block counts.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/crew.h"
 #include "check/judge.h"
 #include "check/stages.h"
+#include "source/ahead.h"
 
 /* Blocks that lie at one place are read once, so the blocks are in the order of their offsets. */
 struct work {
@@ -17,23 +19,78 @@ struct work {
 	size_t count;
 	q2_classify classify;
 	uint64_t per_piece;
+	bool cold; /* blocks have to come from the disk */
 };
 
-static bool read_block(const struct q2_judge *judge, const struct q2_refcount_block *block)
+/* How many blocks from first on, and before last, lie one behind the other or at one place. */
+static size_t in_a_row(const struct work *work, size_t first, size_t last)
+{
+	uint64_t cluster = work->check->geometry->cluster_size_bytes;
+	size_t i = first + 1;
+
+	while (i < last &&
+	       work->blocks[i].offset_bytes - work->blocks[i - 1].offset_bytes <= cluster &&
+	       work->blocks[i].offset_bytes - work->blocks[first].offset_bytes < Q2_PIECE_BYTES)
+		i++;
+	return i - first;
+}
+
+/* Tells the system of the blocks of a piece, if they have to come from the disk. */
+static void advise(const struct work *work, uint64_t piece)
+{
+	uint64_t cluster = work->check->geometry->cluster_size_bytes;
+	uint64_t at = piece * work->per_piece, last = at + work->per_piece;
+	size_t count;
+
+	for (; work->cold && at < last && at < work->count; at += count) {
+		count = in_a_row(work, (size_t)at, work->count);
+		/* Of what is read in a row, the system finds out by itself that it goes on. */
+		if (at > 0 &&
+		    work->blocks[at].offset_bytes == work->blocks[at - 1].offset_bytes + cluster)
+			continue;
+		q2_source_will_need(qcow2_image_source(work->check->image),
+				    work->blocks[at].offset_bytes, count * cluster);
+	}
+}
+
+/* Reads blocks in a row; one that is cut by the end of the file is padded with zeros. */
+static bool read_blocks(const struct q2_judge *judge, const struct q2_refcount_block *first,
+			const struct q2_refcount_block *last)
 {
 	const struct q2_check *check = judge->check;
 	struct q2_worker *worker = judge->worker;
-	uint64_t size = check->geometry->file_size_bytes - block->offset_bytes;
+	uint64_t begin = first->offset_bytes, end = check->geometry->file_size_bytes;
+	uint64_t size = last->offset_bytes - begin + check->geometry->cluster_size_bytes;
+	uint64_t stored = end - begin < size ? end - begin : size;
 
-	if (size > check->geometry->cluster_size_bytes)
-		size = check->geometry->cluster_size_bytes;
-	if (qcow2_source_read(qcow2_image_source(check->image), block->offset_bytes, worker->buffer,
-			      (size_t)size, &worker->err)) {
+	if (qcow2_source_read(qcow2_image_source(check->image), begin, worker->buffer,
+			      (size_t)stored, &worker->err)) {
 		worker->failed = true;
 		return false;
 	}
-	q2_worker_digest(worker, block->offset_bytes, worker->buffer, size);
+	memset(worker->buffer + stored, 0, (size_t)(size - stored));
 	return true;
+}
+
+static void judge_blocks(const struct q2_judge *judge, const struct q2_refcount_block *blocks,
+			 size_t count)
+{
+	const struct qcow2_geometry *geometry = judge->check->geometry;
+	uint64_t there = UINT64_MAX;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct q2_refcount_block *block = &blocks[i];
+		uint64_t stored = geometry->file_size_bytes - block->offset_bytes;
+		const uint8_t *bytes =
+			judge->worker->buffer + (block->offset_bytes - blocks[0].offset_bytes);
+
+		if (stored > geometry->cluster_size_bytes)
+			stored = geometry->cluster_size_bytes;
+		if (block->offset_bytes != there)
+			q2_worker_digest(judge->worker, block->offset_bytes, bytes, stored);
+		there = block->offset_bytes;
+		q2_judge_block(judge, block, bytes);
+	}
 }
 
 static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
@@ -42,18 +99,19 @@ static bool work_blocks(void *opaque, unsigned number, uint64_t piece)
 	struct q2_check *check = work->check;
 	struct q2_worker *worker = &check->workers[number];
 	const struct q2_judge judge = {check, worker, work->classify};
-	size_t first = (size_t)(piece * work->per_piece);
-	size_t last = first + (size_t)work->per_piece;
-	uint64_t there = UINT64_MAX;
+	size_t at = (size_t)(piece * work->per_piece), count;
+	size_t last =
+		work->count - at < work->per_piece ? work->count : at + (size_t)work->per_piece;
 
-	for (size_t i = first; i < last && i < work->count && !worker->failed; i++) {
-		const struct q2_refcount_block *block = &work->blocks[i];
+	advise(work, piece + Q2_AHEAD);
+	for (; at < last && !worker->failed; at += count) {
+		const struct q2_refcount_block *first = &work->blocks[at];
 
-		if (block->offset_bytes != there && !read_block(&judge, block))
+		count = in_a_row(work, at, last);
+		if (!read_blocks(&judge, first, first + count - 1))
 			break;
-		there = block->offset_bytes;
-		q2_judge_block(&judge, block);
-		atomic_fetch_add(&check->done_bytes, check->geometry->cluster_size_bytes);
+		judge_blocks(&judge, first, count);
+		atomic_fetch_add(&check->done_bytes, count * check->geometry->cluster_size_bytes);
 	}
 	return !worker->failed && (number != 0 || q2_check_progress(check) == 0);
 }
@@ -104,6 +162,10 @@ static int compare_blocks(struct q2_check *check)
 	list_blocks(&work);
 	if (work.per_piece == 0)
 		work.per_piece = 1;
+	work.cold = work.count > 0 && q2_source_is_cold(qcow2_image_source(check->image),
+							work.blocks[work.count / 2].offset_bytes);
+	for (uint64_t piece = 0; work.cold && piece < Q2_AHEAD; piece++)
+		advise(&work, piece);
 	check->total_bytes += work.count * check->geometry->cluster_size_bytes;
 	done = q2_crew_run(&(struct q2_crew_work){
 		.pieces = q2_div_ceil_u64(work.count, work.per_piece),

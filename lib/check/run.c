@@ -55,6 +55,7 @@ static bool start_worker(struct q2_check *check, struct q2_worker *worker)
 	worker->memory = &check->memory;
 	worker->damaged.memory = &check->damage.memory;
 	worker->beyond.memory = &check->memory;
+	worker->tallying = check->header->nb_snapshots > 0;
 	worker->noting_beyond = check->keeps;
 	worker->digesting = check->options->digest;
 	worker->buffer = q2_memory_get(&check->memory, buffer_bytes(check), 1);

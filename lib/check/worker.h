@@ -15,7 +15,8 @@ struct q2_worker {
 	const struct qcow2_geometry *geometry;
 	struct q2_memory *memory; /* of all workers */
 	struct q2_clusters clusters;
-	uint8_t *buffer;                            /* Q2_PIECE_BYTES and a cluster */
+	bool tallying;   /* guest data is shared by snapshots: it is tallied */
+	uint8_t *buffer; /* Q2_PIECE_BYTES and a cluster */
 	uint64_t allocated, fragmented, compressed; /* clusters of the active image */
 	uint64_t highest_cluster;                   /* in use, plus one */
 	uint64_t beyond_end;                        /* refcounts of clusters past the end */

@@ -5,15 +5,19 @@
 
 #include "base/error.h"
 #include "claims/metadata.h"
+#include "source/ahead.h"
 
 /* What holes may add to what the file stores before the rest of tables is not looked at. */
 #define SLACK_BYTES (UINT64_C(1) << 20)
+/* Of one table in so many it is asked whether it has to come from the disk. */
+#define ASK_EACH 64
 
 /* One visit to the directory. */
 struct visit {
 	struct q2_metadata *metadata;
 	const struct q2_listener *listener;
 	struct qcow2_table *table;
+	struct qcow2_bitmaps *ahead; /* of tables that the disk is told to read, or NULL */
 	/* The bytes of tables that are still followed: 65,535 bitmaps may each claim a table of
 	 * 32 GiB at the same place. */
 	uint64_t table_bytes_left;
@@ -97,6 +101,39 @@ static int visit_bitmap(struct visit *visit, const struct qcow2_bitmap *bitmap)
 	return visit_table(visit, bitmap);
 }
 
+/* Tells the system of the next tables. They lie anywhere, and each is read alone. */
+static void look_ahead(struct visit *visit, unsigned count)
+{
+	const struct qcow2_bitmap *bitmap;
+	struct qcow2_error err;
+
+	while (visit->ahead && count-- > 0) {
+		if (qcow2_bitmaps_next(visit->ahead, &bitmap, &err) <= 0) {
+			qcow2_bitmaps_close(visit->ahead);
+			visit->ahead = NULL;
+		} else if (bitmap->entry.bitmap_table_size > 0) {
+			q2_source_will_need(qcow2_image_source(visit->metadata->image),
+					    bitmap->entry.bitmap_table_offset,
+					    bitmap->entry.bitmap_table_size * UINT64_C(8));
+		}
+	}
+}
+
+/*
+ * Looks ahead from a bitmap on, if its table has to come from the disk. The first tables may have
+ * come with the header, so that others are asked for as well, but not often.
+ */
+static void begin_ahead(struct visit *visit, const struct qcow2_bitmap *bitmap)
+{
+	const struct qcow2_image *image = visit->metadata->image;
+	struct qcow2_error err;
+
+	if (!visit->ahead && bitmap->index % ASK_EACH == ASK_EACH - 1 &&
+	    q2_source_is_cold(qcow2_image_source(image), bitmap->entry.bitmap_table_offset) &&
+	    qcow2_bitmaps_open(image, &visit->ahead, &err) == 0)
+		look_ahead(visit, (unsigned)bitmap->index + Q2_AHEAD);
+}
+
 static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 {
 	const struct q2_listener *listener = visit->listener;
@@ -109,6 +146,8 @@ static int visit_directory(struct visit *visit, struct qcow2_bitmaps *bitmaps)
 		more = qcow2_bitmaps_next(bitmaps, &bitmap, visit->metadata->err);
 		if (more <= 0)
 			break;
+		begin_ahead(visit, bitmap);
+		look_ahead(visit, 1);
 		if (visit_bitmap(visit, bitmap))
 			return -1;
 		read.entries++;
@@ -148,6 +187,7 @@ int q2_metadata_visit_bitmaps(struct q2_metadata *metadata, const struct q2_list
 		  (struct qcow2_claim){.offset_bytes = extension->bitmap_directory_offset,
 				       .length_bytes = extension->bitmap_directory_size}) == 0)
 		result = visit_directory(&visit, bitmaps);
+	qcow2_bitmaps_close(visit.ahead);
 	qcow2_table_close(visit.table);
 	qcow2_bitmaps_close(bitmaps);
 	return result;

@@ -7,6 +7,7 @@
 #include <qcow2/limits.h>
 
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "image/extensions.h"
 #include "rules/rules.h"
 
@@ -130,7 +131,7 @@ static void rule_name(const struct context *c, struct q2_names_seen *seen)
 						   .expectation = QCOW2_EXPECT_AT_MOST,
 						   .expected = QCOW2_LIMIT_QEMU_BITMAP_NAME_BYTES},
 			       "name_size");
-	if (!q2_is_plain_text(bitmap->name))
+	if (!q2_utf8_printable(bitmap->name))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_BITMAP_NAME_TEXT,
 					     .offset_bytes = name_at,

@@ -7,6 +7,7 @@
 
 #include "rules/rules.h"
 
+#include "base/utf8.h"
 #include "format/extension_kind.h"
 #include "image/extensions.h"
 
@@ -65,7 +66,7 @@ static void rule_length(const struct seen *seen, const struct qcow2_extension *e
 
 static void rule_text(const struct seen *seen, const struct qcow2_extension *extension)
 {
-	if (!q2_is_plain_text(extension->data))
+	if (!q2_utf8_printable(extension->data))
 		complain(seen, extension,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_EXTENSION_TEXT,
 					     .offset_bytes = DATA_AT,

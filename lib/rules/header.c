@@ -13,21 +13,6 @@
 
 #define AT(field) offsetof(struct qcow2_header, field)
 
-bool q2_is_plain_text(struct qcow2_bytes bytes)
-{
-	uint32_t codepoint;
-	bool valid;
-
-	if (!q2_utf8_valid(bytes))
-		return false;
-	for (size_t at = 0; at < bytes.size;) {
-		at += q2_utf8_next(bytes.data + at, bytes.size - at, &codepoint, &valid);
-		if (!q2_codepoint_printable(codepoint))
-			return false;
-	}
-	return true;
-}
-
 bool q2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, uint64_t length)
 {
 	uint64_t end;
@@ -424,7 +409,7 @@ static void rule_backing(const struct qcow2_image *image, const struct q2_report
 		finding.expected = 1;
 		complain(h, reporter, finding, "backing_file_size");
 	}
-	if (!q2_is_plain_text(name))
+	if (!q2_utf8_printable(name))
 		q2_report(reporter,
 			  &(struct q2_finding){.id = QCOW2_PROBLEM_BACKING_NAME_TEXT,
 					       .offset_bytes = h->backing_file_offset,

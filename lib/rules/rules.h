@@ -88,9 +88,6 @@ void q2_rules_refcount_table_entry(const struct qcow2_geometry *geometry,
 void q2_rules_luks(const struct qcow2_image *image, const uint8_t *raw, size_t size_bytes,
 		   uint64_t offset_bytes, const struct q2_reporter *reporter);
 
-/* Whether bytes are UTF-8 that shows nothing but itself: no control or formatting characters. */
-bool q2_is_plain_text(struct qcow2_bytes bytes);
-
 /* Whether a structure of length bytes at offset passes the end of the file (last cluster filled
  * up). */
 bool q2_passes_end(const struct qcow2_geometry *geometry, uint64_t offset, uint64_t length);

@@ -6,6 +6,7 @@
 #include <qcow2/limits.h>
 
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "rules/rules.h"
 
 #include <stddef.h>
@@ -126,13 +127,13 @@ static void rule_names(const struct context *c, struct q2_names_seen *seen)
 	uint64_t id_at = sizeof(struct qcow2_snapshot_header) + snapshot->header.extra_data_size;
 	uint64_t earlier = Q2_NAME_SET_NEW;
 
-	if (!q2_is_plain_text(snapshot->id))
+	if (!q2_utf8_printable(snapshot->id))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
 					     .offset_bytes = id_at,
 					     .found_text = snapshot->id},
 			 "id");
-	if (!q2_is_plain_text(snapshot->name))
+	if (!q2_utf8_printable(snapshot->name))
 		complain(c,
 			 (struct q2_finding){.id = QCOW2_PROBLEM_SNAPSHOT_TEXT,
 					     .offset_bytes = id_at + snapshot->header.id_str_size,

@@ -19,6 +19,7 @@
 #ifdef __linux__
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #endif
 
 /* One system call moves at most this; more than SSIZE_MAX at once is undefined. */
@@ -82,6 +83,34 @@ static uint64_t file_data_end(const struct qcow2_source *source, uint64_t offset
 	return source->size_bytes;
 }
 
+static void file_will_need(const struct qcow2_source *source, uint64_t offset_bytes,
+			   uint64_t size_bytes)
+{
+#ifdef POSIX_FADV_WILLNEED
+	(void)posix_fadvise(source->fd, (off_t)offset_bytes, (off_t)size_bytes,
+			    POSIX_FADV_WILLNEED);
+#else
+	(void)source;
+	(void)offset_bytes;
+	(void)size_bytes;
+#endif
+}
+
+/* Linux can be asked to read only what needs no waiting. */
+static bool file_is_cold(const struct qcow2_source *source, uint64_t offset_bytes)
+{
+#ifdef RWF_NOWAIT
+	uint8_t byte;
+	const struct iovec one = {&byte, 1};
+
+	return preadv2(source->fd, &one, 1, (off_t)offset_bytes, RWF_NOWAIT) < 0 && errno == EAGAIN;
+#else
+	(void)source;
+	(void)offset_bytes;
+	return false;
+#endif
+}
+
 static void file_close(struct qcow2_source *source)
 {
 	/* An edit has synced what it wrote, so that there is nothing to lose. */
@@ -137,6 +166,8 @@ static const struct q2_source_backend file_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
 	.data_end = file_data_end,
+	.will_need = file_will_need,
+	.is_cold = file_is_cold,
 	.close = file_close,
 };
 
@@ -144,6 +175,8 @@ static const struct q2_source_backend file_edit_backend = {
 	.read = file_read,
 	.hole_end = file_hole_end,
 	.data_end = file_data_end,
+	.will_need = file_will_need,
+	.is_cold = file_is_cold,
 	.close = file_close,
 	.write = file_write,
 	.resize = file_resize,
@@ -153,12 +186,16 @@ static const struct q2_source_backend file_edit_backend = {
 /* The holes of a device are not known, and its size is fixed. */
 static const struct q2_source_backend device_backend = {
 	.read = file_read,
+	.will_need = file_will_need,
+	.is_cold = file_is_cold,
 	.close = file_close,
 	.fixed_size = true,
 };
 
 static const struct q2_source_backend device_edit_backend = {
 	.read = file_read,
+	.will_need = file_will_need,
+	.is_cold = file_is_cold,
 	.close = file_close,
 	.write = file_write,
 	.sync = file_sync,

@@ -23,6 +23,10 @@ struct q2_source_backend {
 	uint64_t (*hole_end)(const struct qcow2_source *source, uint64_t offset_bytes);
 	/* As qcow2_source_data_end(), for an offset with data. NULL: it cannot be known. */
 	uint64_t (*data_end)(const struct qcow2_source *source, uint64_t offset_bytes);
+	/* As the functions of ahead.h, for offsets below the size. NULL: there is no disk. */
+	void (*will_need)(const struct qcow2_source *source, uint64_t offset_bytes,
+			  uint64_t size_bytes);
+	bool (*is_cold)(const struct qcow2_source *source, uint64_t offset_bytes);
 	/* Gives back what the backend holds; may be NULL. */
 	void (*close)(struct qcow2_source *source);
 	/*

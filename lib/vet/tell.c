@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "rules/rules.h"
 #include "vet/vet.h"
 
@@ -91,7 +92,7 @@ void q2_vet_tell(struct q2_vet *vet, const struct q2_vet_finding *finding, const
 void q2_vet_tell_name(struct q2_vet *vet, struct qcow2_bytes name, uint64_t offset_bytes,
 		      const char *field)
 {
-	if (name.size == 0 || q2_is_plain_text(name))
+	if (name.size == 0 || q2_utf8_printable(name))
 		return;
 	q2_vet_tell(vet,
 		    &(struct q2_vet_finding){.rule = QCOW2_VET_RULE_NAME_TEXT,

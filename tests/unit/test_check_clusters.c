@@ -14,8 +14,9 @@
 #include "check/classify.h"
 #include "check/clusters.h"
 #include "check/packed.h"
+#include "check/tally.h"
 
-#define CLUSTERS 40000
+#define CLUSTERS 140000
 
 static struct q2_memory memory;
 
@@ -66,7 +67,7 @@ static void marks(void **state)
 	assert_false(q2_clusters_note_fresh(&c, 100, QCOW2_USE_DATA));
 	q2_clusters_note(&c, 100, QCOW2_USE_DATA_SHARED);
 	assert_state(&c, 100, 0, QCOW2_USE_NONE, 0);
-	q2_clusters_fold(&c, &c);
+	q2_clusters_join(&(struct q2_clusters *){&c}, 1, 1);
 	assert_state(&c, 4096, 103, QCOW2_USE_DATA, 0);
 	assert_state(&c, 100, 2, QCOW2_USE_DATA, Q2_SEEN_SHARED);
 	q2_clusters_mark(&c, CLUSTERS, 0, QCOW2_USE_DATA, 1);
@@ -99,7 +100,7 @@ static void conflicts(void **state)
 			/* and the same if two threads saw one each */
 			q2_clusters_mark(&c, 9, 1, (enum qcow2_claim_use)a, 1);
 			q2_clusters_mark(&other, 9, 1, (enum qcow2_claim_use)b, 1);
-			q2_clusters_merge(&c, &other);
+			q2_clusters_join((struct q2_clusters *[]){&c, &other}, 2, 1);
 			assert_int_equal(q2_clusters_get(&c, 9).flags, flags);
 			assert_int_equal(q2_clusters_get(&c, 9).count, 2);
 			q2_clusters_release(&c);
@@ -135,9 +136,7 @@ static void merging(void **state)
 			q2_clusters_mark(&parts[(seed >> 40) % 2], first, count,
 					 QCOW2_USE_DATA_COPIED, weight);
 	}
-	q2_clusters_merge(&parts[0], &parts[1]);
-	q2_clusters_fold(&parts[0], &parts[0]);
-	q2_clusters_fold(&parts[0], &parts[1]);
+	q2_clusters_join((struct q2_clusters *[]){&parts[0], &parts[1]}, 2, 1);
 	for (uint64_t i = 0; i < CLUSTERS; i++) {
 		struct q2_cluster_state a = q2_clusters_get(&whole, i);
 		struct q2_cluster_state b = q2_clusters_get(&parts[0], i);
@@ -148,6 +147,79 @@ static void merging(void **state)
 	q2_clusters_release(&parts[0]);
 	q2_clusters_release(&parts[1]);
 	assert_int_equal(memory.used_bytes, 0);
+}
+
+static void tally(struct q2_clusters *c, uint64_t first, uint64_t count, enum qcow2_claim_use use,
+		  uint64_t weight)
+{
+	unsigned flags = use == QCOW2_USE_DATA_COPIED   ? Q2_SEEN_COPIED
+			 : use == QCOW2_USE_DATA_SHARED ? Q2_SEEN_SHARED
+							: 0;
+
+	if (count > 15) {
+		q2_tally_run(c, first, count, use, weight);
+		return;
+	}
+	for (uint64_t i = first; i < first + count; i++)
+		if (!q2_tally_add(q2_tally_need(c, i / Q2_CHUNK_CLUSTERS), i,
+				  (uint16_t)(weight << Q2_TALLY_FLAG_BITS), flags))
+			q2_clusters_mark(c, i, 1, use, weight);
+}
+
+/* Tallies of two threads, beside metadata and counts that do not fit, are as marks. */
+static void tallies(void **state)
+{
+	struct q2_clusters whole, parts[2];
+	uint64_t seed = 5;
+
+	(void)state;
+	start(&whole);
+	start(&parts[0]);
+	start(&parts[1]);
+	for (unsigned i = 0; i < 6000; i++) {
+		uint64_t first, count, weight;
+		enum qcow2_claim_use use;
+
+		seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407U;
+		first = (seed >> 33) % (CLUSTERS - 200);
+		count = (seed >> 20) % 130 + 1;
+		weight = (seed >> 50) % 16 == 0 ? (seed >> 24) % Q2_TALLY_MOST + 1 : 1 + i % 3;
+		use = (enum qcow2_claim_use)(QCOW2_USE_DATA + (seed >> 60) % 3);
+		if (i % 1000 == 0) {
+			q2_clusters_mark(&whole, first, 3, QCOW2_USE_METADATA, 1);
+			q2_clusters_mark(&parts[0], first, 3, QCOW2_USE_METADATA, 1);
+		}
+		q2_clusters_mark(&whole, first, count, use, weight);
+		tally(&parts[(seed >> 40) % 2], first, count, use, weight);
+	}
+	q2_clusters_join((struct q2_clusters *[]){&parts[0], &parts[1]}, 2, 2);
+	for (uint64_t i = 0; i < CLUSTERS; i++) {
+		struct q2_cluster_state a = q2_clusters_get(&whole, i);
+		struct q2_cluster_state b = q2_clusters_get(&parts[0], i);
+
+		assert_true(a.count == b.count && a.flags == b.flags);
+		assert_true(a.use == b.use || (a.count > 1 && a.use != QCOW2_USE_NONE && b.use));
+	}
+	q2_clusters_release(&whole);
+	q2_clusters_release(&parts[0]);
+	q2_clusters_release(&parts[1]);
+	assert_int_equal(memory.used_bytes, 0);
+}
+
+/* What was tallied and not folded is released; without memory nothing is. */
+static void tallies_in_little_memory(void **state)
+{
+	struct q2_memory small = {.limit_bytes = 120000};
+	struct q2_clusters c;
+
+	(void)state;
+	assert_true(q2_clusters_init(&c, UINT64_C(1) << 34, &small));
+	for (uint64_t i = 0; i < 100; i++)
+		q2_tally_run(&c, i * 5000, 1, QCOW2_USE_DATA, 2);
+	assert_true(c.failed);
+	assert_true(small.used_bytes <= small.limit_bytes);
+	q2_clusters_release(&c);
+	assert_int_equal(small.used_bytes, 0);
 }
 
 /* The limit holds, is noticed, and nothing is lost of what was there. */
@@ -291,10 +363,16 @@ static void crews(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(marks),   cmocka_unit_test(conflicts),
-		cmocka_unit_test(merging), cmocka_unit_test(limits),
-		cmocka_unit_test(classes), cmocka_unit_test(crews),
-		cmocka_unit_test(packing), cmocka_unit_test(packing_without_memory),
+		cmocka_unit_test(marks),
+		cmocka_unit_test(conflicts),
+		cmocka_unit_test(merging),
+		cmocka_unit_test(tallies),
+		cmocka_unit_test(tallies_in_little_memory),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(classes),
+		cmocka_unit_test(crews),
+		cmocka_unit_test(packing),
+		cmocka_unit_test(packing_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "format/extension_kind.h"
 #include "image/extensions.h"
 #include "rules/rules.h"
@@ -202,7 +203,7 @@ static bool may_replace(const struct q2_area_extension *later)
 
 	if (!kind || kind->id == Q2_EXTENSION_CRYPTO)
 		return false;
-	return kind->shape != Q2_EXTENSION_IS_TEXT || q2_is_plain_text(later->data);
+	return kind->shape != Q2_EXTENSION_IS_TEXT || q2_utf8_printable(later->data);
 }
 
 /* Whether an extension goes whose type is there already. Bitmaps have a doctor of their own. */

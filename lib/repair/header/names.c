@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "image/extensions.h"
 #include "rules/rules.h"
 
@@ -236,7 +237,7 @@ static int mend_text(struct q2_repair *repair, const struct q2_head *head)
 	for (uint64_t i = name.size; i < stored.size; i++)
 		costs |= stored.data[i] != 0;
 	if (name.size == 0 || name.size == stored.size ||
-	    !q2_is_plain_text((struct qcow2_bytes){stored.data, (size_t)name.size}) ||
+	    !q2_utf8_printable((struct qcow2_bytes){stored.data, (size_t)name.size}) ||
 	    !q2_repair_may(repair, id, costs))
 		return 0;
 	return point_and_tell(repair, head, name, id,

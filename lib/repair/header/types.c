@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "format/extension_kind.h"
 #include "image/extensions.h"
 #include "rules/rules.h"
@@ -33,7 +34,7 @@ static bool is_nearly(uint32_t magic, uint32_t wanted)
 static bool is_like(const struct qcow2_extension *extension, const struct q2_extension_kind *kind)
 {
 	if (kind->shape == Q2_EXTENSION_IS_TEXT)
-		return extension->data.size > 0 && q2_is_plain_text(extension->data);
+		return extension->data.size > 0 && q2_utf8_printable(extension->data);
 	return extension->header.length == kind->structure->size_bytes;
 }
 

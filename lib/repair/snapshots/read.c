@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "image/internal.h"
 #include "rules/rules.h"
 
@@ -83,7 +84,7 @@ bool q2_snapshot_view(const struct q2_snapshot_table *table, uint64_t at,
 
 static bool is_likely_id(struct qcow2_bytes id)
 {
-	return id.size > 0 && id.size <= ID_LIKELY_MOST && q2_is_plain_text(id);
+	return id.size > 0 && id.size <= ID_LIKELY_MOST && q2_utf8_printable(id);
 }
 
 static bool is_l1_possible(const struct q2_repair *repair, const struct qcow2_snapshot_header *h)
@@ -113,7 +114,7 @@ unsigned q2_snapshot_score(const struct q2_repair *repair, const struct q2_snaps
 	score += is_likely_id(entry.id);
 	if (entry.name.size > TEXT_MOST)
 		entry.name.size = 0;
-	score += whole && q2_is_plain_text(entry.name);
+	score += whole && q2_utf8_printable(entry.name);
 	return score;
 }
 
@@ -130,7 +131,7 @@ static uint64_t text_run(const struct q2_snapshot_table *table, uint64_t at, uin
 		size_t middle = high - (high - low) / 2, cut = middle;
 
 		while (cut > low && middle - cut < 4 &&
-		       !q2_is_plain_text((struct qcow2_bytes){all.data, cut}))
+		       !q2_utf8_printable((struct qcow2_bytes){all.data, cut}))
 			cut--;
 		if (cut > low && middle - cut < 4)
 			low = cut;
@@ -159,7 +160,7 @@ static bool try_lengths(const struct q2_snapshot_table *table, struct q2_snapsho
 	tried.extra = piece(table, entry->at + Q2_SNAPSHOT_BYTES, lengths->extra_data_size);
 	tried.id = piece(table, names_at, lengths->id_str_size);
 	tried.name = piece(table, names_at + lengths->id_str_size, lengths->name_size);
-	if (!is_likely_id(tried.id) || !q2_is_plain_text(tried.name))
+	if (!is_likely_id(tried.id) || !q2_utf8_printable(tried.name))
 		return false;
 	tried.size_bytes = (size + 7) & ~UINT64_C(7);
 	tried.refitted = true;
