@@ -35,6 +35,8 @@ static void write_bytes(struct spool *spool, const char *data, size_t size)
 
 static void write_all(struct spool *spool)
 {
+	if (spool->settle)
+		spool->settle(spool->settle_opaque);
 	write_bytes(spool, spool->kept, spool->size);
 	spool->size = 0;
 }
@@ -97,6 +99,25 @@ void spool_add(struct spool *spool, const struct spool *kept)
 		spool->errnum = kept->errnum;
 	else
 		spool_write(spool, kept->kept, kept->size);
+}
+
+void spool_write_now(struct spool *spool, struct spool *kept)
+{
+	write_bytes(spool, kept->kept, kept->size);
+	kept->size = 0;
+}
+
+void spool_swap(struct spool *spool, struct spool *kept)
+{
+	char *text = spool->kept;
+	size_t size = spool->size, capacity = spool->capacity;
+
+	spool->kept = kept->kept;
+	spool->size = kept->size;
+	spool->capacity = kept->capacity;
+	kept->kept = text;
+	kept->size = size;
+	kept->capacity = capacity;
 }
 
 void spool_text(struct spool *spool, const char *text)
