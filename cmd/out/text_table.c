@@ -48,6 +48,11 @@ static void write_fixed(struct text_table *t, const char *first, const char *cel
 	spool_write(t->out, "\n", 1);
 }
 
+unsigned text_table_place(const struct text_table *t, size_t count)
+{
+	return count == 0 ? FIRST_WIDTH : t->widths[count] + 1;
+}
+
 /* ---- on a terminal ---- */
 
 static void write_fitted(struct text_table *t, const char *cells, size_t count)
