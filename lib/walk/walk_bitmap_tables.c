@@ -30,8 +30,8 @@ static const struct qcow2_column entry_column = {.size = sizeof(entry_column),
 						.name = "type",
 						.style = QCOW2_STYLE_TEXT,
 						.texts = kind_names,
-						.text_count = sizeof(kind_names) /
-							      sizeof(kind_names[0])},
+						.text_count =
+							sizeof(kind_names) / sizeof(kind_names[0])},
 				 size_column = {.size = sizeof(size_column),
 						.name = "size",
 						.audience = QCOW2_FOR_PEOPLE,

@@ -46,19 +46,18 @@ struct l2_said {
 	struct qcow2_l2_subclusters bits;
 };
 
-static const struct qcow2_column
-	entry_column = Q2_NUMBER_COLUMN("entry", QCOW2_STYLE_HEX),
-	guest_column = Q2_NUMBER_COLUMN("guest", QCOW2_STYLE_HEX),
-	type_column = {.size = sizeof(type_column),
-		       .name = "type",
-		       .style = QCOW2_STYLE_TEXT,
-		       .texts = q2_l2_kind_names,
-		       .text_count = Q2_L2_KINDS},
-	offset_column = Q2_NUMBER_COLUMN("offset", QCOW2_STYLE_HEX),
-	sectors_column = Q2_NUMBER_COLUMN("sectors", QCOW2_STYLE_DECIMAL),
-	copied_column = Q2_NUMBER_COLUMN("copied", QCOW2_STYLE_DECIMAL),
-	allocated_column = Q2_NUMBER_COLUMN("allocated", QCOW2_STYLE_HEX),
-	zeroes_column = Q2_NUMBER_COLUMN("zeroes", QCOW2_STYLE_HEX);
+static const struct qcow2_column entry_column = Q2_NUMBER_COLUMN("entry", QCOW2_STYLE_HEX),
+				 guest_column = Q2_NUMBER_COLUMN("guest", QCOW2_STYLE_HEX),
+				 type_column = {.size = sizeof(type_column),
+						.name = "type",
+						.style = QCOW2_STYLE_TEXT,
+						.texts = q2_l2_kind_names,
+						.text_count = Q2_L2_KINDS},
+				 offset_column = Q2_NUMBER_COLUMN("offset", QCOW2_STYLE_HEX),
+				 sectors_column = Q2_NUMBER_COLUMN("sectors", QCOW2_STYLE_DECIMAL),
+				 copied_column = Q2_NUMBER_COLUMN("copied", QCOW2_STYLE_DECIMAL),
+				 allocated_column = Q2_NUMBER_COLUMN("allocated", QCOW2_STYLE_HEX),
+				 zeroes_column = Q2_NUMBER_COLUMN("zeroes", QCOW2_STYLE_HEX);
 static const struct qcow2_column *const columns[] = {
 	&entry_column,   &guest_column,  &type_column,      &offset_column,
 	&sectors_column, &copied_column, &allocated_column, &zeroes_column,

@@ -87,8 +87,8 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 			q2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
 		if (rows)
 			add_pair(w, rows, i, i > first && entry == before,
-				 (struct pair){
-					 entry, qcow2_refcount_table_entry_decode(entry).offset});
+				 (struct pair){entry,
+					       qcow2_refcount_table_entry_decode(entry).offset});
 		else
 			walk_table_row(w, &place, entry, i > first && entry == before);
 		before = entry;
