@@ -125,6 +125,12 @@ void spool_text(struct spool *spool, const char *text)
 	spool_write(spool, text, strlen(text));
 }
 
+void spool_line(struct spool *spool, const char *text)
+{
+	spool_write(spool, text, strlen(text));
+	spool_write(spool, "\n", 1);
+}
+
 void spool_print(struct spool *spool, const char *format, ...)
 {
 	char line[LINE_MAX_BYTES], *longer = NULL;

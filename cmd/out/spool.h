@@ -89,6 +89,8 @@ void spool_write_now(struct spool *spool, struct spool *kept);
 void spool_swap(struct spool *spool, struct spool *kept);
 
 void spool_text(struct spool *spool, const char *text);
+/* Text, and the end of its line. */
+void spool_line(struct spool *spool, const char *text);
 void spool_print(struct spool *spool, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

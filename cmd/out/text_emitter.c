@@ -24,10 +24,14 @@
 
 static void set_title(struct text_emitter *e, const char *title, uint64_t index)
 {
-	if (index == QCOW2_NO_INDEX)
-		snprintf(e->title, sizeof(e->title), "%s", title);
-	else
-		snprintf(e->title, sizeof(e->title), "%s %" PRIu64, title, index);
+	const size_t most = sizeof(e->title) - TEXT_NUMBER_MAX;
+	size_t size = strlen(title);
+
+	size = size < most ? size : most;
+	memcpy(e->title, title, size);
+	e->title[size] = '\0';
+	if (index != QCOW2_NO_INDEX)
+		text_number(e->title + size, " ", 10, index);
 }
 
 /* A heading is printed when something comes below it, the innermost one only. */
@@ -36,8 +40,13 @@ static void write_title(struct text_emitter *e)
 	const char *bold = e->options.colour ? "\033[1m" : "";
 	const char *plain = e->options.colour ? "\033[0m" : "";
 
-	if (e->title[0])
-		spool_print(e->out, "%s%s%s:%s\n", e->started ? "\n" : "", bold, e->title, plain);
+	if (e->title[0]) {
+		spool_text(e->out, e->started ? "\n" : "");
+		spool_text(e->out, bold);
+		spool_text(e->out, e->title);
+		spool_text(e->out, ":");
+		spool_line(e->out, plain);
+	}
 	e->title[0] = '\0';
 	e->started = true;
 }
@@ -107,7 +116,7 @@ static void write_value(struct text_emitter *e, const struct qcow2_value *value,
 	if (e->options.columns > 0)
 		wrap_rest(e->out, text, start, start, e->options.columns);
 	else
-		spool_print(e->out, "%s\n", text);
+		spool_line(e->out, text);
 	if (rows.size > 0)
 		text_hex_rows(e->out, value->offset_bytes, rows);
 }
