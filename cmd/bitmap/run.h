@@ -27,8 +27,8 @@ struct bitmap_run {
 	bool force, sparse, raw, disabled, drop_bad, assume_dirty, chain;
 	uint64_t granularity;
 	unsigned processors; /* of the action extents */
-	const char *to;   /* where export writes */
-	const char *from; /* the image of other bitmaps */
+	const char *to;      /* where export writes */
+	const char *from;    /* the image of other bitmaps */
 	struct change change;
 	struct spool out;
 	struct json json;

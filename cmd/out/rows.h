@@ -26,8 +26,12 @@ struct rows_page *rows_page_json(const struct json_emitter *emitter, unsigned th
 /* Puts all text into the emitter's spool, and frees. page: may be NULL. */
 void rows_page_close(struct rows_page *page);
 
-/* Add rows, and what stands between them and what came before. */
-void rows_add_text(struct text_emitter *emitter, const struct qcow2_rows *rows);
+/*
+ * Add rows, and what stands between them and what came before. visitor: of single rows, of which
+ * every table of text has some.
+ */
+void rows_add_text(struct text_emitter *emitter, const struct qcow2_rows *rows,
+		   const struct qcow2_visitor *visitor);
 void rows_add_json(struct json_emitter *emitter, const struct qcow2_rows *rows);
 
 /* Tells a visitor of row i as the walk would have told it by itself. */

@@ -145,10 +145,18 @@ static size_t last_run(const struct qcow2_rows *rows)
 	return i;
 }
 
+/* Rows, and who is told of one by itself. */
+struct alone {
+	const struct qcow2_rows *rows;
+	const struct qcow2_visitor *visitor;
+};
+
 /* Tells row i, and those up to `end` that repeat it, as single rows are told. */
-static void add_alone(struct text_emitter *e, const struct qcow2_rows *rows, size_t i, size_t end)
+static void add_alone(struct text_emitter *e, const struct alone *alone, size_t i, size_t end)
 {
-	rows_tell_one(&text_visitor, e, rows, i);
+	const struct qcow2_rows *rows = alone->rows;
+
+	rows_tell_one(alone->visitor, e, rows, i);
 	e->table.last = rows->index + end - 1;
 }
 
@@ -188,19 +196,21 @@ static void add_lines(struct text_emitter *e, const struct qcow2_rows *rows, siz
 	}
 }
 
-void rows_add_text(struct text_emitter *e, const struct qcow2_rows *rows)
+void rows_add_text(struct text_emitter *e, const struct qcow2_rows *rows,
+		   const struct qcow2_visitor *visitor)
 {
+	const struct alone alone = {rows, visitor};
 	size_t i = join(&e->table, rows), last;
 
 	if (!are_plain(rows)) {
 		for (; i < rows->count; i++)
-			rows_tell_one(&text_visitor, e, rows, i);
+			rows_tell_one(visitor, e, rows, i);
 		return;
 	}
 	if (i < rows->count && !e->table.heading) {
 		const size_t end = end_of_run(rows, i + 1);
 
-		add_alone(e, rows, i, end);
+		add_alone(e, &alone, i, end);
 		i = end;
 	}
 	if (i == rows->count)
@@ -208,5 +218,5 @@ void rows_add_text(struct text_emitter *e, const struct qcow2_rows *rows)
 	text_table_flush(&e->table);
 	last = last_run(rows);
 	add_lines(e, rows, i, last);
-	add_alone(e, rows, last, rows->count);
+	add_alone(e, &alone, last, rows->count);
 }

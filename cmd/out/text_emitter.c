@@ -252,21 +252,22 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-static int add_rows(void *opaque, const struct qcow2_rows *rows)
-{
-	struct text_emitter *e = opaque;
-
-	progress_steps(e->options.progress, rows->count, e->out->written + e->out->size);
-	rows_add_text(e, rows);
-	return e->out->errnum;
-}
-
 #define VISITOR                                                                                    \
 	.size = sizeof(struct qcow2_visitor), .begin_struct = begin_struct,                        \
 	.end_struct = end_struct, .begin_list = begin_list, .end_list = end_list, .field = field,  \
 	.problem = problem
 
 const struct qcow2_visitor text_visitor = {VISITOR};
+
+static int add_rows(void *opaque, const struct qcow2_rows *rows)
+{
+	struct text_emitter *e = opaque;
+
+	progress_steps(e->options.progress, rows->count, e->out->written + e->out->size);
+	rows_add_text(e, rows, &text_visitor);
+	return e->out->errnum;
+}
+
 const struct qcow2_visitor text_rows_visitor = {VISITOR, .rows = add_rows};
 
 static void write_problem(const struct text_emitter *e, const struct qcow2_problem *problem)

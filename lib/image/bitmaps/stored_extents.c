@@ -155,7 +155,7 @@ static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
 static inline size_t put_changes(struct qcow2_dirty_extent *queue, size_t n, uint64_t changes,
 				 uint64_t bit)
 {
-	const uint64_t last = UINT64_C(1) << 63; /* so that there is a bit to be found */
+	const uint64_t last = (uint64_t)INT64_MIN; /* so that there is a bit to be found */
 
 	for (unsigned i = 0; i < 2; i++) {
 		queue[n].start_bytes = bit + (uint64_t)__builtin_ctzll(changes | last);
@@ -215,7 +215,7 @@ static void tell_data(struct bitmap_extents *b)
 		if (left < 64)
 			changes &= (UINT64_C(1) << left) - 1;
 		n = put_changes(extents->queue, n, changes, b->bit);
-		dirty = word >> 63;
+		dirty = (int64_t)word < 0;
 		b->bit += left < 64 ? left : 64;
 	}
 	finish_flips(b, n);
