@@ -65,6 +65,33 @@ def dense_bitmap(qcow2, folder):
     return path
 
 
+def sparse_bitmap(qcow2, folder):
+    """A disk of 8 TiB with a bitmap b0 of 2^27 bits, one in 128 of them set: 2.1 million extents."""
+    path, bits = os.path.join(folder, "sparse.qcow2"), os.path.join(folder, "bits")
+    chance = random.Random(5)
+    data = bytearray(8 * TIB // (64 * KIB) // 8)
+    for _ in range(len(data) * 8 // 128):
+        data[chance.randrange(len(data))] |= 1 << chance.randrange(8)
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, "8T")
+    with open(bits, "wb") as file:
+        file.write(data)
+    run(qcow2, "bitmap", "import", "--no-undo", "-g", "64k", path, "b0", bits)
+    os.unlink(bits)
+    return path
+
+
+def claimed_directory(folder):
+    """A bitmap directory that claims 8 GiB of zeros in a hole of the file."""
+    path = os.path.join(folder, "claimed.qcow2")
+    build_named("bad-hostile-sparse-directory", path)
+    with open(path, "r+b") as file:
+        at = file.read(64 * KIB).index(struct.pack(">II", 0x23852875, 24)) + 8
+        file.seek(at)
+        file.write(struct.pack(">IIQQ", (1 << 32) - 1, 0, 8 * GIB, GIB))
+        file.truncate(9 * GIB)
+    return path
+
+
 def words(file, offset, count):
     file.seek(offset)
     return struct.unpack(f">{count}Q", file.read(8 * count))

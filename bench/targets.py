@@ -4,8 +4,12 @@
 # info: how many times faster than qemu-img info.
 INFO_ORDINARY = 4
 INFO_BITMAPS = 50
-# dump of 65,535 bitmaps, in seconds.
+# dump of 65,535 bitmaps, of as many with names of 1,000 bytes, and of 80 MiB of tables, in seconds;
+# compat dump-header of a directory that claims 8 GiB.
 DUMP_DIRECTORY_SECONDS = 1.0
+DUMP_NAMES_SECONDS = 0.4
+DUMP_TABLES_SECONDS = 2.4
+COMPAT_CLAIMED_SECONDS = 0.1
 # check: how many times faster than qemu-img check, and how many times the time of reading the same
 # tables, by the titles in check_shapes.all_images().
 CHECK = 30
@@ -28,8 +32,10 @@ REPAIR_CHECKS, REPAIR = 3, 10
 REPAIR_SOUND = 2.5
 # plans: all steps, in times of merely writing and syncing.
 PLANS = 8
-# bitmap extents: how many times faster than qemu-nbd and nbdinfo; list: times of reading the file.
+# bitmap extents: how many times faster than qemu-nbd and nbdinfo, and seconds for the extents that
+# are far apart; list: times of reading the file.
 BITMAP_EXTENTS = 30
+BITMAP_FAR_SECONDS = 0.035
 BITMAP_LIST = 2
 # Guest extents by examples/map_image.c, in order and scattered; qcow2 map: times faster than qemu-img.
 EXTENTS_IN_ORDER, EXTENTS_SCATTERED = 20, 4

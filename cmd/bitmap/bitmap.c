@@ -163,6 +163,8 @@ static int run_reader(struct bitmap_run *run)
 
 	if (limits_open(run->command->common, run->file, &run->source, &err))
 		return bitmap_fail(run, &err);
+	if (run->action == &actions[ACTION_EXTENTS])
+		run->processors = qcow2_processors();
 	code = enter_sandbox(run);
 	if (code != EXIT_FINE) {
 		qcow2_source_close(run->source);

@@ -2,109 +2,129 @@
 /* See extent_text.h. */
 #include "bitmap/extent_text.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-/* What stands before the start of an extent. */
-static const char *begin_of(enum bitmap_format format)
+#include "out/digits.h"
+
+/* Extents for which room is made together. */
+#define STEP 256
+
+static void set_words(struct extent_words *words, const char *text)
 {
-	switch (format) {
-	case BITMAP_JSON:
-		return ",\n  {\"start\": ";
-	case BITMAP_NDJSON:
-		return "{\"start\": ";
-	case BITMAP_LINES:
-		break;
-	}
-	return "";
+	words->size = (uint8_t)strlen(text);
+	memcpy(words->text, text, words->size);
 }
 
-static void make_head(struct extent_text *text, uint64_t number)
+void extent_text_go_on(struct extent_text *text)
 {
-	struct extent_piece *head = &text->head;
-	const char *from = begin_of(text->format);
-
-	/* The first object of an array has no comma before it, and its start is 0. */
-	if (text->format == BITMAP_JSON && !text->begun)
-		from++;
-	head->size = (uint8_t)snprintf(head->text, sizeof(head->text), "%s", from);
-	if (number > 0)
-		head->size +=
-			(uint8_t)snprintf(head->text + head->size, sizeof(head->text) - head->size,
-					  "%" PRIu64, number);
-	head->number = number;
-	head->made = text->begun;
 	text->begun = true;
 }
 
-static void make_tail(const struct extent_text *text, struct extent_piece *tail,
-		      const struct qcow2_dirty_extent *extent)
+void extent_text_begin(struct extent_text *text, enum bitmap_format format)
 {
-	bool lines = text->format == BITMAP_LINES;
+	static const char *const words[][4] = {
+		[BITMAP_LINES] = {"", " ", " clean\n", " dirty\n"},
+		[BITMAP_JSON] = {",\n  {\"start\": ", ", \"length\": ", ", \"dirty\": false}",
+				 ", \"dirty\": true}"},
+		[BITMAP_NDJSON] = {"{\"start\": ", ", \"length\": ", ", \"dirty\": false}\n",
+				   ", \"dirty\": true}\n"},
+	};
+	const char *const *mine = words[format];
 
-	tail->size = (uint8_t)snprintf(
-		tail->text, sizeof(tail->text),
-		lines ? " %" PRIu64 " %s\n" : ", \"length\": %" PRIu64 ", \"dirty\": %s}%s",
-		extent->length_bytes,
-		lines ? (extent->dirty ? "dirty" : "clean") : (extent->dirty ? "true" : "false"),
-		text->format == BITMAP_NDJSON ? "\n" : "");
-	tail->number = extent->length_bytes;
+	*text = (struct extent_text){.begun = format != BITMAP_JSON};
+	set_words(&text->head, mine[0]);
+	text->begin_size = text->head.size;
+	set_words(&text->middle, mine[1]);
+	set_words(&text->ends[false], mine[2]);
+	set_words(&text->ends[true], mine[3]);
+}
+
+/* Puts the digits of `high` into the head, none for 0. */
+static void make_head(struct extent_text *text, uint64_t high)
+{
+	char digits[DIGITS_ROOM];
+	size_t size = high > 0 ? (size_t)(digits_put(digits, high) - digits) : 0;
+
+	memcpy(text->head.text + text->begin_size, digits, size);
+	text->head.size = (uint8_t)(text->begin_size + size);
+	text->high = high;
+}
+
+static inline char *put_words(char *to, const struct extent_words *words)
+{
+	memcpy(to, words->text, EXTENT_WORDS_MAX);
+	return to + words->size;
+}
+
+/* Keeps a tail, which begins at `from` and has room behind it. */
+static void keep_tail(struct extent_tail *tail, const struct qcow2_dirty_extent *extent,
+		      const char *from, size_t size)
+{
+	memcpy(tail->text, from, EXTENT_TAIL_MAX);
+	tail->size = (uint8_t)size;
+	tail->length_bytes = extent->length_bytes;
 	tail->dirty = extent->dirty;
-	tail->made = true;
 }
 
-/*
- * Writes eight digits of a number below 10^8: halves, then pairs, then digits, side by side in a
- * word.
- */
-static void put_eight(char *to, uint32_t number)
+static inline char *put_tail(struct extent_text *text, char *to,
+			     const struct qcow2_dirty_extent *extent)
 {
-	uint64_t word = number / 10000 | (uint64_t)(number % 10000) << 32;
-	uint64_t high = word * 10486 >> 20 & UINT64_C(0x7f0000007f);
+	const uint64_t mixed = extent->length_bytes * UINT64_C(0x9e3779b97f4a7c15);
+	struct extent_tail *tail = &text->tails[(mixed >> 58) ^ extent->dirty];
+	char *from = to;
 
-	word = high | (word - 100 * high) << 16;
-	high = word * 103 >> 10 & UINT64_C(0x000f000f000f000f);
-	word = (high | (word - 10 * high) << 8) + UINT64_C(0x3030303030303030);
-	for (unsigned i = 0; i < 8; i++)
-		to[i] = (char)(word >> 8 * i);
-}
-
-/* Writes the digits that are not in the head. Without a head, leading zeros are left out. */
-static char *put_rest(char *to, uint32_t rest, bool whole)
-{
-	char digits[8];
-	size_t zeros = 0;
-
-	if (whole) {
-		put_eight(to, rest);
-		return to + 8;
+	if (tail->length_bytes == extent->length_bytes && tail->dirty == extent->dirty) {
+		memcpy(to, tail->text, EXTENT_TAIL_MAX);
+		return to + tail->size;
 	}
-	put_eight(digits, rest);
-	while (zeros < 7 && digits[zeros] == '0')
-		zeros++;
-	memcpy(to, digits + zeros, 8 - zeros);
-	return to + 8 - zeros;
+	to = put_words(to, &text->middle);
+	to = digits_put(to, extent->length_bytes);
+	to = put_words(to, &text->ends[extent->dirty]);
+	/* A length that comes once may not come again. */
+	if (tail->missed_bytes == extent->length_bytes)
+		keep_tail(tail, extent, from, (size_t)(to - from));
+	tail->missed_bytes = extent->length_bytes;
+	return to;
 }
 
-void extent_text_show(struct extent_text *text, struct spool *out,
-		      const struct qcow2_dirty_extent *extent)
+static inline char *put_extent(struct extent_text *text, char *to,
+			       const struct qcow2_dirty_extent *extent)
 {
-	uint64_t high = extent->start_bytes / EXTENT_HEAD_LESS;
-	uint64_t mixed = extent->length_bytes * UINT64_C(0x9e3779b97f4a7c15);
-	struct extent_piece *head = &text->head;
-	struct extent_piece *tail = &text->tails[(mixed >> 56) ^ extent->dirty];
-	char *at = spool_reserve(out, 3 * (size_t)EXTENT_TEXT_MAX);
+	const uint64_t high = extent->start_bytes / DIGITS_EIGHT;
 
-	if (!at)
-		return;
-	if (!head->made || head->number != high)
+	if (high != text->high)
 		make_head(text, high);
-	if (!tail->made || tail->number != extent->length_bytes || tail->dirty != extent->dirty)
-		make_tail(text, tail, extent);
-	memcpy(at, head->text, EXTENT_TEXT_MAX);
-	at = put_rest(at + head->size, (uint32_t)(extent->start_bytes % EXTENT_HEAD_LESS),
-		      high > 0);
-	memcpy(at, tail->text, EXTENT_TEXT_MAX);
-	spool_advance(out, at + tail->size);
+	to = put_words(to, &text->head);
+	if (high > 0) {
+		digits_put_word(to, digits_eight(extent->start_bytes % DIGITS_EIGHT));
+		to += 8;
+	} else {
+		to = digits_put_first(to, extent->start_bytes);
+	}
+	return put_tail(text, to, extent);
+}
+
+void extent_text_add(struct extent_text *text, struct spool *out,
+		     const struct qcow2_dirty_extent *extents, size_t count)
+{
+	while (count > 0) {
+		const size_t some = count < STEP ? count : STEP;
+		char *to = spool_reserve(out, some * EXTENT_TEXT_MAX);
+
+		if (!to)
+			return;
+		for (size_t i = 0; i < some; i++) {
+			char *start = to;
+
+			to = put_extent(text, to, &extents[i]);
+			/* The first object of an array has no comma before it. */
+			if (!text->begun) {
+				text->begun = true;
+				memmove(start, start + 1, (size_t)(--to - start));
+			}
+		}
+		spool_advance(out, to);
+		extents += some;
+		count -= some;
+	}
 }

@@ -5,9 +5,10 @@
 
 #include "bitmap/actions.h"
 #include "bitmap/extent_text.h"
+#include "out/relay.h"
 
-/* Progress is reported once in 65,536 extents. */
-#define PROGRESS_MASK 0xffff
+/* Extents that become text at once: some 128 KiB of it, which caches hold. */
+#define BATCH_EXTENTS 2048
 
 static int out_of_memory(const struct bitmap_run *run)
 {
@@ -42,30 +43,113 @@ static int open_all(struct bitmap_run *run, struct qcow2_dirty_extents **out)
 	return code;
 }
 
+/* Extents that become text together. */
+struct batch {
+	bool go_on; /* others came before */
+	size_t count;
+	struct qcow2_dirty_extent extents[BATCH_EXTENTS];
+};
+
+/* How extents become text, on several threads if there are many. */
+struct show {
+	struct relay *relay;
+	struct batch *batch; /* that is filled */
+	bool go_on;
+	uint64_t at_bytes; /* where the last extent starts that was read */
+	struct extent_text texts[RELAY_THREADS_MOST];
+};
+
+static void make_text(void *opaque, unsigned worker, const void *from, struct spool *out)
+{
+	struct show *show = opaque;
+	struct extent_text *text = &show->texts[worker];
+	const struct batch *batch = from;
+
+	if (batch->go_on)
+		extent_text_go_on(text);
+	extent_text_add(text, out, batch->extents, batch->count);
+}
+
+static void next_batch(struct show *show)
+{
+	show->batch = relay_batch(show->relay);
+	show->batch->go_on = show->go_on;
+	show->batch->count = 0;
+}
+
+/* Keeps those of the last `count` extents of the batch that were asked for. */
+static void choose(struct show *show, const struct bitmap_run *run, size_t count)
+{
+	struct qcow2_dirty_extent *to = show->batch->extents + show->batch->count, *from = to;
+
+	for (size_t i = 0; run->show != BITMAP_ALL && i < count; i++) {
+		*to = from[i];
+		to += from[i].dirty == (run->show == BITMAP_DIRTY);
+	}
+	show->batch->count += run->show == BITMAP_ALL ? count : (size_t)(to - from);
+	show->go_on |= show->batch->count > 0;
+}
+
+/* Takes extents, and hands the batch over when it is full. As qcow2_dirty_extents_take(). */
+static int take(struct show *show, const struct bitmap_run *run,
+		struct qcow2_dirty_extents *extents, struct qcow2_error *err)
+{
+	struct batch *batch = show->batch;
+	size_t count;
+	int more = qcow2_dirty_extents_take(extents, batch->extents + batch->count,
+					    BATCH_EXTENTS - batch->count, &count, err);
+
+	if (more <= 0)
+		return more;
+	show->at_bytes = batch->extents[batch->count + count - 1].start_bytes;
+	choose(show, run, count);
+	if (batch->count == BATCH_EXTENTS) {
+		relay_push(show->relay);
+		next_batch(show);
+	}
+	return 1;
+}
+
+static struct show *show_open(struct bitmap_run *run)
+{
+	struct show *show = calloc(1, sizeof(*show));
+	struct relay_work work = {make_text, show, sizeof(struct batch),
+				  relay_threads(run->processors)};
+
+	if (show)
+		show->relay = relay_open(&run->out, &work);
+	if (!show || !show->relay) {
+		free(show);
+		return NULL;
+	}
+	for (size_t i = 0; i < RELAY_THREADS_MOST; i++)
+		extent_text_begin(&show->texts[i], run->format);
+	next_batch(show);
+	return show;
+}
+
+static void show_close(struct show *show)
+{
+	relay_push(show->relay);
+	relay_close(show->relay);
+	free(show);
+}
+
 static int show_all(struct bitmap_run *run, struct qcow2_dirty_extents *extents)
 {
-	struct qcow2_dirty_extent extent;
 	struct qcow2_error err;
-	struct extent_text *text = calloc(1, sizeof(*text));
-	uint64_t told = 0;
-	bool first = true;
+	struct show *show = show_open(run);
+	bool first;
 	int more;
 
-	if (!text)
+	if (!show)
 		return out_of_memory(run);
-	text->format = run->format;
 	spool_text(&run->out, run->format == BITMAP_JSON ? "[" : "");
-	while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0 &&
-	       run->out.errnum == 0) {
-		if ((++told & PROGRESS_MASK) == 0)
-			progress_share(&run->progress, extent.start_bytes,
-				       qcow2_dirty_extents_size_bytes(extents));
-		if (run->show != BITMAP_ALL && extent.dirty != (run->show == BITMAP_DIRTY))
-			continue;
-		extent_text_show(text, &run->out, &extent);
-		first = false;
-	}
-	free(text);
+	while ((more = take(show, run, extents, &err)) > 0 && run->out.errnum == 0)
+		progress_share(&run->progress, show->at_bytes,
+			       qcow2_dirty_extents_size_bytes(extents));
+	first = !show->go_on;
+	show_close(show);
 	/* After an error the array stays open, so that nobody takes it for a whole one. */
 	if (more < 0)
 		return bitmap_fail(run, &err);

@@ -26,8 +26,9 @@ struct bitmap_run {
 	enum qcow2_dirty_extents_operation operation;
 	bool force, sparse, raw, disabled, drop_bad, assume_dirty, chain;
 	uint64_t granularity;
-	const char *to;   /* where export writes */
-	const char *from; /* the image of other bitmaps */
+	unsigned processors; /* of the action extents */
+	const char *to;      /* where export writes */
+	const char *from;    /* the image of other bitmaps */
 	struct change change;
 	struct spool out;
 	struct json json;

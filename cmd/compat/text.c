@@ -9,10 +9,16 @@
 #include <qcow2/text.h>
 
 #include <inttypes.h>
+#include <string.h>
+
+#include "out/digits.h"
 
 /* Text is escaped in pieces of this many bytes; an escape takes at most ten per byte. */
 #define PIECE_BYTES  64
 #define ESCAPE_BYTES 10
+
+/* What the line of a table entry takes at most, and is touched behind it. */
+#define ENTRY_MOST 256
 
 static const char *const flag_names[] = {"in-use", "auto"};
 #define FLAG_NAMES (sizeof(flag_names) / sizeof(flag_names[0]))
@@ -57,9 +63,48 @@ static void print_text(struct spool *out, struct qcow2_bytes text)
 	}
 }
 
+/* Puts text, and blanks behind it up to a width and one more. Returns where they end. */
+static char *put_padded(char *to, const char *text, unsigned width)
+{
+	const size_t size = strlen(text);
+
+	memcpy(to, text, size);
+	memset(to + size, ' ', width + 1);
+	return to + (size < width ? width : size) + 1;
+}
+
+static char *put_number(char *to, uint64_t number, unsigned width)
+{
+	char digits[DIGITS_ROOM];
+
+	*digits_put(digits, number) = '\0';
+	return put_padded(to, digits, width);
+}
+
 static void print_name(struct spool *out, const char *name)
 {
-	spool_print(out, "%-25s ", name);
+	char *to = spool_reserve(out, strlen(name) + 32);
+
+	if (to)
+		spool_advance(out, put_padded(to, name, 25));
+}
+
+static void print_number(struct spool *out, uint64_t number)
+{
+	char *to = spool_reserve(out, DIGITS_ROOM);
+
+	if (to)
+		spool_advance(out, digits_put(to, number));
+}
+
+static void print_hex(struct spool *out, uint64_t number)
+{
+	char *to = spool_reserve(out, 2 + DIGITS_ROOM);
+
+	if (!to)
+		return;
+	memcpy(to, "0x", 2);
+	spool_advance(out, digits_put_hex(to + 2, number));
 }
 
 /* "[0, 3]" */
@@ -100,7 +145,7 @@ static void print_value(const struct compat_text *text, const struct compat_fiel
 {
 	switch (field->style) {
 	case COMPAT_HEX:
-		spool_print(text->out, "0x%" PRIx64, value);
+		print_hex(text->out, value);
 		break;
 	case COMPAT_TYPE:
 		spool_print(text->out, "0x%" PRIx64 " (%s)", value, compat_extension_name(value));
@@ -110,12 +155,12 @@ static void print_value(const struct compat_text *text, const struct compat_fiel
 		break;
 	case COMPAT_FLAGS:
 		if (text->v7)
-			spool_print(text->out, "%" PRIu64, value);
+			print_number(text->out, value);
 		else
 			print_flags(text->out, value);
 		break;
 	case COMPAT_DECIMAL:
-		spool_print(text->out, "%" PRIu64, value);
+		print_number(text->out, value);
 		break;
 	}
 }
@@ -168,8 +213,16 @@ static void show_entry(void *opaque, const struct compat_entry *entry)
 {
 	struct compat_text *text = opaque;
 
-	spool_print(text->out, "%-14" PRIu64 " %-15s %-12" PRIu64 " %" PRIu64 "\n", entry->index,
-		    entry->type, entry->size_bytes, entry->offset_bytes);
+	char *to = spool_reserve(text->out, ENTRY_MOST);
+
+	if (!to)
+		return;
+	to = put_number(to, entry->index, 14);
+	to = put_padded(to, entry->type, 15);
+	to = put_number(to, entry->size_bytes, 12);
+	to = digits_put(to, entry->offset_bytes);
+	*to = '\n';
+	spool_advance(text->out, to + 1);
 }
 
 static void begin_part(void *opaque, enum compat_part part)

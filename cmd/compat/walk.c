@@ -18,6 +18,8 @@
 #define HEADER_BYTES QCOW2_HEADER_V3_BYTES
 /* Bitmaps and table entries that are shown however little the file stores. */
 #define SHOWN_ANYWAY ((1U << 20) + 65536)
+/* Bytes of a bitmap directory that are read however little the file stores. */
+#define READ_ANYWAY (UINT64_C(1) << 20)
 
 struct walk {
 	const struct qcow2_image *image;
@@ -25,6 +27,8 @@ struct walk {
 	const struct compat_flaws *flaws;
 	struct qcow2_table *table;
 	uint64_t left; /* how many more bitmaps and table entries may be shown */
+	uint64_t
+		directory_bytes; /* of a directory that may be read; it may be longer by an entry */
 	bool limit_told;
 	bool directory_shown;
 };
@@ -87,6 +91,15 @@ static void show_header(const struct walk *walk)
 	end(walk, COMPAT_HEADER);
 }
 
+/* Tells once that there is more than can be stored, and returns false. */
+static bool leave_out(struct walk *walk, const char *what)
+{
+	if (!walk->limit_told)
+		tell(walk, "more %s than a file of this size stores: the rest is left out", what);
+	walk->limit_told = true;
+	return false;
+}
+
 /* Whether one more bitmap or table entry may be shown. Tables may be shared without end. */
 static bool take(struct walk *walk)
 {
@@ -94,11 +107,15 @@ static bool take(struct walk *walk)
 		walk->left--;
 		return true;
 	}
-	if (!walk->limit_told)
-		tell(walk, "more bitmap table entries than a file of this size stores: the rest "
-			   "is left out");
-	walk->limit_told = true;
-	return false;
+	return leave_out(walk, "bitmap table entries");
+}
+
+/* Whether one more bitmap of the directory may be read. Directories may lie in holes. */
+static bool take_bitmap(struct walk *walk, const struct qcow2_bitmaps *bitmaps)
+{
+	if (qcow2_bitmaps_used_bytes(bitmaps) > walk->directory_bytes)
+		return leave_out(walk, "bitmaps");
+	return take(walk);
 }
 
 /* What qcow2.py calls a kind of entry. */
@@ -182,7 +199,7 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 	const struct qcow2_bitmap *bitmap;
 	int status = 0;
 
-	while (take(walk)) {
+	while (take_bitmap(walk, bitmaps)) {
 		status = qcow2_bitmaps_next(bitmaps, &bitmap, err);
 		if (status <= 0)
 			break;
@@ -277,6 +294,7 @@ int compat_walk(const struct qcow2_image *image, bool with_header, const struct 
 		.page = page,
 		.flaws = flaws,
 		.left = stored / 8 + SHOWN_ANYWAY,
+		.directory_bytes = stored + READ_ANYWAY,
 	};
 	struct qcow2_extensions *extensions = NULL;
 	const struct qcow2_extension *extension;

@@ -13,6 +13,7 @@
 #include "common/report.h"
 #include "common/sandbox.h"
 #include "out/emitter.h"
+#include "out/rows.h"
 #include "out/wrap.h"
 
 #include <qcow2/image.h>
@@ -34,6 +35,8 @@ struct dump {
 	const char *file;
 	struct emitter_options show;
 	bool json;
+	bool in_rows;     /* large tables are shown many rows at a time */
+	unsigned threads; /* that make text of them */
 	struct qcow2_selection *selection;
 	struct problem_log problems;
 	struct spool out;
@@ -54,9 +57,13 @@ static int walk_text(struct dump *dump, const struct qcow2_image *image, struct 
 	emitter->options = dump->show;
 	emitter->out = &dump->out;
 	emitter->problems = &dump->problems;
-	result = qcow2_walk(image, dump->selection, 0, &text_visitor, emitter, err);
+	if (dump->in_rows)
+		emitter->rows = rows_page_text(emitter, dump->threads);
+	result = qcow2_walk(image, dump->selection, 0,
+			    emitter->rows ? &text_rows_visitor : &text_visitor, emitter, err);
 	if (result == 0)
 		text_emitter_finish(emitter);
+	rows_page_close(emitter->rows);
 	free(emitter);
 	return result;
 }
@@ -67,7 +74,11 @@ static int walk_json(struct dump *dump, const struct qcow2_image *image, struct 
 	int result;
 
 	json_init(&emitter.json, &dump->out, 2, false);
-	result = qcow2_walk(image, dump->selection, 0, &json_visitor, &emitter, err);
+	if (dump->in_rows)
+		emitter.rows = rows_page_json(&emitter, dump->threads);
+	result = qcow2_walk(image, dump->selection, 0,
+			    emitter.rows ? &json_rows_visitor : &json_visitor, &emitter, err);
+	rows_page_close(emitter.rows);
 	spool_text(&dump->out, "\n");
 	return result;
 }
@@ -159,6 +170,9 @@ static int run(const struct command *command, int argc, char **argv)
 	dump.show.file_name = dump.file;
 	dump.show.colour = wants_colour(command);
 	dump.show.columns = isatty(STDOUT_FILENO) ? terminal_columns() : 0;
+	dump.in_rows = !dump.show.offsets && !dump.show.hex && (dump.json || !dump.show.columns);
+	/* Without selectors, no large table is shown but those of large bitmaps. */
+	dump.threads = dump.in_rows && optind < argc ? relay_threads(qcow2_processors()) : 1;
 	if (qcow2_selection_new((const char *const *)argv + optind, (size_t)(argc - optind),
 				&dump.selection, &err))
 		return err.code == QCOW2_ERROR_ARGUMENT ? usage_error(command, "%s", err.text)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "map/digits.h"
+#include "out/digits.h"
 #include "out/json.h"
 
 /* An object without file and problem: two numbers, a middle, and what is around them. */
@@ -84,17 +84,18 @@ void map_text_go_on(struct map_text *text)
 /* Writes the start of an object. Most of its digits are those of the one before. */
 static inline char *put_start(struct map_text *text, char *to, uint64_t start_bytes)
 {
-	const uint64_t high = start_bytes / MAP_EIGHT_DIGITS;
+	const uint64_t high = start_bytes / DIGITS_EIGHT;
 
-	if (high == 0 || high >= MAP_EIGHT_DIGITS)
-		return map_digits(to, start_bytes);
+	if (high == 0 || high >= DIGITS_EIGHT)
+		return digits_put(to, start_bytes);
 	if (high != text->high) {
 		text->high = high;
-		text->high_size = (uint8_t)(map_put_first(text->high_text, high) - text->high_text);
+		text->high_size =
+			(uint8_t)(digits_put_first(text->high_text, high) - text->high_text);
 	}
 	memcpy(to, text->high_text, 8);
 	to += text->high_size;
-	map_put_word(to, map_eight_digits(start_bytes % MAP_EIGHT_DIGITS));
+	digits_put_word(to, digits_eight(start_bytes % DIGITS_EIGHT));
 	return to + 8;
 }
 
@@ -105,7 +106,7 @@ static void make_length(struct map_text *text, uint64_t length_bytes)
 
 	memcpy(text->length_text, key, size);
 	text->length_size =
-		(uint8_t)(map_digits(text->length_text + size, length_bytes) - text->length_text);
+		(uint8_t)(digits_put(text->length_text + size, length_bytes) - text->length_text);
 	text->length_bytes = length_bytes;
 }
 
@@ -126,7 +127,7 @@ void map_text_object(struct map_text *text, struct spool *out, const struct map_
 	memcpy(at, middle->text, MAP_MIDDLE_SIZE);
 	at += middle->size;
 	if (extent->offset_bytes != QCOW2_NO_OFFSET)
-		at = map_digits(at, extent->offset_bytes);
+		at = digits_put(at, extent->offset_bytes);
 	spool_advance(out, at);
 	if (file || extent->flags & MAP_INVALID)
 		add_words(out, extent, file);

@@ -33,6 +33,7 @@ struct text_emitter {
 	bool in_row;
 	bool skipping; /* the row that is told repeats the pending one */
 	struct text_table table;
+	struct rows_page *rows; /* of text_rows_visitor */
 };
 
 /* One JSON document. */
@@ -42,10 +43,15 @@ struct json_emitter {
 	struct problem_log *problems;
 	unsigned depth;
 	bool in_row;
+	struct rows_page *rows; /* of json_rows_visitor */
 };
 
 extern const struct qcow2_visitor text_visitor;
 extern const struct qcow2_visitor json_visitor;
+/* Print the same, much faster where tables are large. They show neither offsets nor bytes, and know
+ * no terminal. The page of rows is the caller's, who closes it before the spool is finished. */
+extern const struct qcow2_visitor text_rows_visitor;
+extern const struct qcow2_visitor json_rows_visitor;
 
 /* Ends the page: with the problems that were collected, or "none" if there was nothing at all. */
 void text_emitter_finish(struct text_emitter *emitter);

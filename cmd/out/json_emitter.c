@@ -2,6 +2,7 @@
 /* Shows a walk as one JSON document. Keys come from the walk; problems are its last member. */
 #include "out/emitter.h"
 #include "out/problem_json.h"
+#include "out/rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -204,12 +205,20 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-const struct qcow2_visitor json_visitor = {
-	.size = sizeof(json_visitor),
-	.begin_struct = begin_struct,
-	.end_struct = end_struct,
-	.begin_list = begin_list,
-	.end_list = end_list,
-	.field = field,
-	.problem = problem,
-};
+static int add_rows(void *opaque, const struct qcow2_rows *rows)
+{
+	struct json_emitter *e = opaque;
+	const struct spool *out = e->json.out;
+
+	progress_steps(e->options.progress, rows->count, out->written + out->size);
+	rows_add_json(e, rows);
+	return out->errnum;
+}
+
+#define VISITOR                                                                                    \
+	.size = sizeof(struct qcow2_visitor), .begin_struct = begin_struct,                        \
+	.end_struct = end_struct, .begin_list = begin_list, .end_list = end_list, .field = field,  \
+	.problem = problem
+
+const struct qcow2_visitor json_visitor = {VISITOR};
+const struct qcow2_visitor json_rows_visitor = {VISITOR, .rows = add_rows};

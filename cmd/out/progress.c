@@ -46,9 +46,18 @@ static bool is_due(const struct progress *progress)
 
 void progress_step(struct progress *progress, uint64_t bytes_out)
 {
+	progress_steps(progress, 1, bytes_out);
+}
+
+void progress_steps(struct progress *progress, uint64_t count, uint64_t bytes_out)
+{
+	const uint64_t before = progress->steps / STEPS_BETWEEN;
 	char human[HUMAN_MAX];
 
-	if (!progress->wanted || ++progress->steps % STEPS_BETWEEN != 0 || !is_due(progress))
+	if (!progress->wanted)
+		return;
+	progress->steps += count;
+	if (progress->steps / STEPS_BETWEEN == before || !is_due(progress))
 		return;
 	fprintf(stderr, "\r%" PRIu64 " entries shown, %s written\033[K", progress->steps,
 		human_size(bytes_out, human));

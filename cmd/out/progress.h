@@ -22,6 +22,8 @@ void progress_init(struct progress *progress);
 
 /* One more thing was done; bytes_out is what the page has by now. Costs next to nothing. */
 void progress_step(struct progress *progress, uint64_t bytes_out);
+/* The same, of many things. */
+void progress_steps(struct progress *progress, uint64_t count, uint64_t bytes_out);
 
 /* The line is wanted whatever standard error is: the user said so. */
 void progress_force(struct progress *progress);

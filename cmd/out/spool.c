@@ -35,6 +35,8 @@ static void write_bytes(struct spool *spool, const char *data, size_t size)
 
 static void write_all(struct spool *spool)
 {
+	if (spool->settle)
+		spool->settle(spool->settle_opaque);
 	write_bytes(spool, spool->kept, spool->size);
 	spool->size = 0;
 }
@@ -99,9 +101,34 @@ void spool_add(struct spool *spool, const struct spool *kept)
 		spool_write(spool, kept->kept, kept->size);
 }
 
+void spool_write_now(struct spool *spool, struct spool *kept)
+{
+	write_bytes(spool, kept->kept, kept->size);
+	kept->size = 0;
+}
+
+void spool_swap(struct spool *spool, struct spool *kept)
+{
+	char *text = spool->kept;
+	size_t size = spool->size, capacity = spool->capacity;
+
+	spool->kept = kept->kept;
+	spool->size = kept->size;
+	spool->capacity = kept->capacity;
+	kept->kept = text;
+	kept->size = size;
+	kept->capacity = capacity;
+}
+
 void spool_text(struct spool *spool, const char *text)
 {
 	spool_write(spool, text, strlen(text));
+}
+
+void spool_line(struct spool *spool, const char *text)
+{
+	spool_write(spool, text, strlen(text));
+	spool_write(spool, "\n", 1);
 }
 
 void spool_print(struct spool *spool, const char *format, ...)

@@ -23,6 +23,9 @@ struct spool {
 	uint64_t written;
 	int errnum; /* why writing failed, or 0 */
 	bool streaming;
+	/* Called, unless NULL, before anything is written: it writes what has to come first. */
+	void (*settle)(void *opaque);
+	void *settle_opaque;
 };
 
 void spool_init(struct spool *spool, int fd);
@@ -79,7 +82,15 @@ static inline void spool_fill(struct spool *spool, char byte, size_t count)
 /* Adds what another one, which is only kept, holds; what that one lacks fails this one, too. */
 void spool_add(struct spool *spool, const struct spool *kept);
 
+/* Writes what another one keeps, which is empty then, before what this one keeps. */
+void spool_write_now(struct spool *spool, struct spool *kept);
+
+/* Exchanges what a spool that streams keeps with what another one does that never wrote. */
+void spool_swap(struct spool *spool, struct spool *kept);
+
 void spool_text(struct spool *spool, const char *text);
+/* Text, and the end of its line. */
+void spool_line(struct spool *spool, const char *text);
 void spool_print(struct spool *spool, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "out/rows.h"
 #include "out/text_value.h"
 #include "out/wrap.h"
 
@@ -23,10 +24,14 @@
 
 static void set_title(struct text_emitter *e, const char *title, uint64_t index)
 {
-	if (index == QCOW2_NO_INDEX)
-		snprintf(e->title, sizeof(e->title), "%s", title);
-	else
-		snprintf(e->title, sizeof(e->title), "%s %" PRIu64, title, index);
+	const size_t most = sizeof(e->title) - TEXT_NUMBER_MAX;
+	size_t size = strlen(title);
+
+	size = size < most ? size : most;
+	memcpy(e->title, title, size);
+	e->title[size] = '\0';
+	if (index != QCOW2_NO_INDEX)
+		text_number(e->title + size, " ", 10, index);
 }
 
 /* A heading is printed when something comes below it, the innermost one only. */
@@ -35,8 +40,13 @@ static void write_title(struct text_emitter *e)
 	const char *bold = e->options.colour ? "\033[1m" : "";
 	const char *plain = e->options.colour ? "\033[0m" : "";
 
-	if (e->title[0])
-		spool_print(e->out, "%s%s%s:%s\n", e->started ? "\n" : "", bold, e->title, plain);
+	if (e->title[0]) {
+		spool_text(e->out, e->started ? "\n" : "");
+		spool_text(e->out, bold);
+		spool_text(e->out, e->title);
+		spool_text(e->out, ":");
+		spool_line(e->out, plain);
+	}
 	e->title[0] = '\0';
 	e->started = true;
 }
@@ -106,7 +116,7 @@ static void write_value(struct text_emitter *e, const struct qcow2_value *value,
 	if (e->options.columns > 0)
 		wrap_rest(e->out, text, start, start, e->options.columns);
 	else
-		spool_print(e->out, "%s\n", text);
+		spool_line(e->out, text);
 	if (rows.size > 0)
 		text_hex_rows(e->out, value->offset_bytes, rows);
 }
@@ -242,15 +252,23 @@ static int problem(void *opaque, const struct qcow2_problem *problem)
 	return 0;
 }
 
-const struct qcow2_visitor text_visitor = {
-	.size = sizeof(text_visitor),
-	.begin_struct = begin_struct,
-	.end_struct = end_struct,
-	.begin_list = begin_list,
-	.end_list = end_list,
-	.field = field,
-	.problem = problem,
-};
+#define VISITOR                                                                                    \
+	.size = sizeof(struct qcow2_visitor), .begin_struct = begin_struct,                        \
+	.end_struct = end_struct, .begin_list = begin_list, .end_list = end_list, .field = field,  \
+	.problem = problem
+
+const struct qcow2_visitor text_visitor = {VISITOR};
+
+static int add_rows(void *opaque, const struct qcow2_rows *rows)
+{
+	struct text_emitter *e = opaque;
+
+	progress_steps(e->options.progress, rows->count, e->out->written + e->out->size);
+	rows_add_text(e, rows, &text_visitor);
+	return e->out->errnum;
+}
+
+const struct qcow2_visitor text_rows_visitor = {VISITOR, .rows = add_rows};
 
 static void write_problem(const struct text_emitter *e, const struct qcow2_problem *problem)
 {

@@ -48,6 +48,11 @@ static void write_fixed(struct text_table *t, const char *first, const char *cel
 	spool_write(t->out, "\n", 1);
 }
 
+unsigned text_table_place(const struct text_table *t, size_t count)
+{
+	return count == 0 ? FIRST_WIDTH : t->widths[count] + 1;
+}
+
 /* ---- on a terminal ---- */
 
 static void write_fitted(struct text_table *t, const char *cells, size_t count)
@@ -162,6 +167,15 @@ static bool keep(struct text_table *t, const char *cells, size_t size)
 
 /* ---- rows ---- */
 
+static void set_name(struct text_table *t, size_t column, const char *name)
+{
+	const size_t size = strlen(name), most = sizeof(t->names[0]) - 1;
+	const size_t shown = size < most ? size : most;
+
+	memcpy(t->names[column], name, shown);
+	t->names[column][shown] = '\0';
+}
+
 void text_table_cell(struct text_table *t, const char *name, const char *text)
 {
 	size_t size = strlen(text) + 1;
@@ -171,7 +185,7 @@ void text_table_cell(struct text_table *t, const char *name, const char *text)
 	if (!t->heading) {
 		bool wide = strcmp(name, "entry") == 0 || strcmp(name, "bytes") == 0;
 
-		snprintf(t->names[t->count], sizeof(t->names[0]), "%s", name);
+		set_name(t, t->count, name);
 		t->widths[t->count] = wide ? WIDE_WIDTH : WIDTH;
 	}
 	memcpy(t->row + t->row_size, text, size);
@@ -186,7 +200,7 @@ void text_table_begin_row(struct text_table *t, const char *title, uint64_t numb
 	t->first = t->last = number;
 	t->pending = true;
 	if (!t->heading)
-		snprintf(t->names[0], sizeof(t->names[0]), "%s", title);
+		set_name(t, 0, title);
 }
 
 /* Prints or keeps the row on a terminal. Its numbers take the first `size` bytes of cells. */

@@ -40,6 +40,13 @@ void text_table_begin_row(struct text_table *table, const char *title, uint64_t 
 /* Adds a cell. What does not fit a row is left out. */
 void text_table_cell(struct text_table *table, const char *name, const char *text);
 
+/*
+ * How many columns cell `count`, from 0 for what stands behind the row's number, comes after the
+ * begin of the one before it, without a terminal; at most TEXT_WIDTH_MOST. The table has a heading.
+ */
+#define TEXT_WIDTH_MOST 32
+unsigned text_table_place(const struct text_table *table, size_t count);
+
 /* Prints, or keeps, the row that waits, if there is one. */
 void text_table_flush(struct text_table *table);
 

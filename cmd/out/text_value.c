@@ -96,6 +96,18 @@ static const char *meaning(const struct qcow2_value *value, char *human)
 	}
 }
 
+/* " (1 MiB)" */
+static void append_meaning(char *out, size_t size, const char *means)
+{
+	const size_t at = strlen(out), length = strlen(means);
+
+	if (length + 4 > size - at)
+		return;
+	memcpy(out + at, " (", 2);
+	memcpy(out + at + 2, means, length);
+	memcpy(out + at + 2 + length, ")", 2);
+}
+
 static void format_number(char *out, size_t size, const struct qcow2_value *value)
 {
 	uint64_t n = value->number;
@@ -104,7 +116,7 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 
 	switch (value->style) {
 	case QCOW2_STYLE_FLAGS:
-		snprintf(out, size, "0x%" PRIx64, n);
+		text_number(out, "0x", 16, n);
 		append_bits(out, size, value);
 		break;
 	case QCOW2_STYLE_HEX:
@@ -113,7 +125,8 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		break;
 	case QCOW2_STYLE_HEX_SIZE:
 	case QCOW2_STYLE_ENUM_HEX:
-		snprintf(out, size, "0x%" PRIx64 " (%s)", n, meaning(value, human));
+		text_number(out, "0x", 16, n);
+		append_meaning(out, size, meaning(value, human));
 		break;
 	case QCOW2_STYLE_WIDTH:
 		if (n < 64)
@@ -124,10 +137,9 @@ static void format_number(char *out, size_t size, const struct qcow2_value *valu
 		break;
 	default:
 		means = meaning(value, human);
+		text_number(out, "", 10, n);
 		if (means)
-			snprintf(out, size, "%" PRIu64 " (%s)", n, means);
-		else
-			text_number(out, "", 10, n);
+			append_meaning(out, size, means);
 		break;
 	}
 }

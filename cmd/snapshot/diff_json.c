@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "map/digits.h"
+#include "out/digits.h"
 
 /* An object without problems. */
 #define OBJECT_MOST 640
@@ -78,10 +78,10 @@ static char *put_side(struct page *page, char *to, const struct qcow2_mapping_di
 		make_text(page, i, side, text);
 	to = put(to, text->text, text->size);
 	if (placed)
-		to = map_digits(to, side->host.byte);
+		to = digits_put(to, side->host.byte);
 	if (side->kind == QCOW2_L2_COMPRESSED) {
 		to = put_string(to, ", \"compressed-length\": ");
-		to = map_digits(to, side->host_bytes);
+		to = digits_put(to, side->host_bytes);
 	}
 	/* Ids of problems need no escapes, and are short. */
 	if (side->kind == QCOW2_L2_INVALID) {
@@ -100,9 +100,9 @@ static void add(struct page *page, const struct qcow2_mapping_difference *d)
 	if (!at)
 		return;
 	at = put_string(at, page->before);
-	at = map_digits(at, d->start.byte);
+	at = digits_put(at, d->start.byte);
 	at = put_string(at, ", \"length\": ");
-	at = map_digits(at, d->length_bytes);
+	at = digits_put(at, d->length_bytes);
 	at = put_string(at, d->reads_same ? ", \"reads-same\": true, \"a\": "
 					  : ", \"reads-same\": false, \"a\": ");
 	at = put_side(page, at, d, 0);

@@ -95,6 +95,33 @@ struct qcow2_value {
 };
 
 /*
+ * A column of rows. Those that a walk hands out never change, and last as long as the program; all
+ * texts are ASCII without quotes, backslashes and control characters.
+ */
+struct qcow2_column {
+	size_t size; /* set by the library */
+	const char *name;
+	enum qcow2_audience audience;
+	enum qcow2_style style;   /* how a number is best shown */
+	const char *const *texts; /* of a text: what its values stand for; NULL: it is a number */
+	size_t text_count;
+};
+
+/*
+ * Rows of the list that was begun last, which follow each other. The library owns it and all that it
+ * points to but the columns, for the time of the callback.
+ */
+struct qcow2_rows {
+	size_t size;    /* set by the library */
+	uint64_t index; /* of the first row in the list */
+	size_t count;   /* at least 1 */
+	size_t column_count;
+	const struct qcow2_column *const *columns;
+	const uint64_t *values; /* those of the first row, then those of the second, and so on */
+	const bool *repeats;    /* as in struct qcow2_node, of each row */
+};
+
+/*
  * What a walk tells. The caller owns the structure and sets size; functions that do not interest it
  * are NULL. Each returns 0 to go on; anything else stops the walk, which fails with
  * QCOW2_ERROR_STOPPED then. Calls of begin and end are properly nested, all from the thread that
@@ -108,6 +135,12 @@ struct qcow2_visitor {
 	int (*end_list)(void *opaque, const struct qcow2_node *node);
 	int (*field)(void *opaque, const struct qcow2_value *value);
 	qcow2_problem_callback problem;
+	/*
+	 * If it is set, many rows of large tables are told at once where all of their fields are
+	 * wanted: instead of begin_struct, field and end_struct for each. They come without their
+	 * places and bytes, and after the problems of each of them.
+	 */
+	int (*rows)(void *opaque, const struct qcow2_rows *rows);
 };
 
 struct qcow2_selection;

@@ -30,6 +30,7 @@ struct q2_walk_state {
 	struct q2_reporter reporter; /* leads to the visitor */
 	struct q2_hash_key hash_key;
 	struct qcow2_table *table; /* of q2_walk_table(), or NULL as long as nobody asked */
+	struct q2_walk_rows *rows; /* see rows.h; NULL as long as there were none */
 	struct q2_walk_budgets {
 		uint64_t counted;       /* bytes of bitmap data that may still be counted */
 		uint64_t directories;   /* bytes of bitmap directory and snapshot table to list */

@@ -85,6 +85,12 @@ void q2_selection_leave(struct qcow2_selection *selection);
 /* Whether the field `name` of the current place is wanted; notes that a selector has matched. */
 bool q2_selection_wants_field(struct qcow2_selection *selection, const char *name);
 
+/* Whether all fields of all elements of the current list are wanted, but bulk tables in them. */
+static inline bool q2_selection_wants_all(const struct qcow2_selection *selection)
+{
+	return selection->levels[selection->depth].inside;
+}
+
 /*
  * Narrows the indexes [*first, *last) of a list at the current place to those that selectors may
  * want, so that a walk does not go through millions of entries for one.

@@ -9,6 +9,7 @@
 
 #include <qcow2/text.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
 #include "walk/lost.h"
@@ -161,6 +162,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	else
 		w.failed = true;
 	qcow2_table_close(w.table);
+	q2_free(w.rows);
 	q2_walk_l2_release(&w);
 	qcow2_selection_free(own);
 	return w.failed ? -1 : 0;

@@ -9,24 +9,56 @@
 #include "base/ones.h"
 #include "rules/bitmap_tail.h"
 #include "walk/lost.h"
+#include "walk/rows.h"
 
 /* Bitmap data is shown in pieces of this size, or of a cluster if that is smaller. */
 #define PIECE_BYTES 4096
 
 /* The names that qcow2.py gives the kinds of entries. */
-static const char *kind_of(uint64_t entry)
+static const char *const kind_names[] = {
+	[QCOW2_BITMAP_ENTRY_ALL_ZEROES] = "all-zeroes",
+	[QCOW2_BITMAP_ENTRY_ALL_ONES] = "all-ones",
+	[QCOW2_BITMAP_ENTRY_SERIALIZED] = "serialized",
+	[QCOW2_BITMAP_ENTRY_INVALID] = "invalid",
+};
+
+static const struct qcow2_column entry_column = {.size = sizeof(entry_column),
+						 .name = "entry",
+						 .audience = QCOW2_FOR_PROGRAMS,
+						 .style = QCOW2_STYLE_HEX},
+				 type_column = {.size = sizeof(type_column),
+						.name = "type",
+						.style = QCOW2_STYLE_TEXT,
+						.texts = kind_names,
+						.text_count =
+							sizeof(kind_names) / sizeof(kind_names[0])},
+				 size_column = {.size = sizeof(size_column),
+						.name = "size",
+						.audience = QCOW2_FOR_PEOPLE,
+						.style = QCOW2_STYLE_DECIMAL},
+				 offset_column = Q2_NUMBER_COLUMN("offset", QCOW2_STYLE_HEX),
+				 reserved_column = {.size = sizeof(reserved_column),
+						    .name = "reserved",
+						    .audience = QCOW2_FOR_PROGRAMS,
+						    .style = QCOW2_STYLE_HEX};
+static const struct qcow2_column *const columns[] = {
+	&entry_column, &type_column, &size_column, &offset_column, &reserved_column,
+};
+
+static void add_table_row(struct q2_walk_state *w, struct q2_walk_rows *rows, uint64_t index,
+			  uint64_t entry, bool repeats)
 {
-	switch (qcow2_bitmap_entry_classify(entry)) {
-	case QCOW2_BITMAP_ENTRY_ALL_ZEROES:
-		return "all-zeroes";
-	case QCOW2_BITMAP_ENTRY_ALL_ONES:
-		return "all-ones";
-	case QCOW2_BITMAP_ENTRY_SERIALIZED:
-		return "serialized";
-	case QCOW2_BITMAP_ENTRY_INVALID:
-		break;
-	}
-	return "invalid";
+	const uint64_t offset = qcow2_bitmap_table_entry_decode(entry).offset;
+	uint64_t *values;
+
+	if (w->failed)
+		return;
+	values = q2_walk_rows_add(w, rows, index, repeats);
+	values[0] = entry;
+	values[1] = qcow2_bitmap_entry_classify(entry);
+	values[2] = offset ? w->geometry->cluster_size_bytes : 0;
+	values[3] = offset;
+	values[4] = entry & qcow2_bitmap_table_entry_reserved;
 }
 
 static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place *place,
@@ -60,7 +92,7 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 		return;
 	q2_walk_begin(w, &row);
 	q2_walk_value(w, &whole);
-	q2_walk_text(w, "type", kind_of(entry));
+	q2_walk_text(w, "type", kind_names[qcow2_bitmap_entry_classify(entry)]);
 	q2_walk_value(w, &size);
 	q2_walk_value(w, &(struct qcow2_value){.name = "offset",
 					       .kind = QCOW2_VALUE_NUMBER,
@@ -88,11 +120,13 @@ static uint64_t walk_rows(struct q2_walk_state *w, struct qcow2_table *table,
 	char owner[48];
 	uint64_t first = 0, last = count, wanted, before = 0;
 	struct q2_entry_place place = {.owner = owner};
+	struct q2_walk_rows *rows;
 
 	snprintf(owner, sizeof(owner), "bitmaps/%" PRIu64 "/table", bitmap->index);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.bitmap_tables, first, last, 8);
+	rows = q2_walk_rows_begin(w, columns, sizeof(columns) / sizeof(columns[0]), last - first);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint8_t bytes[8];
 		uint64_t entry = 0;
@@ -100,16 +134,20 @@ static uint64_t walk_rows(struct q2_walk_state *w, struct qcow2_table *table,
 
 		if (qcow2_table_entry(table, i, &entry, w->err)) {
 			q2_walk_fail(w);
-			return 0;
+			break;
 		}
 		place.index = i;
 		place.offset_bytes = bitmap->entry.bitmap_table_offset + i * 8;
 		raw = entry_bytes(entry, bytes);
 		if (!w->probe)
 			q2_rules_bitmap_table_entry(w->geometry, &place, entry, &w->reporter);
-		walk_table_row(w, &place, &raw, i > first && entry == before);
+		if (rows)
+			add_table_row(w, rows, i, entry, i > first && entry == before);
+		else
+			walk_table_row(w, &place, &raw, i > first && entry == before);
 		before = entry;
 	}
+	q2_walk_rows_end(w, rows);
 	return wanted > last ? wanted - last : 0;
 }
 

@@ -14,7 +14,9 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "image/mapping/mapping.h"
 #include "walk/lost.h"
+#include "walk/rows.h"
 
 /* The most L2 tables that are remembered as shown, in 16 MiB. Later ones are shown again. */
 #define TABLES_MAX (UINT64_C(1) << 20)
@@ -37,6 +39,32 @@ struct l2_table {
 	const struct q2_disk *disk;
 };
 
+/* What an L2 entry says, as it is told. */
+struct l2_said {
+	enum qcow2_l2_kind kind;
+	uint64_t offset, sectors, copied;
+	struct qcow2_l2_subclusters bits;
+};
+
+static const struct qcow2_column entry_column = Q2_NUMBER_COLUMN("entry", QCOW2_STYLE_HEX),
+				 guest_column = Q2_NUMBER_COLUMN("guest", QCOW2_STYLE_HEX),
+				 type_column = {.size = sizeof(type_column),
+						.name = "type",
+						.style = QCOW2_STYLE_TEXT,
+						.texts = q2_l2_kind_names,
+						.text_count = Q2_L2_KINDS},
+				 offset_column = Q2_NUMBER_COLUMN("offset", QCOW2_STYLE_HEX),
+				 sectors_column = Q2_NUMBER_COLUMN("sectors", QCOW2_STYLE_DECIMAL),
+				 copied_column = Q2_NUMBER_COLUMN("copied", QCOW2_STYLE_DECIMAL),
+				 allocated_column = Q2_NUMBER_COLUMN("allocated", QCOW2_STYLE_HEX),
+				 zeroes_column = Q2_NUMBER_COLUMN("zeroes", QCOW2_STYLE_HEX);
+static const struct qcow2_column *const columns[] = {
+	&entry_column,   &guest_column,  &type_column,      &offset_column,
+	&sectors_column, &copied_column, &allocated_column, &zeroes_column,
+};
+#define PLAIN_COLUMNS    6 /* without subclusters */
+#define EXTENDED_COLUMNS 8
+
 static uint64_t list_of(const struct q2_disk *disk)
 {
 	return disk->of_snapshot ? disk->snapshot_index + 1 : ACTIVE;
@@ -58,16 +86,29 @@ static void walk_subclusters(struct q2_walk_state *w, const char *name, uint32_t
 					       .offset_bytes = offset_bytes});
 }
 
+static inline struct l2_said say_l2(const struct qcow2_geometry *geometry, const struct l2_row *l2)
+{
+	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(l2->entry);
+	struct l2_said said = {
+		.kind = qcow2_l2_classify(l2->entry, geometry->extended_l2, geometry->data_file),
+		.offset = fields.offset,
+		.copied = fields.copied,
+		.bits = qcow2_l2_subclusters_decode(l2->subclusters),
+	};
+
+	if (said.kind == QCOW2_L2_COMPRESSED) {
+		const struct qcow2_compressed_extent extent =
+			qcow2_compressed_split(l2->entry, geometry->cluster_bits);
+
+		said.offset = extent.offset_bytes;
+		said.sectors = extent.sectors;
+	}
+	return said;
+}
+
 static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 {
-	const struct qcow2_geometry *geometry = w->geometry;
-	const struct qcow2_l2_entry fields = qcow2_l2_entry_decode(l2->entry);
-	const struct qcow2_l2_subclusters bits = qcow2_l2_subclusters_decode(l2->subclusters);
-	const struct qcow2_compressed_extent extent =
-		qcow2_compressed_split(l2->entry, geometry->cluster_bits);
-	const enum qcow2_l2_kind kind =
-		qcow2_l2_classify(l2->entry, geometry->extended_l2, geometry->data_file);
-	bool compressed = kind == QCOW2_L2_COMPRESSED;
+	const struct l2_said said = say_l2(w->geometry, l2);
 	struct qcow2_node row = q2_walk_row(l2->place.index, l2->place.offset_bytes);
 
 	row.repeats = l2->repeats;
@@ -76,18 +117,36 @@ static void walk_l2_row(struct q2_walk_state *w, const struct l2_row *l2)
 	q2_walk_begin(w, &row);
 	q2_walk_entry(w, l2->entry, l2->place.offset_bytes);
 	q2_walk_number(w, "guest", QCOW2_STYLE_HEX, l2->place.guest_byte);
-	q2_walk_text(w, "type", qcow2_l2_kind_name(kind));
-	q2_walk_number(w, "offset", QCOW2_STYLE_HEX,
-		       compressed ? extent.offset_bytes : fields.offset);
-	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL, compressed ? extent.sectors : 0);
-	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, fields.copied);
-	if (geometry->extended_l2) {
-		walk_subclusters(w, "allocated", (uint32_t)bits.allocated,
+	q2_walk_text(w, "type", qcow2_l2_kind_name(said.kind));
+	q2_walk_number(w, "offset", QCOW2_STYLE_HEX, said.offset);
+	q2_walk_number(w, "sectors", QCOW2_STYLE_DECIMAL, said.sectors);
+	q2_walk_number(w, "copied", QCOW2_STYLE_DECIMAL, said.copied);
+	if (w->geometry->extended_l2) {
+		walk_subclusters(w, "allocated", (uint32_t)said.bits.allocated,
 				 l2->place.offset_bytes + 12);
-		walk_subclusters(w, "zeroes", (uint32_t)bits.zeroes, l2->place.offset_bytes + 8);
+		walk_subclusters(w, "zeroes", (uint32_t)said.bits.zeroes,
+				 l2->place.offset_bytes + 8);
 	}
 	q2_walk_end(w, &row);
 	q2_walk_leave(w);
+}
+
+/* Adds the values of a row, in the order of the columns. */
+static void add_l2_row(struct q2_walk_state *w, struct q2_walk_rows *rows, const struct l2_row *l2)
+{
+	const struct l2_said said = say_l2(w->geometry, l2);
+	uint64_t *values = q2_walk_rows_add(w, rows, l2->place.index, l2->repeats);
+
+	*values++ = l2->entry;
+	*values++ = l2->place.guest_byte;
+	*values++ = said.kind;
+	*values++ = said.offset;
+	*values++ = said.sectors;
+	*values++ = said.copied;
+	if (w->geometry->extended_l2) {
+		*values++ = said.bits.allocated;
+		*values++ = said.bits.zeroes;
+	}
 }
 
 /* Loads entry i of the table that the reader is at, and compares it with the one in *l2. */
@@ -118,14 +177,17 @@ static uint64_t walk_rows(struct q2_walk_state *w, const struct l2_table *at, co
 	uint64_t last =
 		qcow2_table_begin(table, at->offset_bytes, w->geometry->l2_entries * words) / words;
 	struct l2_row l2 = {.place = {.owner = owner, .disk = at->disk}};
+	struct q2_walk_rows *rows;
 
 	q2_walk_lost_rows(w, "the L2 table", w->geometry->l2_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, w->geometry->l2_entry_bytes);
+	rows = q2_walk_rows_begin(w, columns, words == 2 ? EXTENDED_COLUMNS : PLAIN_COLUMNS,
+				  last - first);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		if (!load_l2(w, table, i, &l2))
-			return 0;
+			break;
 		l2.repeats = l2.repeats && i > first;
 		l2.place.index = i;
 		l2.place.offset_bytes = at->offset_bytes + i * w->geometry->l2_entry_bytes;
@@ -133,8 +195,12 @@ static uint64_t walk_rows(struct q2_walk_state *w, const struct l2_table *at, co
 		if (!w->probe)
 			q2_rules_l2_entry(w->image, &l2.place, l2.entry, l2.subclusters,
 					  &w->reporter);
-		walk_l2_row(w, &l2);
+		if (!rows)
+			walk_l2_row(w, &l2);
+		else if (!w->failed)
+			add_l2_row(w, rows, &l2);
 	}
+	q2_walk_rows_end(w, rows);
 	return wanted > last ? wanted - last : 0;
 }
 

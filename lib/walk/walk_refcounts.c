@@ -7,6 +7,16 @@
 
 #include "base/error.h"
 #include "walk/lost.h"
+#include "walk/rows.h"
+
+static const struct qcow2_column entry_column = Q2_NUMBER_COLUMN("entry", QCOW2_STYLE_HEX),
+				 offset_column = Q2_NUMBER_COLUMN("offset", QCOW2_STYLE_HEX),
+				 host_column = Q2_NUMBER_COLUMN("host", QCOW2_STYLE_HEX),
+				 refcount_column =
+					 Q2_NUMBER_COLUMN("refcount", QCOW2_STYLE_DECIMAL);
+static const struct qcow2_column *const table_columns[] = {&entry_column, &offset_column};
+static const struct qcow2_column *const count_columns[] = {&host_column, &refcount_column};
+#define COLUMNS 2 /* of both */
 
 static uint64_t table_entries(const struct q2_walk_state *w)
 {
@@ -29,12 +39,30 @@ static void walk_table_row(struct q2_walk_state *w, const struct q2_entry_place 
 	q2_walk_leave(w);
 }
 
+struct pair {
+	uint64_t first, second;
+};
+
+/* Adds a row of two columns, unless the walk is over. */
+static inline void add_pair(struct q2_walk_state *w, struct q2_walk_rows *rows, uint64_t index,
+			    bool repeats, struct pair pair)
+{
+	uint64_t *values;
+
+	if (w->failed)
+		return;
+	values = q2_walk_rows_add(w, rows, index, repeats);
+	values[0] = pair.first;
+	values[1] = pair.second;
+}
+
 void q2_walk_refcount_table(struct q2_walk_state *w)
 {
 	struct qcow2_node list = q2_walk_node("refcount_table", "Refcount table");
 	struct q2_entry_place place = {.owner = "refcount_table"};
 	struct qcow2_table *table = q2_walk_table(w);
 	uint64_t first = 0, last, wanted, before = 0;
+	struct q2_walk_rows *rows;
 
 	if (!w->geometry || !table || !q2_walk_enter_bulk(w, "refcount_table"))
 		return;
@@ -45,6 +73,7 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.tables, first, last, 8);
+	rows = q2_walk_rows_begin(w, table_columns, COLUMNS, last - first);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		uint64_t entry = 0;
 
@@ -56,9 +85,15 @@ void q2_walk_refcount_table(struct q2_walk_state *w)
 		place.offset_bytes = list.offset_bytes + i * 8;
 		if (!w->probe)
 			q2_rules_refcount_table_entry(w->geometry, &place, entry, &w->reporter);
-		walk_table_row(w, &place, entry, i > first && entry == before);
+		if (rows)
+			add_pair(w, rows, i, i > first && entry == before,
+				 (struct pair){entry,
+					       qcow2_refcount_table_entry_decode(entry).offset});
+		else
+			walk_table_row(w, &place, entry, i > first && entry == before);
 		before = entry;
 	}
+	q2_walk_rows_end(w, rows);
 	q2_walk_end_list(w, &list);
 	q2_walk_leave(w);
 	q2_walk_omitted(w, "refcount_table-omitted", wanted > last ? wanted - last : 0);
@@ -112,12 +147,14 @@ static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, 
 	const struct qcow2_geometry *geometry = w->geometry;
 	uint64_t words = qcow2_table_begin(block, offset, geometry->cluster_size_bytes / 8);
 	uint64_t first = 0, last = words * 64 / geometry->refcount_bits, before = 0;
+	struct q2_walk_rows *rows;
 	uint64_t wanted;
 
 	q2_walk_lost_rows(w, "a refcount block", geometry->refcount_block_entries, last);
 	q2_selection_narrow(w->selection, &first, &last);
 	wanted = last;
 	last = q2_walk_afford(&w->left.refcount_bits, first, last, geometry->refcount_bits);
+	rows = q2_walk_rows_begin(w, count_columns, COLUMNS, last - first);
 	for (uint64_t i = first; i < last && !q2_walk_over(w); i++) {
 		struct count c = {
 			.index = i,
@@ -129,12 +166,16 @@ static uint64_t walk_counts(struct q2_walk_state *w, struct qcow2_table *block, 
 		/* A probe only asks for names, so that no refcount needs to be read. */
 		if (!w->probe && qcow2_table_refcount(block, i, &c.count, w->err)) {
 			q2_walk_fail(w);
-			return 0;
+			break;
 		}
 		c.repeats = i > first && c.count == before;
-		walk_count(w, &c);
+		if (rows)
+			add_pair(w, rows, i, c.repeats, (struct pair){c.host_byte, c.count});
+		else
+			walk_count(w, &c);
 		before = c.count;
 	}
+	q2_walk_rows_end(w, rows);
 	return wanted > last ? wanted - last : 0;
 }
 

@@ -79,6 +79,32 @@ static void compare(struct qcow2_dirty_extents *extents)
 	qcow2_dirty_extents_close(extents);
 }
 
+/* Taking several extents at once gives the same as taking them one by one. */
+static void compare_taken(struct qcow2_dirty_extents *one, struct qcow2_dirty_extents *several)
+{
+	struct qcow2_dirty_extent extents[1100], extent;
+	size_t most = 1, count;
+	int more;
+
+	while ((more = qcow2_dirty_extents_take(several, extents, most, &count, &err)) > 0) {
+		assert_true(count > 0 && count <= most);
+		for (size_t i = 0; i < count; i++) {
+			assert_int_equal(qcow2_dirty_extents_next(one, &extent, &err), 1);
+			assert_true(extent.start_bytes == extents[i].start_bytes);
+			assert_true(extent.length_bytes == extents[i].length_bytes);
+			assert_int_equal(extent.dirty, extents[i].dirty);
+		}
+		most = most * 3 % 1099 + 1;
+	}
+	assert_int_equal(more, 0);
+	assert_true(count == 0);
+	assert_int_equal(qcow2_dirty_extents_next(one, &extent, &err), 0);
+	assert_int_equal(qcow2_dirty_extents_take(several, extents, 0, &count, &err), -1);
+	assert_int_equal(err.code, QCOW2_ERROR_ARGUMENT);
+	qcow2_dirty_extents_close(one);
+	qcow2_dirty_extents_close(several);
+}
+
 static void fill(unsigned share)
 {
 	for (size_t at = DATA_AT; at < STORED_BYTES; at++)
@@ -106,6 +132,7 @@ static void random_bits(void **state)
 			make(tables[i]);
 			open_bytes(STORED_BYTES);
 			compare(open_extents(ENTRIES));
+			compare_taken(open_extents(ENTRIES), open_extents(ENTRIES));
 		}
 	}
 }

@@ -52,6 +52,28 @@ int qcow2_dirty_extents_next(struct qcow2_dirty_extents *extents, struct qcow2_d
 	return 1;
 }
 
+int qcow2_dirty_extents_take(struct qcow2_dirty_extents *extents, struct qcow2_dirty_extent *out,
+			     size_t most, size_t *count, struct qcow2_error *err)
+{
+	size_t queued;
+
+	*count = 0;
+	if (most == 0)
+		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
+			       "there is no room for a range");
+	if (extents->next == extents->count) {
+		int more = refill(extents, err);
+
+		if (more <= 0)
+			return more;
+	}
+	queued = extents->count - extents->next;
+	*count = queued < most ? queued : most;
+	memcpy(out, &extents->queue[extents->next], *count * sizeof(*out));
+	extents->next += *count;
+	return 1;
+}
+
 /* ---- combinations ---- */
 
 struct part {

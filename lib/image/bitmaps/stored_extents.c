@@ -148,6 +148,47 @@ static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
 }
 
 /*
+ * Puts where the changes of a word are into the queue, from entry n on, as starts of extents. Two
+ * places are stored whether or not there are so many changes: few bits change in most words, and no
+ * branch can be predicted that depends on random bits. Returns the number of the next entry.
+ */
+static inline size_t put_changes(struct qcow2_dirty_extent *queue, size_t n, uint64_t changes,
+				 uint64_t bit)
+{
+	const uint64_t last = (uint64_t)INT64_MIN; /* so that there is a bit to be found */
+
+	for (unsigned i = 0; i < 2; i++) {
+		queue[n].start_bytes = bit + (uint64_t)__builtin_ctzll(changes | last);
+		n += changes != 0;
+		changes &= changes - 1;
+	}
+	for (; changes != 0; changes &= changes - 1)
+		queue[n++].start_bytes = bit + (uint64_t)__builtin_ctzll(changes);
+	return n;
+}
+
+/* Makes extents of the places where the state flips that entries from `count` to n hold. */
+static void finish_flips(struct bitmap_extents *b, size_t n)
+{
+	struct qcow2_dirty_extents *extents = &b->common;
+	uint64_t start = extents->start_bytes;
+	bool dirty = extents->dirty;
+
+	for (size_t i = extents->count; i < n; i++) {
+		const uint64_t end = extents->queue[i].start_bytes << b->granularity_bits;
+
+		extents->queue[i].start_bytes = start;
+		extents->queue[i].length_bytes = end - start;
+		extents->queue[i].dirty = dirty;
+		start = end;
+		dirty = !dirty;
+	}
+	extents->start_bytes = start;
+	extents->dirty = dirty;
+	extents->count = n;
+}
+
+/*
  * Reports the changes among the bits in the buffer, as far as the queue has room. A change is a bit
  * that differs from the one before it, so that the exclusive or of a word with itself, shifted by
  * one and with the state before it, has a bit for each change.
@@ -155,22 +196,29 @@ static uint64_t count_alike(const uint8_t *bytes, uint64_t words, uint64_t like)
 static void tell_data(struct bitmap_extents *b)
 {
 	struct qcow2_dirty_extents *extents = &b->common;
+	size_t n = extents->count;
+	uint64_t dirty = extents->dirty; /* of the bit before the word */
 
-	while (b->bit < b->end && q2_dirty_extents_have_room(extents)) {
-		uint64_t left = b->end - b->bit;
+	while (b->bit < b->end && n <= Q2_DIRTY_EXTENTS_QUEUED - Q2_DIRTY_EXTENTS_STEP) {
+		uint64_t left = b->end - b->bit, word, changes;
 		const uint8_t *at = b->buffer + (b->bit - b->first) / 8;
-		uint64_t word = load_bits(at);
-		uint64_t changes = word ^ (word << 1 | extents->dirty);
 
-		if (changes == 0 && left >= 64)
-			b->bit += count_alike(at + 8, left / 64 - 1, word) * 64;
+		/* Where nothing changes, that is seen four words at a time. */
+		if ((b->bit - b->first) % 256 == 0)
+			at += count_alike(at, left / 64, 0 - dirty) * 8;
+		b->bit = b->first + (uint64_t)(at - b->buffer) * 8;
+		if (b->bit == b->end)
+			break;
+		left = b->end - b->bit;
+		word = load_bits(at);
+		changes = word ^ (word << 1 | dirty);
 		if (left < 64)
 			changes &= (UINT64_C(1) << left) - 1;
-		for (; changes != 0; changes &= changes - 1)
-			q2_dirty_extents_flip(extents, (b->bit + (uint64_t)__builtin_ctzll(changes))
-							       << b->granularity_bits);
+		n = put_changes(extents->queue, n, changes, b->bit);
+		dirty = (int64_t)word < 0;
 		b->bit += left < 64 ? left : 64;
 	}
+	finish_flips(b, n);
 }
 
 static int bitmap_fill(struct qcow2_dirty_extents *extents, struct qcow2_error *err)

@@ -18,6 +18,10 @@
 /* How many L2 tables of one kind throughout are remembered; a power of two. */
 #define Q2_MAPPING_UNIFORM 1024
 
+/* The names of the kinds of L2 entries, by number. */
+#define Q2_L2_KINDS (QCOW2_L2_INVALID + 1)
+extern const char *const q2_l2_kind_names[Q2_L2_KINDS];
+
 /* An L2 table all of whose entries are the same, and are unallocated or zero without a place. */
 struct q2_mapping_uniform {
 	uint64_t table; /* its host offset; 0: none, since the header is there */

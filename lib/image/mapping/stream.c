@@ -217,13 +217,13 @@ void qcow2_mapping_close(struct qcow2_mapping *mapping)
 	q2_free(mapping);
 }
 
+const char *const q2_l2_kind_names[Q2_L2_KINDS] = {
+	[QCOW2_L2_UNALLOCATED] = "unallocated",       [QCOW2_L2_ZERO] = "zero",
+	[QCOW2_L2_ZERO_ALLOCATED] = "zero-allocated", [QCOW2_L2_DATA] = "data",
+	[QCOW2_L2_COMPRESSED] = "compressed",         [QCOW2_L2_INVALID] = "invalid",
+};
+
 const char *qcow2_l2_kind_name(enum qcow2_l2_kind kind)
 {
-	static const char *const names[] = {
-		[QCOW2_L2_UNALLOCATED] = "unallocated",       [QCOW2_L2_ZERO] = "zero",
-		[QCOW2_L2_ZERO_ALLOCATED] = "zero-allocated", [QCOW2_L2_DATA] = "data",
-		[QCOW2_L2_COMPRESSED] = "compressed",         [QCOW2_L2_INVALID] = "invalid",
-	};
-
-	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : NULL;
+	return (unsigned)kind < Q2_L2_KINDS ? q2_l2_kind_names[kind] : NULL;
 }
