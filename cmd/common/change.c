@@ -209,13 +209,25 @@ static bool find_spill_path(struct change *change)
 	       undo_temporary_path(change->spill_path);
 }
 
+/* Opens the plan, which reads nothing yet. A dry run cannot make files once it is in its sandbox. */
+static int open_plan(struct change *change)
+{
+	struct qcow2_error err;
+
+	if (qcow2_plan_open(change->source, &change->report.plan, &err) ||
+	    (find_spill_path(change) &&
+	     qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err)))
+		return change_fail(change, &err);
+	if (!change->report.dry_run)
+		return EXIT_FINE;
+	qcow2_plan_spill_now(change->report.plan);
+	return sandbox_read_any(change->command);
+}
+
 static int plan_changes(struct change *change)
 {
 	struct qcow2_error err;
 
-	if (find_spill_path(change) &&
-	    qcow2_plan_spill_beside(change->report.plan, change->spill_path, &err))
-		return change_fail(change, &err);
 	if (!change->begins_itself && qcow2_edit_begin(change->report.plan, &err))
 		return change_fail(change, &err);
 	return change->plan(change);
@@ -274,15 +286,12 @@ static int change_file(struct change *change)
 		return change_fail(change, &err);
 	} else {
 		warn_in_use(change->command, file, change->source);
-		code = sandbox_read_any(change->command);
-		if (code != EXIT_FINE)
-			return code;
 	}
+	code = open_plan(change);
 	change->is_known = stat(file, &change->opened) == 0;
 	change->report.old_size_bytes = qcow2_source_size_bytes(change->source);
-	code = qcow2_plan_open(change->source, &change->report.plan, &err)
-		       ? change_fail(change, &err)
-		       : change_source(change);
+	if (code == EXIT_FINE)
+		code = change_source(change);
 	qcow2_plan_close(change->report.plan);
 	qcow2_source_close(change->source);
 	return code;

@@ -95,6 +95,15 @@ QCOW2_API int qcow2_plan_spill_beside(struct qcow2_plan *plan, const char *path,
 				      struct qcow2_error *err);
 
 /*
+ * Makes the temporary file of a plan at once: for a program that gives up making files, as in a
+ * sandbox, before it reads what it does not trust. If there is no folder, or it takes no file, the
+ * plan stays in memory, up to 1 GiB.
+ *
+ * plan: has no writes yet; else nothing is done.
+ */
+QCOW2_API void qcow2_plan_spill_now(struct qcow2_plan *plan);
+
+/*
  * Closes a plan and drops what was not applied. Its source stays open. plan: may be NULL, then
  * nothing happens. Views of the plan have to be closed before.
  */

@@ -53,6 +53,12 @@ int qcow2_plan_spill_beside(struct qcow2_plan *plan, const char *path, struct qc
 	return q2_store_spill_beside(&plan->store, path, err);
 }
 
+void qcow2_plan_spill_now(struct qcow2_plan *plan)
+{
+	if (plan->store.end_bytes == 0)
+		q2_store_open_file(&plan->store);
+}
+
 uint64_t qcow2_plan_size_bytes(const struct qcow2_plan *plan)
 {
 	return plan->size_bytes;

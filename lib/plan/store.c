@@ -40,6 +40,19 @@ int q2_store_spill_beside(struct q2_store *store, const char *beside, struct qco
 	return 0;
 }
 
+void q2_store_open_file(struct q2_store *store)
+{
+	struct qcow2_error err;
+
+	if (!store->beside || store->file ||
+	    q2_source_create_unnamed(store->beside, &store->file, &err) == 0)
+		return;
+	store->file = NULL;
+	q2_free(store->beside);
+	store->beside = NULL;
+	store->memory_most = Q2_STORE_ALONE_BYTES;
+}
+
 /* Returns the chunk that the next byte goes to; NULL if memory is short. */
 static uint8_t *last_chunk(struct q2_store *store)
 {

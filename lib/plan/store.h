@@ -33,6 +33,12 @@ void q2_store_release(struct q2_store *store);
 int q2_store_spill_beside(struct q2_store *store, const char *beside, struct qcow2_error *err);
 
 /*
+ * Makes the file of an empty store now, before files cannot be made any more. If it cannot be made,
+ * the store does without.
+ */
+void q2_store_open_file(struct q2_store *store);
+
+/*
  * Appends bytes; *at becomes their place in the store. Errors: QCOW2_ERROR_LIMIT (there is no file,
  * and the memory is used up), QCOW2_ERROR_MEMORY, QCOW2_ERROR_IO.
  */

@@ -233,6 +233,32 @@ static void store_without_its_folder(void **state)
 	q2_store_release(&store);
 }
 
+/* A file that is made early is used later; one that cannot be made is done without. */
+static void store_with_a_file_made_early(void **state)
+{
+	char folder[] = "/tmp/store-XXXXXX", beside[64];
+	struct q2_store store;
+	uint64_t at;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(beside, sizeof(beside), "%s/undo", folder);
+	q2_store_init(&store);
+	assert_int_equal(q2_store_spill_beside(&store, beside, &err), 0);
+	q2_store_open_file(&store);
+	assert_non_null(store.file);
+	assert_int_equal(rmdir(folder), 0);
+	store.memory_most = 2 * Q2_STORE_CHUNK_BYTES;
+	put_and_get(&store, 20 * Q2_STORE_CHUNK_BYTES);
+	q2_store_release(&store);
+	assert_int_equal(q2_store_spill_beside(&store, "/nowhere/undo", &err), 0);
+	q2_store_open_file(&store);
+	assert_null(store.file);
+	assert_int_equal(
+		q2_store_put(&store, (struct qcow2_bytes){(const uint8_t *)"x", 1}, &at, &err), 0);
+	q2_store_release(&store);
+}
+
 static void places_join(void **state)
 {
 	struct q2_places places = {.items = NULL};
@@ -293,9 +319,13 @@ static void places_of_a_plan(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(segments_are_the_model),   cmocka_unit_test(many_blocks),
-		cmocka_unit_test(store_in_memory),          cmocka_unit_test(store_in_a_file),
-		cmocka_unit_test(store_without_its_folder), cmocka_unit_test(places_join),
+		cmocka_unit_test(segments_are_the_model),
+		cmocka_unit_test(many_blocks),
+		cmocka_unit_test(store_in_memory),
+		cmocka_unit_test(store_in_a_file),
+		cmocka_unit_test(store_without_its_folder),
+		cmocka_unit_test(store_with_a_file_made_early),
+		cmocka_unit_test(places_join),
 		cmocka_unit_test(places_of_a_plan),
 	};
 
