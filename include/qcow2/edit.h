@@ -254,7 +254,8 @@ struct qcow2_plan_verdict {
  *
  * Returns 0 whatever the verdict, or -1 with *err filled and no verdict: the errors of
  * qcow2_check(), where QCOW2_ERROR_STOPPED comes from options->problem. Costs two checks of the
- * image, and a third one if the planned image has problems.
+ * image, and a third one if the planned image has problems. A plan that changes nothing but fields
+ * and extensions of the header on which no table depends costs one.
  */
 QCOW2_API int qcow2_plan_judge(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
 			       struct qcow2_plan_verdict **out, struct qcow2_error *err);

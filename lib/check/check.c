@@ -8,6 +8,7 @@
 #include "base/sized.h"
 #include "check/check.h"
 #include "check/stages.h"
+#include "check/structures.h"
 
 static void count_problems(struct q2_check *check, enum qcow2_problem_id id, uint64_t times)
 {
@@ -127,8 +128,14 @@ static int check_clusters(struct q2_check *check)
 	if (q2_check_start(check))
 		return -1;
 	add_header(check);
-	if (q2_check_metadata(check) || q2_check_l2_tables(check) || q2_check_report_l2(check) ||
-	    q2_check_raw(check) || q2_check_deep(check) || q2_check_refcounts(check))
+	if (q2_check_metadata(check))
+		return -1;
+	if (check->structures)
+		q2_structures_note(check);
+	if (check->structures_alone)
+		return 0;
+	if (q2_check_l2_tables(check) || q2_check_report_l2(check) || q2_check_raw(check) ||
+	    q2_check_deep(check) || q2_check_refcounts(check))
 		return -1;
 	take_digest(check);
 	report_beyond_end(check);
@@ -159,6 +166,8 @@ struct task {
 	struct q2_check_totals *totals;
 	struct q2_references **kept;        /* or NULL */
 	const struct q2_presumed *presumed; /* or NULL */
+	struct q2_structures *structures;   /* or NULL */
+	bool structures_alone;
 };
 
 static int check_image(const struct qcow2_image *image, const struct qcow2_check_options *options,
@@ -179,11 +188,15 @@ static int check_image(const struct qcow2_image *image, const struct qcow2_check
 		.err = err ? err : &ignored,
 		.keeps = kept != NULL,
 		.presumed = task->presumed,
+		.structures = task->structures,
+		.structures_alone = task->structures_alone,
 	};
 	int failed;
 
 	if (kept)
 		*kept = NULL;
+	if (task->structures)
+		*task->structures = (struct q2_structures){.is_whole = false};
 	*totals = (struct q2_check_totals){.sum = {.size = sizeof(totals->sum)}};
 	totals->sum.has_data_file =
 		(check.header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
@@ -223,6 +236,24 @@ int q2_check_presumed(const struct qcow2_image *image, const struct qcow2_check_
 	*may_be_data = totals.sum.leaks_may_be_data;
 	q2_check_totals_release(&totals);
 	return 0;
+}
+
+int q2_check_noting(const struct qcow2_image *image, const struct qcow2_check_options *options,
+		    struct q2_check_totals *totals, struct q2_structures *structures,
+		    struct qcow2_error *err)
+{
+	return check_image(image, options,
+			   &(struct task){.totals = totals, .structures = structures}, err);
+}
+
+int q2_check_structures(const struct qcow2_image *image, const struct qcow2_check_options *options,
+			struct q2_structures *structures, struct qcow2_error *err)
+{
+	struct q2_check_totals totals;
+	const struct task task = {
+		.totals = &totals, .structures = structures, .structures_alone = true};
+
+	return check_image(image, options, &task, err);
 }
 
 int qcow2_check(const struct qcow2_image *image, const struct qcow2_check_options *options,

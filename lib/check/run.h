@@ -53,6 +53,8 @@ struct q2_check {
 	bool claims_are_cut;     /* metadata claims so much that a part was not counted */
 	bool digest_is_cut;      /* a bound on what is read kept some metadata out of the digest */
 	const struct q2_presumed *presumed; /* NULL, or leaks that refcounts do not tell */
+	struct q2_structures *structures;   /* NULL, or what to fill after the first part */
+	bool structures_alone;              /* there is no last part: see structures.h */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "check/structures.h"
 #include "guards/guards.h"
 #include "guards/known.h"
 #include "guards/mapping.h"
@@ -34,6 +35,9 @@ struct hearing {
 	struct q2_trial *trial;
 	const struct qcow2_judge_options *options;
 	uint64_t shown[Q2_PROBLEM_NUMBERS];
+	/* If one check tells of both images: the structures of each. */
+	bool shares;
+	struct q2_structures had, has;
 };
 
 static size_t id_of(const struct qcow2_problem *problem)
@@ -41,10 +45,19 @@ static size_t id_of(const struct qcow2_problem *problem)
 	return problem->kind->number;
 }
 
+/* Whether a check of one image has told of the clusters of both. */
+static bool is_shared(const struct hearing *hearing)
+{
+	return hearing->shares && q2_structures_match(&hearing->had, &hearing->has);
+}
+
 static int hear_before(void *opaque, const struct qcow2_problem *problem)
 {
 	struct hearing *hearing = opaque;
 
+	/* Nobody tells of this cluster again if the clusters of both images are checked at once. */
+	if (is_shared(hearing) && id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS)
+		q2_guards_shared_cluster(hearing->trial, problem);
 	q2_known_add(&hearing->known, problem, &hearing->trial->had);
 	return 0;
 }
@@ -217,6 +230,69 @@ static int check_before(struct hearing *hearing, struct qcow2_check_options *how
 	return check_source(trial->restored_view, how, &hearing->base, &opened, trial->err);
 }
 
+/* Whether a check found any problem. */
+static bool has_problems(const struct q2_check_totals *totals)
+{
+	return totals->sum.corruptions + totals->sum.leaks + totals->sum.warnings > 0;
+}
+
+/* Makes the totals of the planned image from those of the image before. */
+static int find_after(struct qcow2_source *view, struct hearing *hearing,
+		      const struct qcow2_check_options *how)
+{
+	struct q2_verdict *verdict = hearing->verdict;
+	bool opened;
+
+	/* Somebody writes to the file, as may happen in a dry run. */
+	if (!is_shared(hearing))
+		return check_source(view, how, &verdict->after, &opened, hearing->trial->err);
+	q2_structures_derive(&verdict->after, &verdict->before, &hearing->had, &hearing->has);
+	return 0;
+}
+
+/* Hears the problems of the planned image, but for those that the image before has as well. */
+static int check_again(struct qcow2_source *view, struct hearing *hearing,
+		       struct qcow2_check_options *how)
+{
+	struct q2_trial *trial = hearing->trial;
+	struct q2_structures again;
+	struct q2_check_totals totals;
+	bool opened;
+
+	how->digest = false;
+	how->problem = hear_after;
+	return is_shared(hearing) ? q2_check_structures(trial->after, how, &again, trial->err)
+				  : check_source(view, how, &totals, &opened, trial->err);
+}
+
+/*
+ * Judges a plan that changes nothing but the header by one check, that of the image before. What
+ * can be new are problems of header, extensions and structures, which are compared as always.
+ * hearing->shares is false at the end if the plan is none of these; then nothing has been judged.
+ */
+static int judge_shared(struct qcow2_source *view, struct hearing *hearing,
+			struct qcow2_check_options how)
+{
+	struct q2_trial *trial = hearing->trial;
+	struct q2_verdict *verdict = hearing->verdict;
+	const struct q2_changed changed = {trial->before, view, trial->plan->end_bytes};
+
+	if (q2_check_changed(&changed, &how, &hearing->has, &hearing->shares, trial->err))
+		return -1;
+	if (!hearing->shares)
+		return 0;
+	how.problem = hear_before;
+	if (q2_check_noting(trial->before, &how, &verdict->before, &hearing->had, trial->err))
+		return -1;
+	hearing->base = verdict->before;
+	verdict->opened_before = true;
+	how.problem = NULL;
+	if (find_after(view, hearing, &how))
+		return -1;
+	q2_plan_note_digests(trial->plan, &verdict->before, &verdict->after);
+	return has_problems(&verdict->after) ? check_again(view, hearing, &how) : 0;
+}
+
 /*
  * Up to three checks, and none if who made the plan has proved that the planned image has no
  * problem. The first, of the planned image, finds for most plans that nothing is wrong.
@@ -241,6 +317,11 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 		verdict->opened_before = true;
 		return 0;
 	}
+	if (!how.deep && trial->before && trial->after && !trial->restored &&
+	    judge_shared(view, hearing, how))
+		return -1;
+	if (hearing->shares)
+		return hearing->known.short_of_memory ? q2_fail_memory(trial->err) : 0;
 	/* Most images are sound afterwards: then nothing has to be compared. */
 	if (check_source(view, &how, &verdict->after, &opened, trial->err))
 		return -1;
@@ -255,9 +336,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 	/* A problem is not new if it is seen only because the clusters can be looked at now. */
 	if (!opened || !trial->before ||
 	    (verdict->after.sum.clusters_checked && !hearing->base.sum.clusters_checked) ||
-	    verdict->after.sum.corruptions + verdict->after.sum.leaks +
-			    verdict->after.sum.warnings ==
-		    0)
+	    !has_problems(&verdict->after))
 		return 0;
 	how.problem = hear_after;
 	if (check_source(view, &how, &again, &opened, trial->err))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "check/structures.h"
 
 void q2_plan_note_digests(struct qcow2_plan *plan, const struct q2_check_totals *before,
 			  const struct q2_check_totals *after)
@@ -65,6 +66,30 @@ int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *tota
 	return -1;
 }
 
+bool q2_metadata_digests(struct qcow2_source *before, struct qcow2_source *after,
+			 uint64_t same_from_bytes, struct q2_check_totals *had,
+			 struct q2_check_totals *has)
+{
+	const struct qcow2_check_options options = {.digest = true};
+	struct q2_changed changed = {.after = after, .same_from_bytes = same_from_bytes};
+	struct q2_structures structures_before, structures_after;
+	struct qcow2_image *image;
+	struct qcow2_error ignored;
+	bool shares;
+
+	if (qcow2_image_open(before, &image, &ignored))
+		return false;
+	changed.before = image;
+	shares = q2_check_changed(&changed, &options, &structures_after, &shares, &ignored) == 0 &&
+		 shares &&
+		 q2_check_noting(image, &options, had, &structures_before, &ignored) == 0 &&
+		 q2_structures_match(&structures_before, &structures_after);
+	if (shares)
+		q2_structures_derive(has, had, &structures_before, &structures_after);
+	qcow2_image_close(image);
+	return shares;
+}
+
 /*
  * A source that cannot be read has no digest. A lack of memory is an error: it must not make an
  * undo file without digests.
@@ -89,7 +114,8 @@ int q2_plan_find_digests(struct qcow2_plan *plan, struct qcow2_error *err)
 		return 0;
 	if (qcow2_plan_view(plan, &view, err))
 		return -1;
-	failed = find(plan->source, &before, err) || find(view, &after, err);
+	failed = !q2_metadata_digests(plan->source, view, plan->end_bytes, &before, &after) &&
+		 (find(plan->source, &before, err) || find(view, &after, err));
 	if (!failed)
 		q2_plan_note_digests(plan, &before, &after);
 	qcow2_source_close(view);

@@ -35,4 +35,13 @@ bool q2_plan_is_proved(const struct qcow2_plan *plan);
 int q2_metadata_digest(struct qcow2_source *source, struct q2_check_totals *totals,
 		       struct qcow2_error *err);
 
+/*
+ * Finds the digests of an image and of a changed one by one check, if they differ in nothing but the
+ * header: from same_from_bytes on, both sources have the same bytes and holes. False if that does
+ * not do, for whatever reason; then the digest of each has to be found by itself.
+ */
+bool q2_metadata_digests(struct qcow2_source *before, struct qcow2_source *after,
+			 uint64_t same_from_bytes, struct q2_check_totals *had,
+			 struct q2_check_totals *has);
+
 #endif

@@ -73,12 +73,29 @@ static bool is_same(const struct q2_check_totals *totals, const uint64_t *digest
 						sizeof(totals->sum.metadata_digest)) == 0;
 }
 
+/* Finds the digests of the image as it is and as it would be. */
+static int find_digests(struct q2_undoing *u, struct qcow2_source *restored)
+{
+	const struct q2_undo_records *pieces = &u->undo->pieces;
+	uint64_t same_from = 0;
+
+	/* Pieces are in the order of the file and do not overlap. */
+	if (pieces->count > 0)
+		same_from = pieces->items[pieces->count - 1].offset_bytes +
+			    pieces->items[pieces->count - 1].size;
+	if (q2_metadata_digests(u->image, restored, same_from, &u->now, &u->then))
+		return 0;
+	return q2_metadata_digest(u->image, &u->now, u->err) ||
+			       q2_metadata_digest(restored, &u->then, u->err)
+		       ? -1
+		       : 0;
+}
+
 static int check_digests(struct q2_undoing *u, struct qcow2_source *restored)
 {
 	const struct qcow2_undo *undo = u->undo;
 
-	if (q2_metadata_digest(u->image, &u->now, u->err) ||
-	    q2_metadata_digest(restored, &u->then, u->err))
+	if (find_digests(u, restored))
 		return -1;
 	if (undo->info.state == QCOW2_UNDO_APPLIED && !u->is_copy &&
 	    (undo->flags & Q2_UNDO_HAS_AFTER) && !is_same(&u->now, undo->digest_after))
