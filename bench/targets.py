@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What has to hold, all in one place. bench/run exits with 1 if one of these is missed."""
 
+# start: what info of a small image may take, in seconds or in times of `true`.
+START_SECONDS, START = 0.0012, 2
 # info: how many times faster than qemu-img info.
 INFO_ORDINARY = 4
 INFO_BITMAPS = 50

@@ -5,9 +5,10 @@ Each is a function of one bench.Bench. README.md says what each measures.
 """
 
 from blocks import (bitmap, check, diff, dump, edit, extents, info, layout, locate, map_disk,
-                    measure, memory, repair, snapshot, vet)
+                    measure, memory, repair, snapshot, start, vet)
 
 BLOCKS = {
+    "start": start.run,
     "info": info.run,
     "dump": dump.run,
     "check": check.run,

@@ -98,7 +98,7 @@ unsigned q2_cgroup_processors(const char *membership, const char *root)
 /* The processors that the process may run on. */
 static unsigned affinity(void)
 {
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	long online;
 #ifdef CPU_COUNT
 	cpu_set_t set;
 
@@ -106,6 +106,8 @@ static unsigned affinity(void)
 	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
 		return (unsigned)CPU_COUNT(&set);
 #endif
+	/* Opens a file. */
+	online = sysconf(_SC_NPROCESSORS_ONLN);
 	return online > 0 ? (unsigned)online : 1;
 }
 
