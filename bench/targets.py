@@ -32,6 +32,8 @@ SPACE = 5
 # than qemu-img check -r all; of a sound image: in times of its check.
 REPAIR_CHECKS, REPAIR = 3, 10
 REPAIR_SOUND = 2.5
+# edit of the header without undo: in times of rebase -u and of merely reading the tables.
+EDIT = 1.5
 # plans: all steps, in times of merely writing and syncing.
 PLANS = 8
 # bitmap extents: how many times faster than qemu-nbd and nbdinfo, and seconds for the extents that

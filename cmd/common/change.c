@@ -127,7 +127,13 @@ static int refuse(struct change *change)
 static int judge(struct change *change)
 {
 	const struct qcow2_judge_options how = {
-		.size = sizeof(how), .problem = hear_problem, .opaque = change};
+		.size = sizeof(how),
+		.problem = hear_problem,
+		.opaque = change,
+		/* Only dry runs and JSON show totals. */
+		.without_totals = !change->report.dry_run && !change->as_json && !change->show,
+		.without_digests = change->report.dry_run || change->undo.none,
+	};
 	struct qcow2_error err;
 	char text[sizeof(err.text)];
 

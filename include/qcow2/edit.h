@@ -214,6 +214,13 @@ struct qcow2_judge_options {
 	/* Called for problems that the plan adds, at most five of each kind. May be NULL. */
 	qcow2_problem_callback problem;
 	void *opaque; /* handed to problem() */
+	/*
+	 * What the caller does without. Without totals, the verdict is the same, but before and after
+	 * may count problems of header, extensions and other structures alone, and have
+	 * clusters_checked false. Without digests, qcow2_plan_apply() finds those of an undo file
+	 * by another check. Both save time if the plan changes the header alone.
+	 */
+	bool without_totals, without_digests;
 };
 
 /*
@@ -255,7 +262,8 @@ struct qcow2_plan_verdict {
  * Returns 0 whatever the verdict, or -1 with *err filled and no verdict: the errors of
  * qcow2_check(), where QCOW2_ERROR_STOPPED comes from options->problem. Costs two checks of the
  * image, and a third one if the planned image has problems. A plan that changes nothing but fields
- * and extensions of the header on which no table depends costs one.
+ * and extensions of the header on which no table depends costs one, or less if the options say what
+ * is not needed.
  */
 QCOW2_API int qcow2_plan_judge(struct qcow2_plan *plan, const struct qcow2_judge_options *options,
 			       struct qcow2_plan_verdict **out, struct qcow2_error *err);

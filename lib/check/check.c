@@ -132,6 +132,8 @@ static int check_clusters(struct q2_check *check)
 		return -1;
 	if (check->structures)
 		q2_structures_note(check);
+	if (check->header_alone)
+		return q2_check_read_rest(check);
 	if (check->structures_alone)
 		return 0;
 	if (q2_check_l2_tables(check) || q2_check_report_l2(check) || q2_check_raw(check) ||
@@ -168,6 +170,7 @@ struct task {
 	const struct q2_presumed *presumed; /* or NULL */
 	struct q2_structures *structures;   /* or NULL */
 	bool structures_alone;
+	struct q2_header_alone *header_alone; /* or NULL */
 };
 
 static int check_image(const struct qcow2_image *image, const struct qcow2_check_options *options,
@@ -190,11 +193,14 @@ static int check_image(const struct qcow2_image *image, const struct qcow2_check
 		.presumed = task->presumed,
 		.structures = task->structures,
 		.structures_alone = task->structures_alone,
+		.header_alone = task->header_alone,
 	};
 	int failed;
 
 	if (kept)
 		*kept = NULL;
+	if (task->header_alone)
+		*task->header_alone = (struct q2_header_alone){.is_alone = false};
 	if (task->structures)
 		*task->structures = (struct q2_structures){.is_whole = false};
 	*totals = (struct q2_check_totals){.sum = {.size = sizeof(totals->sum)}};
@@ -252,6 +258,18 @@ int q2_check_structures(const struct qcow2_image *image, const struct qcow2_chec
 	struct q2_check_totals totals;
 	const struct task task = {
 		.totals = &totals, .structures = structures, .structures_alone = true};
+
+	return check_image(image, options, &task, err);
+}
+
+int q2_check_header_alone(const struct qcow2_image *image,
+			  const struct qcow2_check_options *options,
+			  struct q2_structures *structures, struct q2_header_alone *alone,
+			  struct qcow2_error *err)
+{
+	struct q2_check_totals totals;
+	const struct task task = {
+		.totals = &totals, .structures = structures, .header_alone = alone};
 
 	return check_image(image, options, &task, err);
 }

@@ -52,9 +52,10 @@ struct q2_check {
 	uint64_t blocks_counted; /* so many claims of refcount blocks were: the first ones */
 	bool claims_are_cut;     /* metadata claims so much that a part was not counted */
 	bool digest_is_cut;      /* a bound on what is read kept some metadata out of the digest */
-	const struct q2_presumed *presumed; /* NULL, or leaks that refcounts do not tell */
-	struct q2_structures *structures;   /* NULL, or what to fill after the first part */
-	bool structures_alone;              /* there is no last part: see structures.h */
+	const struct q2_presumed *presumed;   /* NULL, or leaks that refcounts do not tell */
+	struct q2_structures *structures;     /* NULL, or what to fill after the first part */
+	bool structures_alone;                /* there is no last part: see structures.h */
+	struct q2_header_alone *header_alone; /* NULL, or what to fill instead of the last part */
 };
 
 /* Gets workers and their memory. 0, or -1 with check->err filled. */

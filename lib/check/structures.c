@@ -95,3 +95,21 @@ void q2_structures_derive(struct q2_check_totals *after, const struct q2_check_t
 		for (size_t i = 0; i < 2; i++)
 			sum->metadata_digest[i] += has->digest.sum[i] - had->digest.sum[i];
 }
+
+void q2_structures_total(struct q2_check_totals *totals, const struct qcow2_image *image,
+			 const struct q2_structures *structures,
+			 const struct q2_header_alone *alone, bool digest)
+{
+	struct qcow2_check_result *sum = &totals->sum;
+
+	*totals = (struct q2_check_totals){.sum = {.size = sizeof(*sum)}};
+	memcpy(totals->by_kind, structures->by_kind, sizeof(totals->by_kind));
+	sum->corruptions = structures->corruptions;
+	sum->leaks = structures->leaks;
+	sum->warnings = structures->warnings;
+	sum->has_data_file = (qcow2_image_header(image)->incompatible_features &
+			      QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+	sum->has_digest = digest;
+	for (size_t i = 0; digest && i < 2; i++)
+		sum->metadata_digest[i] = structures->digest.sum[i] + alone->rest.sum[i];
+}

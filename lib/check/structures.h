@@ -30,6 +30,21 @@ int q2_check_noting(const struct qcow2_image *image, const struct qcow2_check_op
 int q2_check_structures(const struct qcow2_image *image, const struct qcow2_check_options *options,
 			struct q2_structures *structures, struct qcow2_error *err);
 
+/* Whether the first cluster is the header's alone, and the part of the digest besides structures. */
+struct q2_header_alone {
+	bool is_alone; /* false as well where that is not certain */
+	struct q2_digest rest;
+};
+
+/*
+ * The first part; then reads L2 tables, and refcount blocks too if the options ask for a digest, but
+ * counts and compares nothing. Fills *alone if structures->is_whole. Errors as q2_check().
+ */
+int q2_check_header_alone(const struct qcow2_image *image,
+			  const struct qcow2_check_options *options,
+			  struct q2_structures *structures, struct q2_header_alone *alone,
+			  struct qcow2_error *err);
+
 /* An image, and a source that has the same bytes and holes from same_from_bytes on. */
 struct q2_changed {
 	const struct qcow2_image *before;
@@ -58,9 +73,20 @@ bool q2_structures_match(const struct q2_structures *one, const struct q2_struct
 void q2_structures_derive(struct q2_check_totals *after, const struct q2_check_totals *before,
 			  const struct q2_structures *had, const struct q2_structures *has);
 
+/*
+ * Makes totals of structures alone: problems, and with `digest` the digest of all metadata, of which
+ * `alone` has the rest. clusters_checked is false.
+ */
+void q2_structures_total(struct q2_check_totals *totals, const struct qcow2_image *image,
+			 const struct q2_structures *structures,
+			 const struct q2_header_alone *alone, bool digest);
+
 struct q2_check;
 
 /* Fills check->structures at the end of the first part. */
 void q2_structures_note(const struct q2_check *check);
+
+/* Fills check->header_alone after that. 0, or -1 with check->err filled. */
+int q2_check_read_rest(struct q2_check *check);
 
 #endif

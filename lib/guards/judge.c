@@ -5,177 +5,21 @@
  */
 #include <string.h>
 
-#include <qcow2/entry.h>
-
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
-#include "check/structures.h"
 #include "guards/guards.h"
-#include "guards/known.h"
+#include "guards/hearing.h"
 #include "guards/mapping.h"
 #include "plan/digests.h"
 #include "plan/plan.h"
 
-/* If a kind has more problems than this, only their number is compared. */
-#define TOLD_MOST  100000
-#define SHOWN_MOST 5
 /* The magic number and the version. */
 #define START_BYTES   offsetof(struct qcow2_header, backing_file_offset)
 #define RESTORED_MOST 8
 /* Fields from which the geometry follows. */
 #define CLUSTER_BITS_AT   offsetof(struct qcow2_header, cluster_bits)
 #define REFCOUNT_ORDER_AT offsetof(struct qcow2_header, refcount_order)
-
-/* The problems of the image before, and what is heard of those after. */
-struct hearing {
-	struct q2_verdict *verdict;
-	struct q2_check_totals base; /* of the image whose problems are known */
-	struct q2_known known;
-	struct q2_trial *trial;
-	const struct qcow2_judge_options *options;
-	uint64_t shown[Q2_PROBLEM_NUMBERS];
-	/* If one check tells of both images: the structures of each. */
-	bool shares;
-	struct q2_structures had, has;
-};
-
-static size_t id_of(const struct qcow2_problem *problem)
-{
-	return problem->kind->number;
-}
-
-/* Whether a check of one image has told of the clusters of both. */
-static bool is_shared(const struct hearing *hearing)
-{
-	return hearing->shares && q2_structures_match(&hearing->had, &hearing->has);
-}
-
-static int hear_before(void *opaque, const struct qcow2_problem *problem)
-{
-	struct hearing *hearing = opaque;
-
-	/* Nobody tells of this cluster again if the clusters of both images are checked at once. */
-	if (is_shared(hearing) && id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS)
-		q2_guards_shared_cluster(hearing->trial, problem);
-	q2_known_add(&hearing->known, problem, &hearing->trial->had);
-	return 0;
-}
-
-/* Counts problems which say that a bitmap, its table or the directory is not what it seems. */
-static uint64_t count_damage_of_bitmaps(const struct q2_check_totals *result)
-{
-	static const enum qcow2_problem_id ids[] = {
-		QCOW2_PROBLEM_BITMAPS_COUNT,           QCOW2_PROBLEM_BITMAP_DIRECTORY_SIZE,
-		QCOW2_PROBLEM_BITMAP_DIRECTORY_OFFSET, QCOW2_PROBLEM_BITMAP_DIRECTORY_BEYOND_END,
-		QCOW2_PROBLEM_BITMAP_ENTRY_CUT,        QCOW2_PROBLEM_BITMAP_TYPE,
-		QCOW2_PROBLEM_BITMAP_GRANULARITY,      QCOW2_PROBLEM_BITMAP_TABLE_OFFSET,
-		QCOW2_PROBLEM_BITMAP_TABLE_BEYOND_END, QCOW2_PROBLEM_BITMAP_TABLE_SIZE,
-		QCOW2_PROBLEM_BITMAP_TABLE_SHARED,     QCOW2_PROBLEM_BITMAP_DATA_UNALIGNED,
-		QCOW2_PROBLEM_CLUSTER_OWNERS,          QCOW2_PROBLEM_REFCOUNT_LOW,
-	};
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-		sum += result->by_kind[ids[i]];
-	return sum;
-}
-
-/*
- * Whether a problem was there before and could not be seen. There are two kinds. Leaks: a damaged
- * bitmap seemed to use the cluster. Oddities of bitmaps: the directory's size or the number of
- * bitmaps hid the bitmap.
- *
- * Leaks are excused only for plans that mend bitmaps. Otherwise a plan could drop a pointer to
- * guest data: if the table that it leads to counts too little, this removes a problem, and leaks
- * what the table led to.
- */
-static bool was_hidden(const struct hearing *hearing, size_t id)
-{
-	static const struct qcow2_bytes any = {NULL, 0};
-	bool of_bitmaps = id == QCOW2_PROBLEM_BITMAP_IN_USE ||
-			  id == QCOW2_PROBLEM_BITMAP_NAME_TEXT ||
-			  id == QCOW2_PROBLEM_BITMAP_TABLE_SIZE_STALE;
-
-	if (id == QCOW2_PROBLEM_REFCOUNT_HIGH &&
-	    !q2_is_intended(&hearing->trial->plan->intents, QCOW2_INTENT_BITMAP_MENDED, any))
-		return false;
-	return (of_bitmaps || id == QCOW2_PROBLEM_REFCOUNT_HIGH) &&
-	       count_damage_of_bitmaps(&hearing->base) >
-		       count_damage_of_bitmaps(&hearing->verdict->after);
-}
-
-/*
- * Whether the plan lowers the refcount that a problem is about. One that is not in the file yet
- * counts as lowered.
- */
-static bool is_lowered(const struct q2_trial *trial, const struct qcow2_problem *problem)
-{
-	const struct qcow2_geometry *geometry = qcow2_image_geometry(trial->after);
-	const unsigned width = geometry->refcount_bits;
-	size_t size = width < 8 ? 1 : width / 8;
-	uint64_t offset = problem->offset_bytes;
-	/* Which of those in a byte it is. */
-	uint64_t inside =
-		width < 8 ? (problem->cluster_offset_bytes >> geometry->cluster_bits) % (8 / width)
-			  : 0;
-	uint8_t old[8], new[8];
-	struct qcow2_error ignored;
-
-	if (offset == QCOW2_NO_OFFSET || offset >= trial->plan->old_size_bytes ||
-	    q2_plan_read_old(trial->plan, offset, old, size, &ignored) ||
-	    q2_plan_read(trial->plan, offset, new, size, &ignored))
-		return true;
-	return qcow2_refcount_get(new, inside, width) < qcow2_refcount_get(old, inside, width);
-}
-
-/*
- * A repair lets the check see what damage hid, so that problems may appear that were there before.
- * Only what lets clusters be overwritten counts, and only where the repair itself wrote it.
- */
-static bool is_excused_by_repair(const struct hearing *hearing, const struct qcow2_problem *problem)
-{
-	size_t id = id_of(problem);
-
-	if (!hearing->trial->repairs)
-		return false;
-	/* Without a geometry, nobody looks at refcounts. */
-	return id != QCOW2_PROBLEM_REFCOUNT_LOW || (qcow2_image_geometry(hearing->trial->after) &&
-						    !is_lowered(hearing->trial, problem));
-}
-
-static bool is_new(struct hearing *hearing, const struct qcow2_problem *problem)
-{
-	const struct q2_verdict *verdict = hearing->verdict;
-	size_t id = id_of(problem);
-
-	if (is_excused_by_repair(hearing, problem))
-		return false;
-	/* If the bitmaps bit was clear, all bitmaps were stale, which was one problem. */
-	if (id == QCOW2_PROBLEM_BITMAP_IN_USE &&
-	    hearing->base.by_kind[QCOW2_PROBLEM_BITMAPS_INCONSISTENT] > 0)
-		return false;
-	if (was_hidden(hearing, id))
-		return false;
-	if (hearing->base.by_kind[id] > TOLD_MOST || verdict->after.by_kind[id] > TOLD_MOST)
-		return verdict->after.by_kind[id] > hearing->base.by_kind[id];
-	return !q2_known_take(&hearing->known, problem, &hearing->trial->has);
-}
-
-static int hear_after(void *opaque, const struct qcow2_problem *problem)
-{
-	struct hearing *hearing = opaque;
-
-	if (id_of(problem) == QCOW2_PROBLEM_CLUSTER_OWNERS && hearing->trial->after)
-		q2_guards_shared_cluster(hearing->trial, problem);
-	if (!is_new(hearing, problem))
-		return 0;
-	hearing->verdict->adds_problems = true;
-	hearing->verdict->added_by_kind[id_of(problem)]++;
-	if (!hearing->options->problem || hearing->shown[id_of(problem)]++ >= SHOWN_MOST)
-		return 0;
-	return hearing->options->problem(hearing->options->opaque, problem);
-}
 
 /* Checks a source if it is an image; *opened says whether it is. */
 static int check_source(struct qcow2_source *source, const struct qcow2_check_options *options,
@@ -213,20 +57,20 @@ static int needs_deep(const struct q2_trial *trial, bool *deep)
 }
 
 /* Checks the file as it is, and hears the problems that the changed image is compared with. */
-static int check_before(struct hearing *hearing, struct qcow2_check_options *how)
+static int check_before(struct q2_hearing *hearing, struct qcow2_check_options *how)
 {
 	struct q2_trial *trial = hearing->trial;
 	struct q2_verdict *verdict = hearing->verdict;
 	bool opened;
 
-	how->problem = trial->restored ? NULL : hear_before;
+	how->problem = trial->restored ? NULL : q2_hear_before;
 	if (check_source(trial->plan->source, how, &verdict->before, &verdict->opened_before,
 			 trial->err))
 		return -1;
 	hearing->base = verdict->before;
 	if (!trial->restored)
 		return 0;
-	how->problem = hear_before;
+	how->problem = q2_hear_before;
 	return check_source(trial->restored_view, how, &hearing->base, &opened, trial->err);
 }
 
@@ -237,21 +81,21 @@ static bool has_problems(const struct q2_check_totals *totals)
 }
 
 /* Makes the totals of the planned image from those of the image before. */
-static int find_after(struct qcow2_source *view, struct hearing *hearing,
+static int find_after(struct qcow2_source *view, struct q2_hearing *hearing,
 		      const struct qcow2_check_options *how)
 {
 	struct q2_verdict *verdict = hearing->verdict;
 	bool opened;
 
 	/* Somebody writes to the file, as may happen in a dry run. */
-	if (!is_shared(hearing))
+	if (!q2_hearing_is_shared(hearing))
 		return check_source(view, how, &verdict->after, &opened, hearing->trial->err);
 	q2_structures_derive(&verdict->after, &verdict->before, &hearing->had, &hearing->has);
 	return 0;
 }
 
 /* Hears the problems of the planned image, but for those that the image before has as well. */
-static int check_again(struct qcow2_source *view, struct hearing *hearing,
+static int check_again(struct qcow2_source *view, struct q2_hearing *hearing,
 		       struct qcow2_check_options *how)
 {
 	struct q2_trial *trial = hearing->trial;
@@ -260,36 +104,91 @@ static int check_again(struct qcow2_source *view, struct hearing *hearing,
 	bool opened;
 
 	how->digest = false;
-	how->problem = hear_after;
-	return is_shared(hearing) ? q2_check_structures(trial->after, how, &again, trial->err)
-				  : check_source(view, how, &totals, &opened, trial->err);
+	how->problem = q2_hear_after;
+	return q2_hearing_is_shared(hearing)
+		       ? q2_check_structures(trial->after, how, &again, trial->err)
+		       : check_source(view, how, &totals, &opened, trial->err);
+}
+
+/* Keeps the digests for an undo file, unless the caller will not make one. */
+static void note_digests(const struct q2_hearing *hearing)
+{
+	if (!hearing->options->without_digests)
+		q2_plan_note_digests(hearing->trial->plan, &hearing->verdict->before,
+				     &hearing->verdict->after);
+}
+
+/* Whether a guard asks how many problems there are, which only a whole check knows. */
+static bool is_total_needed(const struct q2_hearing *hearing)
+{
+	return !hearing->options->without_totals ||
+	       (qcow2_image_header(hearing->trial->before)->incompatible_features &
+		QCOW2_INCOMPATIBLE_CORRUPT);
 }
 
 /*
- * Judges a plan that changes nothing but the header by one check, that of the image before. What
- * can be new are problems of header, extensions and structures, which are compared as always.
- * hearing->shares is false at the end if the plan is none of these; then nothing has been judged.
+ * Judges a plan that changes nothing but the header without a check of L2 entries and refcounts,
+ * whose problems it does not change. They are read only as far as they say who else uses the
+ * header's cluster. *judged is false if somebody may: then a check has to find out.
  */
-static int judge_shared(struct qcow2_source *view, struct hearing *hearing,
+static int judge_header(struct q2_hearing *hearing, struct qcow2_check_options *how, bool *judged)
+{
+	struct q2_trial *trial = hearing->trial;
+	struct q2_verdict *verdict = hearing->verdict;
+	struct q2_header_alone alone;
+
+	how->problem = q2_hear_before;
+	if (q2_check_header_alone(trial->before, how, &hearing->had, &alone, trial->err))
+		return -1;
+	*judged = alone.is_alone && q2_hearing_is_shared(hearing);
+	if (!*judged) {
+		q2_known_release(&hearing->known);
+		q2_known_init(&hearing->known);
+		return 0;
+	}
+	q2_structures_total(&verdict->before, trial->before, &hearing->had, &alone, how->digest);
+	q2_structures_total(&verdict->after, trial->after, &hearing->has, &alone, how->digest);
+	return 0;
+}
+
+/* Finds the totals of both images by one check, that of the image before. */
+static int judge_clusters(struct qcow2_source *view, struct q2_hearing *hearing,
+			  struct qcow2_check_options *how)
+{
+	const struct q2_trial *trial = hearing->trial;
+
+	how->problem = q2_hear_before;
+	if (q2_check_noting(trial->before, how, &hearing->verdict->before, &hearing->had,
+			    trial->err))
+		return -1;
+	how->problem = NULL;
+	return find_after(view, hearing, how);
+}
+
+/*
+ * Judges a plan that changes nothing but the header. What can be new are problems of header,
+ * extensions and structures, which are compared as always. hearing->shares is false at the end if
+ * the plan is none of these; then nothing has been judged.
+ */
+static int judge_shared(struct qcow2_source *view, struct q2_hearing *hearing,
 			struct qcow2_check_options how)
 {
 	struct q2_trial *trial = hearing->trial;
 	struct q2_verdict *verdict = hearing->verdict;
 	const struct q2_changed changed = {trial->before, view, trial->plan->end_bytes};
+	bool judged = false;
 
 	if (q2_check_changed(&changed, &how, &hearing->has, &hearing->shares, trial->err))
 		return -1;
 	if (!hearing->shares)
 		return 0;
-	how.problem = hear_before;
-	if (q2_check_noting(trial->before, &how, &verdict->before, &hearing->had, trial->err))
+	if (!is_total_needed(hearing) && judge_header(hearing, &how, &judged))
+		return -1;
+	if (!judged && judge_clusters(view, hearing, &how))
 		return -1;
 	hearing->base = verdict->before;
 	verdict->opened_before = true;
-	how.problem = NULL;
-	if (find_after(view, hearing, &how))
-		return -1;
-	q2_plan_note_digests(trial->plan, &verdict->before, &verdict->after);
+	note_digests(hearing);
 	return has_problems(&verdict->after) ? check_again(view, hearing, &how) : 0;
 }
 
@@ -300,12 +199,13 @@ static int judge_shared(struct qcow2_source *view, struct hearing *hearing,
  * Only if the planned image has problems is it checked once more, to compare each with the known
  * ones: to keep those of the first check would need memory for millions of them.
  */
-static int judge(struct qcow2_source *view, struct hearing *hearing)
+static int judge(struct qcow2_source *view, struct q2_hearing *hearing)
 {
 	struct q2_trial *trial = hearing->trial;
 	struct q2_verdict *verdict = hearing->verdict;
-	struct qcow2_check_options how = {
-		.max_per_kind = TOLD_MOST, .digest = true, .opaque = hearing};
+	struct qcow2_check_options how = {.max_per_kind = Q2_TOLD_MOST,
+					  .digest = !hearing->options->without_digests,
+					  .opaque = hearing};
 	struct q2_check_totals again;
 	bool opened;
 
@@ -329,7 +229,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 		verdict->not_opened = *trial->err;
 	if (check_before(hearing, &how))
 		return -1;
-	q2_plan_note_digests(trial->plan, &verdict->before, &verdict->after);
+	note_digests(hearing);
 	how.digest = false;
 	if (!opened)
 		verdict->adds_problems = verdict->opened_before;
@@ -338,7 +238,7 @@ static int judge(struct qcow2_source *view, struct hearing *hearing)
 	    (verdict->after.sum.clusters_checked && !hearing->base.sum.clusters_checked) ||
 	    !has_problems(&verdict->after))
 		return 0;
-	how.problem = hear_after;
+	how.problem = q2_hear_after;
 	if (check_source(view, &how, &again, &opened, trial->err))
 		return -1;
 	return hearing->known.short_of_memory ? q2_fail_memory(trial->err) : 0;
@@ -433,7 +333,7 @@ static int judge_all(struct qcow2_plan *plan, const struct qcow2_judge_options *
 		     struct q2_verdict *verdict, struct qcow2_error *err)
 {
 	struct q2_trial trial = {.plan = plan, .verdict = verdict, .err = err};
-	struct hearing hearing = {.verdict = verdict, .trial = &trial, .options = options};
+	struct q2_hearing hearing = {.verdict = verdict, .trial = &trial, .options = options};
 	struct qcow2_source *view;
 	int failed;
 
