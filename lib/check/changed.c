@@ -16,7 +16,7 @@
 
 /* ---- what a check reads of the bytes that differ ---- */
 
-/* A source that notes whether anything below `end` is read while it is armed. */
+/* A source that notes, and refuses, any read below `end` while it is armed. */
 struct watch {
 	struct qcow2_source *under;
 	uint64_t end;
@@ -28,8 +28,11 @@ static int watch_read(void *opaque, uint64_t offset_bytes, void *buffer, size_t 
 	struct watch *watch = opaque;
 	struct qcow2_error err = {.errnum = 0};
 
-	if (offset_bytes < watch->end && watch->is_armed)
+	if (offset_bytes < watch->end && watch->is_armed) {
+		/* The answer is known: whoever reads ends here. */
 		watch->has_read = true;
+		return ECANCELED;
+	}
 	if (qcow2_source_read(watch->under, offset_bytes, buffer, size, &err) == 0)
 		return 0;
 	return err.errnum ? err.errnum : EIO;
@@ -153,5 +156,5 @@ int q2_check_changed(const struct q2_changed *changed, const struct qcow2_check_
 	qcow2_image_close(after);
 	qcow2_source_close(source);
 	/* Of what is no fault, a whole check says more. */
-	return failed && q2_is_fault(err) ? -1 : 0;
+	return failed && q2_is_fault(err) && !watch.has_read ? -1 : 0;
 }
