@@ -24,7 +24,7 @@ static void add_tables(uint64_t *mark, const struct q2_metadata *metadata)
 
 		add(mark, ref->offset_bytes);
 		add(mark, ref->weight);
-		add(mark, ref->active << 2 | ref->copied << 1 | ref->beyond_size);
+		add(mark, ref->active << 2 | (uint64_t)ref->copied << 1 | ref->beyond_size);
 		add(mark, (uint64_t)ref->list << 32 | ref->index);
 	}
 	for (size_t i = 0; i < metadata->disk_count; i++) {

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "guards/touched.h"
 
 int q2_maps_nothing(const struct qcow2_image *image, bool *nothing, struct qcow2_error *err)
@@ -99,23 +100,27 @@ int q2_is_raw_alone(const struct qcow2_image *image, bool *is_raw, struct qcow2_
 	return q2_is_fault(err) ? -1 : 0;
 }
 
+#define TABLES_MOST ((size_t)1 << 22)
+
 /* L2 tables before and after a plan, compared for compressed clusters. */
 struct compressed_search {
+	const struct qcow2_plan *plan;
 	struct qcow2_table *before, *after; /* readers */
+	struct q2_name_set seen;            /* tables, by offset: many entries may lead to one */
 	uint64_t words;                     /* of a table */
 	unsigned step;                      /* words of an entry */
 	bool found;
 	struct qcow2_error *err;
 };
 
-/* Stops with 1 at the first one that the plan changes. */
-static int search_table(void *opaque, uint64_t offset)
+/* Compares words of the table at which the readers are; `before` of them are in the old file. */
+static int search_words(struct compressed_search *search, struct q2_touched_words words,
+			uint64_t before)
 {
-	struct compressed_search *search = opaque;
-	uint64_t there = qcow2_table_begin(search->after, offset, search->words);
-	uint64_t before = qcow2_table_begin(search->before, offset, search->words), old, new;
+	uint64_t old, new;
 
-	for (uint64_t i = 0; i < there && !search->found; i += search->step) {
+	for (uint64_t i = words.first / search->step * search->step;
+	     i < words.end && !search->found; i += search->step) {
 		old = 0;
 		if (qcow2_table_entry(search->after, i, &new, search->err) ||
 		    (i < before && qcow2_table_entry(search->before, i, &old, search->err)))
@@ -123,6 +128,25 @@ static int search_table(void *opaque, uint64_t offset)
 		search->found = qcow2_l2_is_compressed(new) &&
 				((old ^ new) & ~QCOW2_ENTRY_MASK(l2_entry, copied)) != 0;
 	}
+	return 0;
+}
+
+/* Stops with 1 at the first one that the plan changes. */
+static int search_table(void *opaque, uint64_t offset)
+{
+	struct compressed_search *search = opaque;
+	struct q2_touched_words words = {0, 0};
+	uint64_t there, before, earlier;
+
+	if (q2_name_set_insert(&search->seen, offset, 0, &earlier) == QCOW2_ERROR_MEMORY)
+		return q2_fail_memory(search->err);
+	if (earlier != Q2_NAME_SET_NEW)
+		return 0;
+	there = qcow2_table_begin(search->after, offset, search->words);
+	before = qcow2_table_begin(search->before, offset, search->words);
+	while (!search->found && q2_next_touched_words(search->plan, offset, there, &words))
+		if (search_words(search, words, before))
+			return -1;
 	return search->found;
 }
 
@@ -130,16 +154,20 @@ int q2_changes_compressed(const struct qcow2_image *before, const struct qcow2_i
 			  const struct qcow2_plan *plan, bool *changes, struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(after);
-	struct compressed_search search = {.words = geometry->cluster_size_bytes / 8,
+	struct compressed_search search = {.plan = plan,
+					   .words = geometry->cluster_size_bytes / 8,
 					   .step = geometry->l2_entry_bytes / 8,
 					   .err = err};
 	const struct q2_touched_tables told = {.opaque = &search, .l2 = search_table};
-	int failed = qcow2_table_open(before, &search.before, err) ||
-		     qcow2_table_open(after, &search.after, err) ||
-		     q2_each_touched_table(after, plan, &told, err) < 0;
+	int failed;
 
+	q2_name_set_init(&search.seen, TABLES_MOST);
+	failed = qcow2_table_open(before, &search.before, err) ||
+		 qcow2_table_open(after, &search.after, err) ||
+		 q2_each_touched_table(after, plan, &told, err) < 0;
 	qcow2_table_close(search.before);
 	qcow2_table_close(search.after);
+	q2_name_set_release(&search.seen);
 	*changes = search.found;
 	return failed ? -1 : 0;
 }

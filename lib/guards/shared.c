@@ -112,16 +112,18 @@ static int is_changed(struct survey *survey, uint64_t offset, uint64_t count, un
 	struct qcow2_error *err = survey->trial->err;
 	const uint64_t copied = QCOW2_ENTRY_MASK(l2_entry, copied);
 	uint64_t there = qcow2_table_begin(survey->before, offset, count), old, new;
+	struct q2_touched_words part = {0, 0};
 
 	*changed = false;
 	if (qcow2_table_begin(survey->after, offset, count) < there)
 		return 0;
-	for (uint64_t i = 0; i < there && !*changed; i++) {
-		if (qcow2_table_entry(survey->before, i, &old, err) ||
-		    qcow2_table_entry(survey->after, i, &new, err))
-			return -1;
-		*changed = ((old ^ new) & ~(i % words == 0 ? copied : 0)) != 0;
-	}
+	while (!*changed && q2_next_touched_words(survey->trial->plan, offset, there, &part))
+		for (uint64_t i = part.first; i < part.end && !*changed; i++) {
+			if (qcow2_table_entry(survey->before, i, &old, err) ||
+			    qcow2_table_entry(survey->after, i, &new, err))
+				return -1;
+			*changed = ((old ^ new) & ~(i % words == 0 ? copied : 0)) != 0;
+		}
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <qcow2/entry.h>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "plan/plan.h"
@@ -92,4 +93,23 @@ int q2_each_touched_table(const struct qcow2_image *image, const struct qcow2_pl
 	qcow2_table_close(survey.l1);
 	q2_name_set_release(&survey.seen);
 	return stop;
+}
+
+bool q2_next_touched_words(const struct qcow2_plan *plan, uint64_t offset_bytes, uint64_t count,
+			   struct q2_touched_words *words)
+{
+	struct q2_segment_at at;
+	const struct q2_segment *segment =
+		q2_segments_find(&plan->planned, offset_bytes + words->end * 8, &at);
+	uint64_t end;
+
+	if (!segment || words->end >= count)
+		return false;
+	if (segment->offset_bytes > offset_bytes + words->end * 8)
+		words->first = (segment->offset_bytes - offset_bytes) / 8;
+	else
+		words->first = words->end;
+	end = q2_div_ceil_u64(segment->offset_bytes + segment->size_bytes - offset_bytes, 8);
+	words->end = end < count ? end : count;
+	return words->first < words->end;
 }

@@ -22,4 +22,16 @@ struct q2_touched_tables {
 int q2_each_touched_table(const struct qcow2_image *image, const struct qcow2_plan *plan,
 			  const struct q2_touched_tables *told, struct qcow2_error *err);
 
+/* Words of a table: [first, end). */
+struct q2_touched_words {
+	uint64_t first, end;
+};
+
+/*
+ * Steps to the next words that the plan writes to, of the `count` words of a table at offset_bytes,
+ * behind words->end; begin with zeros. False if there are no more. Others are as before.
+ */
+bool q2_next_touched_words(const struct qcow2_plan *plan, uint64_t offset_bytes, uint64_t count,
+			   struct q2_touched_words *words);
+
 #endif

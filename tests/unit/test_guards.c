@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "unit/image_bytes.h"
 
@@ -169,6 +170,45 @@ static void nothing(void **state)
 	qcow2_plan_verdict_free(verdict);
 }
 
+#define WIDE       ((size_t)1 << 16)
+#define WIDE_L1    ((uint64_t)1 << 17)
+#define WIDE_TABLE (19 * WIDE)
+
+/*
+ * A small image may have very many L1 entries that lead to one table. A plan that writes to the
+ * table costs what it writes, not a look at the whole table for each of them.
+ */
+static void many_lead_to_one(void **state)
+{
+	static uint8_t wide[21 * WIDE];
+	struct qcow2_plan_verdict *verdict = NULL;
+	struct qcow2_source *source;
+	struct qcow2_plan *plan;
+	clock_t began = clock();
+
+	(void)state;
+	put_header(wide, WIDE_L1 * (WIDE / 8) * WIDE);
+	put_be(wide + 20, 4, 16);
+	put_be(wide + 36, 4, WIDE_L1);
+	put_be(wide + 40, 8, WIDE);
+	put_be(wide + 48, 8, 17 * WIDE);
+	put_be(wide + 56, 4, 1);
+	put_be(wide + 17 * WIDE, 8, 18 * WIDE);
+	for (size_t i = 0; i < WIDE_L1; i++)
+		put_be(wide + WIDE + 8 * i, 8, WIDE_TABLE);
+	assert_int_equal(qcow2_source_from_memory(wide, sizeof(wide), &source, &err), 0);
+	assert_int_equal(qcow2_plan_open(source, &plan, &err), 0);
+	put(plan, WIDE_TABLE + WIDE - 8, 8, 20 * WIDE);
+	assert_int_equal(qcow2_plan_judge(plan, NULL, &verdict, &err), 0);
+	/* The other one is about the refcount of the cluster, which is 0. */
+	assert_int_equal(verdict->refusal_count, 2);
+	assert_ptr_equal(verdict->refusals[1]->guard, qcow2_guard_get(QCOW2_GUARD_SHARED_TABLE));
+	assert_true((clock() - began) / CLOCKS_PER_SEC < 3);
+	qcow2_plan_verdict_free(verdict);
+	qcow2_plan_close(plan);
+	qcow2_source_close(source);
+}
+
 /* The list of guards is whole, and each is found by its number and by its id. */
 static void list_of_guards(void **state)
 {
@@ -197,7 +237,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(extensions),     cmocka_unit_test(any_name),
 		cmocka_unit_test(dirty),          cmocka_unit_test(nothing),
-		cmocka_unit_test(list_of_guards),
+		cmocka_unit_test(list_of_guards), cmocka_unit_test(many_lead_to_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
