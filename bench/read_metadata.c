@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define PIECE       ((uint64_t)1 << 20)
+#define HEADER      4096 /* with all extensions */
 #define THREADS_MAX 64
 #define BITMAPS     0x23852875
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
@@ -113,7 +114,8 @@ static void plan(const uint8_t *header)
 	want_table(be(header + 40, 8), be(header + 36, 4), cluster);
 	want_table(be(header + 48, 8), be(header + 56, 4) * cluster / 8, cluster);
 	want_snapshots(be(header + 64, 8), be(header + 60, 4), cluster);
-	for (; be(header + at, 4) != 0; at += 8 + (be(header + at + 4, 4) + 7) / 8 * 8)
+	for (; at + 32 <= HEADER && be(header + at, 4) != 0;
+	     at += 8 + (be(header + at + 4, 4) + 7) / 8 * 8)
 		if (be(header + at, 4) == BITMAPS)
 			want_bitmaps(header + at + 8);
 	qsort(wanted, wanted_count, sizeof(*wanted), by_offset);
@@ -151,7 +153,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "Usage: read_metadata THREADS IMAGE\n");
 		return 1;
 	}
-	header = load(0, 512);
+	header = load(0, HEADER);
 	plan(header);
 	for (int i = 1; i < crew; i++)
 		pthread_create(&threads[i], NULL, read_pieces, malloc(2 * PIECE + (2 << 20)));
