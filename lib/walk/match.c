@@ -79,6 +79,13 @@ static bool step_matches(const struct q2_segment *segment, const struct q2_step 
 	return q2_segment_calls(segment, step->name);
 }
 
+void q2_selection_forget(struct qcow2_selection *selection)
+{
+	selection->matched = 0;
+	for (size_t s = 0; s < selection->count; s++)
+		selection->selectors[s].best = 0;
+}
+
 void q2_selection_start(struct qcow2_selection *selection)
 {
 	struct q2_select_level *root = &selection->levels[0];

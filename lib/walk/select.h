@@ -73,6 +73,9 @@ static inline bool q2_same_in_key(char a, char b)
 	return a == b || ((a == '-' || a == '_') && (b == '-' || b == '_'));
 }
 
+/* Forgets what earlier walks matched, so that a selection can be used again. */
+void q2_selection_forget(struct qcow2_selection *selection);
+
 /* Goes back to the root. Keeps which selectors have matched. */
 void q2_selection_start(struct qcow2_selection *selection);
 

@@ -154,7 +154,7 @@ int qcow2_walk(const struct qcow2_image *image, struct qcow2_selection *selectio
 	if (!selection && qcow2_selection_new(NULL, 0, &own, err))
 		return -1;
 	w.selection = selection ? selection : own;
-	w.selection->matched = 0;
+	q2_selection_forget(w.selection);
 	w.reporter = (struct q2_reporter){.problem = hear_problem, .opaque = &w};
 	q2_hash_key_make(&w.hash_key);
 	if (w.selection->count == 0 || probe(&w) == 0)

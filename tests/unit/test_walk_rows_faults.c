@@ -300,6 +300,37 @@ static void each_stop(void **state)
 	}
 }
 
+/* A selection finds the same in each of several walks, also where a list has nothing. */
+static void selection_used_again(void **state)
+{
+	static const char *const selectors[] = {"snapshots", "l2/1/3", "header"};
+	const struct qcow2_visitor visitor = {.size = sizeof(visitor), .field = hear_field};
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	struct qcow2_error err;
+
+	(void)state;
+	assert_int_equal(qcow2_source_open(path, &source, &err), 0);
+	assert_int_equal(qcow2_image_open(source, &image, &err), 0);
+	for (size_t i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++) {
+		struct qcow2_selection *selection;
+		struct heard first = {0};
+
+		assert_int_equal(qcow2_selection_new(&selectors[i], 1, &selection, &err), 0);
+		assert_int_equal(qcow2_walk(image, selection, 0, &visitor, &first, &err), 0);
+		for (unsigned n = 0; n < 2; n++) {
+			struct heard again = {0};
+
+			assert_int_equal(qcow2_walk(image, selection, 0, &visitor, &again, &err),
+					 0);
+			assert_true(again.sum == first.sum);
+		}
+		qcow2_selection_free(selection);
+	}
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -307,6 +338,7 @@ int main(void)
 		cmocka_unit_test_teardown(each_read, teardown),
 		cmocka_unit_test_teardown(each_allocation, teardown),
 		cmocka_unit_test_teardown(each_stop, teardown),
+		cmocka_unit_test_teardown(selection_used_again, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
