@@ -18,8 +18,11 @@
 #define HEADER_BYTES QCOW2_HEADER_V3_BYTES
 /* Bitmaps and table entries that are shown however little the file stores. */
 #define SHOWN_ANYWAY ((1U << 20) + 65536)
-/* Bytes of a bitmap directory that are read however little the file stores. */
-#define READ_ANYWAY (UINT64_C(1) << 20)
+/*
+ * Bytes of a bitmap directory that are read however little the file stores: more than the shortest
+ * entries of as many bitmaps as QEMU takes.
+ */
+#define READ_ANYWAY (UINT64_C(2) << 20)
 
 struct walk {
 	const struct qcow2_image *image;
@@ -110,14 +113,6 @@ static bool take(struct walk *walk)
 	return leave_out(walk, "bitmap table entries");
 }
 
-/* Whether one more bitmap of the directory may be read. Directories may lie in holes. */
-static bool take_bitmap(struct walk *walk, const struct qcow2_bitmaps *bitmaps)
-{
-	if (qcow2_bitmaps_used_bytes(bitmaps) > walk->directory_bytes)
-		return leave_out(walk, "bitmaps");
-	return take(walk);
-}
-
 /* What qcow2.py calls a kind of entry. */
 static const char *type_of(enum qcow2_bitmap_entry_kind kind)
 {
@@ -199,10 +194,17 @@ static int show_bitmaps(struct walk *walk, struct qcow2_bitmaps *bitmaps, struct
 	const struct qcow2_bitmap *bitmap;
 	int status = 0;
 
-	while (take_bitmap(walk, bitmaps)) {
+	while (take(walk)) {
+		const uint64_t used_bytes = qcow2_bitmaps_used_bytes(bitmaps);
+
 		status = qcow2_bitmaps_next(bitmaps, &bitmap, err);
 		if (status <= 0)
 			break;
+		/* Directories may lie in holes. */
+		if (used_bytes > walk->directory_bytes) {
+			(void)leave_out(walk, "bitmaps");
+			return 0;
+		}
 		count++;
 		status = show_bitmap(walk, bitmap, err);
 		if (status)
