@@ -140,6 +140,9 @@ static int judge(struct change *change)
 	if (qcow2_plan_judge(change->report.plan, &how, &change->verdict, &err)) {
 		if (change->force)
 			return EXIT_FINE;
+		change->short_of_memory = err.code == QCOW2_ERROR_MEMORY;
+		if (change->short_of_memory)
+			return change_fail(change, &err);
 		/* What cannot be read now cannot be read or written later, either. */
 		snprintf(text, sizeof(text), "the planned image cannot be checked: %.150s%s",
 			 err.text, err.code == QCOW2_ERROR_IO ? "" : " (--force goes on)");
@@ -248,7 +251,7 @@ static int change_source(struct change *change)
 	if (code != EXIT_FINE)
 		return code;
 	refused = judge(change);
-	if (refused != EXIT_FINE && !change->report.dry_run)
+	if (refused != EXIT_FINE && (!change->report.dry_run || change->short_of_memory))
 		return refused;
 	if (change->confirm && !change->report.dry_run && !change->confirm(change))
 		return change_fail_text(change, "nothing was changed");

@@ -37,6 +37,7 @@ struct change {
 	struct qcow2_source *source;
 	struct stat opened; /* the file, if is_known */
 	bool is_known;
+	bool short_of_memory; /* the planned image could not be checked for that */
 	struct qcow2_plan_verdict *verdict;
 	struct problem_log problems;
 	struct effects effects; /* plan() adds them */

@@ -60,14 +60,18 @@ int report_text(const struct command *command, const char *file, const char *tex
 
 int finish_output(const struct command *command, struct spool *spool, int code)
 {
+	struct qcow2_error err = {.offset_bytes = QCOW2_NO_OFFSET};
 	bool written;
 
 	if (command && limits_are_over(command))
 		return EXIT_COULD_NOT;
 	written = spool_finish(spool);
 	if (!written) {
+		snprintf(err.text, sizeof(err.text), "%s", strerror(spool->errnum));
+		if (command)
+			limits_explain(command, &err);
 		fprintf(stderr, "qcow2%s%s: standard output: %s\n", command ? " " : "",
-			command ? command->name : "", strerror(spool->errnum));
+			command ? command->name : "", err.text);
 		code = EXIT_COULD_NOT;
 	}
 	return code;

@@ -43,24 +43,32 @@ struct dump {
 	struct progress progress;
 };
 
+static int fail_memory(struct qcow2_error *err)
+{
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+				    .offset_bytes = QCOW2_NO_OFFSET,
+				    .text = "out of memory"};
+	return -1;
+}
+
 static int walk_text(struct dump *dump, const struct qcow2_image *image, struct qcow2_error *err)
 {
 	struct text_emitter *emitter = calloc(1, sizeof(*emitter));
 	int result;
 
-	if (!emitter) {
-		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
-					    .offset_bytes = QCOW2_NO_OFFSET,
-					    .text = "out of memory"};
-		return -1;
-	}
+	if (!emitter)
+		return fail_memory(err);
 	emitter->options = dump->show;
 	emitter->out = &dump->out;
 	emitter->problems = &dump->problems;
 	if (dump->in_rows)
 		emitter->rows = rows_page_text(emitter, dump->threads);
-	result = qcow2_walk(image, dump->selection, 0,
-			    emitter->rows ? &text_rows_visitor : &text_visitor, emitter, err);
+	if (dump->in_rows && !emitter->rows)
+		result = fail_memory(err);
+	else
+		result = qcow2_walk(image, dump->selection, 0,
+				    emitter->rows ? &text_rows_visitor : &text_visitor, emitter,
+				    err);
 	if (result == 0)
 		text_emitter_finish(emitter);
 	rows_page_close(emitter->rows);
@@ -74,8 +82,11 @@ static int walk_json(struct dump *dump, const struct qcow2_image *image, struct 
 	int result;
 
 	json_init(&emitter.json, &dump->out, 2, false);
-	if (dump->in_rows)
+	if (dump->in_rows) {
 		emitter.rows = rows_page_json(&emitter, dump->threads);
+		if (!emitter.rows)
+			return fail_memory(err);
+	}
 	result = qcow2_walk(image, dump->selection, 0,
 			    emitter.rows ? &json_rows_visitor : &json_visitor, &emitter, err);
 	rows_page_close(emitter.rows);

@@ -15,6 +15,7 @@
 #include "common/sandbox.h"
 #include "vet/names.h"
 #include "vet/pages.h"
+#include "vet/stream.h"
 
 #include <qcow2/source.h>
 
@@ -156,6 +157,7 @@ static int enter_sandbox(struct vet_run *run, char **files, int count)
 	if (run->jobs == 0)
 		run->jobs = qcow2_processors();
 	run->threads = list ? 1 : run->jobs;
+	run->input_is_list = run->files_from && vet_descriptor_of(run->files_from) == STDIN_FILENO;
 	if (run->files_from)
 		return sandbox_read_any(run->command);
 	return sandbox_read_files(run->command,

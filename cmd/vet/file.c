@@ -64,6 +64,12 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 		.file = fd < 0 ? answer->file : NULL};
 	struct qcow2_source *source;
 
+	if (fd == STDIN_FILENO && run->input_is_list) {
+		answer->err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT,
+						   .offset_bytes = QCOW2_NO_OFFSET,
+						   .text = "standard input is the list of names"};
+		return -1;
+	}
 	if (fd >= 0)
 		return vet_stream(answer, fd, &options);
 	if (limits_open(run->command->common, answer->file, &source, &answer->err))

@@ -20,6 +20,7 @@ struct vet_run {
 	unsigned jobs;          /* threads that vet images; 0: as many as there are processors */
 	unsigned threads;       /* of the check of one image */
 	const char *files_from; /* a file with names, or NULL */
+	bool input_is_list;     /* and it is standard input */
 	const char *label;      /* what the answer calls the image, or NULL */
 	bool list;              /* the rules, no image */
 	bool has_virtual_size;

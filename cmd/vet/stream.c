@@ -10,30 +10,39 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <qcow2/number.h>
+
 /* Whole buffers of a pipe, which has 64 KiB. */
 #define READ_BYTES ((size_t)64 << 10)
 
+/* The number of "/dev/fd/N", or -1: it has digits alone. */
+static int number_of(const char *file)
+{
+	uint64_t number;
+
+	for (size_t i = 0; file[i]; i++)
+		if (file[i] < '0' || file[i] > '9')
+			return -1;
+	return qcow2_number_parse(file, INT_MAX, &number, NULL) == 0 ? (int)number : -1;
+}
+
 int vet_descriptor_of(const char *file)
 {
-	const char *number = strncmp(file, "/dev/fd/", 8) == 0 ? file + 8 : NULL;
-	long fd = STDIN_FILENO;
 	struct stat st;
-	char *end = NULL;
+	int fd = STDIN_FILENO;
 
 	if (strcmp(file, "-") == 0)
 		return STDIN_FILENO;
-	if (number && (*number < '0' || *number > '9'))
-		return -1;
-	if (number)
-		fd = strtol(number, &end, 10);
+	if (strncmp(file, "/dev/fd/", 8) == 0)
+		fd = number_of(file + 8);
 	else if (strcmp(file, "/dev/stdin") != 0)
 		return -1;
-	if ((end && *end) || fd > INT_MAX || fstat((int)fd, &st) != 0)
+	if (fd < 0 || fstat(fd, &st) != 0)
 		return -1;
 	/* A file that is open can be opened once more, unless it is another's. */
 	if ((S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) && access(file, R_OK) == 0)
 		return -1;
-	return (int)fd;
+	return fd;
 }
 
 static int fail(struct vet_answer *answer, int errnum)

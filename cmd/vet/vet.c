@@ -8,6 +8,7 @@
 #include "common/report.h"
 #include "out/spool.h"
 #include "vet/policy.h"
+#include "vet/stream.h"
 
 #define JOBS_MOST 1024
 
@@ -97,7 +98,7 @@ static bool reads_input_twice(const struct vet_run *run, char **files, int count
 		    (strcmp(run->policy_name, "-") == 0);
 
 	for (int i = 0; i < count; i++)
-		times += strcmp(files[i], "-") == 0;
+		times += vet_descriptor_of(files[i]) == STDIN_FILENO;
 	return times > 1;
 }
 

@@ -8,6 +8,8 @@
 #include "vet/vet.h"
 
 #define DATA_AT sizeof(struct qcow2_extension_header)
+/* Where the fields end that are known; up to header_length, the rest is padding. */
+#define FIELDS_END 105
 
 static const struct {
 	uint32_t magic;
@@ -103,6 +105,9 @@ void q2_vet_extensions(struct q2_vet *vet)
 	}
 	if (!vet->geometry)
 		return;
+	/* A later version may define fields here, or another reader see extensions. */
+	if (h->version >= 3)
+		tell_hidden(vet, FIELDS_END, h->header_length);
 	end = it.at_bytes + (it.terminated ? DATA_AT : 0);
 	if (name.size == 0) {
 		tell_hidden(vet, end, vet->geometry->cluster_size_bytes);

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.forge import build
 from tests.support import shims
 from tests.support.programs import RELEASE, recipe_image
 from tests.support.reading import COMMANDS, make_folder
@@ -79,6 +80,20 @@ def test_memory_of_a_hostile_image(tmp_path):
             assert peak <= (mib + 4) << 10, (line, mib, peak)
             assert done.returncode == 0 or (done.returncode == 1 and done.stdout == b"" and
                                             b"memory" in done.stderr), done
+
+
+def test_memory_of_a_check_of_a_plan(tmp_path):
+    """A dry run that cannot check its plan says no more than the limit; nor does a document."""
+    recipe = "size 10M\nwrite 0 10M\nsnapshot 1 name=one\nbitmap b bits=0-5\n"
+    build(recipe, str(tmp_path / "disk"))
+    for line in ("repair -n disk", "repair -n -j disk", "diff -j disk disk"):
+        ends = set()
+        for kib in (*range(400, 1400, 100), 65536):
+            done = start(tmp_path, line, QCOW2_MEMORY_LIMIT=f"{kib}k")
+            ends.add(done.returncode)
+            assert done.returncode == 0 or (done.returncode == 1 and done.stdout == b"" and
+                                            b"limit" in done.stderr), (line, kib, done)
+        assert ends == {0, 1}, (line, ends)
 
 
 def test_time(folder, slow):

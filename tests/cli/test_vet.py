@@ -74,7 +74,7 @@ def put(at, data):
     (["--policy=-", "-"], "standard input is read once"),
     (["--max-virtual-size=much", SAMPLE], "--max-virtual-size"),
     (["--jobs=0", SAMPLE], "--jobs is at least 1"), (["--jobs=x", SAMPLE], "--jobs"),
-    (["-", "-"], "standard input is read once"), (["--files-from=-", "-"], "standard input is read once"),
+    (["-", "-"], "standard input is read once"), (["-", "/dev/fd/0"], "standard input is read once"), (["--files-from=-", "-"], "standard input is read once"),
     (["--label=x", SAMPLE, SAMPLE], "--label names one image"), (["--label=x", "--files-from=-"], "--label names one"),
     (["--label=", SAMPLE], "--label is a name, and not empty"), (["--label=x", "--list"], "--label names one"),
 ])
@@ -622,3 +622,16 @@ def test_lines_of_oslo_in_a_shell(forge):
     text = run("vet", "--output=oslo", path).stdout.decode()
     done = subprocess.run(["sh", "-c", text + 'printf %s "$FAILURE_REASONS"'], stdout=subprocess.PIPE, check=True)
     assert "it's \\u{1b}[2J" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/fd/0", "/dev/stdin"])
+def test_a_list_that_names_itself(name):
+    """The rest of the list is not taken for an image: each name has its answer."""
+    lines = [SAMPLE] * 300
+    lines[100] = name
+    done = subprocess.run([RELEASE, "vet", "--output=ndjson", "--files-from=-"], check=False, timeout=60,
+                          input="\n".join(lines).encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and b"standard input is the list of names" in done.stderr
+    assert [answer["filename"] for answer in answers] == lines
+    assert [answer["verdict"] for answer in answers].count("accepted") == 299
