@@ -12,19 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/sanitized.h"
 #include "out/human.h"
-
-/* The runtimes of the sanitizers map terabytes. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define MEMORY_DEFAULT_BYTES (UINT64_C(4) << 30)
 #define TIME_DEFAULT_SECONDS (UINT64_C(24) * 3600)

@@ -15,6 +15,7 @@
 #include "common/chain.h"
 #include "common/descriptors.h"
 #include "common/report.h"
+#include "common/sanitized.h"
 #include "common/undo_place.h"
 
 #ifdef QCOW2_SECCOMP
@@ -60,18 +61,6 @@ struct beneath {
 	uint64_t rights;
 	int32_t fd;
 } __attribute__((packed));
-
-/* The runtimes of the sanitizers open files and start programs when they report. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define ENVIRONMENT "QCOW2_SANDBOX"
 

@@ -20,7 +20,7 @@ EXAMPLES = os.path.join(TOP, "examples", "fleet")
 HOOK = os.path.join(EXAMPLES, "upload-hook")
 SHARDS = 8
 # Paths of the document, which are in a folder of the test here.
-ELSEWHERE = {"/srv/images": "images", "/srv/store": "store", "/var/lib/qcow2-vet": "state", "/work": "work"}
+ELSEWHERE = {"/srv/images": "images", "/srv/store": "store", "/var/lib/qcow2-vet": "state", "/data": "work"}
 # Numbers of another version of systemd.
 EXPOSURE = re.compile(r"(exposure level for qcow2-vet.service: )\d\.\d .*")
 
@@ -192,7 +192,7 @@ def fixture_job():
 
 
 def pod_run(job, index, place, env):
-    """Runs what pod `index` runs, with /work and /srv/images elsewhere."""
+    """Runs what pod `index` runs, with /data and /srv/images elsewhere."""
     container, = job["template"]["spec"]["containers"]
     more = {row["name"]: row["value"] for row in container["env"]}
     assert all(isinstance(value, str) for value in more.values())
@@ -212,7 +212,7 @@ def test_the_job_is_of_one_piece(job):
     assert int(ours) * mebibytes[unit_of_ours] < int(limit) * mebibytes[unit]
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
-    assert {mount["mountPath"] for mount in mounts.values()} == {"/work", "/srv/images"}
+    assert {mount["mountPath"] for mount in mounts.values()} == {"/data", "/srv/images"}
     assert mounts["images"]["readOnly"] and container["securityContext"]["readOnlyRootFilesystem"]
 
 
