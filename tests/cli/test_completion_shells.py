@@ -76,7 +76,8 @@ class Terminal:
         os.close(its)
         self.folder, self.terminal = folder, mine
         # What the shell prints is read all the time, so that it never waits.
-        threading.Thread(target=self.drain, daemon=True).start()
+        self.drained = threading.Thread(target=self.drain, daemon=True)
+        self.drained.start()
         self.type(SETUP[shell])
         self.complete("echo ready")
 
@@ -104,6 +105,10 @@ class Terminal:
     def close(self):
         self.process.kill()
         self.process.wait()
+        # Not before nobody reads any more: the number may be that of another file soon, whose bytes
+        # the reader would take.
+        self.drained.join(70)
+        assert not self.drained.is_alive()
         os.close(self.terminal)
 
 
