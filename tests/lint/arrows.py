@@ -22,6 +22,7 @@ BELOW = {
     "usage": ["base", "source", "format", "image", "rules", "claims", "check"],
     "measure": ["base", "image", "usage"],
     "diff": ["base", "source", "format", "image", "walk"],
+    "guest": ["base", "source", "format", "codec", "image"],
     "vet": ["base", "source", "format", "image", "rules", "check"],
     "plan": ["base", "source", "format", "image", "claims", "check"],
     "guards": ["base", "source", "format", "image", "claims", "check", "plan"],
