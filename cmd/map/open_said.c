@@ -30,8 +30,10 @@ static int open_chain(struct map_stack *stack, const struct command *command, co
 		      const char *snapshot)
 {
 	struct map_blame blame;
-	int code = sandbox_read_any(command);
+	int code = served_connect(command, &(char *){(char *)(uintptr_t)file}, 1);
 
+	if (code == EXIT_FINE)
+		code = sandbox_read_any(command);
 	if (code != EXIT_FINE)
 		return code;
 	if (map_stack_open_chain(stack, command->common, file, snapshot, &blame) == 0)
