@@ -161,10 +161,11 @@ static int run_reader(struct bitmap_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (limits_open(run->command->common, run->file, &run->source, &err))
-		return bitmap_fail(run, &err);
 	if (run->action == &actions[ACTION_EXTENTS])
 		run->processors = qcow2_processors();
+	served_readers(run->command, run->processors);
+	if (limits_open(run->command->common, run->file, &run->source, &err))
+		return bitmap_fail(run, &err);
 	code = enter_sandbox(run);
 	if (code != EXIT_FINE) {
 		qcow2_source_close(run->source);

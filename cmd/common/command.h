@@ -81,6 +81,7 @@ struct common {
 	bool has_data; /* the output is for programs, which -q does not silence */
 	struct served *served; /* images over NBD that are open before the sandbox: see served.h */
 	size_t served_count;
+	unsigned served_readers; /* how many threads will read one, or 0: one */
 	bool served_all; /* there will be no more of them */
 };
 

@@ -8,8 +8,11 @@
 
 #include "common/report.h"
 
+/* More connections than this make no reader faster. */
+#define CONNECTIONS_MOST 4
+
 struct served {
-	const char *name; /* NULL: it was opened */
+	const char *name;            /* NULL: it was opened */
 	struct qcow2_source *source; /* NULL: err says why */
 	struct qcow2_error err;
 };
@@ -21,13 +24,19 @@ static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char 
 	return -1;
 }
 
-static int connect_to(const struct common *common, const char *name, unsigned connections,
+/* alone: no other such image is open. */
+static int connect_to(const struct common *common, const char *name, bool alone,
 		      struct qcow2_source **out, struct qcow2_error *err)
 {
-	const struct qcow2_nbd_options options = {.size = sizeof(options),
-						  .deadline_ns =
-							  common ? common->limits.deadline_ns : 0,
-						  .connections = connections};
+	struct qcow2_nbd_options options = {.size = sizeof(options), .connections = 1};
+
+	if (common) {
+		options.deadline_ns = common->limits.deadline_ns;
+		if (alone && common->served_readers > 1)
+			options.connections = common->served_readers;
+	}
+	if (options.connections > CONNECTIONS_MOST)
+		options.connections = CONNECTIONS_MOST;
 
 	return qcow2_source_open_nbd(name, &options, out, err);
 }
@@ -57,8 +66,8 @@ int served_connect(const struct command *command, char *const *names, int count)
 		if (!qcow2_source_is_nbd(names[i]))
 			continue;
 		served = &common->served[common->served_count++];
-		/* One after the other is looked at: several connections are for one image alone. */
-		if (connect_to(common, names[i], found == 1 ? 0 : 1, &served->source, &served->err))
+		/* They are looked at one after the other. */
+		if (connect_to(common, names[i], found == 1, &served->source, &served->err))
 			served->source = NULL;
 		served->name = names[i];
 	}
@@ -89,7 +98,7 @@ int served_open(const struct common *common, const char *name, struct qcow2_sour
 	if (common && common->served_all)
 		return fail(err, QCOW2_ERROR_UNSUPPORTED,
 			    "an image over NBD is only opened if the command line names it as the image");
-	return connect_to(common, name, 0, out, err);
+	return connect_to(common, name, true, out, err);
 }
 
 void served_release(struct common *common)

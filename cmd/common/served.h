@@ -23,6 +23,16 @@ int served_connect(const struct command *command, char *const *names, int count)
 /* No more connections are made: what is in the sandbox could not. */
 void served_seal(const struct command *command);
 
+/*
+ * Tells how many threads will read the image, before it is opened: they may have a connection each.
+ * One, if nothing is said.
+ */
+static inline void served_readers(const struct command *command, unsigned threads)
+{
+	if (command->common)
+		command->common->served_readers = threads;
+}
+
 /* Opens an image by such a name. common may be NULL. */
 int served_open(const struct common *common, const char *name, struct qcow2_source **out,
 		struct qcow2_error *err);

@@ -5,6 +5,7 @@
 #include "common/limits.h"
 #include "common/report.h"
 #include "common/sandbox.h"
+#include "common/served.h"
 #include "map/stack.h"
 
 static int open_image(struct map_stack *stack, const struct command *command, const char *file,

@@ -6,8 +6,8 @@
 #include "source/source.h"
 
 #include "base/error.h"
+#include "base/nbd_name.h"
 
-#include <string.h>
 #ifdef QCOW2_NBD
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -18,19 +18,9 @@
 #include <inttypes.h>
 #endif
 
-static bool starts_with(const char *name, const char *start)
-{
-	return strncmp(name, start, strlen(start)) == 0;
-}
-
-static bool wants_tls(const char *name)
-{
-	return starts_with(name, "nbds://") || starts_with(name, "nbds+unix://");
-}
-
 bool qcow2_source_is_nbd(const char *name)
 {
-	return starts_with(name, "nbd://") || starts_with(name, "nbd+unix://") || wants_tls(name);
+	return q2_is_nbd_name(name);
 }
 
 /* Refuses names that libnbd would take, and that mean more than a connection to a server. */
@@ -39,7 +29,7 @@ static int check_name(const char *uri, struct qcow2_error *err)
 	if (!uri || !qcow2_source_is_nbd(uri))
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the name of an image over NBD starts with nbd:// or nbd+unix://");
-	if (wants_tls(uri))
+	if (q2_nbd_name_wants_tls(uri))
 		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
 			       "NBD with TLS (nbds:) is not supported: tunnel it (ssh -L), and name "
 			       "the tunnel");
@@ -114,7 +104,10 @@ static int learn(struct qcow2_source *source, struct qcow2_error *err)
 	const int64_t least = nbd->calls.get_block_size(handle, LIBNBD_SIZE_MINIMUM);
 	const int64_t most = nbd->calls.get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
 
-	if (size < 0 || least < 0 || most < 0)
+	if (size < 0)
+		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
+			       "the NBD server's export is larger than 2^63 - 1 bytes");
+	if (least < 0 || most < 0)
 		return q2_nbd_fail(&nbd->calls, err);
 	source->size_bytes = source->allocated_bytes = (uint64_t)size;
 	nbd->least_bytes = least > 0 ? (uint64_t)least : 1;

@@ -9,6 +9,7 @@
 static struct q2_nbd_connection *find_free(const struct qcow2_source *source, bool *wait)
 {
 	struct q2_nbd *nbd = source->nbd;
+	struct q2_nbd_connection *found = NULL;
 
 	*wait = false;
 	for (unsigned i = 0; i < nbd->count; i++) {
@@ -16,10 +17,11 @@ static struct q2_nbd_connection *find_free(const struct qcow2_source *source, bo
 
 		if (c->busy)
 			*wait = true;
-		else if (c->handle && (c->ready || q2_nbd_becomes_ready(source, c)))
-			return c;
+		/* Others go on connecting even if they are not needed yet. */
+		else if (c->handle && (c->ready || q2_nbd_becomes_ready(source, c)) && !found)
+			found = c;
 	}
-	return NULL;
+	return found;
 }
 
 struct q2_nbd_connection *q2_nbd_take(const struct qcow2_source *source, int *errnum)
