@@ -163,7 +163,7 @@ def test_holes_of_a_sparse_image(tmp_path):
 
 def test_nobody_is_there(tmp_path):
     port = free_port()
-    for line in LINES:
+    for line in LINES[::3]:
         refused(run(*line.split(), f"nbd://127.0.0.1:{port}/x"), "Connection refused")
         refused(run(*line.split(), f"nbd+unix:///?socket={tmp_path}/nothing"), "No such file")
 
@@ -199,12 +199,12 @@ def test_hanging_servers(tmp_path, how):
             assert err.endswith(b"the time limit of 1 s is over\n") and err.count(b"\n") == 1, err
 
 
-@pytest.mark.parametrize("after", [0, 1, 3, 6])
+@pytest.mark.parametrize("after", [0, 3])
 @pytest.mark.parametrize("how", ["error", "junk", "dies", "short", "long", "elsewhere", "torn"])
 def test_broken_servers(tmp_path, how, after):
     """From some read on. What was read before gives no half page."""
     with open(SAMPLE, "rb") as image, Server(tmp_path, image.read(), how, after) as server:
-        for line in ("info", "check --threads=1", "dump -j"):
+        for line in ("info", "check --threads=1"):
             server.reads = 0
             done = run(*line.split(), server.uri)
             assert server.reads > after, line
@@ -244,18 +244,19 @@ def test_a_large_size(tmp_path):
 
 @pytest.mark.parametrize("name", ["{}", "json:{{\"file.filename\":\"{}\"}}", "file:{}",
                                   "json:{{\"driver\":\"nbd\",\"path\":\"{}\"}}"])
-@pytest.mark.parametrize("line", ["info --chain", "check --chain", "map --chain", "bitmap list --chain",
-                                  "measure --chain", "info", "check", "map", "vet --policy=chain",
-                                  "repair --dry-run", "rescue"])
-def test_what_an_image_names_is_not_opened(tmp_path, line, name):
+def test_what_an_image_names_is_not_opened(tmp_path, name):
     """As a backing file in any spelling: no connection is made."""
     with open(SAMPLE, "rb") as image, Server(tmp_path, image.read()) as server:
         path = tmp_path / "image"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-F", "qcow2", "-b",
                         name.format(server.uri), path, "1M"], check=True)
-        done = run(*line.split(), path)
+        for line in ("info --chain", "check --chain", "map --chain", "bitmap list --chain",
+                     "measure --chain"):
+            done = run(*line.split(), path)
+            assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done
+        for line in ("info", "check", "map", "vet --policy=chain", "repair --dry-run", "rescue"):
+            run(*line.split(), path)
         assert server.connections == 0
-        assert "--chain" not in line or done.returncode == 1 and done.stderr.count(b"\n") == 1, done
 
 
 def test_a_data_file_is_not_opened(tmp_path):
