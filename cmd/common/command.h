@@ -78,11 +78,11 @@ struct common {
 	bool quiet;   /* nothing but errors, and data that were asked for */
 	bool verbose; /* every write of a change */
 	struct limits limits;
-	bool has_data; /* the output is for programs, which -q does not silence */
+	bool has_data;         /* the output is for programs, which -q does not silence */
 	struct served *served; /* images over NBD that are open before the sandbox: see served.h */
 	size_t served_count;
 	unsigned served_readers; /* how many threads will read one, or 0: one */
-	bool served_all; /* there will be no more of them */
+	bool served_all;         /* there will be no more of them */
 };
 
 struct command {

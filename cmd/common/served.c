@@ -97,7 +97,8 @@ int served_open(const struct common *common, const char *name, struct qcow2_sour
 	}
 	if (common && common->served_all)
 		return fail(err, QCOW2_ERROR_UNSUPPORTED,
-			    "an image over NBD is only opened if the command line names it as the image");
+			    "an image over NBD is only opened if the command line names it as the "
+			    "image");
 	return connect_to(common, name, true, out, err);
 }
 

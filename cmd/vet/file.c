@@ -52,16 +52,16 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 {
 	char folder[PATH_MAX];
 	int result, fd = vet_descriptor_of(answer->file);
-	struct qcow2_vet_options options = {
-		.size = sizeof(options),
-		.policy = run->policy,
-		.deep = run->deep,
-		.folder = folder_of(answer->file, folder, sizeof(folder)),
-		.threads = run->threads,
-		.memory_limit_bytes = limits_memory(run->command),
-		.reason = keep,
-		.opaque = answer,
-		.file = fd < 0 ? answer->file : NULL};
+	struct qcow2_vet_options options = {.size = sizeof(options),
+					    .policy = run->policy,
+					    .deep = run->deep,
+					    .folder =
+						    folder_of(answer->file, folder, sizeof(folder)),
+					    .threads = run->threads,
+					    .memory_limit_bytes = limits_memory(run->command),
+					    .reason = keep,
+					    .opaque = answer,
+					    .file = fd < 0 ? answer->file : NULL};
 	struct qcow2_source *source;
 
 	/* The name is one of a server, which QEMU would be given likewise, and not of a file. */

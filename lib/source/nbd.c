@@ -30,9 +30,10 @@ static int check_name(const char *uri, struct qcow2_error *err)
 		return q2_fail(err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			       "the name of an image over NBD starts with nbd:// or nbd+unix://");
 	if (q2_nbd_name_wants_tls(uri))
-		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
-			       "NBD with TLS (nbds:) is not supported: tunnel it (ssh -L), and name "
-			       "the tunnel");
+		return q2_fail(
+			err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
+			"NBD with TLS (nbds:) is not supported: tunnel it (ssh -L), and name "
+			"the tunnel");
 	return 0;
 }
 
@@ -195,9 +196,10 @@ int qcow2_source_open_nbd(const char *uri, const struct qcow2_nbd_options *optio
 	(void)out;
 	if (check_name(uri, err))
 		return -1;
-	return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
-		       "this build reads no images over NBD, as it was made without libnbd: copy it "
-		       "to a file first (nbdcopy, qemu-img convert)");
+	return q2_fail(
+		err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
+		"this build reads no images over NBD, as it was made without libnbd: copy it "
+		"to a file first (nbdcopy, qemu-img convert)");
 }
 
 #endif

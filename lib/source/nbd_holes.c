@@ -29,8 +29,8 @@ static void add_extent(struct answer *a, uint32_t length, bool hole)
 	struct q2_nbd_holes *holes = a->holes;
 	struct q2_nbd_extent *last = holes->count > 0 ? &holes->extents[holes->count - 1] : NULL;
 
-	a->end_bytes += length < a->most_bytes - a->end_bytes ? length
-							      : a->most_bytes - a->end_bytes;
+	a->end_bytes +=
+		length < a->most_bytes - a->end_bytes ? length : a->most_bytes - a->end_bytes;
 	if (last && last->hole == hole)
 		last->end_bytes = a->end_bytes;
 	else
