@@ -48,6 +48,9 @@ static int check_name(const char *uri, struct qcow2_error *err)
 /* More connections than this make reads no faster. */
 #define CONNECTIONS_DEFAULT 4
 
+/* How long more connections are waited for, each: longer than a server of this machine takes. */
+#define PATIENCE_MS 20
+
 static void close_all(struct qcow2_source *source)
 {
 	struct q2_nbd *nbd = source->nbd;
@@ -138,8 +141,10 @@ static int prepare_holes(struct qcow2_source *source, struct qcow2_error *err)
 }
 
 /* Begins more connections; those that come to nothing are done without. */
-static void start_more(struct q2_nbd *nbd, const char *uri, unsigned wanted)
+static void start_more(struct qcow2_source *source, const char *uri, unsigned wanted)
 {
+	struct q2_nbd *nbd = source->nbd;
+
 	if (wanted == 0)
 		wanted = qcow2_processors() < CONNECTIONS_DEFAULT ? qcow2_processors()
 								  : CONNECTIONS_DEFAULT;
@@ -150,6 +155,9 @@ static void start_more(struct q2_nbd *nbd, const char *uri, unsigned wanted)
 	while (nbd->count < wanted &&
 	       q2_nbd_start(nbd, &nbd->connections[nbd->count], uri, NULL) == 0)
 		nbd->count++;
+	/* A server that is near has agreed before the first read. */
+	for (unsigned i = 1; i < nbd->count; i++)
+		(void)q2_nbd_becomes_ready(source, &nbd->connections[i], PATIENCE_MS);
 }
 
 static int connect_source(struct qcow2_source *source, const char *uri, unsigned connections,
@@ -163,7 +171,7 @@ static int connect_source(struct qcow2_source *source, const char *uri, unsigned
 	if (q2_nbd_finish(source, &nbd->connections[0], err) || learn(source, err) ||
 	    prepare_holes(source, err))
 		return -1;
-	start_more(nbd, uri, connections);
+	start_more(source, uri, connections);
 	return 0;
 }
 

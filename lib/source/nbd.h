@@ -5,7 +5,7 @@
  *
  * A connection of libnbd serves one thread at a time. If the server says that several connections
  * see the same bytes, there are more of them, so that threads read at once. They are begun when the
- * source is opened, as a sandbox may allow none later, and nobody waits for them.
+ * source is opened, as a sandbox may allow none later, and nobody waits long for them.
  */
 #ifndef Q2_SOURCE_NBD_H
 #define Q2_SOURCE_NBD_H
@@ -62,8 +62,12 @@ int q2_nbd_start(const struct q2_nbd *nbd, struct q2_nbd_connection *c, const ch
 int q2_nbd_finish(const struct qcow2_source *source, struct q2_nbd_connection *c,
 		  struct qcow2_error *err);
 
-/* Whether a connection that was begun is ready by now; one that failed is dropped. */
-bool q2_nbd_becomes_ready(const struct qcow2_source *source, struct q2_nbd_connection *c);
+/*
+ * Whether a connection that was begun is ready by now, or within some milliseconds in which nothing
+ * arrives; one that failed is dropped.
+ */
+bool q2_nbd_becomes_ready(const struct qcow2_source *source, struct q2_nbd_connection *c,
+			  unsigned patience_ms);
 
 /* Whether the server or the protocol has ended a connection. */
 bool q2_nbd_is_over(const struct q2_nbd *nbd, const struct q2_nbd_connection *c);

@@ -12,6 +12,9 @@
 /* A deadline that is set while somebody waits is seen after this time. */
 #define SLICE_MS 1000
 
+/* How many messages a connection takes to become ready, and many more. */
+#define STEPS_MOST 1000
+
 void q2_nbd_drop(const struct q2_nbd *nbd, struct q2_nbd_connection *c)
 {
 	if (!c->handle)
@@ -94,13 +97,18 @@ int q2_nbd_finish(const struct qcow2_source *source, struct q2_nbd_connection *c
 	return 0;
 }
 
-bool q2_nbd_becomes_ready(const struct qcow2_source *source, struct q2_nbd_connection *c)
+bool q2_nbd_becomes_ready(const struct qcow2_source *source, struct q2_nbd_connection *c,
+			  unsigned patience_ms)
 {
 	const struct q2_nbd_calls *calls = &source->nbd->calls;
+	unsigned steps = 0, idle = 0;
 	int more = 1;
 
-	while (more > 0 && calls->aio_is_connecting(c->handle) > 0)
-		more = calls->poll(c->handle, 0);
+	while (more >= 0 && idle <= patience_ms && steps++ < STEPS_MOST &&
+	       calls->aio_is_connecting(c->handle) > 0) {
+		more = calls->poll(c->handle, idle < patience_ms ? 1 : 0);
+		idle += more == 0;
+	}
 	if (more >= 0 && calls->aio_is_connecting(c->handle) > 0)
 		return false;
 	c->ready = more >= 0 && calls->aio_is_ready(c->handle) > 0;

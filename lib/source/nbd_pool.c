@@ -18,7 +18,7 @@ static struct q2_nbd_connection *find_free(const struct qcow2_source *source, bo
 		if (c->busy)
 			*wait = true;
 		/* Others go on connecting even if they are not needed yet. */
-		else if (c->handle && (c->ready || q2_nbd_becomes_ready(source, c)) && !found)
+		else if (c->handle && (c->ready || q2_nbd_becomes_ready(source, c, 0)) && !found)
 			found = c;
 	}
 	return found;
