@@ -26,6 +26,8 @@ static const struct command *const all[] = {
 	&map_command,
 	&layout_command,
 	&measure_command,
+	&read_command,
+	&hash_command,
 	&snapshot_command,
 	&repair_command,
 	&rescue_command,
