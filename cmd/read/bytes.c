@@ -29,7 +29,7 @@ static int make(void *opaque, unsigned worker, void *made, struct qcow2_error *e
 
 static int hear(void *opaque, const struct qcow2_disk_fault *fault)
 {
-	read_faults_add(opaque, fault);
+	read_faults_hear(opaque, fault);
 	return 0;
 }
 

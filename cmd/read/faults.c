@@ -11,7 +11,7 @@
 
 static void tell(struct read_run *run)
 {
-	const struct qcow2_disk_fault *last = &run->faults.last;
+	const struct read_fault *last = &run->faults.last;
 	struct qcow2_error err = last->error;
 
 	if (last->length_bytes == 0)
@@ -19,19 +19,19 @@ static void tell(struct read_run *run)
 	if (++run->faults.ranges > TOLD_MOST && !wants_all(run->command))
 		return;
 	snprintf(err.text, sizeof(err.text), "0x%" PRIx64 "+0x%" PRIx64 " is zeros here: %.180s",
-		 last->start.byte, last->length_bytes, last->error.text);
+		 last->start_bytes, last->length_bytes, last->error.text);
 	report_error(run->command, disk_path(&run->disk, last->depth), &err);
 }
 
-static bool joins(const struct qcow2_disk_fault *last, const struct qcow2_disk_fault *next)
+static bool joins(const struct read_fault *last, const struct read_fault *next)
 {
 	return last->length_bytes > 0 &&
-	       last->start.byte + last->length_bytes == next->start.byte &&
+	       last->start_bytes + last->length_bytes == next->start_bytes &&
 	       last->depth == next->depth && last->problem == next->problem &&
 	       last->error.code == next->error.code;
 }
 
-void read_faults_add(struct read_run *run, const struct qcow2_disk_fault *fault)
+void read_faults_add(struct read_run *run, const struct read_fault *fault)
 {
 	struct read_faults *faults = &run->faults;
 
@@ -42,6 +42,19 @@ void read_faults_add(struct read_run *run, const struct qcow2_disk_fault *fault)
 	}
 	tell(run);
 	faults->last = *fault;
+}
+
+void read_faults_hear(struct read_run *run, const struct qcow2_disk_fault *fault)
+{
+	const struct read_fault mine = {
+		.start_bytes = fault->start.byte,
+		.length_bytes = fault->length_bytes,
+		.depth = fault->depth,
+		.problem = fault->problem,
+		.error = fault->error,
+	};
+
+	read_faults_add(run, &mine);
 }
 
 int read_faults_end(struct read_run *run)

@@ -165,7 +165,7 @@ static int hear(void *opaque, const struct qcow2_disk_fault *fault)
 	struct page *page = opaque;
 	struct fault *grown;
 
-	read_faults_add(page->run, fault);
+	read_faults_hear(page->run, fault);
 	if (page->fault_count == page->fault_room) {
 		page->fault_room = 2 * page->fault_room + 16;
 		grown = realloc(page->faults, page->fault_room * sizeof(*grown));
@@ -246,10 +246,10 @@ static int show_extent(struct page *page, const struct qcow2_disk_extent *extent
 			run->disk.disk, extent->start, page->buffer,
 			extent->length_bytes < ROW ? (size_t)extent->length_bytes : ROW, err);
 	if (page->is_unreadable) {
-		struct qcow2_disk_fault fault = {.start = extent->start,
-						 .length_bytes = extent->length_bytes,
-						 .depth = extent->depth,
-						 .problem = extent->problem};
+		struct read_fault fault = {.start_bytes = extent->start.byte,
+					   .length_bytes = extent->length_bytes,
+					   .depth = extent->depth,
+					   .problem = extent->problem};
 
 		(void)qcow2_disk_read(run->disk.disk, extent->start, page->buffer, 1, &fault.error);
 		read_faults_add(run, &fault);

@@ -11,11 +11,19 @@
 /* How many bytes are read at once. */
 #define READ_PIECE_BYTES ((size_t)1 << 20)
 
-/* Ranges that could not be read; neighbours that fail for the same reason are told as one. */
+/* A range that is zeros as it could not be read. */
+struct read_fault {
+	uint64_t start_bytes, length_bytes;
+	uint32_t depth; /* of the file at fault */
+	enum qcow2_problem_id problem;
+	struct qcow2_error error;
+};
+
+/* All of them; neighbours that fail for the same reason are told as one. */
 struct read_faults {
 	uint64_t ranges, bytes;
 	/* The last one, which has not been told as it may still grow; of length 0: there is none. */
-	struct qcow2_disk_fault last;
+	struct read_fault last;
 };
 
 struct read_run {
@@ -40,8 +48,10 @@ struct read_run {
 int read_bytes(struct read_run *run, struct qcow2_error *err);
 int read_hex(struct read_run *run, struct qcow2_error *err);
 
-/* Notes a range that is zeros as it could not be read, and tells those before it. */
-void read_faults_add(struct read_run *run, const struct qcow2_disk_fault *fault);
+/* Notes a range that could not be read, and tells those before it. */
+void read_faults_add(struct read_run *run, const struct read_fault *fault);
+/* The same, of one that the library tells. */
+void read_faults_hear(struct read_run *run, const struct qcow2_disk_fault *fault);
 
 /* Tells what is left to tell. Returns the exit code. */
 int read_faults_end(struct read_run *run);
