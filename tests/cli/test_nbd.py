@@ -163,7 +163,7 @@ def test_holes_of_a_sparse_image(tmp_path):
 
 def test_nobody_is_there(tmp_path):
     port = free_port()
-    for line in LINES[::3]:
+    for line in LINES[:18:3]:
         refused(run(*line.split(), f"nbd://127.0.0.1:{port}/x"), "Connection refused")
         refused(run(*line.split(), f"nbd+unix:///?socket={tmp_path}/nothing"), "No such file")
 
