@@ -53,7 +53,7 @@ struct chain {
 	const struct common *common; /* set by the caller: limits for all files, or NULL */
 	/* Set by the caller, who has opened the first file already, or NULL: see chain_begin(). */
 	struct qcow2_source *first;
-	dev_t devices[CHAIN_MAX];    /* of the files that were there */
+	dev_t devices[CHAIN_MAX]; /* of the files that were there */
 	ino_t inodes[CHAIN_MAX];
 	size_t length;
 };

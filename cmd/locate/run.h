@@ -4,8 +4,8 @@
 #define CMD_LOCATE_RUN_H
 
 #include "common/command.h"
-#include "locate/names.h"
 #include "common/range.h"
+#include "locate/names.h"
 #include "out/json.h"
 #include "out/spool.h"
 
