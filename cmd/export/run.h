@@ -32,6 +32,7 @@ struct export_run {
 	struct qcow2_disk *guest;
 	const struct qcow2_image *image; /* of the disk; NULL: it is raw */
 	uint64_t size_bytes;
+	unsigned processors;
 	/* What is copied, and where to. */
 	struct export_ranges ranges;
 	struct export_target target;

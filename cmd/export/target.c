@@ -180,7 +180,6 @@ static int prepare_new(struct export_target *target, uint64_t size_bytes)
 	    fallocate(target->fd, 0, 0, (off_t)size_bytes))
 		return fail(target, "cannot allocate %" PRIu64 " bytes: %s", size_bytes,
 			    strerror(errno));
-	target->may_share = !target->wanted.preallocate;
 	return EXIT_FINE;
 }
 
@@ -243,10 +242,11 @@ int export_target_zero(const struct export_target *target, uint64_t offset_bytes
 	return write_zeros(target, offset_bytes, length_bytes);
 }
 
-bool export_target_share(struct export_target *target, const struct qcow2_source *source,
+bool export_target_share(const struct export_target *target, const struct qcow2_source *source,
 			 uint64_t source_offset, uint64_t offset_bytes, uint64_t length_bytes)
 {
-	return qcow2_source_share(source, source_offset, length_bytes, target->fd, offset_bytes);
+	return !target->wanted.preallocate && !target->is_device &&
+	       qcow2_source_share(source, source_offset, length_bytes, target->fd, offset_bytes);
 }
 
 /* ---- the end ---- */

@@ -28,7 +28,7 @@ struct export_target {
 	struct export_wanted wanted;
 	enum export_target_kind kind;
 	int fd;
-	bool is_device, may_share;
+	bool is_device;
 	uint64_t size_bytes; /* of what is there: the file in place, or the device */
 	struct new_name name; /* of a new file */
 	struct qcow2_source *locks; /* keep others out of what is written in place */
@@ -56,7 +56,7 @@ int export_target_zero(const struct export_target *target, uint64_t offset_bytes
 		       uint64_t length_bytes);
 
 /* Whether a range of a source is in the target without being read. */
-bool export_target_share(struct export_target *target, const struct qcow2_source *source,
+bool export_target_share(const struct export_target *target, const struct qcow2_source *source,
 			 uint64_t source_offset, uint64_t offset_bytes, uint64_t length_bytes);
 
 /*
