@@ -124,8 +124,12 @@ static int find_format(struct chain *chain, struct qcow2_error *err)
 static int open_link(struct chain *chain, struct qcow2_error *err)
 {
 	struct chain_link *link = &chain->link;
+	const bool is_open = chain->first && !link->named_by;
 
-	if (limits_open(chain->common, link->file, &link->source, err) || find_format(chain, err) ||
+	if (is_open)
+		link->source = chain->first;
+	if ((!is_open && limits_open(chain->common, link->file, &link->source, err)) ||
+	    find_format(chain, err) ||
 	    (strcmp(link->format, "qcow2") == 0 &&
 	     qcow2_image_open(link->source, &link->image, err)))
 		return blame(link, err);
@@ -240,7 +244,9 @@ int chain_next(struct chain *chain, struct qcow2_error *err)
 		return blame(&chain->link, err);
 	if (open_link(chain, err)) {
 		/* A caller that closes files itself never sees this one. */
-		if (chain->keep)
+		if (chain->keep && chain->link.source == chain->first)
+			forget_link(&chain->link);
+		else if (chain->keep)
 			close_link(&chain->link);
 		return -1;
 	}
