@@ -17,6 +17,7 @@ extern const struct command diff_command;
 extern const struct command dump_command;
 extern const struct command edit_command;
 extern const struct command explain_command;
+extern const struct command export_command;
 extern const struct command help_command;
 extern const struct command info_command;
 extern const struct command layout_command;

@@ -27,6 +27,7 @@ static const struct command *const all[] = {
 	&layout_command,
 	&measure_command,
 	&snapshot_command,
+	&export_command,
 	&repair_command,
 	&rescue_command,
 	&bitmap_command,

@@ -22,7 +22,7 @@ static void count(struct export_run *run, const struct export_piece *piece)
 		run->zero_bytes += piece->length_bytes;
 	else
 		run->data_bytes += piece->length_bytes;
-	progress_share(&run->progress, run->zero_bytes + run->data_bytes, run->total_bytes);
+	progress_share(&run->progress, piece->start_bytes + piece->length_bytes, run->size_bytes);
 }
 
 /* Writes and counts a piece. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
@@ -35,11 +35,13 @@ static int take(struct export_run *run, struct export_piece *piece)
 	if (errnum == 0 && run->target.kind == EXPORT_TO_OUTPUT)
 		errnum = export_stream_piece(&run->output, piece);
 	if (errnum != 0)
-		return export_fail_target(run, "cannot write it", errnum);
+		return export_fail_target(run, errnum);
 	if (export_faults_move(&run->faults, &piece->faults))
 		return report_text(run->command, run->file, "out of memory");
-	if (run->records && export_manifest_add(run->records, piece))
-		return export_fail_manifest(run);
+	if (run->records)
+		errnum = export_manifest_add(run->records, piece);
+	if (errnum != 0)
+		return export_fail_manifest(run, errnum);
 	count(run, piece);
 	return EXIT_FINE;
 }

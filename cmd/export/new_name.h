@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define NEW_NAMES_MOST 2
+#define NEW_NAMES_MOST 3
 #define NEW_NAME_MAX   4096
 
 /* All zeros, or closed: there is none. */

@@ -59,7 +59,6 @@ static int next_part(struct export_pieces *pieces, struct qcow2_error *err)
 			return more;
 		pieces->at_bytes = range.start_bytes;
 		pieces->range_end_bytes = range.start_bytes + range.length_bytes;
-		pieces->run->asked_bytes += range.length_bytes;
 	}
 	show_part(pieces);
 	return 1;

@@ -33,20 +33,22 @@ void export_ranges_whole(struct export_ranges *ranges, uint64_t size_bytes)
 static int refuse(const struct qcow2_image *image, const struct bitmap_state *state,
 		  struct qcow2_error *err)
 {
-	const char *why = "no writes were missed by it for sure", *help = NULL;
+	const char *why = "in use: it was not saved, and may lack writes";
 
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
 	if (state->why)
 		why = state->why->id;
 	else if (strcmp(state->word, "inconsistent") == 0)
 		why = "inconsistent: the image was changed by a program that knows no bitmaps";
 	else if (qcow2_source_in_use(qcow2_image_source(image)) == QCOW2_IN_USE_YES)
-		help = "another program has the image open and stores the bitmap when it is done";
-	else
-		why = "in use: it was not saved, and may lack writes";
-	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(err->text, sizeof(err->text), "%s; %s", help ? "in use" : why,
-		 help ? help
-		      : "'qcow2 bitmap repair --assume-dirty' makes it usable, all dirty");
+		snprintf(err->text, sizeof(err->text),
+			 "in use: another program has the image open, and stores the bitmap when "
+			 "it is done");
+	if (err->text[0] == '\0')
+		snprintf(err->text, sizeof(err->text),
+			 "%s; make a full export, and 'qcow2 bitmap repair --assume-dirty' for "
+			 "the next ones",
+			 why);
 	return -1;
 }
 

@@ -41,6 +41,9 @@ int export_ranges_parse(struct export_ranges *ranges, struct qcow2_bytes documen
 int export_ranges_next(struct export_ranges *ranges, struct export_range *out,
 		       struct qcow2_error *err);
 
+/* Makes ranges rise, and joins those that touch. Returns how many are left. */
+size_t export_ranges_unite(struct export_range *list, size_t count);
+
 void export_ranges_close(struct export_ranges *ranges);
 
 #endif

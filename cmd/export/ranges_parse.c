@@ -26,9 +26,10 @@ static int fail(struct list *list, enum qcow2_error_code code, const char *text)
 
 static int fail_at(struct list *list, const char *unit, const char *text)
 {
-	*list->err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT,
-					  .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(list->err->text, sizeof(list->err->text), "%s %zu: %s", unit, list->number, text);
+	struct qcow2_error why = {.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
+
+	snprintf(why.text, sizeof(why.text), "%s %zu: %.200s", unit, list->number, text);
+	*list->err = why;
 	return -1;
 }
 
@@ -83,12 +84,8 @@ static int take_line(struct list *list, struct qcow2_bytes line)
 	if (!take_word(&line, length_word, sizeof(length_word)))
 		return fail_at(list, "line", "a start and a length are needed");
 	if (qcow2_number_parse(start_word, UINT64_MAX, &start, list->err) ||
-	    qcow2_number_parse(length_word, UINT64_MAX, &length, list->err)) {
-		char text[200];
-
-		snprintf(text, sizeof(text), "%s", list->err->text);
-		return fail_at(list, "line", text);
-	}
+	    qcow2_number_parse(length_word, UINT64_MAX, &length, list->err))
+		return fail_at(list, "line", list->err->text);
 	(void)take_word(&line, kind, sizeof(kind));
 	if (strcmp(kind, "clean") == 0)
 		return 0;
@@ -173,26 +170,24 @@ static int by_start(const void *a, const void *b)
 	return (one->start_bytes > other->start_bytes) - (one->start_bytes < other->start_bytes);
 }
 
-/* Makes them rise and joins what touches. */
-static void put_in_order(struct export_ranges *ranges)
+size_t export_ranges_unite(struct export_range *list, size_t count)
 {
 	size_t kept = 0;
 
-	if (ranges->count == 0)
-		return;
-	qsort(ranges->list, ranges->count, sizeof(*ranges->list), by_start);
-	for (size_t i = 1; i < ranges->count; i++) {
-		struct export_range *last = &ranges->list[kept];
-		const struct export_range *next = &ranges->list[i];
+	if (count == 0)
+		return 0;
+	qsort(list, count, sizeof(*list), by_start);
+	for (size_t i = 1; i < count; i++) {
+		struct export_range *last = &list[kept];
 		const uint64_t last_end = last->start_bytes + last->length_bytes;
-		const uint64_t next_end = next->start_bytes + next->length_bytes;
+		const uint64_t next_end = list[i].start_bytes + list[i].length_bytes;
 
-		if (next->start_bytes > last_end)
-			ranges->list[++kept] = *next;
+		if (list[i].start_bytes > last_end)
+			list[++kept] = list[i];
 		else if (next_end > last_end)
 			last->length_bytes = next_end - last->start_bytes;
 	}
-	ranges->count = kept + 1;
+	return kept + 1;
 }
 
 int export_ranges_parse(struct export_ranges *ranges, struct qcow2_bytes document,
@@ -210,6 +205,6 @@ int export_ranges_parse(struct export_ranges *ranges, struct qcow2_bytes documen
 	if (failed)
 		export_ranges_close(ranges);
 	else
-		put_in_order(ranges);
+		ranges->count = export_ranges_unite(ranges->list, ranges->count);
 	return failed;
 }

@@ -4,14 +4,15 @@
 #define CMD_EXPORT_RUN_H
 
 #include "common/command.h"
+#include "common/disk.h"
 #include "export/faults.h"
 #include "export/ranges.h"
+#include "export/stream.h"
 #include "export/target.h"
 #include "out/progress.h"
 
 #include <qcow2/guest.h>
 
-struct disk;
 struct export_manifest;
 
 /* What of the disk is exported. */
@@ -27,19 +28,20 @@ struct export_run {
 	bool verify;
 	char **operands; /* of --verify: manifests, and the target behind them */
 	int operand_count;
+	unsigned threads;
 	/* The disk. */
-	struct disk *disk;
-	struct qcow2_disk *guest;
-	const struct qcow2_image *image; /* of the disk; NULL: it is raw */
+	struct disk disk;
+	struct qcow2_disk *guest; /* of it */
 	uint64_t size_bytes;
-	unsigned processors;
 	/* What is copied, and where to. */
 	struct export_ranges ranges;
+	uint8_t *list; /* the document of ranges_file */
+	size_t list_bytes;
 	struct export_target target;
+	struct export_stream output; /* if the target is standard output */
 	struct export_manifest *records; /* NULL: no manifest was asked for */
 	struct progress progress;
 	/* What was found. */
-	uint64_t asked_bytes; /* of the ranges */
 	uint64_t data_bytes;  /* that were read, or shared */
 	uint64_t zero_bytes;
 	struct export_faults faults;
@@ -54,11 +56,9 @@ int export_verify(struct export_run *run);
 /* Copies all ranges to the target. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 int export_copy(struct export_run *run);
 
-/* Says what was done, for people and for programs. Returns the exit code. */
-int export_show(struct export_run *run);
-
-/* Says an error of the image, or of the file that is written. Return EXIT_COULD_NOT. */
+/* Say an error of the disk, or of a file that is written. Return EXIT_COULD_NOT. */
 int export_fail(const struct export_run *run, const struct qcow2_error *err);
-int export_fail_target(const struct export_run *run, const char *what, int errnum);
+int export_fail_target(const struct export_run *run, int errnum);
+int export_fail_manifest(const struct export_run *run, int errnum);
 
 #endif

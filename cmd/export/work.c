@@ -106,7 +106,7 @@ static void write_piece(const struct export_target *target, struct export_piece 
 {
 	piece->is_zero = true;
 	for (size_t at = 0; at < piece->length_bytes && piece->errnum == 0;) {
-		bool zero;
+		bool zero = false;
 		const size_t end = run_end(piece, at, &zero);
 
 		piece->errnum = write_run(target, piece, at, end - at, zero);
