@@ -53,6 +53,7 @@ static int open_outputs(struct export_run *run)
 {
 	const struct export_wanted wanted = {
 		.path = run->to,
+		.image = run->file,
 		.in_place = run->what != EXPORT_WHOLE && strcmp(run->to, "-") != 0,
 		.force = run->force,
 		.preallocate = run->preallocate,

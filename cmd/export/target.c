@@ -35,6 +35,18 @@ static int fail(const struct export_target *target, const char *format, ...)
 	return report_text(target->command, target->wanted.path, text);
 }
 
+static int fail_same(const struct export_target *target)
+{
+	return fail(target, "it is a file of the disk that is exported");
+}
+
+static bool is_same(const struct stat *st, const struct stat *other)
+{
+	if (S_ISBLK(st->st_mode) && S_ISBLK(other->st_mode))
+		return st->st_rdev == other->st_rdev;
+	return st->st_dev == other->st_dev && st->st_ino == other->st_ino;
+}
+
 /* ---- opening ---- */
 
 static int open_output(struct export_target *target)
@@ -92,11 +104,15 @@ static int open_new(struct export_target *target)
 }
 
 /* Opens what has that name already. */
-static int open_existing(struct export_target *target, mode_t mode)
+static int open_existing(struct export_target *target, const struct stat *st)
 {
 	const struct export_wanted *wanted = &target->wanted;
+	const mode_t mode = st->st_mode;
+	struct stat image;
 	int code;
 
+	if (stat(wanted->image, &image) == 0 && is_same(st, &image))
+		return fail_same(target);
 	target->is_device = S_ISBLK(mode);
 	if (!S_ISREG(mode) && !S_ISBLK(mode))
 		return fail(target, "no file and no block device: --to=- writes to standard output, "
@@ -121,7 +137,7 @@ int export_target_open(struct export_target *target, const struct command *comma
 	if (strcmp(wanted->path, "-") == 0)
 		return open_output(target);
 	if (stat(wanted->path, &st) == 0)
-		return open_existing(target, st.st_mode);
+		return open_existing(target, &st);
 	if (errno != ENOENT)
 		return fail(target, "%s", strerror(errno));
 	if (wanted->in_place)
@@ -131,13 +147,6 @@ int export_target_open(struct export_target *target, const struct command *comma
 }
 
 /* ---- the disk is known ---- */
-
-static bool is_same(const struct stat *st, const struct stat *other)
-{
-	if (S_ISBLK(st->st_mode) && S_ISBLK(other->st_mode))
-		return st->st_rdev == other->st_rdev;
-	return st->st_dev == other->st_dev && st->st_ino == other->st_ino;
-}
 
 /* Nothing is written to what is read, nor put in its place. */
 static int refuse_files(const struct export_target *target, const struct disk *disk)
@@ -149,7 +158,7 @@ static int refuse_files(const struct export_target *target, const struct disk *d
 		return EXIT_FINE;
 	for (size_t i = 0; i < disk->file_count; i++)
 		if (stat(disk->files[i].path, &theirs) == 0 && is_same(&mine, &theirs))
-			return fail(target, "it is a file of the disk that is exported");
+			return fail_same(target);
 	return EXIT_FINE;
 }
 

@@ -18,6 +18,7 @@ enum export_target_kind { EXPORT_TO_OUTPUT, EXPORT_TO_NEW, EXPORT_IN_PLACE };
 /* What a target has to be like. */
 struct export_wanted {
 	const char *path;  /* "-": standard output */
+	const char *image; /* the file that must not be it, whatever else there is */
 	bool in_place;     /* it is there, and only a part of it is written */
 	bool force;        /* a file of that name is replaced, a device is written to */
 	bool preallocate, no_sync;
