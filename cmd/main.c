@@ -20,12 +20,15 @@ static const struct command *const all[] = {
 	&info_command,
 	&dump_command,
 	&diff_command,
+	&compare_command,
 	&locate_command,
 	&check_command,
 	&vet_command,
 	&map_command,
 	&layout_command,
 	&measure_command,
+	&read_command,
+	&hash_command,
 	&snapshot_command,
 	&export_command,
 	&repair_command,
@@ -83,6 +86,14 @@ static int run_command(const struct command *command, const char *program, int a
 	return command->run(&call, argc, argv);
 }
 
+/* The exit code of a line that is not run: to some commands, 1 means something else. */
+static int could_not(int argc, char **argv)
+{
+	const struct command *command = argc > 1 ? commands_find(&list, argv[1]) : NULL;
+
+	return command && command->could_not ? command->could_not : EXIT_COULD_NOT;
+}
+
 int main(int argc, char **argv)
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
@@ -92,7 +103,7 @@ int main(int argc, char **argv)
 	int code;
 
 	if (!descriptors_replace_closed())
-		return EXIT_COULD_NOT;
+		return could_not(argc, argv);
 	image = argc > 0 ? descriptors_find_image(argv + 1) : NULL;
 	if (image) {
 		/* Print nothing if it would be written into the image. */
@@ -100,7 +111,7 @@ int main(int argc, char **argv)
 			fprintf(stderr,
 				"qcow2: standard output goes into the image itself: send it "
 				"elsewhere\n");
-		return EXIT_COULD_NOT;
+		return could_not(argc, argv);
 	}
 	/* Then a write beyond the limit of a file's size fails, and the failure is reported. */
 	signal(SIGXFSZ, SIG_IGN);

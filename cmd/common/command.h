@@ -63,6 +63,7 @@ struct limits {
 	uint64_t memory_bytes, time_seconds; /* 0: no limit */
 	bool memory_given, time_given;       /* not the defaults */
 	uint64_t deadline_ns;                /* of CLOCK_MONOTONIC; 0: none */
+	int over_code;                       /* the exit code when the time is over */
 	bool has_timer;
 	timer_t timer;
 	const char *volatile making; /* a file that is half done, or NULL */
@@ -92,6 +93,7 @@ struct command {
 	enum action_place action_place;
 	const char *action_word; /* what its actions are called: "action", "verb" */
 	bool is_plain;           /* of the options that all have, it has only --help */
+	int could_not;           /* its exit code if it failed; 0: EXIT_COULD_NOT */
 	struct common *common;   /* of this call; NULL in the tables */
 	/* argv[0] is the command's name. Returns the exit code. */
 	int (*run)(const struct command *command, int argc, char **argv);

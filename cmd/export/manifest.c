@@ -187,7 +187,7 @@ int export_manifest_add(struct export_manifest *manifest, const struct export_pi
 	json_begin_line_object(json);
 	json_number_member(json, "start", piece->start_bytes);
 	json_number_member(json, "length", piece->length_bytes);
-	json_key(json, EXPORT_DIGEST_NAME);
+	json_key(json, "sha256");
 	json_hex(json, (struct qcow2_bytes){piece->digest, sizeof(piece->digest)});
 	json_end_object(json);
 	return manifest->out.errnum;

@@ -6,9 +6,9 @@
 #ifndef CMD_EXPORT_MANIFEST_H
 #define CMD_EXPORT_MANIFEST_H
 
-#include "export/digest.h"
 #include "export/new_name.h"
 #include "export/ranges.h"
+#include "hash/tree.h"
 #include "out/json.h"
 
 struct export_piece;
@@ -49,7 +49,7 @@ void export_manifest_close(struct export_manifest *manifest);
 struct export_recorded {
 	struct export_range range;
 	bool is_zero;
-	uint8_t digest[EXPORT_DIGEST_BYTES];
+	uint8_t digest[HASH_DIGEST_BYTES];
 };
 
 struct export_record {

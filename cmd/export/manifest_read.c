@@ -23,9 +23,9 @@ static int digit(uint8_t c)
 
 static bool take_digest(struct qcow2_bytes hex, uint8_t *digest)
 {
-	if (hex.size != 2 * (size_t)EXPORT_DIGEST_BYTES)
+	if (hex.size != 2 * (size_t)HASH_DIGEST_BYTES)
 		return false;
-	for (size_t i = 0; i < EXPORT_DIGEST_BYTES; i++) {
+	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++) {
 		const int high = digit(hex.data[2 * i]), low = digit(hex.data[2 * i + 1]);
 
 		if (high < 0 || low < 0)
@@ -56,7 +56,7 @@ static bool take_range(struct json_reader *reader, const struct export_record *r
 			out->range.length_bytes = json_take_number(reader);
 		} else if (json_is(key, "zero")) {
 			out->is_zero = json_take_bool(reader);
-		} else if (json_is(key, EXPORT_DIGEST_NAME)) {
+		} else if (json_is(key, "sha256")) {
 			has_digest = take_digest(json_take_string(reader), out->digest);
 		} else {
 			json_skip_value(reader);

@@ -6,9 +6,9 @@
 #ifndef CMD_EXPORT_PIECE_H
 #define CMD_EXPORT_PIECE_H
 
-#include "export/digest.h"
 #include "export/faults.h"
 #include "export/ranges.h"
+#include "hash/tree.h"
 
 #include <qcow2/guest.h>
 
@@ -34,7 +34,7 @@ struct export_piece {
 	struct qcow2_error err;
 	int errnum; /* why the target cannot be written, or 0 */
 	bool is_zero, is_shared;
-	uint8_t digest[EXPORT_DIGEST_BYTES]; /* with a manifest, unless it is all zeros */
+	uint8_t digest[HASH_DIGEST_BYTES]; /* with a manifest, unless it is all zeros */
 	struct export_faults faults;
 	uint8_t bytes[EXPORT_PIECE_BYTES];
 };

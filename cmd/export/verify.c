@@ -59,7 +59,7 @@ static int make(void *opaque, unsigned worker, void *piece, struct qcow2_error *
 	const struct check *check = opaque;
 	struct part *part = piece;
 	const struct export_range *range = &part->recorded.range;
-	uint8_t digest[EXPORT_DIGEST_BYTES];
+	uint8_t digest[HASH_DIGEST_BYTES];
 
 	(void)worker;
 	part->differs = false;
@@ -72,7 +72,7 @@ static int make(void *opaque, unsigned worker, void *piece, struct qcow2_error *
 		part->differs = !zeros_only(part->bytes, (size_t)range->length_bytes);
 		return 0;
 	}
-	export_digest(part->bytes, (size_t)range->length_bytes, digest);
+	hash_bytes(part->bytes, (size_t)range->length_bytes, digest);
 	part->differs = memcmp(digest, part->recorded.digest, sizeof(digest)) != 0;
 	return 0;
 }

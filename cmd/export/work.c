@@ -134,7 +134,7 @@ static void work_on_data(const struct export_run *run, struct export_piece *piec
 	else
 		write_piece(&run->target, piece);
 	if (run->records && !piece->is_zero)
-		export_digest(piece->bytes, (size_t)piece->length_bytes, piece->digest);
+		hash_bytes(piece->bytes, (size_t)piece->length_bytes, piece->digest);
 }
 
 void export_piece_work(const struct export_run *run, struct export_piece *piece)
