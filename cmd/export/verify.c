@@ -122,15 +122,17 @@ static int use(void *opaque, void *piece, struct qcow2_error *err)
 	return -1;
 }
 
-/* Hands out a range in parts. */
+/* Hands out a range: zeros in parts that end at multiples of their size. */
 static int push(struct crew *crew, const struct export_recorded *recorded, struct qcow2_error *err)
 {
 	struct export_range left = recorded->range;
 
 	while (left.length_bytes > 0) {
 		struct part *part = crew_piece(crew, err);
-		const uint64_t length = left.length_bytes < EXPORT_PIECE_BYTES ? left.length_bytes
-									       : EXPORT_PIECE_BYTES;
+		const uint64_t room =
+			recorded->is_zero ? EXPORT_PIECE_BYTES - left.start_bytes % EXPORT_PIECE_BYTES
+					  : EXPORT_PIECE_BYTES;
+		const uint64_t length = left.length_bytes < room ? left.length_bytes : room;
 
 		if (!part)
 			return -1;
