@@ -147,8 +147,9 @@ static int next_dirty(struct export_ranges *ranges, struct export_range *out,
 	return more;
 }
 
-int export_ranges_next(struct export_ranges *ranges, struct export_range *out,
-		       struct qcow2_error *err)
+/* The next range without the tail. */
+static int next_asked(struct export_ranges *ranges, struct export_range *out,
+		      struct qcow2_error *err)
 {
 	if (ranges->dirty)
 		return next_dirty(ranges, out, err);
@@ -161,6 +162,30 @@ int export_ranges_next(struct export_ranges *ranges, struct export_range *out,
 	*out = (struct export_range){0, ranges->end_bytes};
 	ranges->whole = false;
 	return 1;
+}
+
+int export_ranges_next(struct export_ranges *ranges, struct export_range *out,
+		       struct qcow2_error *err)
+{
+	const uint64_t tail = ranges->tail_bytes;
+	int more = ranges->tail_told ? 0 : next_asked(ranges, out, err);
+
+	if (more < 0 || !ranges->has_tail || ranges->tail_told)
+		return more;
+	if (more == 0 || out->start_bytes >= tail) {
+		*out = (struct export_range){tail, ranges->end_bytes - tail};
+		ranges->tail_told = true;
+		return 1;
+	}
+	if (out->length_bytes > tail - out->start_bytes)
+		out->length_bytes = tail - out->start_bytes;
+	return 1;
+}
+
+void export_ranges_add_tail(struct export_ranges *ranges, uint64_t start_bytes)
+{
+	ranges->has_tail = start_bytes < ranges->end_bytes;
+	ranges->tail_bytes = start_bytes;
 }
 
 void export_ranges_close(struct export_ranges *ranges)

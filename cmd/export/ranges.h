@@ -14,6 +14,8 @@ struct export_range {
 
 struct export_ranges {
 	uint64_t end_bytes; /* of the disk */
+	uint64_t tail_bytes; /* if has_tail: all from here on as well */
+	bool has_tail, tail_told;
 	bool whole;         /* one range: all */
 	struct qcow2_dirty_extents *dirty; /* of bitmaps, or NULL */
 	struct export_range *list;         /* of a file, or NULL */
@@ -36,6 +38,9 @@ int export_ranges_bitmaps(struct export_ranges *ranges, const struct qcow2_image
  */
 int export_ranges_parse(struct export_ranges *ranges, struct qcow2_bytes document,
 			uint64_t size_bytes, struct qcow2_error *err);
+
+/* Adds all from a place to the end of the disk, which may be there already. */
+void export_ranges_add_tail(struct export_ranges *ranges, uint64_t start_bytes);
 
 /* Finds the next range. Returns 1 with *out set, 0 behind the last one, or -1 with *err filled. */
 int export_ranges_next(struct export_ranges *ranges, struct export_range *out,
