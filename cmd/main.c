@@ -9,6 +9,7 @@
 #include "common/command_list.h"
 #include "common/descriptors.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "completion/completion.h"
 #include "help/help.h"
 #include "out/spool.h"
@@ -81,9 +82,12 @@ static int run_command(const struct command *command, const char *program, int a
 {
 	struct common common = {.program = program, .list = &list};
 	struct command call = *command;
+	int code;
 
 	call.common = &common;
-	return command->run(&call, argc, argv);
+	code = command->run(&call, argc, argv);
+	served_release(&common);
+	return code;
 }
 
 /* The exit code of a line that is not run: to some commands, 1 means something else. */

@@ -121,6 +121,15 @@ static int find_format(struct chain *chain, struct qcow2_error *err)
 	return 0;
 }
 
+/* Only the first file is one that the user names. What images name is a file, whatever its name is. */
+static int open_source(struct chain *chain, struct qcow2_error *err)
+{
+	struct chain_link *link = &chain->link;
+
+	return (link->named_by ? limits_open_file : limits_open)(chain->common, link->file,
+								 &link->source, err);
+}
+
 static int open_link(struct chain *chain, struct qcow2_error *err)
 {
 	struct chain_link *link = &chain->link;
@@ -128,8 +137,7 @@ static int open_link(struct chain *chain, struct qcow2_error *err)
 
 	if (is_open)
 		link->source = chain->first;
-	if ((!is_open && limits_open(chain->common, link->file, &link->source, err)) ||
-	    find_format(chain, err) ||
+	if ((!is_open && open_source(chain, err)) || find_format(chain, err) ||
 	    (strcmp(link->format, "qcow2") == 0 &&
 	     qcow2_image_open(link->source, &link->image, err)))
 		return blame(link, err);
@@ -179,6 +187,12 @@ static char *follow(struct chain *chain, struct qcow2_bytes name, struct qcow2_e
 {
 	char *path;
 
+	/* It is one of the server's machine, which may be another file here. */
+	if (!chain->link.named_by && qcow2_source_is_nbd(chain->link.file)) {
+		(void)fail(err, QCOW2_ERROR_UNSUPPORTED,
+			   "the image is read over NBD: its backing file was not followed");
+		return NULL;
+	}
 	if (memchr(name.data, 0, name.size)) {
 		(void)fail(err, QCOW2_ERROR_UNSUPPORTED, "its backing file's name holds a NUL");
 		return NULL;

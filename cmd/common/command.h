@@ -57,6 +57,7 @@ enum action_place { ACTION_FIRST, ACTION_AFTER_IMAGE, ACTION_IS_OPTION, ACTION_A
 enum colour_choice { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
 
 struct command_list;
+struct served;
 
 /* How much memory and time a command may take: see limits.h. */
 struct limits {
@@ -78,7 +79,11 @@ struct common {
 	bool quiet;   /* nothing but errors, and data that were asked for */
 	bool verbose; /* every write of a change */
 	struct limits limits;
-	bool has_data; /* the output is for programs, which -q does not silence */
+	bool has_data;         /* the output is for programs, which -q does not silence */
+	struct served *served; /* images over NBD that are open before the sandbox: see served.h */
+	size_t served_count;
+	unsigned served_readers; /* how many threads will read one, or 0: one */
+	bool served_all;         /* there will be no more of them */
 };
 
 struct command {
