@@ -285,7 +285,8 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
              ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"),
+         ("export", "verify"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
         ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
@@ -434,7 +435,7 @@ OPTIONS = {
         ("preallocate", ""), ("no-sync", ""), ("force", ""))},
     ("export", "json"): (EXPORTED, ["--json"], shows_json),
     ("export", "output"): (EXPORTED, ["--output=json"], shows_json),
-    ("export", "help"): ([SAMPLE], ["--help"], is_help),
+    ("export", "help"): (EXPORTED, ["--help"], is_help),
     ("hash", "block"): (["bitmaps"], ["--block=64k"], differs),
     ("hash", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
     ("hash", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
