@@ -45,7 +45,7 @@ struct qcow2_disk;
 
 /* What a file that an image names is to it. */
 enum qcow2_disk_role {
-	QCOW2_DISK_BACKING = 0, /* the guest reads it where the image says nothing */
+	QCOW2_DISK_BACKING = 0,   /* the guest reads it where the image says nothing */
 	QCOW2_DISK_DATA_FILE = 1, /* it holds all clusters of the guest ("External data file") */
 };
 
@@ -69,7 +69,8 @@ enum qcow2_disk_answer {
 	 * caller keeps it, and closes it after the disk.
 	 */
 	QCOW2_DISK_GIVEN_QCOW2 = 1, /* read it as an image of this format */
-	QCOW2_DISK_GIVEN_RAW = 2,   /* its bytes are the bytes of the disk; always so of a data file */
+	QCOW2_DISK_GIVEN_RAW =
+		2, /* its bytes are the bytes of the disk; always so of a data file */
 	/* It is not there. The disk opens, and reads that need it fail; see qcow2_disk_read_past(). */
 	QCOW2_DISK_MISSING = 3,
 	/* The disk must not be opened: *err is filled. */
@@ -103,7 +104,7 @@ typedef int qcow2_disk_key(void *opaque, const struct qcow2_image *image, uint32
 
 /* How a disk is opened. All zeros but for size: the active disk, standing alone, not encrypted. */
 struct qcow2_disk_options {
-	size_t size; /* sizeof(struct qcow2_disk_options) */
+	size_t size;           /* sizeof(struct qcow2_disk_options) */
 	qcow2_disk_gate *gate; /* NULL: every file that an image names is refused */
 	qcow2_disk_key *key;   /* NULL: encrypted images are refused */
 	void *opaque;          /* for both */
@@ -254,8 +255,8 @@ QCOW2_API int qcow2_disk_extents_open(struct qcow2_disk *disk, struct qcow2_disk
 				      struct qcow2_error *err);
 
 /* Shows a range from now on, as qcow2_mapping_seek() does; it is cut where the disk ends. */
-QCOW2_API void qcow2_disk_extents_seek(struct qcow2_disk_extents *extents,
-				       struct qcow2_guest start, uint64_t length_bytes);
+QCOW2_API void qcow2_disk_extents_seek(struct qcow2_disk_extents *extents, struct qcow2_guest start,
+				       uint64_t length_bytes);
 
 /*
  * Finds the next extent of the range. Extents rise and leave no gaps. Neighbours that say the same

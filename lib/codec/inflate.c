@@ -43,10 +43,11 @@ void q2_inflater_free(struct q2_inflater *inflater)
 	q2_free(inflater);
 }
 
-static bool inflate_zstd(struct q2_inflater *inflater, struct qcow2_bytes data, size_t *used)
+static bool inflate_zstd(struct q2_inflater *inflater, struct qcow2_bytes data, uint8_t *cluster,
+			 size_t *used)
 {
 	ZSTD_inBuffer in = {data.data, data.size, 0};
-	ZSTD_outBuffer out = {inflater->cluster, inflater->cluster_size, 0};
+	ZSTD_outBuffer out = {cluster, inflater->cluster_size, 0};
 	size_t left = 1;
 
 	ZSTD_DCtx_reset(inflater->zstd, ZSTD_reset_session_only);
@@ -63,14 +64,32 @@ static bool inflate_zstd(struct q2_inflater *inflater, struct qcow2_bytes data, 
 	return true;
 }
 
-bool q2_inflate(struct q2_inflater *inflater, struct qcow2_bytes data, size_t *used)
+static bool inflate(struct q2_inflater *inflater, struct qcow2_bytes data, uint8_t *cluster,
+		    size_t *used)
 {
 	size_t size = 0;
 
 	if (inflater->zstd)
-		return inflate_zstd(inflater, data, used);
-	return libdeflate_deflate_decompress_ex(inflater->deflate, data.data, data.size,
-						inflater->cluster, inflater->cluster_size, used,
+		return inflate_zstd(inflater, data, cluster, used);
+	return libdeflate_deflate_decompress_ex(inflater->deflate, data.data, data.size, cluster,
+						inflater->cluster_size, used,
 						&size) == LIBDEFLATE_SUCCESS &&
 	       size == inflater->cluster_size;
+}
+
+bool q2_inflate(struct q2_inflater *inflater, struct qcow2_bytes data, size_t *used)
+{
+	return inflate(inflater, data, inflater->cluster, used);
+}
+
+bool q2_inflate_to(struct q2_inflater *inflater, struct qcow2_bytes data, uint8_t *cluster)
+{
+	size_t used;
+
+	return inflate(inflater, data, cluster, &used);
+}
+
+uint8_t *q2_inflater_buffer(struct q2_inflater *inflater)
+{
+	return inflater->cluster;
 }

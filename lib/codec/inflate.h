@@ -22,4 +22,11 @@ void q2_inflater_free(struct q2_inflater *inflater);
  */
 bool q2_inflate(struct q2_inflater *inflater, struct qcow2_bytes data, size_t *used);
 
+/*
+ * The same into `cluster`, room for one cluster. It may be q2_inflater_buffer(), which is the
+ * inflater's own and holds until the next call on it.
+ */
+bool q2_inflate_to(struct q2_inflater *inflater, struct qcow2_bytes data, uint8_t *cluster);
+uint8_t *q2_inflater_buffer(struct q2_inflater *inflater);
+
 #endif
