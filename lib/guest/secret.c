@@ -2,7 +2,6 @@
 /* See secret.h. Keys and passphrases are overwritten as soon as nobody needs them any more. */
 #include "guest/secret.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -69,18 +68,6 @@ static int open_cipher(const struct q2_luks *luks, const struct passphrase *pass
 			      err);
 }
 
-/* Says in an error which file of the chain it is about, unless that is the image itself. */
-static int in_file(uint32_t depth, struct qcow2_error *err)
-{
-	char text[48];
-
-	if (depth > 0) {
-		snprintf(text, sizeof(text), "in file %u of the chain", depth);
-		q2_error_append(err, text);
-	}
-	return -1;
-}
-
 /* Whether the image can be decrypted, by all that can be known without its key. */
 static int judge(const struct qcow2_image *image, const struct qcow2_disk_options *options,
 		 struct q2_luks *luks, struct qcow2_error *err)
@@ -111,14 +98,14 @@ int q2_secret_open(const struct qcow2_image *image, const struct qcow2_disk_opti
 	if (qcow2_image_header(image)->crypt_method == METHOD_NONE)
 		return 0;
 	if (judge(image, options, &luks, err))
-		return in_file(depth, err);
+		return -1;
 	secret = q2_alloc(sizeof(*secret));
 	if (!secret)
 		return q2_fail_memory(err);
 	secret->by_host = luks.image != NULL;
 	status = ask(image, options, depth, &passphrase, err);
 	if (status == 0 && open_cipher(&luks, &passphrase, &secret->cipher, err))
-		status = in_file(depth, err);
+		status = -1;
 	explicit_bzero(&passphrase, sizeof(passphrase));
 	if (status)
 		q2_secret_close(secret);
@@ -153,13 +140,12 @@ int q2_secret_open(const struct qcow2_image *image, const struct qcow2_disk_opti
 		   uint32_t depth, struct q2_secret **out, struct qcow2_error *err)
 {
 	(void)options;
+	(void)depth;
 	*out = NULL;
 	if (qcow2_image_header(image)->crypt_method == 0)
 		return 0;
 	return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
-		       "file %u of the chain is encrypted, and the library was built without "
-		       "decryption",
-		       depth);
+		       "the image is encrypted, and the library was built without decryption");
 }
 
 void q2_secret_close(struct q2_secret *secret)
