@@ -44,6 +44,36 @@ static int add(struct answer *answer, uint64_t length, uint32_t type)
 	return ++answer->found < FOUND_MOST;
 }
 
+/* Where zeros end that begin at a place of a file: holes, and all that follows its end. */
+static uint64_t zeros_end(const struct qcow2_source *source, uint64_t at)
+{
+	return at < qcow2_source_size_bytes(source) ? qcow2_source_hole_end(source, at)
+						    : UINT64_MAX;
+}
+
+/* Adds data. Where the file has a hole, as in an image that was allocated in advance, these are zeros. */
+static int add_data(struct answer *answer, const struct qcow2_disk_extent *extent)
+{
+	uint64_t at = extent->host.byte, left = extent->length_bytes;
+	int more = 1;
+
+	if (!extent->source || extent->compressed || extent->encrypted)
+		return add(answer, left, 0);
+	while (more > 0 && left > 0) {
+		uint64_t end = zeros_end(extent->source, at);
+		bool zeros = end > at;
+
+		if (!zeros)
+			end = qcow2_source_data_end(extent->source, at);
+		if (end <= at || end - at > left)
+			end = at + left;
+		more = add(answer, end - at, zeros ? NBDKIT_EXTENT_ZERO : 0);
+		left -= end - at;
+		at = end;
+	}
+	return more;
+}
+
 /*
  * Adds what the files say of the disk up to `end`. zero: the type of what reads as zeros. What
  * cannot be found out is data: who reads it gets the error.
@@ -57,17 +87,13 @@ static int add_found(struct answer *answer, uint64_t end, uint32_t zero)
 
 	qcow2_disk_extents_seek(stream, (struct qcow2_guest){answer->end}, end - answer->end);
 	while (more > 0 && answer->end < end) {
-		bool zeros = false;
-		uint64_t length = end - answer->end;
-
-		if (qcow2_disk_extents_next(stream, &extent, &err) > 0) {
-			zeros = extent->kind == QCOW2_DISK_ZERO ||
-				extent->kind == QCOW2_DISK_UNALLOCATED;
-			length = extent->length_bytes;
-		} else {
+		if (qcow2_disk_extents_next(stream, &extent, &err) <= 0) {
 			nbdkit_debug("extents: %s", err.text);
+			return add(answer, end - answer->end, 0);
 		}
-		more = add(answer, length, zeros ? zero : 0);
+		more = extent->kind == QCOW2_DISK_ZERO || extent->kind == QCOW2_DISK_UNALLOCATED
+			       ? add(answer, extent->length_bytes, zero)
+			       : add_data(answer, extent);
 	}
 	return more;
 }
