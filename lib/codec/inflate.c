@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* See inflate.h. libdeflate inflates a whole buffer in one call; zstd may need several frames. */
+/*
+ * See inflate.h. libdeflate inflates a whole buffer in one call, and so does zstd a frame: its streams
+ * would allocate a window as large as the frame asks for.
+ */
 #include "codec/inflate.h"
 
 #include <libdeflate.h>
@@ -46,21 +49,23 @@ void q2_inflater_free(struct q2_inflater *inflater)
 static bool inflate_zstd(struct q2_inflater *inflater, struct qcow2_bytes data, uint8_t *cluster,
 			 size_t *used)
 {
-	ZSTD_inBuffer in = {data.data, data.size, 0};
-	ZSTD_outBuffer out = {cluster, inflater->cluster_size, 0};
-	size_t left = 1;
+	size_t in = 0, out = 0;
 
-	ZSTD_DCtx_reset(inflater->zstd, ZSTD_reset_session_only);
-	while (out.pos < out.size || left != 0) {
-		size_t in_before = in.pos, out_before = out.pos;
+	/* A cluster may be several frames. One that gives nothing takes bytes, so this ends. */
+	while (out < inflater->cluster_size) {
+		const size_t frame = ZSTD_findFrameCompressedSize(data.data + in, data.size - in);
+		size_t got;
 
-		left = ZSTD_decompressStream(inflater->zstd, &out, &in);
-		if (ZSTD_isError(left))
+		if (ZSTD_isError(frame) || frame == 0)
+			return false; /* the data ends too early, or is none */
+		got = ZSTD_decompressDCtx(inflater->zstd, cluster + out,
+					  inflater->cluster_size - out, data.data + in, frame);
+		if (ZSTD_isError(got))
 			return false;
-		if (in.pos == in_before && out.pos == out_before)
-			return false; /* the data ends too early, or gives more than a cluster */
+		in += frame;
+		out += got;
 	}
-	*used = in.pos;
+	*used = in;
 	return true;
 }
 

@@ -24,7 +24,8 @@ struct q2_layer {
 	struct qcow2_source *data;       /* what host offsets lead into; NULL: it is missing */
 	struct q2_secret *secret;        /* NULL: it is not encrypted */
 	uint64_t size_bytes;             /* that it shows, whole sectors */
-	/* Where the layer begins on the disk that its L1 table maps: that of the machine's state. */
+	/* The state of a machine: the layer begins at base_bytes of what its L1 table maps. */
+	bool vm_state;
 	uint64_t base_bytes;
 	const struct qcow2_snapshot *snapshot; /* whose L1 table it is; NULL: the active one */
 	bool zstd;                             /* compressed clusters are of zstd, not of deflate */

@@ -113,8 +113,10 @@ static int find(struct qcow2_disk_extents *extents, struct qcow2_disk_extent *ou
 			return 0;
 		end = at + out->length_bytes;
 		/* A file that is shorter than those above it leaves zeros behind its end. */
-		if (at >= extents->disk->layers[i + 1].size_bytes)
+		if (at >= extents->disk->layers[i + 1].size_bytes) {
+			out->depth = i + 1;
 			return 0;
+		}
 	}
 }
 

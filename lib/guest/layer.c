@@ -15,7 +15,7 @@ int q2_layer_stream_open(struct q2_layer_stream *stream, const struct q2_layer *
 		return qcow2_mapping_open(layer->image, &stream->mapping, err);
 	if (q2_mapping_open_of(layer->image, layer->snapshot, &stream->mapping, err))
 		return -1;
-	if (layer->base_bytes > 0)
+	if (layer->vm_state)
 		q2_mapping_go_past_end(stream->mapping);
 	return 0;
 }
@@ -31,6 +31,8 @@ void q2_layer_stream_seek(struct q2_layer_stream *stream, uint64_t end_bytes)
 	const uint64_t size = stream->layer->size_bytes;
 
 	stream->end_bytes = end_bytes < size ? end_bytes : size;
+	stream->sought = false;
+	stream->by_sectors = false;
 	stream->now.length_bytes = 0;
 }
 
@@ -47,24 +49,31 @@ static void begin(struct q2_layer_stream *stream, uint64_t at, uint64_t length_b
 	};
 }
 
+/* Finds the data or the hole around a byte of a raw file. The last one has no end. */
+static void learn_run(struct q2_raw_run *run, const struct qcow2_source *source, uint64_t at)
+{
+	uint64_t end = qcow2_source_hole_end(source, at);
+
+	run->start = at;
+	run->is_hole = end > at;
+	if (!run->is_hole)
+		end = qcow2_source_data_end(source, at);
+	run->end = end > at && end < qcow2_source_size_bytes(source) ? end : UINT64_MAX;
+}
+
 /* A raw file is data and holes. Behind its last byte, the rest of its last sector is zeros. */
 static void find_raw(struct q2_layer_stream *stream, uint64_t at)
 {
-	struct qcow2_source *source = stream->layer->source;
-	uint64_t end = qcow2_source_hole_end(source, at);
+	struct q2_raw_run *run = &stream->raw;
+	uint64_t end;
 
-	if (end > at) {
-		end = end < qcow2_source_size_bytes(source) ? end : stream->end_bytes;
-		begin(stream, at, (end < stream->end_bytes ? end : stream->end_bytes) - at,
-		      QCOW2_DISK_ZERO);
+	if (at < run->start || at >= run->end)
+		learn_run(run, stream->layer->source, at);
+	end = run->end < stream->end_bytes ? run->end : stream->end_bytes;
+	begin(stream, at, end - at, run->is_hole ? QCOW2_DISK_ZERO : QCOW2_DISK_DATA);
+	if (run->is_hole)
 		return;
-	}
-	end = qcow2_source_data_end(source, at);
-	if (end <= at || end >= qcow2_source_size_bytes(source))
-		end = stream->end_bytes;
-	begin(stream, at, (end < stream->end_bytes ? end : stream->end_bytes) - at,
-	      QCOW2_DISK_DATA);
-	stream->now.source = source;
+	stream->now.source = stream->layer->source;
 	stream->now.host.byte = at;
 }
 
@@ -99,6 +108,7 @@ static void cut_at_end(struct q2_layer_stream *stream)
 		end = (qcow2_source_size_bytes(stream->layer->data) + cluster - 1) & ~(cluster - 1);
 	if (now->host.byte >= end) {
 		now->kind = QCOW2_DISK_UNREADABLE;
+		now->encrypted = false;
 		now->source = NULL;
 		now->host.byte = QCOW2_NO_OFFSET;
 	} else if (now->length_bytes > end - now->host.byte) {
@@ -114,6 +124,7 @@ static void take(struct q2_layer_stream *stream, const struct qcow2_mapping_exte
 	begin(stream, extent->start.byte - layer->base_bytes, extent->length_bytes,
 	      kind_of(extent->kind));
 	now->problem = extent->problem;
+	stream->entry_at = extent->entry_at;
 	if (now->kind != QCOW2_DISK_DATA) {
 		now->encrypted = false;
 		return;
@@ -132,29 +143,40 @@ static void take(struct q2_layer_stream *stream, const struct qcow2_mapping_exte
 }
 
 /*
- * The mapping is sought anew unless the byte follows what it gave last, as what lies between may be
- * large and of no use to anybody. What it gives once is asked for only once: see the range.
+ * Lets the mapping give what is at a byte. It goes on by itself where the byte follows what it gave
+ * last, and otherwise skips what lies between, which may be large and of no use to anybody.
  */
+static void aim(struct q2_layer_stream *stream, uint64_t at)
+{
+	const uint64_t start = stream->layer->base_bytes + at;
+
+	if (!stream->sought)
+		qcow2_mapping_seek(stream->mapping, (struct qcow2_guest){start},
+				   stream->end_bytes - at);
+	else if (stream->mapped_to != at)
+		q2_mapping_go_on(stream->mapping, start);
+	stream->sought = true;
+	stream->mapped_to = at;
+}
+
 static int find_mapped(struct q2_layer_stream *stream, uint64_t at, struct qcow2_error *err)
 {
-	const struct qcow2_disk_extent *now = &stream->now;
-	const uint64_t base = stream->layer->base_bytes;
 	const struct qcow2_mapping_extent *extent;
 	int more;
 
-	if (now->length_bytes == 0 || now->start.byte + now->length_bytes != at ||
-	    now->kind == QCOW2_DISK_UNREADABLE || stream->layer->data != stream->layer->source)
-		qcow2_mapping_seek(stream->mapping, (struct qcow2_guest){base + at},
-				   stream->end_bytes - at);
+	aim(stream, at);
 	stream->now.length_bytes = 0;
 	more = qcow2_mapping_next(stream->mapping, &extent, err);
 	if (more < 0)
 		return -1;
-	if (more == 0)
+	if (more == 0) {
 		/* The L1 table of a machine's state ends before what the snapshot claims of it. */
 		begin(stream, at, stream->end_bytes - at, QCOW2_DISK_UNALLOCATED);
-	else
+		stream->mapped_to = stream->end_bytes;
+	} else {
+		stream->mapped_to = at + extent->length_bytes;
 		take(stream, extent);
+	}
 	return 0;
 }
 
@@ -171,4 +193,19 @@ int q2_layer_stream_find(struct q2_layer_stream *stream, uint64_t at, struct qco
 	else
 		find_raw(stream, at);
 	return 0;
+}
+
+void q2_layer_stream_read_sectors(struct q2_layer_stream *stream)
+{
+	q2_mapping_read_sectors(stream->mapping);
+	stream->by_sectors = true;
+}
+
+uint64_t q2_layer_sector_reach(const struct q2_layer *layer, uint64_t at)
+{
+	const struct qcow2_geometry *geometry = qcow2_image_geometry(layer->image);
+	const uint64_t entries = Q2_MAPPING_SECTOR_BYTES / geometry->l2_entry_bytes;
+	const uint64_t reach = entries << geometry->cluster_bits;
+
+	return reach - (layer->base_bytes + at) % reach;
 }

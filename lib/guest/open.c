@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens a disk: asks the gate about each file that an image names, from the image down. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -11,7 +12,9 @@
 #define DEFAULT_LIMIT_BYTES (UINT64_C(64) << 20)
 /* What a stream of extents over one file takes, rounded up. */
 #define STREAM_BYTES (UINT64_C(256) << 10)
-#define READERS_MOST 64
+/* What an inflater takes besides a cluster, rounded up. */
+#define INFLATER_BYTES (UINT64_C(192) << 10)
+#define READERS_MOST   64
 /* Clusters of any image that QEMU opens may be decompressed, whatever the limit. */
 #define CLUSTER_BYTES_MOST (UINT64_C(2) << 20)
 #define SLOTS_MOST         256
@@ -72,10 +75,16 @@ static int ask(struct opening *o, const struct qcow2_disk_wanted *wanted,
 			data ? "an external data file" : "a backing file");
 		return blame(o, wanted->depth);
 	}
+	/* What a gate that refuses without a reason leaves. */
+	q2_fail(o->err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
+		"the %s of file %u of the chain is refused",
+		data ? "external data file" : "backing file", wanted->depth);
 	answer = o->options->gate(o->options->opaque, wanted, source, o->err);
-	if (answer == QCOW2_DISK_MISSING ||
-	    (*source &&
-	     (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data))))
+	if (answer == QCOW2_DISK_MISSING) {
+		*source = NULL;
+		return answer;
+	}
+	if (*source && (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data)))
 		return answer;
 	if (answer != QCOW2_DISK_REFUSED)
 		q2_fail(o->err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -149,6 +158,9 @@ static int find_snapshot(struct opening *o, const struct qcow2_image *image)
 		copy->raw = copy->extra_data = copy->id = copy->name = (struct qcow2_bytes){0};
 	}
 	qcow2_snapshots_close(snapshots);
+	if (more > 0 && copy->cut)
+		return q2_fail(o->err, QCOW2_ERROR_BROKEN, copy->offset_bytes,
+			       "the snapshot's entry is cut off by the end of the file");
 	if (more == 0)
 		return q2_fail(o->err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			       "there is no snapshot with index %llu",
@@ -167,6 +179,7 @@ static int show_vm_state(struct opening *o, struct q2_layer *layer)
 	if (entries > UINT64_MAX / 2 / per_entry)
 		return q2_fail(o->err, QCOW2_ERROR_BROKEN, layer->snapshot->offset_bytes,
 			       "the snapshot's disk is so large that no state can follow it");
+	layer->vm_state = true;
 	layer->base_bytes = entries * per_entry;
 	layer->size_bytes = layer->snapshot->vm_state_size_bytes;
 	if (layer->size_bytes > UINT64_MAX / 2)
@@ -186,6 +199,23 @@ static int show_snapshot(struct opening *o, struct q2_layer *layer)
 
 /* ---- the chain ---- */
 
+/*
+ * Whether the backing file has a name that can be read whole. Without it, nobody knows what is below:
+ * the image would read as if it stood alone.
+ */
+static int check_backing_name(struct opening *o, const struct qcow2_image *image)
+{
+	const struct qcow2_header *header = qcow2_image_header(image);
+
+	if (header->backing_file_offset == 0 || header->backing_file_size == 0 ||
+	    qcow2_image_backing_name(image).size == header->backing_file_size)
+		return 0;
+	q2_fail(o->err, QCOW2_ERROR_BROKEN,
+		offsetof(struct qcow2_header, backing_file_offset),
+		"the name of the backing file does not lie in the first cluster, or is too long");
+	return blame(o, o->disk->depth - 1);
+}
+
 /* Opens the backing file of the last layer. Returns 1 if there may be another one below it. */
 static int descend(struct opening *o)
 {
@@ -202,6 +232,8 @@ static int descend(struct opening *o)
 	struct qcow2_source *source;
 	int answer;
 
+	if (check_backing_name(o, above))
+		return -1;
 	if (wanted.name.size == 0)
 		return 0;
 	qcow2_image_find_extension(above, QCOW2_EXTENSION_BACKING_FORMAT, &wanted.format);
@@ -226,7 +258,10 @@ static int descend(struct opening *o)
 	return open_image(o, layer, depth + 1) ? -1 : 1;
 }
 
-/* Divides the memory: half for readers, a quarter for decompressed clusters, the rest is theirs. */
+/*
+ * Divides the memory: half for readers, a quarter for decompressed clusters; the rest is for streams of
+ * extents that the caller opens.
+ */
 static int divide_memory(struct opening *o)
 {
 	struct qcow2_disk *disk = o->disk;
@@ -240,8 +275,8 @@ static int divide_memory(struct opening *o)
 	disk->cluster_bytes_most = limit / 8 > CLUSTER_BYTES_MOST ? limit / 8 : CLUSTER_BYTES_MOST;
 	if (cluster > disk->cluster_bytes_most)
 		cluster = disk->cluster_bytes_most;
-	/* A reader has the compressed bytes and a cluster besides its streams. */
-	readers = limit / 2 / (STREAM_BYTES * disk->depth + 3 * cluster);
+	/* A reader has an inflater with a cluster, and compressed bytes, besides its streams. */
+	readers = limit / 2 / (STREAM_BYTES * disk->depth + INFLATER_BYTES + 3 * cluster);
 	slots = limit / 4 / cluster;
 	if (!q2_cache_init(&disk->cache, slots > SLOTS_MOST ? SLOTS_MOST : (size_t)slots))
 		return q2_fail_memory(o->err);

@@ -9,8 +9,6 @@
 
 /* What is tried again by itself if a longer read fails: a sector of a disk that is failing. */
 #define PIECE_BYTES ((size_t)4096)
-/* How many clusters are given up if their tables cannot be read: a sector of entries, about. */
-#define TABLE_ENTRIES UINT64_C(512)
 
 /* A range that is being read. */
 struct reading {
@@ -61,25 +59,26 @@ static int give_up(struct reading *reading, uint64_t at, uint64_t length_bytes, 
 }
 
 /* Says in *err why an extent has nothing to read. */
-static void explain(const struct qcow2_disk *disk, const struct qcow2_disk_extent *extent,
-		    struct qcow2_error *err)
+static void explain(const struct qcow2_disk_extents *extents,
+		    const struct qcow2_disk_extent *extent, struct qcow2_error *err)
 {
 	const struct qcow2_problem_kind *kind = qcow2_problem_kind_get(extent->problem);
-	const struct q2_layer *layer = &disk->layers[extent->depth];
+	const struct q2_layer *layer = &extents->disk->layers[extent->depth];
+	const struct qcow2_host entry_at = extents->streams[extent->depth].entry_at;
 	const unsigned long long at = extent->start.byte;
 
 	if (q2_layer_is_missing(layer))
 		q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			"byte 0x%llx of the disk is in file %u of the chain, which is missing", at,
 			extent->depth);
+	else if (kind)
+		q2_fail(err, QCOW2_ERROR_BROKEN, entry_at.byte,
+			"byte 0x%llx of the disk cannot be read: %s", at, kind->text);
 	else if (!layer->data)
 		q2_fail(err, QCOW2_ERROR_NOT_FOUND, QCOW2_NO_OFFSET,
 			"byte 0x%llx of the disk is in the external data file of file %u of the "
 			"chain, which is missing",
 			at, extent->depth);
-	else if (kind)
-		q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
-			"byte 0x%llx of the disk cannot be read: %s", at, kind->text);
 	else
 		q2_fail(err, QCOW2_ERROR_BROKEN, QCOW2_NO_OFFSET,
 			"byte 0x%llx of the disk lies beyond the end of the external data file",
@@ -141,7 +140,7 @@ static int read_extent(struct reading *reading, const struct qcow2_disk_extent *
 	case QCOW2_DISK_DATA:
 		return read_data(reading, extent);
 	case QCOW2_DISK_UNREADABLE:
-		explain(reading->reader->extents.disk, extent, reading->err);
+		explain(&reading->reader->extents, extent, reading->err);
 		return give_up(reading, at, extent->length_bytes, extent->depth, extent->problem);
 	case QCOW2_DISK_UNALLOCATED:
 	case QCOW2_DISK_ZERO:
@@ -152,21 +151,27 @@ static int read_extent(struct reading *reading, const struct qcow2_disk_extent *
 }
 
 /*
- * A table of a file could not be read: gives up what a sector of it maps, in the smallest clusters of
- * the chain, and goes on behind that.
+ * A table of a file could not be read. Many entries are read at once, and only a sector of them may be
+ * bad: the first time nothing is given up, but read anew by sectors. Then what the sector maps is given
+ * up, and the reading goes on behind that.
  */
 static int pass_table(struct reading *reading)
 {
 	struct qcow2_disk_extents *extents = &reading->reader->extents;
-	const struct q2_layer *layer = &extents->disk->layers[extents->at_depth];
+	const uint32_t depth = extents->at_depth;
+	struct q2_layer_stream *stream = &extents->streams[depth];
 	const uint64_t at = extents->at_bytes;
-	uint64_t unit = TABLE_ENTRIES * (layer->image ? q2_layer_cluster_bytes(layer) : 1);
-	uint64_t length = unit - at % unit;
+	uint64_t length;
 
-	blame(reading, at, extents->at_depth);
+	if (reading->fault && !ends_reading(reading->err) && !stream->by_sectors) {
+		q2_layer_stream_read_sectors(stream);
+		return 0;
+	}
+	length = q2_layer_sector_reach(stream->layer, at);
+	blame(reading, at, depth);
 	if (length > reading->end - at)
 		length = reading->end - at;
-	if (give_up(reading, at, length, extents->at_depth, QCOW2_PROBLEM_NONE))
+	if (give_up(reading, at, length, depth, QCOW2_PROBLEM_NONE))
 		return -1;
 	qcow2_disk_extents_seek(extents, (struct qcow2_guest){at + length},
 				reading->end - (at + length));
@@ -214,7 +219,7 @@ int qcow2_disk_read_past(struct qcow2_disk *disk, struct qcow2_guest start, void
 			       (unsigned long long)end);
 	if (size == 0)
 		return 0;
-	reading.reader = q2_reader_take(disk, reading.err);
+	reading.reader = q2_reader_take(disk, start.byte, reading.err);
 	if (!reading.reader)
 		return -1;
 	failed = read_all(&reading);

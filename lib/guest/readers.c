@@ -51,7 +51,22 @@ static struct q2_reader *make_reader(struct qcow2_disk *disk, struct qcow2_error
 	return reader;
 }
 
-struct q2_reader *q2_reader_take(struct qcow2_disk *disk, struct qcow2_error *err)
+/* Takes a reader out of the list: the one that stands at `start`, or else the one used last. */
+static struct q2_reader *pick(struct q2_readers *readers, uint64_t start)
+{
+	struct q2_reader **link = &readers->free, *reader;
+
+	while (*link && (*link)->extents.at_bytes != start)
+		link = &(*link)->next;
+	if (!*link)
+		link = &readers->free;
+	reader = *link;
+	if (reader)
+		*link = reader->next;
+	return reader;
+}
+
+struct q2_reader *q2_reader_take(struct qcow2_disk *disk, uint64_t start, struct qcow2_error *err)
 {
 	struct q2_readers *readers = &disk->readers;
 	struct q2_reader *reader;
@@ -59,10 +74,8 @@ struct q2_reader *q2_reader_take(struct qcow2_disk *disk, struct qcow2_error *er
 	pthread_mutex_lock(&readers->lock);
 	while (!readers->free && readers->made == readers->most)
 		pthread_cond_wait(&readers->freed, &readers->lock);
-	reader = readers->free;
-	if (reader)
-		readers->free = reader->next;
-	else
+	reader = pick(readers, start);
+	if (!reader)
 		readers->made++;
 	pthread_mutex_unlock(&readers->lock);
 	if (reader)

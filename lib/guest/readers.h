@@ -26,8 +26,11 @@ void q2_readers_init(struct q2_readers *readers, unsigned most);
 /* Closes all. Nobody has one. */
 void q2_readers_release(struct q2_readers *readers);
 
-/* Lends a reader of the disk; NULL with *err filled. */
-struct q2_reader *q2_reader_take(struct qcow2_disk *disk, struct qcow2_error *err);
+/*
+ * Lends a reader of the disk for a range that begins at a byte, if there is one free the reader that
+ * ended there: its windows show the tables. NULL with *err filled.
+ */
+struct q2_reader *q2_reader_take(struct qcow2_disk *disk, uint64_t start, struct qcow2_error *err);
 void q2_reader_give(struct qcow2_disk *disk, struct q2_reader *reader);
 
 #endif

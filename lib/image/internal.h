@@ -50,6 +50,11 @@ struct q2_window {
 	uint64_t start; /* host offset of buffer[0] */
 	size_t filled;
 	uint64_t end; /* nothing is read from here on */
+	/*
+	 * A power of two: reads end at a multiple of it, so that a look-up reads little, and a sector
+	 * that fails hides no other. 0: reads are as long as the buffer is.
+	 */
+	size_t piece;
 };
 
 #define Q2_WINDOW_BYTES (128 * 1024)

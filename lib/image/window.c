@@ -59,10 +59,14 @@ static int slide(struct q2_window *window, uint64_t offset, struct qcow2_error *
 
 	if (want > window->capacity)
 		want = window->capacity;
+	if (window->piece > 0 && want > window->piece - (offset & (window->piece - 1)))
+		want = window->piece - (offset & (window->piece - 1));
 	if (offset >= window->start && offset - window->start < window->filled) {
 		kept = window->filled - (size_t)(offset - window->start);
 		memmove(window->buffer, window->buffer + (offset - window->start), kept);
 	}
+	if (want < kept)
+		want = kept;
 	window->start = offset;
 	window->filled = kept;
 	if (q2_image_read_padded(window->image, offset + kept, window->buffer + kept,

@@ -97,6 +97,19 @@ int q2_mapping_open_of(const struct qcow2_image *image, const struct qcow2_snaps
  */
 void q2_mapping_go_past_end(struct qcow2_mapping *m);
 
+/*
+ * Lets a stream go on at a byte of the range that was sought last. The limit on L2 entries does not
+ * start anew: who leaves out parts of a range still pays for no more than the range.
+ */
+void q2_mapping_go_on(struct qcow2_mapping *m, uint64_t at);
+
+/*
+ * Reads tables sector by sector until the next range is sought, so that an error is about one
+ * sector: Q2_MAPPING_SECTOR_BYTES of entries from a multiple of that on.
+ */
+void q2_mapping_read_sectors(struct qcow2_mapping *m);
+#define Q2_MAPPING_SECTOR_BYTES 512
+
 /* An L2 entry and what it is about. */
 struct q2_mapping_entry {
 	uint64_t entry, subclusters;

@@ -11,6 +11,10 @@
 #define LIMIT_FACTOR 16
 #define LIMIT_SLACK  (UINT64_C(64) << 20)
 
+/* Ranges of so few entries are look-ups, which read pieces of tables of so many bytes. */
+#define LOOK_UP_ENTRIES 64
+#define LOOK_UP_BYTES   4096
+
 static void renew_limit(struct qcow2_mapping *m)
 {
 	uint64_t stored = qcow2_source_allocated_bytes(m->image->source);
@@ -149,6 +153,39 @@ void q2_mapping_go_past_end(struct qcow2_mapping *m)
 		m->size_bytes = mapped;
 }
 
+static void set_pieces(struct qcow2_mapping *m, size_t bytes)
+{
+	m->l1_window.piece = bytes;
+	m->l2_window.piece = bytes;
+}
+
+/*
+ * A short range needs few entries of a table: who looks up many of them reads a page for each, and
+ * not a window.
+ */
+static void choose_pieces(struct qcow2_mapping *m)
+{
+	const unsigned bits = m->image->geometry.cluster_bits;
+	uint64_t entries = 0;
+
+	if (m->at < m->end)
+		entries = ((m->end - 1) >> bits) - (m->at >> bits) + 1;
+	set_pieces(m, entries <= LOOK_UP_ENTRIES ? LOOK_UP_BYTES : 0);
+}
+
+void q2_mapping_read_sectors(struct qcow2_mapping *m)
+{
+	set_pieces(m, Q2_MAPPING_SECTOR_BYTES);
+}
+
+void q2_mapping_go_on(struct qcow2_mapping *m, uint64_t at)
+{
+	m->at = at < m->end ? at : m->end;
+	m->extents[m->pending].length_bytes = 0;
+	m->same.table = 0;
+	m->ahead.entries = 0;
+}
+
 void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
 			uint64_t length_bytes)
 {
@@ -156,9 +193,8 @@ void qcow2_mapping_seek(struct qcow2_mapping *mapping, struct qcow2_guest start,
 
 	mapping->at = start.byte < size ? start.byte : size;
 	mapping->end = length_bytes < size - mapping->at ? mapping->at + length_bytes : size;
-	mapping->extents[mapping->pending].length_bytes = 0;
-	mapping->same.table = 0;
-	mapping->ahead.entries = 0;
+	q2_mapping_go_on(mapping, mapping->at);
+	choose_pieces(mapping);
 	renew_limit(mapping);
 }
 
