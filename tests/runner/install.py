@@ -144,6 +144,21 @@ def check_command(out, top):
              "" if status == 0 and VERSION in text else f"{status}: {text}")
 
 
+def check_plugin(out, top):
+    """nbdkit loads the plugin from where it was installed, and it serves an image."""
+    plugin = staged(top, "lib/**/nbdkit/plugins/nbdkit-qcow2-plugin.so")
+    out.case("installs the plugin of nbdkit", "" if plugin else "not there")
+    if not plugin:
+        return
+    status, text = report.run(["nbdkit", plugin, "--dump-plugin"])
+    out.case("nbdkit loads the installed plugin",
+             "" if status == 0 and f"libqcow2_version={VERSION}" in text else f"{status}: {text}")
+    status, text = report.run(["nbdkit", "-U", "-", plugin, report.path("examples/sample.qcow2"),
+                               "--run", 'nbdinfo --size "$uri"'])
+    out.case("the installed plugin serves an image",
+             "" if status == 0 and text.strip() == "16777216" else f"{status}: {text}")
+
+
 def check(out):
     shutil.rmtree(STAGE, ignore_errors=True)
     status, text = report.run(["meson", "install", "--no-rebuild", "-C",
@@ -169,3 +184,4 @@ def check(out):
         check_example(out, env, source, static, "static", library_path)
     check_cplusplus(out, env, shared)
     check_command(out, top)
+    check_plugin(out, top)
