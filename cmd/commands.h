@@ -10,6 +10,7 @@
 
 extern const struct command bitmap_command;
 extern const struct command check_command;
+extern const struct command compare_command;
 extern const struct command compat_command;
 extern const struct command complete_command;
 extern const struct command completion_command;
@@ -17,12 +18,14 @@ extern const struct command diff_command;
 extern const struct command dump_command;
 extern const struct command edit_command;
 extern const struct command explain_command;
+extern const struct command hash_command;
 extern const struct command help_command;
 extern const struct command info_command;
 extern const struct command layout_command;
 extern const struct command locate_command;
 extern const struct command map_command;
 extern const struct command measure_command;
+extern const struct command read_command;
 extern const struct command repair_command;
 extern const struct command rescue_command;
 extern const struct command snapshot_command;

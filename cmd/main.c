@@ -9,6 +9,7 @@
 #include "common/command_list.h"
 #include "common/descriptors.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "completion/completion.h"
 #include "help/help.h"
 #include "out/spool.h"
@@ -20,12 +21,15 @@ static const struct command *const all[] = {
 	&info_command,
 	&dump_command,
 	&diff_command,
+	&compare_command,
 	&locate_command,
 	&check_command,
 	&vet_command,
 	&map_command,
 	&layout_command,
 	&measure_command,
+	&read_command,
+	&hash_command,
 	&snapshot_command,
 	&repair_command,
 	&rescue_command,
@@ -77,9 +81,20 @@ static int run_command(const struct command *command, const char *program, int a
 {
 	struct common common = {.program = program, .list = &list};
 	struct command call = *command;
+	int code;
 
 	call.common = &common;
-	return command->run(&call, argc, argv);
+	code = command->run(&call, argc, argv);
+	served_release(&common);
+	return code;
+}
+
+/* The exit code of a line that is not run: to some commands, 1 means something else. */
+static int could_not(int argc, char **argv)
+{
+	const struct command *command = argc > 1 ? commands_find(&list, argv[1]) : NULL;
+
+	return command && command->could_not ? command->could_not : EXIT_COULD_NOT;
 }
 
 int main(int argc, char **argv)
@@ -91,7 +106,7 @@ int main(int argc, char **argv)
 	int code;
 
 	if (!descriptors_replace_closed())
-		return EXIT_COULD_NOT;
+		return could_not(argc, argv);
 	image = argc > 0 ? descriptors_find_image(argv + 1) : NULL;
 	if (image) {
 		/* Print nothing if it would be written into the image. */
@@ -99,7 +114,7 @@ int main(int argc, char **argv)
 			fprintf(stderr,
 				"qcow2: standard output goes into the image itself: send it "
 				"elsewhere\n");
-		return EXIT_COULD_NOT;
+		return could_not(argc, argv);
 	}
 	/* Then a write beyond the limit of a file's size fails, and the failure is reported. */
 	signal(SIGXFSZ, SIG_IGN);

@@ -153,6 +153,11 @@ static int allow_some(scmp_filter_ctx filter)
 				   SCMP_A2(SCMP_CMP_MASKED_EQ, running, 0));
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 				   SCMP_A2(SCMP_CMP_MASKED_EQ, running, 0));
+	/* With a server that is connected already: no addresses. */
+	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
+				   SCMP_A4(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0));
+	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(recvfrom), 1,
+				   SCMP_A4(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0));
 	/* Limits are asked for, not set. */
 	failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
 				   SCMP_A0(SCMP_CMP_MASKED_EQ, UINT64_MAX, 0),

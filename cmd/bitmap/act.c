@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bitmap/layers.h"
 #include "common/existing.h"
 #include "common/limits.h"
 #include "common/open_image.h"
@@ -69,15 +70,15 @@ static bool is_same_file(const char *a, const char *b)
  * Refuses to read bits that another program may still write: some may be missing. Our own lock does
  * not count.
  */
-static int check_other_use(const struct act *act, const struct qcow2_source *source,
-			   struct qcow2_error *err)
+static int check_other_use(const struct act *act, const char *file,
+			   const struct qcow2_source *source, struct qcow2_error *err)
 {
-	if (is_same_file(act->from, act->file))
+	if (is_same_file(file, act->file))
 		return 0;
 	if (!act->force && qcow2_source_in_use(source) == QCOW2_IN_USE_YES)
 		return act_fail(
 			err, "in use: another program has it open for writing (--force reads it)");
-	warn_in_use(act->command, act->from, source);
+	warn_in_use(act->command, file, source);
 	return 0;
 }
 
@@ -90,7 +91,8 @@ static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act
 
 	if (limits_open(act->command->common, act->from, &source, err))
 		return fail_other(err, act->from);
-	failed = check_other_use(act, source, err) || qcow2_image_open(source, &image, err);
+	failed = check_other_use(act, act->from, source, err) ||
+		 qcow2_image_open(source, &image, err);
 	if (failed)
 		fail_other(err, act->from);
 	for (size_t i = 0; i + 1 < act->count && !failed; i++)
@@ -100,11 +102,48 @@ static int merge_other(struct qcow2_bitmap_editor *editor, const struct act *act
 	return failed ? -1 : 0;
 }
 
+/* Merges the bitmap of one image of the chain; the first one is that which is changed. */
+static int merge_layer(struct qcow2_bitmap_editor *editor, const struct act *act,
+		       const struct layer *layer, const char *source, struct qcow2_error *err)
+{
+	const char *target = act->words[act->count - 1];
+	struct qcow2_dirty_extents *extents;
+	int failed;
+
+	if (layers_extents(layer, source, act->force, &extents, err))
+		return -1;
+	if (!extents)
+		return 0;
+	failed = check_other_use(act, layer->file, layer->source, err)
+			 ? fail_other(err, layer->file)
+			 : qcow2_bitmap_merge_extents(editor, extents, bitmap_bytes(target), err);
+	qcow2_dirty_extents_close(extents);
+	return failed;
+}
+
+static int merge_chain(struct qcow2_bitmap_editor *editor, const struct act *act,
+		       struct qcow2_error *err)
+{
+	struct layers layers;
+	size_t depth;
+	int failed = layers_open(&layers, act->command, act->file, err);
+
+	for (size_t i = 0; i + 1 < act->count && !failed; i++) {
+		failed = layers_with(&layers, act->words[i], act->force, &depth, err);
+		for (size_t j = 0; !failed && j < depth; j++)
+			failed = merge_layer(editor, act, &layers.items[j], act->words[i], err);
+	}
+	layers_close(&layers);
+	return failed;
+}
+
 static int merge(struct qcow2_bitmap_editor *editor, const struct act *act, struct qcow2_error *err)
 {
 	const char *target = act->words[act->count - 1];
 	int failed = 0;
 
+	if (act->chain)
+		return merge_chain(editor, act, err);
 	if (act->from)
 		return merge_other(editor, act, target, err);
 	for (size_t i = 0; i + 1 < act->count && !failed; i++)

@@ -13,6 +13,7 @@ struct act {
 	size_t count;
 	uint64_t granularity;
 	bool disabled, raw, force;
+	bool chain; /* merge: sources are in all images of the chain */
 	const char *from;
 	const char *file; /* the image that is changed */
 	const struct command *command;

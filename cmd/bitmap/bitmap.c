@@ -63,7 +63,7 @@ static const struct option_row options[] = {
 	{"assume-dirty", 0, NULL, "repair: make NAMEs, or all stale ones, all dirty", NULL},
 	CHANGE_DRY_RUN_ROWS,
 	CHANGE_UNDO_ROWS,
-	{"chain", 0, NULL, "list: backing files as well", NULL},
+	{"chain", 0, NULL, "list, extents, merge: backing files as well", NULL},
 	{"output", 0, "FORMAT", "human (default), json, or ndjson", "human json ndjson"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -80,10 +80,11 @@ static const struct action_row actions[] = {
 			 "show the state, dirty bytes and space of each bitmap",
 			 .group = "Actions that read"},
 	[ACTION_EXTENTS] = {"extents", "NAME...", 1, OPERANDS_ANY,
-			    OUTPUTS | EXTENT_CHOICE | BIT(FORCE),
+			    OUTPUTS | EXTENT_CHOICE | BIT(FORCE) | BIT(CHAIN),
 			    "show which ranges of the virtual disk are dirty",
 			    "Of several bitmaps it shows what is dirty in any of them, in all, or "
-			    "in the first alone.",
+			    "in the first alone. With --chain, a bitmap is dirty where it is so "
+			    "in any image of the chain.",
 			    .changes_image = false},
 	[ACTION_EXPORT] = {"export", "NAME", 1, 1, BIT(TO) | BIT(SPARSE) | BIT(RAW) | BIT(FORCE),
 			   "write the bits of a bitmap, and what they are of",
@@ -109,9 +110,12 @@ static const struct action_row actions[] = {
 			    .changes_image = true},
 	[ACTION_RENAME] = {"rename", "NAME NEW", 2, 2, CHANGES, "give a bitmap another name",
 			   .changes_image = true},
-	[ACTION_MERGE] = {"merge", "SOURCE... NAME", 2, OPERANDS_ANY, CHANGES | BIT(FROM),
+	[ACTION_MERGE] = {"merge", "SOURCE... NAME", 2, OPERANDS_ANY,
+			  CHANGES | BIT(FROM) | BIT(CHAIN),
 			  "make dirty in NAME what is dirty in any SOURCE",
-			  "With --from, the sources are in another image.", .changes_image = true},
+			  "With --from, the sources are in another image; with --chain, in all "
+			  "images of the chain.",
+			  .changes_image = true},
 	[ACTION_IMPORT] = {"import", "NAME FILE", 2, 2,
 			   CHANGES | BIT(GRANULARITY) | BIT(DISABLED) | BIT(RAW),
 			   "take the bits that export wrote",
@@ -161,10 +165,11 @@ static int run_reader(struct bitmap_run *run)
 	struct qcow2_error err;
 	int code;
 
-	if (limits_open(run->command->common, run->file, &run->source, &err))
-		return bitmap_fail(run, &err);
 	if (run->action == &actions[ACTION_EXTENTS])
 		run->processors = qcow2_processors();
+	served_readers(run->command, run->processors);
+	if (limits_open(run->command->common, run->file, &run->source, &err))
+		return bitmap_fail(run, &err);
 	code = enter_sandbox(run);
 	if (code != EXIT_FINE) {
 		qcow2_source_close(run->source);
@@ -282,6 +287,8 @@ static int take_operands(struct bitmap_run *run, int argc, char **argv, uint32_t
 	run->file = line.file;
 	run->names = line.names;
 	run->name_count = line.name_count;
+	if (run->chain && run->from)
+		return usage_error(run->command, "--chain and --from exclude each other");
 	if (run->action->changes_image && run->format == BITMAP_NDJSON)
 		return usage_error(run->command, "%s has no output as ndjson", run->action->name);
 	return EXIT_FINE;

@@ -52,13 +52,18 @@ static int take_word(struct act *act, char **words, size_t count, size_t *i,
 		act->raw = true;
 		return 0;
 	}
+	if (strcmp(words[*i], "--chain") == 0) {
+		act->chain = true;
+		return 0;
+	}
 	value = value_of(words, count, i, "-granularity", 'g');
 	if (value)
 		return bitmap_granularity(value, &act->granularity, err);
 	act->from = value_of(words, count, i, "-from", 'b');
 	return act->from ? 0
 			 : act_fail(err, "an unknown option, or one without its value (there are "
-					 "--granularity=SIZE, --disabled, --raw and --from=IMAGE)");
+					 "--granularity=SIZE, --disabled, --raw, --chain and "
+					 "--from=IMAGE)");
 }
 
 /* Takes the options of a line out of its words. */
@@ -124,8 +129,11 @@ static int run_line(void *opaque, char **words, size_t count, struct qcow2_error
 	if ((act.granularity && !takes(command, action, "granularity")) ||
 	    (act.disabled && !takes(command, action, "disabled")) ||
 	    (act.from && !takes(command, action, "from")) ||
-	    (act.raw && !takes(command, action, "raw")))
+	    (act.raw && !takes(command, action, "raw")) ||
+	    (act.chain && !takes(command, action, "chain")))
 		return act_fail(err, "that action does not take that option");
+	if (act.chain && act.from)
+		return act_fail(err, "--chain and --from exclude each other");
 	return act_run(script->editor, &act, err);
 }
 
@@ -144,6 +152,7 @@ static int plan_change(struct change *change)
 		.raw = run->raw,
 		.force = run->force,
 		.from = run->from,
+		.chain = run->chain,
 		.file = run->file,
 		.command = run->command,
 		.told = &told,

@@ -5,21 +5,72 @@
 
 #include "bitmap/actions.h"
 #include "bitmap/extent_text.h"
+#include "bitmap/layers.h"
+#include "common/open_image.h"
 #include "out/relay.h"
 
 /* Extents that become text at once: some 128 KiB of it, which caches hold. */
 #define BATCH_EXTENTS 2048
 
+static int fail_memory(struct qcow2_error *err)
+{
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+				    .offset_bytes = QCOW2_NO_OFFSET,
+				    .text = "out of memory"};
+	return -1;
+}
+
 static int out_of_memory(const struct bitmap_run *run)
 {
-	const struct qcow2_error err = {.code = QCOW2_ERROR_MEMORY,
-					.offset_bytes = QCOW2_NO_OFFSET,
-					.text = "out of memory"};
+	struct qcow2_error err;
 
+	(void)fail_memory(&err);
 	return bitmap_fail(run, &err);
 }
 
-static int open_all(struct bitmap_run *run, struct qcow2_dirty_extents **out)
+/* Opens what any image of the chain calls dirty in the bitmap of a name. */
+static int open_chained(const struct bitmap_run *run, const struct layers *layers, const char *name,
+			struct qcow2_dirty_extents **out, struct qcow2_error *err)
+{
+	struct qcow2_dirty_extents **parts = NULL;
+	size_t depth, count = 0;
+	int failed = layers_with(layers, name, run->force, &depth, err);
+
+	if (failed)
+		return -1;
+	parts = calloc(depth, sizeof(*parts));
+	if (!parts)
+		return fail_memory(err);
+	for (size_t i = 0; i < depth && !failed; i++) {
+		failed = layers_extents(&layers->items[i], name, run->force, &parts[count], err);
+		if (!failed && parts[count])
+			count++;
+	}
+	/* The combination owns the parts, even if it fails. */
+	if (!failed)
+		failed = qcow2_dirty_extents_combine(QCOW2_DIRTY_EXTENTS_UNION, parts, count, out,
+						     err);
+	else
+		while (count > 0)
+			qcow2_dirty_extents_close(parts[--count]);
+	free(parts);
+	return failed;
+}
+
+/* Opens the extents of one bitmap. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
+static int open_one(struct bitmap_run *run, const struct layers *layers, const char *name,
+		    struct qcow2_dirty_extents **out)
+{
+	struct qcow2_error err;
+
+	if (!run->chain)
+		return bitmap_open_extents(run, run->image, name, out);
+	/* The text names the file that it is about. */
+	return open_chained(run, layers, name, out, &err) ? bitmap_fail(run, &err) : EXIT_FINE;
+}
+
+static int open_all(struct bitmap_run *run, const struct layers *layers,
+		    struct qcow2_dirty_extents **out)
 {
 	struct qcow2_dirty_extents **parts = calloc(run->name_count, sizeof(*parts));
 	struct qcow2_error err;
@@ -29,7 +80,7 @@ static int open_all(struct bitmap_run *run, struct qcow2_dirty_extents **out)
 	if (!parts)
 		return out_of_memory(run);
 	while (count < run->name_count && code == EXIT_FINE) {
-		code = bitmap_open_extents(run, run->image, run->names[count], &parts[count]);
+		code = open_one(run, layers, run->names[count], &parts[count]);
 		count += code == EXIT_FINE;
 	}
 	/* The combination owns the parts, even if it fails. */
@@ -159,12 +210,21 @@ static int show_all(struct bitmap_run *run, struct qcow2_dirty_extents *extents)
 
 int bitmap_extents(struct bitmap_run *run)
 {
+	struct layers layers = {0};
 	struct qcow2_dirty_extents *extents;
-	int code = open_all(run, &extents);
+	struct qcow2_error err;
+	int code = EXIT_FINE;
 
-	if (code != EXIT_FINE)
-		return code;
-	code = show_all(run, extents);
-	qcow2_dirty_extents_close(extents);
+	if (run->chain && layers_open(&layers, run->command, run->file, &err))
+		code = bitmap_fail(run, &err);
+	for (size_t i = 1; i < layers.count; i++)
+		warn_in_use(run->command, layers.items[i].file, layers.items[i].source);
+	if (code == EXIT_FINE)
+		code = open_all(run, &layers, &extents);
+	if (code == EXIT_FINE) {
+		code = show_all(run, extents);
+		qcow2_dirty_extents_close(extents);
+	}
+	layers_close(&layers);
 	return code;
 }

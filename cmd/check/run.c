@@ -340,6 +340,7 @@ int check_run(struct check_run *run, char **files, int count)
 
 	if (run->threads == 0)
 		run->threads = qcow2_processors();
+	served_readers(run->command, run->threads);
 	code = sandbox_read_files(run->command, &(struct sandbox_files){.names = files,
 									.count = count,
 									.chains = run->chain,

@@ -121,11 +121,23 @@ static int find_format(struct chain *chain, struct qcow2_error *err)
 	return 0;
 }
 
-static int open_link(struct chain *chain, struct qcow2_error *err)
+/* Only the first file is one that the user names. What images name is a file, whatever its name is. */
+static int open_source(struct chain *chain, struct qcow2_error *err)
 {
 	struct chain_link *link = &chain->link;
 
-	if (limits_open(chain->common, link->file, &link->source, err) || find_format(chain, err) ||
+	return (link->named_by ? limits_open_file : limits_open)(chain->common, link->file,
+								 &link->source, err);
+}
+
+static int open_link(struct chain *chain, struct qcow2_error *err)
+{
+	struct chain_link *link = &chain->link;
+	const bool is_open = chain->first && !link->named_by;
+
+	if (is_open)
+		link->source = chain->first;
+	if ((!is_open && open_source(chain, err)) || find_format(chain, err) ||
 	    (strcmp(link->format, "qcow2") == 0 &&
 	     qcow2_image_open(link->source, &link->image, err)))
 		return blame(link, err);
@@ -175,6 +187,12 @@ static char *follow(struct chain *chain, struct qcow2_bytes name, struct qcow2_e
 {
 	char *path;
 
+	/* It is one of the server's machine, which may be another file here. */
+	if (!chain->link.named_by && qcow2_source_is_nbd(chain->link.file)) {
+		(void)fail(err, QCOW2_ERROR_UNSUPPORTED,
+			   "the image is read over NBD: its backing file was not followed");
+		return NULL;
+	}
 	if (memchr(name.data, 0, name.size)) {
 		(void)fail(err, QCOW2_ERROR_UNSUPPORTED, "its backing file's name holds a NUL");
 		return NULL;
@@ -240,7 +258,9 @@ int chain_next(struct chain *chain, struct qcow2_error *err)
 		return blame(&chain->link, err);
 	if (open_link(chain, err)) {
 		/* A caller that closes files itself never sees this one. */
-		if (chain->keep)
+		if (chain->keep && chain->link.source == chain->first)
+			forget_link(&chain->link);
+		else if (chain->keep)
 			close_link(&chain->link);
 		return -1;
 	}

@@ -51,6 +51,8 @@ struct chain {
 	bool last;                   /* the name of the file says that it has no backing file */
 	bool keep;                   /* set by the caller: see chain_begin() */
 	const struct common *common; /* set by the caller: limits for all files, or NULL */
+	/* Set by the caller, who has opened the first file already, or NULL: see chain_begin(). */
+	struct qcow2_source *first;
 	dev_t devices[CHAIN_MAX];    /* of the files that were there */
 	ino_t inodes[CHAIN_MAX];
 	size_t length;
@@ -60,7 +62,8 @@ struct chain {
  * Prepares a chain that starts with an image. file: the caller's; it stays as long as the chain.
  *
  * A caller that sets chain->keep after this closes link.image and link.source of each file itself,
- * the image first, and not before the chain has come to the next one or has failed.
+ * the image first, and not before the chain has come to the next one or has failed. One that sets
+ * chain->first keeps that source whatever happens, and sets keep as well.
  */
 void chain_begin(struct chain *chain, const char *file);
 

@@ -57,12 +57,14 @@ enum action_place { ACTION_FIRST, ACTION_AFTER_IMAGE, ACTION_IS_OPTION, ACTION_A
 enum colour_choice { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
 
 struct command_list;
+struct served;
 
 /* How much memory and time a command may take: see limits.h. */
 struct limits {
 	uint64_t memory_bytes, time_seconds; /* 0: no limit */
 	bool memory_given, time_given;       /* not the defaults */
 	uint64_t deadline_ns;                /* of CLOCK_MONOTONIC; 0: none */
+	int over_code;                       /* the exit code when the time is over */
 	bool has_timer;
 	timer_t timer;
 	const char *volatile making; /* a file that is half done, or NULL */
@@ -77,7 +79,11 @@ struct common {
 	bool quiet;   /* nothing but errors, and data that were asked for */
 	bool verbose; /* every write of a change */
 	struct limits limits;
-	bool has_data; /* the output is for programs, which -q does not silence */
+	bool has_data;         /* the output is for programs, which -q does not silence */
+	struct served *served; /* images over NBD that are open before the sandbox: see served.h */
+	size_t served_count;
+	unsigned served_readers; /* how many threads will read one, or 0: one */
+	bool served_all;         /* there will be no more of them */
 };
 
 struct command {
@@ -92,6 +98,7 @@ struct command {
 	enum action_place action_place;
 	const char *action_word; /* what its actions are called: "action", "verb" */
 	bool is_plain;           /* of the options that all have, it has only --help */
+	int could_not;           /* its exit code if it failed; 0: EXIT_COULD_NOT */
 	struct common *common;   /* of this call; NULL in the tables */
 	/* argv[0] is the command's name. Returns the exit code. */
 	int (*run)(const struct command *command, int argc, char **argv);

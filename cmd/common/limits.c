@@ -41,7 +41,7 @@ static void end_process(int signal_number, siginfo_t *info, void *context)
 	if (made)
 		(void)unlink(made);
 	(void)!write(STDERR_FILENO, limits->last_words, strlen(limits->last_words));
-	_exit(EXIT_COULD_NOT);
+	_exit(limits->over_code);
 }
 
 /* Without a timer, only reads are late. */
@@ -85,6 +85,7 @@ static void begin_time(const struct command *command, struct limits *limits)
 	snprintf(limits->last_words, sizeof(limits->last_words),
 		 "qcow2 %s: the time limit of %" PRIu64 " s is over\n", command->name,
 		 limits->time_seconds);
+	limits->over_code = command->could_not ? command->could_not : EXIT_COULD_NOT;
 	start_timer(limits);
 }
 

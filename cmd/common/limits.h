@@ -11,6 +11,7 @@
 #define CMD_COMMON_LIMITS_H
 
 #include "common/command.h"
+#include "common/served.h"
 
 #include <qcow2/error.h>
 #include <qcow2/source.h>
@@ -34,12 +35,32 @@ static inline void limits_watch(const struct common *common, struct qcow2_source
 		qcow2_source_set_deadline(source, common->limits.deadline_ns);
 }
 
-/* Opens an image for reading, as qcow2_source_open() does, and watches it. */
-static inline int limits_open(const struct common *common, const char *path,
-			      struct qcow2_source **out, struct qcow2_error *err)
+/*
+ * Opens a file for reading, as qcow2_source_open() does, and watches it: a file that an image names,
+ * which has to be one.
+ */
+static inline int limits_open_file(const struct common *common, const char *path,
+				   struct qcow2_source **out, struct qcow2_error *err)
 {
 	int failed = qcow2_source_open(path, out, err);
 
+	if (!failed)
+		limits_watch(common, *out);
+	return failed;
+}
+
+/*
+ * Opens the image that the user names, for reading, and watches it: a file, or an image over NBD
+ * (served.h). Never for a name that an image gives.
+ */
+static inline int limits_open(const struct common *common, const char *name,
+			      struct qcow2_source **out, struct qcow2_error *err)
+{
+	int failed;
+
+	if (!qcow2_source_is_nbd(name))
+		return limits_open_file(common, name, out, err);
+	failed = served_open(common, name, out, err);
 	if (!failed)
 		limits_watch(common, *out);
 	return failed;

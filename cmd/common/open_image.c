@@ -57,6 +57,12 @@ int open_for_edit(const struct command *command, const char *file, unsigned flag
 {
 	struct qcow2_error err, more;
 
+	if (qcow2_source_is_nbd(file)) {
+		report_text(
+			command, file,
+			"an image over NBD can only be read: copy it to a file first (nbdcopy)");
+		return EXIT_COULD_NOT;
+	}
 	/* Print nothing: it would be written into the image. */
 	if (descriptors_lead_to(STDERR_FILENO, file))
 		return EXIT_COULD_NOT;

@@ -16,6 +16,7 @@
 #include "common/descriptors.h"
 #include "common/report.h"
 #include "common/sanitized.h"
+#include "common/served.h"
 #include "common/undo_place.h"
 
 #ifdef QCOW2_SECCOMP
@@ -200,7 +201,8 @@ static void allow_files(const struct ruleset *ruleset, enum kind kind,
 	if (kind == WRITE_NEW)
 		return;
 	for (int i = 0; i < files->count; i++)
-		(files->chains ? allow_chain : allow_file)(ruleset, files->names[i], files);
+		if (!qcow2_source_is_nbd(files->names[i]))
+			(files->chains ? allow_chain : allow_file)(ruleset, files->names[i], files);
 }
 
 /* ---- all of it ---- */
@@ -257,7 +259,14 @@ static int enter_as_chosen(const struct command *command, enum kind kind,
 			   const struct sandbox_files *files)
 {
 	const enum choice choice = choose();
+	int code = EXIT_FINE;
 
+	if (kind == READ_FILES)
+		code = served_connect(command, files->names, files->count);
+	else
+		served_seal(command);
+	if (code != EXIT_FINE)
+		return code;
 	if (choice == CHOICE_WRONG) {
 		fprintf(stderr, "qcow2 %s: " ENVIRONMENT " is none of off, try and require\n",
 			command->name);

@@ -158,9 +158,10 @@ static int run_file(struct layout *layout)
 	int code;
 
 	layout->is_file = stat(layout->file, &status) == 0 && S_ISREG(status.st_mode);
+	layout->threads = qcow2_processors();
+	served_readers(layout->command, layout->threads);
 	if (limits_open(layout->command->common, layout->file, &source, &err))
 		return report_error(layout->command, layout->file, &err);
-	layout->threads = qcow2_processors();
 	layout->soundness.threads = layout->threads;
 	layout->soundness.memory_limit_bytes = limits_memory(layout->command);
 	code = sandbox_seal(layout->command);

@@ -5,7 +5,7 @@
 
 #include "common/command.h"
 #include "locate/names.h"
-#include "locate/range.h"
+#include "common/range.h"
 #include "out/json.h"
 #include "out/spool.h"
 

@@ -53,7 +53,7 @@ static int find_holes(struct map_layer *layer, bool follow, struct qcow2_error *
 		return -1;
 	if (!layer->has_holes || !qcow2_image_geometry(layer->image)->data_file)
 		return 0;
-	layer->has_holes = follow && layer->offset_file &&
+	layer->has_holes = follow && layer->offset_file && !qcow2_source_is_nbd(layer->file) &&
 			   qcow2_source_open(layer->offset_file, &layer->data, &ignored) == 0;
 	layer->holes.source = layer->data;
 	return 0;

@@ -10,6 +10,7 @@
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "map/run.h"
 
 enum {
@@ -139,6 +140,7 @@ static int run_map(const struct command *command, int argc, char **argv)
 	else if (option == OPTIONS_END)
 		code = take_operands(run, argc, argv);
 	run->processors = qcow2_processors();
+	served_readers(command, run->processors);
 	if (option == OPTIONS_END && code == EXIT_FINE)
 		code = map_stack_open_said(&run->stack, command, run->file, run->snapshot,
 					   run->chain);

@@ -5,6 +5,7 @@
 #include "common/limits.h"
 #include "common/report.h"
 #include "common/sandbox.h"
+#include "common/served.h"
 #include "map/stack.h"
 
 static int open_image(struct map_stack *stack, const struct command *command, const char *file,
@@ -30,8 +31,10 @@ static int open_chain(struct map_stack *stack, const struct command *command, co
 		      const char *snapshot)
 {
 	struct map_blame blame;
-	int code = sandbox_read_any(command);
+	int code = served_connect(command, &(char *){(char *)(uintptr_t)file}, 1);
 
+	if (code == EXIT_FINE)
+		code = sandbox_read_any(command);
 	if (code != EXIT_FINE)
 		return code;
 	if (map_stack_open_chain(stack, command->common, file, snapshot, &blame) == 0)

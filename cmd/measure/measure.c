@@ -10,6 +10,7 @@
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "measure/run.h"
 
 enum {
@@ -147,6 +148,7 @@ static int run_measure(const struct command *command, int argc, char **argv)
 	else if (option == OPTIONS_END)
 		code = take_operands(run, argc, argv);
 	run->threads = qcow2_processors();
+	served_readers(command, run->threads);
 	if (option == OPTIONS_END && code == EXIT_FINE && run->file)
 		code = map_stack_open_said(&run->stack, command, run->file, run->snapshot,
 					   run->chain);

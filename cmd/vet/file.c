@@ -52,18 +52,21 @@ static int look(const struct vet_run *run, struct vet_answer *answer)
 {
 	char folder[PATH_MAX];
 	int result, fd = vet_descriptor_of(answer->file);
-	const struct qcow2_vet_options options = {
-		.size = sizeof(options),
-		.policy = run->policy,
-		.deep = run->deep,
-		.folder = folder_of(answer->file, folder, sizeof(folder)),
-		.threads = run->threads,
-		.memory_limit_bytes = limits_memory(run->command),
-		.reason = keep,
-		.opaque = answer,
-		.file = fd < 0 ? answer->file : NULL};
+	struct qcow2_vet_options options = {.size = sizeof(options),
+					    .policy = run->policy,
+					    .deep = run->deep,
+					    .folder =
+						    folder_of(answer->file, folder, sizeof(folder)),
+					    .threads = run->threads,
+					    .memory_limit_bytes = limits_memory(run->command),
+					    .reason = keep,
+					    .opaque = answer,
+					    .file = fd < 0 ? answer->file : NULL};
 	struct qcow2_source *source;
 
+	/* The name is one of a server, which QEMU would be given likewise, and not of a file. */
+	if (qcow2_source_is_nbd(answer->file))
+		options.file = options.folder = NULL;
 	if (fd == STDIN_FILENO && run->input_is_list) {
 		answer->err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT,
 						   .offset_bytes = QCOW2_NO_OFFSET,

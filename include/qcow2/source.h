@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sources: where the bytes of an image come from. A file, a block device, a buffer in memory and a
- * caller's own backend behave alike. All reads of the library go through qcow2_source_read(), which
+ * Sources: where the bytes of an image come from. A file, a block device, an NBD server, a buffer in
+ * memory and a caller's own backend behave alike. All reads of the library go through qcow2_source_read(), which
  * compares them with the size of the source and charges them to a budget; so a hostile image can
  * make the library neither read past the end nor read without end.
  *
@@ -75,6 +75,65 @@ struct qcow2_source_ops {
  */
 QCOW2_API int qcow2_source_open(const char *path, struct qcow2_source **out,
 				struct qcow2_error *err);
+
+/* How to open an image over NBD. The caller owns the structure and sets size; 0 is a default. */
+struct qcow2_nbd_options {
+	size_t size; /* sizeof(struct qcow2_nbd_options) */
+	/*
+	 * When to give up, also while connecting, and the first deadline of the source: see
+	 * qcow2_source_set_deadline(). 0: a server that does not answer is waited for.
+	 */
+	uint64_t deadline_ns;
+	/*
+	 * The most connections, which threads share, if the server allows several. 0: as many as
+	 * there are processors, up to 4.
+	 */
+	unsigned connections;
+};
+
+/*
+ * Tells whether a name is one for qcow2_source_open_nbd(): whether it starts with "nbd://" or
+ * "nbd+unix://", or with the names of the same with TLS, which are refused there. Letters have to be
+ * small. A file of such a name is opened as "./nbd://…".
+ *
+ * name: not NULL.
+ *
+ * Never fails. Pure and thread safe.
+ */
+QCOW2_API bool qcow2_source_is_nbd(const char *name);
+
+/*
+ * Connects to an NBD server and opens an export of it for reading. Call it for names that the user of
+ * a program gives, never for a name that stands in an image: else an image of a stranger decides to
+ * which machines yours connects. No other function of the library opens a connection.
+ *
+ * The library is loaded here, libnbd.so.0, and stays loaded: programs that never call this function
+ * do not load it. A program that locks itself up calls it before; afterwards reading needs nothing
+ * but to send, to receive and to poll.
+ *
+ * Reads are thread safe. They end at the deadline of the source even if the server hangs; a connection
+ * that was waited for in vain, or that broke, is not made again. Holes are those that the server tells
+ * (base:allocation), and qcow2_source_allocated_bytes() is the size.
+ *
+ * uri: "nbd://HOST[:PORT]/[EXPORT]" or "nbd+unix:///[EXPORT]?socket=PATH", as the document "NBD URI"
+ *   of the protocol says. TLS is refused (nbds:).
+ * options: copied; may be NULL.
+ * *out: set to the source; the caller closes it with qcow2_source_close().
+ *
+ * Returns 0, or -1 with *err filled:
+ *   QCOW2_ERROR_IO           no server, no such export, or the server broke the protocol; errnum is set:
+ *                            ETIMEDOUT if the deadline has passed. Asking for the address of a host
+ *                            may take longer than that.
+ *   QCOW2_ERROR_UNSUPPORTED  TLS; the library was built without libnbd, or there is none here; or the
+ *                            server's block sizes make no sense
+ *   QCOW2_ERROR_ARGUMENT     the name is no such URI, or a member of options is not known
+ *   QCOW2_ERROR_MEMORY
+ * Thread safe. Example:
+ *
+ *         failed = qcow2_source_open_nbd("nbd://backup.example.org/disk", NULL, &source, &err);
+ */
+QCOW2_API int qcow2_source_open_nbd(const char *uri, const struct qcow2_nbd_options *options,
+				    struct qcow2_source **out, struct qcow2_error *err);
 
 /* How to open for an edit; combined with |. */
 enum qcow2_edit_flags {

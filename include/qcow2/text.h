@@ -87,7 +87,7 @@ QCOW2_API size_t qcow2_text_shell(struct qcow2_bytes text, char *buffer, size_t 
 /*
  * Writes the name of a file as a word of a command line, as qcow2_text_shell() does. A name that
  * begins with a hyphen, which would be an option, or that has a colon in its first part, which is a
- * protocol for QEMU, gets "./" in front.
+ * protocol for QEMU, gets "./" in front, but not a name of qcow2_source_is_nbd(), which is no file.
  *
  * file: NUL terminated.
  * buffer, size: as for qcow2_text_shell().

@@ -2,6 +2,7 @@
 /* Words for command lines that people copy to a shell. */
 #include <qcow2/text.h>
 
+#include "base/nbd_name.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -145,7 +146,7 @@ size_t qcow2_text_shell_file(const char *file, char *buffer, size_t size)
 	struct qcow2_bytes text = {(const uint8_t *)file, strlen(file)};
 	const char *colon = strchr(file, ':'), *slash = strchr(file, '/');
 
-	if (file[0] == '-' || (colon && (!slash || colon < slash)))
+	if (file[0] == '-' || (colon && (!slash || colon < slash) && !q2_is_nbd_name(file)))
 		put_text(&word, "./");
 	put_word(&word, text);
 	return end(&word);

@@ -236,10 +236,10 @@ static const struct {
 	const char *scheme;
 	const char *advice;
 } schemes[] = {
-	{"nbd:", "copy it to a file first (nbdcopy, qemu-img convert)"},
-	{"nbd+unix:", "copy it to a file first (nbdcopy, qemu-img convert)"},
-	{"nbds:", "copy it to a file first (nbdcopy, qemu-img convert)"},
-	{"nbds+unix:", "copy it to a file first (nbdcopy, qemu-img convert)"},
+	{"nbd:", "copy it to a file first (nbdcopy), or name it nbd://HOST/EXPORT to read it"},
+	{"nbd+unix:", "copy it to a file first (nbdcopy)"},
+	{"nbds:", "copy it to a file first (nbdcopy)"},
+	{"nbds+unix:", "copy it to a file first (nbdcopy)"},
 	{"http:", "download it first (curl, wget)"},
 	{"https:", "download it first (curl, wget)"},
 	{"ftp:", "download it first (curl, wget)"},

@@ -76,13 +76,16 @@ void qcow2_source_set_deadline(struct qcow2_source *source, uint64_t deadline_ns
 	atomic_store_explicit(&source->deadline_ns, deadline_ns, memory_order_relaxed);
 }
 
-static bool is_late(const struct qcow2_source *source)
+uint64_t q2_source_left_ns(const struct qcow2_source *source)
 {
 	uint64_t deadline = atomic_load_explicit(&source->deadline_ns, memory_order_relaxed);
 	struct timespec now;
+	uint64_t now_ns;
 
-	return deadline != 0 && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
-	       (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec >= deadline;
+	if (deadline == 0 || clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+		return UINT64_MAX;
+	now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return now_ns < deadline ? deadline - now_ns : 0;
 }
 
 static int fail_late(struct qcow2_error *err, uint64_t offset_bytes)
@@ -128,7 +131,7 @@ int qcow2_source_read(struct qcow2_source *source, uint64_t offset_bytes, void *
 			       size, offset_bytes, source->size_bytes);
 	if (size == 0)
 		return 0;
-	if (is_late(source))
+	if (q2_source_left_ns(source) == 0)
 		return fail_late(err, offset_bytes);
 	if (!charge(source, size))
 		return q2_fail(err, QCOW2_ERROR_LIMIT, offset_bytes,

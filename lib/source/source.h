@@ -40,6 +40,8 @@ struct q2_source_backend {
 	bool fixed_size; /* a device */
 };
 
+struct q2_nbd;
+
 struct qcow2_source {
 	const struct q2_source_backend *backend;
 	uint64_t size_bytes;  /* an edit may change it */
@@ -54,12 +56,16 @@ struct qcow2_source {
 	union {
 		int fd;
 		const uint8_t *memory;
+		struct q2_nbd *nbd;
 		struct {
 			struct qcow2_source_ops ops;
 			void *opaque;
 		} caller;
 	};
 };
+
+/* The time until the deadline: 0 when it has passed, UINT64_MAX if there is none. */
+uint64_t q2_source_left_ns(const struct qcow2_source *source);
 
 /*
  * Opens path as open() does. Resumes interrupted calls, sets O_CLOEXEC, and never returns the

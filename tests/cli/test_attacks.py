@@ -35,10 +35,10 @@ ATTACKS = {
 }
 LINES = ("info {}", "info -j {}", "dump -j {}", "diff {} {}", "locate --guest=0 {}",
          "locate -j --host=0x200 {}", "check {}", "check -j --deep {}", "map {}", "map -j {}",
-         "layout {}", "measure {}", "snapshot list -j {}", "snapshot space {}", "bitmap list {}",
+         "layout {}", "measure {}", "read -x {}", "hash {}", "hash -j --block=64k {}", "compare -j {} {}", "snapshot list -j {}", "snapshot space {}", "bitmap list {}",
          "compat {} dump-header", "rescue {}", "repair -n {}", "edit -n {} set header/size=1M",
          "vet {}", "vet -j --deep --policy=strict {}")
-CODES = (0, 1, 2, 3, 63)
+CODES = (0, 1, 2, 3, 4, 63)
 
 
 def start(folder, line, **more):

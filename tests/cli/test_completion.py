@@ -18,8 +18,8 @@ import pytest
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "map", "layout", "measure", "snapshot", "repair",
-            "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "measure", "read", "hash",
+            "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 DRIVER = """
 source "$SCRIPT" || exit 9
 COMP_WORDS=("$@")

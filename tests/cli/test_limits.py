@@ -13,7 +13,7 @@ import pytest
 from tests.forge import build
 from tests.support import shims
 from tests.support.programs import RELEASE, recipe_image
-from tests.support.reading import COMMANDS, make_folder
+from tests.support.reading import COMMANDS, failures, make_folder
 
 # It has no options but its own.
 PLAIN = ("compat", "__complete")
@@ -48,7 +48,7 @@ def test_memory(folder, line):
     for limit in ("256M", "1200k", "400k"):
         empty(folder)
         done = start(folder, line, QCOW2_MEMORY_LIMIT=limit)
-        if done.returncode == 1 and limit != "256M":
+        if done.returncode in failures(line) and limit != "256M":
             # pages of other images of the line, or of the chain, may be there
             assert b"memory" in done.stderr
             assert done.stdout == b"" or "--chain" in line or line.count(".qcow2") == 2, done
@@ -57,7 +57,7 @@ def test_memory(folder, line):
                 free.returncode, free.stdout, free.stderr)
     empty(folder)
     done = start(folder, line, QCOW2_MEMORY_LIMIT="64k")
-    assert done.returncode == 1 and b"the limit is 64 KiB" in done.stderr, done
+    assert done.returncode in failures(line) and b"the limit is 64 KiB" in done.stderr, done
     assert done.stdout == b"" or "--chain" in line
     if not line.startswith(PLAIN):
         again = start(folder, [line.split()[0], "--memory-limit=64k", *line.split()[1:]])
@@ -107,7 +107,7 @@ def test_time(folder, slow):
     lines = [x for x in COMMANDS if not x.startswith("__complete")]
     with concurrent.futures.ThreadPoolExecutor(len(lines)) as pool:
         for line, done, seconds in pool.map(one, lines):
-            assert done.returncode == 1 and done.stdout == b"", (line, done)
+            assert done.returncode in failures(line) and done.stdout == b"", (line, done)
             assert b"the time limit" in done.stderr, (line, done)
             assert seconds < 10, (line, seconds)
     assert os.listdir(folder / "new") == []

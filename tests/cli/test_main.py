@@ -12,13 +12,13 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "map", "layout", "measure", "snapshot", "repair",
-            "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "measure", "read", "hash",
+            "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
 def usage(done, command=""):
     """What was wrong with a line: two lines on stderr, the second of which points at --help."""
-    assert (done.returncode, done.stdout) == (1, b""), done
+    assert (done.returncode, done.stdout) == (2 if command == "compare" else 1, b""), done
     harmless(done.stderr)
     name = f"qcow2 {command}".strip()
     first, second, rest = done.stderr.decode().split("\n")
@@ -201,6 +201,10 @@ def shows_only(what):
 
 def is_other(before, after):
     assert before != after and re.fullmatch(r"(\d+ \d+ (dirty|clean)\n)+", after)
+
+
+def differs(before, after):
+    assert before != after and after
 
 
 def shows_other_extents(before, after):
@@ -407,6 +411,36 @@ OPTIONS = {
     ("measure", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
     ("measure", "chain"): (["overlay"], ["--chain"], adds_a_commit),
     ("measure", "help"): ([SAMPLE], ["--help"], is_help),
+    # what these open, read and find, test_read.py, test_hash.py and test_compare.py test
+    ("read", "guest"): (["-x", SAMPLE], ["--guest=64k+16"], differs),
+    ("read", "hex"): (["--guest=0+16", SAMPLE], ["--hex"], differs),
+    ("read", "snapshot"): (["-x", "shared"], ["--snapshot=one"], is_unchanged),
+    ("read", "vm-state"): (["-x", "--snapshot=one", "shared"], ["--vm-state"], differs),
+    ("read", "chain"): (["-x", "bitmaps"], ["--chain"], is_unchanged),
+    ("read", "format"): (["-x", "bitmaps"], ["--format=raw"], differs),
+    ("read", "key-file"): (["-x", "bitmaps"], ["--key-file=script"], is_unchanged),
+    ("read", "salvage"): (["-x", "bitmaps"], ["--salvage"], is_unchanged),
+    ("read", "help"): (["-x", SAMPLE], ["--help"], is_help),
+    ("hash", "block"): (["bitmaps"], ["--block=64k"], differs),
+    ("hash", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
+    ("hash", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
+    ("hash", "format"): (["bitmaps"], ["--format=raw"], differs),
+    ("hash", "key-file"): (["bitmaps"], ["--key-file=script"], is_unchanged),
+    ("hash", "json"): ([SAMPLE], ["--json"], shows_json),
+    ("hash", "output"): ([SAMPLE], ["--output=json"], shows_json),
+    ("hash", "help"): ([SAMPLE], ["--help"], is_help),
+    ("compare", "strict"): ([SAMPLE, SAMPLE], ["--strict"], is_unchanged),
+    ("compare", "snapshot-a"): (["shared", "shared"], ["--snapshot-a=one"], is_unchanged),
+    ("compare", "snapshot-b"): (["shared", "shared"], ["--snapshot-b=one"], is_unchanged),
+    ("compare", "chain"): ([SAMPLE, SAMPLE], ["--chain"], is_unchanged),
+    ("compare", "format-a"): (["bitmaps", "bitmaps"], ["--format-a=qcow2"], is_unchanged),
+    ("compare", "format-b"): (["bitmaps", "bitmaps"], ["--format-b=qcow2"], is_unchanged),
+    ("compare", "key-file-a"): (["bitmaps", "bitmaps"], ["--key-file-a=script"], is_unchanged),
+    ("compare", "key-file-b"): (["bitmaps", "bitmaps"], ["--key-file-b=script"], is_unchanged),
+    ("compare", "progress"): ([SAMPLE, SAMPLE], ["--progress"], is_unchanged),
+    ("compare", "json"): ([SAMPLE, SAMPLE], ["--json"], shows_json),
+    ("compare", "output"): ([SAMPLE, SAMPLE], ["--output=json"], shows_json),
+    ("compare", "help"): ([SAMPLE, SAMPLE], ["--help"], is_help),
     ("edit", "json"): (PLANNED, ["--json"], shows_json),
     ("edit", "output"): (PLANNED, ["--output=json"], shows_json),
     ("edit", "dry-run"): (["base", "set", "header/size=1M"], ["--dry-run"], adds_the_check),
@@ -477,7 +511,8 @@ OPTIONS = {
 }
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
-                        "diff": [SAMPLE, SAMPLE],
+                        "diff": [SAMPLE, SAMPLE], "compare": [SAMPLE, SAMPLE], "hash": [SAMPLE],
+                        "read": ["-x", SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE], "vet": [SAMPLE],
                         "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],

@@ -30,6 +30,14 @@ COMMANDS = {
     "layout --output=svg a.qcow2": SEALED,
     "measure a.qcow2": SEALED,
     "measure -j --chain a.qcow2": CHAIN,
+    "read --guest=0+64k b.qcow2": SEALED,
+    "read --hex --snapshot=1 b.qcow2": SEALED,
+    "read --chain --guest=0+64k a.qcow2": CHAIN,
+    "hash b.qcow2": SEALED,
+    "hash -j --block=64k b.qcow2": SEALED,
+    "hash -j --chain a.qcow2": CHAIN,
+    "compare b.qcow2 base.qcow2": SEALED,
+    "compare -j --chain a.qcow2 b.qcow2": CHAIN,
     "snapshot list -j a.qcow2": SEALED,
     "snapshot show a.qcow2 1": SEALED,
     "snapshot space a.qcow2": SEALED,
@@ -60,6 +68,11 @@ COMMANDS = {
 }
 # compat prints two documents, as qcow2.py does.
 JSON = {line: "-j" in line.split() and not line.startswith("compat") for line in COMMANDS}
+
+
+def failures(line):
+    """The exit codes of a command that failed: those of qemu-img compare keep 1 for an answer."""
+    return (2, 3, 4) if line.startswith("compare") else (1,)
 
 
 def make_folder(folder):

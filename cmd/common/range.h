@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Ranges as people write them: OFFSET or OFFSET+LENGTH, in bytes or in sectors. */
-#ifndef CMD_LOCATE_RANGE_H
-#define CMD_LOCATE_RANGE_H
+#ifndef CMD_COMMON_RANGE_H
+#define CMD_COMMON_RANGE_H
 
 #include <stdbool.h>
 #include <stdint.h>

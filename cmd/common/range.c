@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* See range.h. */
-#include "locate/range.h"
+#include "common/range.h"
 
 #include <stdio.h>
 #include <string.h>
