@@ -66,8 +66,9 @@ def pkg_config(env, *arguments):
 
 # What the examples are given besides a copy of examples/sample.qcow2, and what they must print
 # about it; the README of the examples says how it was made.
-ARGUMENTS = {"dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
+ARGUMENTS = {"read_disk": ["0", "512"], "dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
 EXPECTED = {
+    "read_disk": [r"\A\x11{512}\Z"],
     "map_image": [r"^0x0000000000 +8192 data at 0x5000$", r"^0x0000002000 +57344 unallocated$",
                   r"^0x0000102000 +15720448 unallocated$"],
     "show_usage": [r"^header +4096$", r"^bitmap-data +\d+$",
