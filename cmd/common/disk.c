@@ -200,7 +200,7 @@ static int give_data_file(struct disk *disk, const struct qcow2_disk_wanted *wan
 	file.path = data_path(disk, wanted, err);
 	if (!file.path)
 		return lose(disk, disk_path(disk, wanted->depth), err);
-	if (limits_open(disk->command->common, file.path, &file.source, err)) {
+	if (limits_open_file(disk->command->common, file.path, &file.source, err)) {
 		answer = lose(disk, file.path, err);
 	} else if (add_file(disk, &file, err)) {
 		answer = refuse(disk, file.path, err);
