@@ -8,6 +8,7 @@
 #include "common/crew.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "compare/run.h"
 
 enum {
@@ -140,6 +141,7 @@ static int run_with(struct compare_run *run, int argc, char **argv)
 	if (take_operands(run, argc, argv) != EXIT_FINE)
 		return COMPARE_COULD_NOT;
 	run->threads = crew_threads();
+	served_readers(run->command, run->threads);
 	run->buffers = calloc(2 * (size_t)run->threads, sizeof(*run->buffers));
 	if (!run->buffers) {
 		report_text(run->command, "", "out of memory");

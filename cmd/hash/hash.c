@@ -10,6 +10,7 @@
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "hash/run.h"
 
 enum {
@@ -123,6 +124,7 @@ static int run_with(struct hash_run *run, int argc, char **argv)
 		return code;
 	code = operands_one_image(run->command, argc, argv, &run->request.file);
 	run->threads = crew_threads();
+	served_readers(run->command, run->threads);
 	run->buffers = calloc(run->threads, sizeof(*run->buffers));
 	if (!run->buffers)
 		return report_text(run->command, "", "out of memory");

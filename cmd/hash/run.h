@@ -22,6 +22,7 @@ enum hash_kind { HASH_DATA, HASH_ZEROS, HASH_UNREADABLE };
 struct hash_piece {
 	uint64_t zeros_before; /* blocks in front of it that hold zeros, and are in no piece */
 	uint64_t first, count; /* its blocks */
+	bool is_unreadable;    /* all of them are: they may be very many, and have no kinds */
 	enum hash_kind kinds[HASH_BLOCKS_MOST];
 	uint8_t digests[HASH_BLOCKS_MOST][HASH_DIGEST_BYTES];
 	char reason[HASH_REASON_BYTES]; /* of the first one that cannot be read */
@@ -40,8 +41,9 @@ struct hash_run {
 	struct json json;
 	struct progress progress;
 	struct hash_tree tree; /* unless by_block */
-	/* By block: the blocks of zeros that are no row yet, and what could not be read. */
-	uint64_t zeros_at, zeros;
+	/* By block: a run of blocks without digests that is no row yet, and what could not be read. */
+	enum hash_kind run_kind;
+	uint64_t run_at, run_blocks;
 	uint64_t unreadable_bytes;
 	char reason[HASH_REASON_BYTES];
 };

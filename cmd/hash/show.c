@@ -54,34 +54,43 @@ static void add_row(struct hash_run *run, uint64_t first, uint64_t count, enum h
 	json_end_object(&run->json);
 }
 
-/* Blocks of zeros that follow each other are one row, wherever they come from. */
-static void add_zeros(struct hash_run *run, uint64_t first, uint64_t count)
+static void end_run(struct hash_run *run)
 {
-	if (run->zeros == 0)
-		run->zeros_at = first;
-	run->zeros += count;
+	if (run->run_blocks > 0)
+		add_row(run, run->run_at, run->run_blocks, run->run_kind, NULL);
+	run->run_blocks = 0;
 }
 
-static void end_zeros(struct hash_run *run)
+/* Blocks without digests that follow each other are one row, if they are of one kind. */
+static void add_run(struct hash_run *run, uint64_t first, uint64_t count, enum hash_kind kind)
 {
-	if (run->zeros > 0)
-		add_row(run, run->zeros_at, run->zeros, HASH_ZEROS, NULL);
-	run->zeros = 0;
+	if (count == 0)
+		return;
+	if (kind != run->run_kind)
+		end_run(run);
+	if (run->run_blocks == 0)
+		run->run_at = first;
+	run->run_kind = kind;
+	run->run_blocks += count;
 }
 
 static void use_rows(struct hash_run *run, const struct hash_piece *piece)
 {
-	add_zeros(run, piece->first - piece->zeros_before, piece->zeros_before);
-	for (size_t i = 0; i < piece->count; i++) {
-		if (piece->kinds[i] == HASH_ZEROS) {
-			add_zeros(run, piece->first + i, 1);
-			continue;
-		}
-		end_zeros(run);
-		add_row(run, piece->first + i, 1, piece->kinds[i], piece->digests[i]);
-	}
 	if (run->reason[0] == '\0')
 		memcpy(run->reason, piece->reason, sizeof(run->reason));
+	add_run(run, piece->first - piece->zeros_before, piece->zeros_before, HASH_ZEROS);
+	if (piece->is_unreadable) {
+		add_run(run, piece->first, piece->count, HASH_UNREADABLE);
+		return;
+	}
+	for (size_t i = 0; i < piece->count; i++) {
+		if (piece->kinds[i] != HASH_DATA) {
+			add_run(run, piece->first + i, 1, piece->kinds[i]);
+			continue;
+		}
+		end_run(run);
+		add_row(run, piece->first + i, 1, HASH_DATA, piece->digests[i]);
+	}
 }
 
 /* ---- both ---- */
@@ -139,8 +148,8 @@ void hash_end(struct hash_run *run, uint64_t zeros_after)
 		run->size_bytes / run->block_bytes + (run->size_bytes % run->block_bytes != 0);
 
 	if (run->by_block) {
-		add_zeros(run, blocks - zeros_after, zeros_after);
-		end_zeros(run);
+		add_run(run, blocks - zeros_after, zeros_after, HASH_ZEROS);
+		end_run(run);
 		if (run->as_json)
 			json_end_array(&run->json);
 	} else {

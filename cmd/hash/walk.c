@@ -130,6 +130,12 @@ static int make(void *opaque, unsigned worker, void *made, struct qcow2_error *e
 	bool faulty = false;
 
 	piece->reason[0] = '\0';
+	/* Reading a part says why. */
+	if (piece->is_unreadable) {
+		uint8_t byte;
+
+		return read_range(run, piece, start, &byte, 1, &faulty, err);
+	}
 	if (!*buffer)
 		*buffer = malloc(HASH_READ_BYTES);
 	if (!*buffer)
@@ -162,11 +168,11 @@ static int use(void *opaque, void *made, struct qcow2_error *err)
 	return 0;
 }
 
-/* Blocks [next, end) are to be pushed, or were passed as they hold zeros. */
 struct walk {
 	struct hash_run *run;
 	struct crew *crew;
-	uint64_t passed; /* all blocks before this one are in pieces, or counted in one */
+	uint64_t passed;     /* all blocks before this one are in pieces, or counted in one */
+	uint64_t first, end; /* blocks that may hold data, and are not handed over yet */
 };
 
 /* Hands blocks over. Returns 0, or -1 with *err filled. */
@@ -181,6 +187,7 @@ static int push(struct walk *walk, uint64_t first, uint64_t end, struct qcow2_er
 
 		if (!piece)
 			return -1;
+		piece->is_unreadable = false;
 		piece->zeros_before = first - walk->passed;
 		piece->first = first;
 		piece->count = end - first < most ? end - first : most;
@@ -192,32 +199,89 @@ static int push(struct walk *walk, uint64_t first, uint64_t end, struct qcow2_er
 	return 0;
 }
 
+/* Hands over blocks that cannot be read, however many, as one. Returns 0, or -1 with *err filled. */
+static int push_unreadable(struct walk *walk, uint64_t first, uint64_t end, struct qcow2_error *err)
+{
+	struct hash_piece *piece = crew_piece(walk->crew, err);
+
+	if (!piece)
+		return -1;
+	piece->is_unreadable = true;
+	piece->zeros_before = first - walk->passed;
+	piece->first = first;
+	piece->count = end - first;
+	walk->passed = end;
+	return crew_push(walk->crew, err);
+}
+
+/* Adds blocks to those that are not handed over yet, or hands these over before. */
+static int add(struct walk *walk, uint64_t begin, uint64_t end, struct qcow2_error *err)
+{
+	if (begin == end)
+		return 0;
+	/* Neighbours are one run, so that pieces are as long as can be. */
+	if (begin > walk->end || walk->end == walk->first) {
+		if (push(walk, walk->first, walk->end, err))
+			return -1;
+		walk->first = begin;
+	}
+	if (end > walk->end)
+		walk->end = end;
+	/* The last block may hold the begin of the next extent, too. */
+	if (walk->end - walk->first < 2 * HASH_BLOCKS_MOST)
+		return 0;
+	end = walk->end - 1;
+	if (push(walk, walk->first, end, err))
+		return -1;
+	walk->first = end;
+	return 0;
+}
+
+/* Adds an extent of which [whole, whole_end) are whole blocks, and none of these can be read. */
+static int add_unreadable(struct walk *walk, const struct qcow2_disk_extent *extent,
+			  struct qcow2_error *err)
+{
+	const uint64_t block = walk->run->block_bytes, start = extent->start.byte;
+	const uint64_t end = start + extent->length_bytes;
+	const uint64_t whole = start / block + (start % block != 0), whole_end = end / block;
+
+	if (!walk->run->by_block || whole >= whole_end)
+		return add(walk, start / block, (end - 1) / block + 1, err);
+	if (add(walk, start / block, whole, err) || push(walk, walk->first, walk->end, err) ||
+	    push_unreadable(walk, whole, whole_end, err))
+		return -1;
+	walk->first = walk->end = whole_end;
+	return add(walk, whole_end, whole_end + (end % block != 0), err);
+}
+
+static int add_extent(struct walk *walk, const struct qcow2_disk_extent *extent,
+		      struct qcow2_error *err)
+{
+	const uint64_t block = walk->run->block_bytes, start = extent->start.byte;
+
+	switch (extent->kind) {
+	case QCOW2_DISK_UNALLOCATED:
+	case QCOW2_DISK_ZERO:
+		return 0;
+	case QCOW2_DISK_UNREADABLE:
+		return add_unreadable(walk, extent, err);
+	case QCOW2_DISK_DATA:
+		break;
+	}
+	return add(walk, start / block, (start + extent->length_bytes - 1) / block + 1, err);
+}
+
 static int push_all(struct walk *walk, struct qcow2_disk_extents *extents, struct qcow2_error *err)
 {
-	const uint64_t block = walk->run->block_bytes;
 	const struct qcow2_disk_extent *extent;
-	uint64_t first = 0, end = 0; /* blocks with data that are not handed over yet */
 	int more;
 
-	while ((more = qcow2_disk_extents_next(extents, &extent, err)) > 0) {
-		const uint64_t last = (extent->start.byte + extent->length_bytes - 1) / block;
-		const uint64_t begin = extent->start.byte / block;
-
-		if (extent->kind == QCOW2_DISK_UNALLOCATED || extent->kind == QCOW2_DISK_ZERO)
-			continue;
-		/* Neighbours are one run, so that pieces are as long as can be. */
-		if (begin > end || end == 0) {
-			if (push(walk, first, end, err))
-				return -1;
-			first = begin;
-		}
-		end = last + 1;
-		if (end - first >= 2 * HASH_BLOCKS_MOST && push(walk, first, last, err))
+	while ((more = qcow2_disk_extents_next(extents, &extent, err)) > 0 &&
+	       walk->run->out.errnum == 0)
+		if (add_extent(walk, extent, err))
 			return -1;
-		if (walk->passed > first)
-			first = walk->passed;
-	}
-	return more < 0 || push(walk, first, end, err) ? -1 : crew_wait(walk->crew, err);
+	return more < 0 || push(walk, walk->first, walk->end, err) ? -1
+								   : crew_wait(walk->crew, err);
 }
 
 /* A table that cannot be read hides what is unreadable: then no list of blocks is whole. */

@@ -10,6 +10,7 @@
 #include "common/operands.h"
 #include "common/options.h"
 #include "common/report.h"
+#include "common/served.h"
 #include "read/run.h"
 
 enum {
@@ -160,6 +161,7 @@ static int run_with(struct read_run *run, int argc, char **argv)
 		return code;
 	code = take_operands(run, argc, argv);
 	run->threads = crew_threads();
+	served_readers(run->command, run->threads);
 	if (code == EXIT_FINE)
 		code = disks_open_sealed(run->command, &run->request, &run->disk, 1);
 	if (code == EXIT_FINE)

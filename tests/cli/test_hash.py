@@ -94,8 +94,19 @@ def test_what_cannot_be_read(tmp_path):
     assert done.returncode == 2 and b"blocks of 65536 bytes cannot be read: byte 0x10000" in done.stderr
     rows = [line.split() for line in done.stdout.decode().splitlines()[1:]]
     good = hashlib.sha256(b"\1" * 32768).hexdigest()
-    assert rows == [["0x0", "0x8000", good], ["0x8000", "0x8000", good], ["0x10000", "0x8000", "unreadable"],
-                    ["0x18000", "0x8000", "unreadable"], ["0x20000", "0xe0000", "zeros"]]
+    assert rows == [["0x0", "0x8000", good], ["0x8000", "0x8000", good], ["0x10000", "0x10000", "unreadable"],
+                    ["0x20000", "0xe0000", "zeros"]]
+
+
+def test_very_much_that_cannot_be_read(tmp_path):
+    """L1 entries without a meaning: petabytes are one row, and take no time."""
+    path = str(tmp_path / "broken")
+    build("cluster_bits 21\nsize 4000T\nwrite 0 2M pattern=1\n" +
+          "".join(f"set l1/{number} 1<<55\n" for number in range(1, 7000)), path)
+    done = run("hash", "--block=64k", path, timeout=20)
+    rows = done.stdout.decode().splitlines()
+    assert done.returncode == 2 and len(rows) == 1 + 32 + 3, rows[-5:]
+    assert rows[-2].split() == ["0x8000000000", f"0x{6999 << 39:x}", "unreadable"]
 
 
 @pytest.mark.parametrize("value, wrong", [("0", "whole sectors"), ("513", "whole sectors"), ("2G", "--block"),
