@@ -114,12 +114,8 @@ static const int making[] = {
 
 /* Giving a file its name or taking it back, and space of what is open. */
 static const int naming[] = {
-	SCMP_SYS(rename),
-	SCMP_SYS(renameat),
-	SCMP_SYS(renameat2),
-	SCMP_SYS(unlink),
-	SCMP_SYS(unlinkat),
-	SCMP_SYS(fallocate),
+	SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
+	SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(fallocate),
 };
 
 static const unsigned long requests[] = {

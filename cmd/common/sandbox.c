@@ -46,7 +46,7 @@
 #define LANDLOCK_FILES_TRUNCATE (UINT64_C(1) << 14) /* version 3 */
 #define LANDLOCK_WRITE_NEW                                                                         \
 	(LANDLOCK_WRITE_FILE | LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG | LANDLOCK_FILES_TRUNCATE)
-#define LANDLOCK_NAMING (LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG)
+#define LANDLOCK_NAMING  (LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG)
 #define LANDLOCK_NET_TCP UINT64_C(3) /* version 4: bind, connect */
 #define LANDLOCK_SCOPED  UINT64_C(3) /* version 6: abstract sockets, signals */
 
@@ -214,7 +214,8 @@ static void allow_files(const struct ruleset *ruleset, enum kind kind,
 			const struct sandbox_files *files)
 {
 	if (kind == WRITE_NEW || is_naming(kind)) {
-		allow_folders(ruleset, files, is_naming(kind) ? LANDLOCK_NAMING : LANDLOCK_WRITE_NEW);
+		allow_folders(ruleset, files,
+			      is_naming(kind) ? LANDLOCK_NAMING : LANDLOCK_WRITE_NEW);
 		return;
 	}
 	for (int i = 0; i < files->count; i++)

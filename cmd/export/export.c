@@ -63,8 +63,7 @@ static bool take_to(struct export_run *run, const char *value)
 
 static bool take_bitmap(struct export_run *run, const char *value)
 {
-	const char **grown =
-		realloc(run->bitmaps, (run->bitmap_count + 1) * sizeof(*run->bitmaps));
+	const char **grown = realloc(run->bitmaps, (run->bitmap_count + 1) * sizeof(*run->bitmaps));
 
 	if (!grown) {
 		report_text(run->command, "", "out of memory");
@@ -204,11 +203,12 @@ const struct command export_command = {
 	.name = "export",
 	.operands = "IMAGE",
 	.summary = "Copy the guest's disk, or what was written since a backup, to a raw file.",
-	.notes = "A new file appears when it is whole and on the medium. With --bitmap or --ranges\n"
-		 "only parts of an existing file are written; repeat it if it was cut off.\n"
-		 "Without --chain no other file is opened than the image.\n"
-		 "Exit codes: 0 done, 1 failed, 2 done, but not all could be read (--salvage), or\n"
-		 "the file is not what was exported (--verify).\n",
+	.notes =
+		"A new file appears when it is whole and on the medium. With --bitmap or --ranges\n"
+		"only parts of an existing file are written; repeat it if it was cut off.\n"
+		"Without --chain no other file is opened than the image.\n"
+		"Exit codes: 0 done, 1 failed, 2 done, but not all could be read (--salvage), or\n"
+		"the file is not what was exported (--verify).\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_export,

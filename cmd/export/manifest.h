@@ -54,7 +54,7 @@ struct export_recorded {
 
 struct export_record {
 	bool is_complete;
-	uint64_t size_bytes; /* of the disk */
+	uint64_t size_bytes;          /* of the disk */
 	struct export_recorded *list; /* rising, without overlaps */
 	size_t count;
 };

@@ -102,8 +102,8 @@ struct head {
 	bool is_manifest, is_known, has_ranges, has_state, has_size;
 };
 
-static int take_member(struct json_reader *reader, struct export_record *record,
-		       struct head *head, struct qcow2_error *err)
+static int take_member(struct json_reader *reader, struct export_record *record, struct head *head,
+		       struct qcow2_error *err)
 {
 	const struct qcow2_bytes key = json_take_string(reader);
 

@@ -91,8 +91,8 @@ static int make_part(struct new_name *name)
 			return errno;
 		snprintf(name->part, sizeof(name->part), "%s.part-%08x", name->path,
 			 (unsigned)digits);
-		name->fd = descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-					    0666);
+		name->fd =
+			descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
 		if (name->fd >= 0 || errno != EEXIST)
 			break;
 	}

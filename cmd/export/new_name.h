@@ -16,10 +16,10 @@
 /* All zeros, or closed: there is none. */
 struct new_name {
 	bool is_there;
-	int fd;     /* the caller writes to it, and does not close it */
-	int folder; /* that it lies in */
-	char path[NEW_NAME_MAX];             /* what it will be called */
-	char part[NEW_NAME_MAX + 32];        /* what it is called */
+	int fd;                       /* the caller writes to it, and does not close it */
+	int folder;                   /* that it lies in */
+	char path[NEW_NAME_MAX];      /* what it will be called */
+	char part[NEW_NAME_MAX + 32]; /* what it is called */
 };
 
 /*

@@ -43,7 +43,7 @@ struct export_piece {
 struct export_pieces {
 	struct export_run *run;
 	struct qcow2_disk_extents *extents;
-	uint64_t at_bytes, end_bytes;  /* what is left of a part of the range */
+	uint64_t at_bytes, end_bytes; /* what is left of a part of the range */
 	uint64_t range_end_bytes;
 	struct qcow2_disk_extent next; /* may begin in front of at_bytes; length_bytes 0: unknown */
 };

@@ -104,8 +104,7 @@ static void begin(const struct export_pieces *pieces, struct export_piece *piece
 	piece->kind = kind_of(extent);
 	*end = piece->kind == EXPORT_PIECE_DATA ? grid_end(pieces, pieces->at_bytes)
 						: pieces->end_bytes;
-	piece->length_bytes =
-		(end_of(extent) < *end ? end_of(extent) : *end) - piece->start_bytes;
+	piece->length_bytes = (end_of(extent) < *end ? end_of(extent) : *end) - piece->start_bytes;
 	piece->source = NULL;
 	if (piece->kind != EXPORT_PIECE_DATA || extent->compressed || extent->encrypted)
 		return;
@@ -147,7 +146,7 @@ int export_pieces_next(struct export_pieces *pieces, struct export_piece *piece,
 		return more;
 	if (find_extent(pieces, pieces->at_bytes, err))
 		return pieces->run->salvage && is_fault_of_range(err) ? blind_piece(pieces, piece)
-								       : -1;
+								      : -1;
 	begin(pieces, piece, &end);
 	pieces->at_bytes = piece->start_bytes + piece->length_bytes;
 	/* Extents of the same kind are one piece. If the next cannot be found, it is not in this one. */

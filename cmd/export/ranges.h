@@ -13,10 +13,10 @@ struct export_range {
 };
 
 struct export_ranges {
-	uint64_t end_bytes; /* of the disk */
+	uint64_t end_bytes;  /* of the disk */
 	uint64_t tail_bytes; /* if has_tail: all from here on as well */
 	bool has_tail, tail_told;
-	bool whole;         /* one range: all */
+	bool whole;                        /* one range: all */
 	struct qcow2_dirty_extents *dirty; /* of bitmaps, or NULL */
 	struct export_range *list;         /* of a file, or NULL */
 	size_t count, at;

@@ -90,7 +90,8 @@ static int take_line(struct list *list, struct qcow2_bytes line)
 	if (strcmp(kind, "clean") == 0)
 		return 0;
 	if (kind[0] != '\0' && strcmp(kind, "dirty") != 0)
-		return fail_at(list, "line", "behind the length stands 'dirty', 'clean' or nothing");
+		return fail_at(list, "line",
+			       "behind the length stands 'dirty', 'clean' or nothing");
 	return add(list, start, length);
 }
 

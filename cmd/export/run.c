@@ -20,23 +20,6 @@
 /* What a list of ranges may have. */
 #define LIST_BYTES_MOST ((size_t)256 << 20)
 
-int export_fail(const struct export_run *run, const struct qcow2_error *err)
-{
-	return report_error(run->command, run->file, err);
-}
-
-int export_fail_target(const struct export_run *run, int errnum)
-{
-	const bool to_output = run->target.kind == EXPORT_TO_OUTPUT;
-
-	return report_text(run->command, to_output ? "standard output" : run->to, strerror(errnum));
-}
-
-int export_fail_manifest(const struct export_run *run, int errnum)
-{
-	return report_text(run->command, run->manifest, strerror(errnum));
-}
-
 /* ---- opening ---- */
 
 static int read_list(struct export_run *run)
@@ -122,8 +105,8 @@ static int open_ranges(struct export_run *run)
 			       : EXIT_FINE;
 	if (!run->disk.image)
 		return report_text(run->command, run->file, "a raw file has no bitmaps");
-	return export_ranges_bitmaps(&run->ranges, run->disk.image, run->bitmaps,
-				     run->bitmap_count, &err)
+	return export_ranges_bitmaps(&run->ranges, run->disk.image, run->bitmaps, run->bitmap_count,
+				     &err)
 		       ? export_fail(run, &err)
 		       : EXIT_FINE;
 }

@@ -38,11 +38,11 @@ struct export_run {
 	uint8_t *list; /* the document of ranges_file */
 	size_t list_bytes;
 	struct export_target target;
-	struct export_stream output; /* if the target is standard output */
+	struct export_stream output;     /* if the target is standard output */
 	struct export_manifest *records; /* NULL: no manifest was asked for */
 	struct progress progress;
 	/* What was found. */
-	uint64_t data_bytes;  /* that were read, or shared */
+	uint64_t data_bytes; /* that were read, or shared */
 	uint64_t zero_bytes;
 	struct export_faults faults;
 };

@@ -10,11 +10,12 @@
 
 #include <qcow2/bitmap_file.h>
 
-#define MAGIC         "\x89QST\r\n\x1a\n"
-#define VERSION       1
-#define HEADER_BYTES  24
-#define RECORD_BYTES  24
-#define CHECKED_BYTES 20 /* of a record's head: all but the checksum */
+#define MAGIC   "\x89QST\r\n\x1a\n"
+#define VERSION 1
+/* The heads of the stream and of a record: two numbers of 64 bits and one of 32, and a checksum. */
+#define CHECKED_BYTES (2 * sizeof(uint64_t) + sizeof(uint32_t))
+#define HEADER_BYTES  (CHECKED_BYTES + sizeof(uint32_t))
+#define RECORD_BYTES  HEADER_BYTES
 
 enum record_type { RECORD_END, RECORD_DATA, RECORD_ZEROS };
 
@@ -60,8 +61,7 @@ static int write_record(struct export_stream *stream, enum record_type type,
 			const struct export_piece *piece)
 {
 	const bool has_data = type == RECORD_DATA;
-	const struct qcow2_bytes data = {piece->bytes,
-					 has_data ? (size_t)piece->length_bytes : 0};
+	const struct qcow2_bytes data = {piece->bytes, has_data ? (size_t)piece->length_bytes : 0};
 	uint8_t head[RECORD_BYTES];
 	uint32_t checksum;
 	int errnum;

@@ -115,8 +115,9 @@ static int open_existing(struct export_target *target, const struct stat *st)
 		return fail_same(target);
 	target->is_device = S_ISBLK(mode);
 	if (!S_ISREG(mode) && !S_ISBLK(mode))
-		return fail(target, "no file and no block device: --to=- writes to standard output, "
-				    "which can lead there");
+		return fail(target,
+			    "no file and no block device: --to=- writes to standard output, "
+			    "which can lead there");
 	if (wanted->in_place)
 		return open_in_place(target);
 	if (!wanted->force)
@@ -141,8 +142,9 @@ int export_target_open(struct export_target *target, const struct command *comma
 	if (errno != ENOENT)
 		return fail(target, "%s", strerror(errno));
 	if (wanted->in_place)
-		return fail(target, "it does not exist: what is dirty goes into a full export, which "
-				    "is made without --bitmap and --ranges");
+		return fail(target,
+			    "it does not exist: what is dirty goes into a full export, which "
+			    "is made without --bitmap and --ranges");
 	return open_new(target);
 }
 
@@ -165,8 +167,7 @@ static int refuse_files(const struct export_target *target, const struct disk *d
 static int prepare_in_place(struct export_target *target, uint64_t size_bytes)
 {
 	if (target->is_device && target->size_bytes < size_bytes)
-		return fail(target,
-			    "the device has %" PRIu64 " bytes, and the disk has %" PRIu64,
+		return fail(target, "the device has %" PRIu64 " bytes, and the disk has %" PRIu64,
 			    target->size_bytes, size_bytes);
 	if (target->is_device)
 		return EXIT_FINE;
@@ -229,8 +230,7 @@ static int write_zeros(const struct export_target *target, uint64_t offset_bytes
 	int errnum = zeros ? 0 : ENOMEM;
 
 	while (length_bytes > 0 && errnum == 0) {
-		const size_t size =
-			length_bytes < ZEROS_BYTES ? (size_t)length_bytes : ZEROS_BYTES;
+		const size_t size = length_bytes < ZEROS_BYTES ? (size_t)length_bytes : ZEROS_BYTES;
 
 		errnum = export_target_write(target, offset_bytes, zeros, size);
 		offset_bytes += size;

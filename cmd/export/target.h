@@ -30,8 +30,8 @@ struct export_target {
 	enum export_target_kind kind;
 	int fd;
 	bool is_device;
-	uint64_t size_bytes; /* of what is there: the file in place, or the device */
-	struct new_name name; /* of a new file */
+	uint64_t size_bytes;        /* of what is there: the file in place, or the device */
+	struct new_name name;       /* of a new file */
 	struct qcow2_source *locks; /* keep others out of what is written in place */
 };
 

@@ -130,8 +130,9 @@ static int push(struct crew *crew, const struct export_recorded *recorded, struc
 	while (left.length_bytes > 0) {
 		struct part *part = crew_piece(crew, err);
 		const uint64_t room =
-			recorded->is_zero ? EXPORT_PIECE_BYTES - left.start_bytes % EXPORT_PIECE_BYTES
-					  : EXPORT_PIECE_BYTES;
+			recorded->is_zero
+				? EXPORT_PIECE_BYTES - left.start_bytes % EXPORT_PIECE_BYTES
+				: EXPORT_PIECE_BYTES;
 		const uint64_t length = left.length_bytes < room ? left.length_bytes : room;
 
 		if (!part)
@@ -218,9 +219,8 @@ static int check_record(struct check *check, const struct export_record *record,
 /* Adds the ranges of a manifest to what is covered. */
 static int cover(struct check *check, const struct export_record *record)
 {
-	struct export_range *grown =
-		realloc(check->covered,
-			(check->covered_count + record->count + 1) * sizeof(*grown));
+	struct export_range *grown = realloc(
+		check->covered, (check->covered_count + record->count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -1;
@@ -275,8 +275,7 @@ static int check_size(const struct check *check)
 	char text[128];
 	struct stat st;
 
-	if (size == wanted ||
-	    (size > wanted && stat(check->file, &st) == 0 && S_ISBLK(st.st_mode)))
+	if (size == wanted || (size > wanted && stat(check->file, &st) == 0 && S_ISBLK(st.st_mode)))
 		return EXIT_FINE;
 	snprintf(text, sizeof(text), "it has %" PRIu64 " bytes, and the exported disk has %" PRIu64,
 		 size, wanted);
@@ -288,9 +287,10 @@ static int check_order(const struct check *check)
 {
 	for (size_t i = 0; i + 1 < check->record_count; i++)
 		if (check->records[i].size_bytes > check->records[i + 1].size_bytes)
-			return report_text(check->run->command, check->run->operands[i],
-					   "its disk is larger than that of the manifest behind it: "
-					   "the first export comes first");
+			return report_text(
+				check->run->command, check->run->operands[i],
+				"its disk is larger than that of the manifest behind it: "
+				"the first export comes first");
 	return EXIT_FINE;
 }
 

@@ -37,9 +37,9 @@ static void read_piece(const struct export_run *run, struct export_piece *piece)
 		read_past(run, piece, (size_t)piece->length_bytes);
 		return;
 	}
-	piece->failed = qcow2_disk_read(run->guest, (struct qcow2_guest){piece->start_bytes},
-					piece->bytes, (size_t)piece->length_bytes,
-					&piece->err) != 0;
+	piece->failed =
+		qcow2_disk_read(run->guest, (struct qcow2_guest){piece->start_bytes}, piece->bytes,
+				(size_t)piece->length_bytes, &piece->err) != 0;
 }
 
 /*
@@ -149,6 +149,6 @@ void export_piece_work(const struct export_run *run, struct export_piece *piece)
 	if (piece->kind == EXPORT_PIECE_UNREADABLE)
 		try_unreadable(run, piece);
 	if (!piece->failed && run->target.kind != EXPORT_TO_OUTPUT)
-		piece->errnum = export_target_zero(&run->target, piece->start_bytes,
-						   piece->length_bytes);
+		piece->errnum =
+			export_target_zero(&run->target, piece->start_bytes, piece->length_bytes);
 }

@@ -18,14 +18,12 @@ bool qcow2_source_share(const struct qcow2_source *source, uint64_t offset_bytes
 			int fd, uint64_t fd_offset_bytes)
 {
 #ifdef FICLONERANGE
-	struct file_clone_range range = {.src_offset = offset_bytes,
-					 .src_length = size,
-					 .dest_offset = fd_offset_bytes};
+	struct file_clone_range range = {
+		.src_offset = offset_bytes, .src_length = size, .dest_offset = fd_offset_bytes};
 	int result;
 
 	/* The system takes a length of 0 for all that follows. */
-	if (!source->is_file || size == 0 ||
-	    !q2_range_fits(offset_bytes, size, source->size_bytes))
+	if (!source->is_file || size == 0 || !q2_range_fits(offset_bytes, size, source->size_bytes))
 		return false;
 	range.src_fd = source->fd;
 	do {
