@@ -47,6 +47,7 @@ static uint8_t wanted_at(uint64_t at)
 /* cmocka's asserts are for the main thread: a thread gives what went wrong. */
 static void *read_around(void *opaque)
 {
+	static char cannot_read[] = "cannot read", wrong_byte[] = "wrong byte";
 	unsigned seed = *(const unsigned *)opaque;
 	uint8_t buffer[3000];
 
@@ -55,10 +56,10 @@ static void *read_around(void *opaque)
 		const size_t size = 1 + (seed = seed * 1103515245 + 12345) / 65536 % 2700;
 
 		if (qcow2_disk_read(c->disk, (struct qcow2_guest){at}, buffer, size, NULL))
-			return "cannot read";
+			return cannot_read;
 		for (size_t i = 0; i < size; i++)
 			if (buffer[i] != wanted_at(at + i))
-				return "wrong byte";
+				return wrong_byte;
 	}
 	return NULL;
 }
