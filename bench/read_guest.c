@@ -41,8 +41,9 @@ static int open_named(void *opaque, const struct qcow2_disk_wanted *wanted,
 	memcpy(path, wanted->name.data, wanted->name.size);
 	if (qcow2_source_open(path, source, err))
 		return QCOW2_DISK_REFUSED;
-	return wanted->role == QCOW2_DISK_BACKING && wanted->format.size == 5 ? QCOW2_DISK_GIVEN_QCOW2
-									     : QCOW2_DISK_GIVEN_RAW;
+	return wanted->role == QCOW2_DISK_BACKING && wanted->format.size == 5
+		       ? QCOW2_DISK_GIVEN_QCOW2
+		       : QCOW2_DISK_GIVEN_RAW;
 }
 
 static uint64_t next_random(uint64_t *seed)

@@ -51,6 +51,8 @@ LAYOUT = 10
 LAYOUT_CHECKS = 2.5
 # measure: how many times faster than qemu-img measure.
 MEASURE = 5
+# export of compressed disks: how many times faster than qemu-img convert.
+EXPORT = 3
 # vet: small images a second on one core, or in times of reading them; and how many times faster than
 # qemu-img info.
 VET_A_SECOND, VET_READINGS, VET = 20000, 3, 4

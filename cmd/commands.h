@@ -18,6 +18,7 @@ extern const struct command diff_command;
 extern const struct command dump_command;
 extern const struct command edit_command;
 extern const struct command explain_command;
+extern const struct command export_command;
 extern const struct command hash_command;
 extern const struct command help_command;
 extern const struct command info_command;

@@ -30,6 +30,7 @@ static const struct command *const all[] = {
 	&measure_command,
 	&read_command,
 	&hash_command,
+	&export_command,
 	&snapshot_command,
 	&repair_command,
 	&rescue_command,

@@ -153,9 +153,10 @@ int main(int argc, char **argv)
 	if (qcow2_source_open(argv[1], &source, &err) == 0 &&
 	    qcow2_image_open(source, &image, &err) == 0 &&
 	    qcow2_disk_open(image, &options, &disk, &err) == 0)
-		result = argc == 2 ? write_range(disk, 0, qcow2_disk_size_bytes(disk), &faults, &err)
-				   : write_range(disk, number(argv[2]), number(argv[3]), &faults,
-						 &err);
+		result = argc == 2
+				 ? write_range(disk, 0, qcow2_disk_size_bytes(disk), &faults, &err)
+				 : write_range(disk, number(argv[2]), number(argv[3]), &faults,
+					       &err);
 	if (result)
 		fprintf(stderr, "read_disk: %s: %s\n", argv[1], err.text);
 	/* The disk goes before the files that the gate gave it. */

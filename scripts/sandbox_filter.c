@@ -3,7 +3,8 @@
  * Makes the system call filters of the command at build time, so that starting it costs no more
  * than handing one to the kernel. `sandbox_filter CPU` prints a header with programs for seccomp:
  * filter_sealed for commands that have opened all they need, filter_reading for those that open more
- * files for reading, filter_writing for those that make a file, too. See cmd/common/sandbox.c.
+ * files for reading, filter_writing for those that make a file, too; filter_naming and
+ * filter_reading_naming for those that give an open file its name. See cmd/common/sandbox.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -111,6 +112,12 @@ static const int making[] = {
 	SCMP_SYS(unlinkat),
 };
 
+/* Giving a file its name or taking it back, and space of what is open. */
+static const int naming[] = {
+	SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
+	SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(fallocate),
+};
+
 static const unsigned long requests[] = {
 	TCGETS, TIOCGWINSZ, BLKGETSIZE64, BLKSSZGET, BLKROGET, FS_IOC_GETFLAGS,
 };
@@ -182,6 +189,13 @@ static int allow_reading(scmp_filter_ctx filter)
 	return failed | allow_all(filter, lessening, COUNT(lessening));
 }
 
+static int allow_naming(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, FICLONERANGE)) |
+	       allow_all(filter, naming, COUNT(naming));
+}
+
 static bool print(scmp_filter_ctx filter, const char *name)
 {
 	int file = memfd_create(name, MFD_CLOEXEC);
@@ -199,7 +213,7 @@ static bool print(scmp_filter_ctx filter, const char *name)
 	return done;
 }
 
-enum kind { SEALED, READING, WRITING };
+enum kind { SEALED, READING, WRITING, NAMING, READING_NAMING };
 
 static bool make(const char *name, uint32_t machine, enum kind kind)
 {
@@ -214,7 +228,8 @@ static bool make(const char *name, uint32_t machine, enum kind kind)
 	/* A sorted tree instead of a list: a few comparisons a call. */
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	done = done && allow_all(filter, always, COUNT(always)) == 0 && allow_some(filter) == 0 &&
-	       (kind == SEALED || allow_reading(filter) == 0) &&
+	       (kind == SEALED || kind == NAMING || allow_reading(filter) == 0) &&
+	       ((kind != NAMING && kind != READING_NAMING) || allow_naming(filter) == 0) &&
 	       (kind != WRITING || allow_all(filter, making, COUNT(making)) == 0) &&
 	       print(filter, name);
 	seccomp_release(filter);
@@ -232,7 +247,8 @@ int main(int argc, char **argv)
 	printf("/* Made by scripts/sandbox_filter.c for %s. */\n#include <linux/filter.h>\n",
 	       argv[1]);
 	if (make("filter_sealed", machine, SEALED) && make("filter_reading", machine, READING) &&
-	    make("filter_writing", machine, WRITING))
+	    make("filter_writing", machine, WRITING) && make("filter_naming", machine, NAMING) &&
+	    make("filter_reading_naming", machine, READING_NAMING))
 		return fflush(stdout) ? 1 : 0;
 	fprintf(stderr, "sandbox_filter: libseccomp could not make a filter for %s\n", argv[1]);
 	return 1;

@@ -4,7 +4,7 @@
 Each is a function of one bench.Bench. README.md says what each measures.
 """
 
-from blocks import (bitmap, check, diff, dump, edit, extents, info, layout, locate, map_disk,
+from blocks import (bitmap, check, diff, dump, edit, export, extents, info, layout, locate, map_disk,
                     measure, memory, repair, snapshot, start, vet)
 
 BLOCKS = {
@@ -22,6 +22,7 @@ BLOCKS = {
     "map": map_disk.run,
     "layout": layout.run,
     "measure": measure.run,
+    "export": export.run,
     "vet": vet.run,
     "diff": diff.run,
     "locate": locate.run,

@@ -13,12 +13,14 @@
 #include <sys/stat.h>
 
 #include "common/chain.h"
+#include "common/crew.h"
 #include "common/find_snapshot.h"
 #include "common/limits.h"
 #include "common/open_image.h"
 #include "common/read_file.h"
 #include "common/report.h"
 #include "common/sandbox.h"
+#include "common/served.h"
 
 #include <qcow2/probe.h>
 
@@ -80,7 +82,7 @@ static int add_file(struct disk *disk, const struct disk_file *file, struct qcow
 	added->path = strdup(file->path);
 	if (!added->path)
 		return fail_memory(err);
-	added->has_identity = stat(added->path, &st) == 0;
+	added->has_identity = !qcow2_source_is_nbd(added->path) && stat(added->path, &st) == 0;
 	if (added->has_identity) {
 		added->device = st.st_dev;
 		added->inode = st.st_ino;
@@ -178,6 +180,12 @@ static char *data_path(const struct disk *disk, const struct qcow2_disk_wanted *
 {
 	char *path;
 
+	/* It is one of the server's machine, which may be another file here. */
+	if (wanted->depth == 0 && qcow2_source_is_nbd(disk->request.file)) {
+		(void)fail(err, QCOW2_ERROR_UNSUPPORTED,
+			   "the image is read over NBD: its data file was not opened");
+		return NULL;
+	}
 	if (wanted->name.size == 0 || memchr(wanted->name.data, 0, wanted->name.size)) {
 		(void)fail(err, QCOW2_ERROR_UNSUPPORTED, "its data file's name %s",
 			   wanted->name.size == 0 ? "is not in the image" : "holds a NUL");
@@ -286,6 +294,7 @@ int disks_take(const struct command *command, const struct disk_request *request
 	int code = EXIT_FINE;
 
 	memset(disks, 0, count * sizeof(*disks));
+	served_readers(command, crew_threads());
 	for (size_t i = 0; i < count && code == EXIT_FINE; i++)
 		code = take(command, &requests[i], disks, i);
 	return code;

@@ -46,6 +46,7 @@
 #define LANDLOCK_FILES_TRUNCATE (UINT64_C(1) << 14) /* version 3 */
 #define LANDLOCK_WRITE_NEW                                                                         \
 	(LANDLOCK_WRITE_FILE | LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG | LANDLOCK_FILES_TRUNCATE)
+#define LANDLOCK_NAMING  (LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG)
 #define LANDLOCK_NET_TCP UINT64_C(3) /* version 4: bind, connect */
 #define LANDLOCK_SCOPED  UINT64_C(3) /* version 6: abstract sockets, signals */
 
@@ -67,7 +68,7 @@ struct beneath {
 
 enum choice { CHOICE_OFF, CHOICE_TRY, CHOICE_REQUIRE, CHOICE_WRONG };
 
-enum kind { SEALED, READ_FILES, READ_ANY, WRITE_NEW };
+enum kind { SEALED, READ_FILES, READ_ANY, WRITE_NEW, SEALED_NAMING, READ_ANY_NAMING };
 
 static enum choice choose(void)
 {
@@ -100,6 +101,8 @@ static int load_filter(enum kind kind)
 		[READ_FILES] = PROGRAM(filter_reading),
 		[READ_ANY] = PROGRAM(filter_reading),
 		[WRITE_NEW] = PROGRAM(filter_writing),
+		[SEALED_NAMING] = PROGRAM(filter_naming),
+		[READ_ANY_NAMING] = PROGRAM(filter_reading_naming),
 	};
 #undef PROGRAM
 	/* As struct sock_fprog, whose filter the kernel only reads. */
@@ -129,7 +132,7 @@ static int make_ruleset(enum kind kind, struct ruleset *ruleset)
 		taken->net = LANDLOCK_NET_TCP;
 	if (version >= 6)
 		taken->scoped = LANDLOCK_SCOPED;
-	if (kind == READ_ANY || kind == WRITE_NEW)
+	if (kind == READ_ANY || kind == WRITE_NEW || kind == READ_ANY_NAMING)
 		taken->files &= ~(LANDLOCK_READ_FILE | LANDLOCK_READ_DIR);
 	ruleset->fd = (int)syscall(SYS_landlock_create_ruleset, taken, sizeof(*taken), 0);
 	return ruleset->fd < 0 ? errno : 0;
@@ -191,15 +194,30 @@ static void allow_chain(const struct ruleset *ruleset, const char *file,
 	free(chain);
 }
 
-static void allow_files(const struct ruleset *ruleset, enum kind kind,
-			const struct sandbox_files *files)
+/* Allows something with what is in the folders of the files. */
+static void allow_folders(const struct ruleset *ruleset, const struct sandbox_files *files,
+			  uint64_t rights)
 {
 	char folder[UNDO_PATH_MAX];
 
-	if (kind == WRITE_NEW && undo_folder_of(files->names[0], folder, sizeof(folder)))
-		allow(ruleset, folder, LANDLOCK_WRITE_NEW);
-	if (kind == WRITE_NEW)
+	for (int i = 0; i < files->count; i++)
+		if (undo_folder_of(files->names[i], folder, sizeof(folder)))
+			allow(ruleset, folder, rights);
+}
+
+static bool is_naming(enum kind kind)
+{
+	return kind == SEALED_NAMING || kind == READ_ANY_NAMING;
+}
+
+static void allow_files(const struct ruleset *ruleset, enum kind kind,
+			const struct sandbox_files *files)
+{
+	if (kind == WRITE_NEW || is_naming(kind)) {
+		allow_folders(ruleset, files,
+			      is_naming(kind) ? LANDLOCK_NAMING : LANDLOCK_WRITE_NEW);
 		return;
+	}
 	for (int i = 0; i < files->count; i++)
 		if (!qcow2_source_is_nbd(files->names[i]))
 			(files->chains ? allow_chain : allow_file)(ruleset, files->names[i], files);
@@ -238,15 +256,16 @@ static int tell(const struct command *command, enum choice choice, const char *p
 static int enter(const struct command *command, enum choice choice, enum kind kind,
 		 const struct sandbox_files *files)
 {
+	const bool seals = kind == SEALED || kind == SEALED_NAMING;
 	int code = EXIT_FINE, landlock = 0, filter;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return tell(command, choice, "way to give up new privileges", errno);
 	/* Chains are followed behind the filter; once sealed, nothing can be given up any more. */
-	if (kind == SEALED)
-		landlock = enter_landlock(kind, NULL);
+	if (seals)
+		landlock = enter_landlock(kind, files);
 	filter = load_filter(kind);
-	if (kind != SEALED)
+	if (!seals)
 		landlock = enter_landlock(kind, files);
 	if (landlock)
 		code = tell(command, choice, "Landlock", landlock);
@@ -302,4 +321,14 @@ int sandbox_write_new(const struct command *command, const char *path)
 
 	return enter_as_chosen(command, WRITE_NEW,
 			       &(struct sandbox_files){.names = names, .count = 1});
+}
+
+int sandbox_seal_naming(const struct command *command, const struct sandbox_files *files)
+{
+	return enter_as_chosen(command, SEALED_NAMING, files);
+}
+
+int sandbox_read_any_naming(const struct command *command, const struct sandbox_files *files)
+{
+	return enter_as_chosen(command, READ_ANY_NAMING, files);
 }

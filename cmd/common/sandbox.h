@@ -45,4 +45,12 @@ int sandbox_read_any(const struct command *command);
  */
 int sandbox_write_new(const struct command *command, const char *path);
 
+/*
+ * As sandbox_seal() and sandbox_read_any(), but in the folders of `files` one can still give files
+ * another name, and remove them; and what is open for writing can be allocated, get holes, and share
+ * blocks with what is open for reading. For commands that give a file its name when it is whole.
+ */
+int sandbox_seal_naming(const struct command *command, const struct sandbox_files *files);
+int sandbox_read_any_naming(const struct command *command, const struct sandbox_files *files);
+
 #endif

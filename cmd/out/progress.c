@@ -78,8 +78,8 @@ void progress_share(struct progress *progress, uint64_t done_bytes, uint64_t tot
 
 	if (!progress->wanted || !is_due(progress))
 		return;
-	fprintf(stderr, "\r%s of %s checked\033[K", human_size(done_bytes, done),
-		human_size(total_bytes, total));
+	fprintf(stderr, "\r%s of %s %s\033[K", human_size(done_bytes, done),
+		human_size(total_bytes, total), progress->word ? progress->word : "checked");
 	fflush(stderr);
 	progress->shown = true;
 	set_next(progress);

@@ -15,6 +15,7 @@ struct progress {
 	bool wanted;
 	bool shown;
 	uint64_t steps;
+	const char *word;     /* what was done to a share; NULL: "checked" */
 	struct timespec next; /* when the line is due again */
 };
 

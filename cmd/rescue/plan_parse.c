@@ -7,112 +7,14 @@
 #include <string.h>
 
 #include "common/command.h"
+#include "common/json_read.h"
 #include "common/phase_name.h"
 
 #include <qcow2/text.h>
 
-#define DEPTH_MOST 32
-#define TEXT_MOST  256
+#define TEXT_MOST 256
 /* As rescue_write_plan() writes it. */
 #define FORMAT_VERSION 1
-
-/* What is left to read. A wrong document sets bad, and then nothing more is read. */
-struct reader {
-	const uint8_t *at, *end;
-	bool bad;
-};
-
-static void skip_blanks(struct reader *reader)
-{
-	while (reader->at < reader->end && strchr(" \t\r\n", *reader->at) && *reader->at)
-		reader->at++;
-}
-
-/* Takes a character if it is the next one. */
-static bool take(struct reader *reader, char wanted)
-{
-	skip_blanks(reader);
-	if (reader->at == reader->end || *reader->at != (uint8_t)wanted)
-		return false;
-	reader->at++;
-	return true;
-}
-
-static void need(struct reader *reader, char wanted)
-{
-	if (!take(reader, wanted))
-		reader->bad = true;
-}
-
-/* The bytes of a string between its quotes, escapes as they stand. */
-static struct qcow2_bytes take_string(struct reader *reader)
-{
-	struct qcow2_bytes text = {NULL, 0};
-
-	need(reader, '"');
-	if (reader->bad)
-		return text;
-	text.data = reader->at;
-	while (reader->at < reader->end && *reader->at != '"') {
-		if (*reader->at == '\\' && reader->end - reader->at > 1)
-			reader->at++;
-		reader->at++;
-	}
-	text.size = (size_t)(reader->at - text.data);
-	need(reader, '"');
-	return text;
-}
-
-static uint64_t take_number(struct reader *reader)
-{
-	uint64_t number = 0;
-	unsigned digits = 0;
-
-	skip_blanks(reader);
-	for (; reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9'; reader->at++) {
-		if (__builtin_mul_overflow(number, 10, &number) ||
-		    __builtin_add_overflow(number, *reader->at - '0', &number))
-			reader->bad = true;
-		digits++;
-	}
-	reader->bad |= digits == 0;
-	return number;
-}
-
-/* A word or a number. */
-static void skip_word(struct reader *reader)
-{
-	const uint8_t *start = reader->at;
-
-	while (reader->at < reader->end && !strchr(",]} \t\r\n", *reader->at))
-		reader->at++;
-	reader->bad |= reader->at == start;
-}
-
-/* Skips a value of any kind. */
-static void skip_value(struct reader *reader)
-{
-	unsigned depth = 0;
-
-	do {
-		skip_blanks(reader);
-		if (reader->at == reader->end || depth > DEPTH_MOST)
-			reader->bad = true;
-		else if (*reader->at == '"')
-			take_string(reader);
-		else if (take(reader, '{') || take(reader, '['))
-			depth++;
-		else if (depth > 0 && (take(reader, '}') || take(reader, ']')))
-			depth--;
-		else if (depth == 0 || !(take(reader, ',') || take(reader, ':')))
-			skip_word(reader);
-	} while (depth > 0 && !reader->bad);
-}
-
-static bool is(struct qcow2_bytes text, const char *word)
-{
-	return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
-}
 
 /* ---- a write ---- */
 
@@ -153,7 +55,7 @@ static uint8_t *decode(struct qcow2_bytes hex, size_t *size)
 static bool find_phase(struct qcow2_bytes name, enum qcow2_phase *phase)
 {
 	for (*phase = QCOW2_PHASE_WITHDRAW; *phase <= QCOW2_PHASE_CLEAN; ++*phase)
-		if (is(name, phase_name(*phase)))
+		if (json_is(name, phase_name(*phase)))
 			return true;
 	return false;
 }
@@ -173,7 +75,7 @@ static bool has_old(struct qcow2_source *view, uint64_t offset, const uint8_t *o
 struct reading {
 	struct qcow2_plan *plan;
 	struct rescue_plan_fault *fault;
-	struct reader reader;
+	struct json_reader reader;
 	uint64_t size_before, size_after;
 	bool has_sizes[2], has_writes, is_known;
 };
@@ -236,31 +138,31 @@ static int apply_bytes(struct reading *reading, const struct write *write, enum 
 
 static int read_write(struct reading *reading)
 {
-	struct reader *reader = &reading->reader;
+	struct json_reader *reader = &reading->reader;
 	struct write write = {.has_offset = false};
 	enum qcow2_phase phase;
 
-	need(reader, '{');
-	while (!reader->bad && !take(reader, '}')) {
-		struct qcow2_bytes key = take_string(reader);
+	json_need(reader, '{');
+	while (!reader->bad && !json_take(reader, '}')) {
+		struct qcow2_bytes key = json_take_string(reader);
 
-		need(reader, ':');
-		if (is(key, "offset")) {
-			write.offset = take_number(reader);
+		json_need(reader, ':');
+		if (json_is(key, "offset")) {
+			write.offset = json_take_number(reader);
 			write.has_offset = true;
 		} else {
-			struct qcow2_bytes value = take_string(reader);
+			struct qcow2_bytes value = json_take_string(reader);
 
-			if (is(key, "phase"))
+			if (json_is(key, "phase"))
 				write.phase = value;
-			else if (is(key, "why"))
+			else if (json_is(key, "why"))
 				write.why = value;
-			else if (is(key, "old"))
+			else if (json_is(key, "old"))
 				write.old_hex = value;
-			else if (is(key, "new"))
+			else if (json_is(key, "new"))
 				write.new_hex = value;
 		}
-		take(reader, ',');
+		json_take(reader, ',');
 	}
 	if (reader->bad || !write.has_offset || !find_phase(write.phase, &phase))
 		return refuse(reading, "a write needs phase, offset, old and new");
@@ -272,10 +174,10 @@ static int read_writes(struct reading *reading)
 	int code = EXIT_FINE;
 
 	reading->has_writes = true;
-	need(&reading->reader, '[');
-	while (code == EXIT_FINE && !reading->reader.bad && !take(&reading->reader, ']')) {
+	json_need(&reading->reader, '[');
+	while (code == EXIT_FINE && !reading->reader.bad && !json_take(&reading->reader, ']')) {
 		code = read_write(reading);
-		take(&reading->reader, ',');
+		json_take(&reading->reader, ',');
 	}
 	return code;
 }
@@ -300,35 +202,35 @@ static int take_sizes(struct reading *reading)
 
 static int read_document(struct reading *reading)
 {
-	struct reader *reader = &reading->reader;
+	struct json_reader *reader = &reading->reader;
 	bool named = false;
 	int code = EXIT_FINE;
 
-	need(reader, '{');
-	while (code == EXIT_FINE && !reader->bad && !take(reader, '}')) {
-		struct qcow2_bytes key = take_string(reader);
+	json_need(reader, '{');
+	while (code == EXIT_FINE && !reader->bad && !json_take(reader, '}')) {
+		struct qcow2_bytes key = json_take_string(reader);
 
-		need(reader, ':');
-		if (is(key, "format")) {
-			named = is(take_string(reader), "qcow2-rescue-plan");
-		} else if (is(key, "format-version")) {
-			reading->is_known = take_number(reader) == FORMAT_VERSION;
-		} else if (is(key, "size-before")) {
-			reading->size_before = take_number(reader);
+		json_need(reader, ':');
+		if (json_is(key, "format")) {
+			named = json_is(json_take_string(reader), "qcow2-rescue-plan");
+		} else if (json_is(key, "format-version")) {
+			reading->is_known = json_take_number(reader) == FORMAT_VERSION;
+		} else if (json_is(key, "size-before")) {
+			reading->size_before = json_take_number(reader);
 			reading->has_sizes[0] = true;
-		} else if (is(key, "size-after")) {
-			reading->size_after = take_number(reader);
+		} else if (json_is(key, "size-after")) {
+			reading->size_after = json_take_number(reader);
 			reading->has_sizes[1] = true;
-		} else if (is(key, "writes") && !reading->has_writes) {
+		} else if (json_is(key, "writes") && !reading->has_writes) {
 			code = take_sizes(reading);
 			if (code == EXIT_FINE)
 				code = read_writes(reading);
 		} else {
-			skip_value(reader);
+			json_skip_value(reader);
 		}
-		take(reader, ',');
+		json_take(reader, ',');
 	}
-	skip_blanks(reader);
+	json_skip_blanks(reader);
 	if (code == EXIT_FINE && !reader->bad && named && !reading->is_known)
 		return refuse(reading, "a plan of a version that is not known here");
 	if (code == EXIT_FINE &&
@@ -343,6 +245,6 @@ bool rescue_parse_plan(struct qcow2_bytes document, struct qcow2_plan *plan,
 	struct reading reading = {.plan = plan, .fault = fault};
 
 	*fault = (struct rescue_plan_fault){.text = NULL};
-	reading.reader = (struct reader){document.data, document.data + document.size, false};
+	reading.reader = (struct json_reader){document.data, document.data + document.size, false};
 	return read_document(&reading) == EXIT_FINE;
 }

@@ -130,7 +130,9 @@ struct qcow2_disk_options {
  * its depth.
  *   QCOW2_ERROR_ARGUMENT     the options make no sense
  *   QCOW2_ERROR_NOT_FOUND    there is no such snapshot
- *   QCOW2_ERROR_BROKEN       the geometry is insane, or the L1 table of the disk cannot be found
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, the entry of the snapshot is cut off, or the name
+ *                            of a backing file does not lie in the first cluster. An L1 table that is
+ *                            not there is no error here: what it would map is unreadable.
  *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature, a method of encryption or compression
  *                            that is not known, or a file that the gate refused for want of one
  *   QCOW2_ERROR_MISMATCH     the passphrase does not open the image
@@ -206,8 +208,14 @@ typedef int qcow2_disk_fault_fn(void *opaque, const struct qcow2_disk_fault *fau
  * each, in rising order, from within the call. A range that ends where the next one begins may be
  * told in pieces. Short memory is no fault of a range, it ends the call.
  *
+ * fault: must not read the same disk, as it may wait for memory that this call has. NULL: the first
+ * fault ends the call, as with qcow2_disk_read().
+ *
  * As qcow2_disk_read(), but that it fails only with
  *   QCOW2_ERROR_ARGUMENT, QCOW2_ERROR_MEMORY
+ *   QCOW2_ERROR_LIMIT    the budget of a source is used up, or a limit of this library or of the options
+ *                        is reached: what cannot be read then says nothing of the disk
+ *   QCOW2_ERROR_IO       with the errnum ETIMEDOUT alone: the deadline of a source has passed
  *   QCOW2_ERROR_STOPPED  the callback asked for it
  */
 QCOW2_API int qcow2_disk_read_past(struct qcow2_disk *disk, struct qcow2_guest start, void *buffer,
@@ -228,7 +236,11 @@ struct qcow2_disk_extent {
 	struct qcow2_guest start;
 	uint64_t length_bytes; /* never 0 */
 	enum qcow2_disk_kind kind;
-	uint32_t depth; /* of the file that says so; of UNALLOCATED, the last one */
+	/*
+	 * Of the file that says so. Of UNALLOCATED, the last one, or the one that ends before this place,
+	 * as those below it do not matter here.
+	 */
+	uint32_t depth;
 	bool compressed, encrypted;
 	/* Of kind UNREADABLE: the rule that is broken, or NONE if a file is missing. Else NONE. */
 	enum qcow2_problem_id problem;

@@ -19,6 +19,7 @@
 #include <qcow2/format.h>
 #include <qcow2/geometry.h>
 #include <qcow2/guard.h>
+#include <qcow2/guest.h>
 #include <qcow2/image.h>
 #include <qcow2/limits.h>
 #include <qcow2/locate.h>

@@ -318,6 +318,22 @@ QCOW2_API int qcow2_source_read(struct qcow2_source *source, uint64_t offset_byt
 				size_t size, struct qcow2_error *err);
 
 /*
+ * Lets a file share bytes of a source, so that they are on the disk once (reflink). Nothing is read
+ * and nothing is written but the tables of the file system. Btrfs, XFS and others can do that within
+ * one file system, for whole blocks.
+ *
+ * source: any. offset_bytes, size: the range of it.
+ * fd: a descriptor of the caller, of a file that can be written; never that of the source.
+ * fd_offset_bytes: where the bytes are to be in that file.
+ *
+ * Returns true if the file has them now; false if the system cannot share them, or the source is no
+ * file, or the range passes its end: then nothing has changed, and the bytes have to be copied. The
+ * bytes do not count as read, and no budget pays for them. Thread safe.
+ */
+QCOW2_API bool qcow2_source_share(const struct qcow2_source *source, uint64_t offset_bytes,
+				  uint64_t size, int fd, uint64_t fd_offset_bytes);
+
+/*
  * Tells how many threads are worth starting for work on an image: as many as there are processors
  * that this process may use at once. These are the processors of its affinity mask (taskset), and no
  * more than the CPU quota of its control group pays for (containers), rounded up. What the system does

@@ -84,7 +84,8 @@ static int ask(struct opening *o, const struct qcow2_disk_wanted *wanted,
 		*source = NULL;
 		return answer;
 	}
-	if (*source && (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data)))
+	if (*source &&
+	    (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data)))
 		return answer;
 	if (answer != QCOW2_DISK_REFUSED)
 		q2_fail(o->err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
@@ -210,8 +211,7 @@ static int check_backing_name(struct opening *o, const struct qcow2_image *image
 	if (header->backing_file_offset == 0 || header->backing_file_size == 0 ||
 	    qcow2_image_backing_name(image).size == header->backing_file_size)
 		return 0;
-	q2_fail(o->err, QCOW2_ERROR_BROKEN,
-		offsetof(struct qcow2_header, backing_file_offset),
+	q2_fail(o->err, QCOW2_ERROR_BROKEN, offsetof(struct qcow2_header, backing_file_offset),
 		"the name of the backing file does not lie in the first cluster, or is too long");
 	return blame(o, o->disk->depth - 1);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See nbd_calls.h. */
+#include <qcow2/error.h>
+
 #ifdef QCOW2_NBD
 #include "source/nbd_calls.h"
 

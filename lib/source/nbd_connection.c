@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection to a server. See nbd.h. */
+#include "source/source.h"
+
 #ifdef QCOW2_NBD
 #include "source/nbd.h"
 

@@ -4,6 +4,8 @@
  * The last answer is kept. What it says is only believed to save reads of zeros, which it could as
  * well make up; a server that fails here is asked no more, and everything counts as data.
  */
+#include "source/source.h"
+
 #ifdef QCOW2_NBD
 #include "source/nbd.h"
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which thread has which connection. See nbd.h. */
+#include "source/source.h"
+
 #ifdef QCOW2_NBD
 #include "source/nbd.h"
 

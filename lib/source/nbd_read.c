@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads over NBD: long ones in pieces that are under way together, odd ones in whole blocks. */
+#include "source/source.h"
+
 #ifdef QCOW2_NBD
 #include "source/nbd.h"
 

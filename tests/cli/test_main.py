@@ -12,7 +12,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "measure", "read", "hash",
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "measure", "read", "hash", "export",
             "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
@@ -285,10 +285,12 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
              ("snapshot", "start-offset"): 3, ("snapshot", "max-length"): 3}
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
-         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"))
+         ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"),
+         ("export", "verify"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
         ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
+EXPORTED = ["--force", "--to=out", "bitmaps"]
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -421,6 +423,19 @@ OPTIONS = {
     ("read", "key-file"): (["-x", "bitmaps"], ["--key-file=script"], is_unchanged),
     ("read", "salvage"): (["-x", "bitmaps"], ["--salvage"], is_unchanged),
     ("read", "help"): (["-x", SAMPLE], ["--help"], is_help),
+    ("export", "to"): (EXPORTED, ["--to=other"], is_unchanged),
+    ("export", "format"): (EXPORTED, ["--format=raw"], is_unchanged),
+    ("export", "snapshot"): (["--force", "--to=out", "shared"], ["--snapshot=one"], is_unchanged),
+    ("export", "bitmap"): (EXPORTED, ["--bitmap=a"], differs),
+    ("export", "ranges"): (EXPORTED, ["--ranges=/dev/null"], differs),
+    ("export", "verify"): (["record", "raw"], ["--verify"], differs),
+    # what these write and leave, test_export.py tests
+    **{("export", option): (EXPORTED, [f"--{option}{value}"], is_unchanged) for option, value in (
+        ("chain", ""), ("key-file", "=script"), ("manifest", "=made"), ("salvage", ""), ("sparse", ""),
+        ("preallocate", ""), ("no-sync", ""), ("force", ""))},
+    ("export", "json"): (EXPORTED, ["--json"], shows_json),
+    ("export", "output"): (EXPORTED, ["--output=json"], shows_json),
+    ("export", "help"): (EXPORTED, ["--help"], is_help),
     ("hash", "block"): (["bitmaps"], ["--block=64k"], differs),
     ("hash", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
     ("hash", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
@@ -512,7 +527,7 @@ OPTIONS = {
 # What these do, test_help.py tests.
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE], "compare": [SAMPLE, SAMPLE], "hash": [SAMPLE],
-                        "read": ["-x", SAMPLE],
+                        "read": ["-x", SAMPLE], "export": ["--force", "--to=out", SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE], "vet": [SAMPLE],
                         "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
@@ -528,6 +543,9 @@ for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0
 def fixture_folder(tmp_path):
     """An overlay on a base, an image whose bitmaps are all in use, and an edited one."""
     build("size 1M\n", str(tmp_path / "base"))
+    (tmp_path / "raw").write_bytes(b"")
+    (tmp_path / "record").write_text('{"format": "qcow2-export-manifest", "format-version": 1, "state": "complete", '
+                                     '"virtual-size": 0, "ranges": []}', encoding="ascii")
     build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
     build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
     build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",

@@ -71,7 +71,8 @@ static bool open_disk(struct input *input, const struct qcow2_image *image, stru
 					     .has_snapshot = input->commands[5] & 1,
 					     .vm_state = (input->commands[5] & 3) == 3,
 					     .snapshot_index = input->commands[6] % 4,
-					     .memory_limit_bytes = (uint64_t)input->commands[7] << 12};
+					     .memory_limit_bytes = (uint64_t)input->commands[7]
+								   << 12};
 	struct qcow2_error err = {.code = QCOW2_ERROR_NONE};
 	const int failed = qcow2_disk_open(image, &options, out, &err);
 
@@ -133,7 +134,8 @@ static void judge_range(struct qcow2_disk *disk, uint64_t at, size_t size)
 	struct qcow2_error err;
 
 	memset(second, 0xa5, size);
-	if (qcow2_disk_read_past(disk, (struct qcow2_guest){at}, second, size, hear, &faults, &err)) {
+	if (qcow2_disk_read_past(disk, (struct qcow2_guest){at}, second, size, hear, &faults,
+				 &err)) {
 		demand(err.code == QCOW2_ERROR_LIMIT && whole != QCOW2_ERROR_NONE);
 		return;
 	}
@@ -175,7 +177,8 @@ static void judge_extent(struct qcow2_disk *disk, const struct qcow2_disk_extent
 /* Reads where an extent begins, and compares with what the extent says. */
 static void judge_bytes(struct qcow2_disk *disk, const struct qcow2_disk_extent *e)
 {
-	const size_t size = e->length_bytes < READ_MOST / 4 ? (size_t)e->length_bytes : READ_MOST / 4;
+	const size_t size =
+		e->length_bytes < READ_MOST / 4 ? (size_t)e->length_bytes : READ_MOST / 4;
 	const enum qcow2_error_code code = read_at(disk, e->start.byte, first, size);
 	uint64_t there = 0;
 
@@ -191,8 +194,8 @@ static void judge_bytes(struct qcow2_disk *disk, const struct qcow2_disk_extent 
 		there = qcow2_source_size_bytes(e->source) - e->host.byte;
 	if (there > size)
 		there = size;
-	demand(there == 0 || qcow2_source_read(e->source, e->host.byte, second, (size_t)there,
-					       NULL) == 0);
+	demand(there == 0 ||
+	       qcow2_source_read(e->source, e->host.byte, second, (size_t)there, NULL) == 0);
 	demand(memcmp(first, second, size) == 0);
 }
 

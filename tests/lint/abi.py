@@ -232,7 +232,7 @@ def check_version(out):
     out.case("NEWS.md begins with the version", "" if news and news.group(1) == text
              else f"{news and news.group(1)}, not {text}")
     for name in report.tracked():
-        if name.startswith(("lib/", "cmd/", "man/", "scripts/")) or name.endswith("meson.build"):
+        if name.startswith(("lib/", "cmd/", "plugins/", "man/", "scripts/")) or name.endswith("meson.build"):
             found = [line for line in report.read(name).splitlines()
                      if re.search(rf"(?<![\d.]){re.escape(text)}(?![\d.])", line)
                      and not line.lstrip().startswith(("#", "*", "/*"))]

@@ -45,6 +45,8 @@ statx access unlink rename""".split()
 OPENERS = {"lib/source/descriptor.c", "cmd/common/descriptors.c"}
 OPENS = """open openat openat2 creat fopen fopen64 fdopen freopen tmpfile mkstemp dup dup2 dup3 pipe
 pipe2 socket memfd_create eventfd epoll_create1""".split()
+# Threads write a new file at its places here: no image is opened by it.
+PLACED_WRITERS = {"cmd/export/target.c"}
 # Calls that load a library: libnbd, and only where an image over NBD is opened.
 LOADERS = {"lib/source/nbd_calls.c"}
 LOADS = ["dlopen", "dlmopen", "dlsym"]
@@ -95,6 +97,15 @@ def wrong_in_cmd(name, quoted):
     return ""
 
 
+def wrong_in_plugin(name, quoted):
+    """A plugin is a program like any other: the public headers, and its own."""
+    folder = "/".join(name.split("/")[:2])
+    header = os.path.join("plugins", quoted)
+    if not header.startswith(folder + "/") or not os.path.isfile(report.path(header)):
+        return f'"{quoted}" is not a header of {folder} (name it as "{folder.split("/")[1]}/file.h")'
+    return ""
+
+
 def wrong_include(name, angle, quoted, macro):
     """Why this include is not allowed in this file, or nothing."""
     parts = name.split("/")
@@ -109,6 +120,8 @@ def wrong_include(name, angle, quoted, macro):
         return wrong_in_room(name, parts[1], quoted)
     if parts[0] == "cmd":
         return wrong_in_cmd(name, quoted)
+    if parts[0] == "plugins":
+        return wrong_in_plugin(name, quoted)
     return f'"{quoted}": only <qcow2/…> and the system here'
 
 
@@ -154,8 +167,9 @@ def wrong_opens(name):
 
 def forbidden(name, room):
     """Calls that no file of this room may make."""
-    if name.startswith("cmd/"):
-        return [c for c in FILE_CALLS if c.startswith(("pread", "pwrite", "mmap"))]
+    if name.startswith(("cmd/", "plugins/")):
+        own = ("pread", "mmap") if name in PLACED_WRITERS else ("pread", "pwrite", "mmap")
+        return [c for c in FILE_CALLS if c.startswith(own)]
     return LOUD_CALLS if room == "source" else LOUD_CALLS + FILE_CALLS
 
 
@@ -164,19 +178,23 @@ def check_room(out, room, files):
     def case(what, wrong):
         out.case(f"{what} of {room}", "\n".join(line for lines in wrong for line in lines))
     case("includes", (wrong_includes(name) for name in files))
-    if not room.startswith(("lib/", "cmd")):
+    if not room.startswith(("lib/", "cmd", "plugins/")):
         return
     case("calls", (wrong_calls(name, forbidden(name, room[len("lib/"):])) for name in files))
     case("descriptors", (wrong_opens(name) for name in files))
     case("writes", (wrong_writes(name) for name in files))
 
 
+TOPS = ("lib", "cmd", "plugins", "include", "examples")
+
+
 def check(out):
     rooms = {}
     for name in report.tracked():
         parts = name.split("/")
-        if name.endswith((".c", ".h")) and parts[0] in ("lib", "cmd", "include", "examples"):
-            rooms.setdefault("/".join(parts[:2]) if parts[0] == "lib" else parts[0], []).append(name)
+        if name.endswith((".c", ".h")) and parts[0] in TOPS:
+            rooms.setdefault("/".join(parts[:2]) if parts[0] in ("lib", "plugins") else parts[0],
+                             []).append(name)
     unknown = [room for room in rooms if room.startswith("lib/") and room[len("lib/"):] not in BELOW]
     out.case("rooms are known", ", ".join(unknown))
     for name in sorted(WRITERS | OPENERS | LOADERS):

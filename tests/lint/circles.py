@@ -20,7 +20,7 @@ def room_of(name):
 
 
 def sources(root):
-    for top in ("lib", "cmd"):
+    for top in ("lib", "cmd", "plugins"):
         for folder, _, files in os.walk(os.path.join(root, top)):
             for name in files:
                 if name.endswith(".c"):
@@ -30,7 +30,7 @@ def sources(root):
 def objects(root, build):
     """Source file: its object file in a build directory of meson, or None."""
     objects_of = {}
-    for top in ("lib", "cmd"):
+    for top in ("lib", "cmd", "plugins"):
         for folder, _, files in os.walk(os.path.join(root, build, top)):
             for name in files:
                 if name.endswith(".c.o"):

@@ -97,7 +97,7 @@ def check(out):
              "" if 0x00fffffffffffe00 in forbidden and 0x3f000000000001fe in forbidden
              and {24, 40, 48, 72, 104, 112, 208} <= whole else f"{forbidden} {whole}")
     names = [name for name in report.tracked()
-             if name.endswith((".c", ".h")) and name.startswith(("lib/", "cmd/", "include/"))
+             if name.endswith((".c", ".h")) and name.startswith(("lib/", "cmd/", "plugins/", "include/"))
              and not name.startswith(EXEMPT)]
     wrong = [f"{name}:{number}: {what}" for name in names for number, what in
              faults(report.without_comments(report.read(name)), forbidden, whole)]

@@ -39,6 +39,6 @@ def check(out):
     files = report.tracked()
     known = declared([f for f in files if f.startswith("include/") and f.endswith((".h", ".def"))])
     prose = [f for f in files if f.endswith((".md", ".scd")) or
-             (f.startswith(("include/", "lib/", "cmd/")) and f.endswith((".c", ".h", ".def")))]
+             (f.startswith(("include/", "lib/", "cmd/", "plugins/")) and f.endswith((".c", ".h", ".def")))]
     out.case("the headers declare names", "" if len(known) > 500 else f"only {len(known)}")
     out.case("public names in comments and documents exist", "\n".join(unknown(known, prose)))

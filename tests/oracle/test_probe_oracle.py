@@ -85,7 +85,7 @@ def test_an_archive(tmp_path):
 
 
 @pytest.mark.parametrize("name, advice", [
-    ("NBD://127.0.0.1:1/x", "nbdcopy"), ("nbd:unix:/x", "nbdcopy"), ("https://example.org/a", "download"),
+    ("nbd+unix:x", "nbdcopy"), ("nbd:unix:/x", "nbdcopy"), ("https://example.org/a", "download"),
     ("ssh://host/a", "scp"), ('json:{"driver": "qcow2"}', "path"), ("file:x", "path"),
     ("json:" + "x" * 5000, "path")], ids=range(7))
 def test_names_that_are_no_files(name, advice, tmp_path):

@@ -13,7 +13,7 @@ from tests.runner import programs, report
 
 PLACE = report.path("build/cross")
 LIBRARIES = ["libdeflate-dev", "libdeflate0", "libzstd-dev", "libzstd1", "libxxhash-dev",
-             "libinih-dev", "libinih1", "libcmocka-dev", "libcmocka0"]
+             "nettle-dev", "libnettle8", "libinih-dev", "libinih1", "libcmocka-dev", "libcmocka0"]
 OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
 # Debian's name: compiler and folder of the machine, emulator, what Meson calls it
 MACHINES = {
@@ -182,7 +182,7 @@ def musl_headers(place):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     wanted = ["linux", "asm-generic", "asm", "libdeflate.h", "zstd.h", "zstd_errors.h", "xxhash.h", "ini.h",
-              "xxh3.h"]
+              "xxh3.h", "nettle"]
     for name in wanted:
         for found in glob.glob(f"/usr/include/{name}") + glob.glob(f"/usr/include/*/{name}"):
             if not os.path.lexists(os.path.join(folder, name)):
@@ -199,7 +199,7 @@ def check_musl(out):
         out.note("musl: not tried: no musl-gcc, and none that could be fetched")
         return
     flags = ["-std=c17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE",
-             "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64", '-DQCOW2_UTILS_VERSION="0"', "-isystem",
+             "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64", '-DQCOW2_UTILS_VERSION="0"', "-DQCOW2_CRYPTO", "-isystem",
              musl_headers(place), "-Iinclude"]
 
     def one(name):
@@ -213,7 +213,7 @@ def check_musl(out):
     out.case(f"{len(sources)} files compile with musl",
              "\n".join(text for _, status, text in done if status))
     command = os.path.join(place, "qcow2")
-    archives = [a for name in ("deflate", "zstd", "inih") for a in glob.glob(f"/usr/lib/*/lib{name}.a")[:1]]
+    archives = [a for name in ("deflate", "zstd", "nettle", "inih") for a in glob.glob(f"/usr/lib/*/lib{name}.a")[:1]]
     status, text = report.run([*compiler, "-static", "-o", command, *(row[0] for row in done),
                                *archives])
     out.case("the command links with musl", text if status else "")

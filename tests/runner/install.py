@@ -66,8 +66,9 @@ def pkg_config(env, *arguments):
 
 # What the examples are given besides a copy of examples/sample.qcow2, and what they must print
 # about it; the README of the examples says how it was made.
-ARGUMENTS = {"dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
+ARGUMENTS = {"read_disk": ["0", "512"], "dirty_extents": ["weekly"], "add_bitmap": ["daily", "UNDO"]}
 EXPECTED = {
+    "read_disk": [r"\A\x11{512}\Z"],
     "map_image": [r"^0x0000000000 +8192 data at 0x5000$", r"^0x0000002000 +57344 unallocated$",
                   r"^0x0000102000 +15720448 unallocated$"],
     "show_usage": [r"^header +4096$", r"^bitmap-data +\d+$",
@@ -144,6 +145,21 @@ def check_command(out, top):
              "" if status == 0 and VERSION in text else f"{status}: {text}")
 
 
+def check_plugin(out, top):
+    """nbdkit loads the plugin from where it was installed, and it serves an image."""
+    plugin = staged(top, "lib/**/nbdkit/plugins/nbdkit-qcow2-plugin.so")
+    out.case("installs the plugin of nbdkit", "" if plugin else "not there")
+    if not plugin:
+        return
+    status, text = report.run(["nbdkit", plugin, "--dump-plugin"])
+    out.case("nbdkit loads the installed plugin",
+             "" if status == 0 and f"libqcow2_version={VERSION}" in text else f"{status}: {text}")
+    status, text = report.run(["nbdkit", "-U", "-", plugin, report.path("examples/sample.qcow2"),
+                               "--run", 'nbdinfo --size "$uri"'])
+    out.case("the installed plugin serves an image",
+             "" if status == 0 and text.strip() == "16777216" else f"{status}: {text}")
+
+
 def check(out):
     shutil.rmtree(STAGE, ignore_errors=True)
     status, text = report.run(["meson", "install", "--no-rebuild", "-C",
@@ -169,3 +185,4 @@ def check(out):
         check_example(out, env, source, static, "static", library_path)
     check_cplusplus(out, env, shared)
     check_command(out, top)
+    check_plugin(out, top)

@@ -65,8 +65,8 @@ static inline void open_file(struct file *file)
 	static const struct qcow2_source_ops ops = {.size = sizeof(ops), .read = file_read};
 
 	if (!file->source)
-		assert_int_equal(
-			qcow2_source_from_ops(&ops, file, file->size, &file->source, NULL), 0);
+		assert_int_equal(qcow2_source_from_ops(&ops, file, file->size, &file->source, NULL),
+				 0);
 }
 
 static inline int give(void *opaque, const struct qcow2_disk_wanted *wanted,
@@ -177,7 +177,8 @@ static inline int read_disk(struct chain *c, uint64_t at, uint8_t *buffer, size_
 }
 
 /* Demands that a range of the disk reads as the bytes of a file from `host` on. */
-static inline void assert_bytes(struct chain *c, uint64_t at, size_t size, unsigned file, uint64_t host)
+static inline void assert_bytes(struct chain *c, uint64_t at, size_t size, unsigned file,
+				uint64_t host)
 {
 	uint8_t *buffer = malloc(size);
 
@@ -187,7 +188,8 @@ static inline void assert_bytes(struct chain *c, uint64_t at, size_t size, unsig
 	for (size_t i = 0; i < size; i++)
 		if (buffer[i] != byte_at(file, host + i))
 			fail_msg("byte 0x%llx is not that of file %u at 0x%llx",
-				 (unsigned long long)(at + i), file, (unsigned long long)(host + i));
+				 (unsigned long long)(at + i), file,
+				 (unsigned long long)(host + i));
 	free(buffer);
 }
 
@@ -204,7 +206,8 @@ static inline void assert_zeros(struct chain *c, uint64_t at, size_t size)
 	free(buffer);
 }
 
-static inline void expect_failure(struct chain *c, uint64_t at, size_t size, enum qcow2_error_code code)
+static inline void expect_failure(struct chain *c, uint64_t at, size_t size,
+				  enum qcow2_error_code code)
 {
 	uint8_t *buffer = malloc(size + 1);
 

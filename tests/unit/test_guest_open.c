@@ -75,7 +75,7 @@ static void names(void **state)
 	assert_string_equal(qcow2_disk_kind_name(QCOW2_DISK_DATA), "data");
 	assert_string_equal(qcow2_disk_kind_name(QCOW2_DISK_UNREADABLE), "unreadable");
 	assert_null(qcow2_disk_kind_name((enum qcow2_disk_kind)4));
-	assert_null(qcow2_disk_kind_name((enum qcow2_disk_kind)-1));
+	assert_null(qcow2_disk_kind_name((enum qcow2_disk_kind) - 1));
 }
 
 /* ---- images ---- */
@@ -257,12 +257,23 @@ static void memory_is_divided(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(no_options),         TEST(wrong_options),       TEST(sizes),
-		TEST(names),              TEST(insane_image),        TEST(unknown_feature),
-		TEST(unknown_compression), TEST(snapshot_that_is_cut), TEST(no_gate),
-		TEST(what_is_asked),      TEST(refusals),            TEST(data_file_is_raw),
-		TEST(missing_means_missing), TEST(backing_that_is_no_image), TEST(name_that_is_lost),
-		TEST(loops),              TEST(memory_is_divided),
+		TEST(no_options),
+		TEST(wrong_options),
+		TEST(sizes),
+		TEST(names),
+		TEST(insane_image),
+		TEST(unknown_feature),
+		TEST(unknown_compression),
+		TEST(snapshot_that_is_cut),
+		TEST(no_gate),
+		TEST(what_is_asked),
+		TEST(refusals),
+		TEST(data_file_is_raw),
+		TEST(missing_means_missing),
+		TEST(backing_that_is_no_image),
+		TEST(name_that_is_lost),
+		TEST(loops),
+		TEST(memory_is_divided),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

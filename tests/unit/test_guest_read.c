@@ -337,8 +337,8 @@ static void cluster_of_a_gib(void **state)
 	put_be(file->bytes + 20, 4, 30);
 	put_be(file->bytes + 24, 8, UINT64_C(1) << 31);
 	put_be(file->bytes + 40, 8, UINT64_C(1) << 30);
-	assert_int_equal(
-		qcow2_source_from_ops(&ops, file->bytes, UINT64_C(4) << 30, &source, NULL), 0);
+	assert_int_equal(qcow2_source_from_ops(&ops, file->bytes, UINT64_C(4) << 30, &source, NULL),
+			 0);
 	assert_int_equal(qcow2_image_open(source, &c->image, &c->err), 0);
 	open_chain(c);
 	memset(wanted, 0x5a, sizeof(wanted));

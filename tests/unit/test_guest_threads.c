@@ -6,8 +6,8 @@
 
 #include <pthread.h>
 
-#define THREADS 4
-#define ROUNDS  300
+#define THREADS         4
+#define ROUNDS          300
 #define PACKED_CLUSTERS 32
 
 static struct chain *c;

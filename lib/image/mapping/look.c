@@ -26,8 +26,7 @@ int q2_mapping_look(struct q2_window *window, uint64_t offset, size_t entry_byte
 	 * Ask for a hole only before a read: once for each piece that a window can hold. A short
 	 * look-up reads zeros there as quickly as it learns of the hole.
 	 */
-	hole = window->piece > 0 ? offset
-				 : qcow2_source_hole_end(window->image->source, offset);
+	hole = window->piece > 0 ? offset : qcow2_source_hole_end(window->image->source, offset);
 	if (hole > window->end)
 		hole = window->end;
 	out->hole_bytes = (hole - offset) / entry_bytes * entry_bytes;

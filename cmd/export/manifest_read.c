@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads manifests. See manifest.h. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/json_read.h"
+#include "export/manifest.h"
+#include "export/piece.h"
+
+static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char *text)
+{
+	*err = (struct qcow2_error){.code = code, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "%s", text);
+	return -1;
+}
+
+static int digit(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool take_digest(struct qcow2_bytes hex, uint8_t *digest)
+{
+	if (hex.size != 2 * (size_t)HASH_DIGEST_BYTES)
+		return false;
+	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++) {
+		const int high = digit(hex.data[2 * i]), low = digit(hex.data[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		digest[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
+/* Takes one range. False: it makes no sense, or does not follow the last one. */
+static bool take_range(struct json_reader *reader, const struct export_record *record,
+		       struct export_recorded *out)
+{
+	const struct export_recorded *last =
+		record->count ? &record->list[record->count - 1] : NULL;
+	bool has_start = false, has_digest = false;
+
+	*out = (struct export_recorded){.is_zero = false};
+	json_need(reader, '{');
+	while (!reader->bad && !json_take(reader, '}')) {
+		const struct qcow2_bytes key = json_take_string(reader);
+
+		json_need(reader, ':');
+		if (json_is(key, "start")) {
+			out->range.start_bytes = json_take_number(reader);
+			has_start = true;
+		} else if (json_is(key, "length")) {
+			out->range.length_bytes = json_take_number(reader);
+		} else if (json_is(key, "zero")) {
+			out->is_zero = json_take_bool(reader);
+		} else if (json_is(key, "sha256")) {
+			has_digest = take_digest(json_take_string(reader), out->digest);
+		} else {
+			json_skip_value(reader);
+		}
+		(void)json_take(reader, ',');
+	}
+	return !reader->bad && has_start && has_digest != out->is_zero &&
+	       out->range.length_bytes > 0 &&
+	       (out->is_zero || out->range.length_bytes <= EXPORT_PIECE_BYTES) &&
+	       out->range.start_bytes <= UINT64_MAX - out->range.length_bytes &&
+	       (!last ||
+		last->range.start_bytes + last->range.length_bytes <= out->range.start_bytes);
+}
+
+static int take_ranges(struct json_reader *reader, struct export_record *record,
+		       struct qcow2_error *err)
+{
+	size_t room = 0;
+
+	json_need(reader, '[');
+	while (!reader->bad && !json_take(reader, ']')) {
+		if (record->count == room) {
+			const size_t more = room ? 2 * room : 64;
+			struct export_recorded *grown =
+				realloc(record->list, more * sizeof(*grown));
+
+			if (!grown)
+				return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
+			record->list = grown;
+			room = more;
+		}
+		if (take_range(reader, record, &record->list[record->count]))
+			record->count++;
+		else
+			reader->bad = true;
+		(void)json_take(reader, ',');
+	}
+	return 0;
+}
+
+/* What the head says. */
+struct head {
+	bool is_manifest, is_known, has_ranges, has_state, has_size;
+};
+
+static int take_member(struct json_reader *reader, struct export_record *record, struct head *head,
+		       struct qcow2_error *err)
+{
+	const struct qcow2_bytes key = json_take_string(reader);
+
+	json_need(reader, ':');
+	if (json_is(key, "format")) {
+		head->is_manifest = json_is(json_take_string(reader), EXPORT_MANIFEST_FORMAT);
+	} else if (json_is(key, "format-version")) {
+		head->is_known = json_take_number(reader) == EXPORT_MANIFEST_VERSION;
+	} else if (json_is(key, "state")) {
+		record->is_complete = json_is(json_take_string(reader), "complete");
+		head->has_state = true;
+	} else if (json_is(key, "virtual-size")) {
+		record->size_bytes = json_take_number(reader);
+		head->has_size = true;
+	} else if (json_is(key, "ranges") && !head->has_ranges) {
+		head->has_ranges = true;
+		return take_ranges(reader, record, err);
+	} else {
+		json_skip_value(reader);
+	}
+	return 0;
+}
+
+static bool fits(const struct export_record *record)
+{
+	const struct export_range *last;
+
+	if (record->count == 0)
+		return true;
+	last = &record->list[record->count - 1].range;
+	return last->start_bytes + last->length_bytes <= record->size_bytes;
+}
+
+int export_record_read(struct export_record *record, struct qcow2_bytes document,
+		       struct qcow2_error *err)
+{
+	struct json_reader reader = {document.data, document.data + document.size, false};
+	struct head head = {.is_manifest = false};
+	int failed = 0;
+
+	*record = (struct export_record){.is_complete = false};
+	json_need(&reader, '{');
+	while (!failed && !reader.bad && !json_take(&reader, '}')) {
+		failed = take_member(&reader, record, &head, err);
+		(void)json_take(&reader, ',');
+	}
+	json_skip_blanks(&reader);
+	if (!failed && !reader.bad && head.is_manifest && !head.is_known)
+		failed = fail(err, QCOW2_ERROR_UNSUPPORTED,
+			      "a manifest of a version that is not known");
+	if (!failed && (reader.bad || reader.at != reader.end || !head.is_manifest ||
+			!head.has_ranges || !head.has_state || !head.has_size || !fits(record)))
+		failed = fail(err, QCOW2_ERROR_BROKEN,
+			      "no manifest, as 'qcow2 export --manifest' writes them");
+	if (failed)
+		export_record_free(record);
+	return failed;
+}
+
+void export_record_free(struct export_record *record)
+{
+	free(record->list);
+	*record = (struct export_record){.is_complete = false};
+}

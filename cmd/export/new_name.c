@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* See new_name.h. */
+#include "export/new_name.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/descriptors.h"
+
+#define TRIES 100
+
+/* Files that are removed if a signal ends the process. */
+static const char *volatile parts[NEW_NAMES_MOST];
+
+/* Does only what a signal may interrupt anything for, and then what the signal does by itself. */
+static void remove_parts(int number)
+{
+	for (int i = 0; i < NEW_NAMES_MOST; i++)
+		if (parts[i])
+			(void)unlink(parts[i]);
+	(void)signal(number, SIG_DFL);
+	(void)raise(number);
+	/* The sandbox lets nobody send signals. */
+	_exit(128 + number);
+}
+
+/* A signal that is ignored, as nohup has it, stays so. */
+static void catch_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const struct sigaction catching = {.sa_handler = remove_parts};
+	struct sigaction before;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+			(void)sigaction(numbers[i], &catching, NULL);
+}
+
+static void remember(const char *part, const char *instead_of)
+{
+	for (int i = 0; i < NEW_NAMES_MOST; i++)
+		if (parts[i] == instead_of) {
+			parts[i] = part;
+			return;
+		}
+}
+
+/* Copies the path of the file, or of the one that a link leads to. */
+static int resolve(struct new_name *name, const char *path)
+{
+	char *real = realpath(path, NULL);
+	const char *source = real ? real : path;
+	const size_t size = strlen(source);
+
+	if (size < sizeof(name->path))
+		memcpy(name->path, source, size + 1);
+	free(real);
+	return size < sizeof(name->path) ? 0 : ENAMETOOLONG;
+}
+
+static int open_folder(struct new_name *name)
+{
+	char folder[NEW_NAME_MAX];
+	char *slash;
+
+	memcpy(folder, name->path, sizeof(folder));
+	slash = strrchr(folder, '/');
+	if (slash == folder)
+		slash++;
+	if (slash)
+		*slash = '\0';
+	name->folder = descriptors_open(slash ? folder : ".", O_RDONLY | O_DIRECTORY, 0);
+	return name->folder < 0 ? errno : 0;
+}
+
+static int make_part(struct new_name *name)
+{
+	uint32_t digits = 0;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (getrandom(&digits, sizeof(digits), 0) != sizeof(digits))
+			return errno;
+		snprintf(name->part, sizeof(name->part), "%s.part-%08x", name->path,
+			 (unsigned)digits);
+		name->fd =
+			descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
+		if (name->fd >= 0 || errno != EEXIST)
+			break;
+	}
+	return name->fd < 0 ? errno : 0;
+}
+
+int new_name_make(struct new_name *name, const char *path)
+{
+	int errnum;
+
+	*name = (struct new_name){.fd = -1, .folder = -1};
+	errnum = resolve(name, path);
+	if (errnum == 0)
+		errnum = open_folder(name);
+	if (errnum == 0) {
+		catch_signals();
+		remember(name->part, NULL);
+		errnum = make_part(name);
+	}
+	name->is_there = errnum == 0;
+	if (errnum) {
+		remember(NULL, name->part);
+		if (name->folder >= 0)
+			(void)close(name->folder);
+	}
+	return errnum;
+}
+
+/* Without RENAME_NOREPLACE, as on some network file systems, there is a moment between both. */
+static int rename_new(const struct new_name *name)
+{
+	struct stat st;
+
+	if (renameat2(AT_FDCWD, name->part, AT_FDCWD, name->path, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return errno;
+	if (lstat(name->path, &st) == 0)
+		return EEXIST;
+	return rename(name->part, name->path) ? errno : 0;
+}
+
+int new_name_give(struct new_name *name, bool replace, bool sync)
+{
+	int errnum;
+
+	if (sync && fsync(name->fd))
+		return errno;
+	errnum = replace ? (rename(name->part, name->path) ? errno : 0) : rename_new(name);
+	if (errnum)
+		return errnum;
+	remember(NULL, name->part);
+	name->is_there = false;
+	/* Some file systems know no syncing of folders. */
+	if (sync && fsync(name->folder) && errno != EINVAL)
+		errnum = errno;
+	(void)close(name->folder);
+	if (close(name->fd) && errnum == 0)
+		errnum = errno;
+	return errnum;
+}
+
+void new_name_drop(struct new_name *name)
+{
+	if (!name->is_there)
+		return;
+	(void)unlink(name->part);
+	remember(NULL, name->part);
+	(void)close(name->folder);
+	(void)close(name->fd);
+	name->is_there = false;
+}

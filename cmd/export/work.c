@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* What a thread does with a piece. See piece.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "export/piece.h"
+#include "export/run.h"
+#include "export/zeros.h"
+
+/* Zeros are looked for in units of this, as qemu-img convert does. */
+#define UNIT_BYTES ((size_t)4096)
+/* In a file that is written in place, fewer zeros are written as other bytes are. */
+#define HOLE_LEAST ((size_t)64 << 10)
+
+/* ---- reading ---- */
+
+static int hear_fault(void *opaque, const struct qcow2_disk_fault *fault)
+{
+	return export_faults_add(opaque, fault);
+}
+
+/* Short memory inside the callback stops the call. */
+static void read_past(const struct export_run *run, struct export_piece *piece, size_t size)
+{
+	piece->failed = qcow2_disk_read_past(run->guest, (struct qcow2_guest){piece->start_bytes},
+					     piece->bytes, size, hear_fault, &piece->faults,
+					     &piece->err) != 0;
+	if (piece->failed && piece->err.code == QCOW2_ERROR_STOPPED)
+		piece->err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+						  .offset_bytes = QCOW2_NO_OFFSET,
+						  .text = "out of memory"};
+}
+
+static void read_piece(const struct export_run *run, struct export_piece *piece)
+{
+	if (run->salvage) {
+		read_past(run, piece, (size_t)piece->length_bytes);
+		return;
+	}
+	piece->failed =
+		qcow2_disk_read(run->guest, (struct qcow2_guest){piece->start_bytes}, piece->bytes,
+				(size_t)piece->length_bytes, &piece->err) != 0;
+}
+
+/*
+ * A piece of which the tables say that it cannot be read, of any length: a little of it is read to
+ * learn why.
+ */
+static void try_unreadable(const struct export_run *run, struct export_piece *piece)
+{
+	const struct qcow2_guest start = {piece->start_bytes};
+	const size_t size =
+		piece->length_bytes < UNIT_BYTES ? (size_t)piece->length_bytes : UNIT_BYTES;
+
+	piece->is_zero = true;
+	if (!run->salvage) {
+		piece->failed =
+			qcow2_disk_read(run->guest, start, piece->bytes, size, &piece->err) != 0;
+	} else {
+		read_past(run, piece, size);
+	}
+	if (piece->failed)
+		return;
+	if (piece->faults.count == 0) {
+		piece->failed = true;
+		piece->err = (struct qcow2_error){.code = QCOW2_ERROR_BROKEN,
+						  .offset_bytes = QCOW2_NO_OFFSET,
+						  .text = "the image has changed meanwhile"};
+		return;
+	}
+	piece->faults.list[0].length_bytes = piece->length_bytes;
+	piece->faults.bytes = piece->length_bytes;
+}
+
+/* ---- writing ---- */
+
+/* The end of the bytes from `at` on that are all zeros, or all units with data. */
+static size_t run_end(const struct export_piece *piece, size_t at, bool *zero)
+{
+	const size_t size = (size_t)piece->length_bytes;
+	bool first = true;
+
+	while (at < size) {
+		const size_t into = (size_t)((piece->start_bytes + at) % UNIT_BYTES);
+		const size_t unit = UNIT_BYTES - into < size - at ? UNIT_BYTES - into : size - at;
+		const bool is_zero = zeros_only(piece->bytes + at, unit);
+
+		if (!first && is_zero != *zero)
+			break;
+		*zero = is_zero;
+		first = false;
+		at += unit;
+	}
+	return at;
+}
+
+static int write_run(const struct export_target *target, const struct export_piece *piece,
+		     size_t at, size_t size, bool zero)
+{
+	if (zero && (target->kind == EXPORT_TO_NEW || size >= HOLE_LEAST))
+		return export_target_zero(target, piece->start_bytes + at, size);
+	return export_target_write(target, piece->start_bytes + at, piece->bytes + at, size);
+}
+
+static void write_piece(const struct export_target *target, struct export_piece *piece)
+{
+	piece->is_zero = true;
+	for (size_t at = 0; at < piece->length_bytes && piece->errnum == 0;) {
+		bool zero = false;
+		const size_t end = run_end(piece, at, &zero);
+
+		piece->errnum = write_run(target, piece, at, end - at, zero);
+		piece->is_zero &= zero;
+		at = end;
+	}
+}
+
+/* ---- both ---- */
+
+static void work_on_data(const struct export_run *run, struct export_piece *piece)
+{
+	const bool to_output = run->target.kind == EXPORT_TO_OUTPUT;
+
+	piece->is_shared = piece->source && !to_output && !run->records &&
+			   export_target_share(&run->target, piece->source, piece->host_bytes,
+					       piece->start_bytes, piece->length_bytes);
+	if (piece->is_shared)
+		return;
+	read_piece(run, piece);
+	if (piece->failed)
+		return;
+	if (to_output)
+		piece->is_zero = zeros_only(piece->bytes, (size_t)piece->length_bytes);
+	else
+		write_piece(&run->target, piece);
+	if (run->records && !piece->is_zero)
+		hash_bytes(piece->bytes, (size_t)piece->length_bytes, piece->digest);
+}
+
+void export_piece_work(const struct export_run *run, struct export_piece *piece)
+{
+	piece->failed = piece->is_zero = piece->is_shared = false;
+	piece->errnum = 0;
+	if (piece->kind == EXPORT_PIECE_DATA) {
+		work_on_data(run, piece);
+		return;
+	}
+	piece->is_zero = true;
+	if (piece->kind == EXPORT_PIECE_UNREADABLE)
+		try_unreadable(run, piece);
+	if (!piece->failed && run->target.kind != EXPORT_TO_OUTPUT)
+		piece->errnum =
+			export_target_zero(&run->target, piece->start_bytes, piece->length_bytes);
+}
