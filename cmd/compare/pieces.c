@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of buffers: the system copies fastest into whole pages. */
+#define COMPARE_ALIGNMENT ((size_t)4096)
+
 /* ---- a thread ---- */
 
 static int fail_memory(struct qcow2_error *err)
@@ -21,7 +24,7 @@ static uint8_t *buffer_of(struct compare_run *run, unsigned worker, unsigned sid
 	uint8_t **buffer = &run->buffers[2 * worker + side];
 
 	if (!*buffer)
-		*buffer = malloc(COMPARE_PIECE_BYTES);
+		*buffer = aligned_alloc(COMPARE_ALIGNMENT, COMPARE_PIECE_BYTES);
 	return *buffer;
 }
 

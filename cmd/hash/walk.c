@@ -20,6 +20,9 @@ static int fail_memory(struct qcow2_error *err)
 	return -1;
 }
 
+/* Of buffers: the system copies fastest into whole pages. */
+#define HASH_ALIGNMENT ((size_t)4096)
+
 /* ---- a thread ---- */
 
 static bool is_zero(const uint8_t *bytes, size_t size)
@@ -137,7 +140,7 @@ static int make(void *opaque, unsigned worker, void *made, struct qcow2_error *e
 		return read_range(run, piece, start, &byte, 1, &faulty, err);
 	}
 	if (!*buffer)
-		*buffer = malloc(HASH_READ_BYTES);
+		*buffer = aligned_alloc(HASH_ALIGNMENT, HASH_READ_BYTES);
 	if (!*buffer)
 		return fail_memory(err);
 	if (size > HASH_READ_BYTES)

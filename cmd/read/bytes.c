@@ -10,10 +10,10 @@
 #include "read/run.h"
 
 struct piece {
+	uint8_t bytes[READ_PIECE_BYTES]; /* in front, where a page begins */
 	struct qcow2_guest start;
 	size_t size;
 	bool has_failed;
-	uint8_t bytes[READ_PIECE_BYTES];
 };
 
 static int make(void *opaque, unsigned worker, void *made, struct qcow2_error *err)

@@ -51,6 +51,8 @@ def outputs(folder):
                  ("show", recipe_image("good-snapshots")[0], "1"))),
              ("snapshot-diff", "snapshot", "diff", recipe_image("good-snapshot-resized")[0], "smaller"),
              ("snapshot-diff", "snapshot", "diff", recipe_image("bad-snapshot-l1-entry")[0], "1"),
+             ("compare", "compare", plain, recipe_image("good-snapshots")[0]),
+             ("hash", "hash", plain), ("hash", "hash", "--block=64k", recipe_image("good-snapshots")[0]),
              ("diff", "diff", path, recipe_image("good-snapshots")[0]),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),
              ("layout", "layout", path), ("measure", "measure", path),

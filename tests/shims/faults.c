@@ -16,6 +16,7 @@
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 
 ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset);
@@ -52,6 +53,11 @@ static int no_memory(void)
 void *malloc(size_t size)
 {
 	return no_memory() ? NULL : __libc_malloc(size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+	return no_memory() ? NULL : __libc_memalign(alignment, size);
 }
 
 void *calloc(size_t count, size_t size)
