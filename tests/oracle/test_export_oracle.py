@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -62,12 +61,11 @@ def same(path, folder, *words, convert=()):
 
 @pytest.mark.parametrize("name", GOOD)
 def test_the_images_of_the_forge(name, tmp_path):
-    path = str(tmp_path / "a")
-    shutil.copy(recipe_image(name)[0], path)
+    path, raw = recipe_image(name)[0], str(tmp_path / "raw")
     told = subprocess.run(["qemu-img", "measure", "--output=json", "-O", "raw", path], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, check=False)
     size = json.loads(told.stdout)["fully-allocated"] if told.returncode == 0 else LARGE
-    if size >= LARGE or subprocess.run(["qemu-img", "convert", "-O", "raw", path, path + ".raw"],
+    if size >= LARGE or subprocess.run(["qemu-img", "convert", "-O", "raw", path, raw],
                                        stderr=subprocess.PIPE, check=False, timeout=120).returncode:
         # What takes too much space, and what QEMU cannot read: ours says what it is, or reads it.
         # Some are petabytes of the same data, which go on as long as somebody reads.
@@ -78,11 +76,11 @@ def test_the_images_of_the_forge(name, tmp_path):
             said = child.stderr.read()
         assert len(begun) == LARGE or child.returncode == 0 or (child.returncode == 1 and said), (begun[:40], said)
         return
-    want = read(path + ".raw")
-    os.unlink(path + ".raw")
-    done = run("export", "--chain", path, "-o", path + ".raw", program=RELEASE)
+    want = read(raw)
+    os.unlink(raw)
+    done = run("export", "--chain", path, "-o", raw, program=RELEASE)
     assert done.returncode == 0, done
-    assert read(path + ".raw") == want
+    assert read(raw) == want
 
 
 @pytest.mark.parametrize("kind", KINDS)
