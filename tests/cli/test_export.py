@@ -538,19 +538,17 @@ def test_salvage_without_the_base(tmp_path):
 
 
 def test_tables_that_cannot_be_read(disk, tmp_path, shim):
-    """A read fails: with --salvage its ranges are told, and the rest is there."""
+    """A read fails once: with --salvage it is read again, or its ranges are told; all else is there."""
     from tests.support.faults import each_fault
-    target, seen = tmp_path / "t", 0
+    target = tmp_path / "t"
     for _, done in each_fault(shim, ["export", "-j", disk, "-f", "-o", str(target), "--salvage"], "FAIL_READ"):
         # What is read once more can be read then.
         assert done.returncode in (0, 1, 2), done
-        seen += done.returncode == 2
         if done.returncode != 1:
             told, want = json.loads(done.stdout), bytearray(content(disk))
             for row in told["unreadable"]:
                 want[row["start"]:row["start"] + row["length"]] = bytes(row["length"])
             assert read(target) == want
-    assert seen >= 2
 
 
 @pytest.mark.parametrize("words", [["-o", "{}"], ["-b", "nightly", "-o", "{}", "--manifest={}.m"],
