@@ -89,22 +89,18 @@ static bool is_same_file(struct walk *walk, const struct qcow2_disk_extent *a,
 	return walk->same_file;
 }
 
-/* Whether both disks keep what is here at the same place, in the same way. */
+/*
+ * Whether both disks keep what is here at the same place, as it is. Encrypted data is what the keys make
+ * of it, and of compressed data a place says neither how much it is nor whether it can be read.
+ */
 static bool is_same_place(struct walk *walk)
 {
 	const struct qcow2_disk_extent *a = walk->sides[0].now, *b = walk->sides[1].now;
 
 	if (a->kind != QCOW2_DISK_DATA || b->kind != QCOW2_DISK_DATA || !a->source || !b->source ||
-	    a->compressed != b->compressed || a->encrypted != b->encrypted ||
+	    a->compressed || b->compressed || a->encrypted || b->encrypted ||
 	    !is_same_file(walk, a, b))
 		return false;
-	/* Two images may have different keys for one data file. */
-	if (a->encrypted &&
-	    disk_file_of(&walk->run->disks[0], a->source)->role != QCOW2_DISK_BACKING)
-		return false;
-	/* Of compressed data, both say where all of the cluster begins. */
-	if (a->compressed)
-		return a->host.byte == b->host.byte;
 	return a->host.byte + (walk->at_bytes - a->start.byte) ==
 	       b->host.byte + (walk->at_bytes - b->start.byte);
 }

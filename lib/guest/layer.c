@@ -47,6 +47,7 @@ static void begin(struct q2_layer_stream *stream, uint64_t at, uint64_t length_b
 		.encrypted = stream->layer->secret != NULL,
 		.host.byte = QCOW2_NO_OFFSET,
 	};
+	stream->entry_at.byte = QCOW2_NO_OFFSET;
 }
 
 /* Finds the data or the hole around a byte of a raw file. The last one has no end. */
@@ -159,24 +160,54 @@ static void aim(struct q2_layer_stream *stream, uint64_t at)
 	stream->mapped_to = at;
 }
 
+/* How many bytes of the layer its L1 table maps. A sound one maps all of them. */
+static uint64_t reach(const struct q2_layer_stream *stream)
+{
+	const struct qcow2_mapping *mapping = stream->mapping;
+	const unsigned bits =
+		mapping->l2_bits + qcow2_image_geometry(stream->layer->image)->cluster_bits;
+	const uint64_t base = stream->layer->base_bytes;
+	const uint64_t claimed = mapping->l1.claimed;
+	const uint64_t mapped = claimed > UINT64_MAX >> bits ? UINT64_MAX : claimed << bits;
+
+	return mapped > base ? mapped - base : 0;
+}
+
+/*
+ * Behind the entries of an L1 table that is too small, nobody knows what was there. That is more than
+ * unallocated: zeros would be a guess.
+ */
+static void find_behind(struct q2_layer_stream *stream, uint64_t at)
+{
+	begin(stream, at, stream->end_bytes - at, QCOW2_DISK_UNREADABLE);
+	stream->now.problem = stream->layer->snapshot ? QCOW2_PROBLEM_SNAPSHOT_L1_TOO_SMALL
+						      : QCOW2_PROBLEM_L1_TOO_SMALL;
+}
+
 static int find_mapped(struct q2_layer_stream *stream, uint64_t at, struct qcow2_error *err)
 {
 	const struct qcow2_mapping_extent *extent;
+	const uint64_t mapped = reach(stream);
 	int more;
 
+	if (at >= mapped) {
+		find_behind(stream, at);
+		return 0;
+	}
 	aim(stream, at);
 	stream->now.length_bytes = 0;
 	more = qcow2_mapping_next(stream->mapping, &extent, err);
 	if (more < 0)
 		return -1;
 	if (more == 0) {
-		/* The L1 table of a machine's state ends before what the snapshot claims of it. */
-		begin(stream, at, stream->end_bytes - at, QCOW2_DISK_UNALLOCATED);
+		find_behind(stream, at);
 		stream->mapped_to = stream->end_bytes;
-	} else {
-		stream->mapped_to = at + extent->length_bytes;
-		take(stream, extent);
+		return 0;
 	}
+	stream->mapped_to = at + extent->length_bytes;
+	take(stream, extent);
+	if (stream->now.length_bytes > mapped - at)
+		stream->now.length_bytes = mapped - at;
 	return 0;
 }
 

@@ -222,3 +222,23 @@ def test_memory(tmp_path):
         done = run("read", f"--memory-limit={limit}", str(tmp_path / "disk"), program=RELEASE)
         assert (done.returncode, done.stdout) == (0, whole) or (
             done.returncode == 1 and b"memory" in done.stderr and whole.startswith(done.stdout)), done.stderr
+
+
+# What nobody can know is no zeros: the L1 table ends before the disk does.
+@pytest.mark.parametrize("recipe, snapshot", [
+    ("cluster_bits 12\nsize 16M\nwrite 0 4k\nwrite 8M 4k\nset header/l1_size 4\n", []),
+    ("cluster_bits 12\nsize 16M\nwrite 0 4k\nwrite 8M 4k\nsnapshot 1 name=s\n"
+     "set snapshots/0/l1_size 4\n", ["--snapshot=s"])])
+def test_l1_too_small(recipe, snapshot, tmp_path):
+    build(recipe, str(tmp_path / "short"))
+    text = run("read", *snapshot, "--guest=0+4k", "short", cwd=tmp_path)
+    assert text.returncode == 0 and len(text.stdout) == 4096
+    for command in (["read", "--guest=8M+8"], ["hash"], ["export", "--to=raw"]):
+        done = run(*command, *snapshot, "short", cwd=tmp_path)
+        assert done.returncode == 1, command
+        assert b"L1 table is too small" in done.stderr and b"at offset" not in done.stderr
+        assert not (tmp_path / "raw").exists()
+    done = run("export", *snapshot, "--salvage", "--to=raw", "short", cwd=tmp_path)
+    assert done.returncode == 2 and b"8388608 bytes at 0x800000" in done.stderr
+    side = ["--snapshot-a=s", "--snapshot-b=s"] if snapshot else []
+    assert run("compare", *side, "short", "short", cwd=tmp_path).returncode == 4
