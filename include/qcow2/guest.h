@@ -227,7 +227,8 @@ enum qcow2_disk_kind {
 	QCOW2_DISK_UNALLOCATED = 0, /* zeros, as no file of the chain says anything */
 	QCOW2_DISK_ZERO = 1,        /* zeros, as a file of the chain says so */
 	QCOW2_DISK_DATA = 2,        /* bytes of a file, which may be zeros, too */
-	QCOW2_DISK_UNREADABLE = 3,  /* nothing: an entry has no meaning, or a file is missing */
+	QCOW2_DISK_UNREADABLE =
+		3, /* nothing: an entry has no meaning, a table ends too soon, or a file is missing */
 };
 
 /* An extent of the disk. The stream owns it, until the next call on the stream. */
