@@ -13,15 +13,11 @@ MIB = 1 << 20
 PASSPHRASE = "a passphrase"
 LUKS = ("encrypt.format=luks", "encrypt.iter-time=10")
 # All that qemu-img 7.2 can make was compared once; these have each cipher, length of the key, mode,
-# initialization vector and hash.
+# initialization vector and hash. Each takes seconds, as QEMU measures how fast it hashes.
 CIPHERS = (
-    "aes-256 xts plain64 sha256", "aes-128 xts plain sha1", "aes-192 xts essiv:sha256 sha512",
-    "aes-256 cbc essiv:sha256 ripemd160", "aes-128 cbc essiv:md5 sha224",
-    "aes-256 ctr plain64 sha384", "aes-128 ecb plain64 md5", "serpent-256 xts plain64 sha256",
-    "serpent-192 xts plain64 sha1", "serpent-128 cbc essiv:sha256 sha256",
-    "twofish-256 xts plain64 sha512", "twofish-192 xts essiv:md5 sha256",
-    "twofish-128 ctr plain64 sha256", "cast5-128 cbc plain64 sha256",
-    "cast5-128 ctr essiv:md5 sha1",
+    "aes-256 xts plain64 sha256", "aes-128 cbc essiv:md5 sha224", "aes-192 xts essiv:sha256 sha512",
+    "serpent-192 xts plain sha1", "twofish-256 ctr plain64 sha384", "twofish-128 xts plain64 sha256",
+    "cast5-128 ecb plain64 ripemd160", "serpent-256 cbc plain64 md5",
 )
 KINDS = {
     "aes": (("encrypt.format=aes",), PASSPHRASE),
@@ -103,11 +99,11 @@ def test_kinds_and_snapshots(kind, tmp_path):
 def test_key_slots(tmp_path):
     disk = Disk(tmp_path, LUKS)
     disk.write(1)
-    for slot in range(1, 8):
+    for slot in (1, 4, 7):
         shell("qemu-img", "amend", *secret(), *secret(f"number {slot}", "new"), "-o",
               f"encrypt.state=active,encrypt.new-secret=new,encrypt.keyslot={slot},"
               "encrypt.iter-time=10", "--image-opts", opened(disk.image), cwd=tmp_path)
-    for slot in range(1, 8):
+    for slot in (1, 4, 7):
         disk.check(passphrase=f"number {slot}")
     disk.check()
     for wrong in ("", "number 8", PASSPHRASE + "\n"):
