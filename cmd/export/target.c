@@ -135,6 +135,7 @@ int export_target_open(struct export_target *target, const struct command *comma
 	struct stat st;
 
 	*target = (struct export_target){.command = command, .wanted = *wanted, .fd = -1};
+	target->tail_bytes = UINT64_MAX;
 	if (strcmp(wanted->path, "-") == 0)
 		return open_output(target);
 	if (stat(wanted->path, &st) == 0)
@@ -176,8 +177,8 @@ static int prepare_in_place(struct export_target *target, uint64_t size_bytes)
 			    "it has %" PRIu64 " bytes, and the disk has only %" PRIu64
 			    ": it is no export of this disk",
 			    target->size_bytes, size_bytes);
-	if (target->size_bytes < size_bytes && ftruncate(target->fd, (off_t)size_bytes))
-		return fail(target, "cannot make it as large as the disk: %s", strerror(errno));
+	if (target->size_bytes < size_bytes)
+		target->tail_bytes = target->size_bytes;
 	return EXIT_FINE;
 }
 
@@ -205,6 +206,11 @@ int export_target_prepare(struct export_target *target, const struct disk *disk,
 }
 
 /* ---- writing ---- */
+
+bool export_target_grows(const struct export_target *target, uint64_t offset_bytes)
+{
+	return offset_bytes >= target->tail_bytes;
+}
 
 int export_target_write(const struct export_target *target, uint64_t offset_bytes,
 			const uint8_t *bytes, size_t size)
@@ -245,6 +251,8 @@ int export_target_zero(const struct export_target *target, uint64_t offset_bytes
 {
 	if (target->kind == EXPORT_TO_NEW)
 		return 0;
+	if (export_target_grows(target, offset_bytes))
+		return ftruncate(target->fd, (off_t)(offset_bytes + length_bytes)) ? errno : 0;
 	if (fallocate(target->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes,
 		      (off_t)length_bytes) == 0)
 		return 0;
@@ -255,6 +263,7 @@ bool export_target_share(const struct export_target *target, const struct qcow2_
 			 uint64_t source_offset, uint64_t offset_bytes, uint64_t length_bytes)
 {
 	return !target->wanted.preallocate && !target->is_device &&
+	       !export_target_grows(target, offset_bytes) &&
 	       qcow2_source_share(source, source_offset, length_bytes, target->fd, offset_bytes);
 }
 

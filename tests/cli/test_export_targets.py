@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+# What `qcow2 export` may write to: files that grow, devices, and names that others need.
+"""The targets of export, from outside."""
+import os
+import subprocess
+
+import pytest
+
+from tests.forge import build
+from tests.support import shims
+from tests.support.exports import K, M, content, read, write
+from tests.support.programs import RELEASE, run
+
+GROWN = """size 9M
+write 1M 64k pattern=0x11
+write 3M 192k pattern=0x22
+write 5M 1M pattern=0x33
+write 7M 64k pattern=0x44
+bitmap nightly granularity=65536 bits=16
+"""
+
+
+@pytest.fixture(name="grown")
+def fixture_grown(tmp_path):
+    path = str(tmp_path / "disk.qcow2")
+    build(GROWN, path)
+    return path
+
+
+# ---- files that grow ----
+
+@pytest.fixture(name="crash", scope="module")
+def fixture_crash(tmp_path_factory):
+    """Stops at the n-th change of a file. Whether it came so far."""
+    library = shims.build("crash", tmp_path_factory.mktemp("shim"))
+
+    def call(folder, number, how, *words):
+        log = folder / "log"
+        subprocess.run([RELEASE, "export", "-q", *map(str, words)], stderr=subprocess.DEVNULL, check=False, timeout=60,
+                       env={**os.environ, "LD_PRELOAD": library, "CRASH_AT": str(number), "CRASH_HOW": how,
+                            "CRASH_LOG": str(log), "QCOW2_SANDBOX": "off"})
+        reached = log.exists()
+        log.unlink(missing_ok=True)
+        return reached
+    return call
+
+
+@pytest.mark.parametrize("how", ["before", "after", "half", "EIO"])
+def test_a_file_that_grows_is_right_as_far_as_it_goes(grown, tmp_path, crash, how):
+    """Its size says how much of the tail is there: so the repetition leaves nothing out."""
+    want, target, number, sizes = content(grown), str(tmp_path / "t"), 1, set()
+    words = (grown, "-b", "nightly", "-o", target)
+    write(target, want[:2 * M + 512])
+    while crash(tmp_path, number, how, *words):
+        found = read(target)
+        sizes.add(len(found))
+        assert found[2 * M:] == want[2 * M:len(found)]
+        assert run("export", *words).returncode == 0 and read(target) == want
+        write(target, want[:2 * M + 512])
+        number += 1
+    assert number > 5 and len(sizes) > 3
+    assert os.stat(target).st_size == 9 * M and os.stat(target).st_blocks * 512 < 4 * M and read(target) == want
