@@ -121,6 +121,23 @@ int new_name_make(struct new_name *name, const char *path)
 	return errnum;
 }
 
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+bool new_name_is_same(const struct new_name *name, const struct new_name *other)
+{
+	struct stat mine, theirs;
+
+	return name->is_there && other->is_there &&
+	       strcmp(last_part(name->path), last_part(other->path)) == 0 &&
+	       fstat(name->folder, &mine) == 0 && fstat(other->folder, &theirs) == 0 &&
+	       mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
+}
+
 /* Without RENAME_NOREPLACE, as on some network file systems, there is a moment between both. */
 static int rename_new(const struct new_name *name)
 {

@@ -28,6 +28,9 @@ struct new_name {
  */
 int new_name_make(struct new_name *name, const char *path);
 
+/* Whether both will have the same name. */
+bool new_name_is_same(const struct new_name *name, const struct new_name *other);
+
 /*
  * Gives the file its name, replacing a file of that name if `replace` says so, and closes it. sync:
  * what is in it, and then its name, is on the medium. Returns 0 or an errno value; after an error the

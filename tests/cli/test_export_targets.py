@@ -8,7 +8,7 @@ import pytest
 
 from tests.forge import build
 from tests.support import shims
-from tests.support.exports import K, M, content, read, write
+from tests.support.exports import K, M, content, read, refused, write
 from tests.support.programs import RELEASE, run
 
 GROWN = """size 9M
@@ -60,3 +60,27 @@ def test_a_file_that_grows_is_right_as_far_as_it_goes(grown, tmp_path, crash, ho
         number += 1
     assert number > 5 and len(sizes) > 3
     assert os.stat(target).st_size == 9 * M and os.stat(target).st_blocks * 512 < 4 * M and read(target) == want
+
+
+# ---- names that others need ----
+
+def parts(folder):
+    return [name for name in os.listdir(folder) if ".part-" in name]
+
+
+def test_a_manifest_replaces_manifests_only(tmp_path, monkeypatch):
+    """Neither the image, nor what it needs, nor the export itself, however they are called."""
+    base, top = str(tmp_path / "base"), str(tmp_path / "top")
+    build("size 1M\nwrite 0 64k pattern=1\n", base)
+    build("size 1M\nbacking base qcow2\nwrite 64k 64k pattern=4\n", top)
+    old, ranges = write(tmp_path / "old", bytes(M)), write(tmp_path / "ranges", b"0 65536\n")
+    empty = write(tmp_path / "empty", b"")
+    for name in (base, top, old, ranges, empty):
+        before = read(name)
+        for words in (["-f", "-o", tmp_path / "new"], ["-f", "-o", old], [f"--ranges={ranges}", "-f", "-o", old]):
+            refused(top, "--chain", *words, f"--manifest={name}", says="it exists already, and is no manifest")
+        assert read(name) == before
+    monkeypatch.chdir(tmp_path)
+    for words in (["-o", "new"], ["-f", "-o", "./new"]):
+        refused(top, "--chain", *words, f"--manifest={tmp_path}/new", says="the disk goes there")
+    assert read(old) == bytes(M) and not (tmp_path / "new").exists() and not parts(tmp_path)
