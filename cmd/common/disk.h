@@ -59,9 +59,9 @@ struct disk {
 	struct disk_file *files;   /* [0] is the one that was named */
 	size_t file_count;
 
+	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	/* For disk.c alone. */
 	struct chain *chain;
-	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	uint8_t *key;
 	size_t key_bytes;
 	char *blamed; /* the file that `blame` is about */

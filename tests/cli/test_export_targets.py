@@ -9,7 +9,7 @@ import pytest
 from tests.forge import build
 from tests.support import shims
 from tests.support.exports import K, M, content, read, refused, write
-from tests.support.programs import RELEASE, run
+from tests.support.programs import QCOW2, RELEASE, run
 
 GROWN = """size 9M
 write 1M 64k pattern=0x11
@@ -84,3 +84,21 @@ def test_a_manifest_replaces_manifests_only(tmp_path, monkeypatch):
     for words in (["-o", "new"], ["-f", "-o", "./new"]):
         refused(top, "--chain", *words, f"--manifest={tmp_path}/new", says="the disk goes there")
     assert read(old) == bytes(M) and not (tmp_path / "new").exists() and not parts(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["base", "file:base"])
+def test_salvage_leaves_what_was_not_opened(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    base = write("base", b"\x05" * M)
+    build(f"size 1M\nbacking {name} raw\nwrite 64k 64k pattern=4\n", "top")
+    build("size 1M\nbacking top qcow2\n", "upper")
+    build("size 1M\ndata_file base absent\n", "outside")
+    write("ranges", b"0 131072\n")
+    for words in (["top"], ["outside"], ["upper", "--chain"]):
+        for more in (["-f"], ["--ranges=ranges"]):
+            refused("--salvage", *words, *more, "-o", base, says="it is a file of the disk that is exported")
+    with open(base, "r+b") as stream:
+        done = subprocess.run([QCOW2, "export", "--salvage", "top", "-o", "-"], stdout=stream, check=False,
+                              stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1 and b"it is a file of the disk that is exported" in done.stderr
+    assert read(base) == b"\x05" * M and not parts(".")
