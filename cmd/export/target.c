@@ -106,6 +106,18 @@ static int open_new(struct export_target *target)
 	return EXIT_FINE;
 }
 
+/* What the command says must not be in the disk: neither the report nor this error. */
+static int refuse_report(const struct export_target *target)
+{
+	const bool has_errors = descriptors_lead_to(STDERR_FILENO, target->wanted.path);
+
+	if (has_errors)
+		descriptors_silence(STDERR_FILENO);
+	return has_errors || descriptors_lead_to(STDOUT_FILENO, target->wanted.path)
+		       ? fail(target, "standard output or standard error leads there, too")
+		       : EXIT_FINE;
+}
+
 /* Opens what has that name already. */
 static int open_existing(struct export_target *target, const struct stat *st)
 {
@@ -121,6 +133,9 @@ static int open_existing(struct export_target *target, const struct stat *st)
 		return fail(target,
 			    "no file and no block device: --to=- writes to standard output, "
 			    "which can lead there");
+	code = refuse_report(target);
+	if (code != EXIT_FINE)
+		return code;
 	if (wanted->in_place)
 		return open_in_place(target);
 	if (!wanted->force)

@@ -102,3 +102,16 @@ def test_salvage_leaves_what_was_not_opened(tmp_path, monkeypatch, name):
                               stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1 and b"it is a file of the disk that is exported" in done.stderr
     assert read(base) == b"\x05" * M and not parts(".")
+
+
+@pytest.mark.parametrize("which", ["stdout", "stderr"])
+def test_no_report_is_written_into_the_disk(grown, tmp_path, which):
+    target, ranges = write(tmp_path / "t", b"\xee" * (9 * M)), write(tmp_path / "ranges", b"0 65536\n")
+    for words in (["--ranges", ranges], ["-b", "nightly"], ["-f"]):
+        with open(target, "r+b") as stream:
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, which: stream}
+            done = subprocess.run([QCOW2, "export", grown, "-o", target, *words], check=False, timeout=60, **streams)
+        assert done.returncode == 1
+        if which == "stdout":
+            assert b"t: standard output or standard error leads there, too" in done.stderr
+        assert read(target) == b"\xee" * (9 * M)
