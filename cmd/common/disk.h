@@ -35,6 +35,8 @@ struct disk_request {
 	bool chain;    /* files that the image names are opened, where they are local files */
 	/* What cannot be opened of these is missing, which is no error, and neither is any that is not. */
 	bool salvage;
+	/* A file that the command has locked itself, so that nobody is warned of it; or NULL. */
+	const char *locked;
 };
 
 /* A file that a disk is read from. */

@@ -23,8 +23,8 @@ struct new_name {
 };
 
 /*
- * Makes the file beside `path`, with links in that followed if they lead to a file. Returns 0 or an
- * errno value.
+ * Makes the file beside `path`, with links in that followed if they lead to a file. It gets the
+ * permissions of a file that is there. Returns 0 or an errno value.
  */
 int new_name_make(struct new_name *name, const char *path);
 

@@ -74,6 +74,7 @@ static int open_disk(struct export_run *run)
 		.key_file = run->key_file,
 		.chain = run->chain,
 		.salvage = run->salvage,
+		.locked = run->target.locks ? run->to : NULL,
 	};
 	int code = disks_take(run->command, &request, &run->disk, 1);
 

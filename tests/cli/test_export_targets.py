@@ -115,3 +115,30 @@ def test_no_report_is_written_into_the_disk(grown, tmp_path, which):
         if which == "stdout":
             assert b"t: standard output or standard error leads there, too" in done.stderr
         assert read(target) == b"\xee" * (9 * M)
+
+
+# ---- files that are replaced ----
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666])
+def test_a_replaced_file_keeps_its_permissions(grown, tmp_path, mode):
+    target, record = str(tmp_path / "t"), str(tmp_path / "m")
+    assert run("export", "-q", grown, "-o", target, "--manifest", record).returncode == 0
+    owner = (12345, 23456) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    for name in (target, record):
+        os.chown(name, *owner)
+        os.chmod(name, mode)
+    link = tmp_path / "link"
+    link.symlink_to("t")
+    assert run("export", "-q", "-f", grown, "-o", link, "--manifest", record).returncode == 0
+    for name in (target, record):
+        found = os.stat(name)
+        assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, *owner)
+    assert read(target) == content(grown)
+
+
+def test_nobody_else_uses_what_export_has_locked(tmp_path):
+    base, top = write(tmp_path / "base", bytes(M)), str(tmp_path / "top")
+    build("size 1M\nbacking base raw\n", top)
+    ranges = write(tmp_path / "ranges", b"0 65536\n")
+    assert "in use" not in refused(top, "--chain", "--ranges", ranges, "-o", base,
+                                   says="it is a file of the disk that is exported")
