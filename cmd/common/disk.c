@@ -66,9 +66,8 @@ static bool is_locked(const struct disk *disk, const struct disk_file *file)
 {
 	struct stat st;
 
-	return disk->request.locked && file->has_identity &&
-	       stat(disk->request.locked, &st) == 0 && st.st_dev == file->device &&
-	       st.st_ino == file->inode;
+	return disk->request.locked && file->has_identity && stat(disk->request.locked, &st) == 0 &&
+	       st.st_dev == file->device && st.st_ino == file->inode;
 }
 
 /*

@@ -104,8 +104,8 @@ static int make_part(struct new_name *name, mode_t mode)
 			return errno;
 		snprintf(name->part, sizeof(name->part), "%s.part-%08x", name->path,
 			 (unsigned)digits);
-		name->fd = descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-					    mode);
+		name->fd =
+			descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
 		if (name->fd >= 0 || errno != EEXIST)
 			break;
 	}

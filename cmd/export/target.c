@@ -136,6 +136,10 @@ static int open_existing(struct export_target *target, const struct stat *st)
 	code = refuse_report(target);
 	if (code != EXIT_FINE)
 		return code;
+	if (wanted->in_place && target->is_device && !wanted->force)
+		return fail(target,
+			    "a device does not show how large the disk was that it has: if that "
+			    "has grown since, a full export is needed; --force says it has not");
 	if (wanted->in_place)
 		return open_in_place(target);
 	if (!wanted->force)
@@ -192,8 +196,7 @@ static bool is_named(const struct stat *st, const char *image_path, struct qcow2
 static bool is_needed(const struct stat *st, const struct disk *disk,
 		      const struct qcow2_image *image)
 {
-	const struct disk_file *file =
-		image ? disk_file_of(disk, qcow2_image_source(image)) : NULL;
+	const struct disk_file *file = image ? disk_file_of(disk, qcow2_image_source(image)) : NULL;
 	struct qcow2_bytes data_file = {0};
 
 	if (!file || qcow2_source_is_nbd(file->path))

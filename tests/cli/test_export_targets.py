@@ -2,6 +2,7 @@
 # What `qcow2 export` may write to: files that grow, devices, and names that others need.
 """The targets of export, from outside."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -142,3 +143,27 @@ def test_nobody_else_uses_what_export_has_locked(tmp_path):
     ranges = write(tmp_path / "ranges", b"0 65536\n")
     assert "in use" not in refused(top, "--chain", "--ranges", ranges, "-o", base,
                                    says="it is a file of the disk that is exported")
+
+
+# ---- devices ----
+
+def test_a_part_of_a_device_needs_force(grown, tmp_path):
+    """As nobody can see whether the disk has grown since."""
+    if os.geteuid() != 0 or not shutil.which("losetup"):
+        pytest.skip("not here: only root sets loop devices up")
+    ranges, plain = write(tmp_path / "ranges", b"1048576 65536\n"), write(tmp_path / "plain", b"\xee" * (10 * M))
+    made = subprocess.run(["losetup", "--find", "--show", plain], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          check=False)
+    if made.returncode != 0:
+        pytest.skip("not here: no loop device can be set up")
+    device = made.stdout.decode().strip()
+    try:
+        for words in (["-b", "nightly"], ["--ranges", ranges]):
+            refused(grown, *words, "-o", device, says="if that has grown since, a full export is needed; --force says")
+        assert read(device) == b"\xee" * (10 * M)
+        assert run("export", grown, "-f", "-b", "nightly", "-o", device).returncode == 0
+        assert read(device) == b"\xee" * M + b"\x11" * (64 * K) + b"\xee" * (9 * M - 64 * K)
+        assert run("export", grown, "-f", "-o", device).returncode == 0
+        assert read(device) == content(grown) + b"\xee" * M
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
