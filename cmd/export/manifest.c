@@ -25,8 +25,8 @@ static int fail(const struct export_run *run, const char *what, int errnum)
 	return report_text(run->command, run->manifest, text);
 }
 
-/* Whether what is there is a manifest, and if so, whether its export is complete. */
-static bool is_manifest(const char *path, bool *is_complete)
+/* Whether what is there is a manifest, and if so, its head. */
+static bool is_manifest(const char *path, struct export_record *head)
 {
 	struct export_record record = {0};
 	struct qcow2_error err;
@@ -36,7 +36,7 @@ static bool is_manifest(const char *path, bool *is_complete)
 
 	is = read_whole_file(path, EXPORT_MANIFEST_BYTES_MOST, &bytes, &size, &err) == 0 &&
 	     export_record_read(&record, (struct qcow2_bytes){bytes, size}, &err) == 0;
-	*is_complete = record.is_complete;
+	*head = record;
 	export_record_free(&record);
 	free(bytes);
 	return is;
@@ -48,16 +48,19 @@ static bool is_manifest(const char *path, bool *is_complete)
  */
 static int look_at_old(struct export_manifest *manifest, const struct export_run *run)
 {
+	struct export_record old;
 	struct stat st;
-	bool is_complete;
 
 	manifest->replaces = run->force;
+	manifest->target_bytes = run->target.size_bytes;
 	if (stat(run->manifest, &st))
 		return EXIT_FINE;
-	if (!S_ISREG(st.st_mode) || !is_manifest(run->manifest, &is_complete))
+	if (!S_ISREG(st.st_mode) || !is_manifest(run->manifest, &old))
 		return fail(run, "it exists already, and is no manifest: it is not replaced", 0);
-	if (is_complete && !run->force)
+	if (old.is_complete && !run->force)
 		return fail(run, "it exists already: --force replaces it", 0);
+	if (!old.is_complete && old.has_target_bytes && old.target_bytes < manifest->target_bytes)
+		manifest->target_bytes = old.target_bytes;
 	manifest->replaces = true;
 	return EXIT_FINE;
 }
@@ -128,6 +131,8 @@ static void put_head(struct json *json, const struct export_run *run, bool is_co
 	json_bool(json, run->chain);
 	json_text_member(json, "target", bytes_of(run->to));
 	json_number_member(json, "virtual-size", run->size_bytes);
+	if (!is_complete && !run->target.is_device)
+		json_number_member(json, "target-size", run->records->target_bytes);
 	put_what(json, run);
 	json_key(json, "ranges");
 	json_begin_array(json);

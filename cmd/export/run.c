@@ -191,7 +191,8 @@ int export_run(struct export_run *run)
 		code = open_ranges(run);
 	/* Nobody has written what the target lacks yet: the disk has grown. */
 	if (code == EXIT_FINE && run->target.kind == EXPORT_IN_PLACE && !run->target.is_device)
-		export_ranges_add_tail(&run->ranges, run->target.size_bytes);
+		export_ranges_add_tail(&run->ranges, run->records ? run->records->target_bytes
+								  : run->target.size_bytes);
 	if (code == EXIT_FINE)
 		code = export_all(run);
 	close_all(run);

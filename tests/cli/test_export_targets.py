@@ -9,7 +9,7 @@ import pytest
 
 from tests.forge import build
 from tests.support import shims
-from tests.support.exports import K, M, content, read, refused, write
+from tests.support.exports import K, M, content, manifest, read, refused, write
 from tests.support.programs import QCOW2, RELEASE, run
 
 GROWN = """size 9M
@@ -61,6 +61,26 @@ def test_a_file_that_grows_is_right_as_far_as_it_goes(grown, tmp_path, crash, ho
         number += 1
     assert number > 5 and len(sizes) > 3
     assert os.stat(target).st_size == 9 * M and os.stat(target).st_blocks * 512 < 4 * M and read(target) == want
+
+
+@pytest.mark.parametrize("how", ["before", "half", "EIO"])
+def test_the_manifest_of_a_repetition_has_all_of_the_tail(grown, tmp_path, crash, how):
+    """What the export wrote that was cut off, too, which has no manifest that tells it."""
+    want, target, record, number = content(grown), str(tmp_path / "t"), tmp_path / "m", 1
+    words = (grown, "-b", "nightly", "-o", target, "--manifest", record)
+    write(target, want[:2 * M + 512])
+    while crash(tmp_path, number, how, *words):
+        crash(tmp_path, 8, how, *words)
+        if not record.exists() or manifest(record)["state"] != "complete":
+            assert run("export", *words).returncode == 0
+        assert read(target) == want and run("export", "--verify", record, target).returncode == 0
+        rows = [(row["start"], row["start"] + row["length"]) for row in manifest(record)["ranges"]]
+        assert rows[0] == (M, M + 64 * K) and rows[1][0] == 2 * M + 512 and rows[-1][1] == 9 * M
+        assert all(before[1] == row[0] for before, row in zip(rows[1:], rows[2:]))
+        record.unlink()
+        write(target, want[:2 * M + 512])
+        number += 1
+    assert number > 5
 
 
 # ---- names that others need ----
