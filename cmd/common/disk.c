@@ -61,6 +61,15 @@ const struct disk_file *disk_file_of(const struct disk *disk, const struct qcow2
 	return NULL;
 }
 
+/* Whether the command itself has locked a file. */
+static bool is_locked(const struct disk *disk, const struct disk_file *file)
+{
+	struct stat st;
+
+	return disk->request.locked && file->has_identity && stat(disk->request.locked, &st) == 0 &&
+	       st.st_dev == file->device && st.st_ino == file->inode;
+}
+
 /*
  * Keeps a file, whose source is the disk's from then on, also if this fails. path: "" if it has
  * none. 0, or -1 with *err filled.
@@ -87,7 +96,8 @@ static int add_file(struct disk *disk, const struct disk_file *file, struct qcow
 		added->device = st.st_dev;
 		added->inode = st.st_ino;
 	}
-	warn_in_use(disk->command, added->path, added->source);
+	if (!is_locked(disk, added))
+		warn_in_use(disk->command, added->path, added->source);
 	return 0;
 }
 

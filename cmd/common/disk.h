@@ -35,6 +35,8 @@ struct disk_request {
 	bool chain;    /* files that the image names are opened, where they are local files */
 	/* What cannot be opened of these is missing, which is no error, and neither is any that is not. */
 	bool salvage;
+	/* A file that the command has locked itself, so that nobody is warned of it; or NULL. */
+	const char *locked;
 };
 
 /* A file that a disk is read from. */
@@ -59,9 +61,9 @@ struct disk {
 	struct disk_file *files;   /* [0] is the one that was named */
 	size_t file_count;
 
+	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	/* For disk.c alone. */
 	struct chain *chain;
-	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	uint8_t *key;
 	size_t key_bytes;
 	char *blamed; /* the file that `blame` is about */

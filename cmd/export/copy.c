@@ -34,6 +34,8 @@ static int take(struct export_run *run, struct export_piece *piece)
 		return export_fail(run, &piece->err);
 	if (errnum == 0 && run->target.kind == EXPORT_TO_OUTPUT)
 		errnum = export_stream_piece(&run->output, piece);
+	else if (errnum == 0 && export_target_grows(&run->target, piece->start_bytes))
+		errnum = export_piece_append(&run->target, piece);
 	if (errnum != 0)
 		return export_fail_target(run, errnum);
 	if (export_faults_move(&run->faults, &piece->faults))

@@ -25,37 +25,57 @@ static int fail(const struct export_run *run, const char *what, int errnum)
 	return report_text(run->command, run->manifest, text);
 }
 
-/* Whether what is there is the manifest of an export that did not end. */
-static bool is_in_progress(const char *path)
+/* Whether what is there is a manifest, and if so, its head. */
+static bool is_manifest(const char *path, struct export_record *head)
 {
 	struct export_record record = {0};
 	struct qcow2_error err;
 	uint8_t *bytes = NULL;
 	size_t size;
-	bool in_progress;
+	bool is;
 
-	in_progress = read_whole_file(path, EXPORT_MANIFEST_BYTES_MOST, &bytes, &size, &err) == 0 &&
-		      export_record_read(&record, (struct qcow2_bytes){bytes, size}, &err) == 0 &&
-		      !record.is_complete;
+	is = read_whole_file(path, EXPORT_MANIFEST_BYTES_MOST, &bytes, &size, &err) == 0 &&
+	     export_record_read(&record, (struct qcow2_bytes){bytes, size}, &err) == 0;
+	*head = record;
 	export_record_free(&record);
 	free(bytes);
-	return in_progress;
+	return is;
+}
+
+/*
+ * Nothing but a manifest is replaced: not the image, its passphrase or the disk of a machine, which
+ * a slip of the finger may name. One of an export that was cut off needs no --force.
+ */
+static int look_at_old(struct export_manifest *manifest, const struct export_run *run)
+{
+	struct export_record old;
+	struct stat st;
+
+	manifest->replaces = run->force;
+	manifest->target_bytes = run->target.size_bytes;
+	if (stat(run->manifest, &st))
+		return EXIT_FINE;
+	if (!S_ISREG(st.st_mode) || !is_manifest(run->manifest, &old))
+		return fail(run, "it exists already, and is no manifest: it is not replaced", 0);
+	if (old.is_complete && !run->force)
+		return fail(run, "it exists already: --force replaces it", 0);
+	if (!old.is_complete && old.has_target_bytes && old.target_bytes < manifest->target_bytes)
+		manifest->target_bytes = old.target_bytes;
+	manifest->replaces = true;
+	return EXIT_FINE;
 }
 
 int export_manifest_open(struct export_manifest *manifest, const struct export_run *run)
 {
-	struct stat st;
 	int errnum;
 
 	*manifest = (struct export_manifest){0};
 	spool_init(&manifest->out, -1);
-	manifest->replaces = run->force;
-	if (stat(run->manifest, &st) == 0 && !run->force) {
-		if (!S_ISREG(st.st_mode) || !is_in_progress(run->manifest))
-			return fail(run, "it exists already: --force replaces it", 0);
-		manifest->replaces = true;
-	}
+	if (look_at_old(manifest, run) != EXIT_FINE)
+		return EXIT_COULD_NOT;
 	errnum = new_name_make(&manifest->whole, run->manifest);
+	if (errnum == 0 && new_name_is_same(&manifest->whole, &run->target.name))
+		return fail(run, "the disk goes there: the manifest needs a file of its own", 0);
 	if (errnum == 0 && run->target.kind == EXPORT_IN_PLACE)
 		errnum = new_name_make(&manifest->in_progress, run->manifest);
 	if (errnum)
@@ -111,6 +131,8 @@ static void put_head(struct json *json, const struct export_run *run, bool is_co
 	json_bool(json, run->chain);
 	json_text_member(json, "target", bytes_of(run->to));
 	json_number_member(json, "virtual-size", run->size_bytes);
+	if (!is_complete && !run->target.is_device)
+		json_number_member(json, "target-size", run->records->target_bytes);
 	put_what(json, run);
 	json_key(json, "ranges");
 	json_begin_array(json);

@@ -24,6 +24,11 @@ struct export_run;
 struct export_manifest {
 	struct new_name in_progress, whole;
 	bool replaces;
+	/*
+	 * How large the target in place was before this export, and before those of which it is the
+	 * repetition: they have no manifest that tells what they added.
+	 */
+	uint64_t target_bytes;
 	struct spool out;
 	struct json json;
 	struct export_range zeros; /* length_bytes 0: none; may still grow */
@@ -54,7 +59,9 @@ struct export_recorded {
 
 struct export_record {
 	bool is_complete;
-	uint64_t size_bytes;          /* of the disk */
+	uint64_t size_bytes; /* of the disk */
+	bool has_target_bytes;
+	uint64_t target_bytes;        /* how large the target was before, if in progress */
 	struct export_recorded *list; /* rising, without overlaps */
 	size_t count;
 };

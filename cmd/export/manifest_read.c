@@ -118,6 +118,9 @@ static int take_member(struct json_reader *reader, struct export_record *record,
 	} else if (json_is(key, "virtual-size")) {
 		record->size_bytes = json_take_number(reader);
 		head->has_size = true;
+	} else if (json_is(key, "target-size")) {
+		record->target_bytes = json_take_number(reader);
+		record->has_target_bytes = true;
 	} else if (json_is(key, "ranges") && !head->has_ranges) {
 		head->has_ranges = true;
 		return take_ranges(reader, record, err);

@@ -82,7 +82,20 @@ static int open_folder(struct new_name *name)
 	return name->folder < 0 ? errno : 0;
 }
 
-static int make_part(struct new_name *name)
+/*
+ * Whoever could not read the file that is replaced cannot read the new one, which is empty yet.
+ * Where its group cannot be kept, another group gets no access. Returns 0 or an errno value.
+ */
+static int keep_access(const struct new_name *name, const struct stat *old)
+{
+	mode_t mode = old->st_mode & 0777;
+
+	if (fchown(name->fd, old->st_uid, old->st_gid) && fchown(name->fd, (uid_t)-1, old->st_gid))
+		mode &= ~(mode_t)S_IRWXG;
+	return fchmod(name->fd, mode) ? errno : 0;
+}
+
+static int make_part(struct new_name *name, mode_t mode)
 {
 	uint32_t digits = 0;
 
@@ -92,7 +105,7 @@ static int make_part(struct new_name *name)
 		snprintf(name->part, sizeof(name->part), "%s.part-%08x", name->path,
 			 (unsigned)digits);
 		name->fd =
-			descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
+			descriptors_open(name->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
 		if (name->fd >= 0 || errno != EEXIST)
 			break;
 	}
@@ -101,24 +114,48 @@ static int make_part(struct new_name *name)
 
 int new_name_make(struct new_name *name, const char *path)
 {
+	struct stat old;
+	bool replaces;
 	int errnum;
 
 	*name = (struct new_name){.fd = -1, .folder = -1};
 	errnum = resolve(name, path);
+	replaces = errnum == 0 && stat(name->path, &old) == 0 && S_ISREG(old.st_mode);
 	if (errnum == 0)
 		errnum = open_folder(name);
 	if (errnum == 0) {
 		catch_signals();
 		remember(name->part, NULL);
-		errnum = make_part(name);
+		errnum = make_part(name, replaces ? 0600 : 0666);
 	}
 	name->is_there = errnum == 0;
-	if (errnum) {
+	if (errnum == 0 && replaces) {
+		errnum = keep_access(name, &old);
+		if (errnum)
+			new_name_drop(name);
+	} else if (errnum) {
 		remember(NULL, name->part);
 		if (name->folder >= 0)
 			(void)close(name->folder);
 	}
 	return errnum;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+bool new_name_is_same(const struct new_name *name, const struct new_name *other)
+{
+	struct stat mine, theirs;
+
+	return name->is_there && other->is_there &&
+	       strcmp(last_part(name->path), last_part(other->path)) == 0 &&
+	       fstat(name->folder, &mine) == 0 && fstat(other->folder, &theirs) == 0 &&
+	       mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
 }
 
 /* Without RENAME_NOREPLACE, as on some network file systems, there is a moment between both. */

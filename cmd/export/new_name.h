@@ -23,10 +23,13 @@ struct new_name {
 };
 
 /*
- * Makes the file beside `path`, with links in that followed if they lead to a file. Returns 0 or an
- * errno value.
+ * Makes the file beside `path`, with links in that followed if they lead to a file. It gets the
+ * permissions of a file that is there. Returns 0 or an errno value.
  */
 int new_name_make(struct new_name *name, const char *path);
+
+/* Whether both will have the same name. */
+bool new_name_is_same(const struct new_name *name, const struct new_name *other);
 
 /*
  * Gives the file its name, replacing a file of that name if `replace` says so, and closes it. sync:

@@ -13,6 +13,7 @@
 #include <qcow2/guest.h>
 
 struct export_run;
+struct export_target;
 
 /* Pieces with data are cut at multiples of this; the others have any length. */
 #define EXPORT_PIECE_BYTES ((size_t)1 << 20)
@@ -59,6 +60,12 @@ int export_pieces_next(struct export_pieces *pieces, struct export_piece *piece,
 
 /* Does the work on a piece: any thread. */
 void export_piece_work(const struct export_run *run, struct export_piece *piece);
+
+/*
+ * Writes a piece behind the end of a file, after those before it. Returns 0 or an errno value. One
+ * thread.
+ */
+int export_piece_append(const struct export_target *target, struct export_piece *piece);
 
 /* Counts a piece, writes it if it goes to standard output, and adds it to the manifest. */
 int export_piece_take(struct export_run *run, struct export_piece *piece);

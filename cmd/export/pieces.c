@@ -40,8 +40,12 @@ static uint64_t grid_end(const struct export_pieces *pieces, uint64_t at_bytes)
 static void show_part(struct export_pieces *pieces)
 {
 	const uint64_t left = pieces->range_end_bytes - pieces->at_bytes;
-	const uint64_t length = left < PART_BYTES ? left : PART_BYTES;
+	const uint64_t tail = pieces->run->target.tail_bytes;
+	uint64_t length = left < PART_BYTES ? left : PART_BYTES;
 
+	/* A piece is in front of where the target grows, or behind. */
+	if (pieces->at_bytes < tail && length > tail - pieces->at_bytes)
+		length = tail - pieces->at_bytes;
 	pieces->end_bytes = pieces->at_bytes + length;
 	pieces->next.length_bytes = 0;
 	qcow2_disk_extents_seek(pieces->extents, (struct qcow2_guest){pieces->at_bytes}, length);

@@ -74,6 +74,7 @@ static int open_disk(struct export_run *run)
 		.key_file = run->key_file,
 		.chain = run->chain,
 		.salvage = run->salvage,
+		.locked = run->target.locks ? run->to : NULL,
 	};
 	int code = disks_take(run->command, &request, &run->disk, 1);
 
@@ -190,7 +191,8 @@ int export_run(struct export_run *run)
 		code = open_ranges(run);
 	/* Nobody has written what the target lacks yet: the disk has grown. */
 	if (code == EXIT_FINE && run->target.kind == EXPORT_IN_PLACE && !run->target.is_device)
-		export_ranges_add_tail(&run->ranges, run->target.size_bytes);
+		export_ranges_add_tail(&run->ranges, run->records ? run->records->target_bytes
+								  : run->target.size_bytes);
 	if (code == EXIT_FINE)
 		code = export_all(run);
 	close_all(run);

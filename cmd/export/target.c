@@ -12,11 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/chain.h"
 #include "common/descriptors.h"
 #include "common/disk.h"
 #include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
+
+#include <qcow2/extension.h>
 
 /* Zeros that are written where nothing else makes them. */
 #define ZEROS_BYTES ((size_t)256 << 10)
@@ -103,6 +106,18 @@ static int open_new(struct export_target *target)
 	return EXIT_FINE;
 }
 
+/* What the command says must not be in the disk: neither the report nor this error. */
+static int refuse_report(const struct export_target *target)
+{
+	const bool has_errors = descriptors_lead_to(STDERR_FILENO, target->wanted.path);
+
+	if (has_errors)
+		descriptors_silence(STDERR_FILENO);
+	return has_errors || descriptors_lead_to(STDOUT_FILENO, target->wanted.path)
+		       ? fail(target, "standard output or standard error leads there, too")
+		       : EXIT_FINE;
+}
+
 /* Opens what has that name already. */
 static int open_existing(struct export_target *target, const struct stat *st)
 {
@@ -118,6 +133,13 @@ static int open_existing(struct export_target *target, const struct stat *st)
 		return fail(target,
 			    "no file and no block device: --to=- writes to standard output, "
 			    "which can lead there");
+	code = refuse_report(target);
+	if (code != EXIT_FINE)
+		return code;
+	if (wanted->in_place && target->is_device && !wanted->force)
+		return fail(target,
+			    "a device does not show how large the disk was that it has: if that "
+			    "has grown since, a full export is needed; --force says it has not");
 	if (wanted->in_place)
 		return open_in_place(target);
 	if (!wanted->force)
@@ -135,6 +157,7 @@ int export_target_open(struct export_target *target, const struct command *comma
 	struct stat st;
 
 	*target = (struct export_target){.command = command, .wanted = *wanted, .fd = -1};
+	target->tail_bytes = UINT64_MAX;
 	if (strcmp(wanted->path, "-") == 0)
 		return open_output(target);
 	if (stat(wanted->path, &st) == 0)
@@ -150,7 +173,40 @@ int export_target_open(struct export_target *target, const struct command *comma
 
 /* ---- the disk is known ---- */
 
-/* Nothing is written to what is read, nor put in its place. */
+/* Whether a name in an image means this file. Names of protocols lead elsewhere. */
+static bool is_named(const struct stat *st, const char *image_path, struct qcow2_bytes name)
+{
+	static const char here[] = "file:"; /* relative to the current directory */
+	const size_t size = sizeof(here) - 1;
+	struct stat other;
+	char *path;
+	bool is;
+
+	if (name.size > size && memcmp(name.data, here, size) == 0)
+		path = strndup((const char *)name.data + size, name.size - size);
+	else
+		path = chain_full_name(image_path, name);
+	/* Without memory nobody can tell, and nothing is written. */
+	is = !path || (name.size > 0 && stat(path, &other) == 0 && is_same(st, &other));
+	free(path);
+	return is;
+}
+
+/* Whether an image needs this file, though it may not have been opened: for --salvage. */
+static bool is_needed(const struct stat *st, const struct disk *disk,
+		      const struct qcow2_image *image)
+{
+	const struct disk_file *file = image ? disk_file_of(disk, qcow2_image_source(image)) : NULL;
+	struct qcow2_bytes data_file = {0};
+
+	if (!file || qcow2_source_is_nbd(file->path))
+		return false;
+	(void)qcow2_image_find_extension(image, QCOW2_EXTENSION_DATA_FILE, &data_file);
+	return is_named(st, file->path, qcow2_image_backing_name(image)) ||
+	       is_named(st, file->path, data_file);
+}
+
+/* Nothing is written to what is read or should have been, nor put in its place. */
 static int refuse_files(const struct export_target *target, const struct disk *disk)
 {
 	struct stat mine, theirs;
@@ -161,6 +217,8 @@ static int refuse_files(const struct export_target *target, const struct disk *d
 	for (size_t i = 0; i < disk->file_count; i++)
 		if (stat(disk->files[i].path, &theirs) == 0 && is_same(&mine, &theirs))
 			return fail_same(target);
+	if (is_needed(&mine, disk, disk->image) || is_needed(&mine, disk, disk->above))
+		return fail_same(target);
 	return EXIT_FINE;
 }
 
@@ -176,8 +234,8 @@ static int prepare_in_place(struct export_target *target, uint64_t size_bytes)
 			    "it has %" PRIu64 " bytes, and the disk has only %" PRIu64
 			    ": it is no export of this disk",
 			    target->size_bytes, size_bytes);
-	if (target->size_bytes < size_bytes && ftruncate(target->fd, (off_t)size_bytes))
-		return fail(target, "cannot make it as large as the disk: %s", strerror(errno));
+	if (target->size_bytes < size_bytes)
+		target->tail_bytes = target->size_bytes;
 	return EXIT_FINE;
 }
 
@@ -205,6 +263,11 @@ int export_target_prepare(struct export_target *target, const struct disk *disk,
 }
 
 /* ---- writing ---- */
+
+bool export_target_grows(const struct export_target *target, uint64_t offset_bytes)
+{
+	return offset_bytes >= target->tail_bytes;
+}
 
 int export_target_write(const struct export_target *target, uint64_t offset_bytes,
 			const uint8_t *bytes, size_t size)
@@ -245,6 +308,8 @@ int export_target_zero(const struct export_target *target, uint64_t offset_bytes
 {
 	if (target->kind == EXPORT_TO_NEW)
 		return 0;
+	if (export_target_grows(target, offset_bytes))
+		return ftruncate(target->fd, (off_t)(offset_bytes + length_bytes)) ? errno : 0;
 	if (fallocate(target->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes,
 		      (off_t)length_bytes) == 0)
 		return 0;
@@ -255,6 +320,7 @@ bool export_target_share(const struct export_target *target, const struct qcow2_
 			 uint64_t source_offset, uint64_t offset_bytes, uint64_t length_bytes)
 {
 	return !target->wanted.preallocate && !target->is_device &&
+	       !export_target_grows(target, offset_bytes) &&
 	       qcow2_source_share(source, source_offset, length_bytes, target->fd, offset_bytes);
 }
 

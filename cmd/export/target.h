@@ -31,6 +31,7 @@ struct export_target {
 	int fd;
 	bool is_device;
 	uint64_t size_bytes;        /* of what is there: the file in place, or the device */
+	uint64_t tail_bytes;        /* where a file in place ends that grows; else UINT64_MAX */
 	struct new_name name;       /* of a new file */
 	struct qcow2_source *locks; /* keep others out of what is written in place */
 };
@@ -43,11 +44,18 @@ int export_target_open(struct export_target *target, const struct command *comma
 		       const struct export_wanted *wanted);
 
 /*
- * Refuses a target that is a file of the disk, or too small or too large for it, and gives it the
- * size of the disk. Returns as above.
+ * Refuses a target that is a file of the disk, or too small or too large for it, and gives a new
+ * file the size of the disk. Returns as above.
  */
 int export_target_prepare(struct export_target *target, const struct disk *disk,
 			  uint64_t size_bytes);
+
+/*
+ * Whether a range lies behind the end of a file that is written in place. The size of such a file is
+ * all that says how far a call of before has come, which was cut off: so these ranges are written in
+ * rising order, and never by two threads.
+ */
+bool export_target_grows(const struct export_target *target, uint64_t offset_bytes);
 
 /* Both are for all but standard output, thread safe, and return 0 or an errno value. */
 int export_target_write(const struct export_target *target, uint64_t offset_bytes,

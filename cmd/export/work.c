@@ -97,9 +97,12 @@ static size_t run_end(const struct export_piece *piece, size_t at, bool *zero)
 static int write_run(const struct export_target *target, const struct export_piece *piece,
 		     size_t at, size_t size, bool zero)
 {
-	if (zero && (target->kind == EXPORT_TO_NEW || size >= HOLE_LEAST))
-		return export_target_zero(target, piece->start_bytes + at, size);
-	return export_target_write(target, piece->start_bytes + at, piece->bytes + at, size);
+	const uint64_t start_bytes = piece->start_bytes + at;
+
+	if (zero && (target->kind == EXPORT_TO_NEW || size >= HOLE_LEAST ||
+		     export_target_grows(target, start_bytes)))
+		return export_target_zero(target, start_bytes, size);
+	return export_target_write(target, start_bytes, piece->bytes + at, size);
 }
 
 static void write_piece(const struct export_target *target, struct export_piece *piece)
@@ -115,13 +118,28 @@ static void write_piece(const struct export_target *target, struct export_piece 
 	}
 }
 
+int export_piece_append(const struct export_target *target, struct export_piece *piece)
+{
+	if (piece->is_zero)
+		return export_target_zero(target, piece->start_bytes, piece->length_bytes);
+	write_piece(target, piece);
+	return piece->errnum;
+}
+
 /* ---- both ---- */
+
+/* Whether the piece is written later, in its turn. */
+static bool waits(const struct export_run *run, const struct export_piece *piece)
+{
+	return run->target.kind == EXPORT_TO_OUTPUT ||
+	       export_target_grows(&run->target, piece->start_bytes);
+}
 
 static void work_on_data(const struct export_run *run, struct export_piece *piece)
 {
-	const bool to_output = run->target.kind == EXPORT_TO_OUTPUT;
+	const bool later = waits(run, piece);
 
-	piece->is_shared = piece->source && !to_output && !run->records &&
+	piece->is_shared = piece->source && !later && !run->records &&
 			   export_target_share(&run->target, piece->source, piece->host_bytes,
 					       piece->start_bytes, piece->length_bytes);
 	if (piece->is_shared)
@@ -129,7 +147,7 @@ static void work_on_data(const struct export_run *run, struct export_piece *piec
 	read_piece(run, piece);
 	if (piece->failed)
 		return;
-	if (to_output)
+	if (later)
 		piece->is_zero = zeros_only(piece->bytes, (size_t)piece->length_bytes);
 	else
 		write_piece(&run->target, piece);
@@ -148,7 +166,7 @@ void export_piece_work(const struct export_run *run, struct export_piece *piece)
 	piece->is_zero = true;
 	if (piece->kind == EXPORT_PIECE_UNREADABLE)
 		try_unreadable(run, piece);
-	if (!piece->failed && run->target.kind != EXPORT_TO_OUTPUT)
+	if (!piece->failed && !waits(run, piece))
 		piece->errnum =
 			export_target_zero(&run->target, piece->start_bytes, piece->length_bytes);
 }

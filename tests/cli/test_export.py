@@ -447,9 +447,10 @@ def test_a_chain_of_manifests(disk, tmp_path):
 
 
 def test_manifests_are_replaced_with_force_only(disk, tmp_path):
-    first = write(tmp_path / "m", b"{}")
-    refused(disk, "-o", tmp_path / "t", "--manifest", first, says="m: it exists already: --force replaces it")
-    assert sorted(os.listdir(tmp_path)) == ["disk.qcow2", "m"]
+    first = str(tmp_path / "m")
+    exported(disk, "-o", tmp_path / "t", "--manifest", first)
+    refused(disk, "-o", tmp_path / "u", "--manifest", first, says="m: it exists already: --force replaces it")
+    assert sorted(os.listdir(tmp_path)) == ["disk.qcow2", "m", "t"]
     exported(disk, "-f", "-o", tmp_path / "t", "--manifest", first)
     refused(disk, "-b", "weekly", "-o", tmp_path / "t", "--manifest", first, says="it exists already")
     assert run("export", "--verify", first, tmp_path / "t").returncode == 0
