@@ -70,6 +70,7 @@ static int open_disk(struct export_run *run)
 {
 	const struct disk_request request = {
 		.file = run->file,
+		.format = run->image_format,
 		.snapshot = run->snapshot,
 		.key_file = run->key_file,
 		.chain = run->chain,
@@ -81,6 +82,11 @@ static int open_disk(struct export_run *run)
 		code = enter_sandbox(run, !run->chain);
 	if (code == EXIT_FINE)
 		code = disks_open(&run->disk, 1);
+	/* A damaged image may look like it. */
+	if (code == EXIT_FINE && !run->image_format && !run->disk.image)
+		(void)report_text(run->command, run->file,
+				  "read as a raw disk, as it is no qcow2 image: "
+				  "--image-format=raw says that it is one");
 	if (code == EXIT_FINE && run->chain)
 		code = enter_sandbox(run, true);
 	if (code != EXIT_FINE)

@@ -425,6 +425,7 @@ OPTIONS = {
     ("read", "help"): (["-x", SAMPLE], ["--help"], is_help),
     ("export", "to"): (EXPORTED, ["--to=other"], is_unchanged),
     ("export", "format"): (EXPORTED, ["--format=raw"], is_unchanged),
+    ("export", "image-format"): (EXPORTED, ["--image-format=qcow2"], is_unchanged),
     ("export", "snapshot"): (["--force", "--to=out", "shared"], ["--snapshot=one"], is_unchanged),
     ("export", "bitmap"): (EXPORTED, ["--bitmap=a"], differs),
     ("export", "ranges"): (EXPORTED, ["--ranges=/dev/null"], differs),
