@@ -121,8 +121,10 @@ static int open_ranges(struct export_run *run)
 /* What is written before the first byte of the disk. */
 static int begin(struct export_run *run)
 {
-	int code = export_target_prepare(&run->target, &run->disk, run->size_bytes), errnum = 0;
+	int code = export_refuse_image(run), errnum = 0;
 
+	if (code == EXIT_FINE)
+		code = export_target_prepare(&run->target, &run->disk, run->size_bytes);
 	if (code != EXIT_FINE)
 		return code;
 	if (run->records)

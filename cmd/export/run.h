@@ -54,6 +54,9 @@ int export_run(struct export_run *run);
 /* Compares a target with its manifests. Returns the exit code. */
 int export_verify(struct export_run *run);
 
+/* Refuses to write in place to what is an image itself. EXIT_FINE, or EXIT_COULD_NOT and said. */
+int export_refuse_image(const struct export_run *run);
+
 /* Copies all ranges to the target. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 int export_copy(struct export_run *run);
 
