@@ -4,6 +4,7 @@
  * not the raw disk of one, was named by mistake: it would be neither afterwards.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/report.h"
 #include "export/run.h"
@@ -26,6 +27,22 @@ static bool disk_is_image(const struct export_run *run)
 	       is_magic(bytes);
 }
 
+/* Which is refused as well, with another reason. */
+static bool is_of_the_disk(const struct export_run *run)
+{
+	struct stat st;
+
+	if (fstat(run->target.fd, &st))
+		return false;
+	for (size_t i = 0; i < run->disk.file_count; i++) {
+		const struct disk_file *file = &run->disk.files[i];
+
+		if (file->has_identity && file->device == st.st_dev && file->inode == st.st_ino)
+			return true;
+	}
+	return false;
+}
+
 int export_refuse_image(const struct export_run *run)
 {
 	struct qcow2_source *there = run->target.locks;
@@ -37,7 +54,7 @@ int export_refuse_image(const struct export_run *run)
 		return EXIT_FINE;
 	if (qcow2_source_read(there, 0, bytes, sizeof(bytes), &err))
 		return report_error(run->command, run->to, &err);
-	if (!is_magic(bytes) || disk_is_image(run))
+	if (!is_magic(bytes) || is_of_the_disk(run) || disk_is_image(run))
 		return EXIT_FINE;
 	return report_text(run->command, run->to,
 			   "it is a qcow2 image, and no raw export of this disk: --force writes the "
