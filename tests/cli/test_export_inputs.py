@@ -2,13 +2,15 @@
 # What `qcow2 export` is told besides the image: bitmaps of a chain, lists of ranges, manifests, keys. Whatever is
 # not whole, or not what it is taken for, is no silent success.
 """export, and what it is given."""
+import json
 import os
 import subprocess
 
 import pytest
 
 from tests.forge import build
-from tests.support.exports import K, M, content, exported, read, refused, write
+from tests.support import schemas
+from tests.support.exports import K, M, content, exported, manifest, read, refused, write
 from tests.support.programs import QCOW2, run
 
 
@@ -138,3 +140,58 @@ def test_a_pipe_with_a_list(disk, tmp_path):
                               check=True, capture_output=True, timeout=60)
     os.close(ours)
     assert b"64 KiB of data" in done.stdout and read(target)[3 * M:3 * M + 64 * K] == b"\x22" * (64 * K)
+
+
+# ---- manifests ----
+
+def verified(*words, code):
+    done = run("export", "-j", "--verify", *words)
+    assert done.returncode == code, done
+    document = json.loads(done.stdout)
+    wrong = schemas.validator("export", "verified")(document, "")
+    assert not wrong, wrong
+    return document, done.stderr.decode()
+
+
+@pytest.mark.parametrize("change", ["none", "first", "last", "middle"])
+def test_a_manifest_of_a_part_is_not_one_of_all(disk, tmp_path, change):
+    first, target = tmp_path / "m", tmp_path / "t"
+    exported(disk, "-o", target, "--manifest", first)
+    document = manifest(first)
+    rows = document["ranges"]
+    document["ranges"] = {"none": [], "first": rows[1:], "last": rows[:-1], "middle": rows[:1] + rows[2:]}[change]
+    assert len(rows) > 2
+    write(first, json.dumps(document).encode())
+    refused("--verify", first, target, says="a manifest of all of a disk, but its ranges are only a part of it")
+
+
+def test_what_is_not_compared_is_said(disk, tmp_path):
+    target = tmp_path / "t"
+    exported(disk, "-o", target, "--manifest", tmp_path / "1")
+    exported(disk, "-b", "b0", "-o", target, "--manifest", tmp_path / "2")
+    exported(disk, "-b", "b1", "-o", target, "--manifest", tmp_path / "3")
+    assert verified(tmp_path / "1", target, code=0)[1] == ""
+    found, said = verified(tmp_path / "1", tmp_path / "2", tmp_path / "3", target, code=0)
+    assert found["proven"] + found["unproven"] == 8 * M and 0 < found["unproven"] < M
+    assert "not all of it was compared" in said
+    found, said = verified(tmp_path / "2", target, code=0)
+    assert (found["proven"], found["unproven"]) == (64 * K, 8 * M - 64 * K) and "not all of it was compared" in said
+    refused("--verify", tmp_path / "2", tmp_path / "1", target, says="1: it is of a full export, which comes first")
+
+
+def test_what_could_not_be_read_is_said(tmp_path):
+    disk, target = str(tmp_path / "disk"), tmp_path / "t"
+    build("size 8M\nbacking lost qcow2\nwrite 0 1M pattern=1\nwrite 2M 6M pattern=2\n", disk)
+    exported(disk, "--salvage", "-o", target, "--manifest", tmp_path / "1", code=2)
+    found, said = verified(tmp_path / "1", target, code=2)
+    assert found["unreadable"] == [{"start": M, "length": M}] and found["different"] == 0
+    assert "some of it could not be read when it was exported" in said
+    assert b"1048576 1048576 unreadable\n" in run("export", "--verify", tmp_path / "1", target).stdout
+    # A later export has a part of it.
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", "lost", "8M", cwd=tmp_path)
+    listed = write(tmp_path / "l", b"1M 256k\n1536k 256k\n")
+    exported(disk, "--chain", "--ranges", listed, "-o", target, "--manifest", tmp_path / "2")
+    found, _ = verified(tmp_path / "1", tmp_path / "2", target, code=2)
+    assert found["unreadable"] == [{"start": M + 256 * K, "length": 256 * K}, {"start": M + 768 * K, "length": 256 * K}]
+    exported(disk, "--chain", "--ranges", write(listed, b"1M 1M\n"), "-o", target, "--manifest", tmp_path / "3")
+    assert verified(tmp_path / "1", tmp_path / "2", tmp_path / "3", target, code=0)[0]["unreadable"] == []
