@@ -71,7 +71,8 @@ int read_whole_file(const char *path, size_t most, uint8_t **out, size_t *size,
 		    struct qcow2_error *err)
 {
 	bool standard = strcmp(path, "-") == 0;
-	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	int fd = standard ? STDIN_FILENO
+			  : descriptors_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	int failed;
 
 	if (fd < 0)

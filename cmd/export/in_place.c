@@ -23,7 +23,8 @@ static bool disk_is_image(const struct export_run *run)
 	struct qcow2_error ignored;
 
 	return run->size_bytes >= sizeof(bytes) &&
-	       qcow2_disk_read(run->guest, (struct qcow2_guest){0}, bytes, sizeof(bytes), &ignored) == 0 &&
+	       qcow2_disk_read(run->guest, (struct qcow2_guest){0}, bytes, sizeof(bytes),
+			       &ignored) == 0 &&
 	       is_magic(bytes);
 }
 
@@ -56,7 +57,8 @@ int export_refuse_image(const struct export_run *run)
 		return report_error(run->command, run->to, &err);
 	if (!is_magic(bytes) || is_of_the_disk(run) || disk_is_image(run))
 		return EXIT_FINE;
-	return report_text(run->command, run->to,
-			   "it is a qcow2 image, and no raw export of this disk: --force writes the "
-			   "raw bytes into it");
+	return report_text(
+		run->command, run->to,
+		"it is a qcow2 image, and no raw export of this disk: --force writes the "
+		"raw bytes into it");
 }

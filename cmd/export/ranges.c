@@ -182,9 +182,10 @@ static int open_name(struct export_ranges *ranges, const struct qcow2_image *top
 			continue;
 		}
 		if (there > 0 && gaps > 0)
-			there = fail_argument(err, "it has the bitmap, and a file above it has none: "
-						   "what was written meanwhile is not known; make a "
-						   "full export");
+			there = fail_argument(err,
+					      "it has the bitmap, and a file above it has none: "
+					      "what was written meanwhile is not known; make a "
+					      "full export");
 		else if (there > 0 && disk_bytes(layer->image) != disk_bytes(top))
 			there = fail_argument(err, "it has the bitmap, but its disk is of another "
 						   "size: bitmaps of disks of different sizes "
@@ -226,8 +227,9 @@ int export_ranges_bitmaps(struct export_ranges *ranges, const struct disk *disk,
 
 	*ranges = (struct export_ranges){.blamed = disk->request.file};
 	if (disk->request.chain && disk->is_cut)
-		return fail_argument(err, "a file below it is missing, and with it what its bitmaps "
-					  "call dirty: make a full export");
+		return fail_argument(err,
+				     "a file below it is missing, and with it what its bitmaps "
+				     "call dirty: make a full export");
 	failed = open_images(ranges, disk, err);
 	if (!failed)
 		failed = open_names(ranges, disk, names, count, err);

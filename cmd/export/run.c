@@ -111,7 +111,8 @@ static int open_ranges(struct export_run *run)
 			       : EXIT_FINE;
 	if (!run->disk.image)
 		return report_text(run->command, run->file, "a raw file has no bitmaps");
-	return export_ranges_bitmaps(&run->ranges, &run->disk, run->bitmaps, run->bitmap_count, &err)
+	return export_ranges_bitmaps(&run->ranges, &run->disk, run->bitmaps, run->bitmap_count,
+				     &err)
 		       ? report_error(run->command, run->ranges.blamed, &err)
 		       : EXIT_FINE;
 }

@@ -22,7 +22,7 @@ struct export_run {
 	const struct command *command;
 	const char *file, *snapshot, *to, *ranges_file, *manifest, *key_file;
 	const char *image_format; /* "qcow2" or "raw"; NULL: as it begins */
-	const char **bitmaps; /* names, bitmap_count of them */
+	const char **bitmaps;     /* names, bitmap_count of them */
 	size_t bitmap_count;
 	enum export_what what;
 	bool chain, salvage, stream, preallocate, sparse, force, no_sync, json;

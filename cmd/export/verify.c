@@ -206,9 +206,8 @@ static int add_unreadable(struct check *check, struct export_range range)
 		const uint64_t stop = has ? check->covered[i].start_bytes : end;
 
 		if (stop > at) {
-			struct export_range *grown =
-				realloc(found->unreadable,
-					(found->unreadable_count + 1) * sizeof(*grown));
+			struct export_range *grown = realloc(
+				found->unreadable, (found->unreadable_count + 1) * sizeof(*grown));
 
 			if (!grown)
 				return -1;
