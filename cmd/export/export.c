@@ -208,7 +208,7 @@ static int run_export(const struct command *command, int argc, char **argv)
 const struct command export_command = {
 	.name = "export",
 	.operands = "IMAGE",
-	.summary = "Copy the guest's disk, or what was written since a backup, to a raw file.",
+	.summary = "Copy the guest's disk, or what was written since, to a raw file.",
 	.notes =
 		"A new file appears when it is whole and on the medium. With --bitmap or --ranges\n"
 		"only parts of an existing file are written; repeat it if it was cut off.\n"
