@@ -11,6 +11,7 @@ import pytest
 from tests.forge import build
 from tests.support import schemas
 from tests.support.exports import K, M, content, exported, manifest, read, refused, write
+from tests.support.faults import each_fault, fault
 from tests.support.programs import QCOW2, run
 
 
@@ -195,3 +196,22 @@ def test_what_could_not_be_read_is_said(tmp_path):
     assert found["unreadable"] == [{"start": M + 256 * K, "length": 256 * K}, {"start": M + 768 * K, "length": 256 * K}]
     exported(disk, "--chain", "--ranges", write(listed, b"1M 1M\n"), "-o", target, "--manifest", tmp_path / "3")
     assert verified(tmp_path / "1", tmp_path / "2", tmp_path / "3", target, code=0)[0]["unreadable"] == []
+
+
+# ---- faults ----
+
+@pytest.mark.parametrize("what", ["chain", "verify"])
+def test_faults(chain, tmp_path, shim, what):
+    """Each allocation and each read that fails is an error, and is told."""
+    target = write(tmp_path / "t", content(chain / "old"))
+    words = ["export", "--chain", "-b", "b0", str(chain / "top"), "-o", target]
+    if what == "verify":
+        os.unlink(chain / "old")
+        exported("--chain", "--salvage", "-f", chain / "top", "-o", target, "--manifest", tmp_path / "m", code=2)
+        words = ["export", "--verify", str(tmp_path / "m"), target]
+    good, _ = fault(shim, words)
+    assert good.returncode == (2 if what == "verify" else 0), good
+    for call in ("FAIL_ALLOC", "FAIL_READ"):
+        for _, done in each_fault(shim, words, call):
+            assert done.returncode == 1 or (call == "FAIL_ALLOC" and done.stdout == good.stdout), done
+            assert done.returncode != 1 or done.stderr.count(b"\n") == 1 or b"standard output" in done.stderr, done
