@@ -119,6 +119,7 @@ static int lose(struct disk *disk, const char *path, const struct qcow2_error *e
 	if (!disk->request.salvage || err->code == QCOW2_ERROR_MEMORY)
 		return refuse(disk, path, err);
 	report_error(disk->command, path, err);
+	disk->is_cut = true;
 	return QCOW2_DISK_MISSING;
 }
 
@@ -153,7 +154,8 @@ static int give_link(struct disk *disk, uint32_t depth, struct qcow2_source **so
 	const struct disk_file file = {.path = (char *)(uintptr_t)link->file,
 				       .source = link->source,
 				       .depth = depth,
-				       .role = QCOW2_DISK_BACKING};
+				       .role = QCOW2_DISK_BACKING,
+				       .is_image = link->image != NULL};
 
 	/* The library opens an image of its own; the chain needs its one for the next step. */
 	qcow2_image_close(disk->above);

@@ -45,6 +45,7 @@ struct disk_file {
 	struct qcow2_source *source;
 	uint32_t depth; /* 0: the image, or its data file */
 	enum qcow2_disk_role role;
+	bool is_image; /* qcow2; not told of the one that was named */
 	/* Which file it is, whatever its name; has_identity is false where nobody can tell. */
 	bool has_identity;
 	dev_t device;
@@ -60,6 +61,7 @@ struct disk {
 	uint64_t snapshot_index;   /* if a snapshot was asked for */
 	struct disk_file *files;   /* [0] is the one that was named */
 	size_t file_count;
+	bool is_cut; /* a file that was asked for could not be opened, and is missing */
 
 	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	/* For disk.c alone. */

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/descriptors.h"
@@ -24,6 +26,14 @@ static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char 
 	return -1;
 }
 
+/* Waits for whoever writes to a pipe. */
+static void wait_for_bytes(int fd)
+{
+	struct pollfd wanted = {.fd = fd, .events = POLLIN};
+
+	(void)poll(&wanted, 1, -1);
+}
+
 /* Reads up to most bytes; more is an error. */
 static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size_t *size,
 		    struct qcow2_error *err)
@@ -34,6 +44,10 @@ static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size
 
 		if (got < 0 && errno == EINTR)
 			continue;
+		if (got < 0 && errno == EAGAIN) {
+			wait_for_bytes(fd);
+			continue;
+		}
 		if (got < 0)
 			return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
 		if (got == 0)
@@ -44,17 +58,30 @@ static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size
 	}
 }
 
+/* Nothing came from a pipe, which nobody has open to write. */
+static bool is_idle_pipe(int fd, size_t size)
+{
+	struct stat st;
+
+	return size == 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* Opening a pipe does not wait for somebody who writes, who may never come. */
 int read_whole_file(const char *path, size_t most, uint8_t **out, size_t *size,
 		    struct qcow2_error *err)
 {
 	bool standard = strcmp(path, "-") == 0;
-	int fd = standard ? STDIN_FILENO : descriptors_open(path, O_RDONLY, 0), failed;
+	int fd = standard ? STDIN_FILENO
+			  : descriptors_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	int failed;
 
 	if (fd < 0)
 		return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
 	*out = malloc(most + 1);
 	failed = *out ? read_all(fd, path, *out, most, size, err)
 		      : fail(err, QCOW2_ERROR_MEMORY, "out of memory");
+	if (!failed && !standard && is_idle_pipe(fd, *size))
+		failed = fail(err, QCOW2_ERROR_IO, "%s: nothing comes out of this pipe", path);
 	if (!standard)
 		(void)close(fd);
 	if (failed) {

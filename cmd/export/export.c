@@ -14,6 +14,7 @@
 enum {
 	OPTION_TO,
 	OPTION_FORMAT,
+	OPTION_IMAGE_FORMAT,
 	OPTION_SNAPSHOT,
 	OPTION_CHAIN,
 	OPTION_KEY_FILE,
@@ -33,6 +34,7 @@ enum {
 static const struct option_row options[] = {
 	{"to", 'o', "FILE", "where it goes; - is standard output", NULL},
 	{"format", 0, "FORMAT", "raw (default), or stream: records, for a pipe", "raw stream"},
+	{"image-format", 0, "FORMAT", "of IMAGE: qcow2 or raw (default: looks)", "qcow2 raw"},
 	{"snapshot", 'l', "SNAPSHOT", "the disk of a snapshot, by its ID or name", NULL},
 	{"chain", 0, NULL, "files that the image names are read as well", NULL},
 	{"key-file", 0, "FILE", "the passphrase of an encrypted image; - is standard input", NULL},
@@ -104,6 +106,10 @@ static bool take_option(struct export_run *run, int option, const char *value)
 		word = options_word(run->command, &options[option], value);
 		run->stream = word == 1;
 		return word >= 0;
+	case OPTION_IMAGE_FORMAT:
+		word = options_word(run->command, &options[option], value);
+		run->image_format = word == 1 ? "raw" : "qcow2";
+		return word >= 0;
 	case OPTION_SNAPSHOT:
 		run->snapshot = value;
 		return true;
@@ -168,7 +174,7 @@ static int take_verify(struct export_run *run, int argc, char **argv)
 	run->operands = argv + optind;
 	run->operand_count = argc - optind;
 	if (run->to || run->manifest || run->bitmap_count > 0 || run->ranges_file || run->salvage ||
-	    run->snapshot || run->chain || run->preallocate)
+	    run->snapshot || run->chain || run->preallocate || run->image_format)
 		return usage_error(run->command, "--verify exports nothing");
 	if (run->operand_count < 2)
 		return usage_error(run->command,
@@ -202,7 +208,7 @@ static int run_export(const struct command *command, int argc, char **argv)
 const struct command export_command = {
 	.name = "export",
 	.operands = "IMAGE",
-	.summary = "Copy the guest's disk, or what was written since a backup, to a raw file.",
+	.summary = "Copy the guest's disk, or what was written since, to a raw file.",
 	.notes =
 		"A new file appears when it is whole and on the medium. With --bitmap or --ranges\n"
 		"only parts of an existing file are written; repeat it if it was cut off.\n"

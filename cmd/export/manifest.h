@@ -59,11 +59,15 @@ struct export_recorded {
 
 struct export_record {
 	bool is_complete;
+	bool is_partial;     /* of dirty or listed ranges, not of all of the disk */
 	uint64_t size_bytes; /* of the disk */
 	bool has_target_bytes;
 	uint64_t target_bytes;        /* how large the target was before, if in progress */
 	struct export_recorded *list; /* rising, without overlaps */
 	size_t count;
+	struct export_range *unreadable; /* are zeros in the target instead of what the disk had */
+	size_t unreadable_count;
+	uint64_t unreadable_omitted; /* ranges that it does not list */
 };
 
 /* Reads a manifest. 0, or -1 with *err filled. The record is freed with export_record_free(). */

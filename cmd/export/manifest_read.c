@@ -97,9 +97,70 @@ static int take_ranges(struct json_reader *reader, struct export_record *record,
 	return 0;
 }
 
+/* Takes one of the ranges that could not be read. False: it makes no sense. */
+static bool take_unreadable(struct json_reader *reader, struct export_range *out)
+{
+	*out = (struct export_range){0, 0};
+	json_need(reader, '{');
+	while (!reader->bad && !json_take(reader, '}')) {
+		const struct qcow2_bytes key = json_take_string(reader);
+
+		json_need(reader, ':');
+		if (json_is(key, "start"))
+			out->start_bytes = json_take_number(reader);
+		else if (json_is(key, "length"))
+			out->length_bytes = json_take_number(reader);
+		else
+			json_skip_value(reader);
+		(void)json_take(reader, ',');
+	}
+	return !reader->bad && out->length_bytes > 0 &&
+	       out->start_bytes <= UINT64_MAX - out->length_bytes;
+}
+
+static int take_all_unreadable(struct json_reader *reader, struct export_record *record,
+			       struct qcow2_error *err)
+{
+	size_t room = 0;
+
+	json_need(reader, '[');
+	while (!reader->bad && !json_take(reader, ']')) {
+		if (record->unreadable_count == room) {
+			const size_t more = room ? 2 * room : 64;
+			struct export_range *grown =
+				realloc(record->unreadable, more * sizeof(*grown));
+
+			if (!grown)
+				return fail(err, QCOW2_ERROR_MEMORY, "out of memory");
+			record->unreadable = grown;
+			room = more;
+		}
+		if (take_unreadable(reader, &record->unreadable[record->unreadable_count]))
+			record->unreadable_count++;
+		else
+			reader->bad = true;
+		(void)json_take(reader, ',');
+	}
+	return 0;
+}
+
+/* Takes an array. Whether there is something in it. */
+static bool take_any(struct json_reader *reader)
+{
+	struct json_reader ahead = *reader;
+	bool is_empty;
+
+	json_need(&ahead, '[');
+	is_empty = json_take(&ahead, ']');
+	reader->bad |= ahead.bad;
+	json_skip_value(reader);
+	return !is_empty;
+}
+
 /* What the head says. */
 struct head {
-	bool is_manifest, is_known, has_ranges, has_state, has_size;
+	bool is_manifest, is_known, has_ranges, has_state, has_size, has_bitmaps, has_listed;
+	bool has_unreadable;
 };
 
 static int take_member(struct json_reader *reader, struct export_record *record, struct head *head,
@@ -121,6 +182,17 @@ static int take_member(struct json_reader *reader, struct export_record *record,
 	} else if (json_is(key, "target-size")) {
 		record->target_bytes = json_take_number(reader);
 		record->has_target_bytes = true;
+	} else if (json_is(key, "bitmaps")) {
+		record->is_partial |= take_any(reader);
+		head->has_bitmaps = true;
+	} else if (json_is(key, "listed-ranges")) {
+		record->is_partial |= json_take_bool(reader);
+		head->has_listed = true;
+	} else if (json_is(key, "unreadable") && !head->has_unreadable) {
+		head->has_unreadable = true;
+		return take_all_unreadable(reader, record, err);
+	} else if (json_is(key, "unreadable-omitted")) {
+		record->unreadable_omitted = json_take_number(reader);
 	} else if (json_is(key, "ranges") && !head->has_ranges) {
 		head->has_ranges = true;
 		return take_ranges(reader, record, err);
@@ -138,6 +210,19 @@ static bool fits(const struct export_record *record)
 		return true;
 	last = &record->list[record->count - 1].range;
 	return last->start_bytes + last->length_bytes <= record->size_bytes;
+}
+
+/* Whether the ranges are all of the disk; they rise. */
+static bool is_whole(const struct export_record *record)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < record->count; i++) {
+		if (record->list[i].range.start_bytes != at)
+			return false;
+		at += record->list[i].range.length_bytes;
+	}
+	return at == record->size_bytes;
 }
 
 int export_record_read(struct export_record *record, struct qcow2_bytes document,
@@ -158,9 +243,13 @@ int export_record_read(struct export_record *record, struct qcow2_bytes document
 		failed = fail(err, QCOW2_ERROR_UNSUPPORTED,
 			      "a manifest of a version that is not known");
 	if (!failed && (reader.bad || reader.at != reader.end || !head.is_manifest ||
-			!head.has_ranges || !head.has_state || !head.has_size || !fits(record)))
+			!head.has_ranges || !head.has_state || !head.has_size ||
+			!head.has_bitmaps || !head.has_listed || !fits(record)))
 		failed = fail(err, QCOW2_ERROR_BROKEN,
 			      "no manifest, as 'qcow2 export --manifest' writes them");
+	if (!failed && record->is_complete && !record->is_partial && !is_whole(record))
+		failed = fail(err, QCOW2_ERROR_BROKEN,
+			      "a manifest of all of a disk, but its ranges are only a part of it");
 	if (failed)
 		export_record_free(record);
 	return failed;
@@ -169,5 +258,6 @@ int export_record_read(struct export_record *record, struct qcow2_bytes document
 void export_record_free(struct export_record *record)
 {
 	free(record->list);
+	free(record->unreadable);
 	*record = (struct export_record){.is_complete = false};
 }

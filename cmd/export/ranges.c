@@ -39,7 +39,7 @@ static int refuse(const struct qcow2_image *image, const struct bitmap_state *st
 	if (state->why)
 		why = state->why->id;
 	else if (strcmp(state->word, "inconsistent") == 0)
-		why = "inconsistent: the image was changed by a program that knows no bitmaps";
+		why = "inconsistent: a program that knows no bitmaps changed the image";
 	else if (qcow2_source_in_use(qcow2_image_source(image)) == QCOW2_IN_USE_YES)
 		snprintf(err->text, sizeof(err->text),
 			 "in use: another program has the image open, and stores the bitmap when "
@@ -106,26 +106,133 @@ static int open_one(const struct qcow2_image *image, const char *name,
 	return -1;
 }
 
-int export_ranges_bitmaps(struct export_ranges *ranges, const struct qcow2_image *image,
+/* ---- the bitmaps of a chain ---- */
+
+static int fail_argument(struct qcow2_error *err, const char *text)
+{
+	*err = (struct qcow2_error){.code = QCOW2_ERROR_ARGUMENT, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "%s", text);
+	return -1;
+}
+
+/* Opens the images below the first one. */
+static int open_images(struct export_ranges *ranges, const struct disk *disk,
+		       struct qcow2_error *err)
+{
+	ranges->images = calloc(disk->file_count, sizeof(*ranges->images));
+	if (!ranges->images)
+		return fail_memory(err);
+	for (size_t i = 1; i < disk->file_count; i++) {
+		struct export_layer *layer = &ranges->images[ranges->image_count];
+
+		if (!disk->files[i].is_image)
+			continue;
+		layer->path = disk->files[i].path;
+		ranges->blamed = layer->path;
+		if (qcow2_image_open(disk->files[i].source, &layer->image, err))
+			return -1;
+		ranges->image_count++;
+	}
+	ranges->blamed = disk->request.file;
+	return 0;
+}
+
+static uint64_t disk_bytes(const struct qcow2_image *image)
+{
+	return qcow2_image_header(image)->size & ~UINT64_C(511);
+}
+
+/* Whether an image has a bitmap of a name: 1 or 0, or -1 with *err filled. */
+static int has_bitmap(const struct qcow2_image *image, const char *name, struct qcow2_error *err)
+{
+	struct qcow2_bitmap_dir_entry entry;
+
+	if (qcow2_bitmap_find(image, bytes_of(name), &entry, err) == 0)
+		return 1;
+	return err->code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
+}
+
+/* Extents that are opened one after the other. */
+struct parts {
+	struct qcow2_dirty_extents **list;
+	size_t count;
+};
+
+/*
+ * Opens the bitmap of a name in the first image and in all below that have it. Images below the last
+ * of these are older than the bitmap. One above it that has none did not record what was written while
+ * it was the top: nobody knows what changed.
+ */
+static int open_name(struct export_ranges *ranges, const struct qcow2_image *top, const char *name,
+		     struct parts *parts, struct qcow2_error *err)
+{
+	size_t gaps = 0;
+
+	if (open_one(top, name, &parts->list[parts->count], err))
+		return -1;
+	parts->count++;
+	for (size_t i = 0; i < ranges->image_count; i++) {
+		const struct export_layer *layer = &ranges->images[i];
+		int there;
+
+		ranges->blamed = layer->path;
+		there = has_bitmap(layer->image, name, err);
+		if (there == 0) {
+			gaps++;
+			continue;
+		}
+		if (there > 0 && gaps > 0)
+			there = fail_argument(err,
+					      "it has the bitmap, and a file above it has none: "
+					      "what was written meanwhile is not known; make a "
+					      "full export");
+		else if (there > 0 && disk_bytes(layer->image) != disk_bytes(top))
+			there = fail_argument(err, "it has the bitmap, but its disk is of another "
+						   "size: bitmaps of disks of different sizes "
+						   "cannot be united; make a full export");
+		if (there < 0 || open_one(layer->image, name, &parts->list[parts->count], err))
+			return -1;
+		parts->count++;
+	}
+	return 0;
+}
+
+static int open_names(struct export_ranges *ranges, const struct disk *disk,
+		      const char *const *names, size_t count, struct qcow2_error *err)
+{
+	struct parts parts = {calloc(count * (ranges->image_count + 1), sizeof(*parts.list)), 0};
+	int failed = 0;
+
+	if (!parts.list)
+		return fail_memory(err);
+	for (size_t i = 0; i < count && !failed; i++) {
+		ranges->blamed = disk->request.file;
+		failed = open_name(ranges, disk->image, names[i], &parts, err);
+	}
+	/* The combination owns the parts, even if it fails. */
+	if (!failed)
+		failed = qcow2_dirty_extents_combine(QCOW2_DIRTY_EXTENTS_UNION, parts.list,
+						     parts.count, &ranges->dirty, err);
+	else
+		while (parts.count > 0)
+			qcow2_dirty_extents_close(parts.list[--parts.count]);
+	free(parts.list);
+	return failed;
+}
+
+int export_ranges_bitmaps(struct export_ranges *ranges, const struct disk *disk,
 			  const char *const *names, size_t count, struct qcow2_error *err)
 {
-	struct qcow2_dirty_extents **parts = calloc(count, sizeof(*parts));
-	size_t opened = 0;
-	int failed = -1;
+	int failed;
 
-	*ranges = (struct export_ranges){0};
-	if (!parts)
-		return fail_memory(err);
-	while (opened < count && open_one(image, names[opened], &parts[opened], err) == 0)
-		opened++;
-	/* The combination owns the parts, even if it fails. */
-	if (opened == count)
-		failed = qcow2_dirty_extents_combine(QCOW2_DIRTY_EXTENTS_UNION, parts, count,
-						     &ranges->dirty, err);
-	else
-		while (opened > 0)
-			qcow2_dirty_extents_close(parts[--opened]);
-	free(parts);
+	*ranges = (struct export_ranges){.blamed = disk->request.file};
+	if (disk->request.chain && disk->is_cut)
+		return fail_argument(err,
+				     "a file below it is missing, and with it what its bitmaps "
+				     "call dirty: make a full export");
+	failed = open_images(ranges, disk, err);
+	if (!failed)
+		failed = open_names(ranges, disk, names, count, err);
 	if (!failed)
 		ranges->end_bytes = qcow2_dirty_extents_size_bytes(ranges->dirty);
 	return failed;
@@ -191,6 +298,9 @@ void export_ranges_add_tail(struct export_ranges *ranges, uint64_t start_bytes)
 void export_ranges_close(struct export_ranges *ranges)
 {
 	qcow2_dirty_extents_close(ranges->dirty);
+	for (size_t i = 0; i < ranges->image_count; i++)
+		qcow2_image_close(ranges->images[i].image);
+	free(ranges->images);
 	free(ranges->list);
 	*ranges = (struct export_ranges){0};
 }

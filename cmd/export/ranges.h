@@ -6,10 +6,18 @@
 #ifndef CMD_EXPORT_RANGES_H
 #define CMD_EXPORT_RANGES_H
 
+#include "common/disk.h"
+
 #include <qcow2/bitmap.h>
 
 struct export_range {
 	uint64_t start_bytes, length_bytes;
+};
+
+/* An image below the first one. */
+struct export_layer {
+	const char *path; /* of the disk */
+	struct qcow2_image *image;
 };
 
 struct export_ranges {
@@ -18,7 +26,10 @@ struct export_ranges {
 	bool has_tail, tail_told;
 	bool whole;                        /* one range: all */
 	struct qcow2_dirty_extents *dirty; /* of bitmaps, or NULL */
-	struct export_range *list;         /* of a file, or NULL */
+	struct export_layer *images;       /* whose bitmaps these are, besides the first one */
+	size_t image_count;
+	const char *blamed;        /* the file that an error of the bitmaps is about */
+	struct export_range *list; /* of a file, or NULL */
 	size_t count, at;
 };
 
@@ -26,10 +37,11 @@ struct export_ranges {
 void export_ranges_whole(struct export_ranges *ranges, uint64_t size_bytes);
 
 /*
- * What any of some bitmaps of an image calls dirty. A bitmap that cannot be relied on is refused, as
- * its backup would lack something. Returns 0, or -1 with *err filled.
+ * What any of some bitmaps calls dirty, in the image or in one of the files below that are part of the
+ * disk. A bitmap that cannot be relied on is refused, as its backup would lack something. Returns 0,
+ * or -1 with *err filled and ranges->blamed set.
  */
-int export_ranges_bitmaps(struct export_ranges *ranges, const struct qcow2_image *image,
+int export_ranges_bitmaps(struct export_ranges *ranges, const struct disk *disk,
 			  const char *const *names, size_t count, struct qcow2_error *err);
 
 /*

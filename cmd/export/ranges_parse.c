@@ -103,10 +103,11 @@ static int parse_lines(struct list *list, struct qcow2_bytes document)
 	for (list->number = 1; at < end && !failed; list->number++) {
 		const uint8_t *line_end = memchr(at, '\n', (size_t)(end - at));
 
+		/* Half a number is a number as well. */
 		if (!line_end)
-			line_end = end;
+			return fail_at(list, "line", "the list was cut off: no newline ends it");
 		failed = take_line(list, (struct qcow2_bytes){at, (size_t)(line_end - at)});
-		at = line_end < end ? line_end + 1 : end;
+		at = line_end + 1;
 	}
 	return failed;
 }
@@ -200,6 +201,11 @@ int export_ranges_parse(struct export_ranges *ranges, struct qcow2_bytes documen
 
 	*ranges = (struct export_ranges){.end_bytes = size_bytes};
 	json_skip_blanks(&reader);
+	/* What makes a list prints nothing, too, when it fails. */
+	if (reader.at == reader.end)
+		return fail(&list, QCOW2_ERROR_ARGUMENT,
+			    "the list is empty: one without ranges is [], as 'qcow2 bitmap extents "
+			    "-j --dirty' prints it");
 	failed = reader.at < reader.end && (*reader.at == '[' || *reader.at == '{')
 			 ? parse_json(&list, document)
 			 : parse_lines(&list, document);

@@ -70,6 +70,7 @@ static int open_disk(struct export_run *run)
 {
 	const struct disk_request request = {
 		.file = run->file,
+		.format = run->image_format,
 		.snapshot = run->snapshot,
 		.key_file = run->key_file,
 		.chain = run->chain,
@@ -82,6 +83,11 @@ static int open_disk(struct export_run *run)
 		code = enter_sandbox(run, !run->chain);
 	if (code == EXIT_FINE)
 		code = disks_open(&run->disk, 1);
+	/* A damaged image may look like it. */
+	if (code == EXIT_FINE && !run->image_format && !run->disk.image)
+		(void)report_text(run->command, run->file,
+				  "read as a raw disk, as it is no qcow2 image: "
+				  "--image-format=raw says that it is one");
 	if (code == EXIT_FINE && run->chain)
 		code = enter_sandbox(run, true);
 	if (code != EXIT_FINE)
@@ -106,9 +112,9 @@ static int open_ranges(struct export_run *run)
 			       : EXIT_FINE;
 	if (!run->disk.image)
 		return report_text(run->command, run->file, "a raw file has no bitmaps");
-	return export_ranges_bitmaps(&run->ranges, run->disk.image, run->bitmaps, run->bitmap_count,
+	return export_ranges_bitmaps(&run->ranges, &run->disk, run->bitmaps, run->bitmap_count,
 				     &err)
-		       ? export_fail(run, &err)
+		       ? report_error(run->command, run->ranges.blamed, &err)
 		       : EXIT_FINE;
 }
 
@@ -117,8 +123,10 @@ static int open_ranges(struct export_run *run)
 /* What is written before the first byte of the disk. */
 static int begin(struct export_run *run)
 {
-	int code = export_target_prepare(&run->target, &run->disk, run->size_bytes), errnum = 0;
+	int code = export_refuse_image(run), errnum = 0;
 
+	if (code == EXIT_FINE)
+		code = export_target_prepare(&run->target, &run->disk, run->size_bytes);
 	if (code != EXIT_FINE)
 		return code;
 	if (run->records)

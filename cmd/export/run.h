@@ -21,7 +21,8 @@ enum export_what { EXPORT_WHOLE, EXPORT_BITMAPS, EXPORT_RANGES };
 struct export_run {
 	const struct command *command;
 	const char *file, *snapshot, *to, *ranges_file, *manifest, *key_file;
-	const char **bitmaps; /* names, bitmap_count of them */
+	const char *image_format; /* "qcow2" or "raw"; NULL: as it begins */
+	const char **bitmaps;     /* names, bitmap_count of them */
 	size_t bitmap_count;
 	enum export_what what;
 	bool chain, salvage, stream, preallocate, sparse, force, no_sync, json;
@@ -52,6 +53,9 @@ int export_run(struct export_run *run);
 
 /* Compares a target with its manifests. Returns the exit code. */
 int export_verify(struct export_run *run);
+
+/* Refuses to write in place to what is an image itself. EXIT_FINE, or EXIT_COULD_NOT and said. */
+int export_refuse_image(const struct export_run *run);
 
 /* Copies all ranges to the target. EXIT_FINE, or EXIT_COULD_NOT when the error has been said. */
 int export_copy(struct export_run *run);

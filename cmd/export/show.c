@@ -128,6 +128,17 @@ static void put_verified(struct spool *out, const struct export_verified *found)
 	json_end_array(&json);
 	if (found->omitted > 0)
 		json_number_member(&json, "differences-omitted", found->omitted);
+	json_key(&json, "unreadable");
+	json_begin_array(&json);
+	for (size_t i = 0; i < found->unreadable_count; i++) {
+		json_begin_line_object(&json);
+		json_number_member(&json, "start", found->unreadable[i].start_bytes);
+		json_number_member(&json, "length", found->unreadable[i].length_bytes);
+		json_end_object(&json);
+	}
+	json_end_array(&json);
+	if (found->unreadable_omitted > 0)
+		json_number_member(&json, "unreadable-omitted", found->unreadable_omitted);
 	json_end_object(&json);
 	spool_text(out, "\n");
 }
@@ -139,12 +150,14 @@ static void put_verified_lines(struct spool *out, const struct export_verified *
 	for (size_t i = 0; i < found->difference_count; i++)
 		spool_print(out, "%" PRIu64 " %" PRIu64 " differs\n",
 			    found->differences[i].start_bytes, found->differences[i].length_bytes);
+	for (size_t i = 0; i < found->unreadable_count; i++)
+		spool_print(out, "%" PRIu64 " %" PRIu64 " unreadable\n",
+			    found->unreadable[i].start_bytes, found->unreadable[i].length_bytes);
 	spool_print(out, "%s as exported", human_size(found->proven_bytes, text));
 	if (found->different_bytes > 0)
 		spool_print(out, ", %s different", human_size(found->different_bytes, text));
 	if (found->unproven_bytes > 0)
-		spool_print(out, ", %s beside later changes, not compared",
-			    human_size(found->unproven_bytes, text));
+		spool_print(out, ", %s not compared", human_size(found->unproven_bytes, text));
 	spool_text(out, "\n");
 }
 
@@ -158,6 +171,16 @@ int export_show_verified(struct export_run *run, const char *file,
 		report_text(run->command, file, "it is not what was exported");
 		code = EXIT_MALFORMED;
 	}
+	if (found->unreadable_count > 0 || found->unreadable_omitted > 0) {
+		report_text(run->command, file,
+			    "some of it could not be read when it was exported, and is zeros "
+			    "instead");
+		code = EXIT_MALFORMED;
+	}
+	if (found->unproven_bytes > 0 && !wants_silence(run->command))
+		report_text(run->command, file,
+			    "not all of it was compared: no manifest has a digest of the rest; "
+			    "'qcow2 compare' proves all");
 	spool_init(&out, STDOUT_FILENO);
 	if (run->json)
 		put_verified(&out, found);

@@ -194,6 +194,41 @@ static int push_uncovered(struct check *check, struct crew *crew,
 	return 0;
 }
 
+/* Notes what of a range that could not be read no later manifest covers. */
+static int add_unreadable(struct check *check, struct export_range range)
+{
+	struct export_verified *found = &check->found;
+	const uint64_t end = range.start_bytes + range.length_bytes;
+	uint64_t at = range.start_bytes;
+
+	for (size_t i = find_covered(check, at); at < end; i++) {
+		const bool has = i < check->covered_count && check->covered[i].start_bytes < end;
+		const uint64_t stop = has ? check->covered[i].start_bytes : end;
+
+		if (stop > at) {
+			struct export_range *grown = realloc(
+				found->unreadable, (found->unreadable_count + 1) * sizeof(*grown));
+
+			if (!grown)
+				return -1;
+			found->unreadable = grown;
+			grown[found->unreadable_count++] = (struct export_range){at, stop - at};
+		}
+		at = has ? check->covered[i].start_bytes + check->covered[i].length_bytes : end;
+	}
+	return 0;
+}
+
+static int add_all_unreadable(struct check *check, const struct export_record *record)
+{
+	int failed = 0;
+
+	check->found.unreadable_omitted += record->unreadable_omitted;
+	for (size_t i = 0; i < record->unreadable_count && !failed; i++)
+		failed = add_unreadable(check, record->unreadable[i]);
+	return failed;
+}
+
 static int check_record(struct check *check, const struct export_record *record,
 			struct qcow2_error *err)
 {
@@ -231,6 +266,16 @@ static int cover(struct check *check, const struct export_record *record)
 	return 0;
 }
 
+/* What no manifest has is not proven, either. */
+static void count_uncovered(struct check *check)
+{
+	uint64_t left = check->records[check->record_count - 1].size_bytes;
+
+	for (size_t i = 0; i < check->covered_count; i++)
+		left -= check->covered[i].length_bytes;
+	check->found.unproven_bytes += left;
+}
+
 static int check_all(struct check *check)
 {
 	struct qcow2_error err;
@@ -238,9 +283,13 @@ static int check_all(struct check *check)
 	for (size_t i = check->record_count; i-- > 0;) {
 		if (check_record(check, &check->records[i], &err))
 			return report_error(check->run->command, check->file, &err);
-		if (i > 0 && cover(check, &check->records[i]))
+		if (add_all_unreadable(check, &check->records[i]) ||
+		    cover(check, &check->records[i]))
 			return out_of_memory(check);
 	}
+	count_uncovered(check);
+	check->found.unreadable_count =
+		export_ranges_unite(check->found.unreadable, check->found.unreadable_count);
 	check->found.difference_count =
 		export_ranges_unite(check->found.differences, check->found.difference_count);
 	return export_show_verified(check->run, check->file, &check->found);
@@ -282,9 +331,14 @@ static int check_size(const struct check *check)
 	return report_text(check->run->command, check->file, text);
 }
 
-/* A manifest of an earlier time is of a disk that was no larger. */
+/* A manifest of an earlier time is of a disk that was no larger, and a full export replaces all. */
 static int check_order(const struct check *check)
 {
+	for (size_t i = 1; i < check->record_count; i++)
+		if (!check->records[i].is_partial)
+			return report_text(check->run->command, check->run->operands[i],
+					   "it is of a full export, which comes first: nothing of "
+					   "what was exported before is left");
 	for (size_t i = 0; i + 1 < check->record_count; i++)
 		if (check->records[i].size_bytes > check->records[i + 1].size_bytes)
 			return report_text(
@@ -329,6 +383,7 @@ int export_verify(struct export_run *run)
 	free(check.records);
 	free(check.covered);
 	free(check.found.differences);
+	free(check.found.unreadable);
 	qcow2_source_close(check.source);
 	return code;
 }

@@ -98,12 +98,12 @@ def test_existing_files_stay_without_force(disk, tmp_path):
 
 
 def test_the_target_is_never_a_file_of_the_disk(disk, tmp_path):
-    overlay, link = str(tmp_path / "overlay"), str(tmp_path / "link")
+    overlay, link, none = str(tmp_path / "overlay"), str(tmp_path / "link"), write(tmp_path / "none", b"[]")
     build("size 8M\nbacking disk.qcow2 qcow2\n", overlay)
     os.link(disk, link)
     before = read(disk)
     for words in ([disk, "-f", "-o", disk], [disk, "-f", "-o", link], [disk, "-b", "nightly", "-o", link],
-                  [overlay, "--chain", "-f", "-o", link], [overlay, "--chain", "--ranges=/dev/null", "-o", disk]):
+                  [overlay, "--chain", "-f", "-o", link], [overlay, "--chain", "--ranges", none, "-o", disk]):
         refused(*words, says="it is a file of the disk that is exported")
     with open(disk, "r+b") as stream:
         done = subprocess.run([QCOW2, "export", overlay, "--chain", "-o", "-"], stdout=stream, check=False,
@@ -260,12 +260,12 @@ def test_a_pipe_that_is_closed(disk):
     assert done.returncode == 1 and b"standard output: No space left on device" in done.stderr
 
 
-def test_the_stream(disk):
+def test_the_stream(disk, tmp_path):
     stream = run("export", disk, "-o", "-", "--format=stream").stdout
     assert len(stream) < M and load(stream) == content(disk)
     part = run("export", disk, "-o", "-", "--format=stream", "-b", "nightly").stdout
     assert load(part, content(disk)) == content(disk)
-    empty = run("export", disk, "-o", "-", "--format=stream", "--ranges=/dev/null").stdout
+    empty = run("export", disk, "-o", "-", "--format=stream", "--ranges", write(tmp_path / "l", b"[]")).stdout
     assert len(empty) == 48 and load(empty, b"x" * 8 * M) == b"x" * 8 * M
 
 
@@ -338,7 +338,9 @@ def test_bitmaps_that_cannot_be_used(disk, tmp_path, name, says):
 
 
 @pytest.mark.parametrize("recipe, name, says", [
-    ("good-bitmap-autoclear-cleared", None, "inconsistent: the image was changed by a program that knows no bitmaps"),
+    ("good-bitmap-autoclear-cleared", None,
+     "inconsistent: a program that knows no bitmaps changed the image; make a full export, and "
+     "'qcow2 bitmap repair --assume-dirty' for the next ones\n"),
     ("bad-bitmap-entry-reserved-low", None, "bitmap-entry-reserved"),
     ("bad-bitmap-table-unaligned", None, "bitmap-table-"),
 ])
@@ -442,8 +444,8 @@ def test_a_chain_of_manifests(disk, tmp_path):
     assert run("export", "--verify", second, target).returncode == 0
     assert run("export", "--verify", first, target).returncode == 2
     told = json.loads(run("export", "--verify", "-j", first, second, target).stdout)
-    assert told == {"proven": 8 * M - 64 * K, "unproven": 64 * K, "different": 0, "differences": []}
-    assert run("export", "--verify", second, first, target).returncode == 2
+    assert told == {"proven": 8 * M - 64 * K, "unproven": 64 * K, "different": 0, "differences": [], "unreadable": []}
+    refused("--verify", second, first, target, says="it is of a full export, which comes first")
 
 
 def test_manifests_are_replaced_with_force_only(disk, tmp_path):

@@ -425,9 +425,10 @@ OPTIONS = {
     ("read", "help"): (["-x", SAMPLE], ["--help"], is_help),
     ("export", "to"): (EXPORTED, ["--to=other"], is_unchanged),
     ("export", "format"): (EXPORTED, ["--format=raw"], is_unchanged),
+    ("export", "image-format"): (EXPORTED, ["--image-format=qcow2"], is_unchanged),
     ("export", "snapshot"): (["--force", "--to=out", "shared"], ["--snapshot=one"], is_unchanged),
     ("export", "bitmap"): (EXPORTED, ["--bitmap=a"], differs),
-    ("export", "ranges"): (EXPORTED, ["--ranges=/dev/null"], differs),
+    ("export", "ranges"): (EXPORTED, ["--ranges=none"], differs),
     ("export", "verify"): (["record", "raw"], ["--verify"], differs),
     # what these write and leave, test_export.py tests
     **{("export", option): (EXPORTED, [f"--{option}{value}"], is_unchanged) for option, value in (
@@ -545,7 +546,9 @@ def fixture_folder(tmp_path):
     build("size 1M\n", str(tmp_path / "base"))
     (tmp_path / "raw").write_bytes(b"")
     (tmp_path / "record").write_text('{"format": "qcow2-export-manifest", "format-version": 1, "state": "complete", '
-                                     '"virtual-size": 0, "ranges": []}', encoding="ascii")
+                                     '"virtual-size": 0, "bitmaps": [], "listed-ranges": false, "ranges": []}',
+                                     encoding="ascii")
+    (tmp_path / "none").write_text("[]", encoding="ascii")
     build("size 1M\nbacking base qcow2\n", str(tmp_path / "overlay"))
     build("size 1M\nrepeat 7 bitmap b{} flags=in_use\n", str(tmp_path / "in-use"))
     build("size 1M\nbitmap a flags=auto bits=0,1,5\nbitmap b flags=auto bits=1,9\n",
