@@ -24,7 +24,7 @@ IMAGE = "good-bitmaps"
 READ = """info IMAGE|info -j IMAGE|dump IMAGE|dump -j IMAGE|check IMAGE|check -j IMAGE
 map IMAGE|map -j IMAGE|map --binary --chain IMAGE|locate --guest=0 IMAGE
 layout IMAGE|layout -j IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
-read IMAGE|read -x IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
+read IMAGE|read -x IMAGE|export --to=OUT IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
 diff IMAGE OTHER|diff -j IMAGE IMAGE|vet IMAGE OTHER|vet -j IMAGE
 explain header|explain -j|bitmap list IMAGE|bitmap list -j IMAGE|bitmap extents IMAGE enabled
 bitmap export IMAGE enabled|bitmap export --to=OUT IMAGE enabled

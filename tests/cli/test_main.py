@@ -779,6 +779,6 @@ def test_exit_codes_of_pages():
         other = {"explain": {"0", "1"}, "edit": {"0", "1"}, "undo": {"0", "1"},
                  "locate": {"0", "1"}, "diff": {"0", "1", "3"},
                  "bitmap": {"0", "1", "2", "3", "4"}, "snapshot": {"0", "1", "2", "3"},
-                 "completion": {"0", "1"}, "check": {"0", "1", "2", "3", "63"},
+                 "completion": {"0", "1"}, "compare": {"0", "1", "2", "3", "4"}, "check": {"0", "1", "2", "3", "63"},
                  "repair": {"0", "1", "2", "3", "63"}, "rescue": {"0", "1", "2", "3"}}
         assert codes == other.get(command, {"0", "1", "2"}), command
