@@ -46,6 +46,8 @@ struct export_pieces {
 	struct qcow2_disk_extents *extents;
 	uint64_t at_bytes, end_bytes; /* what is left of a part of the range */
 	uint64_t range_end_bytes;
+	uint64_t part_bytes; /* how long parts are; longer each time while they have no data */
+	bool has_data;       /* the part at hand has */
 	struct qcow2_disk_extent next; /* may begin in front of at_bytes; length_bytes 0: unknown */
 };
 

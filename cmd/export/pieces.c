@@ -5,12 +5,13 @@
 #include "export/piece.h"
 #include "export/run.h"
 
-#define PART_BYTES (UINT64_C(64) << 30)
+#define PART_BYTES      (UINT64_C(64) << 30)
+#define PART_BYTES_MOST (UINT64_C(1) << 62)
 
 int export_pieces_open(struct export_pieces *pieces, struct export_run *run,
 		       struct qcow2_error *err)
 {
-	*pieces = (struct export_pieces){.run = run};
+	*pieces = (struct export_pieces){.run = run, .has_data = true};
 	return qcow2_disk_extents_open(run->guest, &pieces->extents, err);
 }
 
@@ -35,13 +36,21 @@ static uint64_t grid_end(const struct export_pieces *pieces, uint64_t at_bytes)
 
 /*
  * Shows the next part of the range from now on. A range may be one extent, which would be given out
- * when all of its tables were read: nothing would be copied meanwhile.
+ * when all of its tables were read: nothing would be copied meanwhile. A disk may claim to be endless,
+ * and have no data: parts get longer there.
  */
 static void show_part(struct export_pieces *pieces)
 {
 	const uint64_t left = pieces->range_end_bytes - pieces->at_bytes;
 	const uint64_t tail = pieces->run->target.tail_bytes;
-	uint64_t length = left < PART_BYTES ? left : PART_BYTES;
+	uint64_t length;
+
+	if (pieces->has_data)
+		pieces->part_bytes = PART_BYTES;
+	else if (pieces->part_bytes < PART_BYTES_MOST)
+		pieces->part_bytes *= 2;
+	pieces->has_data = false;
+	length = left < pieces->part_bytes ? left : pieces->part_bytes;
 
 	/* A piece is in front of where the target grows, or behind. */
 	if (pieces->at_bytes < tail && length > tail - pieces->at_bytes)
@@ -100,12 +109,13 @@ static enum export_piece_kind kind_of(const struct qcow2_disk_extent *extent)
 }
 
 /* What the piece begins with: the extent, up to where the piece may go. */
-static void begin(const struct export_pieces *pieces, struct export_piece *piece, uint64_t *end)
+static void begin(struct export_pieces *pieces, struct export_piece *piece, uint64_t *end)
 {
 	const struct qcow2_disk_extent *extent = &pieces->next;
 
 	piece->start_bytes = pieces->at_bytes;
 	piece->kind = kind_of(extent);
+	pieces->has_data |= piece->kind == EXPORT_PIECE_DATA;
 	*end = piece->kind == EXPORT_PIECE_DATA ? grid_end(pieces, pieces->at_bytes)
 						: pieces->end_bytes;
 	piece->length_bytes = (end_of(extent) < *end ? end_of(extent) : *end) - piece->start_bytes;
@@ -130,6 +140,7 @@ static int blind_piece(struct export_pieces *pieces, struct export_piece *piece)
 	piece->length_bytes = end - piece->start_bytes;
 	pieces->next.length_bytes = 0;
 	pieces->at_bytes = end;
+	pieces->has_data = true;
 	qcow2_disk_extents_seek(pieces->extents, (struct qcow2_guest){end},
 				pieces->end_bytes - end);
 	return 1;
