@@ -164,4 +164,5 @@ def test_signals(folder, slow):
             one.send_signal(number)
         for one in running:
             shown, _ = one.communicate(timeout=20)
-            assert one.returncode == -number and shown == b"", one.args
+            # One that removes a half file first says to a shell what a signal would.
+            assert one.returncode in (-number, 128 + number) and shown == b"", one.args
