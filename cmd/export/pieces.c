@@ -6,7 +6,7 @@
 #include "export/run.h"
 
 #define PART_BYTES      (UINT64_C(64) << 30)
-#define PART_BYTES_MOST (UINT64_C(1) << 62)
+#define PART_BYTES_MOST (UINT64_C(1) << 61)
 
 int export_pieces_open(struct export_pieces *pieces, struct export_run *run,
 		       struct qcow2_error *err)
