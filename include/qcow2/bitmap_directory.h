@@ -16,7 +16,8 @@
  *		return err.code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
  *	while (qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0) {
  *		qcow2_text_escape(bitmap->name, name, sizeof(name));
- *		printf("%s: one bit for 2^%u bytes\n", name, bitmap->entry.granularity_bits);
+ *		printf("%s: one bit for 2^%u bytes\n", name,
+ *		       bitmap->entry.granularity_bits);
  *	}
  *	qcow2_bitmaps_close(bitmaps);
  */
@@ -29,6 +30,8 @@
 #include <qcow2/geometry.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- which dirty bitmaps an image has ---- */
 
 /* Bits of flags of struct qcow2_bitmap_dir_entry. */
 /* A program has the bitmap in memory, or ended without storing it: its data must not be used. */

@@ -10,13 +10,16 @@
  * qcow2_incompatible_features and its two neighbours (format.h), and an image may bring names of
  * its own (feature_name.def).
  *
- *	if (qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN)
+ *	if (qcow2_image_header(image)->incompatible_features &
+ *	    ~QCOW2_INCOMPATIBLE_KNOWN)
  *		return refuse("the image uses a feature that is not known here");
  */
 #ifndef QCOW2_FEATURES_H
 #define QCOW2_FEATURES_H
 
 #include <stdint.h>
+
+/* ---- feature bits of the header ---- */
 
 /* Refcounts may be behind what refers to clusters. They have to be counted anew before a write. */
 #define QCOW2_INCOMPATIBLE_DIRTY (UINT64_C(1) << 0)

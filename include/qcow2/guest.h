@@ -14,7 +14,8 @@
  *
  *	if (qcow2_disk_open(image, NULL, &disk, &err))
  *		return fail(&err);
- *	if (qcow2_disk_read(disk, (struct qcow2_guest){0}, sector, sizeof(sector), &err) == 0)
+ *	if (qcow2_disk_read(disk, (struct qcow2_guest){0}, sector,
+ *			    sizeof(sector), &err) == 0)
  *		fwrite(sector, 1, sizeof(sector), stdout);
  *	qcow2_disk_close(disk);
  *
@@ -40,6 +41,8 @@
 #include <qcow2/source.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- read the guest's disk ---- */
 
 struct qcow2_disk;
 
@@ -221,6 +224,8 @@ typedef int qcow2_disk_fault_fn(void *opaque, const struct qcow2_disk_fault *fau
 QCOW2_API int qcow2_disk_read_past(struct qcow2_disk *disk, struct qcow2_guest start, void *buffer,
 				   size_t size, qcow2_disk_fault_fn *fault, void *opaque,
 				   struct qcow2_error *err);
+
+/* ---- extents of the guest's disk over a chain of files ---- */
 
 /* What a guest reads. The numbers never change. */
 enum qcow2_disk_kind {
