@@ -40,7 +40,8 @@ QCOW2_BEGIN_DECLS
 #define QCOW2_BITMAP_AUTO (UINT32_C(1) << 1)
 /* A program that does not know the extra data may use the bitmap all the same. */
 #define QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE (UINT32_C(1) << 2)
-#define QCOW2_BITMAP_FLAGS_KNOWN           UINT32_C(0x7)
+/* All flags that the specification defines. */
+#define QCOW2_BITMAP_FLAGS_KNOWN UINT32_C(0x7)
 
 /*
  * One entry of the directory. It and its views belong to the iterator and live until the next call

@@ -9,7 +9,7 @@ SENTENCE_END = r"(?:(?<=[.!?] )|(?<=[.!?][\"')] )|^)"
 
 
 class Block:
-    """A piece of prose. kind: paragraph, list, code, parameter. term: of a parameter. rows: of a list,
+    """A piece of prose. kind: paragraph, list, code, literal, parameter. term: of a parameter. rows: of a list,
     as (term, text). text: all else."""
 
     def __init__(self, kind, text="", term="", rows=()):
@@ -63,7 +63,7 @@ def list_block(lines):
     """Rows that are numbered by places keep how they look."""
     if all(re.match(r" +(\d+  |\S+ \S)", line) for line in lines) and re.match(r" +\d+  ", lines[0]):
         least = min(indent_of(line) for line in lines)
-        return Block("code", "\n".join(line[least:] for line in lines))
+        return Block("literal", "\n".join(line[least:] for line in lines))
     return Block("list", rows=rows_of(lines))
 
 

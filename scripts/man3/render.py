@@ -9,6 +9,7 @@ from prose import Block, blocks, sentences
 
 COLUMNS = 72
 SHORT = 52
+ABOUT_THREADS = re.compile(r"(May be called|Several)\b.*\bthread|Not thread safe")
 THREAD = re.compile(r"(?:^|(?<=\. ))(?:Pure(?: and|,) thread safe|Thread safe|Never fails; thread safe)\.$")
 
 
@@ -17,6 +18,7 @@ class Parts:
 
     def __init__(self, comment, names):
         self.description, self.returns, self.errors, self.examples = [], [], [], []
+        self.threads = []
         self.is_safe, self.is_pure = False, False
         where = self.description
         for block in blocks(comment, names):
@@ -58,6 +60,11 @@ class Parts:
         return any(" ".join(p.split()[:4]) == begin for p in comment.split("\n\n"))
 
     def without_thread(self, text):
+        """A text without what it says about threads, which goes to a section of its own."""
+        kept = []
+        for sentence in sentences(text):
+            (self.threads if ABOUT_THREADS.match(sentence) else kept).append(sentence)
+        text = " ".join(kept)
         found = THREAD.search(text)
         if found:
             self.is_safe = True
@@ -287,6 +294,13 @@ def name_list(names):
     return bold[0] if len(bold) == 1 else ", ".join(bold[:-1]) + " and " + bold[-1]
 
 
+def about_threads(function, sentence):
+    """A sentence about threads that stands by itself."""
+    if sentence.startswith("Not "):
+        return f"{function}() is not{sentence[3:]}"
+    return f"{function}() may{sentence[3:]}" if sentence.startswith("May ") else sentence
+
+
 def thread_lines(safe, said):
     out = roff.section("THREADS")
     for block in said:
@@ -313,7 +327,7 @@ def page_lines(page, others):
             continue
         names = {name for item in run if item.kind == "function" for name in item.parameters()}
         parts = Parts(run[0].comment, names)
-        if not alone or text:
+        if parts.description and (not alone or text):
             description += roff.subsection(roff.escape(heading(run)))
         description += render_blocks(parts.description)
         functions = [item.name for item in run if item.kind == "function"]
@@ -321,6 +335,7 @@ def page_lines(page, others):
             if found:
                 where.append((run, render_blocks(found)))
         safe += functions if parts.is_safe else []
+        threads += [Block("paragraph", about_threads(functions[0], text)) for text in parts.threads]
         if parts.examples:
             led = [] if alone or parts.examples[0].kind == "paragraph" else \
                 [Block("paragraph", f"{functions[0]}():")]
