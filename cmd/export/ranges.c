@@ -195,8 +195,8 @@ static int open_name(struct export_ranges *ranges, const struct qcow2_image *top
 			there = fail_argument(err, "it has the bitmap, but its disk is of another "
 						   "size: bitmaps of disks of different sizes "
 						   "cannot be united; make a full export");
-		if (there < 0 || open_one(layer->image, name, &below_records,
-					  &parts->list[parts->count], err))
+		if (there < 0 ||
+		    open_one(layer->image, name, &below_records, &parts->list[parts->count], err))
 			return -1;
 		parts->count++;
 	}
@@ -206,8 +206,8 @@ static int open_name(struct export_ranges *ranges, const struct qcow2_image *top
 static int open_names(struct export_ranges *ranges, const struct disk *disk,
 		      const char *const *names, size_t count, struct qcow2_error *err)
 {
-	struct parts parts = {.list = calloc(count * (ranges->image_count + 1),
-					     sizeof(*parts.list))};
+	struct parts parts = {
+		.list = calloc(count * (ranges->image_count + 1), sizeof(*parts.list))};
 	int failed = 0;
 
 	if (!parts.list)
