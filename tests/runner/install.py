@@ -163,6 +163,18 @@ def check_section3(out, top):
              "" if status == 0 and "int qcow2_plan_apply(" in text else text)
 
 
+def check_completions(out, top):
+    """Each shell takes the script for what it is."""
+    for name, command, said in (
+            ("bash-completion/completions/qcow2", ["bash", "-c", '. "$1"; complete -p qcow2', "sh"],
+             "complete -F _qcow2 qcow2"),
+            ("zsh/site-functions/_qcow2", ["head", "-n", "1"], "#compdef qcow2"),
+            ("fish/vendor_completions.d/qcow2.fish", ["fish", "-c", 'source $argv[1]; complete -c qcow2'],
+             "complete")):
+        status, text = report.run([*command, os.path.join(top, "share", name)])
+        out.case(f"{name} completes qcow2", "" if status == 0 and said in text else f"{status}: {text}")
+
+
 def check_command(out, top):
     status, text = report.run([os.path.join(top, "bin/qcow2"), "--version"])
     out.case("the installed command says its version",
@@ -200,6 +212,7 @@ def check(out):
     env = {"PKG_CONFIG_PATH": os.path.dirname(config), "PKG_CONFIG_SYSROOT_DIR": STAGE}
     check_config(out, env)
     check_section3(out, top)
+    check_completions(out, top)
     shared = pkg_config(env, "--cflags", "--libs")
     static = [f if f != "-lqcow2" else "-l:libqcow2.a"
               for f in pkg_config(env, "--cflags", "--libs", "--static")]
