@@ -214,7 +214,7 @@ typedef int qcow2_disk_fault_fn(void *opaque, const struct qcow2_disk_fault *fau
  * fault: must not read the same disk, as it may wait for memory that this call has. NULL: the first
  * fault ends the call, as with qcow2_disk_read().
  *
- * As qcow2_disk_read(), but that it fails only with
+ * Returns what qcow2_disk_read() does, but fails with other errors:
  *   QCOW2_ERROR_ARGUMENT, QCOW2_ERROR_MEMORY
  *   QCOW2_ERROR_LIMIT    the budget of a source is used up, or a limit of this library or of the options
  *                        is reached: what cannot be read then says nothing of the disk

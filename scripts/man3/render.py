@@ -40,6 +40,9 @@ class Parts:
             elif block.kind == "paragraph" and where is not self.errors and self.is_new(block, comment):
                 where = self.description
             where.append(block)
+            if block.kind == "parameter" and block.text.endswith(" Never fails."):
+                block.text = block.text[:-len(" Never fails.")]
+                self.returns.append(Block("paragraph", "Never fails."))
 
     def take_lead(self, where):
         """Takes away the sentence that leads to an example, and gives it unless it says no more."""
@@ -259,7 +262,7 @@ def overview(header):
             threads.append(block)
         elif block.kind == "paragraph" and number and found[number - 1].kind == "code" and \
                 re.match(r"after which|examples/", block.text):
-            block.text = block.text[:1].upper() + block.text[1:]
+            block.text = re.sub(r"^after", "After", block.text)
             examples.append(block)
         else:
             text.append(block)
