@@ -290,8 +290,7 @@ bool q2_json_is(struct qcow2_bytes value, const char *text)
 		return false;
 	r = (struct reader){value.data + 1, value.data + value.size};
 	for (; *text; text++)
-		if (take(&r, '"') || !take_character(&r, &character) ||
-		    character != (uint8_t)*text)
+		if (take(&r, '"') || !take_character(&r, &character) || character != (uint8_t)*text)
 			return false;
 	return take(&r, '"');
 }

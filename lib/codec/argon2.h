@@ -10,10 +10,10 @@
 
 /* How a passphrase is made a key. */
 struct q2_argon2 {
-	bool mixed;         /* Argon2id; else Argon2i */
-	uint32_t passes;    /* "t" */
+	bool mixed;           /* Argon2id; else Argon2i */
+	uint32_t passes;      /* "t" */
 	uint32_t block_count; /* "m": memory in blocks of 1 KiB */
-	uint32_t lanes;     /* "p" */
+	uint32_t lanes;       /* "p" */
 	struct qcow2_bytes salt;
 };
 

@@ -32,13 +32,14 @@ static const uint8_t first_magic[] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
 static const uint8_t second_magic[] = {'S', 'K', 'U', 'L', 0xba, 0xbe};
 
 /* Whether the binary part of a copy makes sense at this place. */
-static bool is_header(const struct qcow2_luks2 *header, const struct q2_luks_area *area, uint64_t at)
+static bool is_header(const struct qcow2_luks2 *header, const struct q2_luks_area *area,
+		      uint64_t at)
 {
 	return memcmp(header->magic, at == 0 ? first_magic : second_magic, sizeof(first_magic)) ==
 		       0 &&
-	       header->version == 2 && header->hdr_offset == at && header->hdr_size >= HEADER_BYTES_MIN &&
-	       header->hdr_size <= HEADER_BYTES_MAX && q2_is_power_of_two(header->hdr_size) &&
-	       (at == 0 || header->hdr_size == at) &&
+	       header->version == 2 && header->hdr_offset == at &&
+	       header->hdr_size >= HEADER_BYTES_MIN && header->hdr_size <= HEADER_BYTES_MAX &&
+	       q2_is_power_of_two(header->hdr_size) && (at == 0 || header->hdr_size == at) &&
 	       q2_range_fits(at, header->hdr_size, area->size_bytes);
 }
 

@@ -190,7 +190,8 @@ static int judge_digest(const struct judging *j)
 	    !q2_luks2_number(digest, "iterations", &iterations) || iterations == 0 ||
 	    iterations > UINT32_MAX ||
 	    !q2_luks2_base64(digest, "salt", luks->salt, sizeof(luks->salt), &luks->salt_bytes) ||
-	    !q2_luks2_base64(digest, "digest", luks->digest, sizeof(luks->digest), &luks->digest_bytes))
+	    !q2_luks2_base64(digest, "digest", luks->digest, sizeof(luks->digest),
+			     &luks->digest_bytes))
 		return broken(j, "its digest makes no sense");
 	luks->iterations = (uint32_t)iterations;
 	name = (struct qcow2_bytes){(const uint8_t *)hash, strlen(hash)};

@@ -46,7 +46,7 @@ bool q2_luks2_is(struct qcow2_bytes object, const char *name, const char *text)
 }
 
 bool q2_luks2_base64(struct qcow2_bytes object, const char *name, uint8_t *bytes, size_t room,
-		      size_t *size)
+		     size_t *size)
 {
 	char text[BASE64_BYTES];
 

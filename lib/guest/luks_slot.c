@@ -24,7 +24,8 @@ static uint64_t material_bytes(const struct q2_luks_attempt *attempt,
 /* Whether a slot can hold a key at all. */
 static bool is_sound(const struct q2_luks_attempt *attempt, const struct q2_luks_slot *slot)
 {
-	return (slot->is_argon2 ? q2_argon2_is_sound(&slot->argon2) : slot->pbkdf2.iterations > 0) &&
+	return (slot->is_argon2 ? q2_argon2_is_sound(&slot->argon2)
+				: slot->pbkdf2.iterations > 0) &&
 	       slot->stripes > 0 && slot->stripes <= STRIPES_MAX &&
 	       material_bytes(attempt, slot) % BLOCK_BYTES == 0 &&
 	       q2_range_fits(slot->material_at, material_bytes(attempt, slot),
