@@ -196,8 +196,8 @@ static void large_sectors(void **state)
 
 static void base64(void **state)
 {
-	static const char *const bad[] = {"A",    "AA",   "AAA",  "AA=",  "AA==A",
-					  "A===", "====", "AAA!", "AAA=="};
+	static const char *const bad[] = {
+		"A", "AA", "AAA", "AA=", "AA==A", "====", "AAA!", "AAA=="};
 	uint8_t bytes[6];
 	size_t size;
 
