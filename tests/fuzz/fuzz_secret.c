@@ -87,7 +87,7 @@ static void hurry_json(uint8_t *json)
 		const size_t length = strlen(names[i]);
 
 		for (size_t at = 0; at + length + 2 < LUKS2_JSON_BYTES; at++) {
-			if (memcmp(json + at, names[i], length) != 0)
+			if (json[at] != '"' || memcmp(json + at, names[i], length) != 0)
 				continue;
 			for (size_t k = at + length + 2; k < LUKS2_JSON_BYTES; k++) {
 				if (json[k] < '0' || json[k] > '9')
