@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 BUILD = os.path.join(TOP, "build")
 RELEASE = os.path.join(BUILD, "release", "cmd", "qcow2")
-LIBRARIES = ["-ldeflate", "-lzstd", "-lnettle", "-pthread"]
+LIBRARIES = ["-ldeflate", "-lzstd", "-lnettle", "-largon2", "-pthread"]
 
 
 class Report:

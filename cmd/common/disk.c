@@ -339,6 +339,17 @@ static int open_raw(struct disk *disk, struct qcow2_error *err)
 	return qcow2_disk_open_raw(disk->files[0].source, &disk->disk, err);
 }
 
+/* Adds which option raises a limit of memory that the library tells of. */
+static void name_memory_option(struct qcow2_error *err)
+{
+	static const char option[] = " (--memory-limit)";
+	const size_t length = strlen(err->text);
+
+	if (err->code == QCOW2_ERROR_LIMIT && strstr(err->text, "memory limit") &&
+	    length + sizeof(option) <= sizeof(err->text))
+		memcpy(err->text + length, option, sizeof(option));
+}
+
 static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_error *err)
 {
 	const struct disk_request *request = &disk->request;
@@ -350,6 +361,7 @@ static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_err
 		.has_snapshot = request->snapshot != NULL,
 		.vm_state = request->vm_state,
 		.memory_limit_bytes = memory_bytes,
+		.key_memory_limit_bytes = limits_memory(disk->command),
 	};
 
 	disk->chain = malloc(sizeof(*disk->chain));
@@ -366,7 +378,10 @@ static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_err
 	    find_snapshot(disk->image, request->snapshot, &disk->snapshot_index, err))
 		return -1;
 	options.snapshot_index = disk->snapshot_index;
-	return qcow2_disk_open(disk->image, &options, &disk->disk, err);
+	if (qcow2_disk_open(disk->image, &options, &disk->disk, err) == 0)
+		return 0;
+	name_memory_option(err);
+	return -1;
 }
 
 static int open_one(struct disk *disk, uint64_t memory_bytes)

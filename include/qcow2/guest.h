@@ -121,6 +121,12 @@ struct qcow2_disk_options {
 	uint64_t snapshot_index;
 	/* What the disk may take, in bytes; 0: 64 MiB. */
 	uint64_t memory_limit_bytes;
+	/*
+	 * What finding the key of an encrypted image may take, in bytes, for a moment while the disk is
+	 * opened: LUKS version 2 makes keys with Argon2, and programs make it take up to 1 GiB. 0: as
+	 * memory_limit_bytes, or QCOW2_LIMIT_LUKS_ARGON2_BYTES if that is 0, too.
+	 */
+	uint64_t key_memory_limit_bytes;
 };
 
 /*
@@ -140,7 +146,7 @@ struct qcow2_disk_options {
  *                            that is not known, or a file that the gate refused for want of one
  *   QCOW2_ERROR_MISMATCH     the passphrase does not open the image
  *   QCOW2_ERROR_LIMIT        the chain has more than QCOW2_DISK_DEPTH_MAX files, or opening the key
- *                            would take longer than anybody means
+ *                            would take longer than anybody means, or more memory than is allowed
  *   QCOW2_ERROR_IO, QCOW2_ERROR_MEMORY, QCOW2_ERROR_NOT_QCOW2, and what the callbacks say
  */
 QCOW2_API int qcow2_disk_open(const struct qcow2_image *image,

@@ -23,10 +23,12 @@
 #include "codec/crypto_hash.h"
 
 #define BLOCK_BYTES_MAX 16
-/* So many sectors are decrypted at a step, which keeps the pipelines of the processor full. */
+/* So many sectors of 512 bytes are decrypted at a step, which keeps the pipelines full. */
 #define STEP       8
 #define TOP_BIT    (8 * sizeof(uint64_t) - 1)
 #define STEP_BYTES (STEP * (size_t)Q2_CIPHER_SECTOR_BYTES)
+/* A step is whole sectors of any size. */
+static_assert(STEP_BYTES == Q2_CIPHER_SECTOR_BYTES_MAX, "a sector is a step at most");
 
 union key {
 	struct aes128_ctx aes128;
@@ -150,7 +152,8 @@ const char *q2_cipher_choose(struct qcow2_bytes name, struct qcow2_bytes mode, s
 	size_t one_key = key_bytes;
 	const char *unknown;
 
-	*out = (struct q2_cipher_choice){.key_bytes = key_bytes};
+	*out = (struct q2_cipher_choice){.key_bytes = key_bytes,
+					 .sector_bytes = Q2_CIPHER_SECTOR_BYTES};
 	unknown = choose_mode(mode, out);
 	if (unknown)
 		return unknown;
@@ -200,24 +203,30 @@ void q2_cipher_free(struct q2_cipher *cipher)
 
 /* ---- decrypting ---- */
 
+static size_t sectors_in(const struct q2_cipher *cipher, size_t size)
+{
+	return (size + cipher->choice.sector_bytes - 1) / cipher->choice.sector_bytes;
+}
+
 /* Makes the initialization vectors of up to STEP sectors, a block each. */
 static void make_ivs(const struct q2_cipher *cipher, uint64_t sector, size_t count, uint8_t *ivs)
 {
 	size_t block_bytes = cipher->choice.block->block_size;
 
 	memset(ivs, 0, count * block_bytes);
-	for (size_t i = 0; i < count; i++, sector++) {
+	for (size_t i = 0; i < count; i++) {
 		uint64_t number = cipher->choice.iv == Q2_CIPHER_PLAIN ? (uint32_t)sector : sector;
 
 		number = htole64(number);
 		memcpy(ivs + i * block_bytes, &number, sizeof(number));
+		sector += cipher->choice.sector_bytes / Q2_CIPHER_SECTOR_BYTES;
 	}
 	if (cipher->choice.iv == Q2_CIPHER_ESSIV)
 		cipher->choice.essiv_block->encrypt(&cipher->essiv, count * block_bytes, ivs, ivs);
 }
 
 /* Makes the tweaks of all blocks of a sector: each one is the one before times x in GF(2^128). */
-static void make_tweaks(const uint8_t *first, uint64_t *tweaks)
+static void make_tweaks(const uint8_t *first, size_t sector_bytes, uint64_t *tweaks)
 {
 	uint64_t low, high, carry;
 
@@ -225,7 +234,7 @@ static void make_tweaks(const uint8_t *first, uint64_t *tweaks)
 	memcpy(&high, first + sizeof(low), sizeof(high));
 	low = le64toh(low);
 	high = le64toh(high);
-	for (size_t i = 0; i < Q2_CIPHER_SECTOR_BYTES / sizeof(uint64_t); i += 2) {
+	for (size_t i = 0; i < sector_bytes / sizeof(uint64_t); i += 2) {
 		tweaks[i] = htole64(low);
 		tweaks[i + 1] = htole64(high);
 		carry = high >> TOP_BIT ? 0x87 : 0; /* x^128 = x^7 + x^2 + x + 1 */
@@ -237,13 +246,13 @@ static void make_tweaks(const uint8_t *first, uint64_t *tweaks)
 static void decrypt_xts(const struct q2_cipher *cipher, uint8_t *ivs, uint8_t *bytes, size_t size)
 {
 	const struct nettle_cipher *block = cipher->choice.block;
-	size_t sectors = (size + Q2_CIPHER_SECTOR_BYTES - 1) / Q2_CIPHER_SECTOR_BYTES;
+	size_t sectors = sectors_in(cipher, size), sector_bytes = cipher->choice.sector_bytes;
 	uint64_t tweaks[STEP_BYTES / sizeof(uint64_t)];
 
 	block->encrypt(&cipher->tweak, sectors * BLOCK_BYTES_MAX, ivs, ivs);
 	for (size_t i = 0; i < sectors; i++)
-		make_tweaks(ivs + i * BLOCK_BYTES_MAX,
-			    tweaks + i * (Q2_CIPHER_SECTOR_BYTES / sizeof(uint64_t)));
+		make_tweaks(ivs + i * BLOCK_BYTES_MAX, sector_bytes,
+			    tweaks + i * (sector_bytes / sizeof(uint64_t)));
 	memxor(bytes, tweaks, size);
 	block->decrypt(&cipher->data, size, bytes, bytes);
 	memxor(bytes, tweaks, size);
@@ -267,21 +276,21 @@ static void decrypt_step(const struct q2_cipher *cipher, uint64_t sector, uint8_
 			 size_t size)
 {
 	const struct nettle_cipher *block = cipher->choice.block;
+	const size_t sector_bytes = cipher->choice.sector_bytes;
 	uint8_t ivs[STEP * BLOCK_BYTES_MAX], *iv = ivs;
 
 	if (cipher->choice.mode == Q2_CIPHER_ECB) {
 		block->decrypt(&cipher->data, size, bytes, bytes);
 		return;
 	}
-	make_ivs(cipher, sector, (size + Q2_CIPHER_SECTOR_BYTES - 1) / Q2_CIPHER_SECTOR_BYTES, ivs);
+	make_ivs(cipher, sector, sectors_in(cipher, size), ivs);
 	if (cipher->choice.mode == Q2_CIPHER_XTS) {
 		decrypt_xts(cipher, ivs, bytes, size);
 		return;
 	}
-	for (size_t done = 0; done < size; done += Q2_CIPHER_SECTOR_BYTES, iv += block->block_size)
+	for (size_t done = 0; done < size; done += sector_bytes, iv += block->block_size)
 		decrypt_chained(cipher, iv, bytes + done,
-				size - done < Q2_CIPHER_SECTOR_BYTES ? size - done
-								     : Q2_CIPHER_SECTOR_BYTES);
+				size - done < sector_bytes ? size - done : sector_bytes);
 }
 
 void q2_cipher_decrypt(const struct q2_cipher *cipher, uint64_t sector, uint8_t *bytes, size_t size)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Decrypts sectors of 512 bytes, each of which has a number that its initialization vector says. */
+/*
+ * Decrypts sectors, each of which has a number that its initialization vector says. Sectors have 512
+ * bytes or more; numbers count 512 bytes whatever a sector has, as LUKS2 and dm-crypt do.
+ */
 #ifndef Q2_CODEC_CIPHER_H
 #define Q2_CODEC_CIPHER_H
 
@@ -8,7 +11,8 @@
 struct nettle_cipher;
 struct nettle_hash;
 
-#define Q2_CIPHER_SECTOR_BYTES 512
+#define Q2_CIPHER_SECTOR_BYTES     512
+#define Q2_CIPHER_SECTOR_BYTES_MAX 4096
 /* The longest key: two of 256 bits, for XTS. */
 #define Q2_CIPHER_KEY_BYTES_MAX 64
 
@@ -35,11 +39,14 @@ struct q2_cipher_choice {
 	const struct nettle_hash *essiv_hash;    /* of ESSIV, else NULL */
 	const struct nettle_cipher *essiv_block; /* likewise */
 	size_t key_bytes;
+	/* Q2_CIPHER_SECTOR_BYTES, or twice that and so on up to Q2_CIPHER_SECTOR_BYTES_MAX. */
+	size_t sector_bytes;
 };
 
 /*
  * Finds the way that the names in a LUKS header mean: name "aes", "serpent", "twofish" or "cast5";
- * mode "xts-plain64", "cbc-essiv:sha256" and the like. key_bytes: the length of the key.
+ * mode "xts-plain64", "cbc-essiv:sha256" and the like. key_bytes: the length of the key. Sectors have
+ * Q2_CIPHER_SECTOR_BYTES; who wants more changes sector_bytes.
  *
  * Returns NULL with *out filled, or what is not known: "cipher", "mode", "initialization vector" or
  * "length of the key".
@@ -56,8 +63,8 @@ struct q2_cipher *q2_cipher_new(const struct q2_cipher_choice *choice, const uin
 void q2_cipher_free(struct q2_cipher *cipher);
 
 /*
- * Decrypts sectors in place. sector: the number of the first one. size: whole sectors, or the last
- * one shorter, by whole blocks of 16 bytes. Thread safe.
+ * Decrypts sectors in place. sector: the number of the first one, in units of 512 bytes. size: whole
+ * sectors, or the last one shorter, by whole blocks of 16 bytes. Thread safe.
  */
 void q2_cipher_decrypt(const struct q2_cipher *cipher, uint64_t sector, uint8_t *bytes,
 		       size_t size);

@@ -143,14 +143,15 @@ static int fetch_sectors(const struct q2_layer *layer, const struct qcow2_disk_e
 static int fetch_within_sector(const struct q2_layer *layer, const struct qcow2_disk_extent *extent,
 			       uint64_t at, uint8_t *buffer, size_t size, struct qcow2_error *err)
 {
-	uint8_t sector[Q2_SECTOR_BYTES];
-	const size_t within = at % sizeof(sector);
+	const size_t sector_bytes = q2_secret_sector_bytes(layer->secret);
+	uint8_t sector[Q2_SECRET_SECTOR_BYTES_MAX];
+	const size_t within = at % sector_bytes;
 	struct qcow2_disk_extent whole = *extent;
 
-	/* The extent may begin with the byte that is wanted. */
+	/* The extent may begin with the byte that is wanted; the rest lies before it in its cluster. */
 	whole.host.byte -= within;
 	whole.start.byte -= within;
-	if (fetch_sectors(layer, &whole, at - within, sector, sizeof(sector), err))
+	if (fetch_sectors(layer, &whole, at - within, sector, sector_bytes, err))
 		return -1;
 	memcpy(buffer, sector + within, size);
 	return 0;
@@ -159,13 +160,15 @@ static int fetch_within_sector(const struct q2_layer *layer, const struct qcow2_
 static int fetch_encrypted(const struct q2_layer *layer, const struct qcow2_disk_extent *extent,
 			   uint64_t at, uint8_t *buffer, size_t size, struct qcow2_error *err)
 {
+	const size_t sector_bytes = q2_secret_sector_bytes(layer->secret);
+
 	while (size > 0) {
-		const size_t within = at % Q2_SECTOR_BYTES;
-		size_t part = size & ~(size_t)(Q2_SECTOR_BYTES - 1);
+		const size_t within = at % sector_bytes;
+		size_t part = size & ~(sector_bytes - 1);
 		int failed;
 
 		if (within != 0 || part == 0) {
-			part = Q2_SECTOR_BYTES - within < size ? Q2_SECTOR_BYTES - within : size;
+			part = sector_bytes - within < size ? sector_bytes - within : size;
 			failed = fetch_within_sector(layer, extent, at, buffer, part, err);
 		} else {
 			failed = fetch_sectors(layer, extent, at, buffer, part, err);

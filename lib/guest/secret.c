@@ -2,6 +2,7 @@
 /* See secret.h. Keys and passphrases are overwritten as soon as nobody needs them any more. */
 #include "guest/secret.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,7 +10,11 @@
 #include "codec/cipher.h"
 #include "guest/luks.h"
 
+#include <qcow2/limits.h>
+
 #ifdef QCOW2_CRYPTO
+
+static_assert(Q2_SECRET_SECTOR_BYTES_MAX == Q2_CIPHER_SECTOR_BYTES_MAX, "one limit");
 
 #define AES_KEY_BYTES 16
 
@@ -23,6 +28,8 @@ struct q2_secret {
 	struct q2_cipher *cipher;
 	/* Sectors are numbered as they lie in the file: LUKS. Else as the guest sees them: AES. */
 	bool by_host;
+	uint64_t tweak_sectors; /* added to their numbers */
+	size_t sector_bytes;    /* of one that is decrypted as a whole */
 };
 
 /* A passphrase, as the callback gives it. */
@@ -59,22 +66,39 @@ static int open_aes(const struct passphrase *passphrase, struct q2_cipher **out,
 	return *out ? 0 : q2_fail_memory(err);
 }
 
-static int open_cipher(const struct q2_luks *luks, const struct passphrase *passphrase,
-		       struct q2_cipher **out, struct qcow2_error *err)
+/* What Argon2 may take: it is over before the disk takes memory for anything else. */
+static uint64_t memory_for_key(const struct qcow2_disk_options *options)
 {
-	if (!luks->image)
-		return open_aes(passphrase, out, err);
-	return q2_luks_unlock(luks, (struct qcow2_bytes){passphrase->bytes, passphrase->size}, out,
-			      err);
+	if (options->key_memory_limit_bytes)
+		return options->key_memory_limit_bytes;
+	return options->memory_limit_bytes ? options->memory_limit_bytes
+					   : QCOW2_LIMIT_LUKS_ARGON2_BYTES;
 }
 
-/* Whether the image can be decrypted, by all that can be known without its key. */
+static int open_cipher(const struct q2_luks *luks, const struct qcow2_disk_options *options,
+		       const struct passphrase *passphrase, struct q2_secret *secret,
+		       struct qcow2_error *err)
+{
+	secret->sector_bytes = Q2_CIPHER_SECTOR_BYTES;
+	if (luks->version == 0)
+		return open_aes(passphrase, &secret->cipher, err);
+	secret->by_host = true;
+	secret->tweak_sectors = q2_luks_tweak(luks);
+	secret->sector_bytes = q2_luks_sector_bytes(luks);
+	return q2_luks_unlock(luks, (struct qcow2_bytes){passphrase->bytes, passphrase->size},
+			      memory_for_key(options), &secret->cipher, err);
+}
+
+/*
+ * Whether the image can be decrypted, by all that can be known without its key. *luks is released by
+ * the caller, also after an error.
+ */
 static int judge(const struct qcow2_image *image, const struct qcow2_disk_options *options,
 		 struct q2_luks *luks, struct qcow2_error *err)
 {
 	uint32_t method = qcow2_image_header(image)->crypt_method;
 
-	*luks = (struct q2_luks){0};
+	*luks = (struct q2_luks){.version = 0};
 	if (method > METHOD_LUKS)
 		return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET,
 			       "encryption method %u is not known", method);
@@ -86,31 +110,41 @@ static int judge(const struct qcow2_image *image, const struct qcow2_disk_option
 	return 0;
 }
 
+/* Asks for the passphrase, and makes a secret with it. */
+static int make(const struct qcow2_image *image, const struct qcow2_disk_options *options,
+		const struct q2_luks *luks, uint32_t depth, struct q2_secret **out,
+		struct qcow2_error *err)
+{
+	struct passphrase passphrase = {.size = 0};
+	struct q2_secret *secret = q2_alloc(sizeof(*secret));
+	int status;
+
+	if (!secret)
+		return q2_fail_memory(err);
+	status = ask(image, options, depth, &passphrase, err);
+	if (status == 0)
+		status = open_cipher(luks, options, &passphrase, secret, err);
+	explicit_bzero(&passphrase, sizeof(passphrase));
+	if (status)
+		q2_secret_close(secret);
+	else
+		*out = secret;
+	return status;
+}
+
 int q2_secret_open(const struct qcow2_image *image, const struct qcow2_disk_options *options,
 		   uint32_t depth, struct q2_secret **out, struct qcow2_error *err)
 {
-	struct passphrase passphrase = {.size = 0};
-	struct q2_secret *secret;
 	struct q2_luks luks;
 	int status;
 
 	*out = NULL;
 	if (qcow2_image_header(image)->crypt_method == METHOD_NONE)
 		return 0;
-	if (judge(image, options, &luks, err))
-		return -1;
-	secret = q2_alloc(sizeof(*secret));
-	if (!secret)
-		return q2_fail_memory(err);
-	secret->by_host = luks.image != NULL;
-	status = ask(image, options, depth, &passphrase, err);
-	if (status == 0 && open_cipher(&luks, &passphrase, &secret->cipher, err))
-		status = -1;
-	explicit_bzero(&passphrase, sizeof(passphrase));
-	if (status)
-		q2_secret_close(secret);
-	else
-		*out = secret;
+	status = judge(image, options, &luks, err);
+	if (status == 0)
+		status = make(image, options, &luks, depth, out, err);
+	q2_luks_release(&luks);
 	return status;
 }
 
@@ -125,11 +159,17 @@ void q2_secret_close(struct q2_secret *secret)
 int q2_secret_decrypt(const struct q2_secret *secret, uint64_t guest_byte, uint64_t host_byte,
 		      uint8_t *bytes, size_t size, struct qcow2_error *err)
 {
+	const uint64_t at = secret->by_host ? host_byte : guest_byte;
+
 	(void)err;
-	q2_cipher_decrypt(secret->cipher,
-			  (secret->by_host ? host_byte : guest_byte) / Q2_CIPHER_SECTOR_BYTES,
+	q2_cipher_decrypt(secret->cipher, at / Q2_CIPHER_SECTOR_BYTES + secret->tweak_sectors,
 			  bytes, size);
 	return 0;
+}
+
+size_t q2_secret_sector_bytes(const struct q2_secret *secret)
+{
+	return secret->sector_bytes;
 }
 
 #else
@@ -162,6 +202,12 @@ int q2_secret_decrypt(const struct q2_secret *secret, uint64_t guest_byte, uint6
 	(void)bytes;
 	(void)size;
 	return q2_fail(err, QCOW2_ERROR_UNSUPPORTED, QCOW2_NO_OFFSET, "there is no key");
+}
+
+size_t q2_secret_sector_bytes(const struct q2_secret *secret)
+{
+	(void)secret;
+	return Q2_SECRET_SECTOR_BYTES_MAX;
 }
 
 #endif

@@ -15,7 +15,7 @@ struct q2_secret;
  *
  * Returns 0, or -1 with *err filled as qcow2_disk_open() says: UNSUPPORTED (no callback, or a method
  * that is not known), MISMATCH (the passphrase is wrong), BROKEN (the LUKS header makes no sense),
- * LIMIT (its key would take too long), IO, MEMORY, and what the callback says.
+ * LIMIT (its key would take too long, or too much memory), IO, MEMORY, and what the callback says.
  */
 int q2_secret_open(const struct qcow2_image *image, const struct qcow2_disk_options *options,
 		   uint32_t depth, struct q2_secret **out, struct qcow2_error *err);
@@ -23,8 +23,14 @@ int q2_secret_open(const struct qcow2_image *image, const struct qcow2_disk_opti
 /* Forgets the keys and frees. NULL is fine. */
 void q2_secret_close(struct q2_secret *secret);
 
+/* No sector is longer. */
+#define Q2_SECRET_SECTOR_BYTES_MAX 4096
+
+/* How long a sector is: 512 bytes, or 1024, 2048 or 4096. */
+size_t q2_secret_sector_bytes(const struct q2_secret *secret);
+
 /*
- * Decrypts whole sectors of 512 bytes in place. guest_byte and host_byte: where the first one lies
+ * Decrypts whole sectors in place. guest_byte and host_byte: where the first one lies
  * on the disk and in the file; which of them counts depends on the method. Thread safe. Returns 0, or
  * -1 with *err filled (MEMORY).
  */

@@ -6,6 +6,7 @@
 
 #include "nbdkit/report.h"
 
+#include <qcow2/limits.h>
 #include <qcow2/snapshot.h>
 
 /* What a disk takes by itself, as guest.h says it. */
@@ -79,6 +80,17 @@ static int find_snapshot(const struct qcow2_image *image, const char *wanted, ui
 
 /* ---- opening ---- */
 
+/* Adds which setting raises a limit of memory that the library tells of. */
+static void name_memory_setting(struct qcow2_error *err)
+{
+	static const char setting[] = " (memory=)";
+	const size_t length = strlen(err->text);
+
+	if (err->code == QCOW2_ERROR_LIMIT && strstr(err->text, "memory limit") &&
+	    length + sizeof(setting) <= sizeof(err->text))
+		memcpy(err->text + length, setting, sizeof(setting));
+}
+
 static int open_disk(struct served *served, const struct settings *settings, uint64_t memory_bytes,
 		     struct qcow2_error *err)
 {
@@ -90,12 +102,17 @@ static int open_disk(struct served *served, const struct settings *settings, uin
 		.opaque = &opening,
 		.has_snapshot = settings->snapshot != NULL,
 		.memory_limit_bytes = memory_bytes,
+		.key_memory_limit_bytes = settings->memory_bytes ? settings->memory_bytes
+								 : QCOW2_LIMIT_LUKS_ARGON2_BYTES,
 	};
 
 	if (settings->snapshot &&
 	    find_snapshot(served->image, settings->snapshot, &options.snapshot_index, err))
 		return -1;
-	return qcow2_disk_open(served->image, &options, &served->disk, err);
+	if (qcow2_disk_open(served->image, &options, &served->disk, err) == 0)
+		return 0;
+	name_memory_setting(err);
+	return -1;
 }
 
 /* A quarter of the memory is for bitmaps, if there are any. */

@@ -9,7 +9,7 @@ import shutil
 from tests.runner import report
 
 TREE = report.path("build/abi-newer")
-LIBS = ["-ldeflate", "-lzstd", "-lnettle", "-pthread"]
+LIBS = ["-ldeflate", "-lzstd", "-lnettle", "-largon2", "-pthread"]
 STRICT = ["-std=c17", "-Wall", "-Wextra", "-Werror"]
 ROW = ('QCOW2_PROBLEM(9999, NEWER, "newer-kind", LEAK, NONE, LEAVE, "Header padding", '
        '"Something that is not known yet.", "None.")\n')

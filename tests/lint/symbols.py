@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # What the built library exports, needs and keeps: only qcow2_ names, only libc, libdeflate,
-# libzstd and libnettle, and no variable that can change.
+# libzstd, libnettle and libargon2, and no variable that can change.
 """The check `symbols`."""
 import glob
 import os
@@ -8,7 +8,7 @@ import re
 
 from tests.runner import report
 
-NEEDED = {"libc.so.6", "libdeflate.so.0", "libzstd.so.1", "libnettle.so.8",
+NEEDED = {"libc.so.6", "libdeflate.so.0", "libzstd.so.1", "libnettle.so.8", "libargon2.so.1",
           "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libpthread.so.0"}
 # Imports through which a library would print or end the process. assert() needs __assert_fail.
 LOUD = {"printf", "fprintf", "vprintf", "vfprintf", "puts", "putchar", "perror", "stdout", "stderr",
@@ -97,7 +97,7 @@ def check_needs(out, library):
         out.bad(f"readelf {library}", text)
         return
     needs = re.findall(r"\(NEEDED\).*\[(.*)\]", text)
-    out.case("needs libc, libdeflate, libzstd and libnettle alone",
+    out.case("needs libc, libdeflate, libzstd, libnettle and libargon2 alone",
              ", ".join(set(needs) - NEEDED) if needs else text)
     soname = re.search(r"\(SONAME\).*\[(.*)\]", text)
     out.case("soname", "" if soname and soname.group(1) == "libqcow2.so.0" else text)

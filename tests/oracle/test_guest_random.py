@@ -19,7 +19,7 @@ def build_program():
     compiler = "clang" if "clang" in archive else "gcc"
     subprocess.run([compiler, "-std=c17", *(["-fsanitize=address,undefined"] if sanitized else []),
                     "-I" + os.path.join(TOP, "include"),
-                    os.path.join(TOP, "examples", "read_disk.c"), archive, "-ldeflate", "-lzstd", "-lnettle",
+                    os.path.join(TOP, "examples", "read_disk.c"), archive, "-ldeflate", "-lzstd", "-lnettle", "-largon2",
                     "-pthread", "-o", program], check=True)
     return program
 

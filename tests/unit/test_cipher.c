@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "codec/argon2.h"
+#include "codec/base64.h"
 #include "codec/cipher.h"
 #include "codec/crypto_hash.h"
 #include "codec/split_key.h"
@@ -161,6 +163,96 @@ static void sectors_are_independent(void **state)
 	}
 }
 
+/* Sectors of any size are independent, too, and numbers count 512 bytes. */
+static void large_sectors(void **state)
+{
+	static const char *const modes[] = {"xts-plain64", "cbc-essiv:sha256", "ctr-plain"};
+	uint8_t key[64], all[5 * 4096 - 512], one[sizeof(all)];
+	struct q2_cipher_choice choice;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)i;
+	for (size_t i = 0; i < 3 * 4; i++) {
+		const size_t key_bytes = i / 4 == 0 ? 64 : 32, sector_bytes = 512U << i % 4;
+		struct q2_cipher *cipher;
+
+		assert_null(q2_cipher_choose(text("aes"), text(modes[i / 4]), key_bytes, &choice));
+		assert_int_equal(choice.sector_bytes, 512);
+		choice.sector_bytes = sector_bytes;
+		cipher = q2_cipher_new(&choice, key);
+		assert_non_null(cipher);
+		for (size_t k = 0; k < sizeof(all); k++)
+			all[k] = one[k] = (uint8_t)(k / 3);
+		q2_cipher_decrypt(cipher, UINT32_MAX - 7, all, sizeof(all));
+		for (size_t at = 0; at < sizeof(one); at += sector_bytes)
+			q2_cipher_decrypt(cipher, UINT32_MAX - 7 + at / 512, one + at,
+					  sizeof(one) - at < sector_bytes ? sizeof(one) - at
+									  : sector_bytes);
+		assert_memory_equal(all, one, sizeof(all));
+		q2_cipher_free(cipher);
+	}
+}
+
+static void base64(void **state)
+{
+	static const char *const bad[] = {
+		"A", "AA", "AAA", "AA=", "AA==A", "====", "AAA!", "AAA=="};
+	uint8_t bytes[6];
+	size_t size;
+
+	(void)state;
+	assert_true(q2_base64_decode("", bytes, sizeof(bytes), &size));
+	assert_int_equal(size, 0);
+	assert_true(q2_base64_decode("AQIDBAUG", bytes, sizeof(bytes), &size));
+	assert_int_equal(size, 6);
+	assert_memory_equal(bytes, "\1\2\3\4\5\6", 6);
+	assert_true(q2_base64_decode("/+8=", bytes, sizeof(bytes), &size));
+	assert_int_equal(size, 2);
+	assert_memory_equal(bytes, "\xff\xef", 2);
+	assert_false(q2_base64_decode("AQIDBAUGBw==", bytes, sizeof(bytes), &size));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(q2_base64_decode(bad[i], bytes, sizeof(bytes), &size));
+}
+
+/* Made with OpenSSL 3, by way of Python. */
+static void argon2(void **state)
+{
+	static const struct {
+		struct q2_argon2 how;
+		const char *key;
+	} cases[] = {
+		{{true, 1, 8, 1, {NULL, 0}},
+		 "52b16d7ff2007d6db89b2a405b471c72cb60f1402d2eaf42a70f1a4e551bec3d"},
+		{{true, 3, 64, 4, {NULL, 0}},
+		 "0beff72d1114104b581098517173228074310dedc2a85e666e6b4193a6c37e8f"},
+		{{true, 4, 1000, 3, {NULL, 0}},
+		 "6cf604744a9bd76413780312858624c27e6ace9c880645fb17bc47729148b432"},
+		{{false, 3, 64, 4, {NULL, 0}},
+		 "2bfc7b5c9c30fd8116f3930b876f3d1a987fa48207cc0872ff19b437bff3bf94"},
+	};
+	uint8_t key[32];
+
+	(void)state;
+	for (size_t i = 0; q2_argon2_is_there() && i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct q2_argon2 how = cases[i].how;
+
+		assert_false(q2_argon2_is_sound(&how));
+		how.salt = text("0123456789abcdef");
+		assert_true(q2_argon2_is_sound(&how));
+		assert_true(q2_argon2(&how, text("a passphrase"), key, sizeof(key)));
+		assert_hex(key, cases[i].key);
+		assert_int_equal(q2_argon2_bytes(&how), how.block_count * 1024);
+		how.lanes = how.block_count / 8 + 1;
+		assert_false(q2_argon2_is_sound(&how));
+		how.lanes = 0;
+		assert_false(q2_argon2_is_sound(&how));
+	}
+	assert_true(
+		q2_argon2_fills(&(struct q2_argon2){true, UINT32_MAX, UINT32_MAX, 1, {NULL, 0}}) ==
+		(uint64_t)UINT32_MAX * UINT32_MAX);
+}
+
 static void unknown_choices(void **state)
 {
 	static const struct {
@@ -281,6 +373,9 @@ int main(void)
 		cmocka_unit_test(counting_vectors),
 		cmocka_unit_test(vectors_of_zeros),
 		cmocka_unit_test(sectors_are_independent),
+		cmocka_unit_test(large_sectors),
+		cmocka_unit_test(base64),
+		cmocka_unit_test(argon2),
 		cmocka_unit_test(unknown_choices),
 		cmocka_unit_test(keys_of_passphrases),
 		cmocka_unit_test(rounds_do_not_overflow),

@@ -38,6 +38,8 @@ static void limits_are_those_of_the_specification_and_of_qemu(void **state)
 		{"date-nsec-max", 999999999, QCOW2_LIMIT_DATE_NSEC_MAX},
 		{"bitmap-granularity-bits-max", 63, QCOW2_LIMIT_BITMAP_GRANULARITY_BITS_MAX},
 		{"luks-rounds", 1 << 29, QCOW2_LIMIT_LUKS_ROUNDS},
+		{"luks-argon2-fills", 1 << 26, QCOW2_LIMIT_LUKS_ARGON2_FILLS},
+		{"luks-argon2-bytes", 1 << 30, QCOW2_LIMIT_LUKS_ARGON2_BYTES},
 		{"qemu-cluster-bits", 21, QCOW2_LIMIT_QEMU_CLUSTER_BITS},
 		{"qemu-l1-entries", (32 << 20) / 8, QCOW2_LIMIT_QEMU_L1_ENTRIES},
 		{"qemu-refcount-table-bytes", 8 << 20, QCOW2_LIMIT_QEMU_REFCOUNT_TABLE_BYTES},
