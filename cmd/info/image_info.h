@@ -21,6 +21,7 @@ struct info {
 	struct problem_log problems;
 	enum qemu_verdict verdict; /* the worst of what its problems lead to */
 	bool all;                  /* lists are shown whole */
+	uint64_t rows_most;        /* of each list in JSON, the rest is counted; 0: no limit */
 	bool chain;                /* its backing file is shown too, if it can be */
 	bool failed; /* showing it needed a read or memory that it did not get: failure says which
 		      */
