@@ -27,6 +27,7 @@ static const struct command *const all[] = {
 	&vet_command,
 	&map_command,
 	&layout_command,
+	&report_command,
 	&measure_command,
 	&read_command,
 	&hash_command,

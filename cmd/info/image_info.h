@@ -17,7 +17,7 @@ struct info {
 	const struct chain_link *link; /* what the members below are from */
 	const char *file;
 	struct qcow2_source *source;
-	struct qcow2_image *image;
+	const struct qcow2_image *image;
 	struct problem_log problems;
 	enum qemu_verdict verdict; /* the worst of what its problems lead to */
 	bool all;                  /* lists are shown whole */
