@@ -169,8 +169,6 @@ static int begin_struct(void *opaque, const struct qcow2_node *node)
 		begin_row(e, node);
 	else if (node->title)
 		open_structure(e, node);
-	else
-		end_table(e);
 	return failure(e);
 }
 

@@ -65,6 +65,8 @@ static void write_start(struct json *json, const struct report *report)
 	json_text_member(json, "filename",
 			 (struct qcow2_bytes){(const uint8_t *)report->file, strlen(report->file)});
 	boolean(json, "redacted", report->redacts);
+	if (report->redacts)
+		boolean(json, "redaction-exact", !report->redaction_differs);
 	boolean(json, "in-use", report->in_use);
 	json_number_member(json, "exit-code", (uint64_t)report_exit_code(report));
 }

@@ -2,6 +2,7 @@
 /* The tables of snapshots and of bitmaps. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "out/html.h"
 #include "out/human.h"
@@ -88,7 +89,21 @@ static const char *class_of(const struct report_bitmap *bitmap)
 {
 	if (bitmap->why)
 		return "bad";
-	return bitmap->state[0] == 'i' ? "fair" : "good"; /* in use, inconsistent */
+	if (strcmp(bitmap->state, "enabled") == 0)
+		return "good";
+	return strcmp(bitmap->state, "disabled") == 0 ? "note" : "fair";
+}
+
+/* What is wrong with it, or else not as it should be. */
+static const struct qcow2_problem_kind *remark_of(const struct report_bitmap *bitmap)
+{
+	if (bitmap->why)
+		return bitmap->why;
+	if (strcmp(bitmap->state, "in use") == 0)
+		return qcow2_problem_kind_get(QCOW2_PROBLEM_BITMAP_IN_USE);
+	if (strcmp(bitmap->state, "inconsistent") == 0)
+		return qcow2_problem_kind_get(QCOW2_PROBLEM_BITMAPS_INCONSISTENT);
+	return bitmap->remark;
 }
 
 static void write_bitmap(struct spool *out, const struct report_bitmap *bitmap)
@@ -102,7 +117,7 @@ static void write_bitmap(struct spool *out, const struct report_bitmap *bitmap)
 	html_size_cell(out, bits < 64, UINT64_C(1) << (bits & 63));
 	html_size_cell(out, bitmap->counted, bitmap->totals.dirty_bytes);
 	html_size_cell(out, bitmap->space.known, bitmap->space.exclusive_bytes);
-	write_problem(out, bitmap->why ? bitmap->why : bitmap->remark);
+	write_problem(out, remark_of(bitmap));
 	spool_text(out, "</tr>\n");
 }
 

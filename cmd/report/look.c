@@ -61,6 +61,30 @@ static int look_at_soundness(struct report *report, struct qcow2_error *err)
 	return check_causes(check, check->causes, &check->cause_count, err);
 }
 
+/*
+ * Names of a broken image may lie where other structures are, which stand-ins change then: the page
+ * says so if a check of the image finds something else than one of its view.
+ */
+static int compare_views(struct report *report, struct qcow2_error *err)
+{
+	const struct qcow2_check_options how = {.size = sizeof(how),
+						.threads = report->threads,
+						.memory_limit_bytes = limits_memory(report->command),
+						.lost_mappings = true,
+						.progress = hear_progress,
+						.opaque = report};
+	const struct qcow2_check_result *shown = report->check.result;
+	struct qcow2_check_result *real = NULL;
+
+	if (qcow2_check(report->image, &how, &real, err))
+		return -1;
+	report->redaction_differs = real->corruptions != shown->corruptions ||
+				    real->leaks != shown->leaks ||
+				    real->warnings != shown->warnings;
+	qcow2_check_result_free(real);
+	return 0;
+}
+
 /* Neither the layout of an image whose header makes no sense nor too large a one spoils the page. */
 static int look_at_layout(struct report *report, struct qcow2_error *err)
 {
@@ -80,7 +104,7 @@ static int look_at_layout(struct report *report, struct qcow2_error *err)
 	if (report->has_layout)
 		return 0;
 	snprintf(report->no_layout, sizeof(report->no_layout), "%s", err->text);
-	return err->code == QCOW2_ERROR_BROKEN || err->code == QCOW2_ERROR_LIMIT ? 0 : -1;
+	return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
 }
 
 static int look_at_info(struct report *report, struct qcow2_error *err)
@@ -132,7 +156,7 @@ int report_look(struct report *report, struct qcow2_error *err)
 		report->shown = report->redaction.image;
 	}
 	if (look_at_info(report, err) || look_at_soundness(report, err) ||
-	    look_at_layout(report, err))
+	    (report->redacts && compare_views(report, err)) || look_at_layout(report, err))
 		return -1;
 	return report_look_at_lists(report, err);
 }

@@ -21,14 +21,21 @@
 /* Lines that are not to be wrapped. */
 #define ANY_COLUMNS 100000U
 
-/* Moves a line that was put together for people into the page. */
-static void take_line(struct spool *out, struct spool *line)
+/*
+ * Moves a line that was put together for people into the page, without what it begins with: a heading
+ * says that already.
+ */
+static void take_line(struct spool *out, struct spool *line, const char *start)
 {
+	const char *text;
+
 	spool_write(line, "", 1);
-	if (line->errnum)
+	if (line->errnum) {
 		out->errnum = line->errnum;
-	else
-		html_text(out, line->kept + strspn(line->kept, " "));
+	} else {
+		text = line->kept + strspn(line->kept, " ,");
+		html_text(out, text + (strncmp(text, start, strlen(start)) == 0 ? strlen(start) : 0));
+	}
 	line->size = 0;
 }
 
@@ -45,7 +52,7 @@ static void write_lines(struct spool *out, struct spool *lines)
 		return;
 	}
 	if (lines->size > 1)
-		spool_text(out, "<ul>\n");
+		spool_text(out, "<h3>What it means for the guest</h3>\n<ul>\n");
 	for (line = lines->kept; *line; line = end) {
 		end = line + strcspn(line, "\n");
 		if (*end)
@@ -141,18 +148,13 @@ static void write_owners(struct spool *out, const struct qcow2_problem *problem)
 		if (problem_owner_guest(owner, &guest))
 			problem_print_guest(&line, &guest, false);
 		spool_text(out, i > 0 ? "<br>" : "");
-		take_line(out, &line);
+		take_line(out, &line, "");
 	}
 	if (problem->owners_total > problem->owner_count)
 		spool_print(out, "<br>%" PRIu64 " in all", problem->owners_total);
 	if (problem->owner_count == 0 && problem_guest(problem, &guest)) {
 		problem_print_guest(&line, &guest, true);
-		/* it begins with a comma */
-		spool_write(&line, "", 1);
-		if (line.errnum)
-			out->errnum = line.errnum;
-		else
-			html_text(out, line.kept + strspn(line.kept, ", "));
+		take_line(out, &line, "");
 	}
 	spool_release(&line);
 }
@@ -169,11 +171,11 @@ static void write_problem(struct spool *out, const struct qcow2_problem *problem
 		html_offset(out, problem->offset_bytes);
 	spool_text(out, "</td><td>");
 	problem_print_found(&line, problem);
-	take_line(out, &line);
+	take_line(out, &line, "found ");
 	spool_text(out, "</td><td>");
 	if (problem->expectation != QCOW2_EXPECT_NOTHING)
 		problem_print_expected(&line, problem);
-	take_line(out, &line);
+	take_line(out, &line, "expected ");
 	spool_text(out, "</td><td>");
 	write_owners(out, problem);
 	spool_text(out, "</td></tr>\n");
@@ -262,6 +264,7 @@ static void write_totals(struct spool *out, const struct report *report)
 
 	if (!result->clusters_checked)
 		return;
+	spool_text(out, "<div class=\"kind\"><h3>Clusters</h3>\n");
 	html_begin_table(out, "totals", "Clusters of the virtual disk");
 	html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
 	total(out, "All", result->total_clusters, 0, "");
@@ -271,6 +274,7 @@ static void write_totals(struct spool *out, const struct report *report)
 	total(out, "Compressed", result->compressed_clusters, result->allocated_clusters,
 	      "of those allocated");
 	html_end_table(out);
+	spool_text(out, "</div>\n");
 }
 
 void report_write_check(struct spool *out, const struct report *report)

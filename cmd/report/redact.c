@@ -174,7 +174,8 @@ static int field(void *opaque, const struct qcow2_value *value)
 	if (value->kind == QCOW2_VALUE_NUMBER && strcmp(value->name, "magic") == 0)
 		gathering->magic = value->number;
 	if ((value->kind != QCOW2_VALUE_TEXT && value->kind != QCOW2_VALUE_BYTES) ||
-	    value->raw.size == 0 || stays(gathering, value))
+	    value->raw.size == 0 || value->offset_bytes == QCOW2_NO_OFFSET ||
+	    stays(gathering, value))
 		return 0;
 	gathering->short_of_memory = !add_place(gathering, value);
 	if (gathering->short_of_memory)

@@ -100,6 +100,11 @@ static void write_notes(struct spool *out, const struct report *report)
 		spool_text(out, "<div class=\"verdict note\"><p><strong>Another program has the "
 				"image open for writing.</strong> What looks damaged may be a write "
 				"under way.</p></div>\n");
+	if (report->redaction_differs)
+		spool_text(out, "<div class=\"verdict fair\"><p><strong>The stand-ins for names "
+				"changed what the check finds.</strong> Names of this image lie "
+				"where other structures are: a report with names is exact.</p>"
+				"</div>\n");
 	if (report->redacts)
 		spool_text(out, "<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
 				"Stand-ins of the same length are in their places, also where bytes "
