@@ -199,8 +199,7 @@ int report_page(struct spool *out, struct report *report, struct qcow2_error *er
 		report->bounds = bounds[i];
 		spool_release(out);
 		failed = write_page(out, report, err);
-		/* A walk stops where the page is full. */
-		if (!is_too_large(out) && (!failed || err->code != QCOW2_ERROR_STOPPED))
+		if (!is_too_large(out))
 			break;
 	}
 	if (out->errnum) {

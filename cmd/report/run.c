@@ -139,6 +139,23 @@ static int run_report(struct report *report)
 	return code;
 }
 
+static void take_option(struct report *report, int option, const char *value)
+{
+	switch (option) {
+	case OPTION_TO:
+		report->to = value;
+		if (report->command->common && strcmp(value, "-") == 0)
+			report->command->common->has_data = true;
+		break;
+	case OPTION_FORCE:
+		report->force = true;
+		break;
+	default:
+		report->redacts = true;
+		break;
+	}
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
 	struct report *report = calloc(1, sizeof(*report));
@@ -146,16 +163,10 @@ static int run(const struct command *command, int argc, char **argv)
 	int code, option;
 
 	if (!report)
-		return report_text(command, NULL, "out of memory");
+		return report_text(command, "", "out of memory");
 	report->command = command;
-	while ((option = options_next(command, argc, argv, &value, &code)) >= 0) {
-		if (option == OPTION_TO)
-			report->to = value;
-		else if (option == OPTION_FORCE)
-			report->force = true;
-		else
-			report->redacts = true;
-	}
+	while ((option = options_next(command, argc, argv, &value, &code)) >= 0)
+		take_option(report, option, value);
 	if (option != OPTIONS_STOP)
 		code = operands_one_image(command, argc, argv, &report->path);
 	if (option != OPTIONS_STOP && code == EXIT_FINE && !report->to)

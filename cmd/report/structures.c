@@ -14,7 +14,6 @@
 
 /* The most problems in a document, which are those of the check, too. */
 #define PROBLEMS_MOST 50
-#define ENTRIES       64
 
 static int walk(struct spool *out, struct report *report, struct qcow2_selection *selection,
 		const char *command, struct spool *document, struct qcow2_error *err)
@@ -28,13 +27,11 @@ static int walk(struct spool *out, struct report *report, struct qcow2_selection
 				    .problems = &problems};
 	struct bounded bounded = {.visitor = {&html_visitor, &json_visitor},
 				  .opaque = {&page, &json},
-				  .rows_most = ENTRIES,
+				  .rows_most = report->bounds.rows,
 				  .blocks_most = report->bounds.rows,
 				  .bytes_most = report->bounds.bytes};
 	int failed;
 
-	if (bounded.rows_most > report->bounds.rows)
-		bounded.rows_most = report->bounds.rows;
 	html_emitter_init(&page, out, command);
 	json_init(&json.json, document, 1, true);
 	failed = qcow2_walk(report->shown, selection, 0, &bounded_visitor, &bounded, err);
@@ -52,8 +49,8 @@ static int walk(struct spool *out, struct report *report, struct qcow2_selection
 static int walk_tables(struct spool *out, struct report *report, struct spool *document,
 		       struct qcow2_error *err)
 {
-	static const char *const selectors[] = {"l1/0..63", "refcount_table/0..63",
-						"refcounts/0/0..63"};
+	static const char *const selectors[] = {"l1/0..49", "refcount_table/0..49",
+						"refcounts/0/0..49"};
 	struct qcow2_selection *selection = NULL;
 	char command[REPORT_COMMAND_MAX];
 	int failed;
