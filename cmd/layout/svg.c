@@ -22,7 +22,7 @@ static_assert(SVG_CELLS_MAX * SVG_CELL_BYTES_MAX < 992U << 10,
 #define WIDTH_LEAST 320U
 
 #define MARGIN              24U
-#define PAGE_MARGIN         2U  /* above and below blocks, in a page */
+#define PAGE_MARGIN         2U /* above and below blocks, in a page */
 #define OFFSETS_WIDTH       72U
 #define HEAD_HEIGHT         64U /* the name, and a line on sizes */
 #define LEGEND_GAP          28U
@@ -53,9 +53,9 @@ static void place_begin(struct svg_place *place, bool in_page)
 {
 	place->margin = in_page ? 0 : MARGIN;
 	place->left = place->margin + OFFSETS_WIDTH;
-	place->top = in_page ? PAGE_MARGIN
-			     : MARGIN + HEAD_HEIGHT +
-				       (place->width < WIDTH_OF_SIZES ? LINE_HEIGHT : 0);
+	place->top =
+		in_page ? PAGE_MARGIN
+			: MARGIN + HEAD_HEIGHT + (place->width < WIDTH_OF_SIZES ? LINE_HEIGHT : 0);
 }
 
 /* Decides how wide blocks are, and so how many there may be. */

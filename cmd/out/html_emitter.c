@@ -106,8 +106,8 @@ static void close_structure(struct html_emitter *e)
 			spool_text(e->out, "</bdi></span>");
 		}
 		if (e->offset_bytes != QCOW2_NO_OFFSET)
-			spool_print(e->out, " <span class=\"place\">at <code>0x%" PRIx64
-					    "</code></span>",
+			spool_print(e->out,
+				    " <span class=\"place\">at <code>0x%" PRIx64 "</code></span>",
 				    e->offset_bytes);
 		spool_text(e->out, "</summary>\n");
 		spool_add(e->out, &e->body);

@@ -35,7 +35,7 @@ struct html_emitter {
 	bool after_row; /* what ended last was a row */
 	uint64_t row, row_offset_bytes;
 	unsigned column_count;
-	uint64_t same; /* rows that say what the one before them said */
+	uint64_t same;  /* rows that say what the one before them said */
 	uint64_t shown; /* structures, for the page */
 };
 

@@ -8,8 +8,8 @@
 #include "info/pages.h"
 #include "out/html.h"
 #include "out/json.h"
+#include "report/evidence.h"
 #include "report/page.h"
-#include "report/remains.h"
 
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/version.h>

@@ -7,6 +7,7 @@
 #include "out/html.h"
 #include "out/human.h"
 #include "report/page.h"
+#include "report/section.h"
 
 #include <qcow2/bitmap_directory.h>
 
@@ -70,9 +71,10 @@ void report_write_snapshots(struct spool *out, const struct report *report)
 		spool_text(out, ".</p>\n");
 	}
 	if (shown > 0) {
-		html_begin_table(out, "names",
-				 "Snapshots. What is their own is freed with them; the rest of what "
-				 "they refer to is shared.");
+		html_begin_table(
+			out, "names",
+			"Snapshots. What is their own is freed with them; the rest of what "
+			"they refer to is shared.");
 		html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
 		for (uint64_t i = 0; i < shown; i++)
 			write_snapshot(out, &table->rows[i], &report->lists.snapshot_space[i]);

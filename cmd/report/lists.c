@@ -164,8 +164,7 @@ static void take_users(struct report *report)
 	const uint64_t users = qcow2_usage_user_count(report->layout.usage);
 
 	for (uint64_t i = 0; i < users; i++) {
-		const struct qcow2_usage_user *user =
-			qcow2_usage_user_at(report->layout.usage, i);
+		const struct qcow2_usage_user *user = qcow2_usage_user_at(report->layout.usage, i);
 
 		if (user->part_of == QCOW2_PART_OF_SNAPSHOT && user->index < REPORT_ROWS_MOST &&
 		    user->index < lists->snapshots.count)

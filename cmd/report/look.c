@@ -69,7 +69,8 @@ static int compare_views(struct report *report, struct qcow2_error *err)
 {
 	const struct qcow2_check_options how = {.size = sizeof(how),
 						.threads = report->threads,
-						.memory_limit_bytes = limits_memory(report->command),
+						.memory_limit_bytes =
+							limits_memory(report->command),
 						.lost_mappings = true,
 						.progress = hear_progress,
 						.opaque = report};
@@ -100,7 +101,8 @@ static int look_at_layout(struct report *report, struct qcow2_error *err)
 	layout->image = report->image;
 	layout->soundness = (struct soundness){.corruptions = result->corruptions,
 					       .leaks_may_be_data = result->leaks_may_be_data};
-	report->has_layout = layout_open_usage(layout, err) == 0 && layout_measure(layout, err) == 0;
+	report->has_layout =
+		layout_open_usage(layout, err) == 0 && layout_measure(layout, err) == 0;
 	if (report->has_layout)
 		return 0;
 	snprintf(report->no_layout, sizeof(report->no_layout), "%s", err->text);
@@ -127,7 +129,8 @@ static int look_at_remains(struct report *report, struct qcow2_error *err)
 {
 	const struct qcow2_rescue_options how = {.size = sizeof(how),
 						 .threads = report->threads,
-						 .memory_limit_bytes = limits_memory(report->command),
+						 .memory_limit_bytes =
+							 limits_memory(report->command),
 						 .progress = hear_progress,
 						 .opaque = report};
 
@@ -164,8 +167,7 @@ int report_look(struct report *report, struct qcow2_error *err)
 int report_exit_code(const struct report *report)
 {
 	const bool sound = report->image && report->check.result->corruptions == 0 &&
-			   !report->info.problems.corrupt &&
-			   report->info.verdict == QEMU_OPENS;
+			   !report->info.problems.corrupt && report->info.verdict == QEMU_OPENS;
 
 	return sound ? EXIT_FINE : EXIT_MALFORMED;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* See page.h. */
 #include "report/page.h"
+#include "report/section.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,42 +23,6 @@ static const struct report_bounds bounds[] = {
 	{0, 32, false, false},
 };
 
-void report_begin_section(struct spool *out, const char *id, const char *heading)
-{
-	spool_print(out,
-		    "<section id=\"%s\" aria-labelledby=\"%s-heading\">\n<h2 id=\"%s-heading\">%s"
-		    "</h2>\n",
-		    id, id, id, heading);
-}
-
-void report_end_section(struct spool *out)
-{
-	spool_text(out, "</section>\n");
-}
-
-void report_command_line(char line[REPORT_COMMAND_MAX], const struct report *report,
-		    const char *command, const char *after)
-{
-	char file[REPORT_COMMAND_MAX - 256];
-	const bool fits = qcow2_text_shell_file(report->file, file, sizeof(file)) < sizeof(file);
-
-	snprintf(line, REPORT_COMMAND_MAX, "%.100s %s%s%.100s", command, fits ? file : "IMAGE",
-		 after[0] ? " " : "", after);
-}
-
-void report_write_more(struct spool *out, const struct report *report, uint64_t count,
-		       const char *command, const char *after)
-{
-	char line[REPORT_COMMAND_MAX];
-
-	if (count == 0)
-		return;
-	report_command_line(line, report, command, after);
-	spool_print(out, "<p class=\"more\">… and %" PRIu64 " more: ", count);
-	html_command(out, line);
-	spool_text(out, " shows all</p>\n");
-}
-
 /* ---- the frame ---- */
 
 static void write_file_name(struct spool *out, const struct report *report)
@@ -70,13 +35,14 @@ static void write_file_name(struct spool *out, const struct report *report)
 
 static void write_head(struct spool *out, const struct report *report)
 {
-	spool_text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-			"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-			"'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
-			"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-			"<meta name=\"color-scheme\" content=\"light dark\">\n"
-			"<meta name=\"referrer\" content=\"no-referrer\">\n"
-			"<meta name=\"robots\" content=\"noindex\">\n<title>");
+	spool_text(out,
+		   "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
+		   "'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
+		   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+		   "<meta name=\"color-scheme\" content=\"light dark\">\n"
+		   "<meta name=\"referrer\" content=\"no-referrer\">\n"
+		   "<meta name=\"robots\" content=\"noindex\">\n<title>");
 	write_file_name(out, report);
 	spool_text(out, " – qcow2 report</title>\n");
 	report_write_style(out);

@@ -38,21 +38,4 @@ int report_write_structures(struct spool *out, struct report *report, struct spo
 int report_write_data(struct spool *out, struct report *report, const struct spool *dump,
 		      const struct spool *tables, struct qcow2_error *err);
 
-/* ---- what parts share ---- */
-
-/* "<section id=… aria-labelledby=…><h2>": html_end_section() ends it. */
-void report_begin_section(struct spool *out, const char *id, const char *heading);
-void report_end_section(struct spool *out);
-
-/* A paragraph "… and 5 more: COMMAND shows all"; nothing if there are none. */
-void report_write_more(struct spool *out, const struct report *report, uint64_t count,
-		       const char *command, const char *selectors);
-
-/* Room for a command with the name of a file; where that is longer, the command has IMAGE. */
-#define REPORT_COMMAND_MAX 4352
-
-/* "qcow2 dump FILE l1": command and what follows the name, which may be empty. */
-void report_command_line(char line[REPORT_COMMAND_MAX], const struct report *report,
-		    const char *command, const char *after);
-
 #endif

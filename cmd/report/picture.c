@@ -7,6 +7,7 @@
 #include "out/html.h"
 #include "out/human.h"
 #include "report/page.h"
+#include "report/section.h"
 
 #define WIDTH 1040U
 

@@ -15,6 +15,7 @@
 #include "out/human.h"
 #include "out/problem_log.h"
 #include "report/page.h"
+#include "report/section.h"
 
 /* The problems of a kind that the page shows. */
 #define SHOWN_MOST 10U
@@ -34,7 +35,8 @@ static void take_line(struct spool *out, struct spool *line, const char *start)
 		out->errnum = line->errnum;
 	} else {
 		text = line->kept + strspn(line->kept, " ,");
-		html_text(out, text + (strncmp(text, start, strlen(start)) == 0 ? strlen(start) : 0));
+		html_text(out,
+			  text + (strncmp(text, start, strlen(start)) == 0 ? strlen(start) : 0));
 	}
 	line->size = 0;
 }
@@ -76,8 +78,7 @@ static void write_damage(struct spool *out, const struct report *report)
 	write_lines(out, &lines);
 	spool_release(&lines);
 	if (!check.result->clusters_checked)
-		spool_text(out,
-			   "<p>The header does not allow to check the clusters.</p>\n");
+		spool_text(out, "<p>The header does not allow to check the clusters.</p>\n");
 	else if (check_spares_guest(&check) && check.result->corruptions > 0)
 		spool_text(out, "<p>The data of the guest is not touched.</p>\n");
 	for (size_t i = 0; i < check.cause_count; i++)

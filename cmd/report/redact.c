@@ -59,8 +59,9 @@ static bool is_word_of(const struct qcow2_names *names, struct qcow2_bytes text)
 static bool is_feature(struct qcow2_bytes text)
 {
 	static const char *const others[] = {
-		"dirty bit",          "corrupt bit",    "external data file", "compression type",
-		"extended L2 entries", "lazy refcounts", "bitmaps",            "raw external data",
+		"dirty bit",        "corrupt bit",         "external data file",
+		"compression type", "extended L2 entries", "lazy refcounts",
+		"bitmaps",          "raw external data",
 	};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -233,9 +234,8 @@ static size_t readable(const struct place *place)
 	bool valid;
 
 	for (size_t at = 0, used; at < place->size; at += used) {
-		used = qcow2_text_next(
-			(struct qcow2_bytes){place->bytes + at, place->size - at}, &codepoint,
-			&valid);
+		used = qcow2_text_next((struct qcow2_bytes){place->bytes + at, place->size - at},
+				       &codepoint, &valid);
 		if (valid && qcow2_text_is_printable(codepoint))
 			count += used;
 	}
@@ -289,8 +289,8 @@ static void replace(struct place *place)
 			memset(place->bytes + at, 0xff, used);
 		else if (place->is_text && qcow2_text_is_printable(codepoint))
 			for (size_t i = 0; i < used; i++, taken++)
-				place->bytes[at + i] = (uint8_t)(taken < length ? place->word[taken]
-										: '-');
+				place->bytes[at + i] =
+					(uint8_t)(taken < length ? place->word[taken] : '-');
 		else if (!place->is_text && place->bytes[at] != 0)
 			place->bytes[at] = 'x';
 	}
@@ -315,8 +315,8 @@ static int write_places(struct redaction *redaction, struct gathering *gathering
 	return 0;
 }
 
-int redact(struct redaction *redaction, const struct qcow2_image *image, struct qcow2_source *source,
-	   struct qcow2_error *err)
+int redact(struct redaction *redaction, const struct qcow2_image *image,
+	   struct qcow2_source *source, struct qcow2_error *err)
 {
 	struct gathering gathering = {.count = 0};
 	int failed = gather(&gathering, image, err) ||

@@ -22,8 +22,8 @@ struct redaction {
 };
 
 /* Makes the view of an image, which stays open as long. 0, or -1 with *err filled. */
-int redact(struct redaction *redaction, const struct qcow2_image *image, struct qcow2_source *source,
-	   struct qcow2_error *err);
+int redact(struct redaction *redaction, const struct qcow2_image *image,
+	   struct qcow2_source *source, struct qcow2_error *err);
 
 /* Closes and frees. All zeros is fine. */
 void redaction_release(struct redaction *redaction);

@@ -5,28 +5,11 @@
 
 #include "out/html.h"
 #include "out/human.h"
+#include "report/evidence.h"
 #include "report/page.h"
-#include "report/remains.h"
+#include "report/section.h"
 
 #define TABLES_MOST 20
-
-bool report_evidence_stays(const struct report *report, const struct qcow2_rescue_evidence *evidence)
-{
-	if (!report->redacts)
-		return true;
-	switch (evidence->topic) {
-	case QCOW2_RESCUE_CLUSTERS:
-	case QCOW2_RESCUE_REFCOUNTS:
-	case QCOW2_RESCUE_L1:
-	case QCOW2_RESCUE_L2:
-	case QCOW2_RESCUE_SIZE:
-	case QCOW2_RESCUE_VERSION:
-	case QCOW2_RESCUE_CHECK:
-		return true;
-	default:
-		return false;
-	}
-}
 
 static void write_evidence(struct spool *out, const struct report *report,
 			   const struct qcow2_rescue_candidate *candidate)
@@ -40,8 +23,7 @@ static void write_evidence(struct spool *out, const struct report *report,
 
 		if (!report_evidence_stays(report, evidence))
 			continue;
-		spool_print(out,
-			    "<tr><th scope=\"row\">%s</th><td class=\"number\">%u %%</td><td>",
+		spool_print(out, "<tr><th scope=\"row\">%s</th><td class=\"number\">%u %%</td><td>",
 			    qcow2_rescue_topic_name(evidence->topic), evidence->confidence);
 		html_text(out, evidence->text);
 		spool_text(out, "</td></tr>\n");

@@ -76,7 +76,7 @@ struct report {
 	struct qcow2_error why;    /* for that reason */
 	bool in_use;
 	struct redaction redaction;
-	bool redaction_differs; /* a check of the image finds something else */
+	bool redaction_differs;          /* a check of the image finds something else */
 	const struct qcow2_image *shown; /* the image with or without its names */
 	struct info info;
 	struct check_report check;

@@ -183,8 +183,10 @@ const struct command report_command = {
 	.name = "report",
 	.operands = "IMAGE",
 	.summary = "Make one page of HTML that shows an image to others.",
-	.notes = "The page loads nothing and runs nothing, and has at most 2 MiB. It holds no data of the guest.\n"
-		 "Exit codes: 0 done, 1 failed and there is no page, 2 done, but the image is malformed.\n",
+	.notes = "The page loads nothing and runs nothing, and has at most 2 MiB. It holds no data "
+		 "of the guest.\n"
+		 "Exit codes: 0 done, 1 failed and there is no page, 2 done, but the image is "
+		 "malformed.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run,

@@ -11,6 +11,7 @@
 #include "out/html.h"
 #include "out/html_emitter.h"
 #include "report/page.h"
+#include "report/section.h"
 
 /* The most problems in a document, which are those of the check, too. */
 #define PROBLEMS_MOST 50

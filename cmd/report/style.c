@@ -129,8 +129,8 @@ static const char tables[] =
 
 void report_write_style(struct spool *out)
 {
-	spool_print(out, "<style>\n:root{%s}\n@media(prefers-color-scheme:dark){:root{%s}}\n", light,
-		    dark);
+	spool_print(out, "<style>\n:root{%s}\n@media(prefers-color-scheme:dark){:root{%s}}\n",
+		    light, dark);
 	spool_text(out, page);
 	spool_text(out, parts);
 	spool_text(out, tables);

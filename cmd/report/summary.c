@@ -9,6 +9,7 @@
 #include "out/html.h"
 #include "out/human.h"
 #include "report/page.h"
+#include "report/section.h"
 
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/limits.h>
@@ -97,18 +98,20 @@ static void write_verdict(struct spool *out, const struct report *report)
 static void write_notes(struct spool *out, const struct report *report)
 {
 	if (report->in_use)
-		spool_text(out, "<div class=\"verdict note\"><p><strong>Another program has the "
-				"image open for writing.</strong> What looks damaged may be a write "
-				"under way.</p></div>\n");
+		spool_text(out,
+			   "<div class=\"verdict note\"><p><strong>Another program has the "
+			   "image open for writing.</strong> What looks damaged may be a write "
+			   "under way.</p></div>\n");
 	if (report->redaction_differs)
 		spool_text(out, "<div class=\"verdict fair\"><p><strong>The stand-ins for names "
 				"changed what the check finds.</strong> Names of this image lie "
 				"where other structures are: a report with names is exact.</p>"
 				"</div>\n");
 	if (report->redacts)
-		spool_text(out, "<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
-				"Stand-ins of the same length are in their places, also where bytes "
-				"are shown: equal names have equal stand-ins.</p></div>\n");
+		spool_text(out,
+			   "<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
+			   "Stand-ins of the same length are in their places, also where bytes "
+			   "are shown: equal names have equal stand-ins.</p></div>\n");
 }
 
 /* ---- tiles ---- */
@@ -185,7 +188,8 @@ static void row_size(struct spool *out, const char *name, uint64_t bytes)
 	end_row(out);
 }
 
-static void row_name(struct spool *out, const char *name, struct qcow2_bytes text, const char *after)
+static void row_name(struct spool *out, const char *name, struct qcow2_bytes text,
+		     const char *after)
 {
 	begin_row(out, name);
 	html_name(out, text, NAME_SHOWN);

@@ -60,7 +60,8 @@ static int refuse_existing(const struct report_target *target, const struct stat
 	if (is_same(st, image))
 		return fail(target, "it is the image: the page has to go elsewhere");
 	if (!S_ISREG(st->st_mode))
-		return fail(target, "no file: --to=- writes to standard output, which can lead there");
+		return fail(target,
+			    "no file: --to=- writes to standard output, which can lead there");
 	if (!target->force)
 		return fail(target, "it exists already: --force replaces it");
 	if (may_be_image(target->path))
@@ -74,10 +75,10 @@ int report_target_open(struct report_target *target, const char *image)
 	int code = EXIT_FINE, errnum;
 
 	if (strcmp(target->path, "-") == 0)
-		return isatty(STDOUT_FILENO) ? usage_error(target->command,
-							   "a page is not for a terminal: use "
-							   "--to=FILE or a pipe")
-					     : EXIT_FINE;
+		return isatty(STDOUT_FILENO)
+			       ? usage_error(target->command, "a page is not for a terminal: use "
+							      "--to=FILE or a pipe")
+			       : EXIT_FINE;
 	if (stat(target->path, &st) == 0)
 		code = refuse_existing(target, &st, image);
 	else if (errno != ENOENT)
@@ -109,8 +110,7 @@ int report_target_refuse_named(const struct report_target *target, const char *p
 	struct qcow2_bytes data_file = {0};
 	struct stat st;
 
-	if (!target->is_file || !image || qcow2_source_is_nbd(path) ||
-	    stat(target->path, &st) != 0)
+	if (!target->is_file || !image || qcow2_source_is_nbd(path) || stat(target->path, &st) != 0)
 		return EXIT_FINE;
 	(void)qcow2_image_find_extension(image, QCOW2_EXTENSION_DATA_FILE, &data_file);
 	if (is_named(&st, path, qcow2_image_backing_name(image)) || is_named(&st, path, data_file))
@@ -121,8 +121,7 @@ int report_target_refuse_named(const struct report_target *target, const char *p
 static int write_file(struct report_target *target, const struct spool *page)
 {
 	for (size_t done = 0; done < page->size;) {
-		const ssize_t n =
-			write(target->name.fd, page->kept + done, page->size - done);
+		const ssize_t n = write(target->name.fd, page->kept + done, page->size - done);
 
 		if (n < 0 && errno != EINTR)
 			return errno;

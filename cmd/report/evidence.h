@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the page and its data say of a file that cannot be opened any more. */
-#ifndef CMD_REPORT_REMAINS_H
-#define CMD_REPORT_REMAINS_H
+#ifndef CMD_REPORT_EVIDENCE_H
+#define CMD_REPORT_EVIDENCE_H
 
 #include "report/report.h"
 
