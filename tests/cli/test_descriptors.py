@@ -23,7 +23,7 @@ IMAGE = "good-bitmaps"
 # no script, OUT a new file, LEAKS an image to repair.
 READ = """info IMAGE|info -j IMAGE|dump IMAGE|dump -j IMAGE|check IMAGE|check -j IMAGE
 map IMAGE|map -j IMAGE|map --binary --chain IMAGE|locate --guest=0 IMAGE
-layout IMAGE|layout -j IMAGE|report --to=OUT IMAGE|report --to=- IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
+layout IMAGE|layout -j IMAGE|report --to=OUT IMAGE|report -o- IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
 read IMAGE|read -x IMAGE|export --to=OUT IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
 diff IMAGE OTHER|diff -j IMAGE IMAGE|vet IMAGE OTHER|vet -j IMAGE
 explain header|explain -j|bitmap list IMAGE|bitmap list -j IMAGE|bitmap extents IMAGE enabled
@@ -108,6 +108,7 @@ def fixture_scene(kept, tmp_path, monkeypatch):
     folder = tmp_path / "scene"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # a report names the time
 
     def again(words=""):
         fits = "MADE" in words.split()
