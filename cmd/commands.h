@@ -28,6 +28,7 @@ extern const struct command map_command;
 extern const struct command measure_command;
 extern const struct command read_command;
 extern const struct command repair_command;
+extern const struct command report_command;
 extern const struct command rescue_command;
 extern const struct command snapshot_command;
 extern const struct command undo_command;

@@ -24,6 +24,7 @@ static const struct command *const all[] = {
 	&diff_command,
 	&locate_command,
 	&layout_command,
+	&report_command,
 	&measure_command,
 	&check_command,
 	&vet_command,

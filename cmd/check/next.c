@@ -19,7 +19,7 @@
  * An image that another program writes to may look damaged, and nobody may mend it. Its bitmaps are
  * in use, and will be stored.
  */
-static void make_steps(struct check_steps *steps, const struct check_report *report)
+void check_next_steps(struct check_steps *steps, const struct check_report *report)
 {
 	const struct qcow2_source *source = qcow2_image_source(report->image);
 
@@ -46,14 +46,14 @@ const char *check_remedy_text(const struct qcow2_problem_kind *kind)
 }
 
 struct sentence {
-	char text[2048];
+	char *text;
 	size_t used;
 };
 
 __attribute__((format(printf, 2, 3))) static void say(struct sentence *sentence, const char *format,
 						      ...)
 {
-	size_t room = sizeof(sentence->text) - sentence->used;
+	size_t room = CHECK_STEP_TEXT_MAX - sentence->used;
 	va_list list;
 	int length;
 
@@ -77,12 +77,11 @@ static void say_mends(struct sentence *sentence, const struct check_step *step)
 	say(sentence, " (%" PRIu64 " problem%s). ", step->problems, step->problems == 1 ? "" : "s");
 }
 
-static void show_step(struct spool *out, const struct check_step *step)
+void check_step_text(char text[CHECK_STEP_TEXT_MAX], const struct check_step *step)
 {
-	struct sentence sentence = {.used = 0};
+	struct sentence sentence = {.text = text};
 
-	if (step->command)
-		spool_print(out, "next: %s\n", step->command);
+	text[0] = '\0';
 	if (step->says_itself)
 		return;
 	if (step->command)
@@ -101,11 +100,22 @@ static void show_step(struct spool *out, const struct check_step *step)
 		say(&sentence, "%s%s ", i ? "" : "Cost: ", step->costs[i]);
 	if (step->qemu && strcmp(step->qemu, "mends it") != 0)
 		say(&sentence, "qemu-img check -r all %s.", step->qemu);
+}
+
+static void show_step(struct spool *out, const struct check_step *step)
+{
+	char text[CHECK_STEP_TEXT_MAX];
+
+	if (step->command)
+		spool_print(out, "next: %s\n", step->command);
+	check_step_text(text, step);
+	if (step->says_itself)
+		return;
 	if (step->command) {
-		wrap_text(out, sentence.text, 6, 6, terminal_columns());
+		wrap_text(out, text, 6, 6, terminal_columns());
 	} else {
 		spool_text(out, "next: ");
-		wrap_rest(out, sentence.text, 6, 6, terminal_columns());
+		wrap_rest(out, text, 6, 6, terminal_columns());
 	}
 }
 
@@ -114,7 +124,7 @@ void check_next_human(struct spool *out, const struct check_report *report)
 	struct check_steps steps;
 	size_t shown;
 
-	make_steps(&steps, report);
+	check_next_steps(&steps, report);
 	if (steps.short_of_memory)
 		out->errnum = ENOMEM;
 	shown = steps.count <= STEPS_SHOWN || report->tell_all ? steps.count : STEPS_SHOWN - 1;
@@ -170,7 +180,7 @@ void check_next_json(struct json *json, const struct check_report *report)
 {
 	struct check_steps steps;
 
-	make_steps(&steps, report);
+	check_next_steps(&steps, report);
 	if (steps.short_of_memory)
 		json->out->errnum = ENOMEM;
 	json_key(json, "next");

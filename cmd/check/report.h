@@ -20,9 +20,11 @@ struct check_report {
 	size_t capacity;
 	bool short_of_memory;
 	bool colour;
-	bool terminal;    /* the page goes to a terminal, which is `columns` wide */
-	bool verbose;     /* show what is left out as a rule */
-	bool deep;        /* compressed data was inflated */
+	bool terminal; /* the page goes to a terminal, which is `columns` wide */
+	bool verbose;  /* show what is left out as a rule */
+	bool deep;     /* compressed data was inflated */
+	/* Whether the image has undo files is known; else it is looked for them where they are. */
+	bool undo_known, has_undo;
 	unsigned columns; /* that lines of the page may take */
 	struct check_damage damage;
 	struct check_cause causes[CHECK_CAUSES_MAX];

@@ -430,7 +430,8 @@ void check_steps_make(struct check_steps *steps, const struct check_report *repo
 	if (check_report_found(report, QCOW2_PROBLEM_FEATURE_INCOMPATIBLE_UNKNOWN) > 0)
 		take_out_repairs(steps);
 	if (report->result->corruptions > 0 &&
-	    check_has_undo_files(report->file, &steps->short_of_memory))
+	    (report->undo_known ? report->has_undo
+				: check_has_undo_files(report->file, &steps->short_of_memory)))
 		insert(steps, 0, check_steps_line(steps, "qcow2 undo --list ", report->file, ""),
 		       "Shows the changes of this image that can be taken back.");
 	for (size_t i = 0; i < steps->count; i++)

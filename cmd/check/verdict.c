@@ -166,17 +166,35 @@ static struct words words_of(const struct check_report *report, enum check_verdi
 	return words;
 }
 
+/* Behind the name, with what begins and ends the colour of the state. */
+static void say_verdict(char text[CHECK_VERDICT_MAX], const struct check_report *report,
+			const struct words *words, bool colour)
+{
+	char numbers[128];
+
+	counts(numbers, sizeof(numbers), report->result);
+	snprintf(text, CHECK_VERDICT_MAX, "%s%s%s%s%s%s%s", colour ? words->colour : "",
+		 words->state, colour ? "\033[0m" : "", words->before, numbers[0] ? ": " : "",
+		 numbers, words->after);
+}
+
+void check_verdict_text(char text[CHECK_VERDICT_MAX], const struct check_report *report)
+{
+	const struct words words = words_of(report, check_verdict(report));
+
+	say_verdict(text, report, &words, false);
+}
+
 void check_verdict_print(struct spool *out, const struct check_report *report)
 {
-	struct words words = words_of(report, check_verdict(report));
-	char name[NAME_MAX_BYTES], numbers[128], line[NAME_MAX_BYTES + 512];
+	const struct words words = words_of(report, check_verdict(report));
+	char name[NAME_MAX_BYTES], verdict[CHECK_VERDICT_MAX],
+		line[NAME_MAX_BYTES + CHECK_VERDICT_MAX];
 
 	qcow2_text_escape((struct qcow2_bytes){(const uint8_t *)report->file, strlen(report->file)},
 			  name, sizeof(name));
-	counts(numbers, sizeof(numbers), report->result);
-	snprintf(line, sizeof(line), "%s %s%s%s%s%s%s%s", name, report->colour ? words.colour : "",
-		 words.state, report->colour ? "\033[0m" : "", words.before, numbers[0] ? ": " : "",
-		 numbers, words.after);
+	say_verdict(verdict, report, &words, report->colour);
+	snprintf(line, sizeof(line), "%s %s", name, verdict);
 	if (report->terminal)
 		wrap_text(out, line, 0, HANGING, report->columns);
 	else

@@ -38,6 +38,12 @@ const char *check_consequence(const struct check_report *report,
  */
 bool check_spares_guest(const struct check_report *report);
 
+/* Room for the words of a verdict, terminated. */
+#define CHECK_VERDICT_MAX 384
+
+/* What the line says behind the name, without colours: "is corrupt: 2 corruptions, 1 warning". */
+void check_verdict_text(char text[CHECK_VERDICT_MAX], const struct check_report *report);
+
 /* Writes the line: name, verdict, numbers. It is wrapped on terminals alone. */
 void check_verdict_print(struct spool *out, const struct check_report *report);
 

@@ -17,10 +17,11 @@ struct info {
 	const struct chain_link *link; /* what the members below are from */
 	const char *file;
 	struct qcow2_source *source;
-	struct qcow2_image *image;
+	const struct qcow2_image *image;
 	struct problem_log problems;
 	enum qemu_verdict verdict; /* the worst of what its problems lead to */
 	bool all;                  /* lists are shown whole */
+	uint64_t rows_most;        /* of each list in JSON, the rest is counted; 0: no limit */
 	bool chain;                /* its backing file is shown too, if it can be */
 	bool failed; /* showing it needed a read or memory that it did not get: failure says which
 		      */

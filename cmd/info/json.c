@@ -30,6 +30,12 @@ static void key_bool(struct json *json, const char *key, bool truth)
 	json_bool(json, truth);
 }
 
+/* Whether a list is cut here: see struct info. */
+static bool is_full(const struct info *info, uint64_t rows)
+{
+	return info->rows_most > 0 && rows >= info->rows_most;
+}
+
 static void show_snapshots(struct json *json, struct info *info)
 {
 	struct qcow2_snapshots *snapshots;
@@ -45,7 +51,7 @@ static void show_snapshots(struct json *json, struct info *info)
 	json_key(json, "snapshots");
 	json_begin_array(json);
 	/* QEMU refuses more; a table in a hole may claim billions. */
-	while (rows++ < QCOW2_LIMIT_QEMU_SNAPSHOTS &&
+	while (!is_full(info, rows) && rows++ < QCOW2_LIMIT_QEMU_SNAPSHOTS &&
 	       (more = qcow2_snapshots_next(snapshots, &s, &err)) > 0) {
 		json_begin_object(json);
 		if (s->has_icount)
@@ -60,6 +66,9 @@ static void show_snapshots(struct json *json, struct info *info)
 		json_end_object(json);
 	}
 	json_end_array(json);
+	if (is_full(info, rows) && qcow2_image_header(info->image)->nb_snapshots > rows)
+		json_number_member(json, "snapshots-omitted",
+				   qcow2_image_header(info->image)->nb_snapshots - rows);
 	if (more < 0)
 		info_note(info, &err);
 	qcow2_snapshots_close(snapshots);
@@ -88,6 +97,7 @@ static void show_bitmaps(struct json *json, struct info *info)
 	struct qcow2_bitmaps *bitmaps;
 	const struct qcow2_bitmap *bitmap;
 	struct qcow2_error err;
+	uint64_t rows = 0;
 	int more = 0;
 
 	if (!(qcow2_image_header(info->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
@@ -98,10 +108,16 @@ static void show_bitmaps(struct json *json, struct info *info)
 	}
 	json_key(json, "bitmaps");
 	json_begin_array(json);
-	while (!bitmap_past_stored(bitmaps, qcow2_image_source(info->image)) &&
-	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0)
+	while (!is_full(info, rows) &&
+	       !bitmap_past_stored(bitmaps, qcow2_image_source(info->image)) &&
+	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
 		show_bitmap(json, bitmap);
+		rows++;
+	}
 	json_end_array(json);
+	if (is_full(info, rows) && qcow2_bitmaps_header(bitmaps)->nb_bitmaps > rows)
+		json_number_member(json, "bitmaps-omitted",
+				   qcow2_bitmaps_header(bitmaps)->nb_bitmaps - rows);
 	if (more < 0)
 		info_note(info, &err);
 	qcow2_bitmaps_close(bitmaps);

@@ -188,26 +188,29 @@ static void add_data_file(struct json *json, const struct layout *layout)
 	json_null(json);
 }
 
+int layout_add_facts(struct json *json, const struct layout *layout, struct qcow2_error *err)
+{
+	json_key(json, "filename");
+	json_bytes_as_text(
+		json, (struct qcow2_bytes){(const uint8_t *)layout->file, strlen(layout->file)});
+	add_data_file(json, layout);
+	json_number_member(json, "file-size", qcow2_usage_file_size_bytes(layout->usage));
+	json_number_member(json, "cluster-size",
+			   qcow2_image_geometry(layout->image)->cluster_size_bytes);
+	json_number_member(json, "end", qcow2_usage_end_bytes(layout->usage));
+	add_totals(json, layout);
+	add_space(json, layout);
+	add_fragmentation(json, layout);
+	return add_measure(json, layout, err);
+}
+
 int layout_show_json(struct layout *layout, struct qcow2_error *err)
 {
 	struct json json;
 
 	json_init(&json, &layout->out, 2, false);
 	json_begin_object(&json);
-	json_key(&json, "filename");
-	json_bytes_as_text(
-		&json, (struct qcow2_bytes){(const uint8_t *)layout->file, strlen(layout->file)});
-	add_data_file(&json, layout);
-	json_number_member(&json, "file-size", qcow2_usage_file_size_bytes(layout->usage));
-	json_number_member(&json, "cluster-size",
-			   qcow2_image_geometry(layout->image)->cluster_size_bytes);
-	json_number_member(&json, "end", qcow2_usage_end_bytes(layout->usage));
-	add_totals(&json, layout);
-	add_space(&json, layout);
-	add_fragmentation(&json, layout);
-	if (add_measure(&json, layout, err))
-		return -1;
-	if (add_runs(&json, layout, err))
+	if (layout_add_facts(&json, layout, err) || add_runs(&json, layout, err))
 		return -1;
 	json_end_object(&json);
 	spool_text(&layout->out, "\n");

@@ -62,11 +62,7 @@ static int tell_progress(void *opaque, uint64_t done_bytes, uint64_t total_bytes
 	return 0;
 }
 
-/*
- * Opens the usage. Where telling users apart takes more than the limits allow, the other numbers can
- * still be had.
- */
-static int open_usage(struct layout *layout, struct qcow2_error *err)
+int layout_open_usage(struct layout *layout, struct qcow2_error *err)
 {
 	struct qcow2_usage_options how = {.size = sizeof(how),
 					  .threads = layout->threads,
@@ -94,7 +90,7 @@ static int get_by(int failed, const struct qcow2_error *err, bool *has)
 	return err->code == QCOW2_ERROR_LIMIT || err->code == QCOW2_ERROR_BROKEN ? 0 : failed;
 }
 
-static int measure(struct layout *layout, struct qcow2_error *err)
+static int measure_sizes(struct layout *layout, struct qcow2_error *err)
 {
 	int failed;
 
@@ -109,14 +105,18 @@ static int measure(struct layout *layout, struct qcow2_error *err)
 	return get_by(failed, err, &layout->has_measure);
 }
 
+int layout_measure(struct layout *layout, struct qcow2_error *err)
+{
+	return measure_sizes(layout, err) ? -1 : layout_space_measure(layout, err);
+}
+
 /* Finds out all that the pages show. */
 static int look(struct layout *layout, struct qcow2_error *err)
 {
-	if (open_usage(layout, err) ||
-	    soundness_find(layout->image, &layout->progress, &layout->soundness, err) ||
-	    measure(layout, err))
+	if (layout_open_usage(layout, err) ||
+	    soundness_find(layout->image, &layout->progress, &layout->soundness, err))
 		return -1;
-	return layout_space_measure(layout, err);
+	return layout_measure(layout, err);
 }
 
 static int show(struct layout *layout, struct qcow2_error *err)

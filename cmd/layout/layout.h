@@ -24,6 +24,8 @@ struct layout {
 	const char *file; /* its name as it was given: escape it before it is shown */
 	enum layout_format format;
 	unsigned width; /* of --width; 0: not given */
+	/* The picture is a part of a page, which has its own heading and legend. */
+	bool in_page;
 	unsigned threads;
 	bool is_file; /* a regular file: it can be cut, and have holes */
 	struct soundness soundness;
@@ -44,6 +46,16 @@ struct layout {
 };
 
 /*
+ * Opens the usage of layout->image, with all threads. Where telling users apart takes more than the
+ * limits allow, the other numbers can still be had. 0, or -1 with *err filled: QCOW2_ERROR_BROKEN if
+ * the header makes no sense.
+ */
+int layout_open_usage(struct layout *layout, struct qcow2_error *err);
+
+/* Finds out what the pages show, once the usage is open and the soundness known. As above. */
+int layout_measure(struct layout *layout, struct qcow2_error *err);
+
+/*
  * Draws the file as blocks, from its first byte to its last, with a legend: `columns` wide and at
  * most `rows` lines high, the legend included. columns is at least LAYOUT_WIDTH_LEAST, rows at
  * least 3. Colours are used if `colour` says so; letters tell the kinds apart without them. Kinds have
@@ -59,8 +71,16 @@ int layout_show_picture(struct layout *layout, unsigned columns, unsigned rows, 
  */
 int layout_show_svg(struct layout *layout, struct qcow2_error *err);
 
+/* The same to another place than layout->out. */
+int layout_write_svg(struct spool *out, struct layout *layout, struct qcow2_error *err);
+
 /* The same for the page of people and the JSON document. */
 int layout_show_human(struct layout *layout, struct qcow2_error *err);
 int layout_show_json(struct layout *layout, struct qcow2_error *err);
+
+struct json;
+
+/* Writes all members of the document but its runs into an object that is begun. 0 or -1. */
+int layout_add_facts(struct json *json, const struct layout *layout, struct qcow2_error *err);
 
 #endif

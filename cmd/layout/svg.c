@@ -22,6 +22,7 @@ static_assert(SVG_CELLS_MAX * SVG_CELL_BYTES_MAX < 992U << 10,
 #define WIDTH_LEAST 320U
 
 #define MARGIN              24U
+#define PAGE_MARGIN         2U /* above and below blocks, in a page */
 #define OFFSETS_WIDTH       72U
 #define HEAD_HEIGHT         64U /* the name, and a line on sizes */
 #define LEGEND_GAP          28U
@@ -47,10 +48,20 @@ static_assert(SVG_CELLS_MAX * SVG_CELL_BYTES_MAX < 992U << 10,
 /* About the width of a character of the name on the page. */
 #define NAME_CHARACTER 11U
 
+/* Decides where blocks begin. A page around the picture has a margin and a heading of its own. */
+static void place_begin(struct svg_place *place, bool in_page)
+{
+	place->margin = in_page ? 0 : MARGIN;
+	place->left = place->margin + OFFSETS_WIDTH;
+	place->top =
+		in_page ? PAGE_MARGIN
+			: MARGIN + HEAD_HEIGHT + (place->width < WIDTH_OF_SIZES ? LINE_HEIGHT : 0);
+}
+
 /* Decides how wide blocks are, and so how many there may be. */
 static void place_columns(struct svg_place *place, uint64_t clusters)
 {
-	unsigned room = place->width - 2 * MARGIN - OFFSETS_WIDTH;
+	unsigned room = place->width - place->margin - place->left;
 
 	place->columns = ROW_BLOCKS_MOST;
 	while (place->columns > ROW_BLOCKS_LEAST &&
@@ -62,9 +73,6 @@ static void place_columns(struct svg_place *place, uint64_t clusters)
 	place->rows = SVG_CELLS_MAX / place->columns;
 	if (place->rows > GRID_ROWS_MOST)
 		place->rows = GRID_ROWS_MOST;
-	place->margin = MARGIN;
-	place->left = MARGIN + OFFSETS_WIDTH;
-	place->top = MARGIN + HEAD_HEIGHT + (place->width < WIDTH_OF_SIZES ? LINE_HEIGHT : 0);
 }
 
 /* Places what depends on the cells that there are. */
@@ -163,8 +171,9 @@ static void write_description(struct spool *out, const struct cells *cells)
 	spool_text(out, "</desc>\n");
 }
 
-static void write_head(struct spool *out, const struct layout *layout, const struct cells *cells,
-		       const struct svg_place *place)
+/* Begins the document. */
+static void write_start(struct spool *out, const struct layout *layout, const struct cells *cells,
+			const struct svg_place *place)
 {
 	unsigned width = layout->width ? layout->width : place->width;
 	unsigned height = (unsigned)((uint64_t)place->height * width / place->width);
@@ -178,32 +187,53 @@ static void write_head(struct spool *out, const struct layout *layout, const str
 	spool_text(out, "</title>\n");
 	write_description(out, cells);
 	svg_write_style(out);
+}
+
+static void write_head(struct spool *out, const struct layout *layout, const struct cells *cells,
+		       const struct svg_place *place)
+{
 	spool_print(out, "<rect class=\"page\" fill=\"%s\" width=\"%u\" height=\"%u\"/>\n",
 		    svg_page_colour(), place->width, place->height);
 	write_name(out, layout, place);
 	write_sizes(out, layout, cells, place);
 }
 
-int layout_show_svg(struct layout *layout, struct qcow2_error *err)
+/* All but the start and the end. */
+static void write_whole(struct spool *out, const struct layout *layout, const struct cells *cells,
+			struct svg_place *place)
+{
+	place_rest(place, cells);
+	if (layout->in_page)
+		place->height = place->top + place->rows * place->pitch + PAGE_MARGIN;
+	write_start(out, layout, cells, place);
+	if (!layout->in_page)
+		write_head(out, layout, cells, place);
+	svg_write_cells(out, cells, place);
+	if (!layout->in_page)
+		svg_write_legend(out, cells, place);
+	spool_text(out, "</svg>\n");
+}
+
+int layout_write_svg(struct spool *out, struct layout *layout, struct qcow2_error *err)
 {
 	const struct qcow2_geometry *geometry = qcow2_image_geometry(layout->image);
 	struct svg_place place = {.width = layout->width ? layout->width : WIDTH};
 	uint64_t size = cells_shown_bytes(layout);
-	struct spool *out = &layout->out;
 	struct cells cells;
 	int failed;
 
 	if (place.width < WIDTH_LEAST)
 		place.width = WIDTH_LEAST;
+	place_begin(&place, layout->in_page);
 	place_columns(&place, (size - 1) / geometry->cluster_size_bytes + 1);
 	failed = cells_fill(&cells, layout, (size_t)place.columns * place.rows, err);
-	if (!failed) {
-		place_rest(&place, &cells);
-		write_head(out, layout, &cells, &place);
-		svg_write_cells(out, &cells, &place);
-		svg_write_legend(out, &cells, &place);
-		spool_text(out, "</svg>\n");
-	}
+	if (!failed)
+		write_whole(out, layout, &cells, &place);
 	cells_release(&cells);
 	return failed;
+}
+
+int layout_show_svg(struct layout *layout, struct qcow2_error *err)
+{
+	return layout_write_svg(&layout->out, layout, err);
 }

@@ -79,7 +79,7 @@ static void write_problems(struct json *json, const struct problem_log *log)
 	}
 	json_end_array(json);
 	while ((kind = qcow2_problem_kind_next(kind))) {
-		if (problem_log_seen(log, kind) <= PROBLEMS_KEPT)
+		if (problem_log_omitted(log, kind) == 0)
 			continue;
 		if (!omitted) {
 			json_key(json, "problems-omitted");
@@ -87,7 +87,7 @@ static void write_problems(struct json *json, const struct problem_log *log)
 		}
 		omitted = true;
 		json_key(json, kind->id);
-		json_number(json, problem_log_seen(log, kind) - PROBLEMS_KEPT);
+		json_number(json, problem_log_omitted(log, kind));
 	}
 	if (omitted)
 		json_end_object(json);

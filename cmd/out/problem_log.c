@@ -14,7 +14,8 @@ void problem_log_add(struct problem_log *log, const struct qcow2_problem *proble
 {
 	if (problem->kind->severity == QCOW2_CORRUPTION)
 		log->corrupt = true;
-	if (log->seen[problem->kind->number]++ >= PROBLEMS_KEPT)
+	if (log->seen[problem->kind->number]++ >= PROBLEMS_KEPT ||
+	    (log->most > 0 && log->count >= log->most))
 		return;
 	if (log->count == log->capacity) {
 		size_t capacity = log->capacity ? log->capacity * 2 : 16;
@@ -45,6 +46,15 @@ void problem_log_release(struct problem_log *log)
 uint64_t problem_log_seen(const struct problem_log *log, const struct qcow2_problem_kind *kind)
 {
 	return log->seen[kind->number];
+}
+
+uint64_t problem_log_omitted(const struct problem_log *log, const struct qcow2_problem_kind *kind)
+{
+	uint64_t omitted = log->seen[kind->number];
+
+	for (size_t i = 0; i < log->count; i++)
+		omitted -= log->kept[i]->kind == kind;
+	return omitted;
 }
 
 uint64_t problem_log_total(const struct problem_log *log)

@@ -24,6 +24,7 @@ struct problem_log {
 	struct qcow2_problem **kept; /* copies */
 	size_t count;
 	size_t capacity;
+	size_t most; /* that are kept of all kinds together; 0: no limit but PROBLEMS_KEPT of each */
 	uint64_t seen[sizeof(union problem_numbers)]; /* by number of the kind, kept or not */
 	bool corrupt;                                 /* one of them is a corruption */
 	bool short_of_memory;
@@ -34,6 +35,9 @@ void problem_log_release(struct problem_log *log);
 
 /* How many problems of a kind there were, kept or not. */
 uint64_t problem_log_seen(const struct problem_log *log, const struct qcow2_problem_kind *kind);
+
+/* How many of these are not kept. */
+uint64_t problem_log_omitted(const struct problem_log *log, const struct qcow2_problem_kind *kind);
 
 /* How many problems there were in all. */
 uint64_t problem_log_total(const struct problem_log *log);

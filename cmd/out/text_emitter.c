@@ -300,7 +300,7 @@ void text_emitter_finish(struct text_emitter *e)
 	for (size_t i = 0; i < log->count; i++)
 		write_problem(e, log->kept[i]);
 	while ((kind = qcow2_problem_kind_next(kind)))
-		if (problem_log_seen(log, kind) > PROBLEMS_KEPT)
+		if (problem_log_omitted(log, kind) > 0)
 			spool_print(e->out, "… and %" PRIu64 " more of %s\n",
-				    problem_log_seen(log, kind) - PROBLEMS_KEPT, kind->id);
+				    problem_log_omitted(log, kind), kind->id);
 }

@@ -23,7 +23,7 @@ IMAGE = "good-bitmaps"
 # no script, OUT a new file, LEAKS an image to repair.
 READ = """info IMAGE|info -j IMAGE|dump IMAGE|dump -j IMAGE|check IMAGE|check -j IMAGE
 map IMAGE|map -j IMAGE|map --binary --chain IMAGE|locate --guest=0 IMAGE
-layout IMAGE|layout -j IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
+layout IMAGE|layout -j IMAGE|report --to=OUT IMAGE|report -o- IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
 read IMAGE|read -x IMAGE|export --to=OUT IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
 diff IMAGE OTHER|diff -j IMAGE IMAGE|vet IMAGE OTHER|vet -j IMAGE
 explain header|explain -j|bitmap list IMAGE|bitmap list -j IMAGE|bitmap extents IMAGE enabled
@@ -57,7 +57,7 @@ edit --undo-file=BITS IMAGE set header/compatible_features=1
 edit --undo-file=IMAGE IMAGE set header/compatible_features=1
 bitmap remove --no-undo IMAGE nosuch|bitmap add --no-undo IMAGE enabled|bitmap nothing IMAGE
 bitmap import --no-undo IMAGE new OUT|bitmap script --no-undo IMAGE JUNK
-bitmap export --to=IMAGE IMAGE enabled|undo IMAGE|undo OUT|undo MADE JUNK
+bitmap export --to=IMAGE IMAGE enabled|report --force --to=IMAGE IMAGE|undo IMAGE|undo OUT|undo MADE JUNK
 compat IMAGE set-header nosuch 1|compat IMAGE set-feature-bit compatible 99
 compat IMAGE add-header-ext x y|info OUT|check OUT|dump IMAGE nosuch|no-such-command IMAGE|repair no-such|repair --only=no-such LEAKS
 rescue JUNK|rescue --apply --undo-file=BITS JUNK"""
@@ -108,6 +108,7 @@ def fixture_scene(kept, tmp_path, monkeypatch):
     folder = tmp_path / "scene"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # a report names the time
 
     def again(words=""):
         fits = "MADE" in words.split()

@@ -13,7 +13,7 @@ from tests.forge import build
 from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "repair", "rescue", "map", "layout", "measure",
+COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "repair", "rescue", "map", "layout", "report", "measure",
             "read", "hash", "compare", "export", "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 ACTIONS = {
     "bitmap": ["list", "extents", "export", "compare", "add", "remove", "clear", "enable",

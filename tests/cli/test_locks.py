@@ -24,7 +24,7 @@ EDITS = [["edit", "--undo-file=u", "image", "set", "header/compatible_features=1
 FORCED = [w for w in EDITS if w[0] != "compat"]
 READS = [["info", "image"], ["dump", "image"], ["check", "image"],
          ["locate", "--host=0", "image"], ["bitmap", "list", "image"],
-         ["snapshot", "space", "image"], ["measure", "image"], ["read", "-x", "image"], ["hash", "image"],
+         ["snapshot", "space", "image"], ["measure", "image"], ["report", "--to=-", "image"], ["read", "-x", "image"], ["hash", "image"],
          ["compare", "image", "image"],
          ["edit", "--dry-run", "image", "set", "header/compatible_features=1"]]
 

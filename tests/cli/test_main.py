@@ -12,7 +12,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "measure", "read", "hash", "export",
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "report", "measure", "read", "hash", "export",
             "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
@@ -286,10 +286,11 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
          ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"),
-         ("export", "verify"))
+         ("export", "verify"), ("report", "to"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
-        ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
+        ("report", "to"): "page", ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
+REPORTED = ["--force", "--to=page", SAMPLE]
 EXPORTED = ["--force", "--to=out", "bitmaps"]
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
@@ -395,6 +396,11 @@ OPTIONS = {
     ("layout", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("layout", "width"): ([SAMPLE], ["--width=60"], is_narrower),
     ("layout", "help"): ([SAMPLE], ["--help"], is_help),
+    # what these write, test_report.py tests
+    ("report", "to"): ([SAMPLE], ["--to=page"], is_nothing),
+    ("report", "force"): (["--to=page", SAMPLE], ["--force"], is_unchanged),
+    ("report", "redact"): (REPORTED, ["--redact"], is_unchanged),
+    ("report", "help"): (REPORTED, ["--help"], is_help),
     ("vet", "json"): ([SAMPLE], ["--json"], shows_json),
     ("vet", "output"): ([SAMPLE], ["--output=json"], shows_json),
     ("vet", "policy"): ([SAMPLE], ["--policy=strict"], names_the_policy),
@@ -529,7 +535,8 @@ OPTIONS = {
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE], "compare": [SAMPLE, SAMPLE], "hash": [SAMPLE],
                         "read": ["-x", SAMPLE], "export": ["--force", "--to=out", SAMPLE],
-                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "measure": [SAMPLE], "vet": [SAMPLE],
+                        "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "report": REPORTED,
+                        "measure": [SAMPLE], "vet": [SAMPLE],
                         "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
                         "bitmap": ["list", "bitmaps"], "snapshot": ["list", "shared"], "undo": ["-l", "undo"],
                         "explain": ["l1_size"]}.items():

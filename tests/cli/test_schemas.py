@@ -12,7 +12,7 @@ import subprocess
 import jsonschema
 import pytest
 
-from tests.support import schemas
+from tests.support import html, schemas
 from tests.support.programs import SAMPLE, TOP, image, recipe_image, run
 
 NAMES = sorted(name[:-12] for name in os.listdir(os.path.join(TOP, "docs"))
@@ -65,6 +65,11 @@ def outputs(folder):
              ("edit", "edit", f"--undo-file={made}", plain, "set", "header/compatible_features=1"),
              ("undo", "undo", "--list", made), ("undo", "undo", "--list", folder),
              ("undo", "undo", made)]
+    for name, *words in (("a", path), ("b", "--redact", path), ("c", recipe_image("bad-magic")[0])):
+        page = folder / name
+        done = run("report", f"--to={page}", *words)
+        assert page.exists(), done
+        yield "report", html.Page(page.read_text(encoding="utf-8")).data()
     for name, *line in lines:
         done = run(*(["compat", "-j", *line[1:]] if line[0] == "compat" else [*line, "-j"]))
         assert done.stdout, done
