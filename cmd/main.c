@@ -31,6 +31,7 @@ static const struct command *const all[] = {
 	&read_command,
 	&hash_command,
 	&export_command,
+	&capture_command,
 	&snapshot_command,
 	&repair_command,
 	&rescue_command,
