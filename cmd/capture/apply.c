@@ -205,6 +205,29 @@ static int put_corrupt_bit(const struct putting *p)
 		       : 0;
 }
 
+/*
+ * Where no header is that opens, all names and extensions come from the capture: that is no accident.
+ * Else the guards compare what there is before and after.
+ */
+static int intend(const struct putting *p)
+{
+	static const enum qcow2_intent intents[] = {QCOW2_INTENT_REPAIR, QCOW2_INTENT_EXTENSION,
+						    QCOW2_INTENT_BACKING, QCOW2_INTENT_DATA_FILE};
+	struct qcow2_image *image;
+	size_t i;
+
+	if (qcow2_image_open(p->run->change.source, &image, p->err) == 0) {
+		qcow2_image_close(image);
+		return 0;
+	}
+	if (p->err->code == QCOW2_ERROR_IO || p->err->code == QCOW2_ERROR_MEMORY)
+		return -1;
+	for (i = 0; i < sizeof(intents) / sizeof(intents[0]); i++)
+		if (qcow2_plan_intend(p->plan, intents[i], (struct qcow2_bytes){NULL, 0}, p->err))
+			return -1;
+	return 0;
+}
+
 static int put_all(const struct putting *p)
 {
 	const struct capture_ranges *metadata = &p->run->content.metadata;
@@ -215,7 +238,7 @@ static int put_all(const struct putting *p)
 	for (size_t i = 0; i < metadata->count; i++)
 		if (put_range(p, &metadata->list[i]))
 			return -1;
-	return put_corrupt_bit(p);
+	return put_corrupt_bit(p) || intend(p) ? -1 : 0;
 }
 
 static int plan_apply(struct change *change)

@@ -214,6 +214,9 @@ int capture_write(struct capture_run *run)
 		code = write_extras(run);
 	if (code == EXIT_FINE)
 		code = digest_part(run);
+	/* What a file system has not written yet it does not count right. */
+	if (code == EXIT_FINE && fsync(run->target.fd))
+		return fail_write(run, errno);
 	if (code == EXIT_FINE && fstat(run->target.fd, &st) == 0)
 		run->stored_bytes = (uint64_t)st.st_blocks * 512;
 	return code;
