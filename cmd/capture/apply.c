@@ -124,11 +124,10 @@ static int put_sectors(const struct putting *p, uint64_t at, size_t start, size_
 
 	if (start == end)
 		return 0;
-	return qcow2_plan_write(p->plan, is_header ? QCOW2_PHASE_POINT : QCOW2_PHASE_NEW,
-				at + start, (struct qcow2_bytes){p->wanted + start, end - start},
-				is_header ? "put the captured header back"
-					  : "put captured metadata back",
-				p->err);
+	return qcow2_plan_write(
+		p->plan, is_header ? QCOW2_PHASE_POINT : QCOW2_PHASE_NEW, at + start,
+		(struct qcow2_bytes){p->wanted + start, end - start},
+		is_header ? "put the captured header back" : "put captured metadata back", p->err);
 }
 
 /* Plans those sectors of a piece that differ; neighbours are one write. */

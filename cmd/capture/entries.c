@@ -87,8 +87,8 @@ static int add_bitmap(struct visit *visit, struct qcow2_table *table,
 static int add_bitmaps(struct visit *visit, struct qcow2_bitmaps *bitmaps,
 		       struct qcow2_table *table, struct qcow2_error *err)
 {
-	const bool claimed = qcow2_image_header(visit->image)->autoclear_features &
-			     QCOW2_AUTOCLEAR_BITMAPS;
+	const bool claimed =
+		qcow2_image_header(visit->image)->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS;
 	const uint64_t most = visit->left_bytes;
 	const struct qcow2_bitmap *bitmap;
 	int more = 1;

@@ -82,8 +82,8 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 	switch (claim->part) {
 	case QCOW2_CLAIM_DATA:
 		return hear_data(hearing, claim);
-	case QCOW2_CLAIM_LUKS:               /* capture_gather_luks() */
-	case QCOW2_CLAIM_SNAPSHOT_TABLE:     /* capture_gather_entries() */
+	case QCOW2_CLAIM_LUKS:             /* capture_gather_luks() */
+	case QCOW2_CLAIM_SNAPSHOT_TABLE:   /* capture_gather_entries() */
 	case QCOW2_CLAIM_BITMAP_DIRECTORY: /* likewise */
 		return 0;
 	default:
@@ -132,9 +132,9 @@ static const char *tables_unknown(const struct qcow2_image *image)
 
 static int settle(struct capture_content *content, struct qcow2_error *err)
 {
-	struct capture_ranges *all[] = {&content->metadata, &content->compressed, &content->data,
-					&content->keys, &content->marks,
-					&content->tables_in_header};
+	struct capture_ranges *all[] = {&content->metadata, &content->compressed,
+					&content->data,     &content->keys,
+					&content->marks,    &content->tables_in_header};
 	bool failed = false;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)

@@ -32,12 +32,12 @@ struct capture_content {
 	 * a phrase.
 	 */
 	const char *header_alone;
-	struct capture_ranges metadata;   /* with tables that leaked, without the LUKS area */
-	struct capture_ranges compressed; /* payloads that are no metadata */
-	struct capture_ranges data;       /* guest data, as it is claimed */
+	struct capture_ranges metadata;         /* with tables that leaked, without the LUKS area */
+	struct capture_ranges compressed;       /* payloads that are no metadata */
+	struct capture_ranges data;             /* guest data, as it is claimed */
 	struct capture_ranges tables_in_header; /* of the first cluster, what a table claims */
-	struct capture_ranges keys;       /* the LUKS area, which is left out */
-	struct capture_ranges marks;      /* the start of leaked clusters that hold something */
+	struct capture_ranges keys;             /* the LUKS area, which is left out */
+	struct capture_ranges marks; /* the start of leaked clusters that hold something */
 	/* What is kept of the LUKS header: its fields without digests and salts. */
 	uint64_t luks_at_bytes;
 	size_t luks_size;

@@ -67,7 +67,7 @@ static int mark_run(const struct qcow2_image *image, const struct qcow2_usage_ru
 	const uint64_t run_end = run->start.byte + run->length_bytes;
 	struct qcow2_source *source = qcow2_image_source(image);
 
-	for (uint64_t at = run->start.byte, next; at < run_end && *left > 0; at = next) {
+	for (uint64_t at = run->start.byte, next; at<run_end && * left> 0; at = next) {
 		const uint64_t end = run_end - at < cluster ? run_end : at + cluster;
 		const uint64_t data = qcow2_source_hole_end(source, at);
 		bool holds;
@@ -124,8 +124,9 @@ int capture_gather_leaks(const struct qcow2_image *image, const struct capture_w
 		.threads = wanted->threads,
 		.memory_limit_bytes = wanted->memory_limit_bytes,
 		/* A deep check finds tables in free clusters, too. */
-		.only = wanted->compressed ? NULL
-					   : qcow2_problem_kind_get(QCOW2_PROBLEM_L2_TABLE_ORPHANED),
+		.only = wanted->compressed
+				? NULL
+				: qcow2_problem_kind_get(QCOW2_PROBLEM_L2_TABLE_ORPHANED),
 		.deep = wanted->compressed,
 		.problem = hear_problem,
 		.opaque = &hearing,

@@ -17,6 +17,8 @@
 #define MATERIAL_MOST UINT64_C(256000)
 
 static const uint8_t magic[6] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
+/* So many bytes of it are enough: it may be damaged. */
+#define MAGIC_LEAST 4
 
 /*
  * Hides the header with all its key material: as far as the header says that it reaches, as the
@@ -28,19 +30,19 @@ static void hide_version_1(const struct capture_content *content, uint64_t area_
 	const uint8_t *raw = content->luks;
 	const uint64_t at = content->luks_at_bytes;
 	const uint64_t area_end = area_bytes < file_size - at ? at + area_bytes : file_size;
-	struct qcow2_luks1 decoded, *luks = &decoded;
+	struct qcow2_luks1 luks;
 
-	qcow2_luks1_decode(&decoded, raw, sizeof(decoded));
-	capture_ranges_add(keys, at, (uint64_t)luks->payload_offset * QCOW2_LUKS_SECTOR_BYTES,
+	qcow2_luks1_decode(&luks, raw, sizeof(luks));
+	capture_ranges_add(keys, at, (uint64_t)luks.payload_offset * QCOW2_LUKS_SECTOR_BYTES,
 			   area_end);
 	capture_ranges_add(keys, at, CAPTURE_LUKS_BYTES, file_size);
 	for (size_t i = 0; i < QCOW2_LUKS1_SLOTS; i++) {
 		struct qcow2_luks1_key_slot slot;
 		uint64_t size, offset;
 
-		qcow2_luks1_key_slot_decode(&slot, raw + sizeof(*luks) + i * sizeof(slot),
+		qcow2_luks1_key_slot_decode(&slot, raw + sizeof(luks) + i * sizeof(slot),
 					    sizeof(slot));
-		size = (uint64_t)luks->key_bytes * slot.stripes;
+		size = (uint64_t)luks.key_bytes * slot.stripes;
 		offset = (uint64_t)slot.key_material_offset * QCOW2_LUKS_SECTOR_BYTES;
 		if (size > 0 && offset > 0 && at <= UINT64_MAX - offset)
 			capture_ranges_add(keys, at + offset,
@@ -89,22 +91,28 @@ static void take_luks(const struct qcow2_image *image, const struct capture_want
 	struct qcow2_luks1 luks;
 
 	qcow2_luks1_decode(&luks, raw, sizeof(luks));
-	if (luks.version != 1)
+	if (luks.version == 2) {
 		capture_ranges_add(&content->keys, content->luks_at_bytes, area_bytes, file_size);
-	if (luks.version == 1) {
+		blank_version_2(raw, wanted->plain_text);
+		content->luks_size = qcow2_luks2_structure.size_bytes;
+	} else { /* a dump takes any other one for version 1 */
 		hide_version_1(content, area_bytes, file_size, &content->keys);
 		blank_version_1(raw, wanted->plain_text);
-		content->luks_size = sizeof(luks) +
-				     QCOW2_LUKS1_SLOTS * sizeof(struct qcow2_luks1_key_slot);
-	} else if (luks.version == 2) {
-		blank_version_2(raw, wanted->plain_text);
-		content->luks_size = sizeof(struct qcow2_luks2);
-	} else {
-		content->luks_size = offsetof(struct qcow2_luks1, cipher_name);
+		content->luks_size =
+			sizeof(luks) + QCOW2_LUKS1_SLOTS * sizeof(struct qcow2_luks1_key_slot);
 	}
 	/* A pointer into the header is wrong: the header stays. */
 	capture_ranges_settle(&content->keys);
 	capture_ranges_take_away(&content->keys, &apart);
+}
+
+static bool is_luks(const uint8_t *raw)
+{
+	unsigned same = 0;
+
+	for (size_t i = 0; i < sizeof(magic); i++)
+		same += raw[i] == magic[i];
+	return same >= MAGIC_LEAST;
 }
 
 int capture_gather_luks(const struct qcow2_image *image, const struct capture_wanted *wanted,
@@ -122,7 +130,7 @@ int capture_gather_luks(const struct qcow2_image *image, const struct capture_wa
 	if (qcow2_image_read_luks(image, content->luks, sizeof(content->luks),
 				  &content->luks_at_bytes, err))
 		return err->code == QCOW2_ERROR_IO || err->code == QCOW2_ERROR_MEMORY ? -1 : 0;
-	if (memcmp(content->luks, magic, sizeof(magic)) == 0)
+	if (is_luks(content->luks))
 		take_luks(image, wanted, content, crypto.length);
 	else
 		content->luks_size = sizeof(magic); /* a check tells what stands there instead */

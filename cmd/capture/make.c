@@ -49,7 +49,7 @@ static int gather(struct capture_run *run, unsigned threads)
 	struct qcow2_error err;
 
 	return capture_gather(run->image, &wanted, &run->content, &err) ? fail(run, &err)
-									 : EXIT_FINE;
+									: EXIT_FINE;
 }
 
 static int capture(struct capture_run *run)

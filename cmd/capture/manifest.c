@@ -20,8 +20,7 @@
 
 bool capture_manifest_name(struct capture_run *run, const char *capture)
 {
-	const int length =
-		snprintf(run->manifest, sizeof(run->manifest), "%s" SUFFIX, capture);
+	const int length = snprintf(run->manifest, sizeof(run->manifest), "%s" SUFFIX, capture);
 
 	return length > 0 && (size_t)length < sizeof(run->manifest);
 }
@@ -176,6 +175,5 @@ int capture_manifest_read(const char *path, struct capture_facts *facts, struct 
 		return -1;
 	is = take_manifest((struct qcow2_bytes){bytes, size}, facts);
 	free(bytes);
-	return is ? 0
-		  : capture_fail(err, QCOW2_ERROR_BROKEN, "it is no manifest of a capture");
+	return is ? 0 : capture_fail(err, QCOW2_ERROR_BROKEN, "it is no manifest of a capture");
 }

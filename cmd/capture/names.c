@@ -19,9 +19,9 @@
 
 /* What a character is. */
 enum kind {
-	KIND_KEPT,    /* not printable: it stays */
-	KIND_WRONG,   /* a byte that is not UTF-8 */
-	KIND_ASCII,   /* and the others by their length in bytes */
+	KIND_KEPT,  /* not printable: it stays */
+	KIND_WRONG, /* a byte that is not UTF-8 */
+	KIND_ASCII, /* and the others by their length in bytes */
 	KIND_TWO,
 	KIND_THREE,
 	KIND_FOUR,
@@ -58,8 +58,8 @@ static enum kind kind_of(struct qcow2_bytes text, size_t *size)
 static void put_digit(uint8_t *at, enum kind kind, uint32_t digit)
 {
 	static const uint8_t first[KINDS][3] = {
-		[KIND_TWO] = {0xc4},               /* Latin letters with marks */
-		[KIND_THREE] = {0xe4, 0xb9},       /* ideographs, */
+		[KIND_TWO] = {0xc4},              /* Latin letters with marks */
+		[KIND_THREE] = {0xe4, 0xb9},      /* ideographs, */
 		[KIND_FOUR] = {0xf0, 0xa0, 0x80}, /* and more of these */
 	};
 

@@ -14,7 +14,8 @@
 /* A name that was seen, or the shape of some, by its digest; and a number. */
 struct capture_known {
 	uint8_t digest[16];
-	uint64_t number; /* of the name among those of its shape, or of names of the shape; from 1 */
+	uint64_t
+		number; /* of the name among those of its shape, or of names of the shape; from 1 */
 };
 
 /* All zeros: none was seen. */

@@ -223,8 +223,7 @@ static int redact_bitmaps(struct redaction *r)
 	if (qcow2_bitmaps_open(r->image, &bitmaps, r->err))
 		return is_fault(r->err) ? -1 : 0;
 	while (result == 0 && (more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) != 0) {
-		const uint64_t at =
-			bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry);
+		const uint64_t at = bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry);
 
 		result = more < 0 || put_unknown(r, at, bitmap->extra_data) ||
 					 put_name(r, at + bitmap->entry.extra_data_size,
