@@ -5,20 +5,10 @@
  */
 #include "capture/gather.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include <qcow2/claims.h>
 #include <qcow2/extension.h>
 #include <qcow2/features.h>
 #include <qcow2/geometry.h>
-
-int capture_fail(struct qcow2_error *err, enum qcow2_error_code code, const char *text)
-{
-	*err = (struct qcow2_error){.code = code, .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(err->text, sizeof(err->text), "%s", text);
-	return -1;
-}
 
 /* ---- the header alone ---- */
 

@@ -3,6 +3,7 @@
 #ifndef CMD_CAPTURE_GATHER_H
 #define CMD_CAPTURE_GATHER_H
 
+#include "capture/fail.h"
 #include "capture/ranges.h"
 
 #include <qcow2/check.h>
@@ -63,8 +64,5 @@ int capture_gather_luks(const struct qcow2_image *image, const struct capture_wa
 			struct capture_content *content, struct qcow2_error *err);
 int capture_gather_entries(const struct qcow2_image *image, struct capture_content *content,
 			   struct qcow2_error *err);
-
-/* Fills *err with a text. Returns -1. */
-int capture_fail(struct qcow2_error *err, enum qcow2_error_code code, const char *text);
 
 #endif

@@ -88,6 +88,7 @@ int capture_make(struct capture_run *run)
 	new_name_drop(&run->record);
 	new_name_drop(&run->target);
 	capture_content_release(&run->content);
+	qcow2_source_close(run->written);
 	qcow2_image_close(run->image);
 	qcow2_source_close(run->source);
 	return code;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/gather.h"
+#include "capture/fail.h"
 #include "hash/tree.h"
 
 #include <qcow2/text.h>

@@ -36,6 +36,7 @@ struct capture_run {
 	struct capture_content content;
 	struct capture_facts facts;
 	struct new_name target, record; /* the capture and its manifest */
+	struct qcow2_source *written;   /* the capture, to be read again */
 	char manifest[NEW_NAME_MAX];    /* the manifest's name */
 	uint64_t stored_bytes;          /* of the capture on the disk */
 };
@@ -49,7 +50,7 @@ int capture_apply(struct capture_run *run);
 /* ---- the parts of making one ---- */
 
 /*
- * Makes the files beside their names, before the sandbox. EXIT_FINE, or EXIT_COULD_NOT when the error
+ * Makes the files beside their names, the capture as long as the image, before the sandbox. EXIT_FINE, or EXIT_COULD_NOT when the error
  * has been said.
  */
 int capture_open_target(struct capture_run *run);

@@ -79,6 +79,20 @@ static int refuse_other(const struct capture_run *run)
 			  : fail(run, run->manifest, "it exists already: --force replaces it", 0);
 }
 
+/* Gives the capture the size of the image, and opens it to be read. */
+static int open_written(struct capture_run *run)
+{
+	const uint64_t size = qcow2_source_size_bytes(run->source);
+	struct qcow2_error err;
+
+	if (size > INT64_MAX || ftruncate(run->target.fd, (off_t)size))
+		return fail(run, run->to, "no file can have the size of the image here",
+			    size > INT64_MAX ? EFBIG : errno);
+	if (qcow2_source_open(run->target.part, &run->written, &err))
+		return report_error(run->command, run->to, &err);
+	return EXIT_FINE;
+}
+
 int capture_open_target(struct capture_run *run)
 {
 	int errnum, code = refuse_existing(run);
@@ -97,7 +111,7 @@ int capture_open_target(struct capture_run *run)
 	errnum = new_name_make(&run->record, run->manifest);
 	if (errnum)
 		return fail(run, run->manifest, "cannot make a file beside it", errnum);
-	return EXIT_FINE;
+	return open_written(run);
 }
 
 /* Whether a name in the image means the file of that path. Names of protocols lead elsewhere. */
