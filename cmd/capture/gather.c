@@ -91,7 +91,6 @@ static int gather_claims(const struct qcow2_image *image, const struct capture_w
 {
 	const struct qcow2_claims_options how = {
 		.size = sizeof(how),
-		.memory_limit_bytes = wanted->memory_limit_bytes,
 		.without_data = !wanted->compressed && !wanted->data,
 	};
 	struct hearing hearing = {

@@ -119,7 +119,6 @@ static int look_at_bitmaps(struct hearing *hearing, const struct qcow2_image *im
 {
 	const struct qcow2_claims_options how = {
 		.size = sizeof(how),
-		.memory_limit_bytes = limits_memory(hearing->run->command),
 		.without_data = true,
 	};
 	struct qcow2_error reason = {.code = QCOW2_ERROR_STOPPED};
@@ -184,8 +183,7 @@ static int judge(const struct hearing *hearing)
 static int look(struct capture_run *run, const struct qcow2_image *image, struct qcow2_error *err)
 {
 	const struct capture_wanted wanted = {.memory_limit_bytes = limits_memory(run->command)};
-	const struct qcow2_claims_options how = {.size = sizeof(how),
-						 .memory_limit_bytes = limits_memory(run->command)};
+	const struct qcow2_claims_options how = {.size = sizeof(how)};
 	struct capture_content now = {.header_alone = NULL};
 	struct hearing hearing = {.run = run, .now = &now.metadata};
 	int code = EXIT_COULD_NOT;

@@ -72,23 +72,43 @@ def test_nothing_to_change(made, tmp_path):
 
 
 @pytest.mark.parametrize("where, data", [
-    ("header", bytes(512)), ("l1/0", bytes(8)), ("l1/0", b"\xff" * 8), ("l2/0/0", bytes(64)),
+    ("l1/0", bytes(8)), ("l1/0", b"\xff" * 8), ("l2/0/0", bytes(64)),
     ("l2/0/1", b"\xff" * 8), ("snapshots/0/l2/0/0", b"\x55" * 512), ("refcounts/0/0", bytes(64)),
-    ("refcount_table/0", bytes(8)), ("snapshots/0/l1_table_offset", b"\x11" * 8),
-    ("bitmaps/0/bitmap_table_offset", b"\x01" * 8), ("header/size", bytes(8))])
+    ("refcount_table/0", bytes(8)), ("snapshots/0/l1_table_offset", b"\x11" * 8), ("header/size", bytes(8))])
 def test_damage_is_mended(where, data, made, tmp_path):
     path, small = copy(made, tmp_path)
     before = path.read_bytes()
-    damage(path, 0 if where == "header" else made[1].where(where), data)
+    damage(path, made[1].where(where), data)
     damaged = path.read_bytes()
     page = text_of(apply(small, path, "--dry-run"))
     assert "put " in page and path.read_bytes() == damaged
     text_of(apply(small, path, "--yes"))
     assert path.read_bytes() == before
     assert apply(small, path).stdout == b"Nothing to change.\n"
-    if where != "header":
-        text_of(run("undo", "--exact", f"{path}.undo"))
-        assert path.read_bytes() == damaged
+    text_of(run("undo", "--exact", f"{path}.undo"))
+    assert path.read_bytes() == damaged
+
+
+def test_lost_header(tmp_path):
+    path = tmp_path / "image"
+    build(RECIPE.replace("bitmap", "# bitmap"), str(path))
+    text_of(run("capture", "-o", tmp_path / "small", path))
+    before = path.read_bytes()
+    damage(path, 0, bytes(512))
+    assert run("info", path).returncode == 1
+    text_of(apply(tmp_path / "small", path, "--yes"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("where, data", [("header/magic", bytes(512)), ("bitmaps/0/bitmap_table_offset", b"\1" * 8)])
+def test_bitmaps_are_not_believed_again(where, data, made, tmp_path):
+    """Where they were lost for a time, nobody knows what they missed."""
+    path, small = copy(made, tmp_path)
+    before = path.read_bytes()
+    damage(path, made[1].where(where), data)
+    refused(apply(small, path), "refused: it would give up what protects the data", "bitmaps/0")
+    text_of(apply(small, path, "--force", "--yes"))
+    assert path.read_bytes() == before
 
 
 def test_json(made, tmp_path):
@@ -183,7 +203,7 @@ def test_redacted_and_header_alone(made, tmp_path):
 def test_a_worse_capture_is_refused(made, tmp_path):
     """The planned image is judged: damage that was captured does not come back by itself."""
     path, _ = copy(made, tmp_path)
-    damage(path, made[1].where("l2/0/1"), b"\x00\x00\x00\x00\x00\x00\x02\x00")
+    damage(path, made[1].where("refcounts/0/0"), bytes(2))
     text_of(run("capture", "-o", tmp_path / "damaged", path))
     path, _ = copy(made, tmp_path)
     before = path.read_bytes()
