@@ -443,9 +443,10 @@ OPTIONS = {
     ("capture", "redact"): (EXPORTED, ["--redact"], differs),
     ("capture", "no-leaks"): (EXPORTED, ["--no-leaks"], differs),
     ("capture", "apply"): (["base"], ["--apply=small"], differs),
+    ("capture", "dry-run"): (PUT_BACK, ["--dry-run"], is_anything),
     ("capture", "dump"): (["-n", *PUT_BACK], ["--dump=header"], differs),
     **{("capture", option): (PUT_BACK, [f"--{option}{value}"], is_unchanged) for option, value in (
-        ("dry-run", ""), ("yes", ""), ("undo-file", "=x"), ("undo-dir", "=."), ("no-undo", ""))},
+        ("yes", ""), ("undo-file", "=x"), ("undo-dir", "=."), ("no-undo", ""))},
     ("capture", "json"): (EXPORTED, ["--json"], shows_json),
     ("capture", "output"): (EXPORTED, ["--output=json"], shows_json),
     ("capture", "help"): (EXPORTED, ["--help"], is_help),
