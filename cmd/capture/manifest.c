@@ -7,14 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture/facts.h"
 #include "capture/run.h"
-#include "common/json_read.h"
 #include "common/read_file.h"
 #include "out/json.h"
 
-#define FORMAT         "qcow2-capture"
-#define FORMAT_VERSION 1
-#define SUFFIX         ".json"
+#define SUFFIX ".json"
 /* What a manifest may have. */
 #define BYTES_MOST ((size_t)64 << 10)
 
@@ -54,8 +52,8 @@ void capture_manifest_members(struct json *json, const struct capture_facts *fac
 	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++)
 		snprintf(digest + 2 * i, 3, "%02x", facts->digest[i]);
 	json_key(json, "format");
-	json_text(json, FORMAT);
-	json_number_member(json, "format-version", FORMAT_VERSION);
+	json_text(json, CAPTURE_FORMAT);
+	json_number_member(json, "format-version", CAPTURE_FORMAT_VERSION);
 	json_key(json, "tool");
 	json_text(json, "qcow2 " QCOW2_UTILS_VERSION);
 	put_bool(json, "whole", facts->whole);
@@ -95,75 +93,6 @@ int capture_manifest_write(const struct capture_facts *facts, int fd)
 
 /* ---- reading ---- */
 
-static int digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool take_digest(struct qcow2_bytes hex, uint8_t *digest)
-{
-	if (hex.size != 2 * (size_t)HASH_DIGEST_BYTES)
-		return false;
-	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++) {
-		const int high = digit(hex.data[2 * i]), low = digit(hex.data[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		digest[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
-/* What was found in a manifest. */
-struct found {
-	bool format, version, digest, size, whole, redacted;
-};
-
-static void take_member(struct json_reader *reader, struct qcow2_bytes key,
-			struct capture_facts *facts, struct found *found)
-{
-	if (json_is(key, "format")) {
-		found->format = json_is(json_take_string(reader), FORMAT);
-	} else if (json_is(key, "format-version")) {
-		found->version = json_take_number(reader) == FORMAT_VERSION;
-	} else if (json_is(key, "whole")) {
-		facts->whole = json_take_bool(reader);
-		found->whole = true;
-	} else if (json_is(key, "redacted")) {
-		facts->redacted = json_take_bool(reader);
-		found->redacted = true;
-	} else if (json_is(key, "with-leaks")) {
-		facts->leaks = json_take_bool(reader);
-	} else if (json_is(key, "file-size")) {
-		facts->size_bytes = json_take_number(reader);
-		found->size = true;
-	} else if (json_is(key, "sha256")) {
-		found->digest = take_digest(json_take_string(reader), facts->digest);
-	} else {
-		json_skip_value(reader);
-	}
-}
-
-static bool take_manifest(struct qcow2_bytes document, struct capture_facts *facts)
-{
-	struct json_reader reader = {document.data, document.data + document.size, false};
-	struct found found = {.format = false};
-
-	json_need(&reader, '{');
-	while (!reader.bad && !json_take(&reader, '}')) {
-		const struct qcow2_bytes key = json_take_string(&reader);
-
-		json_need(&reader, ':');
-		if (!reader.bad)
-			take_member(&reader, key, facts, &found);
-		(void)json_take(&reader, ',');
-	}
-	return !reader.bad && found.format && found.version && found.digest && found.size &&
-	       found.whole && found.redacted;
-}
-
 int capture_manifest_read(const char *path, struct capture_facts *facts, struct qcow2_error *err)
 {
 	uint8_t *bytes = NULL;
@@ -173,7 +102,7 @@ int capture_manifest_read(const char *path, struct capture_facts *facts, struct 
 	*facts = (struct capture_facts){.whole = false};
 	if (read_whole_file(path, BYTES_MOST, &bytes, &size, err))
 		return -1;
-	is = take_manifest((struct qcow2_bytes){bytes, size}, facts);
+	is = capture_manifest_parse((struct qcow2_bytes){bytes, size}, facts);
 	free(bytes);
 	return is ? 0 : capture_fail(err, QCOW2_ERROR_BROKEN, "it is no manifest of a capture");
 }

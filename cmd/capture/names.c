@@ -163,7 +163,7 @@ static int replace_part(struct capture_names *names, uint8_t *part, size_t size,
 	for (size_t at = 0; at < size; at += length) {
 		const enum kind kind = kind_of((struct qcow2_bytes){part + at, size - at}, &length);
 
-		memset(shape + at, kind, length);
+		memset(shape + at, (int)kind, length);
 		/* What stays is a part of the shape: names may differ in nothing else. */
 		for (size_t i = at; kind == KIND_KEPT && i < at + length; i++)
 			shape[i] = (uint8_t)(0x80 | part[i]);

@@ -3,25 +3,10 @@
 #ifndef CMD_CAPTURE_RUN_H
 #define CMD_CAPTURE_RUN_H
 
+#include "capture/facts.h"
 #include "capture/gather.h"
 #include "common/change.h"
 #include "export/new_name.h"
-#include "hash/tree.h"
-
-/* What a manifest says of a capture. */
-struct capture_facts {
-	bool whole;      /* all metadata; else the header alone */
-	bool redacted;   /* names are others */
-	bool compressed; /* with payloads of compressed clusters */
-	bool leaks;      /* with what a check looks at in leaked clusters */
-	uint64_t size_bytes;
-	uint8_t digest[HASH_DIGEST_BYTES];
-	/* Not read again, and 0 when a manifest was read: */
-	uint64_t metadata_bytes, compressed_bytes, keys_bytes, left_out_bytes;
-	uint64_t orphan_tables, marked, names;
-	bool has_problems;
-	uint64_t corruptions, leak_count, warnings;
-};
 
 struct capture_run {
 	const struct command *command;
