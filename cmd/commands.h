@@ -9,6 +9,7 @@
 #include "common/command.h"
 
 extern const struct command bitmap_command;
+extern const struct command capture_command;
 extern const struct command check_command;
 extern const struct command compare_command;
 extern const struct command compat_command;

@@ -30,6 +30,7 @@ static const struct command *const all[] = {
 	&vet_command,
 	&repair_command,
 	&rescue_command,
+	&capture_command,
 	&map_command,
 	&read_command,
 	&hash_command,

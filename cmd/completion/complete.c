@@ -184,7 +184,7 @@ static const struct {
 	{"GROUP", NULL, NULL, offer_groups},          {"MAGIC", NULL, NULL, offer_extensions},
 	{"FIELD", NULL, NULL, offer_fields},          {"FORMAT", NULL, NULL, offer_formats},
 	{"SNAPSHOT", NULL, NULL, offer_snapshots},    {"COMMAND", "help", NULL, offer_commands},
-	{"ACTION", "help", NULL, offer_topics},
+	{"ACTION", "help", NULL, offer_topics},       {"CAPTURE", NULL, NULL, offer_any_file},
 };
 
 static void offer_kind(struct question *question, const char *word)

@@ -35,7 +35,7 @@ ATTACKS = {
 }
 LINES = ("info {}", "info -j {}", "dump -j {}", "diff {} {}", "locate --guest=0 {}",
          "locate -j --host=0x200 {}", "check {}", "check -j --deep {}", "map {}", "map -j {}",
-         "layout {}", "measure {}", "report --to=- {}", "report --to=- --redact {}", "export -o - --salvage --format=stream {}", "read -x {}", "hash {}", "hash -j --block=64k {}", "compare -j {} {}", "snapshot list -j {}", "snapshot space {}", "bitmap list {}",
+         "layout {}", "measure {}", "report --to=- {}", "report --to=- --redact {}", "export -o - --salvage --format=stream {}", "read -x {}", "capture -f -j -o new {}", "hash {}", "hash -j --block=64k {}", "compare -j {} {}", "snapshot list -j {}", "snapshot space {}", "bitmap list {}",
          "compat {} dump-header", "rescue {}", "repair -n {}", "edit -n {} set header/size=1M",
          "vet {}", "vet -j --deep --policy=strict {}")
 CODES = (0, 1, 2, 3, 4, 63)

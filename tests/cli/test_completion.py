@@ -18,7 +18,7 @@ import pytest
 from tests.support.outside import run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
-COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "report", "measure", "read", "hash", "export",
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "report", "measure", "read", "hash", "export", "capture",
             "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 DRIVER = """
 source "$SCRIPT" || exit 9

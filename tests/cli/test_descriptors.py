@@ -24,7 +24,7 @@ IMAGE = "good-bitmaps"
 READ = """info IMAGE|info -j IMAGE|dump IMAGE|dump -j IMAGE|check IMAGE|check -j IMAGE
 map IMAGE|map -j IMAGE|map --binary --chain IMAGE|locate --guest=0 IMAGE
 layout IMAGE|layout -j IMAGE|report --to=OUT IMAGE|report -o- IMAGE|measure IMAGE|measure -j --chain IMAGE|snapshot list IMAGE|snapshot space -j IMAGE
-read IMAGE|read -x IMAGE|export --to=OUT IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
+read IMAGE|read -x IMAGE|export --to=OUT IMAGE|capture --to=OUT IMAGE|hash IMAGE|hash -j IMAGE|compare IMAGE OTHER|compare -j IMAGE OTHER
 diff IMAGE OTHER|diff -j IMAGE IMAGE|vet IMAGE OTHER|vet -j IMAGE
 explain header|explain -j|bitmap list IMAGE|bitmap list -j IMAGE|bitmap extents IMAGE enabled
 bitmap export IMAGE enabled|bitmap export --to=OUT IMAGE enabled
@@ -60,7 +60,8 @@ bitmap import --no-undo IMAGE new OUT|bitmap script --no-undo IMAGE JUNK
 bitmap export --to=IMAGE IMAGE enabled|report --force --to=IMAGE IMAGE|undo IMAGE|undo OUT|undo MADE JUNK
 compat IMAGE set-header nosuch 1|compat IMAGE set-feature-bit compatible 99
 compat IMAGE add-header-ext x y|info OUT|check OUT|dump IMAGE nosuch|no-such-command IMAGE|repair no-such|repair --only=no-such LEAKS
-rescue JUNK|rescue --apply --undo-file=BITS JUNK"""
+rescue JUNK|rescue --apply --undo-file=BITS JUNK
+capture -o OTHER IMAGE|capture -o IMAGE IMAGE|capture -o OUT JUNK|capture --no-undo --apply=OTHER IMAGE"""
 GIVE = """edit --no-undo --file=- IMAGE extension add 0x12345678
 edit --no-undo --script=- IMAGE|bitmap script --no-undo IMAGE -
 bitmap import --no-undo -g 64k IMAGE new -|compat IMAGE add-header-ext-stdio 0x12345678"""

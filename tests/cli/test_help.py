@@ -14,7 +14,8 @@ from tests.support.outside import on_terminal, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE
 
 COMMANDS = ["info", "dump", "diff", "locate", "check", "vet", "repair", "rescue", "map", "layout", "report", "measure",
-            "read", "hash", "compare", "export", "snapshot", "bitmap", "edit", "undo", "explain", "compat", "completion"]
+            "read", "hash", "compare", "export", "capture", "snapshot", "bitmap", "edit", "undo", "explain", "compat",
+            "completion"]
 ACTIONS = {
     "bitmap": ["list", "extents", "export", "compare", "add", "remove", "clear", "enable",
                "disable", "rename", "merge", "import", "script", "repair"],

@@ -12,7 +12,7 @@ from tests.forge import build
 from tests.support.outside import complaint, documents, harmless, run, text_of
 from tests.support.programs import QCOW2, RELEASE, SAMPLE, TOP
 
-COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "report", "measure", "read", "hash", "export",
+COMMANDS = ["info", "dump", "diff", "compare", "locate", "check", "vet", "map", "layout", "report", "measure", "read", "hash", "export", "capture",
             "snapshot", "repair", "rescue", "bitmap", "edit", "undo", "explain", "compat", "completion"]
 
 
@@ -286,12 +286,13 @@ OTHERWISE = {("rescue", "data-file"): 2, ("bitmap", "assume-dirty"): 4, ("snapsh
 ALONE = (("check", "list"), ("edit", "script"), ("edit", "data"), ("edit", "file"),
          ("undo", "prune"), ("bitmap", "force"), ("bitmap", "to"), ("bitmap", "sparse"),
          ("bitmap", "raw"), ("locate", "guest"), ("locate", "host"), ("measure", "size"), ("vet", "list"),
-         ("export", "verify"), ("report", "to"))
+         ("export", "verify"), ("report", "to"), ("capture", "apply"))
 # What the option makes of the file must not be there yet.
 MADE = {("rescue", "plan-to"): "new", ("rescue", "copy"): "new", ("rescue", "overlay"): "new",
         ("report", "to"): "page", ("bitmap", "to"): "new", ("bitmap", "sparse"): "new", ("bitmap", "raw"): "new"}
 REPORTED = ["--force", "--to=page", SAMPLE]
 EXPORTED = ["--force", "--to=out", "bitmaps"]
+PUT_BACK = ["--apply=small", "base"]
 OPTIONS = {
     ("", "help"): ([], ["--help"], is_help),
     ("", "version"): ([], ["--version"], is_version),
@@ -443,6 +444,18 @@ OPTIONS = {
     ("export", "json"): (EXPORTED, ["--json"], shows_json),
     ("export", "output"): (EXPORTED, ["--output=json"], shows_json),
     ("export", "help"): (EXPORTED, ["--help"], is_help),
+    **{("capture", option): (EXPORTED, [f"--{option}{value}"], is_unchanged) for option, value in (
+        ("to", "=other"), ("force", ""), ("with-compressed", ""))},
+    ("capture", "redact"): (EXPORTED, ["--redact"], differs),
+    ("capture", "no-leaks"): (EXPORTED, ["--no-leaks"], differs),
+    ("capture", "apply"): (["base"], ["--apply=small"], differs),
+    ("capture", "dry-run"): (PUT_BACK, ["--dry-run"], is_anything),
+    ("capture", "dump"): (["-n", *PUT_BACK], ["--dump=header"], differs),
+    **{("capture", option): (PUT_BACK, [f"--{option}{value}"], is_unchanged) for option, value in (
+        ("yes", ""), ("undo-file", "=x"), ("undo-dir", "=."), ("no-undo", ""))},
+    ("capture", "json"): (EXPORTED, ["--json"], shows_json),
+    ("capture", "output"): (EXPORTED, ["--output=json"], shows_json),
+    ("capture", "help"): (EXPORTED, ["--help"], is_help),
     ("hash", "block"): (["bitmaps"], ["--block=64k"], differs),
     ("hash", "snapshot"): (["shared"], ["--snapshot=one"], is_unchanged),
     ("hash", "chain"): (["bitmaps"], ["--chain"], is_unchanged),
@@ -535,6 +548,7 @@ OPTIONS = {
 for _command, _line in {"dump": [SAMPLE], "info": [SAMPLE], "locate": ["--host=0", SAMPLE],
                         "diff": [SAMPLE, SAMPLE], "compare": [SAMPLE, SAMPLE], "hash": [SAMPLE],
                         "read": ["-x", SAMPLE], "export": ["--force", "--to=out", SAMPLE],
+                        "capture": ["--force", "--to=out", SAMPLE],
                         "check": [SAMPLE], "map": [SAMPLE], "layout": [SAMPLE], "report": REPORTED,
                         "measure": [SAMPLE], "vet": [SAMPLE],
                         "edit": PLANNED, "repair": MENDED, "rescue": ["lost"],
@@ -572,6 +586,7 @@ def fixture_folder(tmp_path):
                                    f'{os.path.getsize(tmp_path / "base")}, "size-after": '
                                    f'{os.path.getsize(tmp_path / "base")}, "writes": []}}')
     (tmp_path / "script").write_text("set header/compatible_features=1\n")
+    text_of(run("capture", "--to=small", "base", cwd=tmp_path))
     text_of(run("edit", "--undo-file=undo", "edited", "feature", "compatible", "0", "on",
                 cwd=tmp_path))
     return tmp_path

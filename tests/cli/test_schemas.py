@@ -53,6 +53,8 @@ def outputs(folder):
              ("snapshot-diff", "snapshot", "diff", recipe_image("bad-snapshot-l1-entry")[0], "1"),
              ("compare", "compare", plain, recipe_image("good-snapshots")[0]),
              ("export", "export", "-f", f"--to={folder / 'raw'}", plain),
+             ("capture", "capture", "-f", f"--to={folder / 'small'}", plain),
+             ("edit", "capture", "-n", f"--apply={folder / 'small'}", plain),
              ("hash", "hash", plain), ("hash", "hash", "--block=64k", recipe_image("good-snapshots")[0]),
              ("diff", "diff", path, recipe_image("good-snapshots")[0]),
              ("locate", "locate", "--host=0+1M", recipe_image("good-bitmaps")[0]),

@@ -13,6 +13,7 @@ import subprocess
 
 import pytest
 
+from tests.forge import build
 from tests.support import shims
 from tests.support.programs import RELEASE, image, recipe_image
 
@@ -153,6 +154,8 @@ class Scene:
         words = self.words or (f"--script={self.script}",)
         if words[0] == "repair":
             return ["repair", "--yes", f"--undo-file={self.undo}", *words[1:], self.image]
+        if words[0] == "capture":
+            return ["capture", "--yes", f"--undo-file={self.undo}", *words[1:], self.image]
         if words[0] == "bitmap":
             return ["bitmap", f"--undo-file={self.undo}", words[1], self.image, *words[2:]]
         return ["edit", "--force", "--yes", f"--undo-file={self.undo}", self.image, *words]
@@ -166,7 +169,7 @@ class Scene:
     def may_refuse(self, done):
         """Between the last write and the end of a repair, the image is whole: a guest that begins to
         write then would not find it any more. Until then the corrupt bit keeps it from writing."""
-        return (self.words and self.words[0] == "repair" and read(self.image) == self.changed and
+        return (self.words and self.words[0] in ("repair", "capture") and read(self.image) == self.changed and
                 b"a guest may have written since" in done.stderr)
 
     def undo_now(self):
@@ -277,6 +280,35 @@ def test_killed_repair_of_version_2(tmp_path, shim, device):
         assert b"refcount-low" not in done.stdout, (how, step, done.stdout.decode())
         steps.add(read(scene.image))
     assert scene.run("check", scene.image).returncode == 0 and len(steps) > 3
+
+
+def test_killed_apply_of_a_capture(tmp_path, shim, device):
+    """As a repair: undone, whole or marked as corrupt at each step, of a header, tables and refcounts."""
+    path, small = str(tmp_path / "damaged"), tmp_path / "small"
+    layout = build("size 1M\nwrite 0 256k\nsnapshot 1\nwrite 64k 64k\n", path)
+    assert subprocess.run([RELEASE, "capture", "-q", "-o", small, path], check=False).returncode == 0
+    with open(path, "r+b") as stream:
+        for where, data in (("l2/0/0", bytes(8)), ("refcounts/0/1", bytes(2)), ("header/size", b"\0"),
+                            ("snapshots/0/l1/0", bytes(8))):
+            stream.seek(layout.where(where))
+            stream.write(data)
+        stream.seek(layout.where("header/size") + 5)
+        stream.write(b"\x20")
+    OWN[path] = ("capture", f"--apply={small}")
+    scene = Scene(path, tmp_path, shim, device)
+    held, seen = 0, set()
+    for how, step, done in all_steps(scene, scene.edit_arguments(), KILLS, scene.reset):
+        now = read(scene.image)
+        assert was_killed(done, how) or now == scene.changed
+        seen.add(now == scene.original or now == scene.changed)
+        if now not in (scene.original, scene.changed):
+            assert now[CORRUPT_AT] & 2 or scene.run("check", scene.image).returncode == 0, (how, step)
+            held += 1
+        if os.path.exists(scene.undo) and scene.undo_file_is_whole():
+            scene.undo_now()
+        else:
+            assert now == scene.original
+    assert held > 0 and seen == {True, False}
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))

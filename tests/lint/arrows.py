@@ -46,7 +46,7 @@ OPENERS = {"lib/source/descriptor.c", "cmd/common/descriptors.c"}
 OPENS = """open openat openat2 creat fopen fopen64 fdopen freopen tmpfile mkstemp dup dup2 dup3 pipe
 pipe2 socket memfd_create eventfd epoll_create1""".split()
 # Threads write a new file at its places here: no image is opened by it.
-PLACED_WRITERS = {"cmd/export/target.c"}
+PLACED_WRITERS = {"cmd/capture/write.c", "cmd/export/target.c"}
 # Calls that load a library: libnbd, and only where an image over NBD is opened.
 LOADERS = {"lib/source/nbd_calls.c"}
 LOADS = ["dlopen", "dlmopen", "dlsym"]

@@ -36,6 +36,10 @@ COMMANDS = {
     "export --to=new/raw --manifest=new/list b.qcow2": SEALED,
     "export --to=- --format=stream b.qcow2": SEALED,
     "export --chain --to=new/raw a.qcow2": CHAIN,
+    "capture --to=new/small a.qcow2": SEALED,
+    "capture -j --redact --with-compressed --to=new/small b.qcow2": SEALED,
+    "capture -j --no-leaks --to=new/small base.qcow2": SEALED,
+    "capture -n --apply=small b.qcow2": READS,
     "hash b.qcow2": SEALED,
     "hash -j --block=64k b.qcow2": SEALED,
     "hash -j --chain a.qcow2": CHAIN,
@@ -84,6 +88,7 @@ def make_folder(folder):
     (folder / "list").write_text("a.qcow2\nb.qcow2\n", encoding="ascii")
     for name in ("a.qcow2", "b.qcow2", "base.qcow2"):
         shutil.copyfile(SAMPLE, folder / name)
-    for line in ("edit --no-undo a.qcow2 backing set base.qcow2 qcow2", "bitmap add b.qcow2 third"):
+    for line in ("edit --no-undo a.qcow2 backing set base.qcow2 qcow2", "bitmap add b.qcow2 third",
+                 "capture --to=small b.qcow2"):
         subprocess.run([RELEASE, *line.split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder

@@ -302,6 +302,8 @@ def schema_of(words, kind):
         return command, "answer" if kind == "ndjson" else None
     if command == "map":
         return command, "extent" if kind == "ndjson" else None
+    if command == "capture" and any(word.startswith("--ap") for word in words):
+        command = "edit"
     if command == "check" and any(re.fullmatch("--rep[air]*(=.*)?|-[adjpqv]*r.*", word) for word in words):
         command = "repair"
     if command == "check" and "--list" in words:
