@@ -3,7 +3,6 @@
 # python3 native/build_ffi.py prints the declarations.
 """Where libqcow2 is, and what the extension module holds."""
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -57,17 +56,6 @@ def cdef() -> str:
     return declarations(compiler(), [HERE, *include_folders()], INCLUDE) + CALLBACKS
 
 
-def version() -> str:
-    """The version of the headers, which is the binding's."""
-    for folder in include_folders():
-        path = os.path.join(folder, "qcow2", "version.h")
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as stream:
-                return ".".join(re.findall(
-                    r"^#define QCOW2_VERSION_(?:MAJOR|MINOR|PATCH) +(\d+)", stream.read(), re.M))
-    raise SystemExit("qcow2/version.h is not where pkg-config says that libqcow2 has its headers")
-
-
 def ffi_builder() -> Any:
     """The description of the extension module."""
     import cffi  # pylint: disable=import-outside-toplevel
@@ -78,7 +66,9 @@ def ffi_builder() -> Any:
                    include_dirs=["native", *include_folders()],
                    library_dirs=[word[2:] for word in pkg_config("--libs-only-L")],
                    libraries=[word[2:] for word in pkg_config("--libs-only-l")],
-                   extra_compile_args=["-std=gnu11", "-D_FILE_OFFSET_BITS=64", "-D_GNU_SOURCE"],
+                   # Several hundred functions that hand arguments on: there is nothing to optimise.
+                   extra_compile_args=["-std=gnu11", "-O1", "-g0", "-D_FILE_OFFSET_BITS=64",
+                                       "-D_GNU_SOURCE"],
                    py_limited_api=True)
     return ffi
 

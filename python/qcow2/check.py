@@ -96,11 +96,10 @@ class Check(Stream[Problem]):
     on the image alone. An iteration that is not finished can be left: ``result`` counts the rest.
     """
 
-    def __init__(self, image: Handle, options: Any, keep: object) -> None:
+    def __init__(self, image: Handle, options: Any) -> None:
         super().__init__(image)
         self._image = image
         self._options = options
-        self._kept_options = keep
         self._begun = False
         self._result: Optional[CheckResult] = None
         self._result_turn = threading.RLock()
@@ -179,4 +178,5 @@ def open_check(image: Handle, threads: int, memory_limit: int, max_per_kind: int
         "threads": threads, "memory_limit_bytes": memory_limit, "max_per_kind": max_per_kind,
         "only": kind_pointer(only) if only else ffi.NULL, "deep": deep, "damage": True,
         "lost_mappings": True})
-    return Check(image, how, None)
+    with image:  # is it open?
+        return Check(image, how)

@@ -293,11 +293,11 @@ def _info(image: Any) -> ImageInfo:
     backing = bytes_of(lib.qcow2_image_backing_name(image))
     data_file = bool(incompatible & lib.QCOW2_INCOMPATIBLE_DATA_FILE)
     name = _extension(image, lib.QCOW2_EXTENSION_DATA_FILE)
-    crypt = header.crypt_method
+    crypt, order = header.crypt_method, header.refcount_order
     return ImageInfo(
         version=header.version, virtual_size=header.size,
         cluster_size=geometry.cluster_size_bytes if geometry else None,
-        refcount_bits=geometry.refcount_bits if geometry else None,
+        refcount_bits=1 << order if order <= lib.QCOW2_LIMIT_REFCOUNT_ORDER_MAX else None,
         file_size=lib.qcow2_source_size_bytes(source),
         allocated=lib.qcow2_source_allocated_bytes(source),
         backing_file=backing.decode("utf-8", "surrogateescape") if backing else None,
