@@ -11,7 +11,9 @@ import pytest
 import qcow2
 from tests.python.common import NAMES, SAMPLE, command, recipe
 
-PLAIN = [name for name in NAMES if name.startswith("good-")]
+# Those whose disks differ; others differ in what no disk shows.
+PLAIN = [name for name in NAMES if name.startswith("good-") and "snapshot" not in name
+         and "bitmap" not in name and "header" not in name and "warn" not in name]
 
 
 @pytest.mark.parametrize("name", PLAIN)

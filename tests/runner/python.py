@@ -2,6 +2,7 @@
 # The binding to Python as its users get it: a source archive, the wheel that is made from it, and a
 # virtual environment into which that is installed. Its tests run there, against the built command.
 """The check `python`."""
+import concurrent.futures
 import glob
 import hashlib
 import os
@@ -12,6 +13,7 @@ from tests.runner import install, programs, report
 PLACE = report.path("build/python")
 # A copy, so that nothing is left beside the sources.
 TREE, DIST, VENV = (os.path.join(PLACE, name) for name in ("tree", "dist", "venv"))
+MYPY = report.path("build/mypy")
 PYTHON = os.path.join(VENV, "bin", "python")
 LIBRARY = report.path("build/release/lib")
 TYPED = ["python/qcow2", "python/native", "tests/python", "examples/python/incremental.py"]
@@ -92,20 +94,22 @@ def check_files(out):
              and text.startswith(VENV) else text)
 
 
-def check_types(out):
+def types():
     status, text = report.run(["/usr/bin/mypy", "--config-file=tests/python/mypy.ini",
-                               f"--cache-dir={PLACE}/mypy", *TYPED])
-    out.case("types of package, tests and example", text if status else "")
+                               f"--cache-dir={MYPY}", *TYPED])
+    return text or "failed" if status else ""
 
 
 def check(out):
     strict(out)
-    wrong = make()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        typed = pool.submit(types)
+        wrong = make()
+        out.case("types of package, tests and example", typed.result())
     out.case("archive, wheel and installation, without a network", wrong)
     if wrong:
         return
     check_files(out)
-    check_types(out)
     programs.run_pytest(out, "python", "build/release/cmd/qcow2", ["tests/python"],
                         program=report.path("build/release/cmd/qcow2"), python=PYTHON,
                         more={"LD_LIBRARY_PATH": LIBRARY})
