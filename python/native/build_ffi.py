@@ -68,7 +68,8 @@ def ffi_builder() -> Any:
                    libraries=[word[2:] for word in pkg_config("--libs-only-l")],
                    # Several hundred functions that hand arguments on: there is nothing to optimise.
                    extra_compile_args=["-std=gnu11", "-O1", "-g0", "-D_FILE_OFFSET_BITS=64",
-                                       "-D_GNU_SOURCE"],
+                                       "-D_GNU_SOURCE", "-pthread"],
+                   extra_link_args=["-pthread"],
                    py_limited_api=True)
     return ffi
 

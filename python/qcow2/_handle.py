@@ -153,6 +153,7 @@ class Stream(Iterator[Item], Generic[Item]):
         self._handle = handle
         self._turn = threading.Lock()
         self._ready: Iterator[Item] = iter(())
+        self._started = False
         self._ended = False
 
     def _take(self, pointer: Any, failure: Failure) -> Optional[Iterator[Item]]:
@@ -173,6 +174,7 @@ class Stream(Iterator[Item], Generic[Item]):
             return self._next_batch()
 
     def _next_batch(self) -> Item:
+        self._started = True
         while True:
             try:
                 with self._handle as pointer:

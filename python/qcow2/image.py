@@ -229,7 +229,8 @@ class Image:
         block, too. force: apply whatever the verdict is.
 
         The image has to come from a path, but for a dry run. Before it is written, all that was made
-        of this image is closed (iterators, disks); the image itself is opened again.
+        of this image is closed (iterators, disks); the image itself is opened again. A call that another
+        thread is in goes on meanwhile, and may see both states.
 
         Entering raises InUseError if another program has the image open; leaving raises IoError,
         InUseError (it was written to meanwhile), RefusedError.

@@ -213,6 +213,8 @@ class Plan:
 
         extents: not read yet; read up to its end, and closed.
         """
+        if extents._started:
+            raise ValueError("the stream of extents was read from already")
         view, keep = view_of(raw_name(into))
         with extents, extents._turn, extents._handle as pointer:
             self._on_editor("qcow2_bitmap_merge_extents", pointer, view)

@@ -247,6 +247,10 @@ def test_import_and_merge_of_another_image(place: Callable[..., str]) -> None:
         with image.edit(dry_run=True) as plan:
             with pytest.raises(qcow2.ArgumentError):
                 plan.import_bitmap("e", b"\x23")
+            begun = other.dirty_extents("a")
+            next(begun)
+            with pytest.raises(ValueError):
+                plan.merge_extents(begun, "e")
 
 
 def test_repair(place: Callable[..., str]) -> None:

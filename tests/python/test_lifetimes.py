@@ -8,6 +8,8 @@ import pathlib
 import pickle
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -144,6 +146,25 @@ def test_a_source_closes_what_it_is_under() -> None:
         assert two.closed
         with pytest.raises(qcow2.ClosedError):
             disk.read(0, 1)
+
+
+LEFT_OPEN = f"""
+import qcow2
+image = qcow2.Image({SAMPLE!r})
+items = [image.map(), image.dirty_extents("weekly"), image.disk(), iter(image.bitmaps)]
+next(items[0])
+check = qcow2.Image({recipe("bad-guest-ranges-2m-clusters")!r}).check(threads=1)
+print(next(check).kind.id)
+with image.edit(dry_run=True) as plan:
+    plan.add_bitmap("x")
+image.cycle = image
+"""
+
+
+def test_a_program_may_end_with_everything_open() -> None:
+    done = subprocess.run([sys.executable, "-B", "-X", "dev", "-c", LEFT_OPEN], timeout=60, check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.stdout and not done.stderr
 
 
 def descriptors() -> int:

@@ -6,6 +6,7 @@ import concurrent.futures
 import glob
 import hashlib
 import os
+import re
 import shutil
 
 from tests.runner import install, programs, report
@@ -17,6 +18,11 @@ MYPY = report.path("build/mypy")
 PYTHON = os.path.join(VENV, "bin", "python")
 LIBRARY = report.path("build/release/lib")
 TYPED = ["python/qcow2", "python/native", "tests/python", "examples/python/incremental.py"]
+# What cffi uses of it, all of which Doc/data/stable_abi.dat of CPython 3.9 lists.
+STABLE = {"PyArg_UnpackTuple", "PyBool_FromLong", "PyErr_Occurred", "PyEval_RestoreThread",
+          "PyEval_SaveThread", "PyImport_ImportModule", "PyLong_FromLong",
+          "PyLong_FromUnsignedLong", "PyLong_FromVoidPtr", "PyObject_CallMethod", "PyObject_Free",
+          "PyObject_Malloc", "_Py_Dealloc", "_Py_NoneStruct"}
 # What the sources of the wheel are, besides what the release build brings.
 INPUTS = ("python/", "include/", "tests/runner/python.py")
 
@@ -94,6 +100,16 @@ def check_files(out):
              and text.startswith(VENV) else text)
 
 
+def check_stable(out):
+    """The extension module needs nothing of CPython that is not in its stable ABI."""
+    file = glob.glob(os.path.join(VENV, "lib", "*", "site-packages", "qcow2", "_native.abi3.so"))
+    status, text = report.run(["nm", "-D", "--undefined-only", *file])
+    used = set(re.findall(r" U (_?Py\w+)", text))
+    out.case("the extension module keeps to the stable ABI",
+             "" if status == 0 and file and used and used <= STABLE
+             else f"{text if status else sorted(used - STABLE)}")
+
+
 def types():
     status, text = report.run(["/usr/bin/mypy", "--config-file=tests/python/mypy.ini",
                                f"--cache-dir={MYPY}", *TYPED])
@@ -110,6 +126,7 @@ def check(out):
     if wrong:
         return
     check_files(out)
+    check_stable(out)
     programs.run_pytest(out, "python", "build/release/cmd/qcow2", ["tests/python"],
                         program=report.path("build/release/cmd/qcow2"), python=PYTHON,
                         more={"LD_LIBRARY_PATH": LIBRARY})
