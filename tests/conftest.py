@@ -9,9 +9,14 @@ import tempfile
 
 import pytest
 
+from tests.runner import report
 from tests.support import schemas
 
 schemas.watch()
+
+# As tests/run has it: what a sanitizer finds ends the program, also where pytest is called by hand.
+for name, options in report.SANITIZERS.items():
+    os.environ.setdefault(name, options)
 
 
 MEMORY = "/dev/shm"

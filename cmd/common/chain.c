@@ -53,7 +53,8 @@ char *chain_full_name(const char *file, struct qcow2_bytes name)
 	if (!full)
 		return NULL;
 	memcpy(full, file, directory);
-	memcpy(full + directory, name.data, name.size);
+	if (name.size)
+		memcpy(full + directory, name.data, name.size);
 	full[directory + name.size] = '\0';
 	return full;
 }

@@ -92,15 +92,18 @@ static int judge(const struct qcow2_image *image, const char *name, struct qcow2
 	return failed;
 }
 
-static int open_one(const struct qcow2_image *image, const char *name,
+/* Sets *records if the bitmap is enabled. */
+static int open_one(const struct qcow2_image *image, const char *name, bool *records,
 		    struct qcow2_dirty_extents **out, struct qcow2_error *err)
 {
 	struct qcow2_bitmap_dir_entry entry;
 
 	if (qcow2_bitmap_find(image, bytes_of(name), &entry, err) == 0 &&
 	    judge(image, name, err) == 0 &&
-	    qcow2_dirty_extents_open(image, &entry, 0, out, err) == 0)
+	    qcow2_dirty_extents_open(image, &entry, 0, out, err) == 0) {
+		*records = *records || (entry.flags & QCOW2_BITMAP_AUTO) != 0;
 		return 0;
+	}
 	qcow2_bitmap_error(err, bytes_of(name));
 	existing_bitmaps(image, err);
 	return -1;
@@ -156,6 +159,7 @@ static int has_bitmap(const struct qcow2_image *image, const char *name, struct 
 struct parts {
 	struct qcow2_dirty_extents **list;
 	size_t count;
+	bool records; /* a bitmap of the first image is enabled */
 };
 
 /*
@@ -166,9 +170,10 @@ struct parts {
 static int open_name(struct export_ranges *ranges, const struct qcow2_image *top, const char *name,
 		     struct parts *parts, struct qcow2_error *err)
 {
+	bool below_records = false; /* nothing is written there */
 	size_t gaps = 0;
 
-	if (open_one(top, name, &parts->list[parts->count], err))
+	if (open_one(top, name, &parts->records, &parts->list[parts->count], err))
 		return -1;
 	parts->count++;
 	for (size_t i = 0; i < ranges->image_count; i++) {
@@ -190,7 +195,8 @@ static int open_name(struct export_ranges *ranges, const struct qcow2_image *top
 			there = fail_argument(err, "it has the bitmap, but its disk is of another "
 						   "size: bitmaps of disks of different sizes "
 						   "cannot be united; make a full export");
-		if (there < 0 || open_one(layer->image, name, &parts->list[parts->count], err))
+		if (there < 0 ||
+		    open_one(layer->image, name, &below_records, &parts->list[parts->count], err))
 			return -1;
 		parts->count++;
 	}
@@ -200,7 +206,8 @@ static int open_name(struct export_ranges *ranges, const struct qcow2_image *top
 static int open_names(struct export_ranges *ranges, const struct disk *disk,
 		      const char *const *names, size_t count, struct qcow2_error *err)
 {
-	struct parts parts = {calloc(count * (ranges->image_count + 1), sizeof(*parts.list)), 0};
+	struct parts parts = {
+		.list = calloc(count * (ranges->image_count + 1), sizeof(*parts.list))};
 	int failed = 0;
 
 	if (!parts.list)
@@ -217,6 +224,7 @@ static int open_names(struct export_ranges *ranges, const struct disk *disk,
 		while (parts.count > 0)
 			qcow2_dirty_extents_close(parts.list[--parts.count]);
 	free(parts.list);
+	ranges->disabled = parts.records ? NULL : names[0];
 	return failed;
 }
 

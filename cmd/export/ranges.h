@@ -24,7 +24,8 @@ struct export_ranges {
 	uint64_t end_bytes;  /* of the disk */
 	uint64_t tail_bytes; /* if has_tail: all from here on as well */
 	bool has_tail, tail_told;
-	bool whole;                        /* one range: all */
+	bool whole;           /* one range: all */
+	const char *disabled; /* a bitmap of the first image, if none of them records */
 	struct qcow2_dirty_extents *dirty; /* of bitmaps, or NULL */
 	struct export_layer *images;       /* whose bitmaps these are, besides the first one */
 	size_t image_count;

@@ -97,6 +97,22 @@ static int open_disk(struct export_run *run)
 	return EXIT_FINE;
 }
 
+/* A disabled bitmap is as sound as it was, but nobody can tell what was written since. */
+static void warn_disabled(const struct export_run *run)
+{
+	const char *name = run->ranges.disabled;
+	struct qcow2_error err = {
+		.code = QCOW2_ERROR_ARGUMENT,
+		.offset_bytes = QCOW2_NO_OFFSET,
+		.text = "disabled: what was written since then is not in it",
+	};
+
+	if (!name || wants_silence(run->command))
+		return;
+	qcow2_bitmap_error(&err, (struct qcow2_bytes){(const uint8_t *)name, strlen(name)});
+	(void)report_error(run->command, run->file, &err);
+}
+
 static int open_ranges(struct export_run *run)
 {
 	const struct qcow2_bytes list = {run->list, run->list_bytes};
@@ -112,10 +128,10 @@ static int open_ranges(struct export_run *run)
 			       : EXIT_FINE;
 	if (!run->disk.image)
 		return report_text(run->command, run->file, "a raw file has no bitmaps");
-	return export_ranges_bitmaps(&run->ranges, &run->disk, run->bitmaps, run->bitmap_count,
-				     &err)
-		       ? report_error(run->command, run->ranges.blamed, &err)
-		       : EXIT_FINE;
+	if (export_ranges_bitmaps(&run->ranges, &run->disk, run->bitmaps, run->bitmap_count, &err))
+		return report_error(run->command, run->ranges.blamed, &err);
+	warn_disabled(run);
+	return EXIT_FINE;
 }
 
 /* ---- the export ---- */

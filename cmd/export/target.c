@@ -182,12 +182,14 @@ static bool is_named(const struct stat *st, const char *image_path, struct qcow2
 	char *path;
 	bool is;
 
+	if (name.size == 0)
+		return false;
 	if (name.size > size && memcmp(name.data, here, size) == 0)
 		path = strndup((const char *)name.data + size, name.size - size);
 	else
 		path = chain_full_name(image_path, name);
 	/* Without memory nobody can tell, and nothing is written. */
-	is = !path || (name.size > 0 && stat(path, &other) == 0 && is_same(st, &other));
+	is = !path || (stat(path, &other) == 0 && is_same(st, &other));
 	free(path);
 	return is;
 }

@@ -23,8 +23,8 @@ DISK = """size 8M
 write 1M 64k pattern=0x11
 write 3M 192k pattern=0x22
 write 5M 64k pattern=0
-bitmap nightly granularity=65536 bits=16,48,49,112
-bitmap weekly granularity=65536 bits=1,16
+bitmap nightly granularity=65536 bits=16,48,49,112 flags=auto
+bitmap weekly granularity=65536 bits=1,16 flags=auto
 bitmap used granularity=65536 bits=1 flags=in_use
 """
 
@@ -308,6 +308,19 @@ def test_bitmaps_in_place(disk, tmp_path):
     want[64 * K:128 * K] = bytes(64 * K)
     exported(disk, "-b", "nightly", "-b", "weekly", "-o", target)
     assert read(target) == want
+
+
+def test_disabled_bitmaps_are_told(disk, tmp_path):
+    """They are as sound as they were, and nobody records what is written now."""
+    target = write(tmp_path / "t", bytes(8 * M))
+    assert run("bitmap", "disable", disk, "nightly").returncode == 0
+    done = run("export", disk, "-b", "nightly", "-o", target)
+    assert done.returncode == 0 and read(target)[1 * M:1 * M + 64 * K] == b"\x11" * 64 * K
+    assert done.stderr.decode() == (f"qcow2 export: {disk}: bitmap 'nightly': disabled: what was written since then "
+                                    "is not in it\n")
+    assert run("export", "-q", disk, "-b", "nightly", "-o", target).stderr == b""
+    # Those of before are disabled where a backup keeps one for each of its points in time.
+    assert run("export", disk, "-b", "nightly", "-b", "weekly", "-o", target).stderr == b""
 
 
 def test_targets_of_another_size(disk, tmp_path):

@@ -298,6 +298,26 @@ def test_files_that_are_not_asked_for(folder):
     assert "data.qcow2: its format is vmdk: only qcow2 and raw" in refusal("a.qcow2", "chain=yes")
 
 
+@pytest.mark.parametrize("options", ["encrypt.format=luks,encrypt.iter-time=10",
+                                     "encrypt.format=luks,encrypt.iter-time=10,extended_l2=on,cluster_size=16k",
+                                     "encrypt.format=aes"], ids=["luks", "luks extended", "aes"])
+def test_encrypted(folder, options):
+    """With the passphrase both ways, against qemu-nbd; without it or with another there is no server."""
+    passphrase = "a passphrase"
+    (folder / "key").write_text(passphrase)
+    secret = ["--object", f"secret,id=s,data={passphrase}"]
+    opened = "driver=qcow2,encrypt.key-secret=s,file.filename=a.qcow2"
+    tool("qemu-img", "create", "-q", "-f", "qcow2", *secret, "-o", f"encrypt.key-secret=s,{options}", "a.qcow2",
+         str(SIZE))
+    tool("qemu-io", *secret, "--image-opts", *(word for line in MIXED for word in ("-c", line)), opened)
+    for given in ("key-file=key", f"password={passphrase}"):
+        compare(["a.qcow2", given], [*secret, "--image-opts", opened])
+    assert "encrypted" in refusal("a.qcow2")
+    if "luks" in options:
+        (folder / "wrong").write_text("another")
+        assert "passphrase" in refusal("a.qcow2", "key-file=wrong")
+
+
 def test_longest_chain(folder):
     """The library counts the files; links make one file many."""
     for i in range(257):

@@ -26,11 +26,69 @@ set l2/9/9 @l2/9
 """
 
 
-def races(out, image, *words):
+# What four readers share of a disk: the cache of compressed clusters, and the files of a chain.
+BASE = """\
+cluster_bits 12
+size 8M
+write 0 2M
+compressed 2M 4M pattern=mixed
+"""
+OVERLAY = """\
+cluster_bits 9
+size 9M
+backing base.qcow2 qcow2
+compressed 1M 64k pattern=mixed
+write 3M 1M
+zero 5M 64k
+"""
+PASSPHRASE = "a passphrase"
+
+
+def forge(out, name, recipe):
+    image = report.path("build/results", name)
+    os.makedirs(os.path.dirname(image), exist_ok=True)
+    status, text = report.run(["/usr/bin/python3", "-B", "tests/forge/forge.py", "-", image],
+                              stdin=recipe.encode())
+    out.case(f"the forge makes {name} for threads", text if status else "")
+    return image
+
+
+def encrypted(out):
+    """An image that qemu-img encrypts, and a file with its passphrase."""
+    image, key = report.path("build/results/luks.qcow2"), report.path("build/results/luks.key")
+    with open(key, "w", encoding="ascii") as stream:
+        stream.write(PASSPHRASE)
+    secret = ["--object", f"secret,id=s,data={PASSPHRASE}"]
+    for command in (["qemu-img", "create", "-q", "-f", "qcow2", *secret, "-o",
+                     "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", image, "8M"],
+                    ["qemu-io", *secret, "--image-opts", "-c", "write -P 3 0 6M",
+                     f"driver=qcow2,encrypt.key-secret=s,file.filename={image}"]):
+        status, text = report.run(command)
+        out.case(f"{command[0]} makes an encrypted image for threads", text if status else "")
+    return image, key
+
+
+def races(out, image, *words, codes=(0, 1, 2, 3, 63)):
     status, text = report.run([QCOW2, *words],
                               env={"TSAN_OPTIONS": "exitcode=66 halt_on_error=1"})
     out.case(f"no race in {words[0]} of {os.path.basename(image)}",
-             text[-3000:] if status not in (0, 1, 2, 3, 63) else "")
+             text[-3000:] if status not in codes else "")
+
+
+def disk_races(out, many):
+    """Reading of disks, by as many threads as there are processors."""
+    forge(out, "base.qcow2", BASE)
+    overlay = forge(out, "overlay.qcow2", OVERLAY)
+    luks, key = encrypted(out)
+    target = report.path("build/results/disk.raw")
+    for image, option, of_first in ((overlay, "--chain", "--chain"),
+                                    (luks, f"--key-file={key}", f"--key-file-a={key}")):
+        races(out, image, "hash", option, image, codes=(0,))
+        races(out, image, "hash", "--block=64K", option, image, codes=(0,))
+        races(out, image, "export", "--force", "-o", target, option, image, codes=(0,))
+        races(out, image, "compare", of_first, image, target, codes=(0,))
+    races(out, many, "export", "--salvage", "--force", "-o", target, many, codes=(0, 2))
+    os.unlink(target)
 
 
 def check(out):
@@ -38,11 +96,8 @@ def check(out):
     if broken:
         out.bad("builds with ThreadSanitizer", broken)
         return
-    many = report.path("build/results/many.qcow2")
-    os.makedirs(os.path.dirname(many), exist_ok=True)
-    status, text = report.run(["/usr/bin/python3", "-B", "tests/forge/forge.py", "-", many],
-                              stdin=MANY.encode())
-    out.case("the forge makes an image for threads", text if status else "")
+    many = forge(out, "many.qcow2", MANY)
+    disk_races(out, many)
     races(out, many, "dump", "-j", many, "all")
     for image in [many, *sorted(glob.glob(os.path.join(programs.forged(), "*.qcow2")))[::4]]:
         races(out, image, "check", "--deep", "--all", "--threads=4", image)
