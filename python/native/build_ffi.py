@@ -43,9 +43,10 @@ def pkg_config(*words: str) -> List[str]:
 
 
 def include_folders() -> List[str]:
-    """The folders of the headers, without those that the compiler knows by itself."""
-    folders = [word[2:] for word in pkg_config("--cflags-only-I") if word.startswith("-I")]
-    return folders or [os.path.join(pkg_config("--variable=includedir")[0])]
+    """The folders of the headers: as CPPFLAGS and pkg-config say, in this order."""
+    words = shlex.split(os.environ.get("CPPFLAGS", "")) + pkg_config("--cflags-only-I")
+    folders = [word[2:] for word in words if word.startswith("-I")]
+    return folders + pkg_config("--variable=includedir")  # not named if the compiler knows it
 
 
 def compiler() -> List[str]:

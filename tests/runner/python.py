@@ -57,6 +57,7 @@ def archive():
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copy(report.path(name), target)
     env = {"PKG_CONFIG_PATH": report.path("build/release/meson-uninstalled"),
+           "CPPFLAGS": "-I" + report.path("include"),
            "CC": "ccache gcc" if shutil.which("ccache") else "gcc"}
     status, text = report.run(["/usr/bin/python3", "-m", "build", "--no-isolation", "--outdir", DIST,
                                os.path.join(TREE, "python")], env=env)
