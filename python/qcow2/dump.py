@@ -83,7 +83,8 @@ class _Builder:
                 column = rows.columns[i]
                 if column.audience != lib.QCOW2_FOR_PEOPLE:
                     number = numbers[row * width + i]
-                    made[names[i]] = text_of(column.texts[number]) if column.texts else number
+                    known = column.texts and number < column.text_count
+                    made[names[i]] = text_of(column.texts[number]) if known else number
             self._put(None, made)
 
     def hear(self, work: Any, *arguments: Any) -> int:

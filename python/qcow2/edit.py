@@ -54,7 +54,7 @@ class Edit:
                 raise ArgumentError("it has incompatible features that are not known here: what an "
                                     "edit would do to them, nobody knows", ErrorCode.ARGUMENT,
                                     filename=source._handle.filename)
-            self._plan = Plan(source._handle, self._force)
+            self._plan = Plan(source._handle)
             beside = self._undo or self._path
             if beside is not None:
                 self._plan._spill_beside(beside)

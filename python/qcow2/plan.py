@@ -47,7 +47,7 @@ class Plan:
     something else follows.
     """
 
-    def __init__(self, source: Handle, force: bool) -> None:
+    def __init__(self, source: Handle) -> None:
         out = ffi.new("struct qcow2_plan **")
         self._filename = source.filename
         with source as pointer:
@@ -57,7 +57,6 @@ class Plan:
                                   filename=source.filename)
             self._old_size = lib.qcow2_source_size_bytes(pointer)
         self._editor: Optional[Handle] = None
-        self._force = force
         self._begun = False
         self._failed = False
         self._verdict: Optional[Verdict] = None

@@ -89,6 +89,30 @@ def test_budget_and_deadline() -> None:
         assert len(list(image.map())) == 6
 
 
+def test_over_nbd(tmp_path: pathlib.Path) -> None:
+    socket = str(tmp_path / "socket")
+    with subprocess.Popen(["qemu-nbd", "-f", "raw", "-r", "-t", "-k", socket, SAMPLE]) as server:
+        try:
+            for _ in range(200):
+                if os.path.exists(socket):
+                    break
+                time.sleep(0.02)
+            with qcow2.Image.from_nbd(f"nbd+unix:///?socket={socket}") as image:
+                assert image.check().result.sound and image.source.in_use is False
+                assert image.read(0, 8192) == b"\x11" * 8192
+                with pytest.raises(qcow2.ArgumentError):
+                    image.edit(undo=False)
+            with pytest.raises(qcow2.Qcow2Error):
+                qcow2.Image.from_nbd(f"nbd+unix:///nope?socket={socket}")
+            with pytest.raises(qcow2.ArgumentError):
+                qcow2.Image.from_nbd("http://x/")
+            with pytest.raises(qcow2.IoError) as caught:
+                qcow2.Image("nbd://localhost/x")  # a path is never taken for a server
+            assert caught.value.errno == errno.ENOENT
+        finally:
+            server.terminate()
+
+
 # ---- lifetimes ----
 
 MAKERS: List[Callable[[qcow2.Image], Any]] = [
