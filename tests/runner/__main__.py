@@ -7,7 +7,8 @@ import sys
 import time
 
 from tests.lint import abi, arrows, documents, headers, house, man, prose, symbols
-from tests.runner import builds, cross, demo, fuzz, install, mutation, package, programs, threads
+from tests.runner import (builds, cross, demo, fuzz, install, mutation, package, programs, python,
+                          threads)
 from tests.runner.report import Report
 
 LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
@@ -32,6 +33,8 @@ CHECKS = {
              ("gcc", "clang")),
     "threads": (TESTS, "four threads under ThreadSanitizer", threads.check, ("clang",)),
     "cli": (TESTS, "the command from outside: pytest", programs.check_cli, ("gcc", "release")),
+    "python": (TESTS, "the binding to Python: wheel, types, tests against the command", python.check,
+               ("release",)),
     "fuzz": (TESTS, "fuzz targets: seeds, then FUZZ_SECONDS each", fuzz.check, ("clang",)),
     "unit-gcc": (DEMAND, "C tests under ASan and UBSan, by gcc alone", programs.check_unit_gcc,
                  ("gcc",)),

@@ -105,17 +105,21 @@ def check_unit_gcc(out):
     unit_build(out, "gcc-asan")
 
 
-def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2")):
-    """Runs pytest and adds its cases; `release` is the program for what takes long."""
+def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2"),
+               python="/usr/bin/python3", more=None):
+    """
+    Runs pytest and adds its cases; `release` is the program for what takes long, `more` is added to the
+    environment.
+    """
     os.makedirs(RESULTS, exist_ok=True)
     file = os.path.join(RESULTS, f"{name}.xml")
     if os.path.exists(file):
         os.unlink(file)
     env = dict(report.SANITIZERS, PYTHONDONTWRITEBYTECODE="1",
-               QCOW2=program, QCOW2_RELEASE=report.path(release))
+               QCOW2=program, QCOW2_RELEASE=report.path(release), **(more or {}))
     # As many at a time as there are cores, where xdist is there to do that.
     _, spread = report.run(["/usr/bin/python3", "-c", "import xdist"])
-    status, text = report.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+    status, text = report.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
                                *([] if spread else ["-n", "auto"]),
                                f"--junitxml={file}", *words], env=env, timeout=3600)
     failed = out.failed
