@@ -74,7 +74,7 @@ def check_versions(out):
     number = version()
     for name, pattern in (("packaging/debian/changelog", r"^qcow2-utils \((.*)-1\)"),
                           ("packaging/qcow2-utils.spec", r"^Version: *(\S+)"),
-                          ("packaging/qcow2-utils.rb", r'^  version "(.*)"'), ("NEWS.md", r"^## ([0-9.]+)")):
+                          ("packaging/qcow2-utils.rb", r'^  version "(.*)"'), ("NEWS.md", r"^## (\S+)")):
         with open(report.path(name), encoding="utf-8") as stream:
             found = re.search(pattern, stream.read(), re.M)
         out.case(f"{name} has the version", "" if found and found[1] == number else f"{found} is not {number}")
