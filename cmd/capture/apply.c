@@ -44,10 +44,6 @@ static int prove_capture(struct capture_run *run)
 		return report_text(run->command, run->apply,
 				   "it is not the capture that its manifest describes: it was "
 				   "changed, or damaged on the way");
-	if (!run->facts.whole && !run->force)
-		return report_text(run->command, run->apply,
-				   "only a header was captured: the tables that it leads to are "
-				   "not there (--force applies it)");
 	if (run->facts.redacted && !run->force)
 		return report_text(run->command, run->apply,
 				   "its names were replaced, and those of the image would be "
@@ -85,6 +81,11 @@ static int read_capture(struct capture_run *run)
 	if (qcow2_image_open(run->source, &run->image, &err) ||
 	    capture_gather(run->image, &wanted, &run->content, &err))
 		return fail(run, run->apply, &err);
+	/* Its manifest is not believed that tables are there. */
+	if ((!run->facts.whole || run->content.header_alone) && !run->force)
+		return report_text(run->command, run->apply,
+				   "only a header was captured: the tables that it leads to are "
+				   "not there (--force applies it)");
 	return EXIT_FINE;
 }
 
@@ -260,6 +261,8 @@ static int plan_apply(struct change *change)
 		code = change_fail_text(change, "out of memory");
 	if (code == EXIT_FINE && put_all(&putting))
 		code = change_fail(change, &err);
+	if (code == EXIT_FINE)
+		code = capture_tell_names(run);
 	free(putting.wanted);
 	free(putting.there);
 	return code;
