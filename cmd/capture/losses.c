@@ -211,6 +211,21 @@ static int judge(const struct hearing *hearing)
 	return code;
 }
 
+/* Hostile tables may take too long to compare. */
+static void fail_look(const struct capture_run *run, struct qcow2_error *err)
+{
+	char reason[sizeof(err->text)];
+
+	if (err->code == QCOW2_ERROR_LIMIT) {
+		snprintf(reason, sizeof(reason), "%s", err->text);
+		snprintf(err->text, sizeof(err->text),
+			 "%.120s: what was written since is not known (--force applies it all the "
+			 "same)",
+			 reason);
+	}
+	change_fail(&run->change, err);
+}
+
 /* Looks at an image that opens. */
 static int look(struct capture_run *run, const struct qcow2_image *image, struct qcow2_error *err)
 {
@@ -231,7 +246,7 @@ static int look(struct capture_run *run, const struct qcow2_image *image, struct
 	if (qcow2_claims_walk(image, &how, hear_claim, &hearing, err) ||
 	    look_at_bitmaps(&hearing, image, err) ||
 	    capture_find_moves(run, image, &now.metadata, &hearing.moves, err))
-		change_fail(&run->change, err);
+		fail_look(run, err);
 	else
 		code = judge(&hearing);
 	capture_content_release(&now);

@@ -11,7 +11,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
-from tests.support.programs import RELEASE
+from tests.support.programs import RELEASE, recipe_image
 
 RECIPE = """size 8M
 backing base.raw raw
@@ -303,6 +303,23 @@ def test_in_use(made, tmp_path):
         refused(apply(small, path), "in use")
         user.communicate(b"quit\n")
     assert path.read_bytes() == before
+
+
+def test_holes_are_passed(tmp_path):
+    """Terabytes of a table that no file stores are no work."""
+    path, small = recipe_image("bad-hostile-sparse-reftable")[0], tmp_path / "small"
+    text_of(run("capture", "-o", small, path, program=RELEASE))
+    done = run("capture", "--time-limit=20", "-n", f"--apply={small}", path, program=RELEASE)
+    assert done.returncode == 0 and b"Nothing to change" in done.stdout, done
+
+
+def test_tables_that_take_too_long(tmp_path):
+    """Whether anything was written since is not known then, so that the change is refused."""
+    path, small = recipe_image("good-hostile-shared-l2")[0], tmp_path / "small"
+    text_of(run("capture", "-o", small, path, program=RELEASE))
+    refused(run("capture", "-n", f"--apply={small}", path, program=RELEASE),
+            "what was written since is not known (--force applies it all the same)")
+    assert run("capture", "-n", "--force", f"--apply={small}", path, program=RELEASE).returncode == 0
 
 
 def test_limits(made, tmp_path):
