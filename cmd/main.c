@@ -17,28 +17,28 @@
 #include <qcow2/version.h>
 
 static const struct command *const all[] = {
-	/* In the order in which help shows them. */
+	/* In the order in which help shows them; its headings are in help/help.c. */
 	&info_command,
 	&dump_command,
+	&explain_command,
 	&diff_command,
-	&compare_command,
 	&locate_command,
-	&check_command,
-	&vet_command,
-	&map_command,
 	&layout_command,
 	&report_command,
 	&measure_command,
-	&read_command,
-	&hash_command,
-	&export_command,
-	&snapshot_command,
+	&check_command,
+	&vet_command,
 	&repair_command,
 	&rescue_command,
+	&map_command,
+	&read_command,
+	&hash_command,
+	&compare_command,
+	&export_command,
+	&snapshot_command,
 	&bitmap_command,
 	&edit_command,
 	&undo_command,
-	&explain_command,
 	&compat_command,
 	&completion_command,
 	/* These are not in its list. */

@@ -15,14 +15,16 @@
 #include "out/suggest.h"
 #include "out/wrap.h"
 
-/* The headings of the list of commands, each above the command that it names. */
+/* What people want: the headings of the list of commands, each above the command that it names. */
 static const struct {
 	const char *first;
 	const char *heading;
 } groups[] = {
-	{"info", "Commands that look into images"},
-	{"repair", "Commands that change images, and undo it"},
-	{"explain", "Commands for other purposes"},
+	{"info", "Commands that show what an image is, and where everything lies"},
+	{"check", "Commands that say whether it is sound and safe, and mend it"},
+	{"map", "Commands that read the guest's disk, compare it and copy it"},
+	{"snapshot", "Commands for snapshots, bitmaps, and changes by hand"},
+	{"compat", "Commands for scripts and shells"},
 };
 
 static void print_commands(struct spool *out, const struct command_list *list)

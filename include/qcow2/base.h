@@ -23,7 +23,8 @@
  * in what it hands out. So a program and a library of different versions agree on the members that
  * both know. A caller sets the size and zeros the rest, which stands for the default:
  *
- *         struct qcow2_check_options options = {.size = sizeof(options), .threads = 4};
+ *         struct qcow2_check_options options = {
+ *                 .size = sizeof(options), .threads = 4};
  *
  * or, in C++,
  *

@@ -9,7 +9,8 @@
  *
  *         if (qcow2_bitmap_find(image, name, &entry, &err) == 0 &&
  *             qcow2_dirty_extents_open(image, &entry, 0, &extents, &err) == 0) {
- *                 while ((more = qcow2_dirty_extents_next(extents, &extent, &err)) > 0)
+ *                 while ((more = qcow2_dirty_extents_next(extents, &extent,
+ *                                                         &err)) > 0)
  *                         if (extent.dirty)
  *                                 copy(extent.start_bytes, extent.length_bytes);
  *                 qcow2_dirty_extents_close(extents);
@@ -31,6 +32,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- ranges of the disk that a dirty bitmap calls dirty ---- */
 
 /*
  * A range of the virtual disk that is dirty or clean throughout. The caller owns it. This structure
@@ -168,7 +171,7 @@ QCOW2_API int qcow2_bitmap_find(const struct qcow2_image *image, struct qcow2_by
  */
 QCOW2_API void qcow2_bitmap_error(struct qcow2_error *err, struct qcow2_bytes name);
 
-/* ---- what is wrong with bitmaps ---- */
+/* ---- what is wrong with dirty bitmaps ---- */
 
 struct qcow2_bitmap_health;
 

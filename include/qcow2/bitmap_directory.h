@@ -16,7 +16,8 @@
  *		return err.code == QCOW2_ERROR_NOT_FOUND ? 0 : -1;
  *	while (qcow2_bitmaps_next(bitmaps, &bitmap, &err) > 0) {
  *		qcow2_text_escape(bitmap->name, name, sizeof(name));
- *		printf("%s: one bit for 2^%u bytes\n", name, bitmap->entry.granularity_bits);
+ *		printf("%s: one bit for 2^%u bytes\n", name,
+ *		       bitmap->entry.granularity_bits);
  *	}
  *	qcow2_bitmaps_close(bitmaps);
  */
@@ -30,6 +31,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- which dirty bitmaps an image has ---- */
+
 /* Bits of flags of struct qcow2_bitmap_dir_entry. */
 /* A program has the bitmap in memory, or ended without storing it: its data must not be used. */
 #define QCOW2_BITMAP_IN_USE (UINT32_C(1) << 0)
@@ -37,7 +40,8 @@ QCOW2_BEGIN_DECLS
 #define QCOW2_BITMAP_AUTO (UINT32_C(1) << 1)
 /* A program that does not know the extra data may use the bitmap all the same. */
 #define QCOW2_BITMAP_EXTRA_DATA_COMPATIBLE (UINT32_C(1) << 2)
-#define QCOW2_BITMAP_FLAGS_KNOWN           UINT32_C(0x7)
+/* All flags that the specification defines. */
+#define QCOW2_BITMAP_FLAGS_KNOWN UINT32_C(0x7)
 
 /*
  * One entry of the directory. It and its views belong to the iterator and live until the next call

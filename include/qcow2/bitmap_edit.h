@@ -39,6 +39,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- change dirty bitmaps ---- */
+
 struct qcow2_bitmap_editor;
 
 /*
@@ -208,7 +210,7 @@ QCOW2_API int qcow2_bitmap_import(struct qcow2_bitmap_editor *editor, struct qco
 QCOW2_API int qcow2_bitmap_import_file(struct qcow2_bitmap_editor *editor, struct qcow2_bytes name,
 				       struct qcow2_bytes file, struct qcow2_error *err);
 
-/* ---- repair ---- */
+/* ---- repair dirty bitmaps ---- */
 
 /* What was done about a damaged bitmap. */
 enum qcow2_bitmap_remedy {

@@ -5,13 +5,13 @@
  *
  *   0  magic, 8 bytes: QCOW2_BITMAP_FILE_MAGIC
  *   8  version: 1
- *  12  granularity_bits: a bit stands for 1 << granularity_bits bytes of the disk
+ *  12  granularity_bits: a bit stands for 1 << granularity_bits bytes
  *  16  size of the disk, in bytes
  *  24  number of bits: see qcow2_bitmap_file_bits()
- *  32  flags: bit 0: it was enabled, bit 1: bits may be missing; the others are zero
+ *  32  flags: bit 0: it was enabled, bit 1: bits may be missing; else 0
  *  36  zeros
  *  60  CRC-32 of bytes 0 to 59
- *  64  the bits, eight a byte, least significant first; bits past the end are zero
+ *  64  the bits, eight a byte, least significant first; then zeros
  *      CRC-32 of the bits
  *
  * Numbers are big-endian, 64 bits wide at 16 and 24 and 32 bits elsewhere. The CRC is that of gzip.
@@ -32,6 +32,8 @@
 #include <qcow2/error.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- a dirty bitmap in a file of its own ---- */
 
 /* As PNG's: what turns line ends or cuts a bit off a byte is noticed at once. */
 #define QCOW2_BITMAP_FILE_MAGIC         "\x89QBM\r\n\x1a\n"

@@ -25,6 +25,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- check an image: prove it sound, or say what is wrong ---- */
+
 /* Memory limit of a check that names none, in bytes. */
 #define QCOW2_CHECK_MEMORY_BYTES (UINT64_C(1) << 30)
 
@@ -237,7 +239,8 @@ QCOW2_API uint64_t qcow2_check_result_count(const struct qcow2_check_result *res
  *         const struct qcow2_damage_total *total;
  *
  *         for (size_t i = 1; (total = qcow2_check_result_damage(result, i)); i++)
- *                 printf("%s: %" PRIu64 " bytes lost\n", total->of_name, total->lost_bytes);
+ *                 printf("%s: %" PRIu64 " bytes lost\n", total->of_name,
+ *                        total->lost_bytes);
  *
  * result: of qcow2_check() with options->damage.
  * index: 0 for the active disk, from 1 on the snapshots that are damaged, in the order of their table.

@@ -16,6 +16,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- who uses which bytes of the image file ---- */
+
 /* Memory limit of a walk that names none, in bytes. */
 #define QCOW2_CLAIMS_MEMORY_BYTES (UINT64_C(1) << 30)
 

@@ -11,10 +11,12 @@
  *	}
  *
  *	const struct qcow2_image *images[2] = {before, after};
- *	const struct qcow2_diff_visitor visitor = {.size = sizeof(visitor), .field = tell};
+ *	const struct qcow2_diff_visitor visitor = {
+ *		.size = sizeof(visitor), .field = tell};
  *	struct qcow2_diff_result result = {.size = sizeof(result)};
  *
- *	if (qcow2_diff(images, &visitor, NULL, &result, &err) == 0 && result.differences == 0)
+ *	if (qcow2_diff(images, &visitor, NULL, &result, &err) == 0 &&
+ *	    result.differences == 0)
  *		puts("no structure differs");
  *
  * What belongs together is compared, wherever it lies: snapshots by their ID, or else by their name;
@@ -34,6 +36,8 @@
 #include <qcow2/walk.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- compare the structures of two images ---- */
 
 /* One of the images. The values index arrays of two. */
 enum qcow2_diff_side {

@@ -6,14 +6,15 @@
  * Only qcow2_plan_apply() writes: first an undo file, then the plan, in an order in which a crash
  * after any step leaves an image that qcow2_undo_apply() (undo.h) brings back.
  *
- *         struct qcow2_apply_options how = {.size = sizeof(how), .undo_path = "image.undo"};
+ *         struct qcow2_apply_options how = {
+ *                 .size = sizeof(how), .undo_path = "image.undo"};
  *
  *         if (qcow2_source_open_for_edit("image.qcow2", 0, &source, &err) == 0 &&
  *             qcow2_plan_open(source, &plan, &err) == 0 &&
  *             qcow2_edit_begin(plan, &err) == 0 &&
- *             qcow2_edit_set(plan, "header/size", "0x40000000", NULL, &err) == 0 &&
- *             qcow2_plan_judge(plan, NULL, &verdict, &err) == 0 && !verdict->adds_problems &&
- *             verdict->refusals_total == 0 &&
+ *             qcow2_edit_set(plan, "header/size", "1G", NULL, &err) == 0 &&
+ *             qcow2_plan_judge(plan, NULL, &verdict, &err) == 0 &&
+ *             !verdict->adds_problems && verdict->refusals_total == 0 &&
  *             qcow2_plan_apply(plan, &how, &err) == 0)
  *                 printf("done\n");
  *
@@ -33,7 +34,7 @@
 
 QCOW2_BEGIN_DECLS
 
-/* ---- plans ---- */
+/* ---- plans: the writes that change an image ---- */
 
 /*
  * When a write is made. All writes of a phase are on the medium before the next phase begins, so
@@ -208,6 +209,8 @@ enum qcow2_intent {
 QCOW2_API int qcow2_plan_intend(struct qcow2_plan *plan, enum qcow2_intent intent,
 				struct qcow2_bytes name, struct qcow2_error *err);
 
+/* ---- judge a plan, and apply it ---- */
+
 /* How to judge. The caller owns it and sets size. */
 struct qcow2_judge_options {
 	size_t size; /* sizeof(struct qcow2_judge_options) */
@@ -311,7 +314,9 @@ struct qcow2_apply_options {
 QCOW2_API int qcow2_plan_apply(struct qcow2_plan *plan, const struct qcow2_apply_options *options,
 			       struct qcow2_error *err);
 
-/* ---- verbs: what people want to change; each adds writes to plan, which is not NULL ---- */
+/* ---- verbs: plan what people want to change ---- */
+
+/* Each verb adds writes to plan, which is not NULL. */
 
 /*
  * Plans what any edit owes the image: clears the autoclear bits that are not known here

@@ -39,7 +39,7 @@
 
 QCOW2_BEGIN_DECLS
 
-/* ---- bits of an entry ---- */
+/* ---- bits of table entries ---- */
 
 /* A word in which the bits [first, first + count) are set; first 0 to 63, count 1 to 64 - first. */
 #define QCOW2_BIT_RANGE(first, count) (UINT64_MAX >> (64 - (count)) << (first))
@@ -80,6 +80,8 @@ enum {
 #include <qcow2/def/bitmap_table_entry.def>
 #undef QCOW2_KIND
 };
+#undef QCOW2_BITS_ENUM_
+#undef QCOW2_BITS_ENUM
 #undef QCOW2_BITS
 #undef QCOW2_BITS_IN_PLACE
 #undef QCOW2_BITS_RESERVED
@@ -134,7 +136,7 @@ static inline unsigned qcow2_bits_count(unsigned first, unsigned count, unsigned
 	return first == QCOW2_BIT_X ? 62 - x : x;
 }
 
-/* ---- decode ---- */
+/* ---- decode table entries ---- */
 
 #define QCOW2_BITS(name, first, count, style, legal, meaning)          uint64_t name;
 #define QCOW2_BITS_IN_PLACE(name, first, count, style, legal, meaning) uint64_t name;
@@ -302,7 +304,7 @@ static inline struct qcow2_bitmap_table_entry qcow2_bitmap_table_entry_decode(ui
 #undef QCOW2_BITS_IN_PLACE
 #undef QCOW2_BITS_RESERVED
 
-/* ---- encode ---- */
+/* ---- encode table entries ---- */
 
 /*
  * Encoders, the inverse of the decoders: each puts *fields together to an entry in host byte order.
@@ -316,6 +318,7 @@ static inline struct qcow2_bitmap_table_entry qcow2_bitmap_table_entry_decode(ui
  * An entry by itself is not consistent: the refcount of the cluster and the copied flag belong
  * together. <qcow2/edit.h> plans changes and checks them.
  */
+
 #define QCOW2_BITS(name, first, count, style, legal, meaning)                                      \
 	entry |= (fields->name & QCOW2_BIT_RANGE(0, qcow2_bits_count(first, count, x)))            \
 		 << qcow2_bits_first(first, x);
@@ -392,7 +395,7 @@ qcow2_bitmap_table_entry_encode(const struct qcow2_bitmap_table_entry *fields)
 #undef QCOW2_BITS_IN_PLACE
 #undef QCOW2_BITS_RESERVED
 
-/* ---- what entries mean ---- */
+/* ---- what table entries mean ---- */
 
 /* What an L2 entry, or one subcluster of it, is to the guest ("Cluster mapping"). */
 enum qcow2_l2_kind {
@@ -509,7 +512,7 @@ static inline enum qcow2_bitmap_entry_kind qcow2_bitmap_entry_classify(uint64_t 
 	return ones ? QCOW2_BITMAP_ENTRY_ALL_ONES : QCOW2_BITMAP_ENTRY_ALL_ZEROES;
 }
 
-/* ---- refcounts ---- */
+/* ---- read and store refcounts ---- */
 
 /*
  * Reads refcount number index of a refcount block ("Host cluster management"). block is the bytes

@@ -16,6 +16,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- why a call failed ---- */
+
 /* Why a call failed. The numbers never change; later versions may add new ones. */
 enum qcow2_error_code {
 	QCOW2_ERROR_NONE = 0,        /* it did not */

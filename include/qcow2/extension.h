@@ -25,6 +25,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- the header extensions of an image ---- */
+
 struct qcow2_image;
 
 /* Types of extensions (member magic of struct qcow2_extension_header). Others may be ignored. */

@@ -10,13 +10,16 @@
  * qcow2_incompatible_features and its two neighbours (format.h), and an image may bring names of
  * its own (feature_name.def).
  *
- *	if (qcow2_image_header(image)->incompatible_features & ~QCOW2_INCOMPATIBLE_KNOWN)
+ *	if (qcow2_image_header(image)->incompatible_features &
+ *	    ~QCOW2_INCOMPATIBLE_KNOWN)
  *		return refuse("the image uses a feature that is not known here");
  */
 #ifndef QCOW2_FEATURES_H
 #define QCOW2_FEATURES_H
 
 #include <stdint.h>
+
+/* ---- feature bits of the header ---- */
 
 /* Refcounts may be behind what refers to clusters. They have to be counted anew before a write. */
 #define QCOW2_INCOMPATIBLE_DIRTY (UINT64_C(1) << 0)
@@ -28,16 +31,19 @@
 #define QCOW2_INCOMPATIBLE_COMPRESSION (UINT64_C(1) << 3)
 /* L2 entries are 16 bytes wide and say of 32 subclusters each what they are. */
 #define QCOW2_INCOMPATIBLE_EXTENDED_L2 (UINT64_C(1) << 4)
-#define QCOW2_INCOMPATIBLE_KNOWN       UINT64_C(0x1f)
+/* All incompatible bits that the specification defines. */
+#define QCOW2_INCOMPATIBLE_KNOWN UINT64_C(0x1f)
 
 /* Programs may put off refcount updates, and set the dirty bit meanwhile. */
 #define QCOW2_COMPATIBLE_LAZY_REFCOUNTS (UINT64_C(1) << 0)
-#define QCOW2_COMPATIBLE_KNOWN          UINT64_C(0x1)
+/* All compatible bits that the specification defines. */
+#define QCOW2_COMPATIBLE_KNOWN UINT64_C(0x1)
 
 /* The bitmaps extension is consistent with the image. If clear, its bitmaps must not be used. */
 #define QCOW2_AUTOCLEAR_BITMAPS (UINT64_C(1) << 0)
 /* The external data file alone reads as the guest's disk: it is a raw image. */
 #define QCOW2_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
-#define QCOW2_AUTOCLEAR_KNOWN         UINT64_C(0x3)
+/* All autoclear bits that the specification defines. */
+#define QCOW2_AUTOCLEAR_KNOWN UINT64_C(0x3)
 
 #endif

@@ -28,6 +28,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- structures of the format as tables of fields ---- */
+
 /*
  * How a field's value is best shown to people. A style says nothing about which values are legal,
  * and it never changes a value.
@@ -150,6 +152,8 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks1_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks1_key_slot_structure;
 extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
 
+/* ---- structures of the format as C structs ---- */
+
 /* The first four bytes of an image, and the lengths of the two versions' fixed headers. */
 #define QCOW2_MAGIC           0x514649fbU
 #define QCOW2_HEADER_V2_BYTES 72
@@ -162,6 +166,7 @@ extern QCOW2_API const struct qcow2_structure qcow2_luks2_structure;
  * which has holes in the file. A struct may be longer than its fields: the size in the file is
  * size_bytes of its table, such as qcow2_crypto_extension_structure.
  */
+
 #define QCOW2_TYPE_u8                                                   uint8_t
 #define QCOW2_TYPE_u16                                                  uint16_t
 #define QCOW2_TYPE_u32                                                  uint32_t
@@ -224,6 +229,7 @@ struct qcow2_luks2 {
  * qcow2_NAME_structure, qcow2_NAME_decode() and qcow2_NAME_encode(), which work as the decoders and
  * encoders below.
  */
+
 #define QCOW2_FIELDS_BEGIN(name) struct qcow2_##name {
 #define QCOW2_FIELDS_END(name, title, section, meaning)                                            \
 	}                                                                                          \
@@ -238,6 +244,8 @@ struct qcow2_luks2 {
 #undef QCOW2_F
 #undef QCOW2_FA
 #undef QCOW2_FB
+
+/* ---- find structures, fields and names ---- */
 
 /*
  * Lists all structures, in the order in which the documentation shows them. Returns an array of *count
@@ -279,6 +287,8 @@ QCOW2_API const struct qcow2_field *qcow2_structure_field(const struct qcow2_str
  */
 QCOW2_API const char *qcow2_names_find(const struct qcow2_names *names, uint64_t value);
 
+/* ---- load and store a field of a structure ---- */
+
 /*
  * Loads the value of a number field.
  *
@@ -319,6 +329,8 @@ QCOW2_API uint64_t qcow2_field_of_entry(const struct qcow2_field *field, uint64_
 QCOW2_API bool qcow2_field_store(const struct qcow2_field *field, uint8_t *raw, size_t size_bytes,
 				 unsigned cluster_bits, uint64_t value);
 
+/* ---- decode structures of the format ---- */
+
 /*
  * Decoders. Each fills *out, which the caller owns, from the bytes of the structure.
  *
@@ -332,7 +344,7 @@ QCOW2_API bool qcow2_field_store(const struct qcow2_field *field, uint8_t *raw, 
  *	struct qcow2_bitmap_dir_entry entry;
  *
  *	qcow2_bitmap_dir_entry_decode(&entry, bytes.data, bytes.size);
- *	printf("table at %#llx\n", (unsigned long long)entry.bitmap_table_offset);
+ *	printf("table at %#" PRIx64 "\n", entry.bitmap_table_offset);
  */
 
 /*
@@ -371,6 +383,8 @@ QCOW2_API void qcow2_luks1_key_slot_decode(struct qcow2_luks1_key_slot *out, con
 
 /* The binary header of LUKS2, 512 bytes of its 4096. */
 QCOW2_API void qcow2_luks2_decode(struct qcow2_luks2 *out, const uint8_t *raw, size_t size_bytes);
+
+/* ---- encode structures of the format ---- */
 
 /*
  * Encoders, the inverse of the decoders. Each stores the fields of *in at their places in raw.

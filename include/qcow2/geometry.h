@@ -10,6 +10,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- sizes that follow from the header ---- */
+
 struct qcow2_image;
 
 /*

@@ -17,6 +17,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- guards: what no change gives up by accident ---- */
+
 /* The number of a guard, as the rows of def/guards.def give it: QCOW2_GUARD_DIRTY, … */
 enum qcow2_guard_id {
 	QCOW2_GUARD_NONE = 0, /* no guard has this number */

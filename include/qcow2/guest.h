@@ -14,7 +14,8 @@
  *
  *	if (qcow2_disk_open(image, NULL, &disk, &err))
  *		return fail(&err);
- *	if (qcow2_disk_read(disk, (struct qcow2_guest){0}, sector, sizeof(sector), &err) == 0)
+ *	if (qcow2_disk_read(disk, (struct qcow2_guest){0}, sector,
+ *			    sizeof(sector), &err) == 0)
  *		fwrite(sector, 1, sizeof(sector), stdout);
  *	qcow2_disk_close(disk);
  *
@@ -40,6 +41,8 @@
 #include <qcow2/source.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- read the guest's disk ---- */
 
 struct qcow2_disk;
 
@@ -211,7 +214,7 @@ typedef int qcow2_disk_fault_fn(void *opaque, const struct qcow2_disk_fault *fau
  * fault: must not read the same disk, as it may wait for memory that this call has. NULL: the first
  * fault ends the call, as with qcow2_disk_read().
  *
- * As qcow2_disk_read(), but that it fails only with
+ * Returns what qcow2_disk_read() does, but fails with other errors:
  *   QCOW2_ERROR_ARGUMENT, QCOW2_ERROR_MEMORY
  *   QCOW2_ERROR_LIMIT    the budget of a source is used up, or a limit of this library or of the options
  *                        is reached: what cannot be read then says nothing of the disk
@@ -221,6 +224,8 @@ typedef int qcow2_disk_fault_fn(void *opaque, const struct qcow2_disk_fault *fau
 QCOW2_API int qcow2_disk_read_past(struct qcow2_disk *disk, struct qcow2_guest start, void *buffer,
 				   size_t size, qcow2_disk_fault_fn *fault, void *opaque,
 				   struct qcow2_error *err);
+
+/* ---- extents of the guest's disk over a chain of files ---- */
 
 /* What a guest reads. The numbers never change. */
 enum qcow2_disk_kind {

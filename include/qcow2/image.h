@@ -43,6 +43,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- open an image, and see its header ---- */
+
 struct qcow2_image;
 
 /*

@@ -17,6 +17,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- limits of the format, of QEMU and of this library ---- */
+
 /*
  * QCOW2_LIMIT_NAME, an int constant in the unit that its row of def/limits.def says. A value is the
  * last one that is allowed: "at most" or, where the name ends in _MIN, "at least".

@@ -20,7 +20,8 @@
  *	if (qcow2_pieces_next(pieces, &piece, &err) > 0) {
  *		puts(qcow2_piece_state_name(piece->state));
  *		for (size_t i = 0; i < piece->owner_count; i++)
- *			puts(qcow2_claim_where(piece->owners[i], where, sizeof(where)));
+ *			puts(qcow2_claim_where(piece->owners[i], where,
+ *					       sizeof(where)));
  *	}
  *	qcow2_pieces_close(pieces);
  *
@@ -39,7 +40,7 @@
 
 QCOW2_BEGIN_DECLS
 
-/* ---- refcounts ---- */
+/* ---- where a byte of the guest is, and what a byte of the file is for ---- */
 
 /*
  * The refcount of a host cluster, and where it is stored ("Host cluster management"). The library
@@ -64,7 +65,7 @@ struct qcow2_refcount_path {
 	struct qcow2_host refcount_at;
 };
 
-/* ---- from the guest to the file ---- */
+/* ---- where a byte of the guest is in the file ---- */
 
 /*
  * Where a range of a virtual disk is. The library owns it and what it points to, until the next
@@ -140,7 +141,7 @@ QCOW2_API int qcow2_paths_next(struct qcow2_paths *paths, const struct qcow2_pat
 /* Closes and frees the stream. paths: NULL is fine. The image stays open. */
 QCOW2_API void qcow2_paths_close(struct qcow2_paths *paths);
 
-/* ---- from the file to the guest ---- */
+/* ---- what a byte of the file is for ---- */
 
 /* What the image does with bytes of its file. The values are stable. */
 enum qcow2_piece_state {
@@ -231,7 +232,7 @@ QCOW2_API void qcow2_pieces_close(struct qcow2_pieces *pieces);
 /* Names a state: "used", "free", "leaked", "beyond-end"; NULL for a number that is none. Pure. */
 QCOW2_API const char *qcow2_piece_state_name(enum qcow2_piece_state state);
 
-/* ---- fields ---- */
+/* ---- which field a byte of the file belongs to ---- */
 
 /* Room for the path of any field and its NUL. */
 #define QCOW2_FIELD_WHERE_MAX 160

@@ -8,6 +8,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- the LUKS header of an encrypted image ---- */
+
 struct qcow2_image;
 
 /*

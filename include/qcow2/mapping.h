@@ -27,8 +27,9 @@
  *		qcow2_mapping_seek(mapping, (struct qcow2_guest){0}, 1 << 20);
  *		while ((more = qcow2_mapping_next(mapping, &extent, &err)) > 0)
  *			if (extent->kind == QCOW2_L2_DATA)
- *				printf("guest %#" PRIx64 ": host %#" PRIx64 ", %" PRIu64 " bytes\n",
- *				       extent->start.byte, extent->host.byte, extent->length_bytes);
+ *				printf("%#" PRIx64 " at %#" PRIx64 ", %" PRIu64 "\n",
+ *				       extent->start.byte, extent->host.byte,
+ *				       extent->length_bytes);
  *		qcow2_mapping_close(mapping);
  *	}
  *	if (more < 0)
@@ -47,6 +48,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- what each byte of a virtual disk is, and where it is kept ---- */
 
 /*
  * The kinds of extents are those of L2 entries (entry.h). Seen by the guest:

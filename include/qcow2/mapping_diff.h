@@ -32,8 +32,10 @@
  *	if (qcow2_mapping_open_snapshot(image, 0, &then, &err) == 0 &&
  *	    qcow2_mapping_open(image, &now, &err) == 0 &&
  *	    qcow2_mapping_diff_open(then, now, NULL, &diff, &err) == 0)
- *		while ((more = qcow2_mapping_diff_next(diff, &difference, &err)) > 0)
- *			printf("%" PRIu64 " bytes at %" PRIu64 "\n", difference->length_bytes,
+ *		while ((more = qcow2_mapping_diff_next(diff, &difference,
+ *						       &err)) > 0)
+ *			printf("%" PRIu64 " bytes at %" PRIu64 "\n",
+ *			       difference->length_bytes,
  *			       difference->start.byte);
  *	if (more < 0)
  *		fprintf(stderr, "%s\n", err.text);
@@ -53,6 +55,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- where two virtual disks differ ---- */
 
 /* What one of the disks has where they differ. */
 struct qcow2_mapping_side {

@@ -24,7 +24,8 @@
  *
  *	if (qcow2_measure_tally_begin(&tally, &target, &err) == 0 &&
  *	    qcow2_measure_tally_mapping(&tally, mapping, &err) == 0 &&
- *	    qcow2_measure_new(&target, qcow2_mapping_size_bytes(mapping), &tally, &size, &err) == 0)
+ *	    qcow2_measure_new(&target, qcow2_mapping_size_bytes(mapping),
+ *			      &tally, &size, &err) == 0)
  *		printf("%" PRIu64 " to %" PRIu64 "\n", size.smallest_bytes,
  *		       size.fully_allocated_bytes);
  *
@@ -44,7 +45,7 @@ QCOW2_BEGIN_DECLS
 /* Stands for a size that is larger than any file can be: 2^61 bytes and more. */
 #define QCOW2_MEASURE_TOO_LARGE UINT64_MAX
 
-/* ---- a new image ---- */
+/* ---- how large the file of a new image will be ---- */
 
 /* The image that would be made. Zeros in all members but size are what `qemu-img create` makes. */
 struct qcow2_measure_target {
@@ -167,7 +168,7 @@ QCOW2_API uint64_t qcow2_measure_luks_bytes(const struct qcow2_measure_target *t
 QCOW2_API int qcow2_measure_bitmaps(const struct qcow2_image *image, unsigned cluster_bits,
 				    uint64_t *out_bytes, struct qcow2_error *err);
 
-/* ---- this image ---- */
+/* ---- how large the file of this image can be ---- */
 
 /*
  * Sizes of this image's file, with the cluster size, the refcount width and the L2 entries that it
@@ -225,7 +226,7 @@ QCOW2_API int qcow2_measure_file(const struct qcow2_image *image, const struct q
 QCOW2_API int qcow2_measure_kept(const struct qcow2_image *image, const struct qcow2_usage *usage,
 				 uint64_t user, uint64_t *out_bytes, struct qcow2_error *err);
 
-/* ---- a commit ---- */
+/* ---- how large a base grows by a commit ---- */
 
 /*
  * Gives the size that the file of a base grows to at most if it takes in the data of an overlay, as

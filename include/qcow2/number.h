@@ -12,6 +12,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- read numbers as people write them ---- */
+
 /*
  * Reads a whole text as one number:
  *

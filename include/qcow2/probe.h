@@ -8,7 +8,8 @@
  *
  *	const struct qcow2_file_kind *kind;
  *
- *	if (qcow2_image_open(source, &image, &err) != 0 && err.code == QCOW2_ERROR_NOT_QCOW2 &&
+ *	if (qcow2_image_open(source, &image, &err) != 0 &&
+ *	    err.code == QCOW2_ERROR_NOT_QCOW2 &&
  *	    qcow2_probe(source, &kind, &err) == 0)
  *		printf("%s: %s\n", kind->name, kind->advice);
  *
@@ -24,6 +25,8 @@
 #include <qcow2/source.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- what a file is, also one that is no qcow2 image ---- */
 
 /* Kinds of files. The numbers never change; later versions may add new ones. */
 enum qcow2_file_kind_number {

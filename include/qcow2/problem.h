@@ -19,6 +19,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- problems: rules of the format that an image breaks ---- */
+
 struct qcow2_remedy;
 
 /*

@@ -9,8 +9,8 @@
  *
  *	char line[4096];
  *
- *	if (qcow2_remedy_command(problem->kind->remedy, "disk.qcow2", &problem, 1, line,
- *				 sizeof(line)) > 0)
+ *	if (qcow2_remedy_command(problem->kind->remedy, "disk.qcow2", &problem,
+ *				 1, line, sizeof(line)) > 0)
  *		puts(line);
  *
  * All functions here are pure and thread safe.
@@ -22,6 +22,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- remedies: what mends a problem, and what that costs ---- */
 
 /* What becomes of the problem, and of what people care about. New values may be added. */
 enum qcow2_remedy_effect {

@@ -10,7 +10,7 @@
  *         if (qcow2_source_open_for_edit("image.qcow2", 0, &source, &err) == 0 &&
  *             qcow2_plan_open(source, &plan, &err) == 0 &&
  *             qcow2_repair(plan, &how, &result, &err) == 0)
- *                 printf("%s\n", result->after->corruptions == 0 ? "sound" : "damaged");
+ *                 puts(result->after->corruptions == 0 ? "sound" : "damaged");
  *
  * after which the plan is judged and applied. docs/repair.md says what a repair promises.
  */
@@ -24,6 +24,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- repair an image: plan what makes it sound again ---- */
 
 /* How much a repair may do. */
 enum qcow2_repair_extent {

@@ -27,6 +27,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- rescue an image whose header or tables are lost ---- */
+
 /* What a piece of evidence is about. */
 enum qcow2_rescue_topic {
 	QCOW2_RESCUE_HEADER = 0,     /* what is left of the header and its extensions */

@@ -29,6 +29,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- which snapshots an image has ---- */
+
 struct qcow2_image;
 
 /*

@@ -29,6 +29,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- open where bytes come from: file, device, NBD server, memory ---- */
+
 struct qcow2_source;
 
 /*
@@ -130,7 +132,8 @@ QCOW2_API bool qcow2_source_is_nbd(const char *name);
  *   QCOW2_ERROR_MEMORY
  * Thread safe. Example:
  *
- *         failed = qcow2_source_open_nbd("nbd://backup.example.org/disk", NULL, &source, &err);
+ *         failed = qcow2_source_open_nbd("nbd://backup.example.org/disk", NULL,
+ *                                        &source, &err);
  */
 QCOW2_API int qcow2_source_open_nbd(const char *uri, const struct qcow2_nbd_options *options,
 				    struct qcow2_source **out, struct qcow2_error *err);
@@ -210,9 +213,10 @@ QCOW2_API int qcow2_source_from_memory(const void *data, size_t size, struct qco
  * Returns 0, or -1 with *err filled: QCOW2_ERROR_ARGUMENT (the size of ops is not set, a function
  * is missing, or the source is too large), QCOW2_ERROR_MEMORY. Thread safe. Example:
  *
- *         const struct qcow2_source_ops ops = {.size = sizeof(ops), .read = my_read};
+ *         const struct qcow2_source_ops ops = {
+ *                 .size = sizeof(ops), .read = my_read};
  *
- *         failed = qcow2_source_from_ops(&ops, my_connection, size, &source, &err);
+ *         failed = qcow2_source_from_ops(&ops, mine, size, &source, &err);
  */
 QCOW2_API int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *opaque,
 				    uint64_t size_bytes, struct qcow2_source **out,
@@ -223,6 +227,8 @@ QCOW2_API int qcow2_source_from_ops(const struct qcow2_source_ops *ops, void *op
  * files that use it have to be closed before. source: may be NULL, then nothing happens.
  */
 QCOW2_API void qcow2_source_close(struct qcow2_source *source);
+
+/* ---- the size of a source, and its holes ---- */
 
 /*
  * Tells the size of a source, which was learned when it was opened. A file that grows meanwhile is
@@ -263,6 +269,8 @@ QCOW2_API uint64_t qcow2_source_hole_end(const struct qcow2_source *source, uint
  */
 QCOW2_API uint64_t qcow2_source_data_end(const struct qcow2_source *source, uint64_t offset_bytes);
 
+/* ---- read a source, within limits ---- */
+
 /*
  * Limits how many bytes may be read through a source from now on. A program that opens images of
  * strangers sets a budget, so that no image costs it more.
@@ -287,7 +295,8 @@ QCOW2_API void qcow2_source_set_budget(struct qcow2_source *source, uint64_t bud
  *	struct timespec now;
  *
  *	clock_gettime(CLOCK_MONOTONIC, &now);
- *	qcow2_source_set_deadline(source, ((uint64_t)now.tv_sec + 10) * 1000000000);
+ *	qcow2_source_set_deadline(source,
+ *				  ((uint64_t)now.tv_sec + 10) * 1000000000);
  *
  * Thread safe.
  */
@@ -332,6 +341,8 @@ QCOW2_API int qcow2_source_read(struct qcow2_source *source, uint64_t offset_byt
  */
 QCOW2_API bool qcow2_source_share(const struct qcow2_source *source, uint64_t offset_bytes,
 				  uint64_t size, int fd, uint64_t fd_offset_bytes);
+
+/* ---- how many processors may work on an image ---- */
 
 /*
  * Tells how many threads are worth starting for work on an image: as many as there are processors

@@ -15,9 +15,13 @@
  *
  *	if (qcow2_table_open(image, &table, &err))
  *		return -1;
- *	count = qcow2_table_begin(table, header->l1_table_offset, header->l1_size);
- *	for (uint64_t i = 0; i < count && qcow2_table_entry(table, i, &entry, &err) == 0; i++)
+ *	count = qcow2_table_begin(table, header->l1_table_offset,
+ *				  header->l1_size);
+ *	for (uint64_t i = 0; i < count; i++) {
+ *		if (qcow2_table_entry(table, i, &entry, &err))
+ *			break;
  *		printf("0x%" PRIx64 "\n", entry);
+ *	}
  *	qcow2_table_close(table);
  */
 #ifndef QCOW2_TABLE_H
@@ -27,6 +31,8 @@
 #include <qcow2/error.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- read L1, L2, refcount and bitmap tables ---- */
 
 struct qcow2_image;
 struct qcow2_table;

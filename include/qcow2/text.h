@@ -14,6 +14,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- make text of an image safe to print ---- */
+
 /*
  * Tells whether bytes are well-formed UTF-8: no overlong forms, no surrogates, nothing above
  * U+10FFFF.

@@ -14,7 +14,7 @@
  *         if (qcow2_undo_open("image.undo", &undo, &err) == 0 &&
  *             qcow2_source_open_for_edit("image.qcow2", 0, &source, &err) == 0 &&
  *             qcow2_undo_apply(undo, source, NULL, &result, &err) == 0)
- *                 printf("%s\n", result.is_exact ? "as it was" : "as far as it is safe");
+ *                 puts(result.is_exact ? "as it was" : "as far as it is safe");
  *
  * An undo file that is open may be used by one thread at a time.
  */
@@ -26,6 +26,8 @@
 #include <qcow2/source.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- undo files: the way back from every change ---- */
 
 /* How far a change and its undo got. */
 enum qcow2_undo_state {

@@ -10,7 +10,8 @@
  *
  * Prints what fills the file, and what each snapshot would give back:
  *
- *	struct qcow2_usage_options options = {.size = sizeof(options), .users = true};
+ *	struct qcow2_usage_options options = {
+ *		.size = sizeof(options), .users = true};
  *	struct qcow2_usage *usage;
  *
  *	if (qcow2_usage_open(image, &options, &usage, &err))
@@ -19,11 +20,12 @@
  *		printf("%s: %" PRIu64 " bytes\n", qcow2_usage_kind_name(kind),
  *		       qcow2_usage_total_of(usage, kind)->bytes);
  *	for (uint64_t i = 0; i < qcow2_usage_user_count(usage); i++) {
- *		const struct qcow2_usage_user *user = qcow2_usage_user_at(usage, i);
+ *		const struct qcow2_usage_user *user;
  *
+ *		user = qcow2_usage_user_at(usage, i);
  *		if (user->part_of == QCOW2_PART_OF_SNAPSHOT)
- *			printf("snapshot %" PRIu64 ": %" PRIu64 " bytes\n", user->index,
- *			       user->exclusive_bytes);
+ *			printf("snapshot %" PRIu64 ": %" PRIu64 " bytes\n",
+ *			       user->index, user->exclusive_bytes);
  *	}
  *	qcow2_usage_close(usage);
  *
@@ -39,7 +41,7 @@
 
 QCOW2_BEGIN_DECLS
 
-/* ---- what occupies the file ---- */
+/* ---- what occupies the file of an image ---- */
 
 /*
  * What a cluster of the file is for. The values are stable; qcow2_usage_kind_name() names them.
@@ -252,7 +254,7 @@ QCOW2_API void qcow2_usage_close(struct qcow2_usage *usage);
  */
 QCOW2_API const char *qcow2_usage_kind_name(enum qcow2_usage_kind kind);
 
-/* ---- fragmentation ---- */
+/* ---- how scattered the data of an image is ---- */
 
 /*
  * How a guest that reads its disk from start to end moves through the file. The caller owns it and

@@ -11,6 +11,8 @@
 
 QCOW2_BEGIN_DECLS
 
+/* ---- the version of the library ---- */
+
 /*
  * The version of this header. Until version 1.0, another MINOR may change the interface; from 1.0
  * on, another MAJOR alone may, another MINOR adds to it, and another PATCH mends what is there.

@@ -15,11 +15,13 @@
  *		printf("%s: %s\n", reason->rule->id, reason->text);
  *	}
  *
- *	struct qcow2_vet_options options = {.size = sizeof(options), .reason = show};
+ *	struct qcow2_vet_options options = {
+ *		.size = sizeof(options), .reason = show};
  *	struct qcow2_vet_result result = {.size = sizeof(result)};
  *
  *	if (qcow2_vet(source, &options, &result, &err) == 0)
- *		puts(result.verdict == QCOW2_VET_ACCEPTED ? "accepted" : "refused");
+ *		puts(result.verdict == QCOW2_VET_ACCEPTED ? "accepted"
+ *							  : "refused");
  *
  * The rules are listed once, in def/vet_rules.def, from which come their numbers, this library's
  * table, the settings of the policies, the manual page and the list of docs/vet.md.
@@ -34,6 +36,8 @@
 #include <qcow2/source.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- the rules of vetting ---- */
 
 /* The numbers of the rules, as the rows of def/vet_rules.def give them. They begin at 1. */
 enum qcow2_vet_rule_number {
@@ -100,7 +104,7 @@ QCOW2_API const struct qcow2_vet_rule *qcow2_vet_rule_find(const char *id);
  */
 QCOW2_API const struct qcow2_vet_rule *qcow2_vet_rule_at(size_t index);
 
-/* ---- policies ---- */
+/* ---- policies of vetting ---- */
 
 /* A policy: a setting for each rule. */
 struct qcow2_vet_policy;
@@ -142,7 +146,7 @@ QCOW2_API int qcow2_vet_policy_set(struct qcow2_vet_policy *policy, unsigned num
  */
 QCOW2_API uint64_t qcow2_vet_policy_setting(const struct qcow2_vet_policy *policy, unsigned number);
 
-/* ---- vetting ---- */
+/* ---- vet an image of a stranger ---- */
 
 /* The verdict. The numbers are those that the command exits with, and never change. */
 enum qcow2_vet_verdict {
@@ -238,7 +242,7 @@ struct qcow2_vet_result {
 QCOW2_API int qcow2_vet(struct qcow2_source *source, const struct qcow2_vet_options *options,
 			struct qcow2_vet_result *out, struct qcow2_error *err);
 
-/* ---- streams ---- */
+/* ---- vet an image that arrives as a stream ---- */
 
 /* The vetting of an image that arrives piece by piece, as from a pipe. */
 struct qcow2_vet_stream;

@@ -12,7 +12,8 @@
  *         }
  *
  *         const char *path = "header/size";
- *         const struct qcow2_visitor visitor = {.size = sizeof(visitor), .field = take};
+ *         const struct qcow2_visitor visitor = {
+ *                 .size = sizeof(visitor), .field = take};
  *
  *         if (qcow2_selection_new(&path, 1, &selection, &err) == 0 &&
  *             qcow2_walk(image, selection, 0, &visitor, &size, &err) == 0)
@@ -32,6 +33,8 @@
 #include <qcow2/problem.h>
 
 QCOW2_BEGIN_DECLS
+
+/* ---- walk through the structures of an image ---- */
 
 /* Stands for the index of something that is in no list. */
 #define QCOW2_NO_INDEX UINT64_MAX

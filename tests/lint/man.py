@@ -6,6 +6,7 @@ import glob
 import os
 import re
 
+from tests.lint import section3
 from tests.runner import report
 
 QCOW2 = report.path("build/release/cmd/qcow2")
@@ -116,13 +117,6 @@ def check_actions(out, command):
     out.case(f"{command}: {len(actions)} actions", ", ".join(lost))
 
 
-def check_headers(out):
-    """The page of the library tells of every header."""
-    page = report.read("man/libqcow2.3.scd")
-    for name in re.findall(r"#include <(qcow2/\w+\.h)>", report.read("include/qcow2/qcow2.h")):
-        out.case(f"libqcow2(3) has {name}", "" if f"*{name}*" in page else "it is not there")
-
-
 def check_links(out):
     """A page that another one is related to leads back to it."""
     related = {}
@@ -171,7 +165,7 @@ def check(out):
         built = os.path.exists(script) and report.path("build") in report.read(script)
         out.case(f"the completion for {shell} names no folder", script if built else "")
     check_pages(out)
-    check_headers(out)
+    section3.check(out)
     check_links(out)
     if os.path.exists(report.path("man/qcow2.1.scd")):
         check_options(out)

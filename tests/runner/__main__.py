@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.lint import abi, arrows, documents, headers, house, man, prose, symbols
-from tests.runner import builds, cross, demo, fuzz, install, mutation, programs, threads
+from tests.runner import builds, cross, demo, fuzz, install, mutation, package, programs, threads
 from tests.runner.report import Report
 
 LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
@@ -37,6 +37,9 @@ CHECKS = {
                  ("gcc",)),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
     "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built", cross.check, ()),
+    "package": (DEMAND, "packages of Debian: built twice, lintian, installed, tried, removed",
+                package.check, ()),
+    "release": (DEMAND, "the tarball of a release, twice the same, builds", package.check_release, ()),
     "fuzz-long": (DEMAND, "FUZZ_SECONDS for each fuzz target, most of it without sanitizers",
                   fuzz.check_long, ("fuzz", "fuzz-asan")),
     "fuzz-coverage": (DEMAND, "lines that the inputs of the fuzz targets reach, by file and room",

@@ -7,25 +7,25 @@ import os
 from tests.runner import report
 
 SANITIZED = ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined",
-             "-Db_lundef=false", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
+             "-Db_lundef=false", "-Dwerror=true", "-Dtests=true", "-Ddocs=disabled"]
 # The command starts some ten thousand times. At a fixed address it has 200000 relocations less to
 # do, each time, and a fifth less to run.
 FIXED = ["-Db_pie=false"]
 # Telling libFuzzer of every comparison took up to half of the time, and the mutator knows the values.
 FUZZED = ["--buildtype=release", "-Ddebug=true", "-Db_ndebug=false", "-Db_lundef=false",
-          "-Dfuzz=true", "-Ddocs=false", "-Dfuzz_comparisons=false"]
+          "-Dfuzz=true", "-Ddocs=disabled", "-Dfuzz_comparisons=false"]
 BUILDS = {
     "gcc": ("build/gcc-asan", "gcc", SANITIZED + FIXED),
     "clang": ("build/clang-asan", "clang", SANITIZED + ["-Dfuzz=true"]),
     "tsan": ("build/tsan", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true",
-                                     "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=false"]),
+                                     "-Db_sanitize=thread", "-Db_lundef=false", "-Ddocs=disabled"]),
 }
 # Only the fuzz targets of these are built.
 TARGETS = {
     "fuzz": ("build/fuzz-fast", "clang", FUZZED),
     "fuzz-asan": ("build/fuzz-asan", "clang", FUZZED + ["-Db_sanitize=address,undefined"]),
     "coverage": ("build/coverage", "clang", ["-Ddebug=true", "-Doptimization=1", "-Dfuzz=true",
-                                             "-Db_lundef=false", "-Ddocs=false",
+                                             "-Db_lundef=false", "-Ddocs=disabled",
                                              "-Dc_args=-fprofile-instr-generate -fcoverage-mapping",
                                              "-Dc_link_args=-fprofile-instr-generate"]),
 }

@@ -14,7 +14,7 @@ from tests.runner import programs, report
 PLACE = report.path("build/cross")
 LIBRARIES = ["libdeflate-dev", "libdeflate0", "libzstd-dev", "libzstd1", "libxxhash-dev",
              "nettle-dev", "libnettle8", "libinih-dev", "libinih1", "libcmocka-dev", "libcmocka0"]
-OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true", "-Dtests=true", "-Ddocs=false"]
+OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true", "-Dtests=true", "-Ddocs=disabled"]
 # Debian's name: compiler and folder of the machine, emulator, what Meson calls it
 MACHINES = {
     "i386": ("i686-linux-gnu", "i386-linux-gnu", "qemu-i386-static", "x86", "little"),

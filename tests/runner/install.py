@@ -139,6 +139,42 @@ def check_cplusplus(out, env, flags):
     out.case("a C++ program links", text or "failed" if status else "")
 
 
+def check_config(out, env):
+    """What a program's builder needs besides: the archives that ours needs, and nothing that we only
+    took a header of."""
+    out.case("pkg-config version", "" if pkg_config(env, "--modversion") == [VERSION] else "wrong")
+    needs = {word for word in pkg_config(env, "--print-requires-private") if word[0].isalpha()}
+    out.case("pkg-config needs libdeflate, libzstd and nettle alone",
+             ", ".join(needs ^ {"libdeflate", "libzstd", "nettle"}))
+    out.case("pkg-config finds it valid", " ".join(pkg_config(env, "--validate")))
+    flags = pkg_config(env, "--libs")
+    out.case("a program links the library alone",
+             "" if [f for f in flags if f.startswith("-l")] == ["-lqcow2"] else " ".join(flags))
+
+
+def check_section3(out, top):
+    """Every public name has a page where man looks for it."""
+    status, text = report.run(["python3", "-B", report.path("scripts/man3"), "--list"])
+    lost = [name for name in text.split() if not staged(top, f"share/man/man3/{name}")]
+    out.case(f"installs {len(text.split())} pages of section 3", "\n".join(lost) if not status else text)
+    status, text = report.run(["man", "-M", os.path.join(top, "share/man"), "qcow2_plan_apply"],
+                              env={"MANWIDTH": "80", "LC_ALL": "C.UTF-8"})
+    out.case("man finds what is a link in what is installed",
+             "" if status == 0 and "int qcow2_plan_apply(" in text else text)
+
+
+def check_completions(out, top):
+    """Each shell takes the script for what it is."""
+    for name, command, said in (
+            ("bash-completion/completions/qcow2", ["bash", "-c", '. "$1"; complete -p qcow2', "sh"],
+             "complete -F _qcow2 qcow2"),
+            ("zsh/site-functions/_qcow2", ["head", "-n", "1"], "#compdef qcow2"),
+            ("fish/vendor_completions.d/qcow2.fish", ["fish", "-c", 'source $argv[1]; complete -c qcow2'],
+             "complete")):
+        status, text = report.run([*command, os.path.join(top, "share", name)])
+        out.case(f"{name} completes qcow2", "" if status == 0 and said in text else f"{status}: {text}")
+
+
 def check_command(out, top):
     status, text = report.run([os.path.join(top, "bin/qcow2"), "--version"])
     out.case("the installed command says its version",
@@ -174,7 +210,9 @@ def check(out):
         return
     library_path = os.path.dirname(os.path.dirname(config))
     env = {"PKG_CONFIG_PATH": os.path.dirname(config), "PKG_CONFIG_SYSROOT_DIR": STAGE}
-    out.case("pkg-config version", "" if pkg_config(env, "--modversion") == [VERSION] else "wrong")
+    check_config(out, env)
+    check_section3(out, top)
+    check_completions(out, top)
     shared = pkg_config(env, "--cflags", "--libs")
     static = [f if f != "-lqcow2" else "-l:libqcow2.a"
               for f in pkg_config(env, "--cflags", "--libs", "--static")]

@@ -23,7 +23,7 @@ from tests.runner import report
 ROOMS = "lib/format/*.c lib/rules/*.c lib/claims/*.c lib/check/*.c"
 TREE = report.path("build/mutation/tree")
 BUILD = os.path.join(TREE, "build")
-OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dtests=true", "-Ddocs=false"]
+OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dtests=true", "-Ddocs=disabled"]
 # Tests in Python that are called here, so that images are forged once for all mutants: those that
 # take nothing, or parameters alone.
 MODULES = ["test_check", "test_bitmap", "test_recipes", "test_dump_json", "test_selectors",
