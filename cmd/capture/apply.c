@@ -44,10 +44,6 @@ static int prove_capture(struct capture_run *run)
 		return report_text(run->command, run->apply,
 				   "it is not the capture that its manifest describes: it was "
 				   "changed, or damaged on the way");
-	if (!run->facts.whole && !run->force)
-		return report_text(run->command, run->apply,
-				   "only a header was captured: the tables that it leads to are "
-				   "not there (--force applies it)");
 	if (run->facts.redacted && !run->force)
 		return report_text(run->command, run->apply,
 				   "its names were replaced, and those of the image would be "
@@ -85,6 +81,11 @@ static int read_capture(struct capture_run *run)
 	if (qcow2_image_open(run->source, &run->image, &err) ||
 	    capture_gather(run->image, &wanted, &run->content, &err))
 		return fail(run, run->apply, &err);
+	/* Its manifest is not believed that tables are there. */
+	if ((!run->facts.whole || run->content.header_alone) && !run->force)
+		return report_text(run->command, run->apply,
+				   "only a header was captured: the tables that it leads to are "
+				   "not there (--force applies it)");
 	return EXIT_FINE;
 }
 
@@ -146,13 +147,18 @@ static int put_piece(const struct putting *p, uint64_t at, size_t size)
 	return put_sectors(p, at, start, size);
 }
 
-/* Whether both files have a hole there, so that nothing differs. */
-static bool is_hole(const struct putting *p, uint64_t at, uint64_t end)
+/* Where the hole that both files have there ends, so that nothing differs; at most at `end`. */
+static uint64_t hole_end(const struct putting *p, uint64_t at, uint64_t end)
 {
-	return qcow2_source_hole_end(p->run->source, at) >= end &&
-	       (at >= p->image_size_bytes ||
-		qcow2_source_hole_end(p->run->change.source, at) >=
-			(end < p->image_size_bytes ? end : p->image_size_bytes));
+	const uint64_t wanted = qcow2_source_hole_end(p->run->source, at);
+	uint64_t there = end;
+
+	if (wanted < end)
+		end = wanted;
+	if (at < p->image_size_bytes)
+		there = qcow2_source_hole_end(p->run->change.source, at);
+	/* Past its end, the image reads as zeros. */
+	return there < end && there < p->image_size_bytes ? there : end;
 }
 
 static int put_range(const struct putting *p, const struct capture_range *range)
@@ -161,14 +167,15 @@ static int put_range(const struct putting *p, const struct capture_range *range)
 	uint64_t at = range->start_bytes, end;
 
 	for (; at < range->end_bytes; at = end) {
+		end = hole_end(p, at, range->end_bytes);
+		if (end > at)
+			continue;
 		end = (at / PIECE_BYTES + 1) * PIECE_BYTES;
 		if (end > range->end_bytes)
 			end = range->end_bytes;
 		/* A piece is of the header, or is not. */
 		if (at < header && end > header)
 			end = header;
-		if (is_hole(p, at, end))
-			continue;
 		if (qcow2_source_read(p->run->source, at, p->wanted, (size_t)(end - at), p->err) ||
 		    read_image(p, at, (size_t)(end - at)) || put_piece(p, at, (size_t)(end - at)))
 			return -1;
@@ -260,6 +267,8 @@ static int plan_apply(struct change *change)
 		code = change_fail_text(change, "out of memory");
 	if (code == EXIT_FINE && put_all(&putting))
 		code = change_fail(change, &err);
+	if (code == EXIT_FINE)
+		code = capture_tell_names(run);
 	free(putting.wanted);
 	free(putting.there);
 	return code;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "capture/moves.h"
 #include "common/limits.h"
 #include "common/report.h"
 
@@ -26,6 +27,7 @@ struct hearing {
 	uint64_t cluster_size_bytes, file_size_bytes;
 	uint64_t in_place, unknown; /* clusters with data */
 	uint64_t cleared;           /* bytes of bitmaps with bits that would be cleared */
+	struct capture_moves moves;
 	unsigned shown;
 };
 
@@ -64,6 +66,9 @@ static int hear_claim(void *opaque, const struct qcow2_claim *claim)
 		return 0;
 	if (claim->length_bytes < end - at)
 		end = at + claim->length_bytes;
+	/* The last cluster of the capture may be cut, and be whole since. */
+	if (at < hearing->run->facts.size_bytes && end > hearing->run->facts.size_bytes)
+		end = hearing->run->facts.size_bytes;
 	if (capture_ranges_cover(&content->data, at, end) ||
 	    capture_ranges_touch(hearing->now, at, end))
 		return 0;
@@ -141,6 +146,23 @@ static int look_at_bitmaps(struct hearing *hearing, const struct qcow2_image *im
 
 /* ---- all ---- */
 
+/*
+ * A disk that is larger now, with an L1 table for all of it, was made so since; without such a table
+ * the size is damaged.
+ */
+static int refuse_smaller_disk(const struct capture_run *run, const struct qcow2_image *image)
+{
+	const struct qcow2_header *now = qcow2_image_header(image);
+	const uint64_t entries = qcow2_image_geometry(image)->l1_entries_needed;
+
+	if (now->size <= qcow2_image_header(run->image)->size || now->l1_size < entries)
+		return EXIT_FINE;
+	return fail(run,
+		    "the disk has %" PRIu64 " bytes, and would be smaller again, as "
+		    "captured (--force applies it all the same)",
+		    now->size);
+}
+
 static int refuse_sizes(const struct capture_run *run)
 {
 	const struct capture_ranges *data = &run->content.data;
@@ -176,7 +198,32 @@ static int judge(const struct hearing *hearing)
 			    "bitmaps would forget what was written since the capture, in %" PRIu64
 			    " bytes of bits (--force applies it all the same)",
 			    hearing->cleared);
+	if (hearing->moves.data_bytes > 0)
+		code = fail(run,
+			    "%" PRIu64 " bytes of the disk would be lost: they were written since "
+			    "the capture (--force applies it all the same)",
+			    hearing->moves.data_bytes);
+	if (hearing->moves.zero_bytes > 0)
+		code = fail(run,
+			    "%" PRIu64 " bytes of the disk were zeroed since the capture, and "
+			    "would be what they were (--force applies it all the same)",
+			    hearing->moves.zero_bytes);
 	return code;
+}
+
+/* Hostile tables may take too long to compare. */
+static void fail_look(const struct capture_run *run, struct qcow2_error *err)
+{
+	char reason[sizeof(err->text)];
+
+	if (err->code == QCOW2_ERROR_LIMIT) {
+		snprintf(reason, sizeof(reason), "%s", err->text);
+		snprintf(err->text, sizeof(err->text),
+			 "%.120s: what was written since is not known (--force applies it all the "
+			 "same)",
+			 reason);
+	}
+	change_fail(&run->change, err);
 }
 
 /* Looks at an image that opens. */
@@ -197,8 +244,9 @@ static int look(struct capture_run *run, const struct qcow2_image *image, struct
 	hearing.cluster_size_bytes = qcow2_image_geometry(image)->cluster_size_bytes;
 	hearing.file_size_bytes = qcow2_source_size_bytes(run->change.source);
 	if (qcow2_claims_walk(image, &how, hear_claim, &hearing, err) ||
-	    look_at_bitmaps(&hearing, image, err))
-		change_fail(&run->change, err);
+	    look_at_bitmaps(&hearing, image, err) ||
+	    capture_find_moves(run, image, &now.metadata, &hearing.moves, err))
+		fail_look(run, err);
 	else
 		code = judge(&hearing);
 	capture_content_release(&now);
@@ -221,6 +269,8 @@ int capture_refuse_losses(struct capture_run *run)
 			       ? change_fail(&run->change, &err)
 			       : EXIT_FINE;
 	code = look(run, image, &err);
+	if (code == EXIT_FINE && qcow2_image_geometry(image))
+		code = refuse_smaller_disk(run, image);
 	qcow2_image_close(image);
 	return code;
 }

@@ -7,8 +7,9 @@
 
 /*
  * Refuses, unless --force is given, what the captured metadata does not know of: guest data that the
- * image keeps where the capture has metadata or nothing, data that a shorter file does not have any
- * more, and bits of bitmaps that were set since. EXIT_FINE, or EXIT_COULD_NOT when it has been said.
+ * image keeps where the capture has metadata, nothing, or another part of the disk; what was zeroed;
+ * the end of a larger disk; data that a shorter file does not have any more; and bits of bitmaps that
+ * were set since. EXIT_FINE, or EXIT_COULD_NOT when it has been said.
  */
 int capture_refuse_losses(struct capture_run *run);
 

@@ -19,6 +19,8 @@
 static const uint8_t magic[6] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
 /* So many bytes of it are enough: it may be damaged. */
 #define MAGIC_LEAST 4
+/* Where the fields of version 2 end, but for the checksum. */
+#define VERSION_2_FIELDS ((size_t)264)
 
 /*
  * Hides the header with all its key material: as far as the header says that it reaches, as the
@@ -55,9 +57,21 @@ static void blank(uint8_t *raw, size_t at, size_t size)
 	memset(raw + at, 0, size);
 }
 
+/* What stands behind the end of a text may be left over from anything. */
+static void cut_text(uint8_t *raw, size_t at, size_t size)
+{
+	const uint8_t *end = memchr(raw + at, 0, size);
+
+	if (end)
+		blank(raw, (size_t)(end - raw), at + size - (size_t)(end - raw));
+}
+
 /* Takes what must not be known out of a header of version 1. */
 static void blank_version_1(uint8_t *raw, bool plain_text)
 {
+	cut_text(raw, offsetof(struct qcow2_luks1, cipher_name), 32);
+	cut_text(raw, offsetof(struct qcow2_luks1, cipher_mode), 32);
+	cut_text(raw, offsetof(struct qcow2_luks1, hash_spec), 32);
 	blank(raw, offsetof(struct qcow2_luks1, mk_digest), 20);
 	blank(raw, offsetof(struct qcow2_luks1, mk_digest_salt), 32);
 	if (plain_text)
@@ -72,6 +86,10 @@ static void blank_version_1(uint8_t *raw, bool plain_text)
 /* The binary header of version 2; its JSON area, with keys and tokens, is left out altogether. */
 static void blank_version_2(uint8_t *raw, bool plain_text)
 {
+	blank(raw, offsetof(struct qcow2_luks2, salt), 64);
+	/* The checksum, which is of keys as well, and the unused bytes in front of it. */
+	blank(raw, VERSION_2_FIELDS, qcow2_luks2_structure.size_bytes - VERSION_2_FIELDS);
+	cut_text(raw, offsetof(struct qcow2_luks2, csum_alg), 32);
 	if (!plain_text)
 		return;
 	blank(raw, offsetof(struct qcow2_luks2, label), 48);

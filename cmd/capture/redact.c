@@ -14,6 +14,11 @@
 /* The fields of extra data that the format has: struct qcow2_snapshot_extra. */
 #define SNAPSHOT_EXTRA_KNOWN sizeof(struct qcow2_snapshot_extra)
 #define NEUTRAL              'x'
+/* The header of version 2, and the least one of version 3, which has no compression_type. */
+#define HEADER_2_BYTES 72
+#define HEADER_3_BYTES 104
+/* The most bytes that fill up to a multiple of 8. */
+#define PADDING_MOST 7
 
 /* A call of capture_redact(). */
 struct redaction {
@@ -26,12 +31,17 @@ struct redaction {
 	struct qcow2_error *err;
 };
 
-/* The bytes of the header that fields have, which no text is written over. */
+/*
+ * The bytes of the header that known fields have, which no text is written over. Behind them, other
+ * fields that header_length counts, extensions or the backing file's name may begin at once.
+ */
 static uint64_t header_bytes(const struct redaction *r)
 {
-	const uint64_t length = qcow2_image_header(r->image)->header_length;
+	const struct qcow2_header *header = qcow2_image_header(r->image);
 
-	return length < sizeof(struct qcow2_header) ? sizeof(struct qcow2_header) : length;
+	if (header->version < 3)
+		return HEADER_2_BYTES;
+	return header->header_length < sizeof(*header) ? HEADER_3_BYTES : sizeof(*header);
 }
 
 /* Writes what is not in the header's fields, where a damaged offset may lead to. */
@@ -98,23 +108,43 @@ static int put_unknown(struct redaction *r, uint64_t at, struct qcow2_bytes byte
 
 /* ---- the first cluster ---- */
 
-static bool is_known(uint32_t magic)
+/*
+ * How many bytes of an extension's data are kept. One with a length that passes the end of the area
+ * swallows whatever follows: of it only fields of a fixed size are.
+ */
+static size_t known_bytes(const struct qcow2_extension *extension)
 {
-	return magic == QCOW2_EXTENSION_BACKING_FORMAT || magic == QCOW2_EXTENSION_FEATURE_NAMES ||
-	       magic == QCOW2_EXTENSION_BITMAPS || magic == QCOW2_EXTENSION_CRYPTO;
+	const size_t size = extension->data.size;
+
+	switch (extension->header.magic) {
+	case QCOW2_EXTENSION_BACKING_FORMAT:
+		return extension->cut ? 0 : size;
+	case QCOW2_EXTENSION_FEATURE_NAMES:
+		return extension->cut ? 0 : size - size % sizeof(struct qcow2_feature_name);
+	case QCOW2_EXTENSION_BITMAPS:
+		return sizeof(struct qcow2_bitmaps_extension);
+	case QCOW2_EXTENSION_CRYPTO:
+		return sizeof(struct qcow2_crypto_extension);
+	default:
+		return 0;
+	}
 }
 
 static int redact_extension(struct redaction *r, const struct qcow2_extension *extension)
 {
 	const uint64_t at = extension->offset_bytes + sizeof(extension->header);
+	struct qcow2_bytes data = extension->data;
+	size_t known = known_bytes(extension);
 
+	if (known > data.size)
+		known = data.size;
 	capture_ranges_add(&r->known, extension->offset_bytes,
-			   sizeof(extension->header) + extension->data.size +
-				   extension->padding.size,
-			   UINT64_MAX);
+			   sizeof(extension->header) + data.size, UINT64_MAX);
 	if (extension->header.magic == QCOW2_EXTENSION_DATA_FILE)
-		return put_name(r, at, extension->data);
-	return is_known(extension->header.magic) ? 0 : put_unknown(r, at, extension->data);
+		return put_name(r, at, data);
+	data.data += known;
+	data.size -= known;
+	return put_unknown(r, at + known, data);
 }
 
 static int redact_extensions(struct redaction *r)
@@ -127,16 +157,16 @@ static int redact_extensions(struct redaction *r)
 		return -1;
 	while (result == 0 && qcow2_extensions_next(extensions, &extension))
 		result = redact_extension(r, extension);
-	/* The end mark, or what stands where one should be. */
-	capture_ranges_add(&r->known, qcow2_extensions_at_bytes(extensions),
-			   sizeof(struct qcow2_extension_header), UINT64_MAX);
+	if (qcow2_extensions_terminated(extensions))
+		capture_ranges_add(&r->known, qcow2_extensions_at_bytes(extensions),
+				   sizeof(struct qcow2_extension_header), UINT64_MAX);
 	qcow2_extensions_close(extensions);
 	return result;
 }
 
 /*
- * What is left of the first cluster: names of before may be there. Other tables that a damaged image
- * has there stay.
+ * What is left of the first cluster: names of before may be there, and fields of the header and
+ * padding that nobody here knows. Other tables that a damaged image has there stay.
  */
 static int redact_rest(struct redaction *r)
 {
@@ -183,19 +213,39 @@ static bool is_fault(const struct qcow2_error *err)
 	       err->code == QCOW2_ERROR_LIMIT;
 }
 
+/* What fills up an entry to 8 bytes, which the iterator does not show. */
+static int redact_padding(struct redaction *r, uint64_t at, uint64_t end)
+{
+	struct qcow2_source *source = qcow2_image_source(r->image);
+	const uint64_t file_size = qcow2_source_size_bytes(source);
+	uint8_t padding[PADDING_MOST];
+	size_t size;
+
+	if (end > file_size)
+		end = file_size;
+	if (at >= end)
+		return 0;
+	size = end - at < sizeof(padding) ? (size_t)(end - at) : sizeof(padding);
+	if (qcow2_source_read(source, at, padding, size, r->err))
+		return -1;
+	return put_unknown(r, at, (struct qcow2_bytes){padding, size});
+}
+
 static int redact_snapshot(struct redaction *r, const struct qcow2_snapshot *snapshot)
 {
 	const struct qcow2_bytes extra = snapshot->extra_data;
 	const uint64_t extra_at = snapshot->offset_bytes + sizeof(struct qcow2_snapshot_header);
 	const uint64_t id_at = extra_at + snapshot->header.extra_data_size;
+	const uint64_t name_at = id_at + snapshot->header.id_str_size;
 
 	if (extra.size > SNAPSHOT_EXTRA_KNOWN &&
 	    put_unknown(r, extra_at + SNAPSHOT_EXTRA_KNOWN,
 			(struct qcow2_bytes){extra.data + SNAPSHOT_EXTRA_KNOWN,
 					     extra.size - SNAPSHOT_EXTRA_KNOWN}))
 		return -1;
-	return put_name(r, id_at, snapshot->id) ||
-			       put_name(r, id_at + snapshot->header.id_str_size, snapshot->name)
+	return put_name(r, id_at, snapshot->id) || put_name(r, name_at, snapshot->name) ||
+			       redact_padding(r, name_at + snapshot->header.name_size,
+					      snapshot->offset_bytes + snapshot->size_bytes)
 		       ? -1
 		       : 0;
 }
@@ -214,6 +264,17 @@ static int redact_snapshots(struct redaction *r)
 	return result;
 }
 
+static int redact_bitmap(struct redaction *r, const struct qcow2_bitmap *bitmap)
+{
+	const uint64_t extra_at = bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry);
+	const uint64_t name_at = extra_at + bitmap->entry.extra_data_size;
+
+	return put_unknown(r, extra_at, bitmap->extra_data) || put_name(r, name_at, bitmap->name) ||
+			       put_unknown(r, name_at + bitmap->entry.name_size, bitmap->padding)
+		       ? -1
+		       : 0;
+}
+
 static int redact_bitmaps(struct redaction *r)
 {
 	const struct qcow2_bitmap *bitmap;
@@ -222,15 +283,8 @@ static int redact_bitmaps(struct redaction *r)
 
 	if (qcow2_bitmaps_open(r->image, &bitmaps, r->err))
 		return is_fault(r->err) ? -1 : 0;
-	while (result == 0 && (more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) != 0) {
-		const uint64_t at = bitmap->offset_bytes + sizeof(struct qcow2_bitmap_dir_entry);
-
-		result = more < 0 || put_unknown(r, at, bitmap->extra_data) ||
-					 put_name(r, at + bitmap->entry.extra_data_size,
-						  bitmap->name)
-				 ? -1
-				 : 0;
-	}
+	while (result == 0 && (more = qcow2_bitmaps_next(bitmaps, &bitmap, r->err)) != 0)
+		result = more < 0 ? -1 : redact_bitmap(r, bitmap);
 	qcow2_bitmaps_close(bitmaps);
 	return result;
 }

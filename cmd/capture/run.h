@@ -52,6 +52,11 @@ int capture_name_target(struct capture_run *run);
 /* Says what was captured. Returns the exit code. */
 int capture_show(struct capture_run *run);
 
+/* ---- a part of putting one back ---- */
+
+/* Says on standard error which files the image would name that it does not name now. As above. */
+int capture_tell_names(const struct capture_run *run);
+
 /* ---- manifests ---- */
 
 /* Sets run->manifest to the name of the manifest beside a capture. False: it is too long. */

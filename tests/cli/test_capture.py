@@ -172,6 +172,23 @@ def test_lost_tables(tmp_path):
     assert said["problems"] is None and said["with-leaks"] is False and checked(copy) != (code, wanted)
 
 
+def test_blocks_that_nobody_reads(tmp_path):
+    """An unaligned refcount block is none, whatever the guest has there: the check does not look at it."""
+    path = str(tmp_path / "disk")
+    layout = build("size 1M\nwrite 0 256k\n", path)
+    with open(path, "r+b") as stream:
+        stream.seek(layout.where("l2/0/1"))
+        data = int.from_bytes(stream.read(8), "big") & 0xfffffffffffe00
+        stream.seek(data)
+        stream.write(SECRET * 1000)
+        stream.seek(layout.where("refcount_table/0"))
+        stream.write((data + 4096).to_bytes(8, "big"))
+    copy, _ = captured(path, tmp_path)
+    assert checked(copy) == checked(path) and "causes" not in checked(path)[1]
+    with open(copy, "rb") as stream:
+        assert SECRET not in stream.read()
+
+
 def test_compressed(tmp_path):
     path = recipe_image("good-compressed")[0]
     wanted = checked(path, "--deep")
@@ -249,6 +266,89 @@ def test_redacted_remains(tmp_path):
     assert b"private" in open(plain, "rb").read()
     copy, _ = captured(path, tmp_path, "--redact")
     assert b"private" not in open(copy, "rb").read()
+
+
+def test_redacted_right_behind_the_header(tmp_path):
+    """Where a header of version 2 ends, the name of the backing file begins, within what version 3 has there."""
+    path = str(tmp_path / "disk")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "-u", "-b", "/home/private/one",
+                    "-F", "raw", path, "64M"], check=True)
+    with open(path, "rb") as stream:
+        at = int.from_bytes(stream.read(16)[8:], "big")
+    assert at < 112
+    copy, said = captured(path, tmp_path, "--redact")
+    assert said["names-replaced"] == 1
+    assert open(copy, "rb").read()[at:at + 17] == b"0" * 17
+    assert checked(copy) == checked(path)
+
+
+def test_redacted_unknown_fields(tmp_path):
+    """Fields behind those that are known, however long the header says it is; and a name within it."""
+    path = str(tmp_path / "disk")
+    build("size 1M\nextension 0x12345678 \"private\"\n", path)
+    with open(path, "r+b") as stream:
+        extensions = bytearray(stream.read(4096))[112:1024]
+        stream.seek(100)
+        stream.write((2048).to_bytes(4, "big"))
+        stream.seek(8)
+        stream.write((400).to_bytes(8, "big") + (7).to_bytes(4, "big"))
+        stream.seek(112)
+        stream.write(b"private".rjust(100, b"\1").ljust(288, b"\1") + b"private".ljust(600, b"\0"))
+        stream.seek(2048)
+        stream.write(extensions)
+    copy, _ = captured(path, tmp_path, "--redact")
+    assert b"private" not in open(copy, "rb").read()
+    assert checked(copy)[0] == checked(path)[0] == 2
+
+
+def test_redacted_slack(tmp_path):
+    """What fills up entries and extensions to 8 bytes, and what their lengths count beyond what is known."""
+    path = str(tmp_path / "disk")
+    layout = build("size 1M\nbacking b qcow2\nbitmap abc bits=0\nsnapshot 1 name=one\n", path)
+    bitmap, snapshot = layout.where("bitmaps/0"), layout.where("snapshots/0")
+    with open(path, "r+b") as stream:
+        data = bytearray(stream.read())
+        extension = data.index(b"\xe2\x79\x2a\xca\0\0\0\5qcow2") + 13
+        ends = (extension, bitmap + 24 + 3, snapshot + int.from_bytes(data[snapshot + 36:snapshot + 40], "big") + 44)
+        for at in ends:
+            assert data[at:at + 3] == b"\0\0\0"
+            data[at:at + 3] = b"SLY"
+        stream.seek(0)
+        stream.write(data)
+    copy, _ = captured(path, tmp_path, "--redact")
+    assert b"SLY" in data and b"SLY" not in open(copy, "rb").read()
+
+
+def test_redacted_behind_a_cut_extension(tmp_path):
+    """A damaged length makes all that follows the format's name, also the name of the data file."""
+    path = str(tmp_path / "disk")
+    build("size 1M\nextension 0xe2792aca \"qcow2\"\nextension 0x44415441 \"private.raw\"\n", path)
+    with open(path, "r+b") as stream:
+        at = stream.read(4096).index(b"\xe2\x79\x2a\xca") + 4
+        stream.seek(at)
+        stream.write(b"\xff\xff\xff\0")
+    copy, _ = captured(path, tmp_path, "--redact")
+    assert b"private" not in open(copy, "rb").read() and checked(copy)[0] == checked(path)[0] == 2
+
+
+def test_luks_slack_and_checksums(tmp_path):
+    """Of version 2 neither salt nor checksum; of version 1 nothing behind the end of a text."""
+    path = str(tmp_path / "disk")
+    shutil.copyfile(recipe_image("good-luks1")[0], path)
+    with open(path, "r+b") as stream:
+        luks = stream.read().index(b"LUKS\xba\xbe")
+        stream.seek(luks + 30)
+        stream.write(b"\0" + b"sly!" * 2)
+        stream.seek(luks + 72 + 22)
+        stream.write(b"\0" + b"sly!" * 2)
+    copy, _ = captured(path, tmp_path)
+    assert b"sly!" not in open(copy, "rb").read()
+    with open(path, "r+b") as stream:
+        stream.seek(luks)
+        stream.write(b"LUKS\xba\xbe\0\2" + bytes(96) + b"\x5a" * 64 + bytes(100) + b"\x5a" * 244)
+    copy, _ = captured(path, tmp_path)
+    kept = open(copy, "rb").read()
+    assert b"\x5a\x5a" not in kept and kept[luks:luks + 8] == b"LUKS\xba\xbe\0\2"
 
 
 def test_malformed_names_stay_malformed(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.forge import build
 from tests.support.outside import run, text_of
-from tests.support.programs import RELEASE
+from tests.support.programs import RELEASE, recipe_image
 
 RECIPE = """size 8M
 backing base.raw raw
@@ -96,7 +96,8 @@ def test_lost_header(tmp_path):
     before = path.read_bytes()
     damage(path, 0, bytes(512))
     assert run("info", path).returncode == 1
-    text_of(apply(tmp_path / "small", path, "--yes"))
+    done = apply(tmp_path / "small", path, "--yes")
+    assert done.returncode == 0 and done.stderr.endswith(b"names of files from the capture:\n  backing file: base.raw\n"), done
     assert path.read_bytes() == before
 
 
@@ -107,8 +108,32 @@ def test_bitmaps_are_not_believed_again(where, data, made, tmp_path):
     before = path.read_bytes()
     damage(path, made[1].where(where), data)
     refused(apply(small, path), "refused: it would give up what protects the data", "bitmaps/0")
-    text_of(apply(small, path, "--force", "--yes"))
-    assert path.read_bytes() == before
+    done = apply(small, path, "--force", "--yes")
+    assert done.returncode == 0 and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [("--yes",), ("-j",), ("--dry-run",), ("-q",), ("--force", "--yes")])
+def test_files_that_it_names_are_told(options, tmp_path):
+    """Whoever sent the capture may have put any name there, that is read with the rights of who opens the image."""
+    path, name = tmp_path / "image", "/etc/" + "/" * 300 + "shadow\\x1b"
+    recipe = "size 1M\nwrite 0 64k\n"
+    build(recipe + f'backing "{name}" raw\n', str(tmp_path / "hostile"))
+    text_of(run("capture", "-o", tmp_path / "small", tmp_path / "hostile"))
+    build(recipe, str(path))
+    if "--force" not in options:
+        damage(path, 0, bytes(512))
+    done = apply(tmp_path / "small", path, *options)
+    shown = name.replace("\\x1b", "\\u{1b}")
+    assert done.returncode == 0 and f"  backing file: {shown}\n".encode() in done.stderr, done
+
+
+def test_manifest_is_not_believed(tmp_path):
+    """It may say that all is there, and that names are those of the image."""
+    build("size 1M\nincompatible 0x10000000000\n", str(tmp_path / "image"))
+    assert run("capture", "-o", tmp_path / "small", tmp_path / "image").returncode == 2
+    manifest = tmp_path / "small.json"
+    manifest.write_text(manifest.read_text().replace('"whole": false', '"whole": true'))
+    refused(apply(tmp_path / "small", tmp_path / "image"), "only a header was captured")
 
 
 def test_json(made, tmp_path):
@@ -127,6 +152,62 @@ def test_new_data_is_named(made, tmp_path):
     assert path.read_bytes() == before
     text_of(apply(small, path, "--force", "--yes"))
     assert run("check", path).returncode == 0
+
+
+@pytest.mark.parametrize("options, lines, texts", [
+    ("compat=0.10", ("discard 0 64k", "write -P 7 40M 64k"), ("65536 bytes of the disk would be lost", "at 0x2800000")),
+    ("compat=1.1", ("discard 0 64k", "write -P 7 40M 64k"), ("65536 bytes of the disk would be lost", "at 0x2800000")),
+    ("extended_l2=on", ("discard 0 64k", "write -P 7 40M 2k"), ("2048 bytes of the disk would be lost",)),
+    ("data_file=FOLDER/raw", ("discard 0 64k", "write -P 7 40M 64k"), ("65536 bytes of the disk would be lost",)),
+    ("compat=1.1", ("write -z 0 128k",), ("the disk at 0x0, 131072 bytes, is zeros now", "were zeroed since")),
+    ("extended_l2=on", ("write -z 4k 8k",), ("the disk at 0x1000, 8192 bytes", "were zeroed since"))])
+def test_clusters_that_were_used_again(options, lines, texts, tmp_path):
+    """The capture knows the cluster as data, but of another place of the disk."""
+    path, small = tmp_path / "image", tmp_path / "small"
+    options = options.replace("FOLDER", str(tmp_path))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, "64M"], check=True)
+    qemu_io(path, "write -P 1 0 1M")
+    text_of(run("capture", "-o", small, path))
+    qemu_io(path, *lines)
+    before = path.read_bytes()
+    refused(apply(small, path), *texts)
+    assert path.read_bytes() == before
+    assert apply(small, path, "--force", "--yes").returncode == 0
+
+
+def test_entries_that_name_other_data(made, tmp_path):
+    """A damaged entry that leads to the data of another one, which is where it was, is no loss."""
+    path, small = copy(made, tmp_path)
+    before = path.read_bytes()
+    at = made[1].where("l2/0/1")
+    damage(path, at, before[at + 8:at + 16])
+    text_of(apply(small, path, "--yes"))
+    assert path.read_bytes() == before
+
+
+def test_disk_that_was_made_larger(made, tmp_path):
+    path, small = copy(made, tmp_path, "qemu")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], check=True)
+    text_of(run("capture", "-o", tmp_path / "plain", path))
+    subprocess.run(["qemu-img", "resize", "-q", path, "128M"], check=True)
+    refused(apply(tmp_path / "plain", path), "the disk has 134217728 bytes", "smaller again")
+    assert small
+
+
+def test_last_cluster_is_whole_since(tmp_path):
+    """The end of the file cut it when it was captured; it is known all the same."""
+    path, small = tmp_path / "image", tmp_path / "small"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], check=True)
+    qemu_io(path, "write 0 128k")
+    size = path.stat().st_size
+    os.truncate(path, size - 4096)
+    text_of(run("capture", "-o", small, path))
+    os.truncate(path, size)
+    data = path.read_bytes()
+    l1 = int.from_bytes(data[40:48], "big")
+    damage(path, int.from_bytes(data[l1 + 1:l1 + 8], "big"), bytes(8))
+    text_of(apply(small, path, "--yes"))
+    assert path.read_bytes() == data
 
 
 def test_data_in_place_of_metadata(made, tmp_path):
@@ -222,6 +303,23 @@ def test_in_use(made, tmp_path):
         refused(apply(small, path), "in use")
         user.communicate(b"quit\n")
     assert path.read_bytes() == before
+
+
+def test_holes_are_passed(tmp_path):
+    """Terabytes of a table that no file stores are no work."""
+    path, small = recipe_image("bad-hostile-sparse-reftable")[0], tmp_path / "small"
+    text_of(run("capture", "-o", small, path, program=RELEASE))
+    done = run("capture", "--time-limit=20", "-n", f"--apply={small}", path, program=RELEASE)
+    assert done.returncode == 0 and b"Nothing to change" in done.stdout, done
+
+
+def test_tables_that_take_too_long(tmp_path):
+    """Whether anything was written since is not known then, so that the change is refused."""
+    path, small = recipe_image("good-hostile-shared-l2")[0], tmp_path / "small"
+    text_of(run("capture", "-o", small, path, program=RELEASE))
+    refused(run("capture", "-n", f"--apply={small}", path, program=RELEASE),
+            "what was written since is not known (--force applies it all the same)")
+    assert run("capture", "-n", "--force", f"--apply={small}", path, program=RELEASE).returncode == 0
 
 
 def test_limits(made, tmp_path):
