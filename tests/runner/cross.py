@@ -65,9 +65,10 @@ def machine_file(name):
     root = os.path.join(PLACE, name, "root")
     path = os.path.join(PLACE, name, "machine.ini")
     include, lib = f"{root}/usr/include", f"{root}/usr/lib/{triplet}"
+    words = [shutil.which("ccache"), f"{compiler}-gcc"] if shutil.which("ccache") else [f"{compiler}-gcc"]
     with open(path, "w", encoding="utf-8") as stream:
         stream.write(f"""[binaries]
-c = '{compiler}-gcc'
+c = {words}
 ar = '{compiler}-ar'
 strip = '{compiler}-strip'
 pkgconfig = 'pkg-config'
