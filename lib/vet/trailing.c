@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "vet/remains.h"
 
 #include <qcow2/entry.h>
@@ -163,7 +164,7 @@ static int read_behind(struct search *search, uint64_t at, size_t size)
 	else if (q2_kept_has(vet->kept, at, size))
 		return qcow2_source_read(vet->source, at, search->buffer, size, vet->err);
 	else
-		return q2_fail_errno(vet->err, ENODATA, at, "the stream has passed it");
+		return q2_fail_errno(vet->err, Q2_ENODATA, at, "the stream has passed it");
 	return 0;
 }
 
