@@ -12,6 +12,7 @@ class Qcow2Utils < Formula
   depends_on "pkgconf" => :build
   depends_on "scdoc" => :build
   depends_on "xxhash" => :build
+  depends_on "argon2"
   depends_on "inih"
   depends_on "libdeflate"
   depends_on "nettle"

@@ -4,7 +4,7 @@
  * than handing one to the kernel. `sandbox_filter CPU` prints a header with programs for seccomp:
  * filter_sealed for commands that have opened all they need, filter_reading for those that open more
  * files for reading, filter_writing for those that make a file, too; filter_naming and
- * filter_reading_naming for those that give an open file its name. See cmd/common/sandbox.c.
+ * filter_reading_naming for those that give an open file its name. See cmd/common/sandbox_system.c.
  */
 #include <errno.h>
 #include <fcntl.h>

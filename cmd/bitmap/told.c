@@ -15,7 +15,7 @@
 /* More actions than this are not explained. */
 #define TOLD_MOST  1000
 #define NAME_SHOWN 120
-#define NAME_MAX   (6 * NAME_SHOWN + 1)
+#define NAME_BYTES (6 * NAME_SHOWN + 1)
 /* A file system may report fewer allocated bytes than the file stores. */
 #define SLACK_BYTES (UINT64_C(16) << 20)
 
@@ -91,7 +91,7 @@ static bool is_same(const struct state *a, const struct state *b)
 
 static const char *escape(const char *name, char *safe)
 {
-	qcow2_text_escape(human_cut(bytes_of(name), NAME_SHOWN), safe, NAME_MAX);
+	qcow2_text_escape(human_cut(bytes_of(name), NAME_SHOWN), safe, NAME_BYTES);
 	return safe;
 }
 
@@ -119,7 +119,7 @@ static void explain_new(struct effects *effects, const char *done, const char *n
 static void explain(struct effects *effects, const struct told *told, const struct state *states)
 {
 	const struct state *before = &states[0], *after = &states[1];
-	char name[NAME_MAX], other[NAME_MAX];
+	char name[NAME_BYTES], other[NAME_BYTES];
 	const char *verb = told->verb;
 
 	escape(told->name, name);

@@ -128,8 +128,8 @@ static int look_at_bitmaps(struct hearing *hearing, const struct qcow2_image *im
 	};
 	struct qcow2_error reason = {.code = QCOW2_ERROR_STOPPED};
 	struct bits bits = {.hearing = hearing,
-			    .now = malloc(hearing->cluster_size_bytes),
-			    .then = malloc(hearing->cluster_size_bytes),
+			    .now = malloc((size_t)hearing->cluster_size_bytes),
+			    .then = malloc((size_t)hearing->cluster_size_bytes),
 			    .err = &reason};
 	int failed;
 

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "common/system.h"
+
 /* Exit codes. */
 enum {
 	EXIT_FINE = 0,
@@ -66,7 +68,7 @@ struct limits {
 	uint64_t deadline_ns;                /* of CLOCK_MONOTONIC; 0: none */
 	int over_code;                       /* the exit code when the time is over */
 	bool has_timer;
-	timer_t timer;
+	system_timer timer;
 	const char *volatile making; /* a file that is half done, or NULL */
 	char last_words[96];
 };

@@ -21,6 +21,7 @@
 #include "common/report.h"
 #include "common/sandbox.h"
 #include "common/served.h"
+#include "common/system.h"
 
 #include <qcow2/probe.h>
 
@@ -438,7 +439,7 @@ static void close_one(struct disk *disk)
 	}
 	free(disk->files);
 	if (disk->key)
-		explicit_bzero(disk->key, disk->key_bytes);
+		system_wipe(disk->key, disk->key_bytes);
 	free(disk->key);
 	free(disk->blamed);
 	memset(disk, 0, sizeof(*disk));

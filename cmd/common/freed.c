@@ -55,7 +55,7 @@ static int free_snapshots(const struct qcow2_usage *usage, const struct snapshot
 	if (!users)
 		return fail_memory(err);
 	*found = find_snapshots(usage, gone, count, users);
-	failed = *found > 0 && qcow2_usage_freed_bytes(usage, users, *found, bytes, err);
+	failed = *found > 0 && qcow2_usage_freed_bytes(usage, users, (size_t)*found, bytes, err);
 	free(users);
 	if (count > 0)
 		*bytes = freed_with_table(table, gone, count, *bytes);
@@ -108,7 +108,7 @@ int freed_all_bitmaps(const struct qcow2_usage *usage, const struct qcow2_image 
 		      uint64_t *count, uint64_t *bytes, struct qcow2_error *err)
 {
 	const uint64_t all = qcow2_usage_user_count(usage);
-	uint64_t *users = calloc(all + 1, sizeof(*users));
+	uint64_t *users = calloc((size_t)all + 1, sizeof(*users));
 	size_t found = 0;
 	int failed;
 

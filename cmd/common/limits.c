@@ -30,6 +30,8 @@ static struct limits *limits_of(const struct command *command)
 
 /* ---- time ---- */
 
+#if SYSTEM_HAS_TIMERS
+
 /* Ends the process at a time when anything may be half done: only calls that signals may make. */
 static void end_process(int signal_number, siginfo_t *info, void *context)
 {
@@ -61,6 +63,27 @@ static void start_timer(struct limits *limits)
 		return;
 	limits->has_timer = timer_settime(limits->timer, 0, &when, NULL) == 0;
 }
+
+static void stop_timer(struct limits *limits)
+{
+	if (limits->has_timer)
+		(void)timer_delete(limits->timer);
+	limits->has_timer = false;
+}
+
+#else
+
+static void start_timer(struct limits *limits)
+{
+	limits->has_timer = false;
+}
+
+static void stop_timer(struct limits *limits)
+{
+	limits->has_timer = false;
+}
+
+#endif
 
 static uint64_t now_ns(void)
 {
@@ -107,9 +130,7 @@ void limits_end_time(const struct command *command, struct qcow2_source *source)
 		qcow2_source_set_deadline(source, 0);
 	if (!limits)
 		return;
-	if (limits->has_timer)
-		(void)timer_delete(limits->timer);
-	limits->has_timer = false;
+	stop_timer(limits);
 	limits->deadline_ns = 0;
 }
 

@@ -27,7 +27,7 @@ struct table_problem {
 struct snapshot_table {
 	const struct qcow2_image *image;
 	struct table_row *rows;
-	uint64_t count, capacity;
+	size_t count, capacity;
 	uint64_t omitted;       /* that the header claims, and that are not there or too many */
 	uint64_t used_bytes;    /* of the table in the file, up to the last row */
 	uint64_t written_bytes; /* all rows as QEMU writes them, each with padding */

@@ -16,6 +16,7 @@
 #include "common/descriptors.h"
 #include "common/in_memory.h"
 #include "common/report.h"
+#include "common/system.h"
 
 #define NAMES_MOST 10000
 /*
@@ -308,7 +309,7 @@ static int make_folder(int parent, bool *made)
 		(void)fchmod(fd, st.st_mode & 07777);
 	if (fd >= 0)
 		(void)close(fd);
-	return fsync(parent) == 0 || errno == EINVAL ? 0 : errno;
+	return system_sync(parent) == 0 || errno == EINVAL ? 0 : errno;
 }
 
 /* Makes the folders of an undo file. Returns 0 or an errno value. */

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "common/system.h"
 
 #define TRIES 100
 
@@ -100,8 +100,10 @@ static int make_part(struct new_name *name, mode_t mode)
 	uint32_t digits = 0;
 
 	for (int i = 0; i < TRIES; i++) {
-		if (getrandom(&digits, sizeof(digits), 0) != sizeof(digits))
-			return errno;
+		int errnum = system_random(&digits, sizeof(digits));
+
+		if (errnum)
+			return errnum;
 		snprintf(name->part, sizeof(name->part), "%s.part-%08x", name->path,
 			 (unsigned)digits);
 		name->fd =
@@ -158,15 +160,14 @@ bool new_name_is_same(const struct new_name *name, const struct new_name *other)
 	       mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
 }
 
-/* Without RENAME_NOREPLACE, as on some network file systems, there is a moment between both. */
+/* Where no system call does it, as on some network file systems, there is a moment between both. */
 static int rename_new(const struct new_name *name)
 {
+	int errnum = system_rename_new(name->part, name->path);
 	struct stat st;
 
-	if (renameat2(AT_FDCWD, name->part, AT_FDCWD, name->path, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return errno;
+	if (errnum != EINVAL && errnum != ENOSYS)
+		return errnum;
 	if (lstat(name->path, &st) == 0)
 		return EEXIST;
 	return rename(name->part, name->path) ? errno : 0;
@@ -176,7 +177,7 @@ int new_name_give(struct new_name *name, bool replace, bool sync)
 {
 	int errnum;
 
-	if (sync && fsync(name->fd))
+	if (sync && system_sync(name->fd))
 		return errno;
 	errnum = replace ? (rename(name->part, name->path) ? errno : 0) : rename_new(name);
 	if (errnum)
@@ -184,7 +185,7 @@ int new_name_give(struct new_name *name, bool replace, bool sync)
 	remember(NULL, name->part);
 	name->is_there = false;
 	/* Some file systems know no syncing of folders. */
-	if (sync && fsync(name->folder) && errno != EINVAL)
+	if (sync && system_sync(name->folder) && errno != EINVAL)
 		errnum = errno;
 	(void)close(name->folder);
 	if (close(name->fd) && errnum == 0)

@@ -18,6 +18,7 @@
 #include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"
+#include "common/system.h"
 
 #include <qcow2/extension.h>
 
@@ -243,13 +244,16 @@ static int prepare_in_place(struct export_target *target, uint64_t size_bytes)
 
 static int prepare_new(struct export_target *target, uint64_t size_bytes)
 {
+	int errnum = 0;
+
 	if (size_bytes > INT64_MAX || ftruncate(target->fd, (off_t)size_bytes))
 		return fail(target, "no file can have the %" PRIu64 " bytes of the disk here: %s",
 			    size_bytes, strerror(size_bytes > INT64_MAX ? EFBIG : errno));
-	if (target->wanted.preallocate && size_bytes > 0 &&
-	    fallocate(target->fd, 0, 0, (off_t)size_bytes))
+	if (target->wanted.preallocate && size_bytes > 0)
+		errnum = system_allocate(target->fd, size_bytes);
+	if (errnum)
 		return fail(target, "cannot allocate %" PRIu64 " bytes: %s", size_bytes,
-			    strerror(errno));
+			    strerror(errnum));
 	return EXIT_FINE;
 }
 
@@ -312,8 +316,7 @@ int export_target_zero(const struct export_target *target, uint64_t offset_bytes
 		return 0;
 	if (export_target_grows(target, offset_bytes))
 		return ftruncate(target->fd, (off_t)(offset_bytes + length_bytes)) ? errno : 0;
-	if (fallocate(target->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes,
-		      (off_t)length_bytes) == 0)
+	if (system_punch(target->fd, offset_bytes, length_bytes))
 		return 0;
 	return write_zeros(target, offset_bytes, length_bytes);
 }
@@ -330,7 +333,7 @@ bool export_target_share(const struct export_target *target, const struct qcow2_
 
 static int finish_in_place(struct export_target *target)
 {
-	if (!target->wanted.no_sync && fsync(target->fd))
+	if (!target->wanted.no_sync && system_sync(target->fd))
 		return fail(target, "cannot bring it to the medium: %s", strerror(errno));
 	return EXIT_FINE;
 }

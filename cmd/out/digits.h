@@ -3,7 +3,6 @@
 #ifndef CMD_OUT_DIGITS_H
 #define CMD_OUT_DIGITS_H
 
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -11,6 +10,16 @@
 
 /* The most bytes that digits_put() touches behind `to`. */
 #define DIGITS_ROOM 32
+
+/* A number whose lowest byte is to be the first in memory. */
+static inline uint64_t digits_little_endian(uint64_t number)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	return __builtin_bswap64(number);
+#else
+	return number;
+#endif
+}
 
 /*
  * The eight digits of a number below 10^8, one a byte, the first one lowest: splits it into halves,
@@ -28,7 +37,7 @@ static inline uint64_t digits_eight(uint64_t number)
 
 static inline void digits_put_word(char *to, uint64_t digits)
 {
-	const uint64_t text = htole64(digits + UINT64_C(0x3030303030303030));
+	const uint64_t text = digits_little_endian(digits + UINT64_C(0x3030303030303030));
 
 	memcpy(to, &text, sizeof(text));
 }
@@ -81,8 +90,8 @@ static inline char *digits_put_hex(char *to, uint64_t number)
 {
 	const unsigned zeros = number > 0 ? (unsigned)__builtin_clzll(number) / 4 : 15;
 	const uint64_t shifted = number << 4 * zeros;
-	const uint64_t high = htole64(digits_hex_eight((uint32_t)(shifted >> 32)));
-	const uint64_t low = htole64(digits_hex_eight((uint32_t)shifted));
+	const uint64_t high = digits_little_endian(digits_hex_eight((uint32_t)(shifted >> 32)));
+	const uint64_t low = digits_little_endian(digits_hex_eight((uint32_t)shifted));
 
 	memcpy(to, &high, sizeof(high));
 	memcpy(to + sizeof(high), &low, sizeof(low));

@@ -2,10 +2,8 @@
 /* Copies an image: see files.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/descriptors.h"
@@ -16,17 +14,6 @@
 #include "rescue/new_file.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
-
-/* Lets the copy share the blocks of the file. False if the file system cannot. */
-static bool share_blocks(const struct new_file *to, const char *from)
-{
-	int fd = descriptors_open(from, O_RDONLY, 0);
-	bool shared = fd >= 0 && ioctl(to->fd, FICLONE, fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return shared;
-}
 
 static bool is_zero(const uint8_t *bytes, size_t size)
 {
@@ -74,7 +61,7 @@ int rescue_copy(struct rescue_run *run)
 	warn_in_use(run->command, file, from);
 	code = new_file_open(&to, run->command, run->target, 0666);
 	if (code == EXIT_FINE) {
-		if (!share_blocks(&to, file)) {
+		if (!qcow2_source_share(from, 0, qcow2_source_size_bytes(from), to.fd, 0)) {
 			piece = malloc(PIECE_BYTES);
 			code = piece ? copy_data(run, from, &to, piece)
 				     : report_text(run->command, file, "out of memory");

@@ -11,6 +11,7 @@
 #include "common/descriptors.h"
 #include "common/limits.h"
 #include "common/report.h"
+#include "common/system.h"
 
 static int fail(const struct new_file *file, const char *what, int errnum)
 {
@@ -61,7 +62,7 @@ bool new_file_resize(struct new_file *file, uint64_t size_bytes)
 
 int new_file_close(struct new_file *file, int code)
 {
-	if (code == EXIT_FINE && file->errnum == 0 && fsync(file->fd) && errno != EINVAL)
+	if (code == EXIT_FINE && file->errnum == 0 && system_sync(file->fd) && errno != EINVAL)
 		file->errnum = errno;
 	if (close(file->fd) && file->errnum == 0)
 		file->errnum = errno;

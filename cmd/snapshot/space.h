@@ -32,7 +32,7 @@ struct space {
 	struct space_row active;
 	struct space_row *snapshots; /* as the rows of the table */
 	struct space_bitmap *bitmaps;
-	uint64_t bitmap_count, bitmap_capacity;
+	size_t bitmap_count, bitmap_capacity;
 	uint64_t directory_bytes; /* of the bitmap directory */
 	/* The snapshots that the command line names: indexes, rising, each once. */
 	uint64_t *chosen;

@@ -128,7 +128,7 @@ static void show_freed_of_chosen(struct space *space)
 static void show_freed_of_all(struct space *space)
 {
 	uint64_t count = space->run->table.count, largest = find_largest(space);
-	char size[HUMAN_MAX], most[HUMAN_MAX], line[400], id[160];
+	char size[HUMAN_MAX], most[HUMAN_MAX], line[480], id[160];
 
 	human_size(space->all_freed_bytes, size);
 	human_size(space->snapshots[largest].exclusive_bytes, most);

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/system.h"
+
 #define MAGIC      "QCOW2UND"
 #define MAGIC_SIZE 8
 

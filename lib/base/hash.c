@@ -6,9 +6,9 @@
 #include "base/hash.h"
 
 #include <assert.h>
-#include <sys/random.h>
 
 #include "base/alloc.h"
+#include "base/system.h"
 
 #define FIRST_SLOTS 32
 
@@ -82,7 +82,7 @@ uint64_t q2_hash(const struct q2_hash_key *key, struct qcow2_bytes bytes)
 void q2_hash_key_make(struct q2_hash_key *key)
 {
 	/* Without randomness an image could aim for collisions, which cost time but no more. */
-	if (getrandom(key, sizeof(*key), GRND_NONBLOCK) < 0)
+	if (!q2_random(key, sizeof(*key)))
 		*key = (struct q2_hash_key){(uint64_t)(uintptr_t)key, 1};
 }
 

@@ -428,7 +428,7 @@ bool q2_clusters_extend(struct q2_clusters *clusters, uint64_t cluster_count)
 		if (!leaves)
 			return false;
 		memcpy(leaves, clusters->leaves,
-		       clusters->leaf_count * sizeof(struct q2_cluster_leaf *));
+		       (size_t)clusters->leaf_count * sizeof(struct q2_cluster_leaf *));
 		q2_memory_put(clusters->memory, clusters->leaves, clusters->leaf_count,
 			      sizeof(*clusters->leaves));
 		clusters->leaves = leaves;

@@ -7,7 +7,6 @@
 #include "codec/cipher.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <string.h>
 
 #include <nettle/aes.h>
@@ -20,6 +19,7 @@
 #include <nettle/twofish.h>
 
 #include "base/alloc.h"
+#include "base/system.h"
 #include "codec/crypto_hash.h"
 
 #define BLOCK_BYTES_MAX 16
@@ -188,7 +188,7 @@ struct q2_cipher *q2_cipher_new(const struct q2_cipher_choice *choice, const uin
 		q2_crypto_hash(choice->essiv_hash, (struct qcow2_bytes){key, choice->key_bytes},
 			       (struct qcow2_bytes){NULL, 0}, digest);
 		choice->essiv_block->set_encrypt_key(&cipher->essiv, digest);
-		explicit_bzero(digest, sizeof(digest));
+		q2_wipe(digest, sizeof(digest));
 	}
 	return cipher;
 }
@@ -197,7 +197,7 @@ void q2_cipher_free(struct q2_cipher *cipher)
 {
 	if (!cipher)
 		return;
-	explicit_bzero(cipher, sizeof(*cipher));
+	q2_wipe(cipher, sizeof(*cipher));
 	q2_free(cipher);
 }
 
@@ -217,7 +217,7 @@ static void make_ivs(const struct q2_cipher *cipher, uint64_t sector, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		uint64_t number = cipher->choice.iv == Q2_CIPHER_PLAIN ? (uint32_t)sector : sector;
 
-		number = htole64(number);
+		number = q2_little_endian(number);
 		memcpy(ivs + i * block_bytes, &number, sizeof(number));
 		sector += cipher->choice.sector_bytes / Q2_CIPHER_SECTOR_BYTES;
 	}
@@ -232,11 +232,11 @@ static void make_tweaks(const uint8_t *first, size_t sector_bytes, uint64_t *twe
 
 	memcpy(&low, first, sizeof(low));
 	memcpy(&high, first + sizeof(low), sizeof(high));
-	low = le64toh(low);
-	high = le64toh(high);
+	low = q2_little_endian(low);
+	high = q2_little_endian(high);
 	for (size_t i = 0; i < sector_bytes / sizeof(uint64_t); i += 2) {
-		tweaks[i] = htole64(low);
-		tweaks[i + 1] = htole64(high);
+		tweaks[i] = q2_little_endian(low);
+		tweaks[i + 1] = q2_little_endian(high);
 		carry = high >> TOP_BIT ? 0x87 : 0; /* x^128 = x^7 + x^2 + x + 1 */
 		high = high << 1 | low >> TOP_BIT;
 		low = low << 1 ^ carry;

@@ -10,6 +10,7 @@
 #include <nettle/pbkdf2.h>
 
 #include "base/checked.h"
+#include "base/system.h"
 
 union state {
 	struct md5_ctx md5;
@@ -56,7 +57,7 @@ void q2_crypto_hash(const struct nettle_hash *hash, struct qcow2_bytes head,
 	hash->update(&state, head.size, head.data);
 	hash->update(&state, tail.size, tail.data);
 	hash->digest(&state, hash->digest_size, digest);
-	explicit_bzero(&state, sizeof(state));
+	q2_wipe(&state, sizeof(state));
 }
 
 uint64_t q2_pbkdf2_rounds(const struct q2_pbkdf2 *how, size_t key_bytes)
@@ -87,5 +88,5 @@ void q2_pbkdf2(const struct q2_pbkdf2 *how, struct qcow2_bytes passphrase, uint8
 		     passphrase.data);
 	pbkdf2(&mac, mac_update, mac_digest, how->hash->digest_size, how->iterations,
 	       how->salt.size, how->salt.data, key_bytes, key);
-	explicit_bzero(&mac, sizeof(mac));
+	q2_wipe(&mac, sizeof(mac));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/system.h"
 #include "codec/crypto_hash.h"
 
 /*
@@ -24,7 +25,7 @@ static void diffuse(const struct nettle_hash *hash, uint8_t *key, size_t key_byt
 			       (struct qcow2_bytes){key + done, size}, digest);
 		memcpy(key + done, digest, size);
 	}
-	explicit_bzero(digest, sizeof(digest));
+	q2_wipe(digest, sizeof(digest));
 }
 
 void q2_split_key_join(const struct nettle_hash *hash, const uint8_t *material, uint32_t stripes,

@@ -145,7 +145,7 @@ static int fetch_within_sector(const struct q2_layer *layer, const struct qcow2_
 {
 	const size_t sector_bytes = q2_secret_sector_bytes(layer->secret);
 	uint8_t sector[Q2_SECRET_SECTOR_BYTES_MAX];
-	const size_t within = at % sector_bytes;
+	const size_t within = (size_t)(at % sector_bytes);
 	struct qcow2_disk_extent whole = *extent;
 
 	/* The extent may begin with the byte that is wanted; the rest lies before it in its cluster. */
@@ -163,7 +163,7 @@ static int fetch_encrypted(const struct q2_layer *layer, const struct qcow2_disk
 	const size_t sector_bytes = q2_secret_sector_bytes(layer->secret);
 
 	while (size > 0) {
-		const size_t within = at % sector_bytes;
+		const size_t within = (size_t)(at % sector_bytes);
 		size_t part = size & ~(sector_bytes - 1);
 		int failed;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/system.h"
 
 #include <qcow2/limits.h>
 
@@ -84,7 +85,7 @@ int q2_luks_unlock(const struct q2_luks *luks, struct qcow2_bytes passphrase, ui
 		if (!*out)
 			status = q2_fail_memory(err);
 	}
-	explicit_bzero(key, sizeof(key));
+	q2_wipe(key, sizeof(key));
 	return status;
 }
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "codec/split_key.h"
 
 /* Programs make 4000. So many make 4 MiB of the longest key. */
@@ -92,7 +93,7 @@ static int read_material(const struct q2_luks_attempt *attempt, const struct q2_
 	status = 0;
 out:
 	q2_cipher_free(cipher);
-	explicit_bzero(key, sizeof(key));
+	q2_wipe(key, sizeof(key));
 	return status;
 }
 
@@ -120,7 +121,7 @@ static int open_slot(const struct q2_luks_attempt *attempt, const struct q2_luks
 				  attempt->key_bytes);
 		result = is_the_key(attempt, key);
 	}
-	explicit_bzero(material, size);
+	q2_wipe(material, size);
 	q2_free(material);
 	return result;
 }

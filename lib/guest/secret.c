@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "codec/cipher.h"
 #include "guest/luks.h"
 
@@ -62,7 +63,7 @@ static int open_aes(const struct passphrase *passphrase, struct q2_cipher **out,
 			 (struct qcow2_bytes){mode, sizeof(mode) - 1}, sizeof(key), &choice);
 	memcpy(key, passphrase->bytes, size);
 	*out = q2_cipher_new(&choice, key);
-	explicit_bzero(key, sizeof(key));
+	q2_wipe(key, sizeof(key));
 	return *out ? 0 : q2_fail_memory(err);
 }
 
@@ -124,7 +125,7 @@ static int make(const struct qcow2_image *image, const struct qcow2_disk_options
 	status = ask(image, options, depth, &passphrase, err);
 	if (status == 0)
 		status = open_cipher(luks, options, &passphrase, secret, err);
-	explicit_bzero(&passphrase, sizeof(passphrase));
+	q2_wipe(&passphrase, sizeof(passphrase));
 	if (status)
 		q2_secret_close(secret);
 	else

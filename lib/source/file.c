@@ -7,6 +7,7 @@
 #include "source/source.h"
 
 #include "base/error.h"
+#include "base/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,7 +158,7 @@ static int file_sync(struct qcow2_source *source)
 	int result;
 
 	do {
-		result = fsync(source->fd);
+		result = q2_sync(source->fd);
 	} while (result < 0 && errno == EINTR);
 	return result < 0 ? errno : 0;
 }

@@ -42,7 +42,7 @@ static const char *flag_of(const char *path)
 	if (flags & FS_APPEND_FL)
 		return "it can only be appended to ('chattr -a' makes it writable)";
 #endif
-	(void)flags;
+	(void)flags, (void)path;
 	return NULL;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "source/source.h"
 
 #include <errno.h>
@@ -195,10 +196,13 @@ static bool folder_of(const char *path, char *folder)
 static int open_unnamed(const char *folder)
 {
 	char path[PATH_BYTES + sizeof(UNNAMED)];
-	int fd = q2_descriptor_open(folder, O_TMPFILE | O_RDWR);
+	int fd;
 
+#ifdef O_TMPFILE
+	fd = q2_descriptor_open(folder, O_TMPFILE | O_RDWR);
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
 		return fd;
+#endif
 	/* The file system has no files without a name: use a name, and remove it at once. */
 	snprintf(path, sizeof(path), "%s/%s", folder, UNNAMED);
 	fd = mkostemp(path, O_CLOEXEC);
@@ -222,7 +226,7 @@ int q2_source_sync_name(const char *path, struct qcow2_error *err)
 {
 	char folder[PATH_BYTES];
 	int fd = folder_of(path, folder) ? q2_descriptor_open(folder, O_RDONLY | O_DIRECTORY) : -1;
-	int errnum = fd < 0 || fsync(fd) < 0 ? errno : 0;
+	int errnum = fd < 0 || q2_sync(fd) < 0 ? errno : 0;
 
 	if (fd >= 0)
 		(void)close(fd);

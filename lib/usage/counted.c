@@ -176,18 +176,19 @@ int q2_counted_read(struct q2_counted *counted, const struct qcow2_image *image,
 		.classify = q2_classify_choose(qcow2_image_header(image)->refcount_order),
 		.per_piece = PIECE_BYTES / geometry->cluster_size_bytes,
 	};
+	const size_t cluster = (size_t)geometry->cluster_size_bytes;
 	int result = -1;
 
 	if (r.per_piece == 0)
 		r.per_piece = 1;
 	if (counted->count == 0)
 		return 0;
-	r.buffers = q2_memory_get(counted->memory, threads, geometry->cluster_size_bytes);
+	r.buffers = q2_memory_get(counted->memory, threads, cluster);
 	if (r.buffers && number_places(&r))
 		result = read_all(&r, threads, err);
 	else
 		q2_memory_fail(counted->memory, err);
-	q2_memory_put(counted->memory, r.buffers, threads, geometry->cluster_size_bytes);
+	q2_memory_put(counted->memory, r.buffers, threads, cluster);
 	if (counted->count > 1)
 		qsort(counted->blocks, counted->count, sizeof(*counted->blocks), by_index);
 	return result;

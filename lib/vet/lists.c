@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "rules/rules.h"
 #include "vet/problems.h"
 #include "vet/vet.h"
@@ -49,7 +50,7 @@ static bool is_kept(const struct q2_vet *vet, uint64_t at, uint64_t size)
 
 static int fail_passed(const struct q2_vet *vet)
 {
-	return q2_fail_errno(vet->err, ENODATA, QCOW2_NO_OFFSET, "the stream has passed it");
+	return q2_fail_errno(vet->err, Q2_ENODATA, QCOW2_NO_OFFSET, "the stream has passed it");
 }
 
 static void tell_snapshot(struct q2_vet *vet, const struct qcow2_snapshot *snapshot)

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "base/system.h"
 #include "image/extensions.h"
 #include "vet/vet.h"
 
@@ -48,8 +49,8 @@ static int read_kept(void *opaque, uint64_t offset_bytes, void *buffer, size_t s
 	uint64_t missing_from = UINT64_MAX;
 
 	if (!q2_kept_read(&stream->kept, offset_bytes, buffer, size, &missing_from))
-		return ENODATA;
-	return stream->kept.strict && missing_from != UINT64_MAX ? ENODATA : 0;
+		return Q2_ENODATA;
+	return stream->kept.strict && missing_from != UINT64_MAX ? Q2_ENODATA : 0;
 }
 
 static int open_source(struct qcow2_vet_stream *stream, uint64_t size_bytes,
@@ -293,7 +294,8 @@ static int advance(struct qcow2_vet_stream *stream)
 		return 0;
 	if (stream->stage == AT_LISTS && has_lists(stream)) {
 		stream->stage = AT_REST;
-		if ((q2_vet_snapshots(vet) || q2_vet_bitmaps(vet)) && vet->err->errnum != ENODATA)
+		if ((q2_vet_snapshots(vet) || q2_vet_bitmaps(vet)) &&
+		    vet->err->errnum != Q2_ENODATA)
 			return -1;
 	}
 	if (!stream->blocks_asked && has_refcount_table(stream))

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/system.h"
 #include "vet/remains.h"
 
 #include <qcow2/entry.h>
@@ -163,7 +164,7 @@ static int read_behind(struct search *search, uint64_t at, size_t size)
 	else if (q2_kept_has(vet->kept, at, size))
 		return qcow2_source_read(vet->source, at, search->buffer, size, vet->err);
 	else
-		return q2_fail_errno(vet->err, ENODATA, at, "the stream has passed it");
+		return q2_fail_errno(vet->err, Q2_ENODATA, at, "the stream has passed it");
 	return 0;
 }
 
@@ -171,7 +172,7 @@ static int read_behind(struct search *search, uint64_t at, size_t size)
 static int look_at_cluster(struct search *search, uint64_t offset, bool *found, uint64_t *at)
 {
 	const struct q2_vet *vet = search->vet;
-	struct qcow2_bytes bytes = {search->buffer, vet->geometry->cluster_size_bytes};
+	struct qcow2_bytes bytes = {search->buffer, (size_t)vet->geometry->cluster_size_bytes};
 
 	if (bytes.size > vet->result.file_size_bytes - offset)
 		bytes.size = (size_t)(vet->result.file_size_bytes - offset);
@@ -227,7 +228,7 @@ static int look_behind(struct search *search, uint64_t begin, bool *found, uint6
 
 	if (vet->kept && vet->kept->nonzero_end <= begin)
 		return 0;
-	search->buffer = q2_alloc_buffer(vet->geometry->cluster_size_bytes);
+	search->buffer = q2_alloc_buffer((size_t)vet->geometry->cluster_size_bytes);
 	if (!search->buffer)
 		return q2_fail_memory(vet->err);
 	result = vet->kept ? look_in_stream(search, begin, found, at)

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "base/system.h"
 #include "format/probe.h"
 #include "image/internal.h"
 
@@ -141,7 +142,7 @@ static int look_at_tables(struct q2_vet *vet)
 			vet->kept->strict = !stages[i].is_list;
 		if (stages[i].look(vet) == 0)
 			continue;
-		if (!vet->kept || vet->err->errnum != ENODATA)
+		if (!vet->kept || vet->err->errnum != Q2_ENODATA)
 			return -1;
 		vet->result.unapplied |= stages[i].rules;
 	}

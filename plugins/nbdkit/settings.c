@@ -116,8 +116,11 @@ static int take_bitmaps(struct settings *settings, const char *value)
 
 static void forget_key(struct settings *settings)
 {
-	if (settings->key)
-		explicit_bzero(settings->key, settings->key_bytes);
+	/* Volatile, or the compiler leaves out what nobody reads. */
+	volatile unsigned char *key = (volatile unsigned char *)settings->key;
+
+	for (size_t i = 0; key && i < settings->key_bytes; i++)
+		key[i] = 0;
 	free(settings->key);
 	settings->key = NULL;
 	settings->key_bytes = 0;

@@ -60,6 +60,9 @@ def cdef() -> str:
 def ffi_builder() -> Any:
     """The description of the extension module."""
     import cffi  # pylint: disable=import-outside-toplevel
+    # Several hundred functions that hand arguments on: there is nothing to optimise. Who builds for a
+    # distribution has flags that count.
+    quick = [] if "CFLAGS" in os.environ else ["-O1", "-g0"]
     ffi = cffi.FFI()
     ffi.cdef(cdef())
     ffi.set_source("qcow2._native", INCLUDE,
@@ -67,9 +70,8 @@ def ffi_builder() -> Any:
                    include_dirs=["native", *include_folders()],
                    library_dirs=[word[2:] for word in pkg_config("--libs-only-L")],
                    libraries=[word[2:] for word in pkg_config("--libs-only-l")],
-                   # Several hundred functions that hand arguments on: there is nothing to optimise.
-                   extra_compile_args=["-std=gnu11", "-O1", "-g0", "-D_FILE_OFFSET_BITS=64",
-                                       "-D_GNU_SOURCE", "-pthread"],
+                   extra_compile_args=["-std=gnu11", "-D_FILE_OFFSET_BITS=64", "-D_GNU_SOURCE",
+                                       "-pthread", *quick],
                    extra_link_args=["-pthread"],
                    py_limited_api=True)
     return ffi

@@ -7,8 +7,8 @@ import sys
 import time
 
 from tests.lint import abi, arrows, documents, headers, house, man, prose, symbols
-from tests.runner import (builds, cross, demo, fuzz, install, mutation, package, programs, python,
-                          threads)
+from tests.runner import (builds, cross, demo, fuzz, install, mutation, package, portable, programs,
+                          python, threads)
 from tests.runner.report import Report
 
 LINT, TESTS, DEMAND = "lint", "tests", "tests, on demand"
@@ -40,6 +40,8 @@ CHECKS = {
                  ("gcc",)),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
     "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built", cross.check, ()),
+    "portable": (DEMAND, "all compilers that are here, what can be left out, the names of other systems",
+                 portable.check, ()),
     "package": (DEMAND, "packages of Debian: built twice, lintian, installed, tried, removed",
                 package.check, ()),
     "release": (DEMAND, "the tarball of a release, twice the same, builds", package.check_release, ()),

@@ -13,11 +13,13 @@ from tests.runner import programs, report
 
 PLACE = report.path("build/cross")
 LIBRARIES = ["libdeflate-dev", "libdeflate0", "libzstd-dev", "libzstd1", "libxxhash-dev",
-             "nettle-dev", "libnettle8", "libinih-dev", "libinih1", "libcmocka-dev", "libcmocka0"]
+             "nettle-dev", "libnettle8", "libargon2-dev", "libargon2-1", "libinih-dev", "libinih1",
+             "libnbd-dev", "libcmocka-dev", "libcmocka0"]
 OPTIONS = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=true", "-Dtests=true", "-Ddocs=disabled"]
 # Debian's name: compiler and folder of the machine, emulator, what Meson calls it
 MACHINES = {
     "i386": ("i686-linux-gnu", "i386-linux-gnu", "qemu-i386-static", "x86", "little"),
+    "armhf": ("arm-linux-gnueabihf", "arm-linux-gnueabihf", "qemu-arm-static", "arm", "little"),
     "s390x": ("s390x-linux-gnu", "s390x-linux-gnu", "qemu-s390x-static", "s390x", "big"),
 }
 # Tests of the command that need no library of this machine in front of it. Hostile images take too
@@ -63,9 +65,10 @@ def machine_file(name):
     root = os.path.join(PLACE, name, "root")
     path = os.path.join(PLACE, name, "machine.ini")
     include, lib = f"{root}/usr/include", f"{root}/usr/lib/{triplet}"
+    words = [shutil.which("ccache"), f"{compiler}-gcc"] if shutil.which("ccache") else [f"{compiler}-gcc"]
     with open(path, "w", encoding="utf-8") as stream:
         stream.write(f"""[binaries]
-c = '{compiler}-gcc'
+c = {words}
 ar = '{compiler}-ar'
 strip = '{compiler}-strip'
 pkgconfig = 'pkg-config'

@@ -12,9 +12,9 @@ from tests.runner import report
 
 PLACE = report.path("build/package")
 DEBIAN = report.path("packaging/debian")
-NEEDS = ["debhelper", "dh-python", "dpkg-dev", "lintian", "pybuild-plugin-pyproject", "python3-all-dev",
-         "rpm", "ruby", "xz-utils"]
-PACKAGES = ["libqcow2-0", "libqcow2-dev", "nbdkit-plugin-qcow2", "qcow2-utils"]
+NEEDS = ["debhelper", "dh-python", "dpkg-dev", "libargon2-dev", "lintian", "pybuild-plugin-pyproject",
+         "python3-all-dev", "rpm", "ruby", "xz-utils"]
+PACKAGES = ["libqcow2-0", "libqcow2-dev", "nbdkit-plugin-qcow2", "python3-qcow2", "qcow2-utils"]
 
 
 def version():
@@ -45,8 +45,10 @@ def build(out, name, env):
     copy_tree(source)
     report.run(["tar", "-czf", f"qcow2-utils_{version()}.orig.tar.gz", os.path.basename(source)], cwd=place)
     shutil.copytree(DEBIAN, os.path.join(source, "debian"))
+    # As builders of packages have it: another Python in front would be taken for the system's.
     status, text = report.run(["dpkg-buildpackage", "-us", "-uc"], cwd=source, timeout=3600,
-                              env={"DEB_BUILD_OPTIONS": f"parallel={os.cpu_count()}", **env})
+                              env={"DEB_BUILD_OPTIONS": f"parallel={os.cpu_count()}",
+                                   "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env})
     out.case(f"dpkg-buildpackage, {name} time", text[-6000:] if status else "")
     return None if status else place
 

@@ -155,9 +155,9 @@ static void sectors_are_independent(void **state)
 
 		for (size_t k = 0; k < sizeof(all); k++)
 			all[k] = one[k] = (uint8_t)(k / 3);
-		q2_cipher_decrypt(cipher, UINT32_MAX - 3, all, sizeof(all));
+		q2_cipher_decrypt(cipher, (uint64_t)UINT32_MAX - 3, all, sizeof(all));
 		for (size_t k = 0; k < sizeof(one) / 512; k++)
-			q2_cipher_decrypt(cipher, UINT32_MAX - 3 + k, one + k * 512, 512);
+			q2_cipher_decrypt(cipher, (uint64_t)UINT32_MAX - 3 + k, one + k * 512, 512);
 		assert_memory_equal(all, one, sizeof(all));
 		q2_cipher_free(cipher);
 	}
@@ -184,9 +184,9 @@ static void large_sectors(void **state)
 		assert_non_null(cipher);
 		for (size_t k = 0; k < sizeof(all); k++)
 			all[k] = one[k] = (uint8_t)(k / 3);
-		q2_cipher_decrypt(cipher, UINT32_MAX - 7, all, sizeof(all));
+		q2_cipher_decrypt(cipher, (uint64_t)UINT32_MAX - 7, all, sizeof(all));
 		for (size_t at = 0; at < sizeof(one); at += sector_bytes)
-			q2_cipher_decrypt(cipher, UINT32_MAX - 7 + at / 512, one + at,
+			q2_cipher_decrypt(cipher, (uint64_t)UINT32_MAX - 7 + at / 512, one + at,
 					  sizeof(one) - at < sector_bytes ? sizeof(one) - at
 									  : sector_bytes);
 		assert_memory_equal(all, one, sizeof(all));

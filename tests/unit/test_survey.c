@@ -91,7 +91,7 @@ static void make_image(uint64_t seed)
 			put_be(bytes + L1_AT + (size_t)i * 8, 8,
 			       TABLES_AT + CLUSTER * (chance(3) ? (first + i) % TABLES
 								: chance(TABLES)));
-	open_bytes(FILE_BYTES - chance(2) * chance(CLUSTER));
+	open_bytes((size_t)(FILE_BYTES - chance(2) * chance(CLUSTER)));
 }
 
 /* ---- the plain way ---- */

@@ -49,7 +49,7 @@ static int read_entries(struct q2_recount *r)
 	int failed;
 
 	q2_metadata_init(&metadata, r->repair->image, &r->counted->memory, r->repair->err);
-	metadata.buffer = q2_alloc_buffer(Q2_PIECE_BYTES + r->cluster_size);
+	metadata.buffer = q2_alloc_buffer(Q2_PIECE_BYTES + (size_t)r->cluster_size);
 	if (!metadata.buffer)
 		return q2_fail_memory(r->repair->err);
 	failed = q2_metadata_visit_refcount_table(&metadata, &listener);
