@@ -2,6 +2,7 @@
 /* See redact.h. Bytes that are 0 stay so: whether something is there is not hidden. */
 #include "capture/redact.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,8 @@
 #define SNAPSHOT_EXTRA_KNOWN sizeof(struct qcow2_snapshot_extra)
 #define NEUTRAL              'x'
 /* The header of version 2, and the least one of version 3, which has no compression_type. */
-#define HEADER_2_BYTES 72
-#define HEADER_3_BYTES 104
+#define HEADER_2_BYTES offsetof(struct qcow2_header, incompatible_features)
+#define HEADER_3_BYTES offsetof(struct qcow2_header, compression_type)
 /* The most bytes that fill up to a multiple of 8. */
 #define PADDING_MOST 7
 
