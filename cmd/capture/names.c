@@ -83,7 +83,8 @@ static struct capture_known *find(const struct capture_names *names, const uint8
 	size_t at;
 
 	memcpy(&hash, digest, sizeof(hash));
-	for (at = (size_t)(hash % names->room); names->slots[at].number != 0; at = (at + 1) % names->room)
+	for (at = (size_t)(hash % names->room); names->slots[at].number != 0;
+	     at = (at + 1) % names->room)
 		if (memcmp(names->slots[at].digest, digest, sizeof(names->slots[at].digest)) == 0)
 			break;
 	return &names->slots[at];
