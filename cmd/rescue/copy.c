@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies an image: see files.h. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/descriptors.h"
 #include "common/limits.h"
 #include "common/open_image.h"
 #include "common/report.h"

@@ -2,7 +2,6 @@
 /* See system.h. */
 #include "base/system.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -27,14 +26,4 @@ void q2_wipe(void *bytes, size_t size)
 #else
 	explicit_bzero(bytes, size);
 #endif
-}
-
-int q2_sync(int fd)
-{
-#ifdef F_FULLFSYNC
-	/* There, fsync() leaves it to the drive when it writes. Not all file systems know this. */
-	if (fcntl(fd, F_FULLFSYNC) == 0)
-		return 0;
-#endif
-	return fsync(fd);
 }

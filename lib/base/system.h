@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What systems have under different names, or lack. Each difference that the library meets is decided
- * here, so that the code elsewhere reads the same for all. Where something is lacking altogether, such
- * as locks of open files, its caller goes on without (see docs/portability.md).
+ * What systems have under different names, or lack, but for files, which source/system.h has. Each
+ * difference that the library meets is decided here, so that the code elsewhere reads the same for
+ * all. Where something is lacking altogether, such as locks of open files, its caller goes on
+ * without (see docs/portability.md).
  */
 #ifndef Q2_BASE_SYSTEM_H
 #define Q2_BASE_SYSTEM_H
@@ -11,18 +12,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
 /* FreeBSD lacks it. Reads and writes never fail with the one that stands for it. */
 #ifdef ENODATA
 #define Q2_ENODATA ENODATA
 #else
 #define Q2_ENODATA ENOMSG
-#endif
-
-/* macOS has both with another name. */
-#ifdef __APPLE__
-#define st_mtim st_mtimespec
 #endif
 
 /* Numbers as little-endian bytes in memory, and back: the same exchange both ways. */
@@ -40,8 +35,5 @@ bool q2_random(void *bytes, size_t size);
 
 /* Overwrites a secret, also one that is never read again. */
 void q2_wipe(void *bytes, size_t size);
-
-/* Brings what was written to the medium. Returns 0, or -1 and errno. */
-int q2_sync(int fd);
 
 #endif

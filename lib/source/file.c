@@ -5,9 +5,9 @@
  * signal.
  */
 #include "source/source.h"
+#include "source/system.h"
 
 #include "base/error.h"
-#include "base/system.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,8 +4,8 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "base/system.h"
 #include "source/source.h"
+#include "source/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
