@@ -19,7 +19,7 @@ int q2_sync(int fd)
 
 bool q2_read_would_wait(int fd, uint64_t offset_bytes)
 {
-/* Of sys/uio.h: the kernel's own headers have it also where the C library lacks the call. */
+/* Of the C library: the headers of the kernel have it also where it lacks the call. */
 #ifdef RWF_NOWAIT
 	uint8_t byte;
 	const struct iovec one = {&byte, 1};
