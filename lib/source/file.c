@@ -20,7 +20,6 @@
 #ifdef __linux__
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #endif
 
 /* One system call moves at most this; more than SSIZE_MAX at once is undefined. */
@@ -97,19 +96,9 @@ static void file_will_need(const struct qcow2_source *source, uint64_t offset_by
 #endif
 }
 
-/* Linux can be asked to read only what needs no waiting. */
 static bool file_is_cold(const struct qcow2_source *source, uint64_t offset_bytes)
 {
-#ifdef RWF_NOWAIT
-	uint8_t byte;
-	const struct iovec one = {&byte, 1};
-
-	return preadv2(source->fd, &one, 1, (off_t)offset_bytes, RWF_NOWAIT) < 0 && errno == EAGAIN;
-#else
-	(void)source;
-	(void)offset_bytes;
-	return false;
-#endif
+	return q2_read_would_wait(source->fd, offset_bytes);
 }
 
 static void file_close(struct qcow2_source *source)

@@ -2,7 +2,9 @@
 /* See system.h. */
 #include "source/system.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int q2_sync(int fd)
@@ -13,4 +15,18 @@ int q2_sync(int fd)
 		return 0;
 #endif
 	return fsync(fd);
+}
+
+bool q2_read_would_wait(int fd, uint64_t offset_bytes)
+{
+/* Of the C library: the headers of the kernel have it also where it lacks the call. */
+#ifdef RWF_NOWAIT
+	uint8_t byte;
+	const struct iovec one = {&byte, 1};
+
+	return preadv2(fd, &one, 1, (off_t)offset_bytes, RWF_NOWAIT) < 0 && errno == EAGAIN;
+#else
+	(void)fd, (void)offset_bytes;
+	return false;
+#endif
 }
