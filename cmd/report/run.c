@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* qcow2 report: one page of HTML that shows an image to people who do not have it. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +15,8 @@
 #include "common/sandbox.h"
 #include "report/page.h"
 #include "report/target.h"
+
+#include <qcow2/number.h>
 
 /* What stands for the name of the image where names are removed. */
 #define NO_NAME "IMAGE"
@@ -37,14 +38,12 @@ static int fail(const struct report *report, const struct qcow2_error *err)
 static time_t now(void)
 {
 	const char *fixed = getenv("SOURCE_DATE_EPOCH");
-	char *end;
-	long long seconds;
+	struct qcow2_error err;
+	uint64_t seconds;
 
-	if (!fixed || !*fixed)
-		return time(NULL);
-	errno = 0;
-	seconds = strtoll(fixed, &end, 10);
-	return errno == 0 && *end == '\0' && seconds >= 0 ? (time_t)seconds : time(NULL);
+	if (fixed && *fixed && qcow2_number_parse(fixed, UINT32_MAX, &seconds, &err) == 0)
+		return (time_t)seconds;
+	return time(NULL);
 }
 
 static int seal(const struct report *report, const struct report_target *target)

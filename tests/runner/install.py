@@ -144,8 +144,8 @@ def check_config(out, env):
     took a header of."""
     out.case("pkg-config version", "" if pkg_config(env, "--modversion") == [VERSION] else "wrong")
     needs = {word for word in pkg_config(env, "--print-requires-private") if word[0].isalpha()}
-    out.case("pkg-config needs libdeflate, libzstd and nettle alone",
-             ", ".join(needs ^ {"libdeflate", "libzstd", "nettle"}))
+    out.case("pkg-config needs libdeflate, libzstd, nettle and libargon2 alone",
+             ", ".join(needs ^ {"libdeflate", "libzstd", "nettle", "libargon2"}))
     out.case("pkg-config finds it valid", " ".join(pkg_config(env, "--validate")))
     flags = pkg_config(env, "--libs")
     out.case("a program links the library alone",
