@@ -3,27 +3,6 @@
 #include "capture/facts.h"
 #include "common/json_read.h"
 
-static int digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool take_digest(struct qcow2_bytes hex, uint8_t *digest)
-{
-	if (hex.size != 2 * (size_t)HASH_DIGEST_BYTES)
-		return false;
-	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++) {
-		const int high = digit(hex.data[2 * i]), low = digit(hex.data[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		digest[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
 /* What was found in a manifest. */
 struct found {
 	bool format, version, digest, size, whole, redacted;
@@ -48,7 +27,8 @@ static void take_member(struct json_reader *reader, struct qcow2_bytes key,
 		facts->size_bytes = json_take_number(reader);
 		found->size = true;
 	} else if (json_is(key, "sha256")) {
-		found->digest = take_digest(json_take_string(reader), facts->digest);
+		found->digest =
+			json_take_hex(json_take_string(reader), facts->digest, HASH_DIGEST_BYTES);
 	} else {
 		json_skip_value(reader);
 	}

@@ -112,3 +112,24 @@ bool json_take_bool(struct json_reader *reader)
 	reader->bad = true;
 	return false;
 }
+
+static int hex_digit(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool json_take_hex(struct qcow2_bytes text, uint8_t *bytes, size_t size)
+{
+	if (text.size != 2 * size)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		const int high = hex_digit(text.data[2 * i]), low = hex_digit(text.data[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}

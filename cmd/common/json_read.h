@@ -40,4 +40,7 @@ void json_skip_value(struct json_reader *reader);
 /* Whether a string that was taken is this word. */
 bool json_is(struct qcow2_bytes text, const char *word);
 
+/* Reads a text of 2 * size small hexadecimal digits. False: it is something else. */
+bool json_take_hex(struct qcow2_bytes text, uint8_t *bytes, size_t size);
+
 #endif

@@ -14,27 +14,6 @@ static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char 
 	return -1;
 }
 
-static int digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool take_digest(struct qcow2_bytes hex, uint8_t *digest)
-{
-	if (hex.size != 2 * (size_t)HASH_DIGEST_BYTES)
-		return false;
-	for (size_t i = 0; i < HASH_DIGEST_BYTES; i++) {
-		const int high = digit(hex.data[2 * i]), low = digit(hex.data[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		digest[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
 /* Takes one range. False: it makes no sense, or does not follow the last one. */
 static bool take_range(struct json_reader *reader, const struct export_record *record,
 		       struct export_recorded *out)
@@ -57,7 +36,8 @@ static bool take_range(struct json_reader *reader, const struct export_record *r
 		} else if (json_is(key, "zero")) {
 			out->is_zero = json_take_bool(reader);
 		} else if (json_is(key, "sha256")) {
-			has_digest = take_digest(json_take_string(reader), out->digest);
+			has_digest = json_take_hex(json_take_string(reader), out->digest,
+						   HASH_DIGEST_BYTES);
 		} else {
 			json_skip_value(reader);
 		}
