@@ -32,7 +32,7 @@ static int fail(const struct capture_run *run, const char *file, const struct qc
 /* ---- the capture ---- */
 
 /* Believes that the file is a capture only if its manifest says so of just these bytes. */
-static int prove_capture(struct capture_run *run)
+static int prove_bytes(struct capture_run *run)
 {
 	uint8_t digest[HASH_DIGEST_BYTES];
 	struct qcow2_error err;
@@ -44,6 +44,15 @@ static int prove_capture(struct capture_run *run)
 		return report_text(run->command, run->apply,
 				   "it is not the capture that its manifest describes: it was "
 				   "changed, or damaged on the way");
+	return EXIT_FINE;
+}
+
+static int prove_capture(struct capture_run *run)
+{
+	const int code = prove_bytes(run);
+
+	if (code != EXIT_FINE)
+		return code;
 	if (run->facts.redacted && !run->force)
 		return report_text(run->command, run->apply,
 				   "its names were replaced, and those of the image would be "
@@ -267,6 +276,9 @@ static int plan_apply(struct change *change)
 		code = change_fail_text(change, "out of memory");
 	if (code == EXIT_FINE && put_all(&putting))
 		code = change_fail(change, &err);
+	/* Another program may have written to the capture since it was proved. */
+	if (code == EXIT_FINE)
+		code = prove_bytes(run);
 	if (code == EXIT_FINE)
 		code = capture_tell_names(run);
 	free(putting.wanted);

@@ -10,6 +10,8 @@ import subprocess
 import pytest
 
 from tests.forge import build
+from tests.support import shims
+from tests.support.faults import CALLS_MOST, fault
 from tests.support.outside import run, text_of
 from tests.support.programs import RELEASE, recipe_image
 
@@ -134,6 +136,32 @@ def test_manifest_is_not_believed(tmp_path):
     manifest = tmp_path / "small.json"
     manifest.write_text(manifest.read_text().replace('"whole": false', '"whole": true'))
     refused(apply(tmp_path / "small", tmp_path / "image"), "only a header was captured")
+
+
+def test_a_capture_that_changes_meanwhile(tmp_path):
+    """At whichever read another program writes to it: what was not proved is not put back."""
+    shim = shims.build("faults", tmp_path)
+    path, other, small = tmp_path / "image", tmp_path / "captured", tmp_path / "small"
+    at = build("size 8M\nwrite 0 1M\nsnapshot 1 name=one\n", str(path)).where("snapshots/0/vm_clock_nsec")
+    text_of(run("capture", "-o", other, path))
+    good = path.read_bytes()
+    codes = []
+    for number in range(1, CALLS_MOST):
+        path.write_bytes(good)
+        shutil.copyfile(other, small)
+        shutil.copyfile(f"{other}.json", f"{small}.json")
+        damage(path, at, b"sometime")
+        damaged = path.read_bytes()
+        with open(small, "r+b") as stream:
+            done, there = fault(shim, ["capture", f"--apply={small}", "--no-undo", "-y", path], (stream.fileno(),),
+                                FAIL_READ=str(number), FAIL_HOW="rewrite", FAIL_FILE=str(stream.fileno()),
+                                FAIL_SIZE=str(at))
+        if not there:
+            break
+        codes.append(done.returncode)
+        assert path.read_bytes() == (damaged if done.returncode else good), (number, done)
+        assert done.returncode == 0 or b"it is not the capture" in done.stderr, done
+    assert set(codes) == {0, 1} and len(codes) < CALLS_MOST - 1
 
 
 def test_json(made, tmp_path):

@@ -5,7 +5,8 @@
  * the file descriptor that FAIL_REPORT says when that one was reached.
  *
  * As FAIL_HOW says, a read fails, or is "short", finds the "end", is "interrupted"; or the file becomes
- * shorter or longer before it, to FAIL_SIZE bytes ("resize"; FAIL_FILE is a descriptor of the file).
+ * shorter or longer before it, to FAIL_SIZE bytes ("resize"; FAIL_FILE is a descriptor of the file), or
+ * gets another byte there ("rewrite").
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -82,6 +83,10 @@ static ssize_t fail_how(size_t size, int error)
 		return 0;
 	if (how && strcmp(how, "resize") == 0)
 		return ftruncate(atoi(getenv("FAIL_FILE")), atol(getenv("FAIL_SIZE"))) == 0
+			       ? (ssize_t)size
+			       : -1;
+	if (how && strcmp(how, "rewrite") == 0)
+		return pwrite(atoi(getenv("FAIL_FILE")), "!", 1, atol(getenv("FAIL_SIZE"))) == 1
 			       ? (ssize_t)size
 			       : -1;
 	errno = how && strcmp(how, "interrupted") == 0 ? EINTR : error;

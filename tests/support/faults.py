@@ -9,11 +9,11 @@ from tests.support.programs import RELEASE
 CALLS_MOST = 400
 
 
-def fault(shim, arguments, **env):
-    """The finished run, and whether the call that had to fail was reached."""
+def fault(shim, arguments, files=(), **env):
+    """The finished run, and whether the call that had to fail was reached. files: descriptors for the shim."""
     end, report = os.pipe()
     done = subprocess.run([RELEASE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=60, check=False, pass_fds=(report,),
+                          timeout=60, check=False, pass_fds=(report, *files),
                           env={**os.environ, **env, "FAIL_REPORT": str(report),
                                "LD_PRELOAD": shim})
     os.close(report)
