@@ -6,7 +6,7 @@
 #include "capture/facts.h"
 #include "capture/gather.h"
 #include "common/change.h"
-#include "export/new_name.h"
+#include "common/new_name.h"
 
 struct capture_run {
 	const struct command *command;

@@ -8,12 +8,10 @@
 #include <unistd.h>
 
 #include "capture/run.h"
-#include "common/chain.h"
 #include "common/descriptors.h"
 #include "common/limits.h"
+#include "common/needed_file.h"
 #include "common/report.h"
-
-#include <qcow2/extension.h>
 
 static int fail(const struct capture_run *run, const char *path, const char *what, int errnum)
 {
@@ -114,34 +112,11 @@ int capture_open_target(struct capture_run *run)
 	return open_written(run);
 }
 
-/* Whether a name in the image means the file of that path. Names of protocols lead elsewhere. */
-static bool is_named(const char *file, struct qcow2_bytes name, const char *path)
-{
-	static const char here[] = "file:"; /* relative to the current directory */
-	const size_t size = sizeof(here) - 1;
-	struct stat mine, theirs;
-	char *full;
-	bool is;
-
-	if (name.size == 0 || stat(path, &mine))
-		return false;
-	if (name.size > size && memcmp(name.data, here, size) == 0)
-		full = strndup((const char *)name.data + size, name.size - size);
-	else
-		full = chain_full_name(file, name);
-	/* Without memory nobody can tell, and nothing is replaced. */
-	is = !full || (stat(full, &theirs) == 0 && is_same(&mine, &theirs));
-	free(full);
-	return is;
-}
-
 int capture_refuse_needed(const struct capture_run *run)
 {
-	const struct qcow2_bytes backing = qcow2_image_backing_name(run->image);
-	struct qcow2_bytes data_file = {NULL, 0};
+	struct stat st;
 
-	(void)qcow2_image_find_extension(run->image, QCOW2_EXTENSION_DATA_FILE, &data_file);
-	if (is_named(run->file, backing, run->to) || is_named(run->file, data_file, run->to))
+	if (stat(run->to, &st) == 0 && is_needed_file(&st, run->file, run->image))
 		return fail(run, run->to, "the image needs this file", 0);
 	return EXIT_FINE;
 }

@@ -160,8 +160,10 @@ int export_manifest_begin(struct export_manifest *manifest, const struct export_
 {
 	int errnum = 0;
 
-	if (run->target.kind == EXPORT_IN_PLACE)
+	if (run->target.kind == EXPORT_IN_PLACE) {
 		errnum = write_in_progress(manifest, run);
+		new_name_follows(&manifest->whole, &manifest->in_progress);
+	}
 	json_init(&manifest->json, &manifest->out, 2, false);
 	put_head(&manifest->json, run, true);
 	return errnum;

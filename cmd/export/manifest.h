@@ -6,7 +6,7 @@
 #ifndef CMD_EXPORT_MANIFEST_H
 #define CMD_EXPORT_MANIFEST_H
 
-#include "export/new_name.h"
+#include "common/new_name.h"
 #include "export/ranges.h"
 #include "hash/tree.h"
 #include "out/json.h"

@@ -12,15 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/chain.h"
 #include "common/descriptors.h"
 #include "common/disk.h"
 #include "common/limits.h"
+#include "common/needed_file.h"
 #include "common/open_image.h"
 #include "common/report.h"
 #include "common/system.h"
-
-#include <qcow2/extension.h>
 
 /* Zeros that are written where nothing else makes them. */
 #define ZEROS_BYTES ((size_t)256 << 10)
@@ -174,39 +172,13 @@ int export_target_open(struct export_target *target, const struct command *comma
 
 /* ---- the disk is known ---- */
 
-/* Whether a name in an image means this file. Names of protocols lead elsewhere. */
-static bool is_named(const struct stat *st, const char *image_path, struct qcow2_bytes name)
-{
-	static const char here[] = "file:"; /* relative to the current directory */
-	const size_t size = sizeof(here) - 1;
-	struct stat other;
-	char *path;
-	bool is;
-
-	if (name.size == 0)
-		return false;
-	if (name.size > size && memcmp(name.data, here, size) == 0)
-		path = strndup((const char *)name.data + size, name.size - size);
-	else
-		path = chain_full_name(image_path, name);
-	/* Without memory nobody can tell, and nothing is written. */
-	is = !path || (stat(path, &other) == 0 && is_same(st, &other));
-	free(path);
-	return is;
-}
-
 /* Whether an image needs this file, though it may not have been opened: for --salvage. */
 static bool is_needed(const struct stat *st, const struct disk *disk,
 		      const struct qcow2_image *image)
 {
 	const struct disk_file *file = image ? disk_file_of(disk, qcow2_image_source(image)) : NULL;
-	struct qcow2_bytes data_file = {0};
 
-	if (!file || qcow2_source_is_nbd(file->path))
-		return false;
-	(void)qcow2_image_find_extension(image, QCOW2_EXTENSION_DATA_FILE, &data_file);
-	return is_named(st, file->path, qcow2_image_backing_name(image)) ||
-	       is_named(st, file->path, data_file);
+	return file && !qcow2_source_is_nbd(file->path) && is_needed_file(st, file->path, image);
 }
 
 /* Nothing is written to what is read or should have been, nor put in its place. */

@@ -7,7 +7,7 @@
 #define CMD_EXPORT_TARGET_H
 
 #include "common/command.h"
-#include "export/new_name.h"
+#include "common/new_name.h"
 
 #include <qcow2/source.h>
 

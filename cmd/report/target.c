@@ -9,11 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/chain.h"
 #include "common/limits.h"
+#include "common/needed_file.h"
 #include "common/report.h"
 
-#include <qcow2/extension.h>
 #include <qcow2/source.h>
 
 static int fail(const struct report_target *target, const char *text)
@@ -93,27 +92,14 @@ int report_target_open(struct report_target *target, const char *image)
 	return EXIT_FINE;
 }
 
-/* Whether a name in an image means this file. */
-static bool is_named(const struct stat *st, const char *path, struct qcow2_bytes name)
-{
-	char *full = name.size > 0 ? chain_full_name(path, name) : NULL;
-	/* Without memory nobody can tell, and nothing is written. */
-	const bool is = name.size > 0 && (!full || is_same(st, full));
-
-	free(full);
-	return is;
-}
-
 int report_target_refuse_named(const struct report_target *target, const char *path,
 			       const struct qcow2_image *image)
 {
-	struct qcow2_bytes data_file = {0};
 	struct stat st;
 
 	if (!target->is_file || !image || qcow2_source_is_nbd(path) || stat(target->path, &st) != 0)
 		return EXIT_FINE;
-	(void)qcow2_image_find_extension(image, QCOW2_EXTENSION_DATA_FILE, &data_file);
-	if (is_named(&st, path, qcow2_image_backing_name(image)) || is_named(&st, path, data_file))
+	if (is_needed_file(&st, path, image))
 		return fail(target, "the image needs this file: it is not replaced");
 	return EXIT_FINE;
 }

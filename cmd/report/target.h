@@ -4,7 +4,7 @@
 #define CMD_REPORT_TARGET_H
 
 #include "common/command.h"
-#include "export/new_name.h"
+#include "common/new_name.h"
 #include "out/spool.h"
 
 #include <qcow2/image.h>

@@ -414,6 +414,8 @@ def test_targets(tmp_path):
     before = path.read_bytes(), other.read_bytes()
     assert "it is the image" in line_of(run("capture", "-fo", path, path))
     assert "the image needs this file" in line_of(run("capture", "-fo", other, path))
+    build(f"size 1M\nbacking file:{other} qcow2\n", str(tmp_path / "full"))
+    assert "the image needs this file" in line_of(run("capture", "-fo", other, tmp_path / "full"))
     assert "--force replaces it" in line_of(run("capture", "-o", other, path))
     assert "no file" in line_of(run("capture", "-fo", tmp_path, path))
     os.mkfifo(tmp_path / "fifo")
@@ -423,7 +425,7 @@ def test_targets(tmp_path):
     (tmp_path / "new.json").write_text("{}")
     assert "no manifest" in line_of(run("capture", "-fo", tmp_path / "new", path))
     assert (path.read_bytes(), other.read_bytes()) == before
-    assert sorted(os.listdir(tmp_path)) == ["disk", "fifo", "new.json", "other"]
+    assert sorted(os.listdir(tmp_path)) == ["disk", "fifo", "full", "new.json", "other"]
     (tmp_path / "new.json").unlink()
     text_of(run("capture", "-o", tmp_path / "new", path))
     assert "--force" in line_of(run("capture", "-o", tmp_path / "new", path))

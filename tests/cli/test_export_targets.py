@@ -4,6 +4,7 @@
 import os
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -187,3 +188,23 @@ def test_a_part_of_a_device_needs_force(grown, tmp_path):
         assert read(device) == content(grown) + b"\xee" * M
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_that_came_since(grown, tmp_path, there):
+    """Nobody has looked at it, and so it is not replaced, whatever --force allowed."""
+    target, shim = tmp_path / "out" / "t", shims.build("slow", tmp_path)
+    target.parent.mkdir()
+    if there:
+        write(target, b"old")
+    with subprocess.Popen([RELEASE, "export", "--force", grown, "-o", target], stderr=subprocess.PIPE,
+                          env={**os.environ, "LD_PRELOAD": shim, "SLOW_MS": "500", "QCOW2_SANDBOX": "off"}) as process:
+        for _ in range(3000):
+            if any(".part-" in name for name in os.listdir(target.parent)) or process.poll() is not None:
+                break
+            time.sleep(0.01)
+        write(tmp_path / "new", b"somebody else's")
+        os.rename(tmp_path / "new", target)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and b"File exists" in said
+    assert read(target) == b"somebody else's" and os.listdir(target.parent) == ["t"]

@@ -274,10 +274,12 @@ def test_equal_names():
 def test_targets(tmp_path):
     build("size 1M\nbacking base.qcow2 qcow2 make=1M\n", str(tmp_path / "a.qcow2"))
     build("size 1M\n", str(tmp_path / "b.qcow2"))
+    build("size 1M\nbacking file:raw raw\n", str(tmp_path / "c.qcow2"))
+    (tmp_path / "raw").write_bytes(bytes(1 << 20))
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
 
-    def refused(to, why, *words):
-        done = run("report", "-o", to, *words, "a.qcow2", cwd=tmp_path)
+    def refused(to, why, *words, image="a.qcow2"):
+        done = run("report", "-o", to, *words, image, cwd=tmp_path)
         assert why in complaint(done, "report", to)[0]
         assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
 
@@ -285,6 +287,7 @@ def test_targets(tmp_path):
     refused("b.qcow2", "it exists already")
     refused("b.qcow2", "it is a QCOW2 image", "--force")
     refused("base.qcow2", "the image needs this file", "--force")
+    refused("raw", "the image needs this file", "--force", image="c.qcow2")
     refused("nowhere/page", "cannot make a file beside it")
     assert run("report", "-o", "page", "a.qcow2", cwd=tmp_path).stdout == b""
     Page((tmp_path / "page").read_text())
