@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See argon2.h. The algorithm is that of libargon2. It gets one thread: releases of it that systems
- * still have use memory after they have freed it if a thread cannot be started.
+ * See argon2.h. The algorithm is that of libargon2. It gets one thread, so that nothing depends on
+ * what that library does where a thread cannot be started.
  */
 #include "codec/argon2.h"
 
