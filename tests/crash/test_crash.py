@@ -293,7 +293,7 @@ def test_killed_apply_of_a_capture(tmp_path, shim, device):
             stream.seek(layout.where(where))
             stream.write(data)
         stream.seek(layout.where("header/size") + 5)
-        stream.write(b"\x20")
+        stream.write(b"\x08")
     OWN[path] = ("capture", f"--apply={small}")
     scene = Scene(path, tmp_path, shim, device)
     held, seen = 0, set()
