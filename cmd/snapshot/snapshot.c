@@ -196,10 +196,10 @@ const struct command snapshot_command = {
 	.name = "snapshot",
 	.operands = "ACTION IMAGE [SNAPSHOT...]",
 	.summary = "List, show and compare snapshots, and say what each costs.",
-	.notes = "A snapshot is named by its ID, or else by its name. Nothing is changed:\n"
+	.notes = "A snapshot is named by its ID, or else by its name. Nothing is changed: "
 		 "'qemu-img snapshot' makes, applies and deletes snapshots.\n"
-		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged, or\n"
-		 "space: the image is corrupt; 3 diff: they differ.\n",
+		 "Exit codes: 0 done, 1 failed, 2 done, but the snapshots are damaged, or space: "
+		 "the image is corrupt; 3 diff: they differ.\n",
 	.actions = actions,
 	.action_count = ACTION_COUNT,
 	.action_place = ACTION_FIRST,

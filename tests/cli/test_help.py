@@ -53,6 +53,15 @@ def test_widths(words):
             not words or line.endswith("."), line
 
 
+@pytest.mark.parametrize("words", LINES[2:], ids=" ".join)
+def test_sentences_are_broken_where_the_line_ends(words):
+    """A break within a sentence of the source would leave a word alone on a line of 80 columns."""
+    lines = help_on(words).split("\n\n", 2)[-1].splitlines()
+    for line, following in zip(lines, lines[1:]):
+        assert line.startswith(" ") or line.endswith((".", ":")) or not line or not following or \
+            following.startswith(" ") or len(f"{line} {following.split()[0]}") > 80, (line, following)
+
+
 def test_a_terminal_has_a_width():
     code, text = on_terminal("help", "bitmap", environment={"TERM": "xterm", "COLUMNS": "60"})
     assert code == 0 and max(map(len, text.decode().splitlines())) <= 80
