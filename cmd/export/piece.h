@@ -17,6 +17,8 @@ struct export_target;
 
 /* Pieces with data are cut at multiples of this; the others have any length. */
 #define EXPORT_PIECE_BYTES ((size_t)1 << 20)
+/* What is read before it is written: little enough to be in a processor's own cache meanwhile. */
+#define EXPORT_STEP_BYTES ((size_t)256 << 10)
 
 enum export_piece_kind {
 	EXPORT_PIECE_DATA,
@@ -30,6 +32,7 @@ struct export_piece {
 	/* If all of it lies in a file as it is: where. Else NULL. */
 	const struct qcow2_source *source;
 	uint64_t host_bytes;
+	size_t step_bytes; /* EXPORT_STEP_BYTES, or all: a compressed cluster is inflated at once */
 	/* What came of it. */
 	bool failed; /* err says why it cannot be read */
 	struct qcow2_error err;

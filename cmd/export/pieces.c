@@ -108,6 +108,12 @@ static enum export_piece_kind kind_of(const struct qcow2_disk_extent *extent)
 	}
 }
 
+static void choose_step(struct export_piece *piece, const struct qcow2_disk_extent *extent)
+{
+	if (extent->compressed && extent->length_bytes > EXPORT_STEP_BYTES)
+		piece->step_bytes = EXPORT_PIECE_BYTES;
+}
+
 /* What the piece begins with: the extent, up to where the piece may go. */
 static void begin(struct export_pieces *pieces, struct export_piece *piece, uint64_t *end)
 {
@@ -120,6 +126,8 @@ static void begin(struct export_pieces *pieces, struct export_piece *piece, uint
 						: pieces->end_bytes;
 	piece->length_bytes = (end_of(extent) < *end ? end_of(extent) : *end) - piece->start_bytes;
 	piece->source = NULL;
+	piece->step_bytes = EXPORT_STEP_BYTES;
+	choose_step(piece, extent);
 	if (piece->kind != EXPORT_PIECE_DATA || extent->compressed || extent->encrypted)
 		return;
 	piece->source = extent->source;
@@ -137,6 +145,7 @@ static int blind_piece(struct export_pieces *pieces, struct export_piece *piece)
 	piece->start_bytes = pieces->at_bytes;
 	piece->kind = EXPORT_PIECE_DATA;
 	piece->source = NULL;
+	piece->step_bytes = EXPORT_STEP_BYTES;
 	piece->length_bytes = end - piece->start_bytes;
 	pieces->next.length_bytes = 0;
 	pieces->at_bytes = end;
@@ -171,6 +180,7 @@ int export_pieces_next(struct export_pieces *pieces, struct export_piece *piece,
 		pieces->at_bytes = end_of(&pieces->next) < end ? end_of(&pieces->next) : end;
 		piece->length_bytes = pieces->at_bytes - piece->start_bytes;
 		piece->source = NULL;
+		choose_step(piece, &pieces->next);
 	}
 	return 1;
 }

@@ -20,26 +20,29 @@ static int hear_fault(void *opaque, const struct qcow2_disk_fault *fault)
 }
 
 /* Short memory inside the callback stops the call. */
-static void read_past(const struct export_run *run, struct export_piece *piece, size_t size)
+static void read_past(const struct export_run *run, struct export_piece *piece, size_t at,
+		      size_t size)
 {
-	piece->failed = qcow2_disk_read_past(run->guest, (struct qcow2_guest){piece->start_bytes},
-					     piece->bytes, size, hear_fault, &piece->faults,
-					     &piece->err) != 0;
+	piece->failed = qcow2_disk_read_past(
+				run->guest, (struct qcow2_guest){piece->start_bytes + at},
+				piece->bytes + at, size, hear_fault, &piece->faults,
+				&piece->err) != 0;
 	if (piece->failed && piece->err.code == QCOW2_ERROR_STOPPED)
 		piece->err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
 						  .offset_bytes = QCOW2_NO_OFFSET,
 						  .text = "out of memory"};
 }
 
-static void read_piece(const struct export_run *run, struct export_piece *piece)
+/* The bytes of the piece from `at` on. */
+static void read_some(const struct export_run *run, struct export_piece *piece, size_t at,
+		      size_t size)
 {
-	if (run->salvage) {
-		read_past(run, piece, (size_t)piece->length_bytes);
-		return;
-	}
-	piece->failed =
-		qcow2_disk_read(run->guest, (struct qcow2_guest){piece->start_bytes}, piece->bytes,
-				(size_t)piece->length_bytes, &piece->err) != 0;
+	if (run->salvage)
+		read_past(run, piece, at, size);
+	else
+		piece->failed = qcow2_disk_read(run->guest,
+						(struct qcow2_guest){piece->start_bytes + at},
+						piece->bytes + at, size, &piece->err) != 0;
 }
 
 /*
@@ -48,17 +51,9 @@ static void read_piece(const struct export_run *run, struct export_piece *piece)
  */
 static void try_unreadable(const struct export_run *run, struct export_piece *piece)
 {
-	const struct qcow2_guest start = {piece->start_bytes};
-	const size_t size =
-		piece->length_bytes < UNIT_BYTES ? (size_t)piece->length_bytes : UNIT_BYTES;
-
 	piece->is_zero = true;
-	if (!run->salvage) {
-		piece->failed =
-			qcow2_disk_read(run->guest, start, piece->bytes, size, &piece->err) != 0;
-	} else {
-		read_past(run, piece, size);
-	}
+	read_some(run, piece, 0,
+		  piece->length_bytes < UNIT_BYTES ? (size_t)piece->length_bytes : UNIT_BYTES);
 	if (piece->failed)
 		return;
 	if (piece->faults.count == 0) {
@@ -74,10 +69,9 @@ static void try_unreadable(const struct export_run *run, struct export_piece *pi
 
 /* ---- writing ---- */
 
-/* The end of the bytes from `at` on that are all zeros, or all units with data. */
-static size_t run_end(const struct export_piece *piece, size_t at, bool *zero)
+/* The end of the bytes from `at` on that are all zeros, or all units with data; `size` at the most. */
+static size_t run_end(const struct export_piece *piece, size_t at, size_t size, bool *zero)
 {
-	const size_t size = (size_t)piece->length_bytes;
 	bool first = true;
 
 	while (at < size) {
@@ -105,12 +99,15 @@ static int write_run(const struct export_target *target, const struct export_pie
 	return export_target_write(target, start_bytes, piece->bytes + at, size);
 }
 
-static void write_piece(const struct export_target *target, struct export_piece *piece)
+/* The bytes of the piece from `at` on. */
+static void write_some(const struct export_target *target, struct export_piece *piece, size_t at,
+		       size_t size)
 {
-	piece->is_zero = true;
-	for (size_t at = 0; at < piece->length_bytes && piece->errnum == 0;) {
+	const size_t stop = at + size;
+
+	while (at < stop && piece->errnum == 0) {
 		bool zero = false;
-		const size_t end = run_end(piece, at, &zero);
+		const size_t end = run_end(piece, at, stop, &zero);
 
 		piece->errnum = write_run(target, piece, at, end - at, zero);
 		piece->is_zero &= zero;
@@ -122,7 +119,7 @@ int export_piece_append(const struct export_target *target, struct export_piece 
 {
 	if (piece->is_zero)
 		return export_target_zero(target, piece->start_bytes, piece->length_bytes);
-	write_piece(target, piece);
+	write_some(target, piece, 0, (size_t)piece->length_bytes);
 	return piece->errnum;
 }
 
@@ -135,6 +132,22 @@ static bool waits(const struct export_run *run, const struct export_piece *piece
 	       export_target_grows(&run->target, piece->start_bytes);
 }
 
+static void copy_in_steps(const struct export_run *run, struct export_piece *piece, bool later)
+{
+	const size_t whole = (size_t)piece->length_bytes;
+
+	piece->is_zero = true;
+	for (size_t at = 0; at < whole && !piece->failed && piece->errnum == 0; at += piece->step_bytes) {
+		const size_t size = whole - at < piece->step_bytes ? whole - at : piece->step_bytes;
+
+		read_some(run, piece, at, size);
+		if (!piece->failed && !later)
+			write_some(&run->target, piece, at, size);
+	}
+	if (later && !piece->failed)
+		piece->is_zero = zeros_only(piece->bytes, whole);
+}
+
 static void work_on_data(const struct export_run *run, struct export_piece *piece)
 {
 	const bool later = waits(run, piece);
@@ -144,14 +157,8 @@ static void work_on_data(const struct export_run *run, struct export_piece *piec
 					       piece->start_bytes, piece->length_bytes);
 	if (piece->is_shared)
 		return;
-	read_piece(run, piece);
-	if (piece->failed)
-		return;
-	if (later)
-		piece->is_zero = zeros_only(piece->bytes, (size_t)piece->length_bytes);
-	else
-		write_piece(&run->target, piece);
-	if (run->records && !piece->is_zero)
+	copy_in_steps(run, piece, later);
+	if (run->records && !piece->failed && !piece->is_zero)
 		hash_bytes(piece->bytes, (size_t)piece->length_bytes, piece->digest);
 }
 
