@@ -53,6 +53,8 @@ LAYOUT_CHECKS = 2.5
 MEASURE = 5
 # export of compressed disks: how many times faster than qemu-img convert.
 EXPORT = 3
+# compare and hash: how many times faster than qemu-img compare, and than NBD and sha256sum.
+COMPARE, HASH = 1.5, 3
 # vet: small images a second on one core, or in times of reading them; and how many times faster than
 # qemu-img info.
 VET_A_SECOND, VET_READINGS, VET = 20000, 3, 4

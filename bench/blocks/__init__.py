@@ -4,8 +4,8 @@
 Each is a function of one bench.Bench. README.md says what each measures.
 """
 
-from blocks import (bitmap, check, diff, dump, edit, export, extents, info, layout, locate, map_disk,
-                    measure, memory, repair, snapshot, start, vet)
+from blocks import (bitmap, check, compare, diff, dump, edit, export, extents, info, layout, locate,
+                    map_disk, measure, memory, repair, snapshot, start, vet)
 
 BLOCKS = {
     "start": start.run,
@@ -23,6 +23,7 @@ BLOCKS = {
     "layout": layout.run,
     "measure": measure.run,
     "export": export.run,
+    "compare": compare.run,
     "vet": vet.run,
     "diff": diff.run,
     "locate": locate.run,
