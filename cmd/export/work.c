@@ -23,10 +23,10 @@ static int hear_fault(void *opaque, const struct qcow2_disk_fault *fault)
 static void read_past(const struct export_run *run, struct export_piece *piece, size_t at,
 		      size_t size)
 {
-	piece->failed = qcow2_disk_read_past(
-				run->guest, (struct qcow2_guest){piece->start_bytes + at},
-				piece->bytes + at, size, hear_fault, &piece->faults,
-				&piece->err) != 0;
+	piece->failed =
+		qcow2_disk_read_past(run->guest, (struct qcow2_guest){piece->start_bytes + at},
+				     piece->bytes + at, size, hear_fault, &piece->faults,
+				     &piece->err) != 0;
 	if (piece->failed && piece->err.code == QCOW2_ERROR_STOPPED)
 		piece->err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
 						  .offset_bytes = QCOW2_NO_OFFSET,
@@ -40,9 +40,9 @@ static void read_some(const struct export_run *run, struct export_piece *piece, 
 	if (run->salvage)
 		read_past(run, piece, at, size);
 	else
-		piece->failed = qcow2_disk_read(run->guest,
-						(struct qcow2_guest){piece->start_bytes + at},
-						piece->bytes + at, size, &piece->err) != 0;
+		piece->failed =
+			qcow2_disk_read(run->guest, (struct qcow2_guest){piece->start_bytes + at},
+					piece->bytes + at, size, &piece->err) != 0;
 }
 
 /*
@@ -137,7 +137,8 @@ static void copy_in_steps(const struct export_run *run, struct export_piece *pie
 	const size_t whole = (size_t)piece->length_bytes;
 
 	piece->is_zero = true;
-	for (size_t at = 0; at < whole && !piece->failed && piece->errnum == 0; at += piece->step_bytes) {
+	for (size_t at = 0; at < whole && !piece->failed && piece->errnum == 0;
+	     at += piece->step_bytes) {
 		const size_t size = whole - at < piece->step_bytes ? whole - at : piece->step_bytes;
 
 		read_some(run, piece, at, size);
