@@ -10,7 +10,7 @@ import pytest
 
 from tests.forge import build, build_named, recipes
 from tests.support.outside import READERS, ask, documents, harmless, on_terminal, run, text_of
-from tests.support.programs import SAMPLE
+from tests.support.programs import RELEASE, SAMPLE
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 TEXT_READERS = sorted(r for r in READERS if "-j" not in r)
@@ -76,7 +76,7 @@ def test_settings(folder):
             assert expected.returncode == {name: 0, "bad": 0 if "compat" in reader else 2}.get(
                 image, 1)
             for setting in SETTINGS if image == name else SETTINGS[:4]:
-                done = ask(reader, image, env={**plain, **setting})
+                done = ask(reader, image, env={**plain, **setting}, program=RELEASE)
                 assert (done.returncode, done.stdout, done.stderr) == (
                     expected.returncode, expected.stdout, expected.stderr), setting
     shown = text_of(run("info", name, env={**plain, "TZ": "Asia/Tokyo", "LC_ALL": "C"}))

@@ -15,13 +15,14 @@ import subprocess
 import pytest
 
 from tests.forge import ForgeError, build, build_named, recipes
+from tests.support.breadth import rounds
 from tests.support.broken import mutated
 from tests.support.programs import QCOW2
 from tests.support.scripts import Line, bitmap_script, edit_script, repair_options
 from tests.support.witness import (BACKING_FORMAT, BITMAPS, CORRUPT, CRYPTO, DATA_FILE, DIRTY,
                                    FEATURE_NAMES, HAS_DATA_FILE, Image)
 
-ROUNDS = int(os.environ.get("GUARD_ROUNDS", "320"))
+ROUNDS = rounds("GUARD_ROUNDS", 96, 320)
 SEED = int(os.environ.get("GUARD_SEED", "1"))
 SHARES = 8
 FILE_MOST, DISK_MOST = 4 << 20, 16 << 20

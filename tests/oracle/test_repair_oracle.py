@@ -13,12 +13,13 @@ import subprocess
 
 import pytest
 
+from tests.support.breadth import rounds
 from tests.support.programs import run
 from tests.support.qemu import create, nbd_extents, tool
 
 K, M = 1 << 10, 1 << 20
 # Many rounds, by hand: REPAIR_ROUNDS=1500 REPAIR_SEED=7; what fails is kept in /tmp then.
-ROUNDS = int(os.environ.get("REPAIR_ROUNDS", "60"))
+ROUNDS = rounds("REPAIR_ROUNDS", 24, 60)
 SEED = int(os.environ.get("REPAIR_SEED", "0"))
 WAYS = ([], ["--drop-bad"], ["--assume-dirty"], ["--assume-dirty", "--drop-bad"], "named")
 OFFSET = 0x00fffffffffffe00

@@ -29,15 +29,16 @@ CHECKS = {
                     ("release",)),
     "install": (TESTS, "a staged install and the examples on it", install.check, ("release",)),
     "demo": (TESTS, "what make demo shows and suggests", demo.check, ("release",)),
-    "unit": (TESTS, "C tests under ASan and UBSan, by gcc and clang", programs.check_unit,
-             ("gcc", "clang")),
+    "unit": (TESTS, "C tests under ASan and UBSan, by gcc", programs.check_unit, ("gcc",)),
     "threads": (TESTS, "four threads under ThreadSanitizer", threads.check, ("clang",)),
     "cli": (TESTS, "the command from outside: pytest", programs.check_cli, ("gcc", "release")),
     "python": (TESTS, "the binding to Python: wheel, types, tests against the command", python.check,
                ("release",)),
     "fuzz": (TESTS, "fuzz targets: seeds, then FUZZ_SECONDS each", fuzz.check, ("clang",)),
-    "unit-gcc": (DEMAND, "C tests under ASan and UBSan, by gcc alone", programs.check_unit_gcc,
-                 ("gcc",)),
+    "unit-clang": (DEMAND, "C tests under ASan and UBSan, by clang", programs.check_unit_clang,
+                   ("clang-unit",)),
+    "breadth": (DEMAND, "all cases of cli, which takes a part of those that are alike",
+                programs.check_breadth, ("gcc", "release")),
     "smoke": (DEMAND, "some tests of each command: pytest", programs.check_smoke, ("gcc",)),
     "cross": (DEMAND, "32 bit, big endian, musl, no locks: what can be built", cross.check, ()),
     "portable": (DEMAND, "all compilers that are here, what can be left out, the names of other systems",
@@ -54,7 +55,7 @@ CHECKS = {
 # What one name stands for.
 GROUPS = {
     "all": [name for name, row in CHECKS.items() if row[0] != DEMAND],
-    "quick": ["lint", "arrows", "build-gcc", "unit-gcc", "smoke"],
+    "quick": ["lint", "arrows", "build-gcc", "unit", "smoke"],
 }
 
 

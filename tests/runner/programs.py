@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Runs the test programs: cmocka executables and pytest; counts what they counted.
-"""The checks `unit`, `unit-gcc`, `cli` and `smoke`."""
+"""The checks `unit`, `unit-clang`, `cli`, `breadth` and `smoke`."""
 import concurrent.futures
 import glob
 import hashlib
@@ -98,11 +98,10 @@ def unit_build(out, build):
 
 def check_unit(out):
     unit_build(out, "gcc-asan")
-    unit_build(out, "clang-asan")
 
 
-def check_unit_gcc(out):
-    unit_build(out, "gcc-asan")
+def check_unit_clang(out):
+    unit_build(out, "clang-unit")
 
 
 def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cmd/qcow2"),
@@ -128,11 +127,15 @@ def run_pytest(out, name, release, words, program=report.path("build/gcc-asan/cm
         out.bad("pytest ends well", f"exit status {status}\n{text}")
 
 
-def check_cli(out):
+def check_cli(out, name="cli", more=None):
     # The long ones first, so that no core waits for the last one.
     folders = [f for f in ("tests/crash", "tests/oracle", "tests/forge", "tests/cli", "tests/golden")
                if glob.glob(report.path(f, "**", "test_*.py"), recursive=True)]
-    run_pytest(out, "cli", "build/release/cmd/qcow2", folders)
+    run_pytest(out, name, "build/release/cmd/qcow2", folders, more=more)
+
+
+def check_breadth(out):
+    check_cli(out, "breadth", {"BREADTH": "all"})
 
 
 def check_smoke(out):
