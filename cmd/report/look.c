@@ -99,6 +99,7 @@ static int look_at_layout(struct report *report, struct qcow2_error *err)
 	layout->threads = report->threads;
 	layout->source = report->source;
 	layout->image = report->image;
+	layout->named = report->shown;
 	layout->soundness = (struct soundness){.corruptions = result->corruptions,
 					       .leaks_may_be_data = result->leaks_may_be_data};
 	report->has_layout =
