@@ -9,16 +9,10 @@
 #include "common/limits.h"
 #include "report/report.h"
 
-/* The most problems of a kind, and of all kinds, that the page shows. */
-#define PROBLEMS_OF_KIND 20
-#define PROBLEMS_MOST    200U
-
 static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	struct check_report *check = &((struct report *)opaque)->check;
 
-	if (check->count >= PROBLEMS_MOST)
-		return 0;
 	return check_report_keep(check, problem) ? 0 : -1;
 }
 
@@ -39,7 +33,7 @@ static int look_at_soundness(struct report *report, struct qcow2_error *err)
 		.size = sizeof(how),
 		.threads = report->threads,
 		.memory_limit_bytes = limits_memory(report->command),
-		.max_per_kind = PROBLEMS_OF_KIND,
+		.max_per_kind = CHECK_SHOWN_TO_PROGRAMS,
 		.damage = true,
 		.lost_mappings = true,
 		.problem = hear_problem,

@@ -71,12 +71,18 @@ static void write_damage(struct spool *out, const struct report *report)
 {
 	struct check_report check = report->check;
 	struct spool lines;
+	uint64_t damaged;
 
 	check.columns = ANY_COLUMNS;
+	check.list_most = report->bounds.rows < SHOWN_MOST ? report->bounds.rows : SHOWN_MOST;
+	check.list_most += check.list_most == 0; /* which would be no limit */
 	spool_init(&lines, -1);
 	check_damage_sums(&lines, &check);
 	write_lines(out, &lines);
 	spool_release(&lines);
+	damaged = check_damaged_snapshots(&check);
+	report_write_more(out, report, damaged - check_report_bounded(&check, damaged),
+			  "qcow2 check", "");
 	if (!check.result->clusters_checked)
 		spool_text(out, "<p>The header does not allow to check the clusters.</p>\n");
 	else if (check_spares_guest(&check) && check.result->corruptions > 0)
@@ -194,15 +200,18 @@ static void write_places(struct spool *out, const struct report *report,
 	char caption[96];
 
 	snprintf(caption, sizeof(caption), "Where the image has %s", kind->id);
-	html_begin_table(out, "places", caption);
-	html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
 	for (size_t i = 0; i < check->count && shown < most; i++) {
 		if (check->problems[i]->kind != kind)
 			continue;
+		if (shown == 0) {
+			html_begin_table(out, "places", caption);
+			html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
+		}
 		write_problem(out, check->problems[i]);
 		shown++;
 	}
-	html_end_table(out);
+	if (shown > 0)
+		html_end_table(out);
 	report_write_more(out, report, check_report_found(check, kind->number) - shown,
 			  "qcow2 check --all", "");
 }

@@ -59,6 +59,7 @@ struct report_lists {
 struct report_bounds {
 	uint64_t rows;   /* of each list */
 	size_t bytes;    /* of each value */
+	uint64_t places; /* of each kind of problem, in the JSON document */
 	bool structures; /* the dump is in it */
 	bool data;       /* the JSON document has more than a summary */
 };
