@@ -34,7 +34,7 @@ void html_offset(struct spool *out, uint64_t offset)
 void html_begin_table(struct spool *out, const char *class, const char *caption)
 {
 	/* A box that scrolls has to be reached with the keyboard, and so needs a name. */
-	spool_text(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+	spool_text(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" aria-label=\"");
 	html_text(out, caption);
 	spool_print(out, "\"><table class=\"%s\"><caption>", class);
 	html_text(out, caption);

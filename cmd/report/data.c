@@ -11,6 +11,7 @@
 #include "out/json.h"
 #include "report/evidence.h"
 #include "report/page.h"
+#include "report/section.h"
 
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/version.h>
@@ -54,17 +55,32 @@ static void omitted(struct json *json, const char *key, uint64_t claimed, uint64
 		json_number_member(json, key, claimed - shown);
 }
 
+static void time_or_null(struct json *json, const char *key, bool known, time_t time)
+{
+	char when[32];
+	struct tm tm;
+
+	json_key(json, key);
+	if (known && gmtime_r(&time, &tm) &&
+	    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+		json_text(json, when);
+	else
+		json_null(json);
+}
+
 static void write_start(struct json *json, const struct report *report)
 {
-	char made[32];
-	struct tm tm;
+	char line[REPORT_COMMAND_MAX];
 
 	json_number_member(json, "report-version", DOCUMENT_VERSION);
 	text(json, "qcow2-utils", qcow2_version());
-	strftime(made, sizeof(made), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&report->made, &tm));
-	text(json, "made", made);
+	report_own_command(line, report);
+	json_text_member(json, "command",
+			 (struct qcow2_bytes){(const uint8_t *)line, strlen(line)});
+	time_or_null(json, "made", true, report->made);
 	json_text_member(json, "filename",
 			 (struct qcow2_bytes){(const uint8_t *)report->file, strlen(report->file)});
+	time_or_null(json, "modified", report->has_modified, report->modified);
 	boolean(json, "redacted", report->redacts);
 	if (report->redacts)
 		boolean(json, "redaction-exact", !report->redaction_differs);
@@ -207,6 +223,13 @@ static int write_layout(struct json *json, const struct report *report, struct q
 static int write_image(struct json *json, struct report *report, const struct spool *dump,
 		       const struct spool *tables, struct qcow2_error *err)
 {
+	char digest[REPORT_DIGEST_MAX];
+
+	json_key(json, "metadata-digest");
+	if (report_digest(digest, report))
+		json_text(json, digest);
+	else
+		json_null(json);
 	if (write_info(json, report, err))
 		return -1;
 	json_key(json, "check");

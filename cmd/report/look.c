@@ -34,6 +34,7 @@ static int look_at_soundness(struct report *report, struct qcow2_error *err)
 		.threads = report->threads,
 		.memory_limit_bytes = limits_memory(report->command),
 		.max_per_kind = CHECK_SHOWN_TO_PROGRAMS,
+		.digest = true,
 		.damage = true,
 		.lost_mappings = true,
 		.problem = hear_problem,

@@ -71,7 +71,8 @@ struct report {
 	const char *to;
 	bool force, redacts;
 	unsigned threads;
-	time_t made;
+	time_t made, modified; /* modified: the file, if has_modified says so */
+	bool has_modified;
 	struct qcow2_source *source;
 	struct qcow2_image *image; /* NULL: it cannot be opened */
 	struct qcow2_error why;    /* for that reason */
