@@ -112,10 +112,15 @@ static void write_notes(struct spool *out, const struct report *report)
 				"where other structures are: a report with names is exact.</p>"
 				"</div>\n");
 	if (report->redacts)
-		spool_text(out,
-			   "<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
-			   "Stand-ins of the same length are in their places, also where bytes "
-			   "are shown: equal names have equal stand-ins.</p></div>\n");
+		spool_print(
+			out,
+			"<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
+			"Stand-ins of the same length are in their places, also where bytes "
+			"are shown: equal names have equal stand-ins.%s</p></div>\n",
+			report->image && report->check.result->corruptions > 0
+				? " What a corrupt image takes for numbers is shown, even if it "
+				  "was a name once: read the page before you send it."
+				: "");
 }
 
 /* ---- tiles ---- */
