@@ -148,6 +148,24 @@ def test_all_images(name):
     assert done.returncode == (2 if 2 in broken or "check" not in page.data() else 0)
 
 
+def test_hostile_names(tmp_path):
+    """Names that end elements, comments, lines or directions of text, and bytes that are no text."""
+    path = tmp_path / "<img src=x onerror=alert(1)> & \"x\" \u202e.qcow2"
+    build("size 1M\nsnapshot \"</SCRIPT><!--\" name=\"<!--<script>]]></script>--!>\"\n"
+          "snapshot \"\\u2028\\u2029\" name=\"\\u202e\\u2066rtl\\u200b\"\n"
+          "snapshot \"a\\0b\" name=\"\\xed\\xa0\\x80\\xc0\\xaf\\xf5<svg/onload=alert(1)>\"\n"
+          "bitmap \"&lt;&#60;script&#62;\" bits=0\nbitmap \"' style='x' \\e]0;x\\x07\"\n", str(path))
+    text = report(path)
+    page = Page(text)
+    assert_readable(page)
+    assert_harmless(page)
+    assert_follows_schemas(page.data())
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", text)
+    snapshots = page.data()["snapshots"]
+    assert snapshots[0]["name"] == "<!--<script>]]></script>--!>" and snapshots[1]["id"] == "\u2028\u2029"
+    assert snapshots[2]["id"] == "a\0b" and snapshots[2]["name-hex"].startswith("eda080c0aff5")
+
+
 # ---- what it says ----
 
 def test_facts(hostile):
