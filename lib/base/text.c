@@ -145,3 +145,10 @@ size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
 		buffer[pieces.used] = '\0';
 	return pieces.wanted;
 }
+
+void q2_text_escape_start(struct qcow2_bytes text, char *buffer, size_t size)
+{
+	if (text.size > size)
+		text.size = size;
+	qcow2_text_escape(text, buffer, size);
+}

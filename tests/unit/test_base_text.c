@@ -153,6 +153,27 @@ static void escapes(void **state)
 		"\\\\\\n0123456789");
 }
 
+/* The start of a text alone gives what all of it does, wherever a character is cut. */
+static void escapes_the_start(void **state)
+{
+	static const char *const texts[] = {"plain text of some length",
+					    "\xc3\xbc\xc3\xbc\xc3\xbc",
+					    "\xe2\x82\xac\xe2\x82\xac",
+					    "a\xf0\x9f\x98\x80z",
+					    "\xf4\x8f\xbf\xbf\xf4\x8f\xbf\xbf",
+					    "\xff\xfe\x80",
+					    "\x01\n\\\x7f"};
+	char whole[32], start[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (size_t size = 1; size <= sizeof(whole); size++) {
+			qcow2_text_escape(bytes_of(texts[i]), whole, size);
+			q2_text_escape_start(bytes_of(texts[i]), start, size);
+			assert_string_equal(start, whole);
+		}
+}
+
 /* A name of nothing but backslashes: the work must grow with its length, not with the square. */
 static void escapes_in_linear_time(void **state)
 {
@@ -270,6 +291,7 @@ int main(void)
 		cmocka_unit_test(what_may_be_printed),
 		cmocka_unit_test(escapes),
 		cmocka_unit_test(escapes_in_linear_time),
+		cmocka_unit_test(escapes_the_start),
 		cmocka_unit_test(escapes_are_never_cut_in_half),
 		cmocka_unit_test(error_is_filled),
 		cmocka_unit_test(error_text_is_safe),
