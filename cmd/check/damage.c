@@ -150,8 +150,9 @@ static void show_lost_mappings(struct page *page, const struct qcow2_check_resul
 	end_line(page, 0);
 }
 
-static void show_sums(struct page *page, const struct qcow2_check_result *result)
+static void show_sums(struct page *page, const struct check_report *report)
 {
+	const struct qcow2_check_result *result = report->result;
 	const struct qcow2_damage_total *total;
 
 	if (result->file_cut) {
@@ -167,14 +168,24 @@ static void show_sums(struct page *page, const struct qcow2_check_result *result
 	if (result->damage_ranges == 0)
 		return;
 	for (size_t i = 0; (total = qcow2_check_result_damage(result, i)); i++)
-		show_total(page, total, result->damage_exact);
+		if (i == 0 || check_report_bounded(report, i) == i)
+			show_total(page, total, result->damage_exact);
+}
+
+uint64_t check_damaged_snapshots(const struct check_report *report)
+{
+	uint64_t count = 0;
+
+	while (qcow2_check_result_damage(report->result, count + 1))
+		count++;
+	return count;
 }
 
 void check_damage_sums(struct spool *out, const struct check_report *report)
 {
 	struct page page = begin(out, report);
 
-	show_sums(&page, report->result);
+	show_sums(&page, report);
 	spool_release(&page.line);
 }
 
@@ -182,7 +193,7 @@ void check_damage_human(struct spool *out, const struct check_report *report)
 {
 	struct page page = begin(out, report);
 
-	show_sums(&page, report->result);
+	show_sums(&page, report);
 	if (report->result->damage_ranges > 0)
 		show_ranges(&page, report);
 	spool_release(&page.line);
@@ -226,6 +237,7 @@ static void write_sums(struct json *json, const struct qcow2_damage_total *total
 static void write_ranges(struct json *json, const struct check_report *report)
 {
 	const struct check_damage *damage = &report->damage;
+	const uint64_t listed = check_report_bounded(report, damage->count);
 	uint64_t all = report->result->damage_ranges;
 
 	json_key(json, "ranges");
@@ -233,20 +245,23 @@ static void write_ranges(struct json *json, const struct check_report *report)
 	if (report->tell_ranges && all > damage->count)
 		report->tell_ranges(report->opaque, write_range, json);
 	else
-		for (size_t i = 0; i < damage->count; i++)
+		for (size_t i = 0; i < listed; i++)
 			write_range(json, &damage->ranges[i]);
 	json_end_array(json);
-	if (!report->tell_ranges && all > damage->count)
-		json_number_member(json, "ranges-omitted", all - damage->count);
+	if (!report->tell_ranges && all > listed)
+		json_number_member(json, "ranges-omitted", all - listed);
 }
 
-static void write_snapshots(struct json *json, const struct qcow2_check_result *result)
+static void write_snapshots(struct json *json, const struct check_report *report)
 {
+	const uint64_t all = check_damaged_snapshots(report);
+	const uint64_t listed = check_report_bounded(report, all);
 	const struct qcow2_damage_total *total;
 
 	json_key(json, "snapshots");
 	json_begin_array(json);
-	for (size_t i = 1; (total = qcow2_check_result_damage(result, i)); i++) {
+	for (size_t i = 1; i <= listed; i++) {
+		total = qcow2_check_result_damage(report->result, i);
 		json_begin_object(json);
 		write_name(json, "name", total->of_name);
 		json_number_member(json, "index", total->of_index);
@@ -254,6 +269,8 @@ static void write_snapshots(struct json *json, const struct qcow2_check_result *
 		json_end_object(json);
 	}
 	json_end_array(json);
+	if (all > listed)
+		json_number_member(json, "snapshots-omitted", all - listed);
 }
 
 /* The problems of a kind, by where their clusters or tables are. */
@@ -267,7 +284,8 @@ static void write_places(struct json *json, const char *key, const struct check_
 	for (size_t i = 0; i < report->count; i++) {
 		const struct qcow2_problem *problem = report->problems[i];
 
-		if (problem->kind->number != (unsigned)id)
+		if (problem->kind->number != (unsigned)id ||
+		    check_report_bounded(report, shown + 1) <= shown)
 			continue;
 		json_number(json, problem->has_cluster ? problem->cluster_offset_bytes
 						       : problem->offset_bytes);
@@ -310,7 +328,7 @@ void check_damage_json(struct json *json, const struct check_report *report)
 	write_sums(json, active);
 	boolean(json, "exact", result->damage_exact);
 	write_ranges(json, report);
-	write_snapshots(json, result);
+	write_snapshots(json, report);
 	json_end_object(json);
 	write_lost_mappings(json, report);
 	if (!result->file_cut)

@@ -32,6 +32,9 @@ void check_damage_human(struct spool *out, const struct check_report *report);
 /* Of these, the lines that sum up, and no ranges. */
 void check_damage_sums(struct spool *out, const struct check_report *report);
 
+/* Returns how many snapshots are damaged, of which these lines and the document may list fewer. */
+uint64_t check_damaged_snapshots(const struct check_report *report);
+
 /* The members "guest-damage", "file-missing-bytes" and "lost-mappings" of the document. */
 void check_damage_json(struct json *json, const struct check_report *report);
 

@@ -109,7 +109,7 @@ static void write_omitted(struct json *json, const struct check_report *report)
 
 	while ((kind = qcow2_problem_kind_next(kind))) {
 		uint64_t found = qcow2_check_result_count(report->result, kind->number);
-		uint64_t shown = check_report_kept(report, kind);
+		uint64_t shown = check_report_bounded(report, check_report_kept(report, kind));
 
 		if (found <= shown)
 			continue;
@@ -122,6 +122,17 @@ static void write_omitted(struct json *json, const struct check_report *report)
 	}
 	if (any)
 		json_end_object(json);
+}
+
+/* Whether a kept problem is among the first of its kind, of which so many are listed. */
+static bool is_listed(const struct check_report *report, size_t index)
+{
+	const uint64_t most = report->list_most > 0 ? report->list_most : UINT64_MAX;
+	uint64_t before = 0;
+
+	for (size_t i = 0; i < index && before < most; i++)
+		before += report->problems[i]->kind == report->problems[index]->kind;
+	return before < most;
 }
 
 /* Whether there are problems that are not kept. */
@@ -145,7 +156,8 @@ void check_show_json(struct json *json, const struct check_report *report)
 		report->tell_all(report->opaque, NULL, write_problem, &page);
 	else
 		for (size_t i = 0; i < report->count; i++)
-			write_problem(&page, report->problems[i]);
+			if (is_listed(report, i))
+				write_problem(&page, report->problems[i]);
 	json_end_array(json);
 	if (!report->tell_all)
 		write_omitted(json, report);

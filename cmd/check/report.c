@@ -37,6 +37,11 @@ uint64_t check_report_kept(const struct check_report *report, const struct qcow2
 	return kept;
 }
 
+uint64_t check_report_bounded(const struct check_report *report, uint64_t entries)
+{
+	return report->list_most > 0 && entries > report->list_most ? report->list_most : entries;
+}
+
 uint64_t check_report_found(const struct check_report *report, unsigned number)
 {
 	return qcow2_check_result_count(report->result, number);

@@ -10,6 +10,9 @@
 
 #include <qcow2/check.h>
 
+/* The problems of a kind that a document has, unless all are wanted. */
+#define CHECK_SHOWN_TO_PROGRAMS 100U
+
 struct check_report {
 	const char *file;
 	const struct qcow2_image *image;
@@ -26,6 +29,8 @@ struct check_report {
 	/* Whether the image has undo files is known; else it is looked for them where they are. */
 	bool undo_known, has_undo;
 	unsigned columns; /* that lines of the page may take */
+	/* Problems of a kind, ranges and snapshots that are listed, the rest is counted; 0: all. */
+	uint64_t list_most;
 	struct check_damage damage;
 	struct check_cause causes[CHECK_CAUSES_MAX];
 	size_t cause_count;
@@ -49,6 +54,9 @@ bool check_report_keep(struct check_report *report, const struct qcow2_problem *
 /* Returns how many problems of a kind are kept. */
 uint64_t check_report_kept(const struct check_report *report,
 			   const struct qcow2_problem_kind *kind);
+
+/* Returns how many of so many entries of a list are shown. */
+uint64_t check_report_bounded(const struct check_report *report, uint64_t entries);
 
 /* Returns how many problems with a number of enum qcow2_problem_id were found, kept or not. */
 uint64_t check_report_found(const struct check_report *report, unsigned number);

@@ -17,8 +17,7 @@
 #include "out/wrap.h"
 
 /* The most problems of a kind that are kept and shown, unless all are asked for. */
-#define SHOWN_TO_PEOPLE   5
-#define SHOWN_TO_PROGRAMS 100
+#define SHOWN_TO_PEOPLE 5
 
 /* The check of one image. */
 struct one {
@@ -211,7 +210,7 @@ static int check_image(struct one *one, const struct qcow2_image *image)
 		.size = sizeof(how),
 		.threads = run->threads,
 		.memory_limit_bytes = limits_memory(run->command),
-		.max_per_kind = many ? SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
+		.max_per_kind = many ? CHECK_SHOWN_TO_PROGRAMS : SHOWN_TO_PEOPLE,
 		.deep = run->deep,
 		.damage = true,
 		.lost_mappings = true,

@@ -22,6 +22,7 @@ struct info {
 	enum qemu_verdict verdict; /* the worst of what its problems lead to */
 	bool all;                  /* lists are shown whole */
 	uint64_t rows_most;        /* of each list in JSON, the rest is counted; 0: no limit */
+	size_t bytes_most;         /* of each name in JSON, likewise; 0: no limit */
 	bool chain;                /* its backing file is shown too, if it can be */
 	bool failed; /* showing it needed a read or memory that it did not get: failure says which
 		      */

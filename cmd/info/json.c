@@ -2,6 +2,7 @@
 /* qcow2 info as JSON: the keys and values of qemu-img info, without opening any other file. */
 #include "common/bitmap_state.h"
 #include "info/pages.h"
+#include "out/human.h"
 
 #include <qcow2/limits.h>
 #include <qcow2/luks.h>
@@ -22,6 +23,21 @@ static void key_text(struct json *json, const char *key, const char *text)
 static void key_bytes(struct json *json, const char *key, struct qcow2_bytes bytes)
 {
 	json_text_member(json, key, bytes);
+}
+
+/* A name or another text of any length, which is cut here: see struct info. */
+static void key_long(struct json *json, const struct info *info, const char *key,
+		     struct qcow2_bytes bytes)
+{
+	const struct qcow2_bytes shown =
+		info->bytes_most > 0 ? human_cut(bytes, info->bytes_most) : bytes;
+	char omitted[64];
+
+	key_bytes(json, key, shown);
+	if (shown.size == bytes.size)
+		return;
+	snprintf(omitted, sizeof(omitted), "%s-omitted-bytes", key);
+	json_number_member(json, omitted, bytes.size - shown.size);
 }
 
 static void key_bool(struct json *json, const char *key, bool truth)
@@ -57,11 +73,11 @@ static void show_snapshots(struct json *json, struct info *info)
 		if (s->has_icount)
 			json_number_member(json, "icount", s->extra.icount);
 		json_number_member(json, "vm-clock-nsec", s->header.vm_clock_nsec % 1000000000);
-		key_bytes(json, "name", s->name);
+		key_long(json, info, "name", s->name);
 		json_number_member(json, "date-sec", s->header.date_sec);
 		json_number_member(json, "date-nsec", s->header.date_nsec);
 		json_number_member(json, "vm-clock-sec", s->header.vm_clock_nsec / 1000000000);
-		key_bytes(json, "id", s->id);
+		key_long(json, info, "id", s->id);
 		json_number_member(json, "vm-state-size", s->vm_state_size_bytes);
 		json_end_object(json);
 	}
@@ -74,7 +90,8 @@ static void show_snapshots(struct json *json, struct info *info)
 	qcow2_snapshots_close(snapshots);
 }
 
-static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
+static void show_bitmap(struct json *json, const struct info *info,
+			const struct qcow2_bitmap *bitmap)
 {
 	json_begin_object(json);
 	json_key(json, "flags");
@@ -84,7 +101,7 @@ static void show_bitmap(struct json *json, const struct qcow2_bitmap *bitmap)
 	if (bitmap->entry.flags & QCOW2_BITMAP_AUTO)
 		json_text(json, "auto");
 	json_end_array(json);
-	key_bytes(json, "name", bitmap->name);
+	key_long(json, info, "name", bitmap->name);
 	if (bitmap->entry.granularity_bits < 64)
 		json_number_member(json, "granularity",
 				   UINT64_C(1) << bitmap->entry.granularity_bits);
@@ -111,7 +128,7 @@ static void show_bitmaps(struct json *json, struct info *info)
 	while (!is_full(info, rows) &&
 	       !bitmap_past_stored(bitmaps, qcow2_image_source(info->image)) &&
 	       (more = qcow2_bitmaps_next(bitmaps, &bitmap, &err)) > 0) {
-		show_bitmap(json, bitmap);
+		show_bitmap(json, info, bitmap);
 		rows++;
 	}
 	json_end_array(json);
@@ -262,7 +279,7 @@ static void show_specific(struct json *json, struct info *info)
 		struct qcow2_bytes name = info_extension_text(image, QCOW2_EXTENSION_DATA_FILE);
 
 		if (name.size > 0)
-			key_bytes(json, "data-file", name);
+			key_long(json, info, "data-file", name);
 		key_bool(json, "data-file-raw",
 			 (h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0);
 	}
@@ -280,17 +297,18 @@ static void show_backing(struct json *json, struct info *info)
 
 	if (name.size == 0)
 		return;
-	key_bytes(json, "backing-filename", name);
+	key_long(json, info, "backing-filename", name);
 	full = chain_full_name(info->file, name);
 	if (full)
-		key_text(json, "full-backing-filename", full);
+		key_long(json, info, "full-backing-filename",
+			 (struct qcow2_bytes){(const uint8_t *)full, strlen(full)});
 	else
 		info_note(info, &(struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
 						      .offset_bytes = QCOW2_NO_OFFSET,
 						      .text = "out of memory"});
 	free(full);
 	if (format.size > 0)
-		key_bytes(json, "backing-filename-format", format);
+		key_long(json, info, "backing-filename-format", format);
 }
 
 static void show_qcow2(struct json *json, struct info *info)

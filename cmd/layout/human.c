@@ -67,7 +67,7 @@ static void show_file(struct page *page)
 /* Says where the guest's data is, if it is not in this file. */
 static void show_data_file(struct page *page)
 {
-	const struct qcow2_image *image = page->layout->image;
+	const struct qcow2_image *image = page->layout->named;
 	struct qcow2_bytes name = {0};
 
 	if (!qcow2_image_geometry(image)->data_file)

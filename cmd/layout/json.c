@@ -180,7 +180,7 @@ static void add_data_file(struct json *json, const struct layout *layout)
 
 	if (!qcow2_image_geometry(layout->image)->data_file)
 		return;
-	if (qcow2_image_find_extension(layout->image, QCOW2_EXTENSION_DATA_FILE, &name)) {
+	if (qcow2_image_find_extension(layout->named, QCOW2_EXTENSION_DATA_FILE, &name)) {
 		json_text_member(json, "data-file", name);
 		return;
 	}

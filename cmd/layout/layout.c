@@ -169,7 +169,7 @@ static int run_file(struct layout *layout)
 		code = report_error(layout->command, layout->file, &err);
 	} else if (code == EXIT_FINE) {
 		layout->source = source;
-		layout->image = image;
+		layout->image = layout->named = image;
 		code = run_image(layout);
 	}
 	qcow2_image_close(image);

@@ -31,6 +31,7 @@ struct layout {
 	struct soundness soundness;
 	const struct qcow2_source *source;
 	const struct qcow2_image *image;
+	const struct qcow2_image *named; /* whose names are shown: image, or its view without any */
 	/*
 	 * Its runs are at their start. Each page goes through all of them with qcow2_usage_next(),
 	 * until that returns 0, so that the next page finds them at their start again.

@@ -111,10 +111,23 @@ static int begin_list(void *opaque, const struct qcow2_node *node)
 	return result;
 }
 
+/* How many entries of a list were not passed on, those included that the walk left out. */
+static uint64_t left_out(const struct bounded *b, const struct bounded_level *list)
+{
+	uint64_t omitted = list->omitted;
+
+	for (size_t i = 0; i < b->total_count; i++)
+		if (strcmp(b->totals[i].key, list->key) == 0 &&
+		    b->totals[i].entries > list->passed + omitted)
+			omitted = b->totals[i].entries - list->passed;
+	return omitted;
+}
+
 static int end_list(void *opaque, const struct qcow2_node *node)
 {
 	struct bounded *b = opaque;
 	const struct bounded_level *list;
+	uint64_t omitted;
 	int result = 0;
 
 	if (b->muted > 0) {
@@ -124,8 +137,9 @@ static int end_list(void *opaque, const struct qcow2_node *node)
 	list = &b->levels[--b->depth];
 	for (unsigned i = 0; i < BOUNDED_PAGES && result == 0; i++)
 		result = b->visitor[i]->end_list(b->opaque[i], node);
-	if (result == 0 && list->omitted > 0)
-		result = pass_number(b, list->key, SUFFIX, list->omitted);
+	omitted = left_out(b, list);
+	if (result == 0 && omitted > 0)
+		result = pass_number(b, list->key, SUFFIX, omitted);
 	return result;
 }
 

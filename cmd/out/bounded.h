@@ -23,6 +23,12 @@ struct bounded_level {
 	uint64_t passed, omitted;
 };
 
+/* How many entries a list has of which the walk shows only the first ones. */
+struct bounded_total {
+	const char *key;
+	uint64_t entries;
+};
+
 struct bounded {
 	/* Set by the caller. */
 	const struct qcow2_visitor *visitor[BOUNDED_PAGES];
@@ -30,6 +36,8 @@ struct bounded {
 	uint64_t rows_most;   /* of each list of rows */
 	uint64_t blocks_most; /* of each list of other structures */
 	size_t bytes_most;    /* of each value */
+	const struct bounded_total *totals;
+	size_t total_count;
 	/* Zeros at first. */
 	struct bounded_level levels[BOUNDED_DEPTH];
 	unsigned depth;

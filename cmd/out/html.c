@@ -34,7 +34,7 @@ void html_offset(struct spool *out, uint64_t offset)
 void html_begin_table(struct spool *out, const char *class, const char *caption)
 {
 	/* A box that scrolls has to be reached with the keyboard, and so needs a name. */
-	spool_text(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+	spool_text(out, "<div class=\"scroll\" role=\"group\" tabindex=\"0\" aria-label=\"");
 	html_text(out, caption);
 	spool_print(out, "\"><table class=\"%s\"><caption>", class);
 	html_text(out, caption);
@@ -70,17 +70,30 @@ void html_size_cell(struct spool *out, bool known, uint64_t bytes)
 		spool_text(out, "<td class=\"number\">not known</td>");
 }
 
+/* What stands for a character that could end the element, or NULL. Only strings of JSON have it. */
+static const char *unit_of(char byte)
+{
+	switch (byte) {
+	case '<':
+		return "\\u003c";
+	case '>':
+		return "\\u003e";
+	case '&':
+		return "\\u0026";
+	default:
+		return NULL;
+	}
+}
+
 void html_json(struct spool *out, const char *json, size_t size)
 {
-	/* Outside of strings, JSON has none of these. */
-	static const char ends[] = "<>&";
 	size_t plain;
 
 	for (size_t at = 0; at < size; at += plain) {
-		for (plain = 0; at + plain < size && !memchr(ends, json[at + plain], 3); plain++)
+		for (plain = 0; at + plain < size && !unit_of(json[at + plain]); plain++)
 			;
 		spool_write(out, json + at, plain);
 		if (at + plain < size)
-			spool_print(out, "\\u%04x", (unsigned)(unsigned char)json[at + plain++]);
+			spool_text(out, unit_of(json[at + plain++]));
 	}
 }

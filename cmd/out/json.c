@@ -11,6 +11,8 @@
 
 #define PLAIN_STEP 16 /* bytes of a text that are looked at together */
 
+static const char hex_digits[] = "0123456789abcdef";
+
 void json_init(struct json *json, struct spool *out, unsigned indent, bool ascii)
 {
 	*json = (struct json){.out = out, .indent = indent, .ascii = ascii};
@@ -161,7 +163,14 @@ void json_null(struct json *json)
 
 static void write_unit(struct json *json, uint32_t unit)
 {
-	spool_print(json->out, "\\u%04" PRIx32, unit);
+	const char escape[] = {'\\',
+			       'u',
+			       hex_digits[unit >> 12 & 15],
+			       hex_digits[unit >> 8 & 15],
+			       hex_digits[unit >> 4 & 15],
+			       hex_digits[unit & 15]};
+
+	spool_write(json->out, escape, sizeof(escape));
 }
 
 /* A character as escapes of 16-bit units; beyond the first plane there are two. */
@@ -288,11 +297,9 @@ void json_text(struct json *json, const char *text)
 
 void json_hex(struct json *json, struct qcow2_bytes bytes)
 {
-	static const char digits[] = "0123456789abcdef";
-
 	put(json, "\"", 1);
 	for (size_t i = 0; i < bytes.size; i++) {
-		char two[2] = {digits[bytes.data[i] >> 4], digits[bytes.data[i] & 15]};
+		char two[2] = {hex_digits[bytes.data[i] >> 4], hex_digits[bytes.data[i] & 15]};
 
 		spool_write(json->out, two, 2);
 	}

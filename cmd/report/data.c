@@ -7,9 +7,11 @@
 #include "check/pages.h"
 #include "info/pages.h"
 #include "out/html.h"
+#include "out/human.h"
 #include "out/json.h"
 #include "report/evidence.h"
 #include "report/page.h"
+#include "report/section.h"
 
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/version.h>
@@ -53,17 +55,32 @@ static void omitted(struct json *json, const char *key, uint64_t claimed, uint64
 		json_number_member(json, key, claimed - shown);
 }
 
+static void time_or_null(struct json *json, const char *key, bool known, time_t time)
+{
+	char when[32];
+	struct tm tm;
+
+	json_key(json, key);
+	if (known && gmtime_r(&time, &tm) &&
+	    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+		json_text(json, when);
+	else
+		json_null(json);
+}
+
 static void write_start(struct json *json, const struct report *report)
 {
-	char made[32];
-	struct tm tm;
+	char line[REPORT_COMMAND_MAX];
 
 	json_number_member(json, "report-version", DOCUMENT_VERSION);
 	text(json, "qcow2-utils", qcow2_version());
-	strftime(made, sizeof(made), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&report->made, &tm));
-	text(json, "made", made);
+	report_own_command(line, report);
+	json_text_member(json, "command",
+			 (struct qcow2_bytes){(const uint8_t *)line, strlen(line)});
+	time_or_null(json, "made", true, report->made);
 	json_text_member(json, "filename",
 			 (struct qcow2_bytes){(const uint8_t *)report->file, strlen(report->file)});
+	time_or_null(json, "modified", report->has_modified, report->modified);
 	boolean(json, "redacted", report->redacts);
 	if (report->redacts)
 		boolean(json, "redaction-exact", !report->redaction_differs);
@@ -73,21 +90,34 @@ static void write_start(struct json *json, const struct report *report)
 
 /* ---- lists ---- */
 
+/* The bytes of a name that fit the page; hidden: how many are left out already. */
+static void write_name(struct json *json, const struct report *report, const char *key,
+		       struct qcow2_bytes name, size_t hidden)
+{
+	const struct qcow2_bytes shown = human_cut(name, report->bounds.bytes);
+	char omitted_key[64];
+
+	json_text_member(json, key, shown);
+	snprintf(omitted_key, sizeof(omitted_key), "%s-omitted-bytes", key);
+	omitted(json, omitted_key, hidden + name.size, shown.size);
+}
+
 static void write_space(struct json *json, const struct report_space *space)
 {
 	number_or_null(json, "referenced-bytes", space->known, space->referenced_bytes);
 	number_or_null(json, "exclusive-bytes", space->known, space->exclusive_bytes);
 }
 
-static void write_snapshot(struct json *json, const struct table_row *row,
-			   const struct report_space *space)
+static void write_snapshot(struct json *json, const struct report *report, uint64_t index)
 {
+	const struct table_row *row = &report->lists.snapshots.rows[index];
+	const struct report_space *space = &report->lists.snapshot_space[index];
 	const struct qcow2_snapshot *snapshot = &row->snapshot;
 
 	json_begin_object(json);
 	json_number_member(json, "index", snapshot->index);
-	json_text_member(json, "id", snapshot->id);
-	json_text_member(json, "name", snapshot->name);
+	write_name(json, report, "id", snapshot->id, 0);
+	write_name(json, report, "name", snapshot->name, 0);
 	json_number_member(json, "vm-state-size", snapshot->vm_state_size_bytes);
 	json_number_member(json, "date-sec", snapshot->header.date_sec);
 	json_number_member(json, "date-nsec", snapshot->header.date_nsec);
@@ -109,21 +139,21 @@ static void write_snapshots(struct json *json, const struct report *report)
 	json_key(json, "snapshots");
 	json_begin_array(json);
 	for (uint64_t i = 0; i < shown; i++)
-		write_snapshot(json, &table->rows[i], &report->lists.snapshot_space[i]);
+		write_snapshot(json, report, i);
 	json_end_array(json);
 	omitted(json, "snapshots-omitted", qcow2_image_header(report->shown)->nb_snapshots, shown);
 }
 
-static void write_bitmap(struct json *json, const struct report_bitmap *bitmap)
+static void write_bitmap(struct json *json, const struct report *report,
+			 const struct report_bitmap *bitmap)
 {
 	const struct qcow2_bitmap_totals *totals = &bitmap->totals;
 	const unsigned bits = bitmap->entry.granularity_bits;
 
 	json_begin_object(json);
 	json_number_member(json, "index", bitmap->index);
-	json_text_member(json, "name", (struct qcow2_bytes){bitmap->name, bitmap->name_size});
-	if (bitmap->name_omitted > 0)
-		json_number_member(json, "name-omitted-bytes", bitmap->name_omitted);
+	write_name(json, report, "name", (struct qcow2_bytes){bitmap->name, bitmap->name_size},
+		   bitmap->name_omitted);
 	number_or_null(json, "granularity", bits < 64, UINT64_C(1) << (bits & 63));
 	text(json, "state", bitmap->state);
 	kind_or_null(json, "problem", bitmap->why);
@@ -146,7 +176,7 @@ static void write_bitmaps(struct json *json, const struct report *report)
 	json_key(json, "bitmaps");
 	json_begin_array(json);
 	for (uint64_t i = 0; i < shown; i++)
-		write_bitmap(json, &lists->bitmaps[i]);
+		write_bitmap(json, report, &lists->bitmaps[i]);
 	json_end_array(json);
 	omitted(json, "bitmaps-omitted", lists->bitmaps_total, shown);
 }
@@ -169,6 +199,7 @@ static int write_info(struct json *json, struct report *report, struct qcow2_err
 {
 	json_key(json, "info");
 	report->info.rows_most = report->bounds.rows > 0 ? report->bounds.rows : 1;
+	report->info.bytes_most = report->bounds.bytes;
 	info_show_json(json, &report->info);
 	*err = report->info.failure;
 	return report->info.failed ? -1 : 0;
@@ -192,9 +223,17 @@ static int write_layout(struct json *json, const struct report *report, struct q
 static int write_image(struct json *json, struct report *report, const struct spool *dump,
 		       const struct spool *tables, struct qcow2_error *err)
 {
+	char digest[REPORT_DIGEST_MAX];
+
+	json_key(json, "metadata-digest");
+	if (report_digest(digest, report))
+		json_text(json, digest);
+	else
+		json_null(json);
 	if (write_info(json, report, err))
 		return -1;
 	json_key(json, "check");
+	report->check.list_most = report->bounds.places;
 	check_show_json(json, &report->check);
 	if (write_layout(json, report, err))
 		return -1;

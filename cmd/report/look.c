@@ -9,16 +9,10 @@
 #include "common/limits.h"
 #include "report/report.h"
 
-/* The most problems of a kind, and of all kinds, that the page shows. */
-#define PROBLEMS_OF_KIND 20
-#define PROBLEMS_MOST    200U
-
 static int hear_problem(void *opaque, const struct qcow2_problem *problem)
 {
 	struct check_report *check = &((struct report *)opaque)->check;
 
-	if (check->count >= PROBLEMS_MOST)
-		return 0;
 	return check_report_keep(check, problem) ? 0 : -1;
 }
 
@@ -39,7 +33,8 @@ static int look_at_soundness(struct report *report, struct qcow2_error *err)
 		.size = sizeof(how),
 		.threads = report->threads,
 		.memory_limit_bytes = limits_memory(report->command),
-		.max_per_kind = PROBLEMS_OF_KIND,
+		.max_per_kind = CHECK_SHOWN_TO_PROGRAMS,
+		.digest = true,
 		.damage = true,
 		.lost_mappings = true,
 		.problem = hear_problem,
@@ -99,6 +94,7 @@ static int look_at_layout(struct report *report, struct qcow2_error *err)
 	layout->threads = report->threads;
 	layout->source = report->source;
 	layout->image = report->image;
+	layout->named = report->shown;
 	layout->soundness = (struct soundness){.corruptions = result->corruptions,
 					       .leaks_may_be_data = result->leaks_may_be_data};
 	report->has_layout =

@@ -15,12 +15,16 @@
 #include <qcow2/version.h>
 
 static const struct report_bounds bounds[] = {
-	/* Each shows less than the one before it; the last one has no lists and no dump. */
-	{REPORT_ROWS_MOST, 1024, true, true},
-	{20, 256, true, true},
-	{5, 64, true, true},
-	{0, 32, false, true},
-	{0, 32, false, false},
+	/*
+	 * Each shows less than the one before it; the last one has no lists and no dump. The
+	 * document of the first one has as many problems as that of qcow2 check.
+	 */
+	{REPORT_ROWS_MOST, 1024, CHECK_SHOWN_TO_PROGRAMS, true, true},
+	{REPORT_ROWS_MOST, 256, 20, true, true},
+	{20, 256, 10, true, true},
+	{5, 64, 5, true, true},
+	{0, 32, 1, false, true},
+	{0, 32, 1, false, false},
 };
 
 /* ---- the frame ---- */
@@ -105,6 +109,12 @@ static void write_data_section(struct spool *out)
 
 /* ---- the whole ---- */
 
+/* A spool without a file behind it fails so when it holds more than it can. */
+static bool is_too_large(const struct spool *out)
+{
+	return out->errnum == EBADF || (out->errnum == 0 && out->size > REPORT_BYTES_MOST);
+}
+
 /* The parts that an image has. */
 static int write_image(struct spool *out, struct report *report, struct spool *dump,
 		       struct spool *tables, struct qcow2_error *err)
@@ -114,8 +124,10 @@ static int write_image(struct spool *out, struct report *report, struct spool *d
 		return -1;
 	report_write_snapshots(out, report);
 	report_write_bitmaps(out, report);
-	return report->bounds.structures ? report_write_structures(out, report, dump, tables, err)
-					 : 0;
+	/* A page that is too large already is not worth another walk. */
+	if (!report->bounds.structures || is_too_large(out))
+		return 0;
+	return report_write_structures(out, report, dump, tables, err);
 }
 
 static int write_parts(struct spool *out, struct report *report, struct spool *dump,
@@ -130,6 +142,8 @@ static int write_parts(struct spool *out, struct report *report, struct spool *d
 		return -1;
 	write_data_section(out);
 	write_footer(out, report);
+	if (is_too_large(out))
+		return 0;
 	if (report_write_data(out, report, dump, tables, err))
 		return -1;
 	spool_text(out, "</body>\n</html>\n");
@@ -151,12 +165,6 @@ static int write_page(struct spool *out, struct report *report, struct qcow2_err
 	return failed;
 }
 
-/* A spool without a file behind it fails so when it holds more than it can. */
-static bool is_too_large(const struct spool *out)
-{
-	return out->errnum == EBADF || (out->errnum == 0 && out->size > REPORT_BYTES_MOST);
-}
-
 int report_page(struct spool *out, struct report *report, struct qcow2_error *err)
 {
 	int failed = 0;
@@ -167,6 +175,12 @@ int report_page(struct spool *out, struct report *report, struct qcow2_error *er
 		failed = write_page(out, report, err);
 		if (!is_too_large(out))
 			break;
+	}
+	if (is_too_large(out)) {
+		*err = (struct qcow2_error){.code = QCOW2_ERROR_LIMIT,
+					    .offset_bytes = QCOW2_NO_OFFSET,
+					    .text = "the page would have more than 2 MiB"};
+		return -1;
 	}
 	if (out->errnum) {
 		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,

@@ -22,6 +22,8 @@ void report_write_title(struct spool *out, const struct report *report);
 void report_write_summary(struct spool *out, const struct report *report);
 /* What the check found, what it means, and what to do. */
 void report_write_check(struct spool *out, const struct report *report);
+/* Whether it says what to do next, in a heading with the ID "next". */
+bool report_has_steps(const struct report *report);
 /* Likewise of a file that cannot be opened as an image: what rescue would make of it. */
 void report_write_remains(struct spool *out, const struct report *report);
 /* What fills the file. 0, or -1 with *err filled. */

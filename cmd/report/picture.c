@@ -16,7 +16,7 @@ static int write_picture(struct spool *out, struct report *report, struct qcow2_
 	struct layout *layout = &report->layout;
 
 	layout->width = WIDTH;
-	spool_text(out, "<figure><div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+	spool_text(out, "<figure><div class=\"scroll\" role=\"group\" tabindex=\"0\" "
 			"aria-label=\"Picture of the file\">\n");
 	if (layout_write_svg(out, layout, err))
 		return -1;

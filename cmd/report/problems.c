@@ -67,16 +67,49 @@ static void write_lines(struct spool *out, struct spool *lines)
 		spool_text(out, "</ul>\n");
 }
 
+/* The words of these lines that are no everyday words. */
+static void write_words(struct spool *out, const struct report *report)
+{
+	static const char *const words[] = {
+		"<dt>lost</dt><dd>not where the image says that it is</dd>\n",
+		"<dt>unreadable</dt><dd>maybe in the file, but no program reads it: it cannot be "
+		"known what it is</dd>\n",
+		"<dt>at risk</dt><dd>can be read, but something else may overwrite it, or has done "
+		"so already</dd>\n",
+	};
+	const struct qcow2_damage_total *total;
+	bool used[3] = {false, false, false};
+
+	for (size_t i = 0; (total = qcow2_check_result_damage(report->check.result, i)); i++) {
+		used[0] |= total->lost_bytes > 0;
+		used[1] |= total->unreadable_bytes > 0;
+		used[2] |= total->at_risk_bytes > 0;
+	}
+	if (!used[0] && !used[1] && !used[2])
+		return;
+	spool_text(out, "<dl class=\"words\">\n");
+	for (size_t i = 0; i < 3; i++)
+		spool_text(out, used[i] ? words[i] : "");
+	spool_text(out, "</dl>\n");
+}
+
 static void write_damage(struct spool *out, const struct report *report)
 {
 	struct check_report check = report->check;
 	struct spool lines;
+	uint64_t damaged;
 
 	check.columns = ANY_COLUMNS;
+	check.list_most = report->bounds.rows < SHOWN_MOST ? report->bounds.rows : SHOWN_MOST;
+	check.list_most += check.list_most == 0; /* which would be no limit */
 	spool_init(&lines, -1);
 	check_damage_sums(&lines, &check);
 	write_lines(out, &lines);
 	spool_release(&lines);
+	damaged = check_damaged_snapshots(&check);
+	report_write_more(out, report, damaged - check_report_bounded(&check, damaged),
+			  "qcow2 check", "");
+	write_words(out, report);
 	if (!check.result->clusters_checked)
 		spool_text(out, "<p>The header does not allow to check the clusters.</p>\n");
 	else if (check_spares_guest(&check) && check.result->corruptions > 0)
@@ -106,6 +139,21 @@ static void write_step(struct spool *out, const struct check_step *step)
 	spool_text(out, step->command ? "</p></li>\n" : "</li>\n");
 }
 
+bool report_has_steps(const struct report *report)
+{
+	struct check_steps steps;
+	bool has;
+
+	if (!report->image)
+		return true;
+	if (report->in_use)
+		return false;
+	check_next_steps(&steps, &report->check);
+	has = steps.count > 0;
+	check_steps_release(&steps);
+	return has;
+}
+
 static void write_steps(struct spool *out, const struct report *report)
 {
 	struct check_steps steps;
@@ -116,7 +164,7 @@ static void write_steps(struct spool *out, const struct report *report)
 	if (steps.short_of_memory)
 		out->errnum = ENOMEM;
 	if (steps.count > 0)
-		spool_text(out, "<h3>What to do next</h3>\n<ol class=\"steps\">\n");
+		spool_text(out, "<h3 id=\"next\">What to do next</h3>\n<ol class=\"steps\">\n");
 	for (size_t i = 0; i < steps.count; i++)
 		write_step(out, &steps.list[i]);
 	if (steps.count > 0)
@@ -194,15 +242,18 @@ static void write_places(struct spool *out, const struct report *report,
 	char caption[96];
 
 	snprintf(caption, sizeof(caption), "Where the image has %s", kind->id);
-	html_begin_table(out, "places", caption);
-	html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
 	for (size_t i = 0; i < check->count && shown < most; i++) {
 		if (check->problems[i]->kind != kind)
 			continue;
+		if (shown == 0) {
+			html_begin_table(out, "places", caption);
+			html_head(out, headings, sizeof(headings) / sizeof(headings[0]));
+		}
 		write_problem(out, check->problems[i]);
 		shown++;
 	}
-	html_end_table(out);
+	if (shown > 0)
+		html_end_table(out);
 	report_write_more(out, report, check_report_found(check, kind->number) - shown,
 			  "qcow2 check --all", "");
 }
@@ -214,8 +265,9 @@ static void write_kind(struct spool *out, const struct report *report,
 
 	spool_print(out,
 		    "<div class=\"kind\"><h3>%s <span class=\"badge %s\">%" PRIu64
-		    " × %s</span></h3>\n<p>",
-		    kind->id, class_of(kind->severity), found, qcow2_severity_name(kind->severity));
+		    " %s%s</span></h3>\n<p>",
+		    kind->id, class_of(kind->severity), found, qcow2_severity_name(kind->severity),
+		    found == 1 ? "" : "s");
 	html_text(out, kind->text);
 	spool_text(out, " ");
 	if (special) {

@@ -18,11 +18,12 @@
 /* Shorter names may have no room for the number of their structure: they get numbers of their own. */
 #define SHORT_MOST 16
 
-/* One place on disk that holds a name. */
+/* One place on disk that holds a name. The name itself is read again: there may be gigabytes of them. */
 struct place {
 	uint64_t offset_bytes;
-	uint8_t *bytes; /* as they are */
 	size_t size;
+	uint64_t hash;   /* of its bytes */
+	size_t readable; /* bytes of it, which are replaced */
 	bool is_text;
 	const char *field; /* static */
 	char word[WORD_MAX];
@@ -102,25 +103,47 @@ static bool stays(const struct gathering *gathering, const struct qcow2_value *v
 
 /* ---- gathering ---- */
 
+/* Tells names apart (FNV-1a); of some that somebody made for it, two may get one stand-in. */
+static uint64_t hash(struct qcow2_bytes bytes)
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < bytes.size; i++)
+		sum = (sum ^ bytes.data[i]) * UINT64_C(0x100000001b3);
+	return sum;
+}
+
+/* How many bytes of a name people can read. */
+static size_t readable(struct qcow2_bytes bytes)
+{
+	size_t count = 0;
+	uint32_t codepoint;
+	bool valid;
+
+	for (size_t at = 0, used; at < bytes.size; at += used) {
+		used = qcow2_text_next((struct qcow2_bytes){bytes.data + at, bytes.size - at},
+				       &codepoint, &valid);
+		if (valid && qcow2_text_is_printable(codepoint))
+			count += used;
+	}
+	return count;
+}
+
 static bool add_place(struct gathering *gathering, const struct qcow2_value *value)
 {
 	struct place *places = gathering->places;
-	uint8_t *bytes = malloc(value->raw.size);
 
-	if (bytes && gathering->count == gathering->capacity) {
+	if (gathering->count == gathering->capacity) {
 		gathering->capacity = gathering->capacity ? 2 * gathering->capacity : 64;
 		places = realloc(places, gathering->capacity * sizeof(*places));
-		if (places)
-			gathering->places = places;
+		if (!places)
+			return false;
+		gathering->places = places;
 	}
-	if (!bytes || !places) {
-		free(bytes);
-		return false;
-	}
-	memcpy(bytes, value->raw.data, value->raw.size);
 	places[gathering->count] = (struct place){.offset_bytes = value->offset_bytes,
-						  .bytes = bytes,
 						  .size = value->raw.size,
+						  .hash = hash(value->raw),
+						  .readable = readable(value->raw),
 						  .is_text = value->kind == QCOW2_VALUE_TEXT,
 						  .field = value->name,
 						  .order = gathering->count};
@@ -214,7 +237,7 @@ static int compare(const void *a, const void *b)
 	if (order == 0 && one->size != other->size)
 		order = one->size < other->size ? -1 : 1;
 	if (order == 0)
-		order = memcmp(one->bytes, other->bytes, one->size);
+		order = (one->hash > other->hash) - (one->hash < other->hash);
 	if (order == 0)
 		order = one->order < other->order ? -1 : 1;
 	return order;
@@ -223,23 +246,7 @@ static int compare(const void *a, const void *b)
 static bool is_same(const struct place *one, const struct place *other)
 {
 	return strcmp(one->field, other->field) == 0 && one->size == other->size &&
-	       memcmp(one->bytes, other->bytes, one->size) == 0;
-}
-
-/* How many bytes of a name people can read: these are replaced. */
-static size_t readable(const struct place *place)
-{
-	size_t count = 0;
-	uint32_t codepoint;
-	bool valid;
-
-	for (size_t at = 0, used; at < place->size; at += used) {
-		used = qcow2_text_next((struct qcow2_bytes){place->bytes + at, place->size - at},
-				       &codepoint, &valid);
-		if (valid && qcow2_text_is_printable(codepoint))
-			count += used;
-	}
-	return count;
+	       one->hash == other->hash;
 }
 
 /* Digits that tell short names apart. */
@@ -261,7 +268,7 @@ static void share_words(struct gathering *gathering)
 
 	for (size_t i = 0; i < gathering->count; i++) {
 		struct place *place = &gathering->places[i];
-		const size_t room = readable(place);
+		const size_t room = place->readable;
 
 		if (i > 0 && is_same(place, place - 1))
 			memcpy(place->word, (place - 1)->word, sizeof(place->word));
@@ -271,7 +278,7 @@ static void share_words(struct gathering *gathering)
 }
 
 /* Replaces what can be read, and bytes that are no text; what makes a name a problem stays. */
-static void replace(struct place *place)
+static void replace(const struct place *place, uint8_t *bytes)
 {
 	const size_t length = strlen(place->word);
 	size_t taken = 0;
@@ -282,35 +289,51 @@ static void replace(struct place *place)
 		used = 1;
 		valid = false;
 		if (place->is_text)
-			used = qcow2_text_next(
-				(struct qcow2_bytes){place->bytes + at, place->size - at},
-				&codepoint, &valid);
+			used = qcow2_text_next((struct qcow2_bytes){bytes + at, place->size - at},
+					       &codepoint, &valid);
 		if (place->is_text && !valid)
-			memset(place->bytes + at, 0xff, used);
+			memset(bytes + at, 0xff, used);
 		else if (place->is_text && qcow2_text_is_printable(codepoint))
 			for (size_t i = 0; i < used; i++, taken++)
-				place->bytes[at + i] =
+				bytes[at + i] =
 					(uint8_t)(taken < length ? place->word[taken] : '-');
-		else if (!place->is_text && place->bytes[at] != 0)
-			place->bytes[at] = 'x';
+		else if (!place->is_text && bytes[at] != 0)
+			bytes[at] = 'x';
 	}
 }
 
-static int write_places(struct redaction *redaction, struct gathering *gathering,
-			struct qcow2_error *err)
+static int write_place(struct redaction *redaction, struct qcow2_source *source,
+		       const struct place *place, struct qcow2_error *err)
+{
+	uint8_t *bytes = malloc(place->size);
+	int failed;
+
+	if (!bytes) {
+		*err = (struct qcow2_error){.code = QCOW2_ERROR_MEMORY,
+					    .offset_bytes = QCOW2_NO_OFFSET,
+					    .text = "out of memory"};
+		return -1;
+	}
+	failed = qcow2_source_read(source, place->offset_bytes, bytes, place->size, err);
+	if (!failed) {
+		replace(place, bytes);
+		failed = qcow2_plan_write(redaction->plan, QCOW2_PHASE_NEW, place->offset_bytes,
+					  (struct qcow2_bytes){bytes, place->size}, "a stand-in",
+					  err);
+	}
+	free(bytes);
+	return failed ? -1 : 0;
+}
+
+static int write_places(struct redaction *redaction, struct qcow2_source *source,
+			struct gathering *gathering, struct qcow2_error *err)
 {
 	if (gathering->count > 0)
 		qsort(gathering->places, gathering->count, sizeof(*gathering->places), compare);
 	share_words(gathering);
-	for (size_t i = 0; i < gathering->count; i++) {
-		struct place *place = &gathering->places[i];
-
-		replace(place);
-		if (qcow2_plan_write(redaction->plan, QCOW2_PHASE_NEW, place->offset_bytes,
-				     (struct qcow2_bytes){place->bytes, place->size}, "a stand-in",
-				     err))
+	for (size_t i = 0; i < gathering->count; i++)
+		if (write_place(redaction, source, &gathering->places[i], err))
 			return -1;
-	}
 	redaction->count = gathering->count;
 	return 0;
 }
@@ -321,12 +344,10 @@ int redact(struct redaction *redaction, const struct qcow2_image *image,
 	struct gathering gathering = {.count = 0};
 	int failed = gather(&gathering, image, err) ||
 		     qcow2_plan_open(source, &redaction->plan, err) ||
-		     write_places(redaction, &gathering, err) ||
+		     write_places(redaction, source, &gathering, err) ||
 		     qcow2_plan_view(redaction->plan, &redaction->view, err) ||
 		     qcow2_image_open(redaction->view, &redaction->image, err);
 
-	for (size_t i = 0; i < gathering.count; i++)
-		free(gathering.places[i].bytes);
 	free(gathering.places);
 	return failed ? -1 : 0;
 }

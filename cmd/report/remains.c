@@ -91,7 +91,7 @@ void report_write_remains(struct spool *out, const struct report *report)
 		shown = (size_t)report->bounds.rows;
 	report_begin_section(out, "remains", "What is left");
 	spool_text(out, "<p>The file holds tables of a QCOW2 image. Nothing was written.</p>\n"
-			"<h3>What to do next</h3>\n<ol class=\"steps\">\n<li>");
+			"<h3 id=\"next\">What to do next</h3>\n<ol class=\"steps\">\n<li>");
 	report_command_line(command, report, "qcow2 rescue", "");
 	html_command(out, command);
 	spool_text(out, "<p>Shows how the image could be put back, and with which options it is "

@@ -59,6 +59,7 @@ struct report_lists {
 struct report_bounds {
 	uint64_t rows;   /* of each list */
 	size_t bytes;    /* of each value */
+	uint64_t places; /* of each kind of problem, in the JSON document */
 	bool structures; /* the dump is in it */
 	bool data;       /* the JSON document has more than a summary */
 };
@@ -70,7 +71,8 @@ struct report {
 	const char *to;
 	bool force, redacts;
 	unsigned threads;
-	time_t made;
+	time_t made, modified; /* modified: the file, if has_modified says so */
+	bool has_modified;
 	struct qcow2_source *source;
 	struct qcow2_image *image; /* NULL: it cannot be opened */
 	struct qcow2_error why;    /* for that reason */

@@ -89,6 +89,8 @@ static int prepare(struct report *report, struct qcow2_error *err)
 	bool short_of_memory = false;
 
 	report->layout.is_file = stat(report->path, &status) == 0 && S_ISREG(status.st_mode);
+	report->has_modified = report->layout.is_file && status.st_mtime >= 0;
+	report->modified = report->has_modified ? status.st_mtime : 0;
 	report->threads = qcow2_processors();
 	report->made = now();
 	served_readers(report->command, report->threads);

@@ -32,6 +32,23 @@ void report_command_line(char line[REPORT_COMMAND_MAX], const struct report *rep
 		 after[0] ? " " : "", after);
 }
 
+void report_own_command(char line[REPORT_COMMAND_MAX], const struct report *report)
+{
+	report_command_line(line, report,
+			    report->redacts ? "qcow2 report --redact" : "qcow2 report", "");
+}
+
+bool report_digest(char text[REPORT_DIGEST_MAX], const struct report *report)
+{
+	const struct qcow2_check_result *result = report->check.result;
+
+	if (!report->image || !result->has_digest)
+		return false;
+	snprintf(text, REPORT_DIGEST_MAX, "%016" PRIx64 "%016" PRIx64, result->metadata_digest[0],
+		 result->metadata_digest[1]);
+	return true;
+}
+
 void report_write_more(struct spool *out, const struct report *report, uint64_t count,
 		       const char *command, const char *after)
 {

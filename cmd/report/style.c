@@ -61,6 +61,12 @@ static const char parts[] =
 	"padding:1rem 1.25rem;margin:0 0 1.5rem;border:1px solid}\n"
 	".verdict p{margin:0;max-width:none}\n"
 	".verdict strong{font-size:1.125rem}\n"
+	".verdict a{color:inherit}\n"
+	".words{display:grid;grid-template-columns:max-content 1fr;gap:.15rem "
+	"1rem;color:var(--soft);"
+	"font-size:.875rem;margin:.5rem 0 1rem}\n"
+	".words dt{font-weight:600}\n"
+	".words dd{margin:0}\n"
 	".verdict svg{flex:none;width:1.75rem;height:1.75rem;margin-top:.05rem}\n"
 	".good{color:var(--good);background:var(--good-behind)}\n"
 	".fair{color:var(--fair);background:var(--fair-behind)}\n"
@@ -97,6 +103,8 @@ static const char tables[] =
 	"th:last-child,td:last-child{padding-right:0}\n"
 	"thead th{color:var(--soft);font-size:.8125rem;font-weight:600;white-space:nowrap}\n"
 	"tbody th{font-weight:500}\n"
+	"thead th,.totals th,.gains th{overflow-wrap:normal}\n"
+	".legend th{white-space:nowrap}\n"
 	"tbody tr:last-child>*{border-bottom:0}\n"
 	".number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
 	".places th,.places td:nth-child(-n+4){white-space:nowrap}\n"
@@ -125,12 +133,18 @@ static const char tables[] =
 	"@media(prefers-reduced-motion:reduce){html{scroll-behavior:auto}}\n"
 	"@media print{:root{color-scheme:light}body{background:#fff}nav,.skip{display:none}"
 	"section{border:0;box-shadow:none;padding:0}.scroll{overflow:visible}"
+	"th,td{white-space:normal!important;min-width:0!important;width:auto!important;"
+	"overflow-wrap:break-word;padding-right:.75rem}td bdi,th bdi{overflow-wrap:anywhere}"
+	"pre{white-space:pre-wrap}figure .qcow2-layout{min-width:0}"
+	"tr,li,.verdict{break-inside:avoid}h2,h3,caption{break-after:avoid}"
 	"details::details-content{content-visibility:visible;block-size:auto}}\n";
 
 void report_write_style(struct spool *out)
 {
-	spool_print(out, "<style>\n:root{%s}\n@media(prefers-color-scheme:dark){:root{%s}}\n",
-		    light, dark);
+	spool_print(
+		out,
+		"<style>\n:root{%s}\n@media screen and (prefers-color-scheme:dark){:root{%s}}\n",
+		light, dark);
 	spool_text(out, page);
 	spool_text(out, parts);
 	spool_text(out, tables);

@@ -14,6 +14,7 @@
 #include <qcow2/bitmap_directory.h>
 #include <qcow2/limits.h>
 #include <qcow2/text.h>
+#include <qcow2/version.h>
 
 /* The bytes of a name that the table shows. */
 #define NAME_SHOWN 512
@@ -92,6 +93,8 @@ static void write_verdict(struct spool *out, const struct report *report)
 		html_text(out, report->why.text);
 		spool_text(out, ".</strong>");
 	}
+	if (report_has_steps(report))
+		spool_text(out, "<br><a href=\"#next\">What to do next</a>");
 	spool_text(out, "</p></div>\n");
 }
 
@@ -101,17 +104,23 @@ static void write_notes(struct spool *out, const struct report *report)
 		spool_text(out,
 			   "<div class=\"verdict note\"><p><strong>Another program has the "
 			   "image open for writing.</strong> What looks damaged may be a write "
-			   "under way.</p></div>\n");
+			   "under way: make the report again when the image is closed.</p></div>"
+			   "\n");
 	if (report->redaction_differs)
 		spool_text(out, "<div class=\"verdict fair\"><p><strong>The stand-ins for names "
 				"changed what the check finds.</strong> Names of this image lie "
 				"where other structures are: a report with names is exact.</p>"
 				"</div>\n");
 	if (report->redacts)
-		spool_text(out,
-			   "<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
-			   "Stand-ins of the same length are in their places, also where bytes "
-			   "are shown: equal names have equal stand-ins.</p></div>\n");
+		spool_print(
+			out,
+			"<div class=\"verdict note\"><p><strong>Names are removed.</strong> "
+			"Stand-ins of the same length are in their places, also where bytes "
+			"are shown: equal names have equal stand-ins.%s</p></div>\n",
+			report->image && report->check.result->corruptions > 0
+				? " What a corrupt image takes for numbers is shown, even if it "
+				  "was a name once: read the page before you send it."
+				: "");
 }
 
 /* ---- tiles ---- */
@@ -152,7 +161,7 @@ static void write_tiles(struct spool *out, const struct report *report)
 	tile(out, "File", "%s<small>%s on disk</small>",
 	     human_size(qcow2_source_size_bytes(report->source), human),
 	     human_size(qcow2_source_allocated_bytes(report->source), other));
-	tile(out, "Clusters", "%s",
+	tile(out, "Cluster size", "%s",
 	     geometry ? human_size(geometry->cluster_size_bytes, human) : "impossible");
 	tile(out, "Snapshots", "%" PRIu32, header->nb_snapshots);
 	tile(out, "Bitmaps", "%" PRIu64, report->lists.bitmaps_total);
@@ -185,6 +194,13 @@ static void row_size(struct spool *out, const char *name, uint64_t bytes)
 
 	begin_row(out, name);
 	spool_print(out, "%s (%" PRIu64 " bytes)", human_size(bytes, human), bytes);
+	end_row(out);
+}
+
+static void row_code(struct spool *out, const char *name, const char *text)
+{
+	begin_row(out, name);
+	html_command(out, text);
 	end_row(out);
 }
 
@@ -278,6 +294,29 @@ static void write_files(struct spool *out, const struct report *report)
 			 " (not opened)");
 }
 
+/* Which file this was, and when: two reports of one image can be told apart. */
+static void write_state(struct spool *out, const struct report *report)
+{
+	char time[HUMAN_MAX], digest[REPORT_DIGEST_MAX];
+
+	if (report->has_modified)
+		row(out, "Modified", human_time((uint64_t)report->modified, time));
+	if (report_digest(digest, report))
+		row_code(out, "Metadata digest", digest);
+}
+
+static void write_origin(struct spool *out, const struct report *report)
+{
+	char time[HUMAN_MAX], line[REPORT_COMMAND_MAX];
+
+	begin_row(out, "Report");
+	spool_print(out, "qcow2-utils %s, %s, by ", qcow2_version(),
+		    human_time((uint64_t)report->made, time));
+	report_own_command(line, report);
+	html_command(out, line);
+	end_row(out);
+}
+
 static void write_table(struct spool *out, const struct report *report)
 {
 	const struct qcow2_check_result *result = report->check.result;
@@ -302,6 +341,8 @@ static void write_table(struct spool *out, const struct report *report)
 		row_size(out, "File size", qcow2_source_size_bytes(report->source));
 		row_size(out, "On disk", qcow2_source_allocated_bytes(report->source));
 	}
+	write_state(out, report);
+	write_origin(out, report);
 	html_end_table(out);
 }
 

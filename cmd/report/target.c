@@ -12,6 +12,7 @@
 #include "common/limits.h"
 #include "common/needed_file.h"
 #include "common/report.h"
+#include "report/report.h"
 
 #include <qcow2/source.h>
 
@@ -63,6 +64,9 @@ static int refuse_existing(const struct report_target *target, const struct stat
 			    "no file: --to=- writes to standard output, which can lead there");
 	if (!target->force)
 		return fail(target, "it exists already: --force replaces it");
+	/* Such as the raw disk at the end of a chain, which nobody opens here. */
+	if (st->st_size > (off_t)REPORT_BYTES_MOST)
+		return fail(target, "it has more than 2 MiB, so it is no page: it is not replaced");
 	if (may_be_image(target->path))
 		return fail(target, "it is a QCOW2 image, or cannot be read: it is not replaced");
 	return EXIT_FINE;

@@ -19,7 +19,8 @@ struct report_target {
 
 /*
  * Opens a target, before the sandbox. What is there is not changed yet. A file that is there is only
- * replaced if `force` says so, and never if it is the image at `image`, or any other QCOW2 image.
+ * replaced if `force` says so, and never if it is the image at `image`, any other QCOW2 image, or larger
+ * than a page can be.
  * EXIT_FINE, or EXIT_COULD_NOT when the error has been said; the target is to be closed in either case.
  */
 int report_target_open(struct report_target *target, const char *image);

@@ -7,9 +7,12 @@
 
 #include "base/utf8.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+
+/* How far a run of plain characters is looked for at once. */
+#define RUN_MOST ((size_t)64)
+
+static const char hex_digits[] = "0123456789abcdef";
 
 bool qcow2_text_is_utf8(struct qcow2_bytes text)
 {
@@ -59,11 +62,23 @@ static void put_run(struct pieces *pieces, const uint8_t *bytes, size_t length)
 	pieces->full |= fits < length;
 }
 
+/* "\u{1f}". By hand: names from an image may be nothing but such characters. */
+static void put_codepoint(struct pieces *pieces, uint32_t codepoint)
+{
+	char escape[] = "\\u{........}";
+	const size_t end = sizeof(escape) - 1;
+	size_t at = end - 1;
+
+	do {
+		escape[--at] = hex_digits[codepoint & 15];
+		codepoint >>= 4;
+	} while (codepoint > 0);
+	memcpy(escape + at - 3, "\\u{", 3);
+	put(pieces, escape + at - 3, end - (at - 3));
+}
+
 static void put_escape(struct pieces *pieces, uint32_t codepoint)
 {
-	char escape[16];
-	int length;
-
 	switch (codepoint) {
 	case '\\':
 		put(pieces, "\\\\", 2);
@@ -78,23 +93,24 @@ static void put_escape(struct pieces *pieces, uint32_t codepoint)
 		put(pieces, "\\r", 2);
 		return;
 	default:
-		length = snprintf(escape, sizeof(escape), "\\u{%" PRIx32 "}", codepoint);
-		put(pieces, escape, (size_t)length);
+		put_codepoint(pieces, codepoint);
 	}
 }
 
 static void put_byte(struct pieces *pieces, uint8_t byte)
 {
-	char escape[8];
-	int length = snprintf(escape, sizeof(escape), "\\x%02x", byte);
+	const char escape[] = {'\\', 'x', hex_digits[byte >> 4], hex_digits[byte & 15]};
 
-	put(pieces, escape, (size_t)length);
+	put(pieces, escape, sizeof(escape));
 }
 
-/* How many bytes from here on stay as they are: printable ASCII without a backslash. */
+/*
+ * How many bytes from here on, at most RUN_MOST, stay as they are: printable ASCII without a
+ * backslash. Were it to look further, a text of backslashes would be looked through for each of them.
+ */
 static size_t plain_run(const uint8_t *here, size_t size)
 {
-	size_t run = q2_ascii_run(here, size);
+	size_t run = q2_ascii_run(here, size < RUN_MOST ? size : RUN_MOST);
 	const uint8_t *backslash = memchr(here, '\\', run);
 
 	return backslash ? (size_t)(backslash - here) : run;
@@ -128,4 +144,11 @@ size_t qcow2_text_escape(struct qcow2_bytes text, char *buffer, size_t size)
 	if (size > 0)
 		buffer[pieces.used] = '\0';
 	return pieces.wanted;
+}
+
+void q2_text_escape_start(struct qcow2_bytes text, char *buffer, size_t size)
+{
+	if (text.size > size)
+		text.size = size;
+	qcow2_text_escape(text, buffer, size);
 }

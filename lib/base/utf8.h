@@ -37,4 +37,10 @@ bool q2_utf8_printable(struct qcow2_bytes bytes);
  */
 bool q2_codepoint_printable(uint32_t codepoint);
 
+/*
+ * As qcow2_text_escape(), for callers that do not want the length of the whole result: of a long text
+ * it reads the start alone. No character becomes shorter, so that what comes later cannot fit.
+ */
+void q2_text_escape_start(struct qcow2_bytes text, char *buffer, size_t size);
+
 #endif

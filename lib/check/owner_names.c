@@ -4,10 +4,9 @@
 
 #include "base/error.h"
 #include "base/search.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
-
-#include <qcow2/text.h>
 
 /* The distinct indexes to find, which rise, and the names that were found. */
 struct search {
@@ -66,7 +65,7 @@ static void hear(struct search *search, uint64_t index, struct qcow2_bytes text)
 		return;
 	name = &search->names->items[search->names->count++];
 	name->index = index;
-	qcow2_text_escape(text, name->text, sizeof(name->text));
+	q2_text_escape_start(text, name->text, sizeof(name->text));
 	search->next++;
 }
 

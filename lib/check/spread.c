@@ -7,8 +7,8 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "check/stages.h"
-#include <qcow2/text.h>
 
 /*
  * What the work on all disks may come to, in L1 entries and pieces of L2 tables: snapshots may share
@@ -304,7 +304,8 @@ static int spread_snapshots(struct spreading *all)
 			break;
 		}
 		left -= snapshot->size_bytes;
-		qcow2_text_escape(snapshot->name, disk.total.of_name, sizeof(disk.total.of_name));
+		q2_text_escape_start(snapshot->name, disk.total.of_name,
+				     sizeof(disk.total.of_name));
 		more = spread_disk(all, &disk);
 		if (more < 0)
 			break;

@@ -5,7 +5,7 @@
 
 #include "rules/report.h"
 
-#include <qcow2/text.h>
+#include "base/utf8.h"
 
 void q2_set_guest(struct qcow2_problem *problem, const struct q2_disk *disk,
 		  struct q2_guest_range guest, uint64_t shared_by)
@@ -20,8 +20,8 @@ void q2_set_guest(struct qcow2_problem *problem, const struct q2_disk *disk,
 		return;
 	problem->guest_of = QCOW2_PART_OF_SNAPSHOT;
 	problem->guest_of_index = disk->snapshot_index;
-	qcow2_text_escape(disk->snapshot_name, problem->guest_of_name,
-			  sizeof(problem->guest_of_name));
+	q2_text_escape_start(disk->snapshot_name, problem->guest_of_name,
+			     sizeof(problem->guest_of_name));
 }
 
 void q2_concern_disk(struct q2_finding *finding, const struct q2_disk *disk)
@@ -52,8 +52,8 @@ void q2_report(const struct q2_reporter *reporter, const struct q2_finding *find
 		.cluster_offset_bytes = finding->cluster_offset_bytes,
 	};
 	if (finding->found_text.data)
-		qcow2_text_escape(finding->found_text, problem.found_text,
-				  sizeof(problem.found_text));
+		q2_text_escape_start(finding->found_text, problem.found_text,
+				     sizeof(problem.found_text));
 	q2_set_guest(&problem, finding->disk, finding->guest, finding->shared_by);
 	va_start(arguments, where);
 	vsnprintf(problem.where, sizeof(problem.where), where, arguments);

@@ -78,7 +78,7 @@ def assert_readable(page):
         if "aria-labelledby" in given:
             assert given["aria-labelledby"] in page.ids
         if given.get("tabindex") == "0":
-            assert given["aria-label"] and given["role"] == "region"
+            assert given["aria-label"] and given["role"] == "group"
     links = [given["href"] for given in page.all("a")]
     assert links[0] == "#content" and all(link[0] == "#" and link[1:] in page.ids for link in links)
     assert len(page.all("details")) == len(page.all("summary"))
@@ -111,6 +111,25 @@ EACH = [name for name in sorted(os.listdir(os.path.join(os.path.dirname(__file__
         if name.endswith(".recipe")][::14]
 
 
+def whole(value):
+    """A document of another command without what says that it was cut."""
+    if isinstance(value, dict):
+        return {key: whole(inner) for key, inner in value.items() if not re.search("-omitted(-bytes)?$", key)}
+    return [whole(inner) for inner in value] if isinstance(value, list) else value
+
+
+def assert_follows_schemas(data):
+    schemas.validator("report")(data, ())
+    for name in ("info", "check"):
+        if name in data:
+            schemas.validator(name)(data[name], ())
+    for name in ("dump", "tables"):
+        if data.get(name):
+            schemas.validator("dump")(whole(data[name]), ())
+    if data.get("layout"):
+        schemas.validator("layout")({**data["layout"], "runs": []}, ())
+
+
 @pytest.mark.parametrize("name", [name[:-7] for name in EACH])
 def test_all_images(name):
     """Whatever the image is like, the page is whole, or there is none; its exit code tells."""
@@ -122,9 +141,29 @@ def test_all_images(name):
     page = Page(done.stdout.decode())
     assert_readable(page)
     assert_harmless(page)
-    schemas.holds(schemas.validator("report"), page.data(), ())
+    assert_follows_schemas(page.data())
+    if "check" in page.data():
+        assert page.data()["check"] == answer("check", "-j", path)
     broken = {run(word, "-q", path, program=RELEASE).returncode for word in ("check", "info")}
     assert done.returncode == (2 if 2 in broken or "check" not in page.data() else 0)
+
+
+def test_hostile_names(tmp_path):
+    """Names that end elements, comments, lines or directions of text, and bytes that are no text."""
+    path = tmp_path / "<img src=x onerror=alert(1)> & \"x\" \u202e.qcow2"
+    build("size 1M\nsnapshot \"</SCRIPT><!--\" name=\"<!--<script>]]></script>--!>\"\n"
+          "snapshot \"\\u2028\\u2029\" name=\"\\u202e\\u2066rtl\\u200b\"\n"
+          "snapshot \"a\\0b\" name=\"\\xed\\xa0\\x80\\xc0\\xaf\\xf5<svg/onload=alert(1)>\"\n"
+          "bitmap \"&lt;&#60;script&#62;\" bits=0\nbitmap \"' style='x' \\e]0;x\\x07\"\n", str(path))
+    text = report(path)
+    page = Page(text)
+    assert_readable(page)
+    assert_harmless(page)
+    assert_follows_schemas(page.data())
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", text)
+    snapshots = page.data()["snapshots"]
+    assert snapshots[0]["name"] == "<!--<script>]]></script>--!>" and snapshots[1]["id"] == "\u2028\u2029"
+    assert snapshots[2]["id"] == "a\0b" and snapshots[2]["name-hex"].startswith("eda080c0aff5")
 
 
 # ---- what it says ----
@@ -133,11 +172,14 @@ def test_facts(hostile):
     """The document holds what the other commands print, and the page shows it."""
     path, text, page = hostile
     data = page.data()
-    schemas.validator("report")(data, ())
+    assert_follows_schemas(data)
     assert data["info"] == answer("info", "-j", path)
     assert data["check"] == answer("check", "-j", path)
     dump = answer("dump", "-j", "--offsets", "--hex", path)
     assert data["dump"] == dump
+    assert {key: data["tables"].pop(key) for key in [*data["tables"]] if key.endswith("-omitted")} == {
+        "refcount_table-omitted": 8192 - 50}
+    assert data["tables"]["refcounts"][0].pop("entries-omitted") == 32768 - 50
     assert data["tables"] == answer("dump", "-j", "--offsets", "--hex", path, "l1/0..49",
                                     "refcount_table/0..49", "refcounts/0/0..49")
     layout = answer("layout", "-j", path)
@@ -177,6 +219,27 @@ def test_reproducible(hostile):
     assert b"2025-11-24T16:00:00Z" not in done.stdout
 
 
+def test_state(tmp_path):
+    """Which state of which file it is, and what made the page: also without names, and of what is left."""
+    path = tmp_path / "a b.qcow2"
+    build("size 1M\nwrite 0 64k\n", str(path))
+    os.utime(path, (1760000000, 1760000000))
+    page = Page(report(path))
+    data, said = page.data(), "".join(page.text)
+    assert data["modified"] == "2025-10-09T08:53:20Z" and "2025-10-09 08:53:20 UTC" in said
+    assert data["command"] == f"qcow2 report '{path}'" and data["command"] in said
+    version = run("--version", program=RELEASE).stdout.split()[-1].decode()
+    assert data["qcow2-utils"] in version and f"qcow2-utils {data['qcow2-utils']}, 2025-11-24" in said
+    assert data["metadata-digest"] in said and "What to do next" not in said
+    (tmp_path / "copy").write_bytes(path.read_bytes())
+    assert Page(report(tmp_path / "copy")).data()["metadata-digest"] == data["metadata-digest"]
+    run("edit", "--force", tmp_path / "copy", "set", "header/autoclear_features=0x10", program=RELEASE)
+    assert Page(report(tmp_path / "copy")).data()["metadata-digest"] != data["metadata-digest"]
+    assert Page(report(path, "--redact")).data()["command"] == "qcow2 report --redact IMAGE"
+    page = Page(report(recipe_image("bad-magic")[0], code=2))
+    assert page.data()["modified"] and "next" in page.ids and "metadata-digest" not in page.data()
+
+
 def test_lost_header():
     """What cannot be opened has a page as long as there is something to tell."""
     page = Page(report(recipe_image("bad-magic")[0], code=2))
@@ -203,17 +266,51 @@ def test_many():
     assert said.count("… and 65485 more: qcow2 ") == 2 and "… and 65524 more: qcow2 check" in said
 
 
+def test_damaged_snapshots():
+    """What every list of damage would take is bounded, and counted, without giving up the other lists."""
+    text = report(image("size 1M\ncluster_bits 12\nrefcount_order 6\nwrite 0 4k\n"
+                        f"repeat 4000 snapshot {{}} name=\"{'<' * 64}{{}}\"\n"
+                        "set refcount_of/data/0 1\n")[0], code=2)
+    page = Page(text)
+    data, said = page.data(), "".join(page.text)
+    assert_follows_schemas(data)
+    damage = data["check"]["guest-damage"]
+    assert len(damage["snapshots"]) + damage["snapshots-omitted"] == 4000
+    assert len(damage["ranges"]) + damage["ranges-omitted"] == 4001
+    assert len(data["snapshots"]) == 50 and data["snapshots-omitted"] == 3950
+    assert said.count("at risk\n") == 11 and "… and 3990 more: qcow2 check" in said
+    assert "can be read, but something else may overwrite it" in said and "no program reads it" not in said
+
+
+def test_tables():
+    """Of large tables, the page says how much is missing; of a broken image, it has those that are there."""
+    page = Page(report(image("size 1T\n")[0], code=0))
+    data, said = page.data(), "".join(page.text)
+    assert (data["tables"]["l1-omitted"], data["tables"]["refcount_table-omitted"]) == (1998, 8142)
+    assert data["tables"]["refcounts"][0]["entries-omitted"] == 32718
+    assert len(data["tables"]["l1"]) == 50 and "… and 1998 more: qcow2 dump" in said
+    for what, left in (("set refcount_table/0 0", {"l1", "refcount_table"}),
+                       ("set header/l1_size 0", {"refcount_table", "refcounts"})):
+        page = Page(report(image(f"size 1M\nwrite 0 64k\n{what}\n")[0], code=2))
+        assert_follows_schemas(page.data())
+        assert set(whole(page.data()["tables"])) == {"filename", "problems", *left}
+
+
 @pytest.mark.parametrize("words", [[], ["--redact"]], ids=["names", "redacted"])
 def test_long_names(words):
-    """Names that become six times as long as they are: the page shows fewer of them."""
-    text = report(image("size 1M\nrepeat 40 bitmap \"{:04}%s\"\nrepeat 40 snapshot {} name=\"%s{:04}\"\n"
-                        % ("\\\"<&" * 330, "'\\x01" * 15000))[0], *words)
+    """Names that become six times as long as they are: the page has the beginnings of them, and says so."""
+    text = report(image("size 1M\nrepeat 60 bitmap \"{:04}%s\"\nrepeat 60 snapshot \"{:04}%s\" name=\"%s{:04}\"\n"
+                        % ("\\\"<&" * 330, "\\x01&" * 1600, "'\\x01" * 2000))[0], *words)
     page = Page(text)
     assert_readable(page)
     data = page.data()
-    for name in ("bitmaps", "snapshots"):
-        assert len(data[name]) + data.get(f"{name}-omitted", 0) == 40
-    assert len(re.findall("… and [0-9]+ more: ", "".join(page.text))) >= 4
+    assert_follows_schemas(data)
+    for name, sizes in (("bitmaps", {"name": 994}), ("snapshots", {"id": 3204, "name": 4004})):
+        assert len(data[name]) == 50 and data[f"{name}-omitted"] == 10
+        for entry in data[name]:
+            for key, size in sizes.items():
+                assert len(entry[key]) + entry[f"{key}-omitted-bytes"] == size
+    assert len(re.findall("… and 10 more: ", "".join(page.text))) >= 4
 
 
 # ---- without names ----
@@ -224,7 +321,7 @@ def test_redact(hostile):
     page = Page(text)
     data, before = page.data(), plain.data()
     assert data["filename"] == "IMAGE" and data["redacted"] and data["redaction-exact"]
-    assert "qcow2 repair IMAGE" in "".join(page.text)
+    assert "qcow2 repair IMAGE" in "".join(page.text) and "read the page before you send it" in text
     for name in (*NAMES, os.path.basename(path), os.path.dirname(path)):
         assert name not in "".join(page.text) + json.dumps(data), name
         assert name.encode().hex() not in text, name
@@ -239,6 +336,19 @@ def test_redact(hostile):
     assert [b["name"].rstrip("-") for b in data["bitmaps"]][:2] == ["bitmap-0", "bitmap-1"]
     assert data["info"]["format-specific"] != before["info"]["format-specific"]
     assert data["info"]["backing-filename-format"] == "qcow2" and "dirty bit" in text
+
+
+def test_redact_places():
+    """Names in all places that have some, those that other parts of the document show included."""
+    for text in ("data_file 7customer raw\nwrite 0 64k\n",
+                 "backing 7customer:7customer 7Customer\nfeature_name compatible 9 \"7customer\"\n",
+                 "header_length 128\nheader_tail 37637573746f6d6537637573746f6d65\nwrite 0 64k\n",
+                 "snapshot 7custome name=7customer extra=\"7customer7customer\"\nbitmap 7customer\n"):
+        path = image(f"size 1M\n{text}")[0]
+        plain, redacted = report(path), report(path, "--redact")
+        assert "7custom" in plain or b"7custom".hex() in plain
+        assert "7custom" not in redacted.lower() and b"7custom".hex() not in redacted
+        assert_follows_schemas(Page(redacted).data())
 
 
 def strip_names(value):
@@ -288,6 +398,9 @@ def test_targets(tmp_path):
     refused("b.qcow2", "it is a QCOW2 image", "--force")
     refused("base.qcow2", "the image needs this file", "--force")
     refused("raw", "the image needs this file", "--force", image="c.qcow2")
+    (tmp_path / "deep").write_bytes(bytes(MOST + 1))  # such as the raw disk below the backing file
+    before["deep"] = bytes(MOST + 1)
+    refused("deep", "it has more than 2 MiB", "--force")
     refused("nowhere/page", "cannot make a file beside it")
     assert run("report", "-o", "page", "a.qcow2", cwd=tmp_path).stdout == b""
     Page((tmp_path / "page").read_text())
@@ -356,7 +469,7 @@ def test_browser(hostile, tmp_path):
 def test_shown(hostile, tmp_path, scheme):
     """The reader's choice is followed, and what is wide does not widen the page of a narrow screen."""
     (tmp_path / "page.html").write_text(hostile[1])
-    shown = screenshot(tmp_path / "page.html", tmp_path, 500, 1400, scheme)
+    shown = screenshot(tmp_path / "page.html", tmp_path, 375, 1400, scheme)
     behind = colours(hostile[1], scheme)["--page"]
     assert {row[1] for row in shown.rows[700:]} == {row[-2] for row in shown.rows[700:]} == {behind}
     assert sum(behind) > 700 if scheme == LIGHT else sum(behind) < 60

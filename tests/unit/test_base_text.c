@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -144,6 +145,50 @@ static void escapes(void **state)
 		       "\\u{202e}txt");
 	assert_escaped(bytes_of("\xed\xa0\x80"), "\\xed\\xa0\\x80");
 	assert_escaped(bytes_of("\xf4\x8f\xbf\xbf"), "\\u{10ffff}");
+	/* a run that is longer than what is looked at together */
+	assert_escaped(
+		bytes_of("0123456789012345678901234567890123456789012345678901234567890123456789"
+			 "\\\n0123456789"),
+		"0123456789012345678901234567890123456789012345678901234567890123456789"
+		"\\\\\\n0123456789");
+}
+
+/* The start of a text alone gives what all of it does, wherever a character is cut. */
+static void escapes_the_start(void **state)
+{
+	static const char *const texts[] = {"plain text of some length",
+					    "\xc3\xbc\xc3\xbc\xc3\xbc",
+					    "\xe2\x82\xac\xe2\x82\xac",
+					    "a\xf0\x9f\x98\x80z",
+					    "\xf4\x8f\xbf\xbf\xf4\x8f\xbf\xbf",
+					    "\xff\xfe\x80",
+					    "\x01\n\\\x7f"};
+	char whole[32], start[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (size_t size = 1; size <= sizeof(whole); size++) {
+			qcow2_text_escape(bytes_of(texts[i]), whole, size);
+			q2_text_escape_start(bytes_of(texts[i]), start, size);
+			assert_string_equal(start, whole);
+		}
+}
+
+/* A name of nothing but backslashes: the work must grow with its length, not with the square. */
+static void escapes_in_linear_time(void **state)
+{
+	enum { SIZE = 4 << 20 };
+	uint8_t *text = malloc(SIZE);
+	char buffer[8];
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, '\\', SIZE);
+	assert_int_equal(
+		qcow2_text_escape((struct qcow2_bytes){text, SIZE}, buffer, sizeof(buffer)),
+		2 * SIZE);
+	assert_string_equal(buffer, "\\\\\\\\\\\\");
+	free(text);
 }
 
 static void escapes_are_never_cut_in_half(void **state)
@@ -245,6 +290,8 @@ int main(void)
 		cmocka_unit_test(nothing_left_to_decode),
 		cmocka_unit_test(what_may_be_printed),
 		cmocka_unit_test(escapes),
+		cmocka_unit_test(escapes_in_linear_time),
+		cmocka_unit_test(escapes_the_start),
 		cmocka_unit_test(escapes_are_never_cut_in_half),
 		cmocka_unit_test(error_is_filled),
 		cmocka_unit_test(error_text_is_safe),
