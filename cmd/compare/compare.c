@@ -66,11 +66,9 @@ static bool take_option(struct compare_run *run, int option, const char *value)
 		(option == OPTION_FORMAT_A ? a : b)->format = word == 1 ? "raw" : "qcow2";
 		return word >= 0;
 	case OPTION_KEY_FILE_A:
-		a->key_file = value;
-		return true;
 	case OPTION_KEY_FILE_B:
-		b->key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name,
+					  &(option == OPTION_KEY_FILE_A ? a : b)->key_files, value);
 	case OPTION_PROGRESS:
 		run->progress_wanted = true;
 		return true;
@@ -176,14 +174,11 @@ const struct command compare_command = {
 	.name = "compare",
 	.operands = "A B",
 	.summary = "Say whether two disks read the same, and where they do not.",
-	.notes = "A and B are qcow2 images or raw files; name the format of a raw file, as its "
-		 "bytes\n"
-		 "may look like an image. For snapshots of one image, name it twice. With -q it "
-		 "stops\n"
-		 "at the first difference.\n"
-		 "Exit codes, as qemu-img compare: 0 identical, 1 different, 2 not opened, or the "
-		 "line\n"
-		 "is wrong, 3 tables cannot be read, 4 data cannot be read.\n",
+	.notes = "A and B are qcow2 images or raw files; name the format of a raw file, as its\n"
+		 "bytes may look like an image. For snapshots of one image, name it twice. With\n"
+		 "-q it stops at the first difference.\n"
+		 "Exit codes, as qemu-img compare: 0 identical, 1 different, 2 not opened, or the\n"
+		 "line is wrong, 3 tables cannot be read, 4 data cannot be read.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.could_not = COMPARE_COULD_NOT,

@@ -28,7 +28,7 @@ static const struct option_row options[] = {
 	{"snapshot", 0, "SNAPSHOT", "the disk of a snapshot, by its ID or name", NULL},
 	{"chain", 0, NULL, "open the files that the image names, too", NULL},
 	{"format", 'f', "FORMAT", "of IMAGE: qcow2 or raw (default: looks)", "qcow2 raw"},
-	{"key-file", 0, "FILE", "the passphrase of encrypted images", NULL},
+	{"key-file", 0, "FILE", "the passphrase of encrypted images; may be repeated", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -66,8 +66,8 @@ static bool take_option(struct hash_run *run, int option, const char *value)
 		run->request.format = word == 1 ? "raw" : "qcow2";
 		return word >= 0;
 	case OPTION_KEY_FILE:
-		run->request.key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name,
+					  &run->request.key_files, value);
 	case OPTION_JSON:
 		run->as_json = true;
 		return true;
@@ -157,12 +157,10 @@ const struct command hash_command = {
 	.name = "hash",
 	.operands = "IMAGE",
 	.summary = "Print a digest of what the guest reads, however it is stored.",
-	.notes = "Images and raw files with the same disk have the same digest, and no others. "
-		 "Without\n"
-		 "--block it is a digest of digests: docs/hash.md has a program that computes it.\n"
-		 "IMAGE is a qcow2 image or a raw file; name the format of a raw file, as its "
-		 "bytes\n"
-		 "may look like an image.\n"
+	.notes = "Images and raw files with the same disk have the same digest, and no others.\n"
+		 "Without --block it is a digest of digests: docs/hash.md has a program for it.\n"
+		 "IMAGE is a qcow2 image or a raw file; name the format of a raw file, as its\n"
+		 "bytes may look like an image.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but blocks cannot be read (--block).\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

@@ -91,8 +91,8 @@ enum qcow2_disk_answer {
 typedef int qcow2_disk_gate(void *opaque, const struct qcow2_disk_wanted *wanted,
 			    struct qcow2_source **source, struct qcow2_error *err);
 
-/* The longest passphrase that a callback can give. */
-#define QCOW2_DISK_KEY_BYTES 1024
+/* The longest passphrase that a callback can give: QEMU and cryptsetup take long files of random bytes. */
+#define QCOW2_DISK_KEY_BYTES 8192
 
 /*
  * Gives the passphrase of an encrypted image. It is asked while the disk is opened, once for each
@@ -137,9 +137,10 @@ struct qcow2_disk_options {
  *
  * Returns 0, or -1 with *err filled. Where another file than the image is at fault, the text names
  * its depth.
- *   QCOW2_ERROR_ARGUMENT     the options make no sense
+ *   QCOW2_ERROR_ARGUMENT     the options make no sense, or a passphrase is longer than
+ *                            QCOW2_DISK_KEY_BYTES
  *   QCOW2_ERROR_NOT_FOUND    there is no such snapshot
- *   QCOW2_ERROR_BROKEN       the geometry is insane, the entry of the snapshot is cut off, or the name
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, the encryption header makes no sense, the entry of the snapshot is cut off, or the name
  *                            of a backing file does not lie in the first cluster. An L1 table that is
  *                            not there is no error here: what it would map is unreadable.
  *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature, a method of encryption or compression

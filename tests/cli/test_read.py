@@ -209,8 +209,8 @@ def test_keys():
     assert (done.returncode, done.stdout) == (1, b""), done
     done = run("read", "--key-file=/nonexistent", path)
     assert done.returncode == 1 and b"--key-file: /nonexistent: No such file" in done.stderr
-    done = run("read", "--key-file=-", path, input=b"x" * 1025)
-    assert done.returncode == 1 and b"over 1024 bytes" in done.stderr
+    done = run("read", "--key-file=-", path, input=b"x" * 8193)
+    assert done.returncode == 1 and b"over 8192 bytes" in done.stderr
 
 
 def test_memory(tmp_path):
