@@ -248,14 +248,34 @@ static int give_key(void *opaque, const struct qcow2_image *image, uint32_t dept
 	const struct disk_key *given = disk_keys_take(&disk->keys);
 
 	(void)image;
-	if (!given) {
-		(void)fail(err, QCOW2_ERROR_ARGUMENT,
-			   "it is encrypted: --key-file names the file with its passphrase");
-		refuse(disk, disk_path(disk, depth), err);
-		return -1;
-	}
+	(void)depth;
+	if (!given)
+		return fail(err, QCOW2_ERROR_ARGUMENT,
+			    "it is encrypted: --key-file names the file with its passphrase");
 	memcpy(key, given->bytes, given->size);
 	*key_bytes = given->size;
+	return 0;
+}
+
+/* ---- files that cannot be opened ---- */
+
+/* The file that an error of the library is about: where it names a depth, that is the last opened. */
+static const char *at_fault(const struct disk *disk, const struct qcow2_error *err)
+{
+	const uint32_t depth = disk->files[disk->file_count - 1].depth;
+	char text[48];
+
+	snprintf(text, sizeof(text), "this is file %" PRIu32 " of the chain", depth);
+	return strstr(err->text, text) ? disk_path(disk, depth) : disk->request.file;
+}
+
+static int hear_lost(void *opaque, uint32_t depth, const struct qcow2_error *err)
+{
+	struct disk *disk = opaque;
+
+	(void)depth;
+	report_error(disk->command, at_fault(disk, err), err);
+	disk->is_cut = true;
 	return 0;
 }
 
@@ -342,6 +362,7 @@ static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_err
 		.vm_state = request->vm_state,
 		.memory_limit_bytes = memory_bytes,
 		.key_memory_limit_bytes = limits_memory(disk->command),
+		.lost = request->salvage ? hear_lost : NULL,
 	};
 
 	disk->chain = malloc(sizeof(*disk->chain));
@@ -362,16 +383,6 @@ static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_err
 		return 0;
 	name_memory_option(err);
 	return -1;
-}
-
-/* The file that an error of the library is about: where it names a depth, that is the last opened. */
-static const char *at_fault(const struct disk *disk, const struct qcow2_error *err)
-{
-	const uint32_t depth = disk->files[disk->file_count - 1].depth;
-	char text[48];
-
-	snprintf(text, sizeof(text), "this is file %" PRIu32 " of the chain", depth);
-	return strstr(err->text, text) ? disk_path(disk, depth) : disk->request.file;
 }
 
 static int open_one(struct disk *disk, uint64_t memory_bytes)

@@ -105,12 +105,22 @@ typedef int qcow2_disk_gate(void *opaque, const struct qcow2_disk_wanted *wanted
 typedef int qcow2_disk_key(void *opaque, const struct qcow2_image *image, uint32_t depth,
 			   uint8_t *key, size_t *key_bytes, struct qcow2_error *err);
 
+/*
+ * Hears that a backing file cannot be opened: it is no image, it has an unknown feature or a broken
+ * header, no passphrase opens it, or its name cannot be read. Not of what the gate refused, nor of what
+ * says nothing of the file: short memory, a limit, a deadline that has passed.
+ *
+ * opaque: of the options. depth: of the file. err: why, as qcow2_disk_open() would say it.
+ * Returns 0 to go on as if the gate had said QCOW2_DISK_MISSING, or -1 to fail with that error.
+ */
+typedef int qcow2_disk_lost(void *opaque, uint32_t depth, const struct qcow2_error *err);
+
 /* How a disk is opened. All zeros but for size: the active disk, standing alone, not encrypted. */
 struct qcow2_disk_options {
 	size_t size;           /* sizeof(struct qcow2_disk_options) */
 	qcow2_disk_gate *gate; /* NULL: every file that an image names is refused */
 	qcow2_disk_key *key;   /* NULL: encrypted images are refused */
-	void *opaque;          /* for both */
+	void *opaque;          /* for all callbacks */
 	/* The snapshot to show, by its index in the table; has_snapshot says whether. */
 	bool has_snapshot;
 	/*
@@ -127,6 +137,7 @@ struct qcow2_disk_options {
 	 * memory_limit_bytes, or QCOW2_LIMIT_LUKS_ARGON2_BYTES if that is 0, too.
 	 */
 	uint64_t key_memory_limit_bytes;
+	qcow2_disk_lost *lost; /* NULL: a backing file that cannot be opened is an error */
 };
 
 /*
