@@ -91,7 +91,7 @@ enum qcow2_disk_answer {
 typedef int qcow2_disk_gate(void *opaque, const struct qcow2_disk_wanted *wanted,
 			    struct qcow2_source **source, struct qcow2_error *err);
 
-/* The longest passphrase that a callback can give: QEMU and cryptsetup take long files of random bytes. */
+/* The longest passphrase that a callback can give: files with keys for LUKS often have 4096 bytes. */
 #define QCOW2_DISK_KEY_BYTES 8192
 
 /*
