@@ -174,10 +174,10 @@ const struct command compare_command = {
 	.name = "compare",
 	.operands = "A B",
 	.summary = "Say whether two disks read the same, and where they do not.",
-	.notes = "A and B are qcow2 images or raw files; name the format of a raw file, as its\n"
-		 "bytes may look like an image. For snapshots of one image, name it twice. With\n"
+	.notes = "A and B are qcow2 images or raw files; name the format of a raw file, as its "
+		 "bytes may look like an image. For snapshots of one image, name it twice. With "
 		 "-q it stops at the first difference.\n"
-		 "Exit codes, as qemu-img compare: 0 identical, 1 different, 2 not opened, or the\n"
+		 "Exit codes, as qemu-img compare: 0 identical, 1 different, 2 not opened, or the "
 		 "line is wrong, 3 tables cannot be read, 4 data cannot be read.\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),

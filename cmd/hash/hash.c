@@ -157,9 +157,10 @@ const struct command hash_command = {
 	.name = "hash",
 	.operands = "IMAGE",
 	.summary = "Print a digest of what the guest reads, however it is stored.",
-	.notes = "Images and raw files with the same disk have the same digest, and no others.\n"
-		 "Without --block it is a digest of digests: docs/hash.md has a program for it.\n"
-		 "IMAGE is a qcow2 image or a raw file; name the format of a raw file, as its\n"
+	.notes = "Images and raw files with the same disk have the same digest, and no others. "
+		 "Without --block it is a digest of digests: docs/hash.md has a program that "
+		 "computes it.\n"
+		 "IMAGE is a qcow2 image or a raw file; name the format of a raw file, as its "
 		 "bytes may look like an image.\n"
 		 "Exit codes: 0 done, 1 failed, 2 done, but blocks cannot be read (--block).\n",
 	.options = options,
