@@ -6,6 +6,7 @@
 #include "common/disk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,9 @@
 #include "common/find_snapshot.h"
 #include "common/limits.h"
 #include "common/open_image.h"
-#include "common/read_file.h"
 #include "common/report.h"
 #include "common/sandbox.h"
 #include "common/served.h"
-#include "common/system.h"
 
 #include <qcow2/probe.h>
 
@@ -246,39 +245,38 @@ static int give_key(void *opaque, const struct qcow2_image *image, uint32_t dept
 		    size_t *key_bytes, struct qcow2_error *err)
 {
 	struct disk *disk = opaque;
+	const struct disk_key *given = disk_keys_take(&disk->keys);
 
 	(void)image;
-	if (!disk->key) {
-		(void)fail(err, QCOW2_ERROR_ARGUMENT,
-			   "it is encrypted: --key-file names the file with its passphrase");
-		refuse(disk, disk_path(disk, depth), err);
-		return -1;
-	}
-	memcpy(key, disk->key, disk->key_bytes);
-	*key_bytes = disk->key_bytes;
+	(void)depth;
+	if (!given)
+		return fail(err, QCOW2_ERROR_ARGUMENT,
+			    "it is encrypted: --key-file names the file with its passphrase");
+	memcpy(key, given->bytes, given->size);
+	*key_bytes = given->size;
 	return 0;
 }
 
-static int copy_key(struct disk *disk, const struct disk *from, struct qcow2_error *err)
+/* ---- files that cannot be opened ---- */
+
+/* The file that an error of the library is about: where it names a depth, that is the last opened. */
+static const char *at_fault(const struct disk *disk, const struct qcow2_error *err)
 {
-	disk->key = malloc(from->key_bytes + 1);
-	if (!disk->key)
-		return fail_memory(err);
-	memcpy(disk->key, from->key, from->key_bytes);
-	disk->key_bytes = from->key_bytes;
-	return 0;
+	const uint32_t depth = disk->files[disk->file_count - 1].depth;
+	char text[48];
+
+	snprintf(text, sizeof(text), "this is file %" PRIu32 " of the chain", depth);
+	return strstr(err->text, text) ? disk_path(disk, depth) : disk->request.file;
 }
 
-/* Reads the passphrase of a disk. Standard input can be read once, for all. */
-static int take_key(struct disk *disks, size_t index, struct qcow2_error *err)
+static int hear_lost(void *opaque, uint32_t depth, const struct qcow2_error *err)
 {
-	struct disk *disk = &disks[index];
-	const char *file = disk->request.key_file;
+	struct disk *disk = opaque;
 
-	for (size_t i = 0; i < index; i++)
-		if (disks[i].key && strcmp(disks[i].request.key_file, file) == 0)
-			return copy_key(disk, &disks[i], err);
-	return read_whole_file(file, QCOW2_DISK_KEY_BYTES, &disk->key, &disk->key_bytes, err);
+	(void)depth;
+	report_error(disk->command, at_fault(disk, err), err);
+	disk->is_cut = true;
+	return 0;
 }
 
 /* ---- opening ---- */
@@ -293,7 +291,8 @@ static int take(const struct command *command, const struct disk_request *reques
 
 	disk->command = command;
 	disk->request = *request;
-	if (request->key_file && take_key(disks, index, &err))
+	disk->keys.before = index > 0 ? &disks[index - 1].keys : NULL;
+	if (disk_keys_read(&disk->keys, &request->key_files, &err))
 		return report_error(command, "--key-file", &err);
 	if (limits_open(command->common, request->file, &file.source, &err) ||
 	    add_file(disk, &file, &err))
@@ -363,6 +362,7 @@ static int open_image(struct disk *disk, uint64_t memory_bytes, struct qcow2_err
 		.vm_state = request->vm_state,
 		.memory_limit_bytes = memory_bytes,
 		.key_memory_limit_bytes = limits_memory(disk->command),
+		.lost = request->salvage ? hear_lost : NULL,
 	};
 
 	disk->chain = malloc(sizeof(*disk->chain));
@@ -392,11 +392,13 @@ static int open_one(struct disk *disk, uint64_t memory_bytes)
 
 	if (is_image >= 0)
 		failed = is_image ? open_image(disk, memory_bytes, &err) : open_raw(disk, &err);
+	/* Nobody needs the passphrases any more. */
+	disk_keys_forget(&disk->keys);
 	if (!failed)
 		return EXIT_FINE;
 	if (disk->blamed)
 		return report_error(disk->command, disk->blamed, &disk->blame);
-	return report_error(disk->command, disk->request.file, &err);
+	return report_error(disk->command, at_fault(disk, &err), &err);
 }
 
 int disks_open(struct disk *disks, size_t count)
@@ -438,9 +440,7 @@ static void close_one(struct disk *disk)
 		free(disk->files[i].path);
 	}
 	free(disk->files);
-	if (disk->key)
-		system_wipe(disk->key, disk->key_bytes);
-	free(disk->key);
+	disk_keys_forget(&disk->keys);
 	free(disk->blamed);
 	memset(disk, 0, sizeof(*disk));
 }

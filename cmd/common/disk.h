@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "common/command.h"
+#include "common/disk_keys.h"
 
 #include <qcow2/guest.h>
 #include <qcow2/image.h>
@@ -29,8 +30,7 @@ struct disk_request {
 	const char *snapshot; /* its ID or name; NULL: the active disk */
 	/* "qcow2" or "raw"; NULL: qcow2 if the file begins so, raw if it is of no known format. */
 	const char *format;
-	/* The file with the passphrase of all that is encrypted, "-" for standard input; or NULL. */
-	const char *key_file;
+	struct disk_key_files key_files; /* passphrases of what is encrypted; maybe none */
 	bool vm_state; /* the state of the machine that the snapshot keeps, not the disk */
 	bool chain;    /* files that the image names are opened, where they are local files */
 	/* What cannot be opened of these is missing, which is no error, and neither is any that is not. */
@@ -66,9 +66,8 @@ struct disk {
 	struct qcow2_image *above; /* the image at the end of the chain so far, if not the first */
 	/* For disk.c alone. */
 	struct chain *chain;
-	uint8_t *key;
-	size_t key_bytes;
-	char *blamed; /* the file that `blame` is about */
+	struct disk_keys keys; /* until it is open */
+	char *blamed;          /* the file that `blame` is about */
 	struct qcow2_error blame;
 };
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/descriptors.h"
+#include "common/system.h"
 
 static int fail(struct qcow2_error *err, enum qcow2_error_code code, const char *format, ...)
 {
@@ -34,11 +35,10 @@ static void wait_for_bytes(int fd)
 	(void)poll(&wanted, 1, -1);
 }
 
-/* Reads up to most bytes; more is an error. */
+/* Reads up to most bytes; more is an error. *size: 0, and then what was read, also of a failure. */
 static int read_all(int fd, const char *path, uint8_t *buffer, size_t most, size_t *size,
 		    struct qcow2_error *err)
 {
-	*size = 0;
 	for (;;) {
 		ssize_t got = read(fd, buffer + *size, most + 1 - *size);
 
@@ -75,6 +75,7 @@ int read_whole_file(const char *path, size_t most, uint8_t **out, size_t *size,
 			  : descriptors_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	int failed;
 
+	*size = 0;
 	if (fd < 0)
 		return fail(err, QCOW2_ERROR_IO, "%s: %s", path, strerror(errno));
 	*out = malloc(most + 1);
@@ -85,6 +86,9 @@ int read_whole_file(const char *path, size_t most, uint8_t **out, size_t *size,
 	if (!standard)
 		(void)close(fd);
 	if (failed) {
+		/* It may be a secret. */
+		if (*out)
+			system_wipe(*out, *size);
 		free(*out);
 		*out = NULL;
 	}

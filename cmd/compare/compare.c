@@ -66,11 +66,9 @@ static bool take_option(struct compare_run *run, int option, const char *value)
 		(option == OPTION_FORMAT_A ? a : b)->format = word == 1 ? "raw" : "qcow2";
 		return word >= 0;
 	case OPTION_KEY_FILE_A:
-		a->key_file = value;
-		return true;
 	case OPTION_KEY_FILE_B:
-		b->key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name,
+					  &(option == OPTION_KEY_FILE_A ? a : b)->key_files, value);
 	case OPTION_PROGRESS:
 		run->progress_wanted = true;
 		return true;

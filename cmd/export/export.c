@@ -114,8 +114,8 @@ static bool take_option(struct export_run *run, int option, const char *value)
 		run->snapshot = value;
 		return true;
 	case OPTION_KEY_FILE:
-		run->key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name, &run->key_files,
+					  value);
 	case OPTION_BITMAP:
 		return take_bitmap(run, value);
 	case OPTION_RANGES:

@@ -72,7 +72,7 @@ static int open_disk(struct export_run *run)
 		.file = run->file,
 		.format = run->image_format,
 		.snapshot = run->snapshot,
-		.key_file = run->key_file,
+		.key_files = run->key_files,
 		.chain = run->chain,
 		.salvage = run->salvage,
 		.locked = run->target.locks ? run->to : NULL,

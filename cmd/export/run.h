@@ -20,7 +20,8 @@ enum export_what { EXPORT_WHOLE, EXPORT_BITMAPS, EXPORT_RANGES };
 
 struct export_run {
 	const struct command *command;
-	const char *file, *snapshot, *to, *ranges_file, *manifest, *key_file;
+	const char *file, *snapshot, *to, *ranges_file, *manifest;
+	struct disk_key_files key_files;
 	const char *image_format; /* "qcow2" or "raw"; NULL: as it begins */
 	const char **bitmaps;     /* names, bitmap_count of them */
 	size_t bitmap_count;

@@ -28,7 +28,7 @@ static const struct option_row options[] = {
 	{"snapshot", 0, "SNAPSHOT", "the disk of a snapshot, by its ID or name", NULL},
 	{"chain", 0, NULL, "open the files that the image names, too", NULL},
 	{"format", 'f', "FORMAT", "of IMAGE: qcow2 or raw (default: looks)", "qcow2 raw"},
-	{"key-file", 0, "FILE", "the passphrase of encrypted images", NULL},
+	{"key-file", 0, "FILE", "the passphrase of encrypted images; may be repeated", NULL},
 	{"output", 0, "FORMAT", "human (default) or json", "human json"},
 	{"json", 'j', NULL, "short for --output=json", NULL},
 };
@@ -66,8 +66,8 @@ static bool take_option(struct hash_run *run, int option, const char *value)
 		run->request.format = word == 1 ? "raw" : "qcow2";
 		return word >= 0;
 	case OPTION_KEY_FILE:
-		run->request.key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name,
+					  &run->request.key_files, value);
 	case OPTION_JSON:
 		run->as_json = true;
 		return true;

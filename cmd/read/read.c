@@ -31,7 +31,7 @@ static const struct option_row options[] = {
 	{"vm-state", 0, NULL, "the state of the machine in the snapshot", NULL},
 	{"chain", 0, NULL, "open the files that the image names, too", NULL},
 	{"format", 'f', "FORMAT", "of IMAGE: qcow2 or raw (default: looks)", "qcow2 raw"},
-	{"key-file", 0, "FILE", "the passphrase of encrypted images", NULL},
+	{"key-file", 0, "FILE", "the passphrase of encrypted images; may be repeated", NULL},
 	{"salvage", 0, NULL, "zeros for what cannot be read", NULL},
 };
 
@@ -60,8 +60,8 @@ static bool take_option(struct read_run *run, int option, const char *value)
 		request->chain = true;
 		return true;
 	case OPTION_KEY_FILE:
-		request->key_file = value;
-		return true;
+		return disk_key_files_add(run->command, options[option].name, &request->key_files,
+					  value);
 	case OPTION_SALVAGE:
 		request->salvage = true;
 		return true;
@@ -191,12 +191,10 @@ const struct command read_command = {
 	.name = "read",
 	.operands = "IMAGE",
 	.summary = "Read the bytes of the virtual disk, as the guest does.",
-	.notes =
-		"A RANGE is OFFSET+LENGTH, as 1M+64k, in bytes or, with an s, in sectors: "
-		"128s+8s.\n"
-		"Several are read one after the other. IMAGE is a qcow2 image or a raw file; name\n"
-		"the format of a raw file, as its bytes may look like an image.\n"
-		"Exit codes: 0 done, 1 failed, 2 done, but parts could not be read (--salvage).\n",
+	.notes = "A RANGE is OFFSET+LENGTH, as 1M+64k, in bytes or, with an s, in sectors, as\n"
+		 "128s+8s. Several are read one after the other. IMAGE is a qcow2 image or a raw\n"
+		 "file; name the format of a raw file, as its bytes may look like an image.\n"
+		 "Exit codes: 0 done, 1 failed, 2 done, but parts could not be read (--salvage).\n",
 	.options = options,
 	.option_count = sizeof(options) / sizeof(options[0]),
 	.run = run_read,

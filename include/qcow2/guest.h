@@ -91,8 +91,8 @@ enum qcow2_disk_answer {
 typedef int qcow2_disk_gate(void *opaque, const struct qcow2_disk_wanted *wanted,
 			    struct qcow2_source **source, struct qcow2_error *err);
 
-/* The longest passphrase that a callback can give. */
-#define QCOW2_DISK_KEY_BYTES 1024
+/* The longest passphrase that a callback can give: files with keys for LUKS often have 4096 bytes. */
+#define QCOW2_DISK_KEY_BYTES 8192
 
 /*
  * Gives the passphrase of an encrypted image. It is asked while the disk is opened, once for each
@@ -105,12 +105,22 @@ typedef int qcow2_disk_gate(void *opaque, const struct qcow2_disk_wanted *wanted
 typedef int qcow2_disk_key(void *opaque, const struct qcow2_image *image, uint32_t depth,
 			   uint8_t *key, size_t *key_bytes, struct qcow2_error *err);
 
+/*
+ * Hears that a backing file cannot be opened: it is no image, it has an unknown feature or a broken
+ * header, no passphrase opens it, or its name cannot be read. Not of what the gate refused, nor of what
+ * says nothing of the file: short memory, a limit, a deadline that has passed.
+ *
+ * opaque: of the options. depth: of the file. err: why, as qcow2_disk_open() would say it.
+ * Returns 0 to go on as if the gate had said QCOW2_DISK_MISSING, or -1 to fail with that error.
+ */
+typedef int qcow2_disk_lost(void *opaque, uint32_t depth, const struct qcow2_error *err);
+
 /* How a disk is opened. All zeros but for size: the active disk, standing alone, not encrypted. */
 struct qcow2_disk_options {
 	size_t size;           /* sizeof(struct qcow2_disk_options) */
 	qcow2_disk_gate *gate; /* NULL: every file that an image names is refused */
 	qcow2_disk_key *key;   /* NULL: encrypted images are refused */
-	void *opaque;          /* for both */
+	void *opaque;          /* for all callbacks */
 	/* The snapshot to show, by its index in the table; has_snapshot says whether. */
 	bool has_snapshot;
 	/*
@@ -127,6 +137,7 @@ struct qcow2_disk_options {
 	 * memory_limit_bytes, or QCOW2_LIMIT_LUKS_ARGON2_BYTES if that is 0, too.
 	 */
 	uint64_t key_memory_limit_bytes;
+	qcow2_disk_lost *lost; /* NULL: a backing file that cannot be opened is an error */
 };
 
 /*
@@ -137,9 +148,10 @@ struct qcow2_disk_options {
  *
  * Returns 0, or -1 with *err filled. Where another file than the image is at fault, the text names
  * its depth.
- *   QCOW2_ERROR_ARGUMENT     the options make no sense
+ *   QCOW2_ERROR_ARGUMENT     the options make no sense, or a passphrase is longer than
+ *                            QCOW2_DISK_KEY_BYTES
  *   QCOW2_ERROR_NOT_FOUND    there is no such snapshot
- *   QCOW2_ERROR_BROKEN       the geometry is insane, the entry of the snapshot is cut off, or the name
+ *   QCOW2_ERROR_BROKEN       the geometry is insane, the encryption header makes no sense, the entry of the snapshot is cut off, or the name
  *                            of a backing file does not lie in the first cluster. An L1 table that is
  *                            not there is no error here: what it would map is unreadable.
  *   QCOW2_ERROR_UNSUPPORTED  an unknown incompatible feature, a method of encryption or compression

@@ -8,6 +8,8 @@
 #ifndef Q2_GUEST_DISK_H
 #define Q2_GUEST_DISK_H
 
+#include <errno.h>
+
 #include "guest/cache.h"
 #include "guest/readers.h"
 #include "guest/secret.h"
@@ -43,6 +45,16 @@ struct qcow2_disk {
 static inline bool q2_layer_is_missing(const struct q2_layer *layer)
 {
 	return !layer->source;
+}
+
+/*
+ * Whether a failure is that of the machine or of the caller's limits, and not of a file or a range of
+ * the disk: zeros in its place would be a lie.
+ */
+static inline bool q2_disk_must_fail(const struct qcow2_error *err)
+{
+	return err->code == QCOW2_ERROR_MEMORY || err->code == QCOW2_ERROR_LIMIT ||
+	       (err->code == QCOW2_ERROR_IO && err->errnum == ETIMEDOUT);
 }
 
 static inline uint64_t q2_layer_cluster_bytes(const struct q2_layer *layer)

@@ -44,13 +44,23 @@ int q2_luks_read(const struct qcow2_image *image, struct q2_luks *luks, struct q
 {
 	static const uint8_t magic[] = {'L', 'U', 'K', 'S', 0xba, 0xbe};
 	uint8_t raw[Q2_LUKS1_BYTES];
+	struct qcow2_error why;
 	struct qcow2_luks1 header;
 	bool has_magic;
 	int status;
 
 	*luks = (struct q2_luks){.version = 0};
-	if (q2_luks_area_find(image, &luks->area, raw, sizeof(raw), err))
+	if (q2_luks_area_find(image, &luks->area, err))
 		return -1;
+	/* Where it cannot be read, there may be a second copy of version 2, or else that fails as well. */
+	if (q2_luks_area_begin(&luks->area, raw, sizeof(raw), &why)) {
+		if (!q2_luks_area_is_bad(&why)) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		memset(raw, 0, sizeof(raw));
+	}
 	qcow2_luks1_decode(&header, raw, sizeof(raw));
 	has_magic = memcmp(header.magic, magic, sizeof(magic)) == 0;
 	if (has_magic && header.version == 1) {

@@ -76,9 +76,9 @@ static bool has_json(struct copy *copy)
 	return q2_json_check(text, &copy->json) && q2_json_kind(copy->json) == Q2_JSON_OBJECT;
 }
 
-/* Reads the copy at a place; copy->bytes stays NULL if it is not sound. */
-static int read_copy(const struct q2_luks_area *area, uint64_t at, struct copy *copy,
-		     struct qcow2_error *err)
+/* Reads the copy at a place; copy->bytes stays NULL if it is not sound, also after an error. */
+static int read_sound_copy(const struct q2_luks_area *area, uint64_t at, struct copy *copy,
+			   struct qcow2_error *err)
 {
 	uint8_t binary[FIELDS_BYTES];
 
@@ -95,6 +95,7 @@ static int read_copy(const struct q2_luks_area *area, uint64_t at, struct copy *
 		return q2_fail_memory(err);
 	if (q2_luks_area_read(area, at, copy->bytes, (size_t)copy->header.hdr_size, err)) {
 		q2_free(copy->bytes);
+		copy->bytes = NULL;
 		return -1;
 	}
 	/* A file that changes meanwhile could have another size now. */
@@ -106,14 +107,38 @@ static int read_copy(const struct q2_luks_area *area, uint64_t at, struct copy *
 	return 0;
 }
 
-/* Looks for the second copy. */
-static int read_second(const struct q2_luks_area *area, const struct copy *first,
-		       struct copy *second, struct qcow2_error *err)
+/* What is looked at, and why a part of it could not be read. */
+struct search {
+	const struct q2_luks_area *area;
+	struct qcow2_error unread; /* code NONE: all could be read */
+};
+
+/* A copy that cannot be read is none, as one that is not sound. */
+static int read_copy(struct search *search, uint64_t at, struct copy *copy, struct qcow2_error *err)
 {
+	struct qcow2_error why;
+
+	if (read_sound_copy(search->area, at, copy, &why) == 0)
+		return 0;
+	if (!q2_luks_area_is_bad(&why)) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (search->unread.code == QCOW2_ERROR_NONE)
+		search->unread = why;
+	return 0;
+}
+
+/* Looks for the second copy. */
+static int read_second(struct search *search, const struct copy *first, struct copy *second,
+		       struct qcow2_error *err)
+{
+	*second = (struct copy){.bytes = NULL};
 	if (first->bytes)
-		return read_copy(area, first->header.hdr_size, second, err);
+		return read_copy(search, first->header.hdr_size, second, err);
 	for (uint64_t at = HEADER_BYTES_MIN; at <= HEADER_BYTES_MAX; at *= 2) {
-		if (read_copy(area, at, second, err))
+		if (read_copy(search, at, second, err))
 			return -1;
 		if (second->bytes)
 			break;
@@ -123,12 +148,13 @@ static int read_second(const struct q2_luks_area *area, const struct copy *first
 
 int q2_luks2_find(struct q2_luks2 *luks, const struct q2_luks_area *area, struct qcow2_error *err)
 {
+	struct search search = {.area = area, .unread.code = QCOW2_ERROR_NONE};
 	struct copy first, second;
 
 	*luks = (struct q2_luks2){.copy = NULL};
-	if (read_copy(area, 0, &first, err))
+	if (read_copy(&search, 0, &first, err))
 		return -1;
-	if (read_second(area, &first, &second, err)) {
+	if (read_second(&search, &first, &second, err)) {
 		q2_free(first.bytes);
 		return -1;
 	}
@@ -140,6 +166,12 @@ int q2_luks2_find(struct q2_luks2 *luks, const struct q2_luks_area *area, struct
 	}
 	if (!first.bytes)
 		first = second;
+	if (!first.bytes && search.unread.code != QCOW2_ERROR_NONE) {
+		if (err)
+			*err = search.unread;
+		q2_error_append(err, "a LUKS header is there");
+		return -1;
+	}
 	luks->copy = first.bytes;
 	luks->json = first.json;
 	luks->slots_at = 2 * first.header.hdr_size;

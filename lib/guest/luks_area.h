@@ -11,15 +11,22 @@ struct q2_luks_area {
 	uint64_t size_bytes;   /* from there on, as far as both the image and the file have it */
 };
 
+/* Finds the area. Returns 0, or -1 with *err filled: BROKEN. */
+int q2_luks_area_find(const struct qcow2_image *image, struct q2_luks_area *area,
+		      struct qcow2_error *err);
+
 /*
- * Finds the area, and reads the first size bytes behind its start; what the file does not have is
- * zeros. Returns 0, or -1 with *err filled: BROKEN, IO, LIMIT.
+ * Reads the first size bytes behind its start; what the file does not have is zeros. Returns 0, or -1
+ * with *err filled: IO, LIMIT.
  */
-int q2_luks_area_find(const struct qcow2_image *image, struct q2_luks_area *area, uint8_t *raw,
-		      size_t size, struct qcow2_error *err);
+int q2_luks_area_begin(const struct q2_luks_area *area, uint8_t *raw, size_t size,
+		       struct qcow2_error *err);
 
 /* Reads a range that lies within the area. Returns 0, or -1 with *err filled: IO, LIMIT. */
 int q2_luks_area_read(const struct q2_luks_area *area, uint64_t at, uint8_t *bytes, size_t size,
 		      struct qcow2_error *err);
+
+/* Whether an error is that of one place, and other places may be read; when time is over, none can. */
+bool q2_luks_area_is_bad(const struct qcow2_error *err);
 
 #endif

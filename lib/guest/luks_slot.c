@@ -129,6 +129,9 @@ static int open_slot(const struct q2_luks_attempt *attempt, const struct q2_luks
 int q2_luks_slot_try(struct q2_luks_attempt *attempt, const struct q2_luks_slot *slot, uint8_t *key,
 		     struct qcow2_error *err)
 {
+	struct qcow2_error why;
+	int result;
+
 	if (!is_sound(attempt, slot)) {
 		attempt->damaged++;
 		return 0;
@@ -141,8 +144,25 @@ int q2_luks_slot_try(struct q2_luks_attempt *attempt, const struct q2_luks_slot 
 		attempt->too_slow++;
 		return 0;
 	}
+	result = open_slot(attempt, slot, key, &why);
+	if (result < 0 && q2_luks_area_is_bad(&why)) {
+		if (attempt->unreadable++ == 0)
+			attempt->why_unreadable = why;
+		return 0;
+	}
 	attempt->tried++;
-	return open_slot(attempt, slot, key, err);
+	if (result < 0 && err)
+		*err = why;
+	return result;
+}
+
+static int refuse_unreadable(const struct q2_luks_attempt *attempt, struct qcow2_error *err)
+{
+	if (err)
+		*err = attempt->why_unreadable;
+	q2_error_append(
+		err, "a key slot of the LUKS header keeps its key there, and no other one opens");
+	return -1;
 }
 
 /* Slots that were not tried because of what they would cost. */
@@ -157,7 +177,8 @@ static int refuse_costs(const struct q2_luks_attempt *attempt, struct qcow2_erro
 			       (unsigned long long)((attempt->least_bytes - 1) >> MIB_BITS) + 1,
 			       (unsigned long long)(attempt->memory_bytes >> MIB_BITS));
 	return q2_fail(err, QCOW2_ERROR_LIMIT, at,
-		       "%u key slots of the LUKS header need too many iterations",
+		       "%u key slots of the LUKS header need too many iterations (luks-rounds, "
+		       "luks-argon2-fills)",
 		       attempt->too_slow);
 }
 
@@ -172,6 +193,8 @@ int q2_luks_slot_refuse(const struct q2_luks_attempt *attempt, struct qcow2_erro
 {
 	uint64_t at = attempt->area->offset_bytes;
 
+	if (attempt->unreadable > 0)
+		return refuse_unreadable(attempt, err);
 	if (attempt->too_large + attempt->too_slow > 0)
 		return refuse_costs(attempt, err);
 	if (attempt->unknown > 0)

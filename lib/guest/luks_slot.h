@@ -43,20 +43,23 @@ struct q2_luks_attempt {
 	uint64_t memory_bytes; /* that Argon2 may take */
 	uint64_t rounds_left, fills_left;
 	unsigned tried;
-	unsigned damaged; /* numbers of the slot make no sense */
-	unsigned unknown; /* it has a way of making keys that is not known here */
+	unsigned damaged;                  /* numbers of the slot make no sense */
+	unsigned unknown;                  /* it has a way of making keys that is not known here */
+	unsigned unreadable;               /* the file cannot be read where its key material is */
+	struct qcow2_error why_unreadable; /* of the first of these */
 	unsigned too_slow, too_large;
 	uint64_t least_bytes; /* of the slots that are too large, what the smallest one takes */
 };
 
 /*
  * Tries one slot, or counts why it is passed over. key: room for Q2_CIPHER_KEY_BYTES_MAX bytes.
- * Returns 1 with the key, 0 if the slot gives none, or -1 with *err filled: IO, LIMIT, MEMORY.
+ * Returns 1 with the key, 0 if the slot gives none, or -1 with *err filled: IO (time is over), LIMIT,
+ * MEMORY.
  */
 int q2_luks_slot_try(struct q2_luks_attempt *attempt, const struct q2_luks_slot *slot, uint8_t *key,
 		     struct qcow2_error *err);
 
-/* Says why no slot has opened. Returns -1 with *err filled: MISMATCH, LIMIT, UNSUPPORTED, BROKEN. */
+/* Says why no slot has opened. Returns -1 with *err filled: IO, MISMATCH, LIMIT, UNSUPPORTED, BROKEN. */
 int q2_luks_slot_refuse(const struct q2_luks_attempt *attempt, struct qcow2_error *err);
 
 #endif

@@ -24,6 +24,7 @@ struct opening {
 	struct qcow2_disk *disk;
 	const struct qcow2_disk_options *options;
 	struct qcow2_error *err;
+	bool is_refused; /* the gate has said so */
 };
 
 /* ---- one file ---- */
@@ -80,13 +81,16 @@ static int ask(struct opening *o, const struct qcow2_disk_wanted *wanted,
 		"the %s of file %u of the chain is refused",
 		data ? "external data file" : "backing file", wanted->depth);
 	answer = o->options->gate(o->options->opaque, wanted, source, o->err);
+	o->is_refused = answer != QCOW2_DISK_MISSING;
 	if (answer == QCOW2_DISK_MISSING) {
 		*source = NULL;
 		return answer;
 	}
 	if (*source &&
-	    (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data)))
+	    (answer == QCOW2_DISK_GIVEN_RAW || (answer == QCOW2_DISK_GIVEN_QCOW2 && !data))) {
+		o->is_refused = false;
 		return answer;
+	}
 	if (answer != QCOW2_DISK_REFUSED)
 		q2_fail(o->err, QCOW2_ERROR_ARGUMENT, QCOW2_NO_OFFSET,
 			"the gate gave no answer that makes sense");
@@ -216,6 +220,21 @@ static int check_backing_name(struct opening *o, const struct qcow2_image *image
 	return blame(o, o->disk->depth - 1);
 }
 
+/* Takes the last layer as missing, if the caller can do without it. Returns 0, or -1. */
+static int lose(struct opening *o)
+{
+	const uint32_t depth = o->disk->depth - 1;
+	struct q2_layer *layer = &o->disk->layers[depth];
+
+	if (!o->options->lost || o->is_refused || q2_disk_must_fail(o->err) ||
+	    o->options->lost(o->options->opaque, depth, o->err))
+		return -1;
+	q2_secret_close(layer->secret);
+	qcow2_image_close(layer->opened);
+	*layer = (struct q2_layer){.size_bytes = UINT64_MAX};
+	return 0;
+}
+
 /* Opens the backing file of the last layer. Returns 1 if there may be another one below it. */
 static int descend(struct opening *o)
 {
@@ -233,7 +252,7 @@ static int descend(struct opening *o)
 	int answer;
 
 	if (check_backing_name(o, above))
-		return -1;
+		return add_layer(o) ? lose(o) : -1;
 	if (wanted.name.size == 0)
 		return 0;
 	qcow2_image_find_extension(above, QCOW2_EXTENSION_BACKING_FORMAT, &wanted.format);
@@ -252,10 +271,12 @@ static int descend(struct opening *o)
 		layer->size_bytes = raw_size(source);
 		return 0;
 	}
-	if (qcow2_image_open(source, &layer->opened, o->err))
-		return blame(o, depth + 1);
+	if (qcow2_image_open(source, &layer->opened, o->err)) {
+		blame(o, depth + 1);
+		return lose(o);
+	}
 	layer->image = layer->opened;
-	return open_image(o, layer, depth + 1) ? -1 : 1;
+	return open_image(o, layer, depth + 1) ? lose(o) : 1;
 }
 
 /*

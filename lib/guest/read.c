@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads a range of the disk, extent by extent; what cannot be read ends the call or is told. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,16 +23,6 @@ struct reading {
 /* ---- faults ---- */
 
 /*
- * Whether a failure is that of the machine or of the caller's limits, and not of a range of the disk:
- * zeros in its place would be a lie.
- */
-static bool ends_reading(const struct qcow2_error *err)
-{
-	return err->code == QCOW2_ERROR_MEMORY || err->code == QCOW2_ERROR_LIMIT ||
-	       (err->code == QCOW2_ERROR_IO && err->errnum == ETIMEDOUT);
-}
-
-/*
  * Tells of a part of the disk that cannot be read, and puts zeros there. *reading->err says why.
  * Returns 0 to go on, or -1.
  */
@@ -49,7 +38,7 @@ static int give_up(struct reading *reading, uint64_t at, uint64_t length_bytes, 
 		.error = *reading->err,
 	};
 
-	if (!reading->fault || ends_reading(reading->err))
+	if (!reading->fault || q2_disk_must_fail(reading->err))
 		return -1;
 	memset(reading->buffer + (at - reading->start), 0, (size_t)length_bytes);
 	if (reading->fault(reading->opaque, &fault) == 0)
@@ -112,7 +101,7 @@ static int read_data(struct reading *reading, const struct qcow2_disk_extent *ex
 
 	if (q2_fetch(reading->reader, extent, at, buffer, (size_t)(end - at), reading->err) == 0)
 		return 0;
-	if (!reading->fault || extent->compressed || ends_reading(reading->err)) {
+	if (!reading->fault || extent->compressed || q2_disk_must_fail(reading->err)) {
 		blame(reading, at, extent->depth);
 		return give_up(reading, at, end - at, extent->depth, QCOW2_PROBLEM_NONE);
 	}
@@ -163,7 +152,7 @@ static int pass_table(struct reading *reading)
 	const uint64_t at = extents->at_bytes;
 	uint64_t length;
 
-	if (reading->fault && !ends_reading(reading->err) && !stream->by_sectors) {
+	if (reading->fault && !q2_disk_must_fail(reading->err) && !stream->by_sectors) {
 		q2_layer_stream_read_sectors(stream);
 		return 0;
 	}

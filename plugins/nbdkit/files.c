@@ -2,6 +2,8 @@
 /* See files.h. */
 #include "nbdkit/files.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -157,6 +159,20 @@ static const char *named_by(const struct files *files, uint32_t depth)
 		if (files->files[i].depth == depth && files->files[i].role == QCOW2_DISK_BACKING)
 			return files->files[i].path;
 	return files->files[0].path;
+}
+
+const char *files_at_fault(const struct files *files, const char *path,
+			   const struct qcow2_error *err)
+{
+	char text[48];
+	uint32_t depth;
+
+	if (files->blamed || files->count == 0)
+		return files->blamed ? files->blamed : path;
+	/* The library knows numbers of files alone; where it names one, that is the last opened. */
+	depth = files->files[files->count - 1].depth;
+	snprintf(text, sizeof(text), "this is file %" PRIu32 " of the chain", depth);
+	return strstr(err->text, text) ? named_by(files, depth) : path;
 }
 
 static int refuse(struct files *files, const struct qcow2_disk_wanted *wanted,

@@ -41,6 +41,13 @@ struct qcow2_source *files_open(struct files *files, const char *path, struct qc
 int files_gate(void *opaque, const struct qcow2_disk_wanted *wanted, struct qcow2_source **source,
 	       struct qcow2_error *err);
 
+/*
+ * The path of the file that an error of qcow2_disk_open() is about. path: the one that the user named,
+ * which it is where nothing else is known.
+ */
+const char *files_at_fault(const struct files *files, const char *path,
+			   const struct qcow2_error *err);
+
 /* Closes all files, and leaves zeros. */
 void files_close(struct files *files);
 

@@ -15,7 +15,7 @@
 /* What the callbacks of the library are given. */
 struct opening {
 	struct files *files;
-	const struct settings *settings;
+	struct keys *keys;
 };
 
 /* ---- callbacks ---- */
@@ -31,15 +31,15 @@ static int ask_gate(void *opaque, const struct qcow2_disk_wanted *wanted,
 static int give_key(void *opaque, const struct qcow2_image *image, uint32_t depth, uint8_t *key,
 		    size_t *key_bytes, struct qcow2_error *err)
 {
-	const struct settings *settings = ((struct opening *)opaque)->settings;
+	const struct key *given = keys_take(((struct opening *)opaque)->keys);
 
 	(void)image;
 	(void)depth;
-	if (!settings->key)
+	if (!given)
 		return report_fail(err, QCOW2_ERROR_ARGUMENT,
 				   "it is encrypted: password= or key-file= gives the passphrase");
-	memcpy(key, settings->key, settings->key_bytes);
-	*key_bytes = settings->key_bytes;
+	memcpy(key, given->bytes, given->size);
+	*key_bytes = given->size;
 	return 0;
 }
 
@@ -91,10 +91,10 @@ static void name_memory_setting(struct qcow2_error *err)
 		memcpy(err->text + length, setting, sizeof(setting));
 }
 
-static int open_disk(struct served *served, const struct settings *settings, uint64_t memory_bytes,
+static int open_disk(struct served *served, struct settings *settings, uint64_t memory_bytes,
 		     struct qcow2_error *err)
 {
-	struct opening opening = {&served->files, settings};
+	struct opening opening = {&served->files, &settings->keys};
 	struct qcow2_disk_options options = {
 		.size = sizeof(options),
 		.gate = ask_gate,
@@ -116,8 +116,8 @@ static int open_disk(struct served *served, const struct settings *settings, uin
 }
 
 /* A quarter of the memory is for bitmaps, if there are any. */
-static int open_image(struct served *served, const struct settings *settings,
-		      struct qcow2_source *source, struct qcow2_error *err)
+static int open_image(struct served *served, struct settings *settings, struct qcow2_source *source,
+		      struct qcow2_error *err)
 {
 	uint64_t memory = settings->memory_bytes ? settings->memory_bytes : MEMORY_BYTES;
 
@@ -133,7 +133,7 @@ static int open_image(struct served *served, const struct settings *settings,
 	return open_disk(served, settings, memory, err);
 }
 
-static int open_all(struct served *served, const struct settings *settings, struct qcow2_error *err)
+static int open_all(struct served *served, struct settings *settings, struct qcow2_error *err)
 {
 	struct qcow2_source *source;
 
@@ -150,16 +150,17 @@ static int open_all(struct served *served, const struct settings *settings, stru
 	return qcow2_disk_extents_open(served->disk, &served->extents, err);
 }
 
-int served_open(struct served *served, const struct settings *settings)
+int served_open(struct served *served, struct settings *settings)
 {
-	const char *blamed;
 	struct qcow2_error err;
+	int failed;
 
 	pthread_mutex_init(&served->extents_lock, NULL);
-	if (open_all(served, settings, &err) == 0)
-		return 0;
-	blamed = served->files.blamed ? served->files.blamed : settings->file;
-	return report_error(blamed, &err);
+	failed = open_all(served, settings, &err);
+	/* Nobody needs the passphrases any more, and a server runs for long. */
+	keys_forget(&settings->keys);
+	return failed ? report_error(files_at_fault(&served->files, settings->file, &err), &err)
+		      : 0;
 }
 
 void served_close(struct served *served)

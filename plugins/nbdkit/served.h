@@ -25,11 +25,11 @@ struct served {
 };
 
 /*
- * Opens all files, and reads the bitmaps. settings: stay as they are until it is open.
+ * Opens all files, and reads the bitmaps. settings: their passphrases are forgotten.
  *
  * Returns 0, or -1 after nbdkit_error(). Either way it has to be closed.
  */
-int served_open(struct served *served, const struct settings *settings);
+int served_open(struct served *served, struct settings *settings);
 
 /* Closes all, and leaves zeros. */
 void served_close(struct served *served);

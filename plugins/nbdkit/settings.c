@@ -7,9 +7,6 @@
 
 #include "nbdkit/report.h"
 
-#include <qcow2/guest.h>
-#include <qcow2/source.h>
-
 /* The least memory that makes sense: a few clusters of the largest size that QEMU knows. */
 #define MEMORY_LEAST (INT64_C(1) << 20)
 
@@ -19,7 +16,8 @@ const char settings_help[] =
 	"snapshot=NAME    serve the disk of the snapshot with this ID or name\n"
 	"chain=yes        open backing files and data files that the image names\n"
 	"bitmap=NAME,...  call data what is dirty in one of these bitmaps, and holes the rest\n"
-	"password=TEXT    passphrase of an encrypted image; also -, +FILE and -FD\n"
+	"password=TEXT    passphrase of an encrypted image; also -, +FILE and -FD;\n"
+	"                 may be repeated for files below it\n"
 	"key-file=FILE    the file is the passphrase, byte for byte\n"
 	"memory=SIZE      what the disk may take of memory (default 64M)";
 
@@ -112,62 +110,6 @@ static int take_bitmaps(struct settings *settings, const char *value)
 	return 0;
 }
 
-/* ---- the passphrase ---- */
-
-static void forget_key(struct settings *settings)
-{
-	/* Volatile, or the compiler leaves out what nobody reads. */
-	volatile unsigned char *key = (volatile unsigned char *)settings->key;
-
-	for (size_t i = 0; key && i < settings->key_bytes; i++)
-		key[i] = 0;
-	free(settings->key);
-	settings->key = NULL;
-	settings->key_bytes = 0;
-}
-
-static int take_password(struct settings *settings, const char *value)
-{
-	char *password = NULL;
-
-	if (nbdkit_read_password(value, &password) != 0)
-		return -1;
-	forget_key(settings);
-	settings->key = (uint8_t *)password;
-	settings->key_bytes = strlen(password);
-	if (settings->key_bytes > QCOW2_DISK_KEY_BYTES)
-		return report_text("password: it is longer than %d bytes", QCOW2_DISK_KEY_BYTES);
-	return 0;
-}
-
-static int read_key(struct settings *settings, struct qcow2_source *source, struct qcow2_error *err)
-{
-	const uint64_t size = qcow2_source_size_bytes(source);
-
-	if (size > QCOW2_DISK_KEY_BYTES)
-		return report_fail(err, QCOW2_ERROR_LIMIT, "it is longer than %d bytes",
-				   QCOW2_DISK_KEY_BYTES);
-	forget_key(settings);
-	settings->key = malloc((size_t)size + 1);
-	if (!settings->key)
-		return report_fail(err, QCOW2_ERROR_MEMORY, "out of memory");
-	settings->key_bytes = (size_t)size;
-	return qcow2_source_read(source, 0, settings->key, settings->key_bytes, err);
-}
-
-static int take_key_file(struct settings *settings, const char *value)
-{
-	struct qcow2_source *source = NULL;
-	struct qcow2_error err;
-	int failed = qcow2_source_open(value, &source, &err);
-
-	if (!failed) {
-		failed = read_key(settings, source, &err);
-		qcow2_source_close(source);
-	}
-	return failed ? report_error(value, &err) : 0;
-}
-
 /* ---- all ---- */
 
 int settings_take(struct settings *settings, const char *key, const char *value)
@@ -183,9 +125,9 @@ int settings_take(struct settings *settings, const char *key, const char *value)
 	if (strcmp(key, "bitmap") == 0)
 		return take_bitmaps(settings, value);
 	if (strcmp(key, "password") == 0)
-		return take_password(settings, value);
+		return keys_add_password(&settings->keys, value);
 	if (strcmp(key, "key-file") == 0)
-		return take_key_file(settings, value);
+		return keys_add_file(&settings->keys, value);
 	if (strcmp(key, "memory") == 0)
 		return take_memory(settings, value);
 	return report_text("there is no parameter '%s'", key);
@@ -204,7 +146,7 @@ int settings_check(const struct settings *settings)
 
 void settings_release(struct settings *settings)
 {
-	forget_key(settings);
+	keys_forget(&settings->keys);
 	for (size_t i = 0; i < settings->bitmap_count; i++)
 		free(settings->bitmaps[i]);
 	free(settings->bitmaps);

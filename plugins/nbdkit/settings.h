@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nbdkit/keys.h"
+
 /* All zeros before the first setting: the active disk of an image, standing alone. */
 struct settings {
 	char *file;
@@ -15,8 +17,7 @@ struct settings {
 	bool chain;     /* files that the image names are opened, where they are local files */
 	char **bitmaps; /* names; dirty in any of them is dirty */
 	size_t bitmap_count;
-	uint8_t *key; /* passphrase of all that is encrypted; NULL: none */
-	size_t key_bytes;
+	struct keys keys;      /* passphrases of what is encrypted, until it is open */
 	uint64_t memory_bytes; /* what the disk may take; 0: what the library takes by itself */
 };
 
@@ -37,7 +38,7 @@ int settings_take(struct settings *settings, const char *key, const char *value)
  */
 int settings_check(const struct settings *settings);
 
-/* Frees all, overwrites the passphrase first, and leaves zeros. */
+/* Frees all, overwrites the passphrases first, and leaves zeros. */
 void settings_release(struct settings *settings);
 
 #endif

@@ -137,6 +137,23 @@ def test_salvage(chain):
     assert done.returncode == 2 and layers == {"0 data", "1 data", "2 unreadable"}
 
 
+@pytest.mark.parametrize("base, why", [
+    ("set header/incompatible_features 1<<40", "unknown incompatible features"), ("set header/cluster_bits 40", "is insane"),
+    ("crypt_method 1", "it is encrypted: --key-file names"), ("crypt_method 7", "encryption method 7 is not known"),
+    ("set header/magic 0", "not a qcow2 image")])
+def test_salvage_without_a_file_below(base, why, tmp_path, monkeypatch):
+    """A file that is there, but cannot be opened, is as good as missing."""
+    monkeypatch.chdir(tmp_path)
+    build(f"size 1M\nwrite 0 64k pattern=1\n{base}\n", "base")
+    build("size 1M\nbacking base qcow2\nwrite 64k 64k pattern=2\n", "top")
+    done = run("read", "--chain", "top")
+    assert (done.returncode, done.stdout) == (1, b"") and done.stderr.startswith(b"qcow2 read: base: "), done
+    done = run("read", "--chain", "--salvage", "top")
+    assert (done.returncode, done.stdout) == (2, (bytes(65536) + b"\2" * 65536).ljust(1 << 20, b"\0"))
+    assert done.stderr.startswith(b"qcow2 read: base: ") and why.encode() in done.stderr.split(b"\n")[0]
+    assert b"in file 1 of the chain, which is missing" in done.stderr
+
+
 def test_salvage_of_broken_entries(tmp_path):
     """What an entry without a meaning maps is zeros, and nothing else is."""
     path = str(tmp_path / "broken")
@@ -209,8 +226,8 @@ def test_keys():
     assert (done.returncode, done.stdout) == (1, b""), done
     done = run("read", "--key-file=/nonexistent", path)
     assert done.returncode == 1 and b"--key-file: /nonexistent: No such file" in done.stderr
-    done = run("read", "--key-file=-", path, input=b"x" * 1025)
-    assert done.returncode == 1 and b"over 1024 bytes" in done.stderr
+    done = run("read", "--key-file=-", path, input=b"x" * 8193)
+    assert done.returncode == 1 and b"over 8192 bytes" in done.stderr
 
 
 def test_memory(tmp_path):

@@ -63,6 +63,15 @@ static int gate(void *opaque, const struct qcow2_disk_wanted *wanted, struct qco
 	return data || last || command % 8 < 4 ? QCOW2_DISK_GIVEN_RAW : QCOW2_DISK_GIVEN_QCOW2;
 }
 
+/* Files that cannot be opened are missing. */
+static int lose(void *opaque, uint32_t depth, const struct qcow2_error *err)
+{
+	(void)opaque;
+	demand(depth > 0 && depth <= DEPTH_MOST);
+	demand(err->code != QCOW2_ERROR_NONE && err->text[0] != '\0');
+	return 0;
+}
+
 static bool open_disk(struct input *input, const struct qcow2_image *image, struct qcow2_disk **out)
 {
 	struct qcow2_disk_options options = {.size = sizeof(options),
@@ -72,7 +81,8 @@ static bool open_disk(struct input *input, const struct qcow2_image *image, stru
 					     .vm_state = (input->commands[5] & 3) == 3,
 					     .snapshot_index = input->commands[6] % 4,
 					     .memory_limit_bytes = (uint64_t)input->commands[7]
-								   << 12};
+								   << 12,
+					     .lost = input->commands[5] & 4 ? lose : NULL};
 	struct qcow2_error err = {.code = QCOW2_ERROR_NONE};
 	const int failed = qcow2_disk_open(image, &options, out, &err);
 

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 
 import nbd
@@ -318,6 +319,26 @@ def test_encrypted(folder, options):
         assert "passphrase" in refusal("a.qcow2", "key-file=wrong")
 
 
+def test_passphrases_of_a_chain(folder):
+    """The first one is for the image, the next for the file below it; an error names the file."""
+    below = ()
+    for name in ("base", "top"):
+        secret = ["--object", f"secret,id=s,data=of the {name}"]
+        (folder / name).write_text(f"of the {name}")
+        tool("qemu-img", "create", "-q", "-f", "qcow2", *secret, *below, "-o",
+             "encrypt.format=aes,encrypt.key-secret=s", f"{name}.qcow2", "64k")
+        if name == "base":
+            tool("qemu-io", *secret, "--image-opts", "-c", "write -P 7 0 64k",
+                 "driver=qcow2,encrypt.key-secret=s,file.filename=base.qcow2")
+        below = ("-u", "-b", "base.qcow2", "-F", "qcow2")
+    for given in (("key-file=top", "key-file=base"), ("password=of the top", "key-file=base"),
+                  ("key-file=top", "password=+base", "key-file=top"), ("key-file=base",), ("key-file=top",)):
+        with ours("top.qcow2", "chain=yes", *given) as (socket, _), client(socket) as handle:
+            assert (handle.pread(65536, 0) == b"\7" * 65536) == (given != ("key-file=top",)), given
+    shutil.copy(recipe_image("good-luks1")[0], "base.qcow2")
+    assert "base.qcow2: the passphrase opens no key slot" in refusal("top.qcow2", "chain=yes", "key-file=top")
+
+
 def test_longest_chain(folder):
     """The library counts the files; links make one file many."""
     for i in range(257):
@@ -331,7 +352,7 @@ def test_parameters(folder):
                        ([path, "format=vmdk"], "only qcow2 and raw"), ([path, "memory=1k"], "less than 1M"),
                        ([path, "memory=x"], "x"), ([path, "chain=perhaps"], "perhaps"),
                        ([path, "format=raw", "chain=yes"], "a raw disk has no"), ([path, "key-file=nix"], "nix: "),
-                       ([path, f"key-file={path}"], "longer than 1024 bytes"), (["/"], "directory"),
+                       ([path, f"key-file={path}"], "longer than 8192 bytes"), (["/"], "directory"),
                        (["/dev/zero"], "/dev/zero"), (["nix.qcow2"], "nix.qcow2: cannot open")):
         assert why in refusal(*words), words
     with qemus("-f", "qcow2", path):

@@ -3,10 +3,11 @@
 # ciphers, modes, initialization vectors and hashes, key slots, snapshots, kinds of images.
 """read --key-file against qemu-img and qemu-io."""
 import random
+import shutil
 
 import pytest
 
-from tests.support.programs import run
+from tests.support.programs import recipe_image, run
 from tests.support.qemu import shell
 
 MIB = 1 << 20
@@ -122,3 +123,53 @@ def test_file_of_a_chain(tmp_path):
     disk.image = overlay
     disk.check("--chain")
     assert b"file 1 of the chain" in disk.read("--chain", passphrase="wrong").stderr
+
+
+AES = ("encrypt.format=aes",)
+
+
+def chain_of_three(folder):
+    """base ("zero"), middle ("one") and top ("two") below each other, of AES, which is made at once; what the guest reads."""
+    written, below = bytearray(MIB), None
+    for number, (name, passphrase) in enumerate((("base", "zero"), ("middle", "one"), ("top", "two"))):
+        shell("qemu-img", "create", "-q", "-f", "qcow2", *secret(passphrase), "-o",
+              ",".join(("encrypt.key-secret=s", *AES)), name, "1M", cwd=folder)
+        start = number * 131072
+        shell("qemu-io", *secret(passphrase), "--image-opts", "-c", f"write -P {number + 1} {start} 192k", opened(name),
+              cwd=folder)
+        if below:
+            shell("qemu-img", "rebase", *secret(passphrase), "-u", "-b", below, "-F", "qcow2", "--image-opts", opened(name),
+                  cwd=folder)
+        written[start:start + 196608] = bytes([number + 1]) * 196608
+        (folder / passphrase).write_text(passphrase)
+        below = name
+    return bytes(written)
+
+
+def test_passphrases_of_a_chain(tmp_path, monkeypatch):
+    """Each encrypted file has its own one, from the image down; the last one is for all that are left."""
+    monkeypatch.chdir(tmp_path)
+    written = chain_of_three(tmp_path)
+
+    def read(*names, **more):
+        return run("read", "--chain", "top", *(f"--key-file={name}" for name in names), **more)
+
+    done = read("two", "one", "zero")
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout == written
+    for number, name in enumerate(("two", "one", "zero")):
+        names = ["two", "one", "zero"]
+        names[number] = "-"
+        assert read(*names, input=name.encode()).stdout == written
+    assert read("-", "one", "zero", "zero", input=b"two").stdout == written
+    wrong = read("two", "one").stdout
+    assert wrong[:131072] != written[:131072] and wrong[131072:] == written[131072:]
+    (tmp_path / "clear").write_bytes(written)
+    assert run("compare", "--chain", "--key-file-a=two", "--key-file-a=one", "--key-file-a=zero", "--format-b=raw",
+               "top", "clear").returncode == 0
+    # an error names the file that its passphrase does not open
+    shutil.copy(recipe_image("good-luks1")[0], "base")
+    done = read("two", "one")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"base: the passphrase opens no key slot; this is file 2 of the chain" in done.stderr
+    done = read(*["two"] * 65)
+    assert done.returncode == 1 and b"--key-file: there are more than 64 of them" in done.stderr

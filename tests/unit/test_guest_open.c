@@ -211,6 +211,71 @@ static void backing_that_is_no_image(void **state)
 	assert_non_null(strstr(c->err.text, "file 1 of the chain"));
 }
 
+/* ---- backing files that the caller can do without ---- */
+
+static struct {
+	int answer;
+	unsigned count;
+	uint32_t depth;
+	enum qcow2_error_code code;
+} lost;
+
+static int hear_lost(void *opaque, uint32_t depth, const struct qcow2_error *err)
+{
+	assert_ptr_equal(opaque, c);
+	assert_true(strlen(err->text) > 0);
+	lost.count++;
+	lost.depth = depth;
+	lost.code = err->code;
+	return lost.answer;
+}
+
+static void forget_lost(int answer)
+{
+	qcow2_disk_close(c->disk);
+	qcow2_image_close(c->image);
+	c->disk = NULL;
+	c->image = NULL;
+	c->asked = 0;
+	lost.answer = answer;
+	lost.count = 0;
+}
+
+/* What cannot be opened is missing, if the caller says so; the image itself never is. */
+static void backing_that_is_lost(void **state)
+{
+	(void)state;
+	put_backing(c, 0, "base");
+	put_entry(c, 0, 1, 512 | UINT64_C(1) << 63);
+	make_raw(c, 1, 4096);
+	c->turns[0] = (struct turn){QCOW2_DISK_GIVEN_QCOW2, &c->files[1]};
+	c->options.lost = hear_lost;
+	forget_lost(0);
+	open_chain(c);
+	assert_true(lost.count == 1 && lost.depth == 1 && lost.code == QCOW2_ERROR_NOT_QCOW2);
+	assert_int_equal(qcow2_disk_depth(c->disk), 2);
+	expect_failure(c, 0, 512, QCOW2_ERROR_NOT_FOUND);
+	forget_lost(-1);
+	expect_refusal(c, QCOW2_ERROR_NOT_QCOW2);
+	assert_int_equal(lost.count, 1);
+	/* What the gate refuses is refused. */
+	c->turns[0].answer = QCOW2_DISK_REFUSED;
+	forget_lost(0);
+	expect_refusal(c, QCOW2_ERROR_UNSUPPORTED);
+	assert_int_equal(lost.count, 0);
+	/* A name that is lost. */
+	put_be(c->files[0].bytes + 8, 8, 0x4000);
+	forget_lost(0);
+	open_chain(c);
+	assert_true(lost.count == 1 && lost.depth == 1 && lost.code == QCOW2_ERROR_BROKEN);
+	assert_int_equal(c->asked, 0);
+	expect_failure(c, 0, 512, QCOW2_ERROR_NOT_FOUND);
+	put_be(c->files[0].bytes + 72, 8, 1 << 20);
+	forget_lost(0);
+	expect_refusal(c, QCOW2_ERROR_UNSUPPORTED);
+	assert_int_equal(lost.count, 0);
+}
+
 /* Without its whole name nobody knows what is below: zeros would be a lie. */
 static void name_that_is_lost(void **state)
 {
@@ -271,6 +336,7 @@ int main(void)
 		TEST(data_file_is_raw),
 		TEST(missing_means_missing),
 		TEST(backing_that_is_no_image),
+		TEST(backing_that_is_lost),
 		TEST(name_that_is_lost),
 		TEST(loops),
 		TEST(memory_is_divided),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening the key of an image whose header is LUKS version 2: short memory, limits, short files. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -173,6 +174,62 @@ static void limits_of_memory(void **state)
 	assert_int_equal(try("second"), QCOW2_ERROR_LIMIT);
 }
 
+/* ---- a file with places that cannot be read ---- */
+
+static uint64_t bad_start, bad_end;
+
+static int read_badly(void *opaque, uint64_t offset, void *buffer, size_t size)
+{
+	(void)opaque;
+	memcpy(buffer, bytes + offset, size);
+	return offset < bad_end && offset + size > bad_start ? EIO : 0;
+}
+
+static enum qcow2_error_code try_badly(size_t start, size_t end)
+{
+	const struct qcow2_source_ops ops = {.size = sizeof(ops), .read = read_badly};
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	int status;
+
+	bad_start = start;
+	bad_end = end;
+	options.key = give;
+	options.opaque = (void *)(uintptr_t) "last one";
+	assert_int_equal(qcow2_source_from_ops(&ops, NULL, sizeof(bytes), &source, &err), 0);
+	assert_int_equal(qcow2_image_open(source, &image, &err), 0);
+	status = q2_secret_open(image, &options, 0, &secret, &err);
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return status == 0 ? QCOW2_ERROR_NONE : err.code;
+}
+
+/* What cannot be read of one copy or of one slot, another one has. */
+static void unreadable_places(void **state)
+{
+	static const struct {
+		size_t start, end;
+		enum qcow2_error_code code;
+	} cases[] = {
+		{LUKS2_COPY(0), LUKS2_COPY(0) + 1, QCOW2_ERROR_NONE},
+		{LUKS2_JSON(0), LUKS2_JSON(0) + 1, QCOW2_ERROR_NONE},
+		{LUKS2_COPY(0), LUKS2_COPY(1), QCOW2_ERROR_NONE},
+		{LUKS2_COPY(1), LUKS2_COPY(2), QCOW2_ERROR_NONE},
+		{LUKS2_COPY(0), LUKS2_COPY(2), QCOW2_ERROR_IO},
+		{LUKS2_MATERIAL(0), LUKS2_MATERIAL(0) + 1, QCOW2_ERROR_NONE},
+		{LUKS2_MATERIAL(1), LUKS2_MATERIAL(1) + 1, QCOW2_ERROR_IO},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(try_badly(cases[i].start, cases[i].end), cases[i].code);
+		if (cases[i].code == QCOW2_ERROR_NONE)
+			assert_decrypts(9);
+		else
+			assert_true(err.errnum == EIO && strstr(err.text, "LUKS header"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +237,7 @@ int main(void)
 		cmocka_unit_test_setup(short_memory, setup),
 		cmocka_unit_test_setup(short_files, setup),
 		cmocka_unit_test_setup(limits_of_memory, setup),
+		cmocka_unit_test_setup(unreadable_places, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening the key of an image: passphrases, hostile LUKS headers, short memory. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -317,6 +318,52 @@ static void short_memory(void **state)
 	qcow2_source_close(source);
 }
 
+/* ---- a file with places that cannot be read ---- */
+
+static uint64_t bad_start, bad_end;
+
+static int read_badly(void *opaque, uint64_t offset, void *buffer, size_t size)
+{
+	(void)opaque;
+	if (offset < bad_end && offset + size > bad_start)
+		return EIO;
+	memcpy(buffer, bytes + offset, size);
+	return 0;
+}
+
+static enum qcow2_error_code try_badly(const char *passphrase)
+{
+	const struct qcow2_source_ops ops = {.size = sizeof(ops), .read = read_badly};
+	struct qcow2_disk_options options = {.size = sizeof(options), .key = give};
+	struct qcow2_source *source;
+	struct qcow2_image *image;
+	int status;
+
+	options.opaque = (void *)(uintptr_t)passphrase;
+	assert_int_equal(qcow2_source_from_ops(&ops, NULL, sizeof(bytes), &source, &err), 0);
+	assert_int_equal(qcow2_image_open(source, &image, &err), 0);
+	status = q2_secret_open(image, &options, 3, &secret, &err);
+	qcow2_image_close(image);
+	qcow2_source_close(source);
+	return status == 0 ? QCOW2_ERROR_NONE : err.code;
+}
+
+/* A slot whose key material cannot be read does not keep another one from opening. */
+static void unreadable_slots(void **state)
+{
+	(void)state;
+	bad_start = LUKS_MATERIAL(2);
+	bad_end = bad_start + 1;
+	assert_int_equal(try_badly("last one"), QCOW2_ERROR_NONE);
+	assert_decrypts(luks_key, 9);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(try_badly(i ? "wrong" : "second"), QCOW2_ERROR_IO);
+		assert_int_equal(err.errnum, EIO);
+		assert_non_null(
+			strstr(err.text, "a key slot of the LUKS header keeps its key there"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup(no_slot_opens, setup),
 		cmocka_unit_test_setup(cut_areas, setup),
 		cmocka_unit_test_setup(short_memory, setup),
+		cmocka_unit_test_setup(unreadable_slots, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
