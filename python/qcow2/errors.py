@@ -6,9 +6,11 @@ An exception is never about a rule that an image breaks while the work goes on; 
 that Python has a class for are of that class, too: ``except OSError`` catches :class:`IoError`.
 """
 import enum
+import operator
 from typing import Any, Dict, Optional, Tuple, Type
 
 from ._native import ffi, lib
+from ._text import printable
 
 
 class ErrorCode(enum.IntEnum):
@@ -33,8 +35,8 @@ class Qcow2Error(Exception):
 
     code: of :class:`ErrorCode`, or a plain number that a newer library made; NONE where the binding
         itself refuses. errno: of the system, or None. offset: in bytes, where in the image file, or
-        None. text: one line, safe to print whatever the image holds. filename: how the image was
-        called, or None.
+        None. text: one line, safe to print whatever the image holds. filename: of the image or the
+        undo file, as it was given, or None. str() has both, and escapes the name.
     """
 
     code: int
@@ -56,7 +58,7 @@ class Qcow2Error(Exception):
         self.filename = filename
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.text}" if self.filename else self.text
+        return f"{printable(self.filename)}: {self.text}" if self.filename else self.text
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(self), (self.text, int(self.code), self.errno, self.offset, self.filename)
@@ -121,6 +123,15 @@ _CLASSES: Dict[int, Type[Qcow2Error]] = {
     ErrorCode.NOT_FOUND: NotFoundError, ErrorCode.STOPPED: StoppedError,
     ErrorCode.IN_USE: InUseError, ErrorCode.MISMATCH: MismatchError,
 }
+
+
+def number(value: int, what: str, bits: int = 64) -> int:
+    """An argument that the library takes as a number of so many bits, without a sign."""
+    found = operator.index(value)
+    if not 0 <= found < 1 << bits:
+        raise ArgumentError(f"{what} is {found}: not a number from 0 to 2^{bits} - 1",
+                            ErrorCode.ARGUMENT)
+    return found
 
 
 def exception(err: Any, filename: Optional[str] = None) -> Qcow2Error:
