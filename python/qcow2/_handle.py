@@ -22,7 +22,7 @@ class Single:
     """What stands for an object of the library: a copy of it would end the same object."""
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} can be neither copied nor pickled: open it again")
+        raise TypeError(f"{type(self).__name__} objects can be neither copied nor pickled")
 
 
 class Handle(Single):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Text that crosses between Python and the library."""
 import os
-from typing import Any, Tuple, Union
+from typing import Any, Sequence, Tuple, Union
 
 from ._native import ffi, lib
 
@@ -41,6 +41,13 @@ def c_text(text: Name) -> bytes:
 def c_path(path: StrPath) -> bytes:
     """Likewise, of a path."""
     return c_text(os.fsencode(path))
+
+
+def several(names: Sequence[Name], what: str) -> Sequence[Name]:
+    """Names, of which one text is none: it would be taken for as many as it has characters."""
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"{what} is a list of names, not one name")
+    return names
 
 
 def view_of(data: bytes) -> Tuple[Any, Any]:

@@ -6,6 +6,7 @@ An exception is never about a rule that an image breaks while the work goes on; 
 that Python has a class for are of that class, too: ``except OSError`` catches :class:`IoError`.
 """
 import enum
+import errno as system
 import operator
 from typing import Any, Dict, Optional, Tuple, Type
 
@@ -68,6 +69,14 @@ class IoError(Qcow2Error, OSError):  # type: ignore[misc]  # errno is None or an
     """The system refused to open, read or write; see errno."""
 
 
+class FileMissingError(IoError, FileNotFoundError):  # type: ignore[misc]
+    """A file, or a folder on the way to it, is not there."""
+
+
+class NotPermittedError(IoError, PermissionError):  # type: ignore[misc]
+    """The system does not permit it."""
+
+
 class OutOfMemoryError(Qcow2Error, MemoryError):
     """An allocation failed."""
 
@@ -124,6 +133,12 @@ _CLASSES: Dict[int, Type[Qcow2Error]] = {
     ErrorCode.IN_USE: InUseError, ErrorCode.MISMATCH: MismatchError,
 }
 
+# As Python itself has classes for some numbers of the system.
+_SYSTEM: Dict[int, Type[Qcow2Error]] = {
+    system.ENOENT: FileMissingError, system.EACCES: NotPermittedError,
+    system.EPERM: NotPermittedError,
+}
+
 
 def number(value: int, what: str, bits: int = 64) -> int:
     """An argument that the library takes as a number of so many bits, without a sign."""
@@ -138,7 +153,10 @@ def exception(err: Any, filename: Optional[str] = None) -> Qcow2Error:
     """Makes the exception of a ``struct qcow2_error``."""
     offset = None if err.offset_bytes == lib.QCOW2_NO_OFFSET else err.offset_bytes
     text = ffi.string(err.text).decode("utf-8", "replace")
-    return _CLASSES.get(err.code, Qcow2Error)(text, err.code, err.errnum or None, offset, filename)
+    kind = _CLASSES.get(err.code, Qcow2Error)
+    if kind is IoError:
+        kind = _SYSTEM.get(err.errnum, IoError)
+    return kind(text, err.code, err.errnum or None, offset, filename)
 
 
 def fill(err: Any, code: int, text: str) -> None:

@@ -4,7 +4,8 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
 from ._handle import Exclusive, Failure, Handle, Hearer, Single
 from ._native import ffi, lib
-from ._text import Name, bytes_of, c_text, path_text, raw_name, text_of, view_of
+from ._text import (Name, bytes_of, c_text, path_text, raw_name, several, text_of,
+                    view_of)
 from .bitmaps import DirtyExtents
 from .errors import ArgumentError, ErrorCode, Qcow2Error, exception, number
 from .problems import Problem, kind_pointer
@@ -241,7 +242,8 @@ class Plan(Single):
             or those that are named. tell: called for each thing that is wrong; what it raises ends
             the repair.
         """
-        names = [] if isinstance(assume_dirty, bool) else [view_of(raw_name(n)) for n in assume_dirty]
+        names = [] if isinstance(assume_dirty, bool) else [
+            view_of(raw_name(name)) for name in several(assume_dirty, "assume_dirty")]
         views = ffi.new("struct qcow2_bytes[]", [view for view, _ in names])
         hearer = Hearer(tell)
         options = ffi.new("struct qcow2_bitmap_repair_options *", {
@@ -262,8 +264,10 @@ class Plan(Single):
         """
         if extent not in _EXTENTS:
             raise ValueError(f"extent is one of {', '.join(_EXTENTS)}, not {extent!r}")
-        kinds = ffi.new("const struct qcow2_problem_kind *[]", [kind_pointer(one) for one in only])
-        texts = [ffi.new("char[]", c_text(text)) for text in drop_snapshots]
+        kinds = ffi.new("const struct qcow2_problem_kind *[]", [
+            kind_pointer(one) for one in several(only, "only")])
+        texts = [ffi.new("char[]", c_text(text))
+                 for text in several(drop_snapshots, "drop_snapshots")]
         drop = ffi.new("const char *[]", texts)
         hearer = Hearer(tell)
         options = ffi.new("struct qcow2_repair_options *", {

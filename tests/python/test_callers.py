@@ -92,6 +92,11 @@ def test_what_is_no_name(place: str) -> None:
             assert not other.bitmaps and not other.snapshots
         with pytest.raises(TypeError):
             qcow2.Image(place, is_path=False)
+    # "12" would be the snapshots 1 and 2.
+    for repair in (lambda p: p.repair(drop_snapshots="12"), lambda p: p.repair(only="leak"),
+                   lambda p: p.repair_bitmaps(assume_dirty="ab")):
+        with pytest.raises(TypeError, match="not one name"):
+            edited(repair)
 
 
 def test_an_empty_path_is_not_none(place: str) -> None:

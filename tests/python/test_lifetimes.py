@@ -28,7 +28,7 @@ def test_errors_carry_code_errno_and_offset(tmp_path: pathlib.Path) -> None:
     with pytest.raises(qcow2.IoError) as caught:
         qcow2.Image(str(tmp_path / "nope"))
     assert caught.value.code is qcow2.ErrorCode.IO and caught.value.errno == errno.ENOENT
-    assert caught.value.offset is None and isinstance(caught.value, OSError)
+    assert caught.value.offset is None and isinstance(caught.value, FileNotFoundError)
     assert str(caught.value).startswith(str(tmp_path / "nope") + ": ")
     cut = tmp_path / "cut"
     cut.write_bytes(read(SAMPLE))
