@@ -28,6 +28,7 @@ from .errors import (ArgumentError, BrokenError, ClosedError, ErrorCode, FileMis
                      StaleBitmapError, StoppedError, UnsupportedError)
 from .image import Image, ImageInfo
 from .mapping import Extent, ExtentKind, Mapping
+from .measure import Sizes
 from .plan import Plan
 from .problems import GuestRange, Owner, Problem, ProblemKind, problem_kinds
 from .snapshots import Snapshot, Snapshots
@@ -48,7 +49,7 @@ __all__ = [
     "Gate", "Given", "GuestRange", "Image", "ImageInfo", "InUseError", "IoError", "Key",
     "LimitError", "Mapping", "MismatchError", "NotFoundError", "NotPermittedError",
     "NotQcow2Error", "OutOfMemoryError", "Owner", "Plan", "Problem", "ProblemKind",
-    "Qcow2Error", "Refusal", "RefusedError", "RepairResult", "RepairStep", "Snapshot",
+    "Qcow2Error", "Refusal", "RefusedError", "RepairResult", "RepairStep", "Sizes", "Snapshot",
     "Snapshots", "Source", "StaleBitmapError", "StoppedError", "Treatment", "Undo", "UndoInfo",
     "UndoPiece", "UndoResult", "UnsupportedError", "Verdict", "Wanted", "Write", "gate_within",
     "library_version", "printable", "problem_kinds",

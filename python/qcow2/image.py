@@ -14,6 +14,7 @@ from .dump import Value, dump
 from .edit import Edit
 from .errors import ArgumentError, ErrorCode, Qcow2Error
 from .mapping import Mapping, open_mapping
+from .measure import Sizes, measure
 from .problems import Problem
 from .snapshots import Snapshot, Snapshots
 from .source import Buffer, Source
@@ -165,6 +166,13 @@ class Image(Single):
         """
         index = None if snapshot is None else self.snapshots.index(snapshot)
         return open_mapping(self._handle, start, length, index)
+
+    def measure(self) -> Sizes:
+        """How large the file could be, with and without snapshots and bitmaps, and can grow.
+
+        Reads all tables, and no guest data. Raises BrokenError, LimitError, IoError, OutOfMemoryError.
+        """
+        return measure(self._handle)
 
     @property
     def snapshots(self) -> Snapshots:
