@@ -60,24 +60,31 @@ def write_backup(disk: qcow2.Disk, about: Entry, ranges: Iterable[Tuple[int, int
             data.write(piece)
         copied += part.length
     print(json.dumps({"data-bytes": copied, "sha256": digest.hexdigest()}), file=manifest)
+    data.flush()
+    manifest.flush()
+    os.fsync(data.fileno())
+    os.fsync(manifest.fileno())
     return copied
 
 
-def new_checkpoint(image: qcow2.Image, name: str, undo: str) -> None:
+def new_checkpoint(image: qcow2.Image, plan: qcow2.Plan, name: str) -> None:
     """Ends the last checkpoint and begins one, in a single change of the image."""
-    with image.edit(undo=undo) as plan:
-        for bitmap in image.bitmaps:
-            if bitmap.enabled:
-                plan.disable_bitmap(bitmap.name)
-        plan.add_bitmap(name)
+    for bitmap in image.bitmaps:
+        if bitmap.enabled:
+            plan.disable_bitmap(bitmap.name)
+    plan.add_bitmap(name)
 
 
 def backup(path: str, target: str, since: Union[str, None], checkpoint: str) -> None:
-    """Writes a backup and begins a checkpoint. The image has to be nobody else's meanwhile."""
-    with qcow2.Image(path) as image:
+    """Writes a backup and begins a checkpoint; the image is locked from before the one to after the other.
+
+    What a virtual machine wrote between them would be in no backup: the old checkpoint is read already,
+    the new one is not there yet. So the image is read within the edit, and the checkpoint begins only
+    once the backup is on its medium.
+    """
+    with qcow2.Image(path) as unlocked, unlocked.edit(undo=target + ".undo") as plan, \
+            qcow2.Image(path) as image:
         gate = qcow2.gate_within(os.path.dirname(os.path.abspath(path)))
-        if image.source.in_use:
-            raise SystemExit(f"{path}: another program has it open for writing")
         names = checkpoints_since(image, since) if since is not None else []
         with image.disk(gate=gate) as disk, open(target, "xb") as data, \
                 open(target + ".json", "x", encoding="utf-8") as manifest:
@@ -89,7 +96,7 @@ def backup(path: str, target: str, since: Union[str, None], checkpoint: str) -> 
                 ranges = ((extent.start, extent.length) for extent
                           in image.dirty_extents(*names, dirty_only=True))
             copied = write_backup(disk, about, ranges, data, manifest)
-        new_checkpoint(image, checkpoint, target + ".undo")
+        new_checkpoint(image, plan, checkpoint)
     print(f"{copied} bytes of data in {target}")
 
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "streams.h"
 
@@ -20,6 +21,7 @@
 struct binding_check {
 	const struct qcow2_image *image;
 	struct binding_check_how how;
+	pid_t process; /* that the thread is in */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -43,6 +45,12 @@ static struct qcow2_check_options options_of(const struct binding_check_how *how
 		.damage = how->damage,
 		.lost_mappings = how->lost_mappings,
 	};
+}
+
+/* Whether this process is a copy of that in which the check runs; then its locks stay locked. */
+static bool forked(const struct binding_check *check)
+{
+	return getpid() != check->process;
 }
 
 /* Puts a problem into the queue, when there is room. Not 0 ends the check. */
@@ -102,7 +110,7 @@ static void *run(void *opaque)
 	struct qcow2_error err;
 	int failed;
 
-	options.problem = hear;
+	options.problem = check->how.count_only ? NULL : hear;
 	options.progress = hear_progress;
 	options.opaque = check;
 	failed = qcow2_check(check->image, &options, &check->result, &err);
@@ -119,6 +127,14 @@ static void *run(void *opaque)
 	pthread_cond_broadcast(&check->changed);
 	pthread_mutex_unlock(&check->lock);
 	return NULL;
+}
+
+static int fail(struct qcow2_error *err, enum qcow2_error_code code, int errnum, const char *text)
+{
+	*err = (struct qcow2_error){
+		.code = code, .errnum = errnum, .offset_bytes = QCOW2_NO_OFFSET};
+	snprintf(err->text, sizeof(err->text), "%s", text);
+	return -1;
 }
 
 /* The time until which a taker waits, on a clock that nobody sets. */
@@ -162,6 +178,8 @@ struct binding_check *binding_check_open(const struct qcow2_image *image,
 	if (check) {
 		check->image = image;
 		check->how = *how;
+		check->count_only = how->count_only;
+		check->process = getpid();
 		errnum = init_waiting(check);
 		if (errnum == 0)
 			errnum = pthread_create(&check->thread, NULL, run, check);
@@ -169,10 +187,8 @@ struct binding_check *binding_check_open(const struct qcow2_image *image,
 	if (check && errnum == 0)
 		return check;
 	free(check);
-	*err = (struct qcow2_error){
-		.code = QCOW2_ERROR_MEMORY, .errnum = errnum, .offset_bytes = QCOW2_NO_OFFSET};
-	snprintf(err->text, sizeof(err->text), "%s",
-		 errnum == 0 ? "out of memory" : "no thread can be started");
+	fail(err, QCOW2_ERROR_MEMORY, errnum,
+	     errnum == 0 ? "out of memory" : "no thread can be started");
 	return NULL;
 }
 
@@ -183,6 +199,9 @@ int binding_check_take(struct binding_check *check, struct qcow2_problem **out, 
 	int result = 1;
 
 	*count = 0;
+	if (forked(check))
+		return fail(err, QCOW2_ERROR_ARGUMENT, 0,
+			    "the check runs in the process that this one was forked from");
 	pthread_mutex_lock(&check->lock);
 	/* All of a full queue at once costs fewer changes between threads than each by itself. */
 	while (check->count < QUEUE && !check->ended)
@@ -203,6 +222,8 @@ int binding_check_take(struct binding_check *check, struct qcow2_problem **out, 
 
 void binding_check_count_only(struct binding_check *check)
 {
+	if (forked(check))
+		return;
 	pthread_mutex_lock(&check->lock);
 	check->count_only = true;
 	pthread_cond_broadcast(&check->changed);
@@ -216,7 +237,7 @@ const struct qcow2_check_result *binding_check_result(const struct binding_check
 
 void binding_check_close(struct binding_check *check)
 {
-	if (!check)
+	if (!check || forked(check))
 		return;
 	pthread_mutex_lock(&check->lock);
 	check->stop = true;
@@ -229,12 +250,4 @@ void binding_check_close(struct binding_check *check)
 	pthread_cond_destroy(&check->changed);
 	pthread_mutex_destroy(&check->lock);
 	free(check);
-}
-
-int binding_check_run(const struct qcow2_image *image, const struct binding_check_how *how,
-		      struct qcow2_check_result **out, struct qcow2_error *err)
-{
-	const struct qcow2_check_options options = options_of(how);
-
-	return qcow2_check(image, &options, out, err);
 }

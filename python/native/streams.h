@@ -16,8 +16,8 @@ struct binding_extent {
 };
 
 /*
- * Takes up to `most` extents. Returns 1 with *count set, 0 at the end, or -1 with *err filled. What
- * was found before an error is told first.
+ * Takes up to `most` extents, fewer once they took a twentieth of a second. Returns 1 with *count
+ * set, 0 at the end, or -1 with *err filled. What was found before an error is told first.
  */
 int binding_mapping_take(struct qcow2_mapping *mapping, struct binding_extent *out, size_t most,
 			 size_t *count, struct qcow2_error *err);
@@ -44,11 +44,15 @@ struct binding_check_how {
 	uint64_t memory_limit_bytes, max_per_kind;
 	const struct qcow2_problem_kind *only;
 	bool deep, damage, lost_mappings;
+	bool count_only; /* as binding_check_count_only(), from the beginning */
 };
 
 /*
  * Begins a check. image: open until binding_check_close(). Returns NULL with *err filled if the
  * thread cannot be started.
+ *
+ * In a process that was forked meanwhile there is no such thread: there, taking is an error, and
+ * closing does nothing.
  */
 struct binding_check *binding_check_open(const struct qcow2_image *image,
 					 const struct binding_check_how *how,
@@ -70,10 +74,6 @@ const struct qcow2_check_result *binding_check_result(const struct binding_check
 
 /* Stops the check if it runs, waits until it has ended, and frees it. */
 void binding_check_close(struct binding_check *check);
-
-/* Checks in the calling thread, and hears no problem. As qcow2_check(). */
-int binding_check_run(const struct qcow2_image *image, const struct binding_check_how *how,
-		      struct qcow2_check_result **out, struct qcow2_error *err);
 
 /*
  * Makes a source over a descriptor of a regular file or a block device, which is duplicated. Its

@@ -22,11 +22,13 @@ from .check import Check, CheckResult
 from .disk import (Disk, DiskExtent, DiskExtents, DiskKind, Fault, Gate, Given, Key, Wanted,
                    gate_within)
 from .edit import Edit
-from .errors import (ArgumentError, BrokenError, ClosedError, ErrorCode, InUseError, IoError,
-                     LimitError, MismatchError, NotFoundError, NotQcow2Error, OutOfMemoryError,
-                     Qcow2Error, StaleBitmapError, StoppedError, UnsupportedError)
+from .errors import (ArgumentError, BrokenError, ClosedError, ErrorCode, FileMissingError,
+                     InUseError, IoError, LimitError, MismatchError, NotFoundError,
+                     NotPermittedError, NotQcow2Error, OutOfMemoryError, Qcow2Error,
+                     StaleBitmapError, StoppedError, UnsupportedError)
 from .image import Image, ImageInfo
 from .mapping import Extent, ExtentKind, Mapping
+from .measure import Sizes
 from .plan import Plan
 from .problems import GuestRange, Owner, Problem, ProblemKind, problem_kinds
 from .snapshots import Snapshot, Snapshots
@@ -42,12 +44,13 @@ library_version: str = _ffi.string(_lib.qcow2_version()).decode()
 
 __all__ = [
     "ArgumentError", "Bitmap", "BitmapTotals", "Bitmaps", "BrokenError", "Check", "CheckResult",
-    "ClosedError", "DirtyExtent", "DirtyExtents", "Disk", "DiskExtent", "DiskExtents", "DiskKind",
-    "Edit", "ErrorCode", "Extent", "ExtentKind", "Fault", "Gate", "Given", "GuestRange", "Image",
-    "ImageInfo", "InUseError", "IoError", "Key", "LimitError", "Mapping", "MismatchError",
-    "NotFoundError", "NotQcow2Error", "OutOfMemoryError", "Owner", "Plan", "Problem",
-    "ProblemKind", "Qcow2Error", "Refusal", "RefusedError", "RepairResult", "RepairStep",
-    "Snapshot", "Snapshots", "Source", "StaleBitmapError", "StoppedError", "Treatment", "Undo",
-    "UndoInfo", "UndoPiece", "UndoResult", "UnsupportedError", "Verdict", "Wanted", "Write",
-    "gate_within", "library_version", "printable", "problem_kinds",
+    "ClosedError", "DirtyExtent", "DirtyExtents", "Disk", "DiskExtent", "DiskExtents",
+    "DiskKind", "Edit", "ErrorCode", "Extent", "ExtentKind", "Fault", "FileMissingError",
+    "Gate", "Given", "GuestRange", "Image", "ImageInfo", "InUseError", "IoError", "Key",
+    "LimitError", "Mapping", "MismatchError", "NotFoundError", "NotPermittedError",
+    "NotQcow2Error", "OutOfMemoryError", "Owner", "Plan", "Problem", "ProblemKind",
+    "Qcow2Error", "Refusal", "RefusedError", "RepairResult", "RepairStep", "Sizes", "Snapshot",
+    "Snapshots", "Source", "StaleBitmapError", "StoppedError", "Treatment", "Undo", "UndoInfo",
+    "UndoPiece", "UndoResult", "UnsupportedError", "Verdict", "Wanted", "Write", "gate_within",
+    "library_version", "printable", "problem_kinds",
 ]

@@ -8,15 +8,24 @@ and dictionaries are used by single operations that Python does as a whole.
 """
 import threading
 import weakref
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Sequence, TypeVar
+from typing import (Any, Callable, Dict, Generic, Iterator, List, NoReturn, Optional, Sequence,
+                    SupportsIndex, TypeVar)
 
 from ._native import ffi
-from .errors import ClosedError, exception
+from .errors import ArgumentError, ClosedError, ErrorCode, exception
 
 Item = TypeVar("Item")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Handle:
+class Single:
+    """What stands for an object of the library: a copy of it would end the same object."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} objects can be neither copied nor pickled")
+
+
+class Handle(Single):
     """Owns an object of the library.
 
     pointer: the object. end: the function that ends it. what: how an error calls it.
@@ -95,6 +104,34 @@ class Handle:
             self.close()
 
 
+class Exclusive(Handle):
+    """Owns an object that one call at a time may use, from whatever thread.
+
+    Another thread's call, and one from a callback of a call, is refused: nobody can wait for what
+    is further up in its own stack.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._turn = threading.Lock()
+        super().__init__(*arguments, **named)
+
+    def __enter__(self) -> Any:
+        if not self._turn.acquire(blocking=False):
+            raise ArgumentError(f"{self._what} is used by another call just now",
+                                ErrorCode.ARGUMENT, filename=self.filename)
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            super().__exit__()
+        finally:
+            self._turn.release()
+
+
 class Failure:
     """Where a call says why it failed."""
 
@@ -140,13 +177,29 @@ class Hearer:
         return failure.check(status)
 
 
-class Stream(Iterator[Item], Generic[Item]):
+def _keep(_kind: object, error: BaseException, traceback: Any) -> None:
+    """Keeps what was raised outside of the ``try`` of a callback, as signals do at its first line."""
+    ffi.from_handle(traceback.tb_frame.f_locals["opaque"]).failed = error
+
+
+def callback(name: str) -> Callable[[Function], Function]:
+    """Makes a function one that the library calls.
+
+    Its first parameter is ``opaque``: the handle of an object whose ``failed`` is raised by whoever
+    made the call.
+    """
+    return ffi.def_extern(name=name, error=-1, onerror=_keep)
+
+
+class Stream(Single, Iterator[Item], Generic[Item]):
     """An iterator over what the library finds, a bounded batch at a time.
 
     Nothing is collected: memory is that of one batch. The interpreter is free for other threads while
     the library looks for the next batch. Several threads may share a stream; each item goes to one of
     them. A stream is closed at its end, by ``close()``, at the end of a ``with`` block, and when
     what it was made from is closed; then it raises :class:`ClosedError`, but at its end it just ends.
+    So does one whose ``next()`` was interrupted, by Ctrl-C or by what a handler of a signal raises: it
+    cannot know which items were lost on the way.
     """
 
     def __init__(self, handle: Handle) -> None:
@@ -155,6 +208,7 @@ class Stream(Iterator[Item], Generic[Item]):
         self._ready: Iterator[Item] = iter(())
         self._started = False
         self._ended = False
+        self._interrupted = False
 
     def _take(self, pointer: Any, failure: Failure) -> Optional[Iterator[Item]]:
         """The next batch, which may be empty; None at the end."""
@@ -164,14 +218,25 @@ class Stream(Iterator[Item], Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        with self._turn:
-            if self._ended:
-                raise StopIteration
-            if self._handle.closed:
-                raise ClosedError(f"{self._handle._what} is closed")
-            for item in self._ready:
-                return item
-            return self._next_batch()
+        try:
+            with self._turn:
+                return self._next()
+        except (StopIteration, ClosedError):
+            raise
+        except BaseException:
+            self._interrupted = True
+            raise
+
+    def _next(self) -> Item:
+        if self._ended:
+            raise StopIteration
+        if self._handle.closed:
+            raise ClosedError(f"{self._handle._what} is closed")
+        if self._interrupted:
+            raise ClosedError(f"{self._handle._what} was interrupted: items of it may be lost")
+        for item in self._ready:
+            return item
+        return self._next_batch()
 
     def _next_batch(self) -> Item:
         self._started = True

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Text that crosses between Python and the library."""
 import os
-from typing import Any, Tuple, Union
+from typing import Any, Sequence, Tuple, Union
 
 from ._native import ffi, lib
 
@@ -23,7 +23,31 @@ def bytes_of(view: Any) -> bytes:
 
 def raw_name(name: Name) -> bytes:
     """The bytes of a name, as they stand in an image."""
-    return name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    if isinstance(name, bytes):
+        return name
+    if not isinstance(name, str):
+        raise TypeError(f"a name is str or bytes, not {type(name).__name__}")
+    return name.encode("utf-8", "surrogateescape")
+
+
+def c_text(text: Name) -> bytes:
+    """The bytes of a text for C, which would take a null byte for its end."""
+    data = raw_name(text)
+    if b"\0" in data:
+        raise ValueError("embedded null byte")
+    return data
+
+
+def c_path(path: StrPath) -> bytes:
+    """Likewise, of a path."""
+    return c_text(os.fsencode(path))
+
+
+def several(names: Sequence[Name], what: str) -> Sequence[Name]:
+    """Names, of which one text is none: it would be taken for as many as it has characters."""
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"{what} is a list of names, not one name")
+    return names
 
 
 def view_of(data: bytes) -> Tuple[Any, Any]:

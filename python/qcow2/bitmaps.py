@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass, fields
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 
-from ._handle import Failure, Handle, Hearer, Stream
+from ._handle import Failure, Handle, Hearer, Single, Stream, callback
 from ._native import ffi, lib
 from ._text import Name, name_of, printable, raw_name, view_of
 from .errors import ErrorCode, NotFoundError, StaleBitmapError
@@ -99,7 +99,7 @@ class _Directory(Stream[Bitmap]):
         return iter([_bitmap(out[0], self._bit_set)])
 
 
-class Bitmaps:
+class Bitmaps(Single):
     """The dirty bitmaps of an image: iterate over them, or ask for one by its name.
 
     Reads the directory anew each time, and keeps nothing.
@@ -119,6 +119,9 @@ class Bitmaps:
             handle = Handle(out[0], lib.qcow2_bitmaps_close, "the list of bitmaps", [self._image],
                             filename=self._image.filename)
             return _Directory(handle, _bit_is_set(image))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
     def __getitem__(self, name: Name) -> Bitmap:
         wanted = raw_name(name)
@@ -192,7 +195,7 @@ def _examine(bitmaps: Any, health: Any, wanted: bytes, most: int, found: List[Pr
     return there
 
 
-@ffi.def_extern(name="binding_hear_problem", error=-1)
+@callback("binding_hear_problem")
 def _hear_problem(opaque: Any, problem: Any) -> int:
     hearer: Hearer = ffi.from_handle(opaque)
     return hearer.hear(problem_of, problem)

@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from ._handle import Failure, Handle, Stream
 from ._native import ffi, lib
+from .errors import ClosedError, number
 from .problems import Problem, kind_pointer, problem_kinds, problem_of
 
 _BATCH = 64
@@ -90,10 +91,10 @@ def result_of(result: Any) -> CheckResult:
 class Check(Stream[Problem]):
     """A check of an image: an iterator over its problems, and what they come to.
 
-    Nothing is read before it is asked for something. ``result`` alone checks in the calling thread.
-    The first ``next()`` begins a check in a thread of the library, which waits when 512 problems are
-    not taken yet: memory is bounded however many there are. Problems come in an order that depends
-    on the image alone. An iteration that is not finished can be left: ``result`` counts the rest.
+    Nothing is read before it is asked for something. Then a check begins in a thread of the library,
+    which waits when 512 problems are not taken yet: memory is bounded however many there are. Problems
+    come in an order that depends on the image alone. An iteration that is not finished, or was
+    interrupted, can be left: ``result`` counts the rest.
     """
 
     def __init__(self, image: Handle, options: Any) -> None:
@@ -101,16 +102,20 @@ class Check(Stream[Problem]):
         self._image = image
         self._options = options
         self._begun = False
+        self._stopped = False
         self._result: Optional[CheckResult] = None
         self._result_turn = threading.RLock()
 
     def __next__(self) -> Problem:
         with self._result_turn:
-            if not self._begun:
-                self._begin()
+            if not self._begun and not self._ended:
+                self._begin(False)
         return super().__next__()
 
-    def _begin(self) -> None:
+    def _begin(self, count_only: bool) -> None:
+        if self._stopped:
+            raise ClosedError("the check is closed")
+        self._options.count_only = count_only
         with self._image as image:
             failure = Failure(self._image.filename)
             check = lib.binding_check_open(image, self._options, failure.err)
@@ -134,12 +139,16 @@ class Check(Stream[Problem]):
 
     @property
     def result(self) -> CheckResult:
-        """What the check found; waits for its end. Problems that were not taken yet are dropped."""
+        """What the check found; waits for its end. Problems that were not taken yet are dropped.
+
+        Ctrl-C is heard meanwhile; ask again, and it goes on.
+        """
         with self._result_turn:
-            if self._result is None and self._begun:
-                self._count_rest()
-            if self._result is None:
-                self._run()
+            if self._result is None and not self._begun:
+                self._begin(True)
+            with self._turn:
+                if self._result is None:
+                    self._count_rest()
             assert self._result is not None
             return self._result
 
@@ -147,23 +156,15 @@ class Check(Stream[Problem]):
         """Hears no more, and goes on to the end."""
         with self._handle as pointer:
             lib.binding_check_count_only(pointer)
-        for _ in self:
-            pass
-
-    def _run(self) -> None:
-        out = ffi.new("struct qcow2_check_result **")
-        with self._image as image:
-            failure = Failure(self._image.filename)
-            failure.check(lib.binding_check_run(image, self._options, out, failure.err))
-        try:
-            self._result = result_of(out[0])
-        finally:
-            lib.qcow2_check_result_free(out[0])
+            while self._take(pointer, Failure(self._handle.filename)) is not None:
+                pass
+        self._ready, self._ended = iter(()), True
+        self._handle.close()
 
     def close(self) -> None:
         """Stops the check, if it runs. Twice is fine; the image stays open."""
         self._ready = iter(())
-        self._ended = True
+        self._stopped = True
         if self._begun:
             self._handle.close()
 
@@ -175,8 +176,10 @@ def open_check(image: Handle, threads: int, memory_limit: int, max_per_kind: int
                only: Optional[str], deep: bool) -> Check:
     """See :meth:`qcow2.Image.check`."""
     how = ffi.new("struct binding_check_how *", {
-        "threads": threads, "memory_limit_bytes": memory_limit, "max_per_kind": max_per_kind,
-        "only": kind_pointer(only) if only else ffi.NULL, "deep": deep, "damage": True,
+        "threads": number(threads, "threads", 32),
+        "memory_limit_bytes": number(memory_limit, "memory_limit"),
+        "max_per_kind": number(max_per_kind, "max_per_kind"),
+        "only": ffi.NULL if only is None else kind_pointer(only), "deep": deep, "damage": True,
         "lost_mappings": True})
     with image:  # is it open?
         return Check(image, how)

@@ -7,13 +7,15 @@ each of them. Without one, an image that needs another file cannot be read.
 import enum
 import os
 import struct
+import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Set
 
-from ._handle import Failure, Handle, Hearer, Stream
+from ._handle import Failure, Handle, Hearer, Single, Stream, callback
 from ._native import ffi, lib
 from ._text import StrPath, name_of, path_text, printable
-from .errors import ErrorCode, Qcow2Error, UnsupportedError, exception, fill
+from .errors import (ArgumentError, ErrorCode, Qcow2Error, UnsupportedError, exception, fill,
+                     number)
 from .problems import kind_id
 from .source import Source
 
@@ -99,11 +101,12 @@ class DiskExtents(Stream[DiskExtent]):
 _KINDS = {getattr(lib, f"QCOW2_DISK_{kind.name}"): kind for kind in DiskKind}
 
 
-class Disk:
+class Disk(Single):
     """A disk as a guest reads it. Threads may read it at once; it never writes."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
+        self._telling: Set[int] = set()  # threads whose read_past() tells of faults
 
     @property
     def size(self) -> int:
@@ -123,17 +126,32 @@ class Disk:
         Raises ArgumentError (past the end), BrokenError (the image is damaged there), NotFoundError (a
         file is missing), IoError, LimitError, OutOfMemoryError.
         """
-        data = bytearray(length)
+        data = self._room(offset, length)
         self.readinto(offset, data)
         return bytes(data)
+
+    def _room(self, offset: int, length: int) -> bytearray:
+        """Memory for a range, once that is known to lie inside the disk."""
+        if number(offset, "offset") + number(length, "length") > self.size:
+            raise self._refusal(f"the range passes the end of the disk, which has {self.size} bytes")
+        return bytearray(length)
+
+    def _refusal(self, text: str) -> ArgumentError:
+        return ArgumentError(text, ErrorCode.ARGUMENT, filename=self._handle.filename)
+
+    def _start(self, offset: int) -> Any:
+        """Where a read starts; it would wait for itself if a fault of this thread is being told."""
+        if threading.get_ident() in self._telling:
+            raise self._refusal("this disk cannot be read while it tells of a fault")
+        return ffi.new("struct qcow2_guest *", {"byte": number(offset, "offset")})[0]
 
     def readinto(self, offset: int, buffer: Any) -> None:
         """As :meth:`read`, into a buffer of yours, all of which is filled."""
         view = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
-        start = ffi.new("struct qcow2_guest *", {"byte": offset})
+        start = self._start(offset)
         with self._handle as disk:
             failure = Failure(self._handle.filename)
-            failure.check(lib.qcow2_disk_read(disk, start[0], view, len(view), failure.err))
+            failure.check(lib.qcow2_disk_read(disk, start, view, len(view), failure.err))
 
     def read_past(self, offset: int, length: int, fault: Callable[[Fault], object]) -> bytes:
         """Reads past what cannot be read: zeros stand there, and ``fault`` is told of each part.
@@ -141,14 +159,18 @@ class Disk:
         fault: called from within the call, in rising order. It must not read this disk. What it raises
             ends the call.
         """
-        data = bytearray(length)
+        start, data = self._start(offset), self._room(offset, length)
         view = ffi.from_buffer("uint8_t[]", data)
-        start = ffi.new("struct qcow2_guest *", {"byte": offset})
-        hearer = Hearer(fault)
+        hearer, thread = Hearer(fault), threading.get_ident()
         with self._handle as disk:
             failure = Failure(self._handle.filename)
-            hearer.check(failure, lib.qcow2_disk_read_past(
-                disk, start[0], view, length, lib.binding_fault, hearer.handle, failure.err))
+            self._telling.add(thread)
+            try:
+                status = lib.qcow2_disk_read_past(disk, start, view, length, lib.binding_fault,
+                                                  hearer.handle, failure.err)
+            finally:
+                self._telling.discard(thread)
+            hearer.check(failure, status)
         ffi.release(view)
         return bytes(data)
 
@@ -158,14 +180,15 @@ class Disk:
         start, length: the range in bytes; None: up to the end.
         """
         out = ffi.new("struct qcow2_disk_extents **")
-        where = ffi.new("struct qcow2_guest *", {"byte": start})
+        where = ffi.new("struct qcow2_guest *", {"byte": number(start, "start")})
+        most = 2 ** 64 - 1 if length is None else number(length, "length")
         with self._handle as disk:
             failure = Failure(self._handle.filename)
             failure.check(lib.qcow2_disk_extents_open(disk, out, failure.err))
             handle = Handle(out[0], lib.qcow2_disk_extents_close, "the stream of extents",
                             [self._handle], filename=self._handle.filename)
         with handle as extents:
-            lib.qcow2_disk_extents_seek(extents, where[0], 2 ** 64 - 1 if length is None else length)
+            lib.qcow2_disk_extents_seek(extents, where[0], most)
         return DiskExtents(handle)
 
     def close(self) -> None:
@@ -222,7 +245,7 @@ class _Asked:
         return int(lib.QCOW2_DISK_REFUSED)
 
 
-@ffi.def_extern(name="binding_gate", error=-1)
+@callback("binding_gate")
 def _gate(opaque: Any, wanted: Any, source: Any, err: Any) -> int:
     asked: _Asked = ffi.from_handle(opaque)
     try:
@@ -231,7 +254,7 @@ def _gate(opaque: Any, wanted: Any, source: Any, err: Any) -> int:
         return asked.stop(error, err)
 
 
-@ffi.def_extern(name="binding_key", error=-1)
+@callback("binding_key")
 def _key(opaque: Any, _image: Any, depth: int, key: Any, key_bytes: Any, err: Any) -> int:
     asked: _Asked = ffi.from_handle(opaque)
     try:
@@ -245,7 +268,7 @@ def _fault_of(fault: Any) -> Fault:
                  exception(fault.error))
 
 
-@ffi.def_extern(name="binding_fault", error=-1)
+@callback("binding_fault")
 def _fault(opaque: Any, fault: Any) -> int:
     hearer: Hearer = ffi.from_handle(opaque)
     return hearer.hear(_fault_of, fault)
@@ -259,7 +282,8 @@ def open_disk(image: Handle, gate: Optional[Gate], key: Optional[Key], snapshot:
         "size": ffi.sizeof("struct qcow2_disk_options"),
         "gate": lib.binding_gate if gate else ffi.NULL, "key": lib.binding_key if key else ffi.NULL,
         "opaque": asked.handle, "has_snapshot": snapshot is not None, "vm_state": vm_state,
-        "snapshot_index": snapshot or 0, "memory_limit_bytes": memory_limit})
+        "snapshot_index": number(snapshot or 0, "snapshot"),
+        "memory_limit_bytes": number(memory_limit, "memory_limit")})
     out = ffi.new("struct qcow2_disk **")
     try:
         with image as pointer:

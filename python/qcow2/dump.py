@@ -2,9 +2,9 @@
 """Everything that an image says of itself, as dictionaries and lists."""
 from typing import Any, Dict, List, Optional, Sequence, Union
 
-from ._handle import Failure, Handle
+from ._handle import Failure, Handle, callback
 from ._native import ffi, lib
-from ._text import name_of, text_of
+from ._text import c_text, name_of, text_of
 from .errors import ErrorCode, LimitError
 from .problems import Problem, problem_of
 
@@ -102,37 +102,37 @@ def _builder(opaque: Any) -> _Builder:
     return found
 
 
-@ffi.def_extern(name="binding_begin_struct", error=-1)
+@callback("binding_begin_struct")
 def _begin_struct(opaque: Any, node: Any) -> int:
     builder = _builder(opaque)
     return builder.hear(builder.begin, node, {})
 
 
-@ffi.def_extern(name="binding_begin_list", error=-1)
+@callback("binding_begin_list")
 def _begin_list(opaque: Any, node: Any) -> int:
     builder = _builder(opaque)
     return builder.hear(builder.begin, node, [])
 
 
-@ffi.def_extern(name="binding_end", error=-1)
+@callback("binding_end")
 def _end(opaque: Any, _node: Any) -> int:
     builder = _builder(opaque)
     return builder.hear(builder.end)
 
 
-@ffi.def_extern(name="binding_field", error=-1)
+@callback("binding_field")
 def _field(opaque: Any, value: Any) -> int:
     builder = _builder(opaque)
     return builder.hear(builder.field, value)
 
 
-@ffi.def_extern(name="binding_rows", error=-1)
+@callback("binding_rows")
 def _rows(opaque: Any, rows: Any) -> int:
     builder = _builder(opaque)
     return builder.hear(builder.rows, rows)
 
 
-@ffi.def_extern(name="binding_walk_problem", error=-1)
+@callback("binding_walk_problem")
 def _walk_problem(opaque: Any, problem: Any) -> int:
     builder = _builder(opaque)
 
@@ -152,7 +152,7 @@ def dump(image: Handle, selectors: Sequence[str], headers_only: bool,
         "end_struct": lib.binding_end, "begin_list": lib.binding_begin_list,
         "end_list": lib.binding_end, "field": lib.binding_field,
         "problem": lib.binding_walk_problem, "rows": lib.binding_rows})
-    texts = [ffi.new("char[]", text.encode()) for text in selectors]
+    texts = [ffi.new("char[]", c_text(text)) for text in selectors]
     selection = ffi.new("struct qcow2_selection **")
     with image as pointer:
         failure = Failure(image.filename)

@@ -3,10 +3,10 @@
 import os
 from typing import Callable, Optional
 
-from ._handle import Failure, Handle
+from ._handle import Failure, Handle, Single
 from ._native import ffi, lib
-from ._text import StrPath
-from .errors import ArgumentError, ClosedError, ErrorCode, Qcow2Error
+from ._text import StrPath, c_path
+from .errors import ArgumentError, ClosedError, ErrorCode, MismatchError, Qcow2Error
 from .plan import Plan
 from .source import Source
 from .verdict import RefusedError, Verdict, reason
@@ -26,15 +26,15 @@ def _known(source: Handle) -> bool:
             lib.qcow2_image_close(out[0])
 
 
-class Edit:
+class Edit(Single):
     """A context manager that gives a :class:`Plan`, and applies it at its end. See Image.edit()."""
 
-    def __init__(self, source: Source, path: Optional[StrPath], undo: Optional[StrPath],
+    def __init__(self, source: Source, path: Optional[bytes], undo: Optional[StrPath],
                  dry_run: bool, force: bool, about_to_write: Callable[[], None],
                  written: Callable[[], None]) -> None:
         self._source = source
-        self._path = os.fsdecode(path) if path is not None else None
-        self._undo = os.fsdecode(undo) if undo is not None else None
+        self._path = path
+        self._undo = c_path(undo) if undo is not None else None
         self._dry_run = dry_run
         self._force = force
         self._about_to_write = about_to_write
@@ -48,8 +48,11 @@ class Edit:
         source = self._source
         if not self._dry_run:
             assert self._path is not None
-            source = self._own = Source.open_for_edit(self._path)
+            source = self._own = Source._opened(self._path, True, self._source._handle.filename)
         try:
+            if source._file != self._source._file:
+                raise MismatchError("another file has its name now: open that one to edit it",
+                                    ErrorCode.MISMATCH, filename=source._handle.filename)
             if not self._force and not _known(source._handle):
                 raise ArgumentError("it has incompatible features that are not known here: what an "
                                     "edit would do to them, nobody knows", ErrorCode.ARGUMENT,
@@ -94,7 +97,7 @@ class Edit:
             raise RefusedError(reason(verdict), verdict, self._plan._filename)
         self._about_to_write()
         try:
-            self._plan._apply(self._undo, os.path.realpath(self._path), "edited from Python")
+            self._plan._apply(self._undo, os.path.realpath(self._path), b"edited from Python")
         finally:
             self._close()
             self._written()

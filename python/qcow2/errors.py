@@ -6,9 +6,12 @@ An exception is never about a rule that an image breaks while the work goes on; 
 that Python has a class for are of that class, too: ``except OSError`` catches :class:`IoError`.
 """
 import enum
+import errno as system
+import operator
 from typing import Any, Dict, Optional, Tuple, Type
 
 from ._native import ffi, lib
+from ._text import printable
 
 
 class ErrorCode(enum.IntEnum):
@@ -33,8 +36,8 @@ class Qcow2Error(Exception):
 
     code: of :class:`ErrorCode`, or a plain number that a newer library made; NONE where the binding
         itself refuses. errno: of the system, or None. offset: in bytes, where in the image file, or
-        None. text: one line, safe to print whatever the image holds. filename: how the image was
-        called, or None.
+        None. text: one line, safe to print whatever the image holds. filename: of the image or the
+        undo file, as it was given, or None. str() has both, and escapes the name.
     """
 
     code: int
@@ -56,7 +59,7 @@ class Qcow2Error(Exception):
         self.filename = filename
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.text}" if self.filename else self.text
+        return f"{printable(self.filename)}: {self.text}" if self.filename else self.text
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(self), (self.text, int(self.code), self.errno, self.offset, self.filename)
@@ -64,6 +67,14 @@ class Qcow2Error(Exception):
 
 class IoError(Qcow2Error, OSError):  # type: ignore[misc]  # errno is None or an int
     """The system refused to open, read or write; see errno."""
+
+
+class FileMissingError(IoError, FileNotFoundError):  # type: ignore[misc]
+    """A file, or a folder on the way to it, is not there."""
+
+
+class NotPermittedError(IoError, PermissionError):  # type: ignore[misc]
+    """The system does not permit it."""
 
 
 class OutOfMemoryError(Qcow2Error, MemoryError):
@@ -122,12 +133,30 @@ _CLASSES: Dict[int, Type[Qcow2Error]] = {
     ErrorCode.IN_USE: InUseError, ErrorCode.MISMATCH: MismatchError,
 }
 
+# As Python itself has classes for some numbers of the system.
+_SYSTEM: Dict[int, Type[Qcow2Error]] = {
+    system.ENOENT: FileMissingError, system.EACCES: NotPermittedError,
+    system.EPERM: NotPermittedError,
+}
+
+
+def number(value: int, what: str, bits: int = 64) -> int:
+    """An argument that the library takes as a number of so many bits, without a sign."""
+    found = operator.index(value)
+    if not 0 <= found < 1 << bits:
+        raise ArgumentError(f"{what} is {found}: not a number from 0 to 2^{bits} - 1",
+                            ErrorCode.ARGUMENT)
+    return found
+
 
 def exception(err: Any, filename: Optional[str] = None) -> Qcow2Error:
     """Makes the exception of a ``struct qcow2_error``."""
     offset = None if err.offset_bytes == lib.QCOW2_NO_OFFSET else err.offset_bytes
     text = ffi.string(err.text).decode("utf-8", "replace")
-    return _CLASSES.get(err.code, Qcow2Error)(text, err.code, err.errnum or None, offset, filename)
+    kind = _CLASSES.get(err.code, Qcow2Error)
+    if kind is IoError:
+        kind = _SYSTEM.get(err.errnum, IoError)
+    return kind(text, err.code, err.errnum or None, offset, filename)
 
 
 def fill(err: Any, code: int, text: str) -> None:

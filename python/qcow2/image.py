@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Dict, List, Literal, Optional, Sequence, Tuple, Union
 
-from ._handle import Failure, Handle
+from ._handle import Failure, Handle, Single
 from ._native import ffi, lib
 from ._text import Name, StrPath, bytes_of, name_of, text_of
 from .bitmaps import Bitmaps, DirtyExtents, open_dirty_extents
@@ -12,8 +12,9 @@ from .check import Check, open_check
 from .disk import Disk, Gate, Key, open_disk
 from .dump import Value, dump
 from .edit import Edit
-from .errors import ArgumentError, ErrorCode
+from .errors import ArgumentError, ErrorCode, Qcow2Error
 from .mapping import Mapping, open_mapping
+from .measure import Sizes, measure
 from .problems import Problem
 from .snapshots import Snapshot, Snapshots
 from .source import Buffer, Source
@@ -46,7 +47,7 @@ class ImageInfo:
     autoclear_features: int
 
 
-class Image:
+class Image(Single):
     """A disk image. Use it in a ``with`` block, or close it; closing it closes all that was made of it.
 
     image: a path, bytes or another buffer, or a :class:`qcow2.Source`. A path is opened as a file, for
@@ -61,11 +62,13 @@ class Image:
     """
 
     def __init__(self, image: Union[StrPath, Buffer, Source], *, is_path: Optional[bool] = None) -> None:
-        """is_path: True says that bytes are a path, not an image; None: str and os.PathLike are."""
+        """is_path: whether ``image`` is a path; None: bytes are an image, str and os.PathLike a path."""
         if isinstance(image, Source):
             self._source, self._owns = image, False
         elif isinstance(image, (bytearray, memoryview)) or (isinstance(image, bytes) and not is_path):
             self._source, self._owns = Source.from_buffer(image), True
+        elif is_path is False:
+            raise TypeError(f"an image in memory is bytes, not {type(image).__name__}")
         else:
             self._source, self._owns = Source.open(image), True
         self._path = self._source._path
@@ -164,6 +167,13 @@ class Image:
         index = None if snapshot is None else self.snapshots.index(snapshot)
         return open_mapping(self._handle, start, length, index)
 
+    def measure(self) -> Sizes:
+        """How large the file could be, with and without snapshots and bitmaps, and can grow.
+
+        Reads all tables, and no guest data. Raises BrokenError, LimitError, IoError, OutOfMemoryError.
+        """
+        return measure(self._handle)
+
     @property
     def snapshots(self) -> Snapshots:
         """The snapshots inside the image."""
@@ -229,18 +239,24 @@ class Image:
         block, too. force: apply whatever the verdict is.
 
         The image has to come from a path, but for a dry run. Before it is written, all that was made
-        of this image is closed (iterators, disks); the image itself is opened again. A call that another
-        thread is in goes on meanwhile, and may see both states.
+        of this image is closed (iterators, disks); the image itself is opened again, with a new
+        ``source`` that has neither a budget nor a deadline. If it is no image any more (``force``), it
+        stays closed. A call that another thread is in goes on meanwhile, and may see both states.
 
-        Entering raises InUseError if another program has the image open; leaving raises IoError,
-        InUseError (it was written to meanwhile), RefusedError.
+        The image is locked from the beginning of the block to its end. What the change depends on has
+        to be read within the block, from an Image that was opened there: before it, a virtual machine
+        may have run and written.
+
+        Entering raises InUseError if another program has the image open, MismatchError if its path
+        leads to another file than when it was opened; leaving raises IoError, InUseError (it was
+        written to meanwhile), RefusedError.
         """
         if not dry_run and self._path is None:
             raise ArgumentError("only an image that was opened by its path can be edited",
                                 ErrorCode.ARGUMENT, filename=self.filename)
         if not dry_run and undo is None:
             raise ValueError("give undo=PATH, or undo=False to go without a way back")
-        return Edit(self._source, self._path, undo or None, dry_run, force, self._suspend,
+        return Edit(self._source, self._path, None if undo is False else undo, dry_run, force, self._suspend,
                     self._resume)
 
     def _suspend(self) -> None:
@@ -254,9 +270,15 @@ class Image:
     def _resume(self) -> None:
         """Opens the changed file; a source of the caller's cannot be, as its size may be another."""
         with self._turn:
-            if self._resumes and self._path is not None:
-                self._source, self._owns = Source.open(self._path), True
+            if not self._resumes or self._path is None:
+                return
+            try:
+                self._source = Source._opened(self._path, filename=self._handle.filename)
+                self._owns = True
                 self._handle = self._open()
+            except Qcow2Error:  # the change was made nevertheless, or failed for its own reason
+                if self._owns:
+                    self._source.close()
 
     def close(self) -> None:
         """Closes it and all that was made of it, once calls in other threads are over. Twice is fine."""

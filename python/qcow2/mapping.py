@@ -6,6 +6,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional
 
 from ._handle import Failure, Handle, Stream
 from ._native import ffi, lib
+from .errors import number
 from .problems import kind_id
 
 _BATCH = 512
@@ -85,15 +86,17 @@ def open_mapping(image: Handle, start: int, length: Optional[int],
                  snapshot: Optional[int]) -> Mapping:
     """See :meth:`qcow2.Image.map`."""
     out = ffi.new("struct qcow2_mapping **")
+    where = ffi.new("struct qcow2_guest *", {"byte": number(start, "start")})
+    most = 2 ** 64 - 1 if length is None else number(length, "length")
     with image as pointer:
         failure = Failure(image.filename)
         if snapshot is None:
             failure.check(lib.qcow2_mapping_open(pointer, out, failure.err))
         else:
-            failure.check(lib.qcow2_mapping_open_snapshot(pointer, snapshot, out, failure.err))
+            failure.check(lib.qcow2_mapping_open_snapshot(pointer, number(snapshot, "snapshot"), out,
+                                                          failure.err))
         handle = Handle(out[0], lib.qcow2_mapping_close, "the mapping", [image],
                         filename=image.filename)
-    where = ffi.new("struct qcow2_guest *", {"byte": start})
     with handle as mapping:
-        lib.qcow2_mapping_seek(mapping, where[0], 2 ** 64 - 1 if length is None else length)
+        lib.qcow2_mapping_seek(mapping, where[0], most)
     return Mapping(handle)

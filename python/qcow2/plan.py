@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Plans: what is to be changed, before anything is."""
-import os
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
-from ._handle import Failure, Handle, Hearer
+from ._handle import Exclusive, Failure, Handle, Hearer, Single
 from ._native import ffi, lib
-from ._text import Name, bytes_of, raw_name, text_of, view_of
+from ._text import (Name, bytes_of, c_text, path_text, raw_name, several, text_of,
+                    view_of)
 from .bitmaps import DirtyExtents
-from .errors import ArgumentError, ErrorCode, Qcow2Error
+from .errors import ArgumentError, ErrorCode, Qcow2Error, exception, number
 from .problems import Problem, kind_pointer
 from .verdict import RepairResult, RepairStep, Treatment, Verdict, Write, repair_result, verdict_of
 
@@ -20,7 +20,7 @@ _EXTENTS = {"lossless": lib.QCOW2_REPAIR_LOSSLESS, "leaks": lib.QCOW2_REPAIR_LEA
             "all": lib.QCOW2_REPAIR_ALL}
 
 
-class _Writes(Iterator[Write]):
+class _Writes(Single, Iterator[Write]):
     """The writes of a plan, read one by one."""
 
     def __init__(self, plan: Handle) -> None:
@@ -40,10 +40,10 @@ class _Writes(Iterator[Write]):
                          bytes_of(write.old_bytes), bytes_of(write.new_bytes), text_of(write.why))
 
 
-class Plan:
+class Plan(Single):
     """What is to be changed. Each method plans more; nothing is written before the ``with`` ends.
 
-    A plan is used by one thread at a time. Actions on bitmaps are gathered, and planned together when
+    A plan is used by one call at a time, or ArgumentError is raised. Actions on bitmaps are gathered, and planned together when
     something else follows.
     """
 
@@ -53,7 +53,7 @@ class Plan:
         with source as pointer:
             failure = self._failure()
             failure.check(lib.qcow2_plan_open(pointer, out, failure.err))
-            self._handle = Handle(out[0], lib.qcow2_plan_close, "the plan", [source],
+            self._handle = Exclusive(out[0], lib.qcow2_plan_close, "the plan", [source],
                                   filename=source.filename)
             self._old_size = lib.qcow2_source_size_bytes(pointer)
         self._editor: Optional[Handle] = None
@@ -90,7 +90,7 @@ class Plan:
 
     def _on_editor(self, function: str, *arguments: Any) -> None:
         editor = self._editor or self._open_editor()
-        with editor as pointer:
+        with self._handle, editor as pointer:
             failure = self._failure()
             failure.check(getattr(lib, function)(pointer, *arguments, failure.err))
 
@@ -108,18 +108,19 @@ class Plan:
         if self._failed:
             raise ArgumentError("an action failed halfway: make a new plan", ErrorCode.ARGUMENT,
                                 filename=self._filename)
-        editor, self._editor = self._editor, None
+        editor = self._editor
         if editor is None:
             return
-        try:
-            with editor as pointer:
-                failure = self._failure()
+        with self._handle, editor as pointer:
+            self._editor = None
+            failure = self._failure()
+            try:
                 failure.check(lib.qcow2_bitmap_editor_finish(pointer, failure.err))
-        except Qcow2Error:
-            self._failed = True
-            raise
-        finally:
-            editor.close()
+            except Qcow2Error:
+                self._failed = True
+                raise
+            finally:
+                editor.close()
 
     # ---- header ----
 
@@ -130,7 +131,7 @@ class Plan:
             ``bitmaps/0/flags``. value: a number, or text as the command takes it (``64k``, ``0x40``, or the
             name of a value).
         """
-        self._verb("qcow2_edit_set", path.encode(), str(value).encode(), ffi.NULL)
+        self._verb("qcow2_edit_set", c_text(path), c_text(str(value)), ffi.NULL)
 
     def feature(self, group: str, bit: Union[int, str], on: bool) -> None:
         """Sets or clears a feature bit of the header, without making true what it says.
@@ -138,7 +139,7 @@ class Plan:
         group: ``incompatible``, ``compatible`` or ``autoclear``. bit: its number, or its name as
             ``qcow2 explain`` shows it.
         """
-        self._verb("qcow2_edit_feature", group.encode(), str(bit).encode(), on)
+        self._verb("qcow2_edit_feature", c_text(group), c_text(str(bit)), on)
 
     def extension(self, change: str, magic: int, data: bytes = b"") -> None:
         """Adds, replaces or removes a header extension.
@@ -148,7 +149,7 @@ class Plan:
         if change not in _CHANGES:
             raise ValueError(f"change is one of {', '.join(_CHANGES)}, not {change!r}")
         view, keep = view_of(data)
-        self._verb("qcow2_edit_extension", _CHANGES[change], magic, view)
+        self._verb("qcow2_edit_extension", _CHANGES[change], number(magic, "magic", 32), view)
         del keep
 
     def set_backing(self, name: Optional[Name], format: Optional[str] = None) -> None:
@@ -157,7 +158,7 @@ class Plan:
         format: ``raw``, ``qcow2``, …; needed with a name.
         """
         view, keep = view_of(raw_name(name or b""))
-        self._verb("qcow2_edit_backing", view, format.encode() if format else ffi.NULL)
+        self._verb("qcow2_edit_backing", view, c_text(format) if format else ffi.NULL)
         del keep
 
     def set_data_file(self, name: Name) -> None:
@@ -177,7 +178,7 @@ class Plan:
 
         granularity: bytes of the disk that a bit stands for, a power of two from 512; 0: as QEMU.
         """
-        self._action("qcow2_bitmap_add", name, granularity, enabled)
+        self._action("qcow2_bitmap_add", name, number(granularity, "granularity"), enabled)
 
     def remove_bitmap(self, name: Name) -> None:
         """Removes a bitmap, whatever state it is in."""
@@ -241,7 +242,8 @@ class Plan:
             or those that are named. tell: called for each thing that is wrong; what it raises ends
             the repair.
         """
-        names = [] if isinstance(assume_dirty, bool) else [view_of(raw_name(n)) for n in assume_dirty]
+        names = [] if isinstance(assume_dirty, bool) else [
+            view_of(raw_name(name)) for name in several(assume_dirty, "assume_dirty")]
         views = ffi.new("struct qcow2_bytes[]", [view for view, _ in names])
         hearer = Hearer(tell)
         options = ffi.new("struct qcow2_bitmap_repair_options *", {
@@ -262,9 +264,10 @@ class Plan:
         """
         if extent not in _EXTENTS:
             raise ValueError(f"extent is one of {', '.join(_EXTENTS)}, not {extent!r}")
-        kinds = ffi.new("const struct qcow2_problem_kind *[]", [kind_pointer(one) for one in only])
-        texts = [ffi.new("char[]", text.encode("utf-8", "surrogateescape"))
-                 for text in drop_snapshots]
+        kinds = ffi.new("const struct qcow2_problem_kind *[]", [
+            kind_pointer(one) for one in several(only, "only")])
+        texts = [ffi.new("char[]", c_text(text))
+                 for text in several(drop_snapshots, "drop_snapshots")]
         drop = ffi.new("const char *[]", texts)
         hearer = Hearer(tell)
         options = ffi.new("struct qcow2_repair_options *", {
@@ -346,21 +349,24 @@ class Plan:
         finally:
             lib.qcow2_plan_verdict_free(out[0])
 
-    def _apply(self, undo: Optional[str], image_path: str, command: str) -> None:
-        texts = [ffi.new("char[]", os.fsencode(text)) if text is not None else ffi.NULL
+    def _apply(self, undo: Optional[bytes], image_path: bytes, command: bytes) -> None:
+        texts = [ffi.new("char[]", text) if text is not None else ffi.NULL
                  for text in (undo, image_path, command)]
+        about_undo = ffi.new("bool *")
         options = ffi.new("struct qcow2_apply_options *", {
             "size": ffi.sizeof("struct qcow2_apply_options"), "undo_path": texts[0],
-            "image_path": texts[1], "command": texts[2]})
+            "image_path": texts[1], "command": texts[2], "no_undo_file": about_undo})
         with self._handle as plan:
             failure = self._failure()
-            failure.check(lib.qcow2_plan_apply(plan, options, failure.err))
+            if lib.qcow2_plan_apply(plan, options, failure.err) < 0:
+                raise exception(failure.err, path_text(undo) if about_undo[0] and undo is not None
+                                else self._filename)
         self._applied = True
 
-    def _spill_beside(self, path: str) -> None:
+    def _spill_beside(self, path: bytes) -> None:
         with self._handle as plan:
             failure = self._failure()
-            failure.check(lib.qcow2_plan_spill_beside(plan, os.fsencode(path), failure.err))
+            failure.check(lib.qcow2_plan_spill_beside(plan, path, failure.err))
 
     def close(self) -> None:
         """Drops what was not applied. Twice is fine."""

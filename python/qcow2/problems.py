@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from ._native import ffi, lib
-from ._text import text_of
+from ._text import Name, c_text, text_of
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def problem_kinds() -> Iterator[ProblemKind]:
         kind = lib.qcow2_problem_kind_next(kind)
 
 
-def kind_pointer(name: str) -> Any:
+def kind_pointer(name: Name) -> Any:
     """Finds a kind by its id. Raises ValueError if there is none."""
-    kind = lib.qcow2_problem_kind_find(name.encode())
+    kind = lib.qcow2_problem_kind_find(c_text(name))
     if not kind:
         raise ValueError(f"no kind of problem has the id {name!r}")
     return kind

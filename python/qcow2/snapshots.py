@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional, Union
 
-from ._handle import Failure, Handle, Stream
+from ._handle import Failure, Handle, Single, Stream
 from ._native import ffi, lib
 from ._text import name_of, printable
 from .errors import ErrorCode, NotFoundError
@@ -47,7 +47,7 @@ class _Table(Stream[Snapshot]):
         return iter([_snapshot(out[0])])
 
 
-class Snapshots:
+class Snapshots(Single):
     """The snapshots of an image: iterate over them, or find one. Keeps nothing."""
 
     def __init__(self, image: Handle) -> None:
@@ -63,6 +63,9 @@ class Snapshots:
                 return iter(())
             return _Table(Handle(out[0], lib.qcow2_snapshots_close, "the list of snapshots",
                                  [self._image], filename=self._image.filename))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
     def find(self, wanted: str) -> Snapshot:
         """Finds a snapshot by its ID, or else by its name. Raises NotFoundError.
@@ -82,7 +85,14 @@ class Snapshots:
                             ErrorCode.NOT_FOUND, filename=self._image.filename)
 
     def index(self, wanted: "Union[Snapshot, str, int]") -> int:
-        """The place in the table of a snapshot that is given in any of these ways."""
+        """The place in the table of a snapshot that is given in any of these ways.
+
+        Raises NotFoundError; also of a Snapshot that is not there any more, as it was.
+        """
         if isinstance(wanted, Snapshot):
+            if not any(found == wanted for found in self):
+                raise NotFoundError(f"snapshot '{printable(wanted.name)}' is not there, or not as it "
+                                    "was when it was asked for", ErrorCode.NOT_FOUND,
+                                    filename=self._image.filename)
             return wanted.index
         return wanted if isinstance(wanted, int) else self.find(wanted).index

@@ -1,25 +1,44 @@
 # SPDX-License-Identifier: MIT
 """Where the bytes of images come from."""
 import os
-from typing import Any, Optional, Union
+from typing import Any, Optional, Tuple, Union
 
-from ._handle import Failure, Handle
+from ._handle import Failure, Handle, Single
 from ._native import ffi, lib
-from ._text import StrPath, path_text
+from ._text import StrPath, c_path, c_text, path_text
+from .errors import number
 
 Buffer = Union[bytes, bytearray, memoryview]
 
 
-class Source:
+def _absolute(path: bytes) -> bytes:
+    """The path as it is now: another folder may be the current one when it is opened again."""
+    try:
+        return os.path.join(os.getcwdb(), path)
+    except OSError:  # the current folder was removed
+        return path
+
+
+def _identity(path: bytes) -> Optional[Tuple[int, int]]:
+    """Which file a path leads to."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class Source(Single):
     """A file, a block device, a descriptor, memory or an NBD server, open for reading.
 
     It is used to open an :class:`qcow2.Image` and to answer a gate. Threads may share it. Closing it
     closes all that was made from it.
     """
 
-    def __init__(self, handle: Handle, path: Optional[StrPath] = None) -> None:
+    def __init__(self, handle: Handle, path: Optional[bytes] = None) -> None:
         self._handle = handle
         self._path = path
+        self._file = None if path is None else _identity(path)
 
     @classmethod
     def open(cls, path: StrPath) -> "Source":
@@ -27,7 +46,7 @@ class Source:
 
         Raises IoError, NotQcow2Error (a directory, FIFO or character device), OutOfMemoryError.
         """
-        return cls._made("qcow2_source_open", path_text(path), os.fsencode(path), path=path)
+        return cls._opened(c_path(path))
 
     @classmethod
     def open_for_edit(cls, path: StrPath) -> "Source":
@@ -35,8 +54,15 @@ class Source:
 
         Raises InUseError if another program has it open, else as :meth:`open`.
         """
-        return cls._made("qcow2_source_open_for_edit", path_text(path), os.fsencode(path), 0,
-                         path=path)
+        return cls._opened(c_path(path), for_edit=True)
+
+    @classmethod
+    def _opened(cls, path: bytes, for_edit: bool = False, filename: Optional[str] = None) -> "Source":
+        """filename: how messages call it, if not by its path."""
+        name, full = path_text(path) if filename is None else filename, _absolute(path)
+        if for_edit:
+            return cls._made("qcow2_source_open_for_edit", name, path, 0, path=full)
+        return cls._made("qcow2_source_open", name, path, path=full)
 
     @classmethod
     def from_fd(cls, fd: int) -> "Source":
@@ -63,12 +89,13 @@ class Source:
         """
         options = ffi.new("struct qcow2_nbd_options *",
                           {"size": ffi.sizeof("struct qcow2_nbd_options"),
-                           "deadline_ns": deadline, "connections": connections})
-        return cls._made("qcow2_source_open_nbd", uri, uri.encode(), options)
+                           "deadline_ns": number(deadline, "deadline"),
+                           "connections": number(connections, "connections", 32)})
+        return cls._made("qcow2_source_open_nbd", uri, c_text(uri), options)
 
     @classmethod
     def _made(cls, function: str, filename: Optional[str], *arguments: Any, keep: object = None,
-              path: Optional[StrPath] = None) -> "Source":
+              path: Optional[bytes] = None) -> "Source":
         failure = Failure(filename)
         out = ffi.new("struct qcow2_source **")
         failure.check(getattr(lib, function)(*arguments, out, failure.err))
@@ -97,7 +124,8 @@ class Source:
     def set_budget(self, budget: Optional[int]) -> None:
         """Limits how many bytes may be read from now on; then LimitError. None: no limit."""
         with self._handle as pointer:
-            lib.qcow2_source_set_budget(pointer, 2 ** 64 - 1 if budget is None else budget)
+            lib.qcow2_source_set_budget(pointer, 2 ** 64 - 1 if budget is None
+                                        else number(budget, "budget"))
 
     def set_deadline(self, deadline: Optional[int]) -> None:
         """After this time reads raise IoError with the errno ETIMEDOUT. None: never.
@@ -105,7 +133,7 @@ class Source:
         deadline: nanoseconds of ``time.monotonic_ns()``.
         """
         with self._handle as pointer:
-            lib.qcow2_source_set_deadline(pointer, deadline or 0)
+            lib.qcow2_source_set_deadline(pointer, number(deadline or 0, "deadline"))
 
     def close(self) -> None:
         """Closes it, and all that was made from it. Twice is fine."""

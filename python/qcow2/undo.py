@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
-from ._handle import Failure, Handle
+from ._handle import Exclusive, Failure, Single
 from ._native import ffi, lib
-from ._text import StrPath, bytes_of, name_of, path_text
+from ._text import StrPath, bytes_of, c_path, name_of, path_text
 from .source import Source
 
 _STATES = {lib.QCOW2_UNDO_APPLYING: "applying", lib.QCOW2_UNDO_APPLIED: "applied",
@@ -56,22 +56,23 @@ class UndoResult:
     autoclear_lost: int  #: autoclear bits that were set before and stay clear
 
 
-class Undo:
-    """An undo file. It is used by one thread at a time."""
+class Undo(Single):
+    """An undo file. It is used by one call at a time, or ArgumentError is raised."""
 
     def __init__(self, path: StrPath) -> None:
         out = ffi.new("struct qcow2_undo **")
         failure = Failure(path_text(path))
-        failure.check(lib.qcow2_undo_open(os.fsencode(path), out, failure.err))
-        self._handle = Handle(out[0], lib.qcow2_undo_close, "the undo file",
-                              filename=path_text(path))
+        failure.check(lib.qcow2_undo_open(c_path(path), out, failure.err))
+        self._handle = Exclusive(out[0], lib.qcow2_undo_close, "the undo file",
+                                 filename=path_text(path))
 
     @property
     def info(self) -> UndoInfo:
         """What it says of itself."""
         with self._handle as undo:
             info = lib.qcow2_undo_describe(undo)
-            return UndoInfo(_STATES.get(info.state, "unknown"), name_of(info.image_path),
+            return UndoInfo(_STATES.get(info.state, "unknown"),
+                            os.fsdecode(bytes_of(info.image_path)),
                             name_of(info.command), info.time_seconds, info.old_size_bytes,
                             info.new_size_bytes, info.pieces, info.bytes, info.freed_bytes,
                             bool(info.proves_metadata), bool(info.is_device))
@@ -92,7 +93,7 @@ class Undo:
     def judge(self, image: Optional[StrPath] = None, elsewhere: bool = False, exact: bool = False,
               later: "Sequence[Undo]" = ()) -> UndoResult:
         """Finds out what :meth:`apply` would do, and writes nothing. As :meth:`apply`."""
-        with Source.open(image or self.info.image_path) as source:
+        with Source.open(self.info.image_path if image is None else image) as source:
             return self._run(lib.qcow2_undo_judge, source, elsewhere, exact, later)
 
     def apply(self, image: Optional[StrPath] = None, elsewhere: bool = False, exact: bool = False,
@@ -106,7 +107,7 @@ class Undo:
         Raises MismatchError if it is another image, or was written to since. An
         :class:`qcow2.Image` of it has to be closed before, and opened again after.
         """
-        with Source.open_for_edit(image or self.info.image_path) as source:
+        with Source.open_for_edit(self.info.image_path if image is None else image) as source:
             return self._run(lib.qcow2_undo_apply, source, elsewhere, exact, later)
 
     def _run(self, function: Any, source: Source, elsewhere: bool, exact: bool,
@@ -115,7 +116,7 @@ class Undo:
                          {"size": ffi.sizeof("struct qcow2_undo_result")})
         entered = []
         try:
-            for one in later:
+            for one in {id(one): one for one in later if one is not self}.values():
                 entered.append((one._handle, one._handle.__enter__()))
             others = ffi.new("struct qcow2_undo *[]", [pointer for _, pointer in entered])
             options = ffi.new("struct qcow2_undo_options *", {

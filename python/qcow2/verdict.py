@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-from ._handle import Hearer
+from ._handle import Hearer, callback
 from ._native import ffi, lib
 from ._text import name_of, text_of
 from .check import CheckResult, result_of
@@ -116,7 +116,7 @@ def _step_of(step: Any) -> RepairStep:
                       text_of(lib.qcow2_reads_name(step.after)))
 
 
-@ffi.def_extern(name="binding_step", error=-1)
+@callback("binding_step")
 def _step(opaque: Any, step: Any) -> int:
     hearer: Hearer = ffi.from_handle(opaque)
     return hearer.hear(_step_of, step)
@@ -130,7 +130,7 @@ def _treatment_of(found: Any) -> Treatment:
                      found.dirty_bytes, text_of(found.cost) if found.cost else "")
 
 
-@ffi.def_extern(name="binding_treatment", error=-1)
+@callback("binding_treatment")
 def _treatment(opaque: Any, treatment: Any) -> int:
     hearer: Hearer = ffi.from_handle(opaque)
     return hearer.hear(_treatment_of, treatment)

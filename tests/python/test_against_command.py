@@ -201,6 +201,29 @@ def test_map_of_snapshots() -> None:
     assert seen > 3
 
 
+# ---- measure ----
+
+def test_measure() -> None:
+    """Those rows that the command shows; it leaves out what is equal by itself."""
+    seen = set()
+    for name in (name for name in NAMES if re.search("good-(compressed|snap|bitmap|v2|data-file|l2)|"
+                                                     "bad-(l2|l1|snapshot)", name)):
+        page = said("measure", "-j", recipe(name))
+        with qcow2.Image(recipe(name)) as image:
+            try:
+                sizes = image.measure()
+            except qcow2.Qcow2Error as error:
+                assert page is None, error
+                continue
+        if page is not None:
+            for key, value in page["image"].items():
+                field = key.replace("-", "_")
+                if hasattr(sizes, field):
+                    assert getattr(sizes, field) == value, (name, key)
+                    seen.add(field)
+    assert seen == sizes.__dict__.keys()
+
+
 # ---- bitmaps ----
 
 def state_of(image: qcow2.Image, bitmap: qcow2.Bitmap) -> str:

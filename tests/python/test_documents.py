@@ -30,6 +30,12 @@ def test_examples(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
     assert said.startswith("16777216\n65536 65536\n1048576 65536\nsound 0\nTrue [(")
 
 
+def test_the_package_has_the_licence() -> None:
+    """The archive is made of the folder python alone."""
+    assert read(os.path.join(programs.TOP, "python", "LICENSE")) == \
+        read(os.path.join(programs.TOP, "LICENSE"))
+
+
 def test_all_that_it_names_is_there() -> None:
     """Names of exceptions and of the methods in the first table."""
     for name in re.findall(r"`(\w+Error)`", PAGE):
