@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every JSON output of the command that a test sees is held to its schema; folders of tests."""
 import functools
+import gc
 import os
 import pathlib
 import re
@@ -13,6 +14,9 @@ from tests.runner import report
 from tests.support import breadth, schemas
 
 schemas.watch()
+
+# The forge keeps millions of small objects, and has no cycles to speak of.
+gc.set_threshold(50000, 50, 1000)
 
 # As tests/run has it: what a sanitizer finds ends the program, also where pytest is called by hand.
 for name, options in report.SANITIZERS.items():
