@@ -23,7 +23,7 @@ CHECKS = {
     "symbols": (LINT, "what the library exports, needs and keeps", symbols.check, ("release",)),
     "man": (LINT, "pages against --help", man.check, ("release",)),
     "build-gcc": (TESTS, "gcc, all warnings are errors", builds.check_gcc, ()),
-    "build-clang": (TESTS, "clang, all warnings are errors", builds.check_clang, ()),
+    "build-clang": (TESTS, "the fuzz targets by clang, all warnings are errors", builds.check_clang, ()),
     "build-release": (TESTS, "the build that users get", builds.check_release, ()),
     "build-plain": (TESTS, "meson and ninja alone notice a new source file", builds.check_plain,
                     ("release",)),

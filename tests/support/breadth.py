@@ -11,7 +11,18 @@ ALL = os.environ.get("BREADTH") == "all"
 
 # One case of so many, by file and function. The first is always one of them.
 FAMILIES = {
+    "tests/cli/test_bitmap.py::test_hostile_lists": 3,
+    "tests/cli/test_check.py::test_page": 3,
+    "tests/cli/test_check.py::test_threads": 3,
+    "tests/cli/test_compat_model.py::test_good_recipes": 2,
+    "tests/cli/test_dump_bounds.py::test_hostile_recipes": 2,
+    "tests/cli/test_edit.py::test_edit_and_undo_is_nothing": 3,
+    "tests/cli/test_layout.py::test_adds_up": 3,
+    "tests/cli/test_locate.py::test_bounds": 3,
+    "tests/cli/test_map.py::test_hostile": 2,
     "tests/crash/test_crash.py::test_failing_system": 2,
+    "tests/crash/test_crash.py::test_killed_bitmap_change": 2,
+    "tests/crash/test_crash.py::test_killed_edit": 2,
     "tests/crash/test_crash.py::test_killed_undo": 2,
     "tests/oracle/test_bitmap_oracle.py::test_actions_are_qemus": 3,
     "tests/oracle/test_bitmap_oracle.py::test_extents_are_qemus": 4,
