@@ -152,7 +152,7 @@ def test_passphrases(tmp_path: pathlib.Path) -> None:
         assert asked == [0]
         with pytest.raises(KeyError):
             image.disk(key=lost)
-        with pytest.raises(ValueError, match="1024"):
-            image.disk(key=lambda depth: bytes(2000))
+        with pytest.raises(ValueError, match="8192"):
+            image.disk(key=lambda depth: bytes(8193))
         with pytest.raises(qcow2.UnsupportedError):
             image.disk()
