@@ -89,13 +89,13 @@ class Bench:
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def compare(self, ours, peers, runs=None, target=None, codes=(0,)):
+    def compare(self, ours, peers, runs=None, target=None, codes=(0,), before=None):
         """Rows for one command of ours and its peers, each (label, command), which take turns.
 
-        target is how many times faster than the first peer ours has to be.
+        target is how many times faster than the first peer ours has to be. before: called before each run.
         """
         times = timing.side_by_side([command for _, command in [ours] + peers],
-                                    runs or self.runs, codes)
+                                    runs or self.runs, codes, before)
         self.report.times(ours[0], times[0])
         for i, ((label, _), theirs) in enumerate(zip(peers, times[1:])):
             self.report.times("    " + label, theirs, times[0].median,

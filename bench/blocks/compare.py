@@ -27,7 +27,7 @@ def run(bench):
     bench.report.title(f"hash: {size}")
     command = [bench.qcow2, "hash", one]
     served = f"nbdcopy -- [ qemu-nbd -r -f qcow2 {one} ] - | sha256sum"
-    bench.compare(("qcow2 hash", command), [("qemu-nbd, nbdcopy, sha256sum", ["sh", "-c", served])],
-                  target=targets.HASH)
+    times = bench.compare(("qcow2 hash", command), [])
+    bench.once_each([("qemu-nbd, nbdcopy, sha256sum", ["sh", "-c", served])], times.median, targets.HASH)
     bench.memory(command)
     os.unlink(one)

@@ -70,18 +70,28 @@ def peers(path, target):
         [("qemu-nbd + nbdcopy", nbdcopy(path, target))]
 
 
+def remover(*paths):
+    """What removes the targets, before each run: a file system writes what is replaced, and waits for it."""
+    def remove():
+        for path in paths:
+            if os.path.exists(path):
+                os.unlink(path)
+    return remove
+
+
 def full(bench, title, path, target=None):
     """Nobody waits for the medium; each writes a file of its own."""
     out = bench.path("export.raw")
     bench.report.title(f"export: {title}")
     command = [bench.qcow2, "export", "--force", "--no-sync", path, "--to=" + out]
-    bench.compare(("qcow2 export --no-sync", command), peers(path, out + ".qemu"), target=target)
-    bench.memory(command)
+    afresh = remover(out, out + ".qemu")
+    bench.compare(("qcow2 export --no-sync", command), peers(path, out + ".qemu"), target=target, before=afresh)
     synced = timing.side_by_side([[bench.qcow2, "export", "--force", path, "--to=" + out],
                                   ["sh", "-c", f"qemu-img convert -f qcow2 -O raw {path} {out}.qemu && "
-                                               f"sync {out}.qemu"]], bench.runs)
+                                               f"sync {out}.qemu"]], bench.runs, before=afresh)
     bench.report.times("qcow2 export", synced[0])
     bench.report.times("    qemu-img convert, sync", synced[1], synced[0].median)
+    bench.memory(command)
     quietly("cmp", out, out + ".qemu")
     os.unlink(out + ".qemu")
     return out
@@ -100,11 +110,11 @@ def encrypted(bench):
     ours = [bench.qcow2, "export", "--force", "--no-sync", "--key-file=" + key, path, "--to=" + out]
     bench.compare(("qcow2 export --no-sync", ours),
                   qemu_img(*secret, "--image-opts", "-O", "raw",
-                           f"driver=qcow2,encrypt.key-secret=s,file.filename={path}", out + ".qemu"))
+                           f"driver=qcow2,encrypt.key-secret=s,file.filename={path}", out + ".qemu"),
+                  before=remover(out, out + ".qemu"))
     bench.memory(ours)
     quietly("cmp", out, raw)
-    for file in (raw, path, out, out + ".qemu", key):
-        os.unlink(file)
+    remover(raw, path, out, out + ".qemu", key)()
 
 
 def increment(bench, path, base):
@@ -129,13 +139,13 @@ def increment(bench, path, base):
 def run(bench):
     raw, path = bench.path("export.source"), bench.path("export.qcow2")
     for words, content, target in (("files of a system", system_files(COMPRESSED_BYTES), targets.EXPORT),
-                                   ("literals", literals(COMPRESSED_BYTES), None)):
+                                   ("literals", literals(COMPRESSED_BYTES), {})):
         with open(raw, "wb") as stream:
             stream.write(content)
         for kind in ("zlib", "zstd"):
             convert(raw, path, "-c", "-o", f"compression_type={kind}")
             title = f"{COMPRESSED_BYTES // MIB} MiB of {words}, all compressed with {kind}"
-            os.unlink(full(bench, title, path, target))
+            os.unlink(full(bench, title, path, target.get(kind)))
             os.unlink(path)
     os.unlink(raw)
     encrypted(bench)
