@@ -52,7 +52,7 @@ LAYOUT_CHECKS = 2.5
 # measure: how many times faster than qemu-img measure.
 MEASURE = 5
 # export of compressed disks: how many times faster than qemu-img convert. Both use the same library for
-# zstd, and on two processors writing to the page cache is half of what is left.
+# zstd.
 EXPORT = {"zlib": 3, "zstd": 2}
 # compare and hash: how many times faster than qemu-img compare, and than NBD and sha256sum.
 COMPARE, HASH = 1.5, 3
